@@ -1,0 +1,498 @@
+//! What can be typed: commands, options, their defaults and units, and the help that lists them.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::Arg;
+
+use crate::commands::{check, echo, serve};
+use crate::hub::{DocumentBounds, HistoryBounds, Limits};
+use crate::server::{Config, SendMode};
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Command {
+    Serve(serve::Options),
+    Echo(echo::Options),
+    Check(check::Options),
+    /// Print this text.
+    Print(String),
+}
+
+/// What was typed can't be done: one line that says what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Usage(pub String);
+
+/// An option: its name, what stands for its value (empty for a switch), its default and what it is
+/// for. Each is also an environment variable: `--log-file` is `COLLABD_LOG_FILE`.
+struct Opt {
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+}
+
+const fn opt(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Opt {
+    Opt { name, value, default, help }
+}
+
+const COMMON: &[Opt] = &[
+    opt(
+        "host",
+        "ADDRESS",
+        "0.0.0.0",
+        "listen on this address of this machine; 0.0.0.0 is all of them",
+    ),
+    opt("port", "NUMBER", "8765", "listen on this port; 0 picks a free one and says which"),
+    opt("debug", "", "", "log a line for every message: its type and size, never its content"),
+    opt("log-file", "FILE", "", "append the log to this file, too"),
+    opt(
+        "max-connections",
+        "NUMBER",
+        "10000",
+        "connections at a time, more get 503; 0 for no limit",
+    ),
+    opt("handshake-timeout", "SECONDS", "10", "a client's time to send its request"),
+    opt(
+        "writer-threads",
+        "",
+        "",
+        "send to each client from a thread of its own (always so on Windows)",
+    ),
+];
+
+const SERVE: &[Opt] = &[
+    opt(
+        "linger",
+        "SECONDS",
+        "600",
+        "keep a session whose last member has left for so long; 0 removes it at once",
+    ),
+    opt(
+        "max-sessions",
+        "NUMBER",
+        "1000",
+        "sessions at a time, lingering ones too, more get 503; 0 for no limit",
+    ),
+    opt(
+        "max-message-bytes",
+        "BYTES",
+        "1MiB",
+        "largest message a client may send, a larger one is closed with 1009",
+    ),
+    opt(
+        "max-document-bytes",
+        "BYTES",
+        "4MiB",
+        "largest document of a session, a change beyond it is refused",
+    ),
+    opt(
+        "history-changes",
+        "NUMBER",
+        "10000",
+        "changes a session remembers for clients that catch up",
+    ),
+    opt("history-bytes", "BYTES", "4MiB", "size of the changes a session remembers"),
+    opt(
+        "queue-bytes",
+        "BYTES",
+        "8MiB",
+        "what may wait for a client that reads slowly; over it for 10 s, or over twice that, it is closed with 1008",
+    ),
+    opt(
+        "no-settle",
+        "",
+        "",
+        "never send items again once they are still (docs/PROTOCOL.md, Settling)",
+    ),
+];
+
+const ECHO: &[Opt] = &[
+    opt(
+        "max-message-bytes",
+        "BYTES",
+        "16MiB",
+        "largest message a client may send, a larger one is closed with 1009",
+    ),
+    opt("queue-bytes", "BYTES", "64MiB", "what may wait for a client that reads slowly"),
+];
+
+const CHECK: &[Opt] =
+    &[opt("seconds", "SECONDS", "15", "stay connected for so long before leaving")];
+
+const INTRODUCTION: &str = "\
+collabd: people edit one optical table together; this is the server between them.
+
+  collabd [serve] [OPTIONS]     serve sessions: editors connect to ws://THIS-MACHINE:PORT
+  collabd echo [OPTIONS]        echo every message: the first thing to try when nothing connects
+  collabd check URL [OPTIONS]   walk through the protocol against any server and say what is wrong
+  collabd --help | --version
+
+Every option is also an environment variable: --log-file FILE is COLLABD_LOG_FILE=FILE, a switch is
+on with 1. Times are in seconds, or like 500ms, 10m, 1h; sizes in bytes, or like 64KiB, 8MiB.
+";
+
+/// Makes a command of the arguments (without the program's name) and the environment.
+///
+/// # Errors
+/// [`Usage`], in a line for the person who typed it.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, Usage> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut typed: Vec<(String, Option<String>)> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Arg::Short('h') => return Ok(Command::Print(help())),
+            Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
+            Arg::Value(word) => words.push(text(word)?),
+            Arg::Long("help") => return Ok(Command::Print(help())),
+            Arg::Long("version") => return Ok(Command::Print(version())),
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                let known = [COMMON, SERVE, ECHO, CHECK].concat_names();
+                let option = known.into_iter().find(|option| option.name == name);
+                let option = option.ok_or_else(|| unknown(&format!("--{name}")))?;
+                let value = match option.value.is_empty() {
+                    true => None,
+                    false => Some(text(parser.value().map_err(usage)?)?),
+                };
+                typed.push((name, value));
+            }
+        }
+    }
+    let mut words = words.into_iter();
+    let command = words.next().unwrap_or_else(|| "serve".into());
+    let (tables, url): (&[&[Opt]], _) = match command.as_str() {
+        "serve" => (&[COMMON, SERVE], None),
+        "echo" => (&[COMMON, ECHO], None),
+        "check" => (
+            &[CHECK],
+            Some(words.next().ok_or_else(|| {
+                Usage(
+                    "check needs a server's address, like: collabd check ws://localhost:8765"
+                        .into(),
+                )
+            })?),
+        ),
+        "help" => return Ok(Command::Print(help())),
+        _ => return Err(Usage(format!("there is no command {command:?}: see collabd --help"))),
+    };
+    if let Some(word) = words.next() {
+        return Err(Usage(format!("{word:?} is one word too many: see collabd --help")));
+    }
+    let values = Values::gather(&command, tables, typed, environment)?;
+    match url {
+        Some(url) => {
+            Ok(Command::Check(check::Options { url, seconds: values.duration("seconds")? }))
+        }
+        None if command == "echo" => {
+            Ok(Command::Echo(echo::Options { listen: values.listen()?, config: values.config()? }))
+        }
+        None => Ok(Command::Serve(values.serve()?)),
+    }
+}
+
+/// Where to listen and what to log.
+#[derive(Debug)]
+pub struct Listen {
+    pub host: String,
+    pub port: u16,
+    pub debug: bool,
+    pub log_file: Option<PathBuf>,
+}
+
+/// The options' values, as text.
+struct Values(HashMap<&'static str, String>);
+
+impl Values {
+    /// Defaults, then the environment, then what was typed.
+    fn gather(
+        command: &str,
+        tables: &[&'static [Opt]],
+        typed: Vec<(String, Option<String>)>,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Usage> {
+        let mut values = HashMap::new();
+        for option in tables.iter().copied().flatten() {
+            let variable = variable(option.name);
+            let set = environment(&variable).map(text).transpose()?;
+            match (set, option.value.is_empty()) {
+                (Some(set), true) if is_on(&variable, &set)? => {
+                    values.insert(option.name, String::new());
+                }
+                (Some(set), false) if !set.is_empty() => {
+                    values.insert(option.name, set);
+                }
+                (_, false) if !option.default.is_empty() => {
+                    values.insert(option.name, option.default.to_owned());
+                }
+                _ => {}
+            }
+        }
+        for (name, value) in typed {
+            let option = tables.iter().copied().flatten().find(|option| option.name == name);
+            let Some(option) = option else {
+                return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
+            };
+            values.insert(option.name, value.unwrap_or_default());
+        }
+        Ok(Values(values))
+    }
+
+    fn serve(&self) -> Result<serve::Options, Usage> {
+        let config = self.config()?;
+        let document = self.bytes("max-document-bytes")?;
+        if config.queue_bytes < 2 * document {
+            return Err(Usage(
+                "--queue-bytes has to be at least twice --max-document-bytes: a newcomer is sent \
+                 the document, and then each of its items"
+                    .into(),
+            ));
+        }
+        let limits = Limits {
+            linger: self.duration("linger")?,
+            max_sessions: self.number("max-sessions")?,
+            document: DocumentBounds { item: config.max_message_bytes, document },
+            history: HistoryBounds {
+                changes: self.number("history-changes")?,
+                bytes: self.bytes("history-bytes")?,
+            },
+            settle: !self.is_set("no-settle"),
+        };
+        Ok(serve::Options { listen: self.listen()?, config, limits })
+    }
+
+    fn listen(&self) -> Result<Listen, Usage> {
+        Ok(Listen {
+            host: self.get("host").to_owned(),
+            port: self.number("port")?,
+            debug: self.is_set("debug"),
+            log_file: self.0.get("log-file").map(PathBuf::from),
+        })
+    }
+
+    fn config(&self) -> Result<Config, Usage> {
+        let handshake_timeout = self.duration("handshake-timeout")?;
+        let writer_threads = self.is_set("writer-threads");
+        let config = Config {
+            max_connections: self.number("max-connections")?,
+            handshake_timeout,
+            max_message_bytes: self.bytes("max-message-bytes")?,
+            queue_bytes: self.bytes("queue-bytes")?,
+            send_mode: if writer_threads { SendMode::WriterThread } else { SendMode::NonBlocking },
+        };
+        for (name, value) in
+            [("max-message-bytes", config.max_message_bytes), ("queue-bytes", config.queue_bytes)]
+        {
+            if value < 1024 {
+                return Err(Usage(format!("--{name} has to be at least 1024")));
+            }
+        }
+        match handshake_timeout.is_zero() {
+            true => Err(Usage("--handshake-timeout has to be longer than 0".into())),
+            false => Ok(config),
+        }
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Usage> {
+        let value = self.get(name);
+        value.parse().map_err(|_| bad_value(name, value, "a whole number in its range"))
+    }
+
+    fn bytes(&self, name: &str) -> Result<usize, Usage> {
+        let value = self.get(name);
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let unit = units.iter().find_map(|(unit, shift)| Some((value.strip_suffix(unit)?, *shift)));
+        let (digits, shift) = unit.unwrap_or((value, 0));
+        let bytes: Option<u32> = digits.trim().parse().ok();
+        let bytes = bytes.and_then(|bytes| usize::try_from(u64::from(bytes) << shift).ok());
+        // Twice a bound still has to be a number.
+        bytes
+            .filter(|bytes| *bytes <= 1 << 40)
+            .ok_or_else(|| bad_value(name, value, "a number of bytes, like 65536, 64KiB or 8MiB"))
+    }
+
+    fn duration(&self, name: &str) -> Result<Duration, Usage> {
+        const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+        let value = self.get(name);
+        let seconds = value.parse::<f64>().ok().map(Duration::try_from_secs_f64);
+        let duration = match seconds {
+            Some(seconds) => seconds.ok(),
+            None => humantime::parse_duration(value).ok(),
+        };
+        duration.filter(|duration| *duration <= LONGEST).ok_or_else(|| {
+            bad_value(name, value, "a time of at most ten years, like 30, 0.5, 500ms or 10m")
+        })
+    }
+}
+
+/// All options of several tables.
+trait Tables {
+    fn concat_names(self) -> Vec<&'static Opt>;
+}
+
+impl<const N: usize> Tables for [&'static [Opt]; N] {
+    fn concat_names(self) -> Vec<&'static Opt> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+fn variable(name: &str) -> String {
+    format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
+}
+
+fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
+    match value.to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(Usage(format!("{variable} has to be 1 or 0, not {value:?}"))),
+    }
+}
+
+fn bad_value(name: &str, value: &str, wanted: &str) -> Usage {
+    Usage(format!("--{name} (or {}) has to be {wanted}, not {value:?}", variable(name)))
+}
+
+fn unknown(option: &str) -> Usage {
+    Usage(format!("there is no option {option}: see collabd --help"))
+}
+
+fn usage(error: lexopt::Error) -> Usage {
+    Usage(format!("{error}: see collabd --help"))
+}
+
+fn text(value: OsString) -> Result<String, Usage> {
+    value.into_string().map_err(|value| Usage(format!("{value:?} is not UTF-8")))
+}
+
+fn version() -> String {
+    format!("collabd {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The text of `--help`.
+pub fn help() -> String {
+    let mut help = INTRODUCTION.to_owned();
+    for (title, table) in
+        [("serve and echo", COMMON), ("serve", SERVE), ("echo", ECHO), ("check", CHECK)]
+    {
+        help.push_str(&format!("\nOptions of {title}:\n"));
+        for option in table {
+            let typed = format!("--{} {}", option.name, option.value);
+            let default = match option.default {
+                "" => String::new(),
+                default => format!(" [{default}]"),
+            };
+            help.push_str(&format!("  {typed:28} {}{default}\n", option.help));
+        }
+    }
+    help
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_with(words: &str, environment: &[(&str, &str)]) -> Result<Command, Usage> {
+        let environment: HashMap<_, _> = environment.iter().copied().collect();
+        parse(words.split_whitespace().map(OsString::from), |name| {
+            environment.get(name).map(OsString::from)
+        })
+    }
+
+    fn serve(words: &str, environment: &[(&str, &str)]) -> serve::Options {
+        match parse_with(words, environment) {
+            Ok(Command::Serve(options)) => options,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn bare_it_serves_as_the_earlier_servers_did() {
+        let options = serve("", &[]);
+        assert_eq!((options.listen.host.as_str(), options.listen.port), ("0.0.0.0", 8765));
+        assert_eq!(options.limits.linger, Duration::from_secs(600));
+        assert_eq!(options.config.max_message_bytes, 1 << 20);
+        assert!(options.limits.settle && !options.listen.debug);
+        let options = serve("--host localhost --port 9000 --debug", &[]);
+        assert_eq!((options.listen.host.as_str(), options.listen.port), ("localhost", 9000));
+        assert!(options.listen.debug);
+    }
+
+    #[test]
+    fn what_is_typed_stands_above_the_environment() {
+        let environment =
+            [("COLLABD_PORT", "1"), ("COLLABD_NO_SETTLE", "1"), ("COLLABD_DEBUG", "0")];
+        let options = serve("serve --port=2 --linger 1.5", &environment);
+        assert_eq!(options.listen.port, 2);
+        assert_eq!(options.limits.linger, Duration::from_millis(1500));
+        assert!(!options.limits.settle && !options.listen.debug);
+        assert_eq!(serve("", &environment).listen.port, 1);
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        let options = serve("--linger 2h --max-message-bytes 64KiB --history-bytes 4096", &[]);
+        assert_eq!(options.limits.linger, Duration::from_secs(7200));
+        assert_eq!(options.config.max_message_bytes, 65_536);
+        assert_eq!(options.limits.history.bytes, 4096);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_answered_with_one_line() {
+        for words in [
+            "--prot 1",
+            "-p 1",
+            "--port",
+            "--port x",
+            "--port 70000",
+            "--linger -1",
+            "--linger soon",
+            "--debug=1",
+            "bake",
+            "serve twice",
+            "check",
+            "check a b",
+            "echo --linger 1",
+            "check a --port 1",
+            "--queue-bytes 1KiB",
+            "--max-message-bytes 3",
+            "--handshake-timeout 0",
+            "--history-bytes 99999GiB",
+            "--linger nan",
+            "--linger 1e300",
+        ] {
+            let Usage(line) = parse_with(words, &[]).expect_err(words);
+            assert!(!line.contains('\n') && !line.is_empty(), "{words}: {line}");
+        }
+        assert!(parse_with("", &[("COLLABD_DEBUG", "perhaps")]).is_err());
+        assert!(parse_with("", &[("COLLABD_PORT", "perhaps")]).is_err());
+    }
+
+    #[test]
+    fn help_names_every_option_with_its_default() {
+        let help = help();
+        for option in [COMMON, SERVE, ECHO, CHECK].concat_names() {
+            assert!(help.contains(&format!("--{}", option.name)));
+            assert!(help.contains(option.default));
+        }
+    }
+}

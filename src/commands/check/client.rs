@@ -1,0 +1,338 @@
+//! One user's connection: sends, waits for what must come, listens for what must not.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tungstenite::protocol::frame::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+use tungstenite::{Error, Message};
+
+use super::received::{Received, shown};
+use super::report::{Outcome, Trouble};
+use super::wire::{PATIENCE, Wire, is_timeout};
+
+/// How long a client listens for what must not come, after everything that must has come.
+pub(super) const LISTEN: Duration = Duration::from_millis(150);
+
+/// What a wait makes of a message.
+pub(super) enum Pick<T> {
+    /// It is what was waited for.
+    Take(T),
+    /// It belongs to it; the wait goes on.
+    More,
+    /// It has nothing to do with it. Anything may come in between, except an `error`.
+    Other,
+}
+
+/// How the server closed a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Closed {
+    pub(super) code: Option<u16>,
+    pub(super) reason: String,
+}
+
+impl Closed {
+    /// For a person: `code 1008 "replaced by a newer connection"`.
+    pub(super) fn words(&self) -> String {
+        match self.code {
+            None => "no close code".to_owned(),
+            Some(code) if self.reason.is_empty() => format!("close code {code}"),
+            Some(code) => format!("close code {code} {}", shown(&self.reason)),
+        }
+    }
+}
+
+/// What can come next on a connection.
+pub(super) enum Event {
+    Message(Received),
+    Pong(Bytes),
+    Closed(Closed),
+    /// Nothing came in time.
+    Silence,
+}
+
+/// A user's connection.
+pub(super) struct Client {
+    pub(super) user: String,
+    /// As the server last told this user.
+    pub(super) is_host: bool,
+    socket: WebSocket<Wire>,
+    /// Read, but left for whoever waits next.
+    put_back: VecDeque<Received>,
+    /// How it ended, once it has.
+    end: Option<String>,
+}
+
+impl Client {
+    /// Speaks WebSocket over `wire`, on which the upgrade is done and `rest` came behind it.
+    pub(super) fn new(user: &str, wire: Wire, rest: Vec<u8>) -> Client {
+        // Every frame leaves at once, so that raw bytes in between keep their place.
+        let config = WebSocketConfig::default().write_buffer_size(0);
+        let socket = WebSocket::from_partially_read(wire, rest, Role::Client, Some(config));
+        let user = user.to_owned();
+        Client { user, is_host: false, socket, put_back: VecDeque::new(), end: None }
+    }
+
+    /// Whether the connection is known to have ended.
+    pub(super) fn ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Sends one message.
+    pub(super) fn send(&mut self, message: &Value) -> Outcome<()> {
+        self.send_text(&message.to_string())
+    }
+
+    /// Sends one text frame, whatever is in it.
+    pub(super) fn send_text(&mut self, text: &str) -> Outcome<()> {
+        self.transmit(Message::text(text))
+    }
+
+    /// Sends one frame of any kind.
+    pub(super) fn transmit(&mut self, message: Message) -> Outcome<()> {
+        self.socket.get_mut().until(Instant::now() + PATIENCE);
+        match self.socket.send(message) {
+            Ok(()) => Ok(()),
+            Err(e) => Err(self.why_not_sent(&e.to_string())),
+        }
+    }
+
+    /// Puts bytes on the wire that are no frame tungstenite would send.
+    ///
+    /// # Errors
+    /// The write's. The server may have closed before it read all of them, which is its right; what
+    /// it said can still be read.
+    pub(super) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let wire = self.socket.get_mut();
+        wire.until(Instant::now() + PATIENCE);
+        wire.write_all(bytes)
+    }
+
+    /// A send that fails usually means that the server closed; its close frame says more than the error.
+    fn why_not_sent(&mut self, error: &str) -> Trouble {
+        let deadline = Instant::now() + LISTEN;
+        loop {
+            match self.event(deadline) {
+                Ok(Event::Silence | Event::Closed(_)) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        let end = self.end.get_or_insert_with(|| error.to_owned());
+        Trouble::Fault(format!("{} could not send: {end}", self.user))
+    }
+
+    /// What comes next before `deadline`. Protocol pings are answered on the way.
+    ///
+    /// # Errors
+    /// The connection has ended without a close frame, or what came breaks the protocol.
+    pub(super) fn event(&mut self, deadline: Instant) -> Outcome<Event> {
+        if let Some(message) = self.put_back.pop_front() {
+            return Ok(Event::Message(message));
+        }
+        if let Some(end) = &self.end {
+            return Err(Trouble::Fault(format!("{}'s connection has ended: {end}", self.user)));
+        }
+        loop {
+            self.socket.get_mut().until(deadline);
+            match self.socket.read() {
+                Ok(Message::Text(text)) => {
+                    let message = Received::parse(text.as_str())?;
+                    if message.is("host:changed") {
+                        self.is_host = message.by(&self.user);
+                    }
+                    return Ok(Event::Message(message));
+                }
+                Ok(Message::Binary(bytes)) => {
+                    let words = format!("the server sent a binary frame of {} bytes", bytes.len());
+                    return Err(Trouble::Fault(words));
+                }
+                // The answer waits in tungstenite for the next write or read; it should not wait.
+                Ok(Message::Ping(_)) => {
+                    let _ = self.socket.flush();
+                }
+                Ok(Message::Pong(payload)) => return Ok(Event::Pong(payload)),
+                Ok(Message::Close(frame)) => return Ok(Event::Closed(self.closed(frame))),
+                Ok(Message::Frame(_)) => {}
+                Err(Error::Io(e)) if is_timeout(&e) => return Ok(Event::Silence),
+                Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    let words = broken_words(&e);
+                    self.end = Some(words.clone());
+                    return Err(Trouble::Fault(format!("{}'s connection: {words}", self.user)));
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, frame: Option<CloseFrame>) -> Closed {
+        let closed = match frame {
+            None => Closed { code: None, reason: String::new() },
+            Some(frame) => {
+                Closed { code: Some(frame.code.into()), reason: frame.reason.as_str().to_owned() }
+            }
+        };
+        self.end = Some(format!("the server closed it with {}", closed.words()));
+        closed
+    }
+
+    /// Leaves `message` for the next wait.
+    pub(super) fn put_back(&mut self, message: Received) {
+        self.put_back.push_front(message);
+    }
+
+    /// Waits for the message that `is` what the step is after; `what` names it for the reader.
+    pub(super) fn hear(&mut self, what: &str, is: impl Fn(&Received) -> bool) -> Outcome<Received> {
+        self.wait_for(what, |m| Ok(if is(m) { Pick::Take(m.clone()) } else { Pick::Other }))
+    }
+
+    /// Waits until `pick` takes a message; `what` names it for the reader.
+    pub(super) fn wait_for<T>(
+        &mut self,
+        what: &str,
+        pick: impl FnMut(&Received) -> Result<Pick<T>, String>,
+    ) -> Outcome<T> {
+        self.wait_within(PATIENCE, what, pick)
+    }
+
+    /// The same, with a deadline of its own.
+    pub(super) fn wait_within<T>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut pick: impl FnMut(&Received) -> Result<Pick<T>, String>,
+    ) -> Outcome<T> {
+        let deadline = Instant::now() + patience;
+        let expected = format!("{} expected {what}", self.user);
+        let mut last_other = None;
+        loop {
+            let message = match self.event(deadline)? {
+                Event::Message(message) => message,
+                Event::Pong(_) => continue,
+                Event::Closed(closed) => {
+                    let words = format!(
+                        "{expected}; the server closed the connection with {}",
+                        closed.words()
+                    );
+                    return Err(Trouble::Fault(words));
+                }
+                Event::Silence => {
+                    let came = match last_other {
+                        None => "nothing came".to_owned(),
+                        Some(other) => format!("only other messages came, the last one {other}"),
+                    };
+                    let time = patience.as_secs_f64();
+                    return Err(Trouble::Fault(format!("{expected} within {time} s; {came}")));
+                }
+            };
+            match pick(&message)? {
+                Pick::Take(found) => return Ok(found),
+                Pick::More => {}
+                Pick::Other if message.is("error") => {
+                    return Err(Trouble::Fault(format!(
+                        "{expected}; the server answered {}",
+                        message.shown()
+                    )));
+                }
+                Pick::Other => last_other = Some(message.shown()),
+            }
+        }
+    }
+
+    /// Listens for `time`; `judge` refuses what must not come.
+    pub(super) fn listen(
+        &mut self,
+        time: Duration,
+        mut judge: impl FnMut(&Received) -> Result<(), String>,
+    ) -> Outcome<()> {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.event(deadline)? {
+                Event::Silence => return Ok(()),
+                Event::Pong(_) => {}
+                Event::Message(message) if message.is("error") => {
+                    return Err(Trouble::Fault(format!(
+                        "{} was sent {} for nothing",
+                        self.user,
+                        message.shown()
+                    )));
+                }
+                Event::Message(message) => judge(&message)?,
+                Event::Closed(closed) => {
+                    let words =
+                        format!("{}'s connection was closed with {}", self.user, closed.words());
+                    return Err(Trouble::Fault(words));
+                }
+            }
+        }
+    }
+
+    /// Waits until the server closes, whatever it says before.
+    pub(super) fn wait_close(&mut self) -> Outcome<Closed> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.event(deadline)? {
+                Event::Closed(closed) => return Ok(closed),
+                Event::Silence => {
+                    let time = PATIENCE.as_secs();
+                    let words =
+                        format!("{} expected to be closed, but was not within {time} s", self.user);
+                    return Err(Trouble::Fault(words));
+                }
+                Event::Message(_) | Event::Pong(_) => {}
+            }
+        }
+    }
+
+    /// After a close frame: waits until the server ends the TCP connection too.
+    pub(super) fn wait_tcp_end(&mut self) -> Outcome<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.socket.get_mut().until(deadline);
+            match self.socket.read() {
+                Err(Error::Io(e)) if is_timeout(&e) => {
+                    let time = PATIENCE.as_secs();
+                    let words = format!(
+                        "after the close the server left the TCP connection open for {time} s"
+                    );
+                    return Err(Trouble::Fault(words));
+                }
+                Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
+                // However it ends, it has ended: a reset is the usual answer to bytes nobody read.
+                Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Begins the close handshake with code 1000.
+    pub(super) fn send_close(&mut self) -> Outcome<()> {
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "check done".into() };
+        self.transmit(Message::Close(Some(frame)))
+    }
+
+    /// Sends a `ping` and waits for its own `pong`, which the server must not answer anything else with.
+    pub(super) fn ping(&mut self, id: &str) -> Outcome<Received> {
+        self.send(&json!({"type": "ping", "id": id}))?;
+        let what = format!("a pong with \"id\":{id:?}");
+        self.hear(&what, |m| m.is("pong") && m.value["id"] == id)
+    }
+}
+
+/// What an error on the connection means to a person.
+fn broken_words(error: &Error) -> String {
+    match error {
+        Error::Io(e) => format!("it broke: {e}"),
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            "the server ended it without a close frame".to_owned()
+        }
+        Error::Protocol(e) => format!("the server sent a frame that breaks RFC 6455: {e}"),
+        Error::Utf8(_) => "the server sent text that is not UTF-8".to_owned(),
+        e => format!("the server sent what cannot be read: {e}"),
+    }
+}

@@ -1,0 +1,168 @@
+//! Steps: what one user does, the other one sees, whole, once and in order.
+
+use serde_json::json;
+
+use super::client::{LISTEN, Pick};
+use super::promises::{self, OLD_TIME};
+use super::report::{Trouble, Verdict};
+use super::walk::{ALICE, Walk, command, lens, pass};
+
+/// How many commands go out in one go for the order.
+const MANY: u64 = 200;
+
+/// A message's size for the fragments: over what the editor's library sends in one frame, under the
+/// server's default limit.
+const BIG: usize = 600_000;
+
+/// A command reaches the other user, with the server's word on who and when.
+pub(super) fn one_command(walk: &mut Walk) -> Verdict {
+    let item = walk.name("item");
+    let mut data = lens(&item, 12.5);
+    data["check_number"] = json!(9_007_199_254_740_993_u64);
+    let mut sent = command("add_item", &item, data);
+    sent["user_id"] = json!("check-mallory");
+    sent["timestamp"] = json!(OLD_TIME);
+    sent["check_extra"] = json!({"kept": [1, 2.0, null]});
+    let (alice, bob) = walk.pair()?;
+    let message = pass(alice, bob, &sent)?;
+    promises::command(&message, ALICE, &sent)?;
+    Ok(None)
+}
+
+/// The sender has done it already and must not be told again.
+pub(super) fn no_echo(walk: &mut Walk) -> Verdict {
+    let item = walk.name("item");
+    let (alice, bob) = walk.pair()?;
+    pass(alice, bob, &command("add_item", &item, lens(&item, 1.0)))?;
+    alice.listen(LISTEN, |m| match m.echoes(ALICE, "command") {
+        true => Err(format!("{ALICE} got back its own command: {}", m.shown())),
+        false => Ok(()),
+    })?;
+    Ok(None)
+}
+
+/// The other three actions, in both directions.
+pub(super) fn changes(walk: &mut Walk) -> Verdict {
+    let item = walk.name("item");
+    let (alice, bob) = walk.pair()?;
+    let mut full = lens(&item, 3.0);
+    full["name"] = json!("renamed");
+    let spot = json!({"x_mm": 4.25, "y_mm": 5.5, "angle_deg": -45.0});
+    for (action, data, from_alice) in [
+        ("add_item", lens(&item, 2.0), true),
+        ("update_item", full, false),
+        ("move_item", spot, true),
+        ("remove_item", json!({}), false),
+    ] {
+        let sent = command(action, &item, data);
+        let (sender, other) =
+            if from_alice { (&mut *alice, &mut *bob) } else { (&mut *bob, &mut *alice) };
+        let message = pass(sender, other, &sent)?;
+        promises::command(&message, &sender.user, &sent)?;
+    }
+    Ok(None)
+}
+
+/// Many commands at once arrive all, in order, numbered without a gap.
+pub(super) fn order(walk: &mut Walk) -> Verdict {
+    let item = walk.name("item");
+    let (alice, bob) = walk.pair()?;
+    pass(alice, bob, &command("add_item", &item, lens(&item, 0.0)))?;
+    for n in 1..=MANY {
+        alice.send(&command("move_item", &item, json!({"x_mm": n, "y_mm": 0, "angle_deg": 0})))?;
+    }
+    let (mut next, mut last_seq) = (1, None);
+    let mut gap = None;
+    bob.wait_for(&format!("all of {MANY} commands sent in one go"), |m| {
+        // What the server sends by itself to settle items may use up a number.
+        if m.settles() {
+            last_seq = last_seq.max(m.value["seq"].as_u64());
+        }
+        if !m.changes(&item) {
+            return Ok(Pick::Other);
+        }
+        if *m.data("x_mm") != next {
+            return Err(format!("expected command {next} of {MANY}; what came is {}", m.shown()));
+        }
+        // A missing one is another step's fault.
+        let seq = m.value["seq"].as_u64();
+        if let (Some(seq), Some(last)) = (seq, last_seq)
+            && seq != last + 1
+        {
+            gap.get_or_insert_with(|| {
+                format!("command {next} has \"seq\" {seq}, the one before it {last}")
+            });
+        }
+        last_seq = seq.or(last_seq);
+        next += 1;
+        Ok(if next > MANY { Pick::Take(()) } else { Pick::More })
+    })?;
+    match gap {
+        Some(words) => Err(Trouble::Fault(words)),
+        None => Ok(None),
+    }
+}
+
+/// Cursors are passed on.
+pub(super) fn cursor(walk: &mut Walk) -> Verdict {
+    let sent = json!({
+        "type": "cursor", "user_id": "check-mallory", "timestamp": OLD_TIME,
+        "x_mm": 1.5, "y_mm": -2, "check_extra": "kept",
+    });
+    let (alice, bob) = walk.pair()?;
+    alice.send(&sent)?;
+    let message = bob.hear("alice's cursor", |m| m.is("cursor"))?;
+    promises::relayed(&message, ALICE, &sent)?;
+    Ok(None)
+}
+
+/// So is what the server has never heard of, but not back to its sender.
+pub(super) fn unknown_type(walk: &mut Walk) -> Verdict {
+    let sent = json!({
+        "type": "check:chat", "user_id": "check-mallory", "timestamp": OLD_TIME,
+        "text": "größer \u{1f52d} \"quoted\" \\ \u{0}", "nested": {"list": [1, [2, {"three": 3}]]},
+    });
+    let (alice, bob) = walk.pair()?;
+    alice.send(&sent)?;
+    let message =
+        bob.hear("alice's message of a type the server does not know", |m| m.is("check:chat"))?;
+    promises::relayed(&message, ALICE, &sent)?;
+    alice.listen(LISTEN, |m| match m.is("check:chat") {
+        true => Err(format!("{ALICE} got back its own message: {}", m.shown())),
+        false => Ok(()),
+    })?;
+    Ok(None)
+}
+
+/// A big message in several frames, as the editor sends a large canvas, arrives whole.
+pub(super) fn fragments(walk: &mut Walk) -> Verdict {
+    let mark = walk.name("big");
+    let (alice, bob) = walk.pair()?;
+    let sent = json!({"type": "check:big", "mark": mark, "filling": "x".repeat(BIG)});
+    let text = sent.to_string();
+    let (first, rest) = text.as_bytes().split_at(BIG / 2);
+    let (second, third) = rest.split_at(BIG / 4);
+    let mut bytes = super::frames::frame(0x01, true, first);
+    bytes.extend(super::frames::frame(0x00, true, second));
+    // A ping may stand between the fragments of a message.
+    bytes.extend(super::frames::frame(0x89, true, b"check"));
+    bytes.extend(super::frames::frame(0x80, true, third));
+    let failed = alice.send_raw(&bytes).err();
+    let too_big = format!(
+        "a message of {BIG} bytes in three fragments did not come through; a server with a lower \
+         limit than the promised 2^20 bytes breaks the sharing of large canvases"
+    );
+    let passed = bob.hear("a big message in three fragments", |m| m.is("check:big"));
+    let message = match (passed, failed) {
+        (Ok(message), _) => message,
+        (Err(Trouble::Fault(words)), None) => {
+            return Err(Trouble::Fault(format!("{too_big}; {words}")));
+        }
+        (Err(_), Some(e)) => {
+            return Err(Trouble::Fault(format!("{too_big}; sending it failed: {e}")));
+        }
+        (Err(trouble), None) => return Err(trouble),
+    };
+    promises::relayed(&message, ALICE, &sent)?;
+    Ok(None)
+}

@@ -1,0 +1,184 @@
+//! One HTTP request and its answer: the upgrade of a WebSocket, and the refusals the server promises.
+
+use std::io::{ErrorKind, Read, Write};
+
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+use super::received::shown;
+use super::target::Target;
+use super::wire::{Wire, is_timeout};
+
+/// The longest head and body that are read.
+const LONGEST: usize = 64 * 1024;
+
+/// What a server answered.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    reason: String,
+    headers: Vec<(String, String)>,
+    /// What came after the head: the body, or already the first frames.
+    pub(super) rest: Vec<u8>,
+}
+
+impl Response {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The first line of the body that says something.
+    pub(super) fn body_line(&self) -> String {
+        let body = String::from_utf8_lossy(&self.rest);
+        body.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    }
+
+    /// Status, reason and body line, for a person.
+    pub(super) fn words(&self) -> String {
+        let status = format!("{} {}", self.status, self.reason);
+        match self.body_line() {
+            line if line.is_empty() => status.trim_end().to_owned(),
+            line => format!("{}: {}", status.trim_end(), shown(&line)),
+        }
+    }
+}
+
+/// Asks for a WebSocket at `path`, with the same headers as the editor and no other. Gives the
+/// bytes that came behind the answer.
+///
+/// # Errors
+/// Says what came instead of a WebSocket.
+pub(super) fn upgrade(wire: &mut Wire, target: &Target, path: &str) -> Result<Vec<u8>, String> {
+    let key = generate_key();
+    let response = ask_upgrade(wire, target, path, &key)?;
+    if response.status != 101 {
+        return Err(format!("the server refused the connection with {}", response.words()));
+    }
+    let token = |name: &str, wanted: &str| {
+        let value = response.header(name).unwrap_or_default();
+        value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    let fault = if !token("Upgrade", "websocket") {
+        "has no \"Upgrade: websocket\""
+    } else if !token("Connection", "upgrade") {
+        "has no \"Connection: Upgrade\""
+    } else if response.header("Sec-WebSocket-Accept") != Some(&derive_accept_key(key.as_bytes())) {
+        "has the wrong Sec-WebSocket-Accept"
+    } else if response.header("Sec-WebSocket-Extensions").is_some() {
+        "turns on an extension that was not asked for"
+    } else if response.header("Sec-WebSocket-Protocol").is_some() {
+        "chooses a subprotocol though none was offered"
+    } else {
+        return Ok(response.rest);
+    };
+    Err(format!("the answer to the upgrade {fault}"))
+}
+
+/// Sends the editor's handshake for `path` and gives whatever answer comes.
+///
+/// # Errors
+/// Says why there is no answer.
+pub(super) fn ask_upgrade(
+    wire: &mut Wire,
+    target: &Target,
+    path: &str,
+    key: &str,
+) -> Result<Response, String> {
+    let host = target.host_header();
+    ask(
+        wire,
+        &format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ),
+    )
+}
+
+/// Asks for `path` as a browser would for a page.
+///
+/// # Errors
+/// Says why there is no answer.
+pub(super) fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, String> {
+    let host = target.host_header();
+    ask(wire, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+}
+
+fn ask(wire: &mut Wire, request: &str) -> Result<Response, String> {
+    wire.write_all(request.as_bytes())
+        .map_err(|e| format!("the request could not be sent: {e}"))?;
+    let mut bytes = Vec::new();
+    let mut response = loop {
+        if !read_more(wire, &mut bytes)? {
+            let words = "the server closed the connection without an HTTP answer";
+            return Err(match bytes.is_empty() {
+                true => words.to_owned(),
+                false => format!("{words}; it sent {}", shown(&String::from_utf8_lossy(&bytes))),
+            });
+        }
+        if let Some(response) = parse(&bytes)? {
+            break response;
+        }
+    };
+    // A refusal's words may come in a packet of their own; that they never end is no fault to report.
+    while response.status != 101 && !body_is_whole(&response) {
+        if !read_more(wire, &mut response.rest).unwrap_or(false) {
+            break;
+        }
+    }
+    Ok(response)
+}
+
+fn body_is_whole(response: &Response) -> bool {
+    let length = response.header("Content-Length").and_then(|value| value.trim().parse().ok());
+    length.is_some_and(|length: usize| response.rest.len() >= length)
+}
+
+/// Appends what comes next to `bytes`; `false` at the end of the connection.
+fn read_more(wire: &mut Wire, bytes: &mut Vec<u8>) -> Result<bool, String> {
+    let mut chunk = [0; 4096];
+    loop {
+        match wire.read(&mut chunk) {
+            Ok(0) => return Ok(false),
+            Ok(count) if bytes.len() + count > LONGEST => {
+                return Err(format!("the HTTP answer is longer than {LONGEST} bytes"));
+            }
+            Ok(count) => {
+                bytes.extend_from_slice(&chunk[..count]);
+                return Ok(true);
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if is_timeout(&e) => {
+                return Err(
+                    "the server took the connection but did not answer the HTTP request".to_owned()
+                );
+            }
+            Err(e) => {
+                return Err(format!("the connection broke before an HTTP answer came: {e}"));
+            }
+        }
+    }
+}
+
+/// The head in `bytes`, once it is complete.
+fn parse(bytes: &[u8]) -> Result<Option<Response>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut head = httparse::Response::new(&mut headers);
+    let length = match head.parse(bytes) {
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Ok(httparse::Status::Complete(length)) => length,
+        Err(_) => {
+            let came = shown(&String::from_utf8_lossy(bytes));
+            return Err(format!("what answers there does not speak HTTP: {came}"));
+        }
+    };
+    let owned = |header: &httparse::Header<'_>| {
+        (header.name.to_owned(), String::from_utf8_lossy(header.value).trim().to_owned())
+    };
+    Ok(Some(Response {
+        status: head.code.unwrap_or_default(),
+        reason: head.reason.unwrap_or_default().to_owned(),
+        headers: head.headers.iter().map(owned).collect(),
+        rest: bytes[length..].to_vec(),
+    }))
+}

@@ -1,0 +1,103 @@
+//! What a step found and the line that says so: ✓, ✗ or –, the name, the words, the time it took.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Why a step did not pass.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// The server did something else than it promises; the words say what was expected and what came.
+    Fault(String),
+    /// The step could not be tried, because of something an earlier step has already reported.
+    Skip(String),
+}
+
+impl Trouble {
+    /// The same words, as a reason to leave a step out instead of a fault of that step.
+    pub(super) fn into_skip(self, because: &str) -> Trouble {
+        match self {
+            Trouble::Fault(words) | Trouble::Skip(words) => {
+                Trouble::Skip(format!("{because}: {words}"))
+            }
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(words: String) -> Trouble {
+        Trouble::Fault(words)
+    }
+}
+
+/// What a part of a step gives back.
+pub(super) type Outcome<T> = Result<T, Trouble>;
+
+/// What a whole step gives back: passed, perhaps with a note for the reader.
+pub(super) type Verdict = Outcome<Option<String>>;
+
+/// Prints the lines and counts them. Nothing reaches the output but through here, so that a key
+/// is taken out of everything, also out of what the server said.
+pub(super) struct Report {
+    secrets: Vec<String>,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Report {
+    /// A report that never shows any of `secrets`.
+    pub(super) fn new(secrets: Vec<String>) -> Report {
+        Report { secrets, passed: 0, failed: 0, skipped: 0 }
+    }
+
+    /// Prints one line. A closed output (`check … | head -3`) is no reason to stop or to panic:
+    /// the exit code still tells.
+    pub(super) fn line(&self, text: &str) {
+        let mut text = text.to_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), "…");
+        }
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// Prints and counts the step `name`, which promised `promise`.
+    pub(super) fn step(&mut self, name: &str, promise: &str, verdict: &Verdict, took: Duration) {
+        let took = spoken(took);
+        match verdict {
+            Ok(None) => {
+                self.passed += 1;
+                self.line(&format!("✓ {name}: {promise} ({took})"));
+            }
+            Ok(Some(note)) => {
+                self.passed += 1;
+                self.line(&format!("✓ {name}: {promise}; {note} ({took})"));
+            }
+            Err(Trouble::Fault(words)) => {
+                self.failed += 1;
+                self.line(&format!("✗ {name}: {words} ({took})"));
+            }
+            Err(Trouble::Skip(words)) => {
+                self.skipped += 1;
+                self.line(&format!("– {name}: skipped: {words}"));
+            }
+        }
+    }
+
+    /// Prints the last line, for a walk of `total` steps, and says whether every one passed.
+    pub(super) fn finish(&self, total: usize) -> bool {
+        let mut last = format!("{} of {total} steps passed", self.passed);
+        if self.passed < total {
+            let untried = total - self.passed - self.failed;
+            last.push_str(&format!(", {} failed, {untried} not tried", self.failed));
+        }
+        self.line(&last);
+        self.passed == total
+    }
+}
+
+/// A time a person can read: `0.4 ms`, `12.3 ms`, `15.0 s`.
+fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}

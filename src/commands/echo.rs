@@ -1,0 +1,111 @@
+//! `collabd echo`: the same sockets and threads, with the hub replaced by an echo.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::listening;
+use crate::cli::Listen;
+use crate::hub::{ConnId, Effect, Now};
+use crate::protocol::Frame;
+use crate::server::Config;
+use crate::server::http::Request;
+use crate::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
+
+/// What `echo` is told.
+#[derive(Debug)]
+pub struct Options {
+    pub listen: Listen,
+    pub config: Config,
+}
+
+/// Echoes until it is told to stop.
+pub fn run(options: Options) -> ExitCode {
+    listening::run("echo", &options.listen, options.config, EchoService, Echo)
+}
+
+/// Every path is an echo.
+struct EchoService;
+
+impl Service for EchoService {
+    type Event = EchoEvent;
+    type Machine = Echo;
+    type Speaker = EchoSpeaker;
+
+    fn answer(&self, _request: &Request<'_>) -> Answer<EchoSpeaker> {
+        Answer::Upgrade(EchoSpeaker)
+    }
+}
+
+struct EchoSpeaker;
+
+/// What happens to the echo.
+enum EchoEvent {
+    Join(ConnId),
+    Heard(ConnId, Frame),
+    Failed(ConnId),
+    Nothing,
+}
+
+impl Speaker for EchoSpeaker {
+    type Event = EchoEvent;
+
+    fn join(&self, conn: ConnId) -> EchoEvent {
+        EchoEvent::Join(conn)
+    }
+
+    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<EchoEvent> {
+        match heard {
+            Heard::Text(text) => Said::Event(EchoEvent::Heard(conn, Frame::text(text))),
+            Heard::Binary(bytes) => Said::Event(EchoEvent::Heard(conn, Frame::binary(bytes))),
+            Heard::Pong(_) => Said::Nothing,
+        }
+    }
+
+    fn apology(&self) -> Option<Frame> {
+        None
+    }
+
+    fn user(&self) -> &str {
+        "echo"
+    }
+
+    fn place(&self) -> String {
+        "the echo".into()
+    }
+}
+
+/// The machine behind the echo: says what it is told.
+struct Echo;
+
+impl Machine for Echo {
+    type Event = EchoEvent;
+
+    fn handle(&mut self, event: EchoEvent, _now: Now, effects: &mut Vec<Effect>) {
+        match event {
+            EchoEvent::Join(conn) => effects.push(Effect::Admit { conn }),
+            EchoEvent::Heard(conn, frame) => {
+                effects.push(Effect::Send { conn, frame, supersedes: None });
+            }
+            EchoEvent::Failed(conn) => {
+                effects.push(Effect::Close { conn, code: 1011, reason: "internal server error" });
+            }
+            EchoEvent::Nothing => {}
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        None
+    }
+
+    fn tick() -> EchoEvent {
+        EchoEvent::Nothing
+    }
+
+    fn gone(_conn: ConnId) -> EchoEvent {
+        EchoEvent::Nothing
+    }
+
+    fn failed(conn: ConnId) -> EchoEvent {
+        EchoEvent::Failed(conn)
+    }
+}

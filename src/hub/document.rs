@@ -1,0 +1,466 @@
+//! The document: the items of one session's canvas, in the order they were added.
+//!
+//! Every field remembers who wrote it last and when, because what a host's snapshot may overwrite
+//! depends on it (`snapshot.rs`).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State};
+use crate::protocol::json::{self, Fields};
+use crate::protocol::outbound::{write_key, write_object};
+use crate::protocol::{Timestamp, UserId};
+
+/// How many removed items are remembered, the most recent ones.
+const MOST_REMOVED: usize = 10_000;
+/// From this many comparisons on, a look-up table is cheaper than a linear search.
+const SEARCH_BY_TABLE: usize = 1 << 14;
+/// What one field costs beside its text.
+const FIELD_OVERHEAD: usize = 64;
+/// What `move_item` may change.
+const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
+/// An item's type where nobody named one: the editor builds a plain component from it.
+const UNNAMED_TYPE: &str = "component";
+
+/// Who changes something, and when (since the hub's start).
+#[derive(Debug, Clone, Copy)]
+pub struct Author<'a> {
+    pub user: &'a UserId,
+    pub at: Duration,
+}
+
+/// What a command did to the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Added,
+    Changed,
+    Removed,
+    /// The item is unknown, or the action is not the server's business.
+    Nothing,
+}
+
+/// The change would make an item or the document larger than allowed; nothing was changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooBig;
+
+/// Bounds in bytes of JSON, roughly.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// An item has to fit into one message.
+    pub item: usize,
+    pub document: usize,
+}
+
+/// One field of an item.
+#[derive(Debug)]
+pub struct Field {
+    pub key: Box<str>,
+    pub value: Box<RawValue>,
+    pub writer: UserId,
+    pub at: Duration,
+}
+
+/// One item; always has the fields `uuid` (its id) and `item_type` (a string).
+#[derive(Debug)]
+pub struct Item {
+    pub id: Arc<str>,
+    pub fields: Vec<Field>,
+    /// Who changed it last, or in whose snapshot it first appeared.
+    pub writer: UserId,
+    /// When it was changed last.
+    pub at: Duration,
+    bytes: usize,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Document {
+    items: BTreeMap<u64, Item>,
+    places: HashMap<Arc<str>, u64>,
+    next_place: u64,
+    removed: Removed,
+    /// What a client's state carried beside items, version and time stamp.
+    extra: Fields,
+    version: u64,
+    bytes: usize,
+}
+
+impl Document {
+    /// Whether anything was ever put into it.
+    pub fn exists(&self) -> bool {
+        self.version > 0
+    }
+
+    /// Grows with every applied change; at most 2^53 − 1.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Records one more applied change and that a client is at `version`.
+    pub fn advance(&mut self, version: u64) {
+        self.version = (self.version + 1).max(version).min(LARGEST_VERSION);
+    }
+
+    /// The item with this id.
+    pub fn get(&self, id: &str) -> Option<&Item> {
+        self.items.get(self.places.get(id)?)
+    }
+
+    /// All items in the order they were added.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.values()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Who removed the item with this id, if it was removed and has not come back.
+    pub fn removed_by(&self, id: &str) -> Option<&UserId> {
+        self.removed.by.get(id).map(|(user, _)| user)
+    }
+
+    /// Applies one command.
+    ///
+    /// # Errors
+    /// [`TooBig`], and then nothing has changed.
+    pub fn apply(
+        &mut self,
+        command: &mut Command,
+        author: Author<'_>,
+        bounds: Bounds,
+    ) -> Result<Outcome, TooBig> {
+        let id = &*command.item_id;
+        let known = self.places.contains_key(id);
+        match command.action {
+            Action::Other => Ok(Outcome::Nothing),
+            Action::Add if !known => {
+                let fields = std::mem::take(&mut command.data);
+                self.add(id, fields, command.item_type.as_deref(), author, bounds)?;
+                Ok(Outcome::Added)
+            }
+            Action::Remove if known => {
+                self.remove(id, author.user);
+                Ok(Outcome::Removed)
+            }
+            Action::Add | Action::Update | Action::Move if known => {
+                let only_place = command.action == Action::Move;
+                let fields = std::mem::take(&mut command.data);
+                let fields = fields
+                    .into_iter()
+                    .filter(|(key, _)| !only_place || PLACE.contains(&&**key))
+                    .collect();
+                self.overwrite(id, fields, author, bounds)?;
+                Ok(Outcome::Changed)
+            }
+            _ => Ok(Outcome::Nothing),
+        }
+    }
+
+    /// Adds an item that is not there yet.
+    ///
+    /// # Errors
+    /// [`TooBig`], and then nothing has changed.
+    pub fn add(
+        &mut self,
+        id: &str,
+        fields: Fields,
+        item_type: Option<&RawValue>,
+        author: Author<'_>,
+        bounds: Bounds,
+    ) -> Result<(), TooBig> {
+        let fields = complete(id, fields, item_type);
+        let bytes = size(id, &fields);
+        if bytes > bounds.item || self.bytes + bytes > bounds.document {
+            return Err(TooBig);
+        }
+        let id: Arc<str> = id.into();
+        let stamp = |(key, value)| Field { key, value, writer: author.user.clone(), at: author.at };
+        let item = Item {
+            id: id.clone(),
+            fields: fields.into_iter().map(stamp).collect(),
+            writer: author.user.clone(),
+            at: author.at,
+            bytes,
+        };
+        self.bytes += bytes;
+        self.removed.forget(&id);
+        self.places.insert(id, self.next_place);
+        self.items.insert(self.next_place, item);
+        self.next_place += 1;
+        Ok(())
+    }
+
+    /// Overwrites fields of an item one by one; its identity stays. An unknown item is left alone.
+    ///
+    /// # Errors
+    /// [`TooBig`], and then nothing has changed.
+    pub fn overwrite(
+        &mut self,
+        id: &str,
+        mut fields: Fields,
+        author: Author<'_>,
+        bounds: Bounds,
+    ) -> Result<(), TooBig> {
+        let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
+            return Ok(());
+        };
+        fields.retain(|(key, value)| !is_identity(key, value));
+        let places = find(&item.fields, &fields);
+        let mut bytes = item.bytes;
+        for ((key, value), place) in fields.iter().zip(&places) {
+            bytes += value.get().len();
+            match place {
+                Some(place) => bytes -= item.fields[*place].value.get().len(),
+                None => bytes += key.len() + FIELD_OVERHEAD,
+            }
+        }
+        let grown = bytes > item.bytes;
+        if grown && (bytes > bounds.item || self.bytes - item.bytes + bytes > bounds.document) {
+            return Err(TooBig);
+        }
+        for ((key, value), place) in fields.into_iter().zip(places) {
+            let field = Field { key, value, writer: author.user.clone(), at: author.at };
+            match place {
+                Some(place) => item.fields[place] = field,
+                None => item.fields.push(field),
+            }
+        }
+        self.bytes = self.bytes - item.bytes + bytes;
+        item.bytes = bytes;
+        item.writer = author.user.clone();
+        item.at = author.at;
+        Ok(())
+    }
+
+    /// Drops the fields of an item that `keep` doesn't want. An unknown item is left alone.
+    pub fn retain_fields(&mut self, id: &str, keep: impl Fn(&Field) -> bool) {
+        let item = self.places.get(id).and_then(|place| self.items.get_mut(place));
+        let Some(item) = item else { return };
+        item.fields
+            .retain(|field| &*field.key == "uuid" || &*field.key == "item_type" || keep(field));
+        let kept = item.fields.iter().map(|field| (&*field.key, &*field.value));
+        let bytes = size_of(&item.id, kept);
+        self.bytes = self.bytes - item.bytes + bytes;
+        item.bytes = bytes;
+    }
+
+    /// Removes an item and remembers who did it.
+    pub fn remove(&mut self, id: &str, user: &UserId) {
+        if let Some((id, place)) = self.places.remove_entry(id)
+            && let Some(item) = self.items.remove(&place)
+        {
+            self.bytes -= item.bytes;
+            self.removed.remember(id, user.clone());
+        }
+    }
+
+    /// Forgets what was removed: a new design has begun.
+    pub fn forget_removed(&mut self) {
+        self.removed = Removed::default();
+    }
+
+    /// Takes over what a client's state carried beside its items.
+    pub fn set_extra(&mut self, extra: &Fields) {
+        if !extra.is_empty() {
+            self.extra.clone_from(extra);
+        }
+    }
+
+    /// Makes a client's state the document: items it shows unchanged keep their history, the
+    /// others are the author's, and what it doesn't show is removed.
+    pub fn replace(&mut self, state: State, author: Author<'_>) {
+        let unbounded = Bounds { item: usize::MAX, document: usize::MAX };
+        let mut old = std::mem::take(&mut self.items);
+        let places = std::mem::take(&mut self.places);
+        self.bytes = 0;
+        self.set_extra(&state.extra);
+        for item in state.items {
+            let known = places.get(&*item.id).and_then(|place| old.remove(place));
+            match known.filter(|known| known.is_shown_by(&item.fields)) {
+                Some(known) => {
+                    self.bytes += known.bytes;
+                    self.places.insert(known.id.clone(), self.next_place);
+                    self.items.insert(self.next_place, known);
+                    self.next_place += 1;
+                }
+                // Unbounded: it can't fail.
+                None => drop(self.add(&item.id, item.fields, None, author, unbounded)),
+            }
+        }
+        for item in old.into_values() {
+            self.removed.remember(item.id, author.user.clone());
+        }
+    }
+
+    /// Whether a client's state, with what it leaves untouched, fits into the bounds.
+    pub fn fits(&self, state: &State, bounds: Bounds) -> bool {
+        let mut incoming = 0;
+        for item in &state.items {
+            let bytes = size(&item.id, &item.fields);
+            if bytes > bounds.item {
+                return false;
+            }
+            incoming += bytes - self.get(&item.id).map_or(0, |known| known.bytes.min(bytes));
+        }
+        self.bytes + incoming <= bounds.document
+    }
+
+    /// Whether a client's state fits into the bounds as the whole document.
+    pub fn fits_alone(&self, state: &State, bounds: Bounds) -> bool {
+        let mut sizes = state.items.iter().map(|item| size(&item.id, &item.fields));
+        let mut total = 0;
+        sizes.all(|bytes| {
+            total += bytes;
+            bytes <= bounds.item && total <= bounds.document
+        })
+    }
+
+    /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
+    pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
+        json.reserve(self.bytes + 128);
+        json.extend_from_slice(b"{\"items\":[");
+        for (place, item) in self.items.values().enumerate() {
+            if place > 0 {
+                json.push(b',');
+            }
+            item.write(json);
+        }
+        json.extend_from_slice(
+            format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
+        );
+        for (key, value) in &self.extra {
+            write_key(json, key);
+            json.extend_from_slice(value.get().as_bytes());
+        }
+        json.push(b'}');
+    }
+}
+
+impl Item {
+    /// Appends the item as JSON.
+    pub fn write(&self, json: &mut Vec<u8>) {
+        write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
+    }
+
+    /// The item's `item_type` as JSON.
+    pub fn item_type(&self) -> &RawValue {
+        self.field("item_type").map_or(RawValue::NULL, |field| &field.value)
+    }
+
+    /// The field with this name.
+    pub fn field(&self, key: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| &*field.key == key)
+    }
+
+    /// Whether a client that shows `fields` for this item shows what the document says. The fields
+    /// that name the item don't count, nor does a type that only the server knows.
+    pub fn is_shown_by(&self, fields: &Fields) -> bool {
+        let typed = fields.iter().any(|(key, value)| &**key == "item_type" && is_string(value));
+        let counts = |key: &str, value| !is_identity(key, value) && (typed || key != "item_type");
+        let own = self.fields.iter().filter(|field| counts(&field.key, &field.value)).count();
+        let mut shown = 0;
+        for ((key, value), place) in fields.iter().zip(find(&self.fields, fields)) {
+            if counts(key, value) {
+                let Some(place) = place else { return false };
+                if !json::same_value(value, &self.fields[place].value) {
+                    return false;
+                }
+                shown += 1;
+            }
+        }
+        shown == own
+    }
+}
+
+/// Items that were removed, and by whom; the oldest are forgotten first.
+#[derive(Debug, Default)]
+struct Removed {
+    by: HashMap<Arc<str>, (UserId, u64)>,
+    order: VecDeque<(Arc<str>, u64)>,
+    count: u64,
+}
+
+impl Removed {
+    fn remember(&mut self, id: Arc<str>, user: UserId) {
+        self.count += 1;
+        self.by.insert(id.clone(), (user, self.count));
+        self.order.push_back((id, self.count));
+        while self.order.len() > MOST_REMOVED {
+            let Some((id, count)) = self.order.pop_front() else { break };
+            if self.by.get(&id).is_some_and(|(_, latest)| *latest == count) {
+                self.by.remove(&id);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.by.remove(id);
+    }
+}
+
+/// Whether a field says which item this is, or fails to say of what type: neither can be changed.
+fn is_identity(key: &str, value: &RawValue) -> bool {
+    matches!(key, "uuid" | "item_uuid") || (key == "item_type" && !is_string(value))
+}
+
+fn is_string(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
+/// An item's fields with `uuid` and a string `item_type` in any case: a later joiner's editor
+/// silently skips an item without them.
+fn complete(id: &str, mut fields: Fields, item_type: Option<&RawValue>) -> Fields {
+    let own_type = |fields: &Fields, name: &str| {
+        let named = fields.iter().find(|(key, value)| &**key == name && is_string(value));
+        named.map(|(_, value)| value.clone())
+    };
+    let item_type = own_type(&fields, "item_type")
+        .or_else(|| item_type.map(ToOwned::to_owned))
+        .or_else(|| own_type(&fields, "_type"))
+        .unwrap_or_else(|| json::string(UNNAMED_TYPE));
+    for (name, value) in [("uuid", json::string(id)), ("item_type", item_type)] {
+        match fields.iter_mut().find(|(key, _)| &**key == name) {
+            Some(field) => field.1 = value,
+            None => fields.push((name.into(), value)),
+        }
+    }
+    if let Some(field) = fields.iter_mut().find(|(key, _)| &**key == "item_uuid") {
+        field.1 = json::string(id);
+    }
+    fields
+}
+
+fn size(id: &str, fields: &Fields) -> usize {
+    size_of(id, fields.iter().map(|(key, value)| (&**key, &**value)))
+}
+
+fn size_of<'a>(id: &str, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> usize {
+    id.len()
+        + fields.map(|(key, value)| key.len() + value.get().len() + FIELD_OVERHEAD).sum::<usize>()
+}
+
+/// Where each of `wanted` stands in `fields`. Editors write an item's fields in one order, so the
+/// field after the last one found is tried first.
+fn find(fields: &[Field], wanted: &Fields) -> Vec<Option<usize>> {
+    if fields.len().saturating_mul(wanted.len()) > SEARCH_BY_TABLE {
+        let table: HashMap<&str, usize> =
+            fields.iter().enumerate().map(|(place, field)| (&*field.key, place)).collect();
+        return wanted.iter().map(|(key, _)| table.get(&**key).copied()).collect();
+    }
+    let mut next = 0;
+    let mut places = Vec::with_capacity(wanted.len());
+    for (key, _) in wanted {
+        let place = match fields.get(next) {
+            Some(field) if field.key == *key => Some(next),
+            _ => fields.iter().position(|field| field.key == *key),
+        };
+        next = place.map_or(next, |place| place + 1);
+        places.push(place);
+    }
+    places
+}

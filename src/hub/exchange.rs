@@ -1,0 +1,154 @@
+//! What members say to each other: commands, relays, a whole new state; and what is confirmed.
+
+use super::document::{Author, Outcome};
+use super::session::{IN_FLIGHT, Request, Session};
+use super::{ConnId, Effect, Turn};
+use crate::protocol::inbound::{Action, Body, ClientMessage, Command, MessageId, State};
+use crate::protocol::outbound::{self, Message};
+use crate::protocol::{Frame, UserId};
+
+impl Session {
+    /// Handles what a member said.
+    pub fn message(&mut self, conn: ConnId, message: ClientMessage, turn: &mut Turn<'_>) {
+        let Some(place) = self.place(conn) else { return };
+        match message {
+            ClientMessage::Ping { echo } => turn.send(conn, &outbound::pong(&echo, turn.now.wall)),
+            ClientMessage::Command(command) => self.command(place, command, turn),
+            ClientMessage::Relay { body, is_cursor } => self.relay(place, &body, is_cursor, turn),
+            ClientMessage::SyncRequest { since } => self.request(place, Request { since }, turn),
+            ClientMessage::SyncUpdate { state, id } => self.replace(place, state, id, turn),
+            ClientMessage::FullState { state, target } => {
+                self.take_snapshot(place, &state, target.as_deref(), turn);
+            }
+        }
+    }
+
+    fn command(&mut self, place: usize, mut command: Command, turn: &mut Turn<'_>) {
+        let Sender { conn, user } = self.sender(place);
+        if self.is_repeated(place, command.id.as_ref(), "command", turn) {
+            return;
+        }
+        let author = Author { user: &user, at: turn.elapsed() };
+        let Ok(outcome) = self.document.apply(&mut command, author, turn.limits.document) else {
+            self.refuse_as_too_big(place, "command", command.id.as_ref(), turn);
+            self.correct(place, &command.item_id, turn);
+            return;
+        };
+        let relayed = match (outcome, command.action) {
+            // An editor that has the item already would show it twice.
+            (Outcome::Changed, Action::Add) => {
+                Message::continuing(&command.body.with_action("update_item"))
+            }
+            _ => Message::continuing(command.body.head()),
+        };
+        let relayed = relayed.string("user_id", &user).timestamp(turn.now.wall);
+        let relayed = match outcome {
+            Outcome::Nothing => relayed.finish(),
+            _ => self.applied(relayed, 0, turn),
+        };
+        self.send_to_others(conn, &relayed, turn);
+        if command.action != Action::Other {
+            self.touch(place, &command.item_id, outcome, turn);
+        }
+        self.confirm(place, command.id, "command", turn);
+    }
+
+    fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, turn: &mut Turn<'_>) {
+        let Sender { conn, user } = self.sender(place);
+        let relayed = Message::continuing(body.head());
+        let frame = relayed.string("user_id", &user).timestamp(turn.now.wall).finish();
+        let supersedes = is_cursor.then_some(conn);
+        for other in self.members.iter().filter(|member| member.conn != conn) {
+            let frame = frame.clone();
+            turn.effects.push(Effect::Send { conn: other.conn, frame, supersedes });
+        }
+    }
+
+    /// `sync:update`: the sender's canvas is the document from now on.
+    fn replace(&mut self, place: usize, state: State, id: Option<MessageId>, turn: &mut Turn<'_>) {
+        let Sender { conn, user } = self.sender(place);
+        if self.is_repeated(place, id.as_ref(), "sync:update", turn) {
+            return;
+        }
+        if !self.document.fits_alone(&state, turn.limits.document) {
+            self.refuse_as_too_big(place, "sync:update", id.as_ref(), turn);
+            return;
+        }
+        // What others did meanwhile may be on its way to the sender and would be applied on top.
+        let crossed = self.changed_by_others_within(&user, IN_FLIGHT, turn);
+        let author = Author { user: &user, at: turn.elapsed() };
+        let version = state.version;
+        self.document.replace(state, author);
+        self.document.advance(version);
+        let state = self.state_frame(self.history.next_seq(), turn.now.wall);
+        self.history.push(state, turn.limits.history);
+        self.note_change(&user, turn);
+        let receivers = self.places_but(|member| member.conn == conn && !crossed);
+        self.send_state(&receivers, turn);
+        self.confirm(place, id, "sync:update", turn);
+    }
+
+    /// Numbers an applied change, finishes its message and keeps it in the history.
+    pub fn applied(&mut self, relayed: Message, version: u64, turn: &mut Turn<'_>) -> Frame {
+        let frame = relayed.number("seq", self.history.next_seq()).finish();
+        self.document.advance(version);
+        self.history.push(frame.clone(), turn.limits.history);
+        frame
+    }
+
+    /// Confirms a message again that was taken before. Whether it was.
+    fn is_repeated(
+        &mut self,
+        place: usize,
+        id: Option<&MessageId>,
+        original_type: &str,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let member = &self.members[place];
+        let taken = id.and_then(|id| Some((id, self.history.confirmed(&member.user, id)?)));
+        if let Some((id, seq)) = taken {
+            let frame = outbound::delivered(id, seq, original_type, turn.now.wall);
+            turn.effects.push(Effect::Confirm { conn: member.conn, frame });
+        }
+        taken.is_some()
+    }
+
+    fn confirm(
+        &mut self,
+        place: usize,
+        id: Option<MessageId>,
+        original_type: &str,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(id) = id else { return };
+        let Sender { conn, user } = self.sender(place);
+        self.history.confirm(&user, &id, turn.limits.history);
+        let frame = outbound::delivered(&id, self.history.seq(), original_type, turn.now.wall);
+        turn.effects.push(Effect::Confirm { conn, frame });
+    }
+
+    /// Tells a sender that there is no room for its change.
+    pub fn refuse_as_too_big(
+        &self,
+        place: usize,
+        original_type: &str,
+        id: Option<&MessageId>,
+        turn: &mut Turn<'_>,
+    ) {
+        let message = "the item or the document would become larger than the server allows";
+        let id = id.map(|id| id.get());
+        let error = outbound::error("document_full", message, 413, Some(original_type), id);
+        turn.send(self.members[place].conn, &error);
+    }
+
+    fn sender(&self, place: usize) -> Sender {
+        let member = &self.members[place];
+        Sender { conn: member.conn, user: member.user.clone() }
+    }
+}
+
+/// Who said something, while its session is being changed.
+struct Sender {
+    conn: ConnId,
+    user: UserId,
+}

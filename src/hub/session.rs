@@ -1,0 +1,319 @@
+//! One session: who is in it, who is host, and how a newcomer is recognised.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::document::Document;
+use super::history::History;
+use super::settle::{Settling, settled_update};
+use super::timers::Timer;
+use super::{ConnId, Effect, Turn};
+use crate::protocol::inbound::Since;
+use crate::protocol::outbound::{Message, write_key};
+use crate::protocol::{Frame, Timestamp, UserId, close, json};
+
+/// How long a newcomer has to prove itself a host.
+const ARRIVAL: Duration = Duration::from_secs(2);
+/// How long something that was sent may still be on its way to a client, so that what the client
+/// says meanwhile was said without knowing of it.
+pub const IN_FLIGHT: Duration = Duration::from_secs(2);
+
+/// A session. Its members stand in the order they joined; the first of them is the host.
+#[derive(Debug)]
+pub struct Session {
+    pub name: Arc<str>,
+    pub epoch: String,
+    pub members: Vec<Member>,
+    pub document: Document,
+    pub history: History,
+    pub settling: Settling,
+    /// When the last member left; `None` while there is one.
+    empty_since: Option<Duration>,
+}
+
+/// A user of a session, on the connection it has now.
+#[derive(Debug)]
+pub struct Member {
+    pub conn: ConnId,
+    pub user: UserId,
+    connected_at: Timestamp,
+    pub arrival: Arrival,
+    /// How many states it was sent on this connection. Each replaced its canvas.
+    pub states_sent: u64,
+    /// Until then a state may be on its way to it that wipes what it has just done.
+    pub wiped_until: Duration,
+    /// Until then a correction may be on its way to it that undoes what it has just done.
+    pub corrected_until: Duration,
+    /// Whether it has already answered its own `user:joined` with its canvas.
+    pub has_shown_canvas: bool,
+}
+
+/// What is known of a member's role. Only the editor knows it, but a host answers its own
+/// `user:joined` with its canvas before it answers the Ping that was sent after it.
+#[derive(Debug)]
+pub enum Arrival {
+    Unknown {
+        /// The payload of the Ping.
+        token: [u8; 8],
+        /// Nobody else was there: requests wait, because an empty answer would wipe a host's canvas.
+        alone: bool,
+        /// Alone in a session that had a document before: a host may have begun a new design.
+        returns: bool,
+        waiting: Option<Request>,
+    },
+    Client,
+    Host {
+        /// Its canvas is what the server knows it to be, so that its first request needs no state.
+        canvas_is_known: bool,
+    },
+}
+
+/// A `sync:request`.
+#[derive(Debug)]
+pub struct Request {
+    pub since: Option<Since>,
+}
+
+impl Session {
+    pub fn new(name: Arc<str>, epoch: String) -> Self {
+        Session {
+            name,
+            epoch,
+            members: Vec::new(),
+            document: Document::default(),
+            history: History::default(),
+            settling: Settling::default(),
+            empty_since: None,
+        }
+    }
+
+    /// Makes a connection a member. Returns the connection it replaces, if its user was present.
+    pub fn join(
+        &mut self,
+        conn: ConnId,
+        user: UserId,
+        token: [u8; 8],
+        turn: &mut Turn<'_>,
+    ) -> Option<ConnId> {
+        let present = self.members.iter().position(|member| member.user == user);
+        let alone = self.members.len() == usize::from(present.is_some());
+        let returns = self.members.is_empty() && self.document.exists();
+        self.empty_since = None;
+        let connected_at = present.map_or(turn.now.wall, |place| self.members[place].connected_at);
+        let member = Member {
+            conn,
+            user: user.clone(),
+            connected_at,
+            arrival: Arrival::Unknown { token, alone, returns, waiting: None },
+            states_sent: 0,
+            wiped_until: Duration::ZERO,
+            corrected_until: Duration::ZERO,
+            has_shown_canvas: false,
+        };
+        let (place, replaced) = match present {
+            Some(place) => {
+                let old = std::mem::replace(&mut self.members[place], member).conn;
+                let reason = "replaced by a newer connection";
+                turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
+                (place, Some(old))
+            }
+            None => {
+                self.members.push(member);
+                (self.members.len() - 1, None)
+            }
+        };
+        turn.effects.push(Effect::Admit { conn });
+        turn.send(conn, &self.acknowledgement(place, turn.now.wall));
+        let joined = about_user("user:joined", &user, turn.now.wall);
+        match replaced {
+            Some(_) => turn.send(conn, &joined),
+            None => self.broadcast(&joined, turn),
+        }
+        if !alone && self.document.exists() {
+            self.send_state(&[place], turn);
+        }
+        turn.send(conn, &Frame::ping(&token));
+        turn.timers.set(turn.elapsed() + ARRIVAL, &self.name, Timer::Arrival(conn));
+        replaced
+    }
+
+    /// Ends a membership.
+    pub fn leave(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+        let Some(place) = self.place(conn) else { return };
+        let member = self.members.remove(place);
+        self.broadcast(&about_user("user:left", &member.user, turn.now.wall), turn);
+        match self.members.first() {
+            Some(host) if place == 0 => {
+                let host = about_user("host:changed", &host.user, turn.now.wall);
+                self.broadcast(&host, turn);
+            }
+            Some(_) => {}
+            None => {
+                self.empty_since = Some(turn.elapsed());
+                let until = turn.elapsed() + turn.limits.linger;
+                turn.timers.set(until, &self.name, Timer::Linger);
+            }
+        }
+    }
+
+    /// Whether the session has been without members for as long as it is kept.
+    pub fn has_lingered(&self, turn: &Turn<'_>) -> bool {
+        self.empty_since.is_some_and(|since| turn.elapsed() >= since + turn.limits.linger)
+    }
+
+    /// Whether nobody is there and no work would be lost with it.
+    pub fn is_idle_and_empty(&self) -> bool {
+        self.members.is_empty() && self.document.is_empty()
+    }
+
+    /// A member answered a protocol Ping: if it was ours and its canvas hasn't come before it, the
+    /// member is no host.
+    pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
+        let Some(place) = self.place(conn) else { return };
+        if matches!(&self.members[place].arrival, Arrival::Unknown { token, .. } if token == payload)
+        {
+            self.recognise_client(place, turn);
+        }
+    }
+
+    /// A newcomer has had its time.
+    pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+        let Some(place) = self.place(conn) else { return };
+        if matches!(self.members[place].arrival, Arrival::Unknown { .. }) {
+            self.recognise_client(place, turn);
+        }
+    }
+
+    /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
+    pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
+        match &mut self.members[place].arrival {
+            Arrival::Unknown { alone: true, waiting, .. } => *waiting = Some(request),
+            Arrival::Host { canvas_is_known } if *canvas_is_known && request.since.is_none() => {
+                *canvas_is_known = false;
+                self.send_null_state(place, turn);
+            }
+            _ => self.answer(place, &request, turn),
+        }
+    }
+
+    /// Sends the document to these members, each item followed up by its whole data.
+    pub fn send_state(&mut self, places: &[usize], turn: &mut Turn<'_>) {
+        let mut frames = vec![self.state_frame(self.history.seq(), turn.now.wall)];
+        if turn.limits.settle {
+            frames.extend(self.document.items().map(|item| settled_update(item, turn.now.wall)));
+        }
+        for &place in places {
+            let member = &mut self.members[place];
+            // A client that has not had a state yet is mute: there is nothing the first could wipe.
+            if member.states_sent > 0 || matches!(member.arrival, Arrival::Host { .. }) {
+                member.wiped_until = turn.elapsed() + IN_FLIGHT;
+            }
+            member.states_sent += 1;
+            frames.iter().for_each(|frame| turn.send(member.conn, frame));
+        }
+    }
+
+    /// Answers a request without touching the receiver's canvas.
+    pub fn send_null_state(&self, place: usize, turn: &mut Turn<'_>) {
+        let state = self.state_message(self.history.seq(), turn.now.wall, |json| {
+            json.extend_from_slice(b"null");
+        });
+        turn.send(self.members[place].conn, &state);
+    }
+
+    /// Sends the document to all members but one connection.
+    pub fn send_state_to_others(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+        if self.document.exists() {
+            let others = self.places_but(|member| member.conn == conn);
+            self.send_state(&others, turn);
+        }
+    }
+
+    /// Sends a frame to every member.
+    pub fn broadcast(&self, frame: &Frame, turn: &mut Turn<'_>) {
+        self.members.iter().for_each(|member| turn.send(member.conn, frame));
+    }
+
+    /// Sends a frame to every member but one connection.
+    pub fn send_to_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
+        let others = self.members.iter().filter(|member| member.conn != conn);
+        others.for_each(|member| turn.send(member.conn, frame));
+    }
+
+    /// Where a connection's member stands.
+    pub fn place(&self, conn: ConnId) -> Option<usize> {
+        self.members.iter().position(|member| member.conn == conn)
+    }
+
+    /// The members for whom `left_out` doesn't hold.
+    pub fn places_but(&self, left_out: impl Fn(&Member) -> bool) -> Vec<usize> {
+        (0..self.members.len()).filter(|&place| !left_out(&self.members[place])).collect()
+    }
+
+    fn recognise_client(&mut self, place: usize, turn: &mut Turn<'_>) {
+        let arrival = std::mem::replace(&mut self.members[place].arrival, Arrival::Client);
+        if let Arrival::Unknown { waiting: Some(request), .. } = arrival {
+            self.answer(place, &request, turn);
+        }
+    }
+
+    fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
+        let since = request.since.as_ref().filter(|since| since.epoch == self.epoch);
+        let Some(missed) = since.and_then(|since| self.history.after(since.seq)) else {
+            self.send_state(&[place], turn);
+            return;
+        };
+        let conn = self.members[place].conn;
+        missed.for_each(|frame| turn.send(conn, frame));
+        let done = Message::new("sync:done")
+            .string("epoch", &self.epoch)
+            .number("seq", self.history.seq())
+            .timestamp(turn.now.wall);
+        turn.send(conn, &done.finish());
+    }
+
+    fn acknowledgement(&self, place: usize, now: Timestamp) -> Frame {
+        let server = format!(r#"{{"name":"collabd","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+        Message::new("connection:ack")
+            .string("session_id", &self.name)
+            .string("user_id", &self.members[place].user)
+            .flag("is_host", place == 0)
+            .written("users", |json| {
+                json.push(b'[');
+                for (place, member) in self.members.iter().enumerate() {
+                    json.extend_from_slice(if place > 0 { b",{" } else { b"{" });
+                    write_key(json, "user_id");
+                    json.extend_from_slice(json::string(&member.user).get().as_bytes());
+                    let since = member.connected_at;
+                    let rest = format!(r#","connected_at":"{since}","is_host":{}}}"#, place == 0);
+                    json.extend_from_slice(rest.as_bytes());
+                }
+                json.push(b']');
+            })
+            .string("epoch", &self.epoch)
+            .number("seq", self.history.seq())
+            .raw("server", &server)
+            .timestamp(now)
+            .finish()
+    }
+
+    /// `sync:state` with the document as of change `seq`.
+    pub fn state_frame(&self, seq: u64, now: Timestamp) -> Frame {
+        self.state_message(seq, now, |json| self.document.write_state(json, now))
+    }
+
+    fn state_message(&self, seq: u64, now: Timestamp, state: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        Message::new("sync:state")
+            .written("state", state)
+            .flag("from_server", true)
+            .string("conflict_resolution", "host_wins")
+            .string("epoch", &self.epoch)
+            .number("seq", seq)
+            .timestamp(now)
+            .finish()
+    }
+}
+
+fn about_user(kind: &str, user: &UserId, now: Timestamp) -> Frame {
+    Message::new(kind).string("user_id", user).timestamp(now).finish()
+}

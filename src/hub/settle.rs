@@ -1,0 +1,221 @@
+//! Settling: when an item has been still for a moment, everyone is told what it looks like.
+//!
+//! A sender applies its own change early, so two people who drag one item end up with different
+//! canvases although the order is one; and the editor builds remote items blank. One `update_item`
+//! with the item's whole data puts both right.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Turn;
+use super::document::{Item, Outcome};
+use super::session::{IN_FLIGHT, Session};
+use super::timers::Timer;
+use crate::protocol::outbound::{Message, item_command};
+use crate::protocol::{Frame, Timestamp, UserId};
+
+/// How long an item has to be still.
+const STILL: Duration = Duration::from_millis(300);
+
+/// The items that were changed by commands a short while ago.
+#[derive(Debug, Default)]
+pub struct Settling {
+    items: HashMap<Arc<str>, Activity>,
+    /// Who changed the session's document, and when last.
+    changes: Vec<(UserId, Duration)>,
+}
+
+/// What happened to one item lately.
+#[derive(Debug)]
+struct Activity {
+    writer: UserId,
+    /// Who changed it, and when last.
+    changes: Vec<(UserId, Duration)>,
+    /// Users who were sent the item settled although they wrote it last: as good as a change by
+    /// somebody else if they went on meanwhile.
+    told: Vec<(UserId, Duration)>,
+    /// Users whose own change may have been undone by what was on its way to them.
+    undone: Vec<UserId>,
+    /// Users whose new item may have been wiped off their canvas by a state on its way to them.
+    wiped: Vec<UserId>,
+    /// When it will have been still; `None` where everyone knows it already.
+    due: Option<Duration>,
+    /// When its timer fires.
+    timer: Duration,
+}
+
+impl Session {
+    /// Records that a member's command changed an item, or tried to.
+    pub fn touch(&mut self, place: usize, id: &str, outcome: Outcome, turn: &mut Turn<'_>) {
+        let now = turn.elapsed();
+        let member = &self.members[place];
+        let (conn, user) = (member.conn, member.user.clone());
+        let (wiped, corrected) = (now < member.wiped_until, now < member.corrected_until);
+        if outcome != Outcome::Nothing {
+            self.note_change(&user, turn);
+        }
+        if let (Outcome::Added, true, Some(item)) =
+            (outcome, turn.limits.settle, self.document.get(id))
+        {
+            self.send_to_others(conn, &settled_update(item, turn.now.wall), turn);
+        }
+        let unheard_of = self.document.get(id).is_none() && self.document.removed_by(id).is_none();
+        if unheard_of || !turn.limits.settle {
+            return;
+        }
+        let id: Arc<str> = id.into();
+        let activity = self.settling.items.entry(id.clone()).or_insert_with(|| Activity {
+            writer: user.clone(),
+            changes: Vec::new(),
+            told: Vec::new(),
+            undone: Vec::new(),
+            wiped: Vec::new(),
+            due: None,
+            timer: Duration::MAX,
+        });
+        activity.writer = user.clone();
+        note(&mut activity.changes, &user, now);
+        if outcome == Outcome::Added && wiped {
+            note_once(&mut activity.wiped, &user);
+        } else if wiped || corrected {
+            note_once(&mut activity.undone, &user);
+        }
+        // A new item was followed up at once; the others know it.
+        if outcome != Outcome::Added || wiped || activity.due.is_some() {
+            activity.due = Some(now + STILL);
+        }
+        let wake = activity.due.unwrap_or(now + IN_FLIGHT);
+        if wake < activity.timer {
+            activity.timer = wake;
+            turn.timers.set(wake, &self.name, Timer::Settle(id));
+        }
+    }
+
+    /// An item's timer has fired: settles it if it has been still, forgets it if it was long ago.
+    pub fn settle_due(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
+        let now = turn.elapsed();
+        let Some(activity) = self.settling.items.get_mut(id) else { return };
+        if activity.timer > now {
+            return;
+        }
+        if activity.due.is_some_and(|due| due <= now) {
+            activity.due = None;
+            self.settle(id, turn);
+        }
+        let Some(activity) = self.settling.items.get_mut(id) else { return };
+        let recent = activity.changes.iter().chain(&activity.told).map(|(_, at)| *at).max();
+        let forget = recent.unwrap_or(Duration::ZERO) + IN_FLIGHT;
+        let wake = activity.due.unwrap_or(forget);
+        if wake <= now {
+            self.settling.items.remove(id);
+        } else {
+            activity.timer = wake;
+            turn.timers.set(wake, &self.name, Timer::Settle(id.clone()));
+        }
+    }
+
+    fn settle(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
+        let Some(activity) = self.settling.items.get_mut(id) else { return };
+        let undone = std::mem::take(&mut activity.undone);
+        let wiped = std::mem::take(&mut activity.wiped);
+        let writer = activity.writer.clone();
+        let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let lately = |(_, at): &&(UserId, Duration)| *at + IN_FLIGHT >= last;
+        let others =
+            activity.changes.iter().filter(|(user, _)| *user != writer).any(|c| lately(&c));
+        let told = activity.told.iter().filter(|(user, _)| *user == writer).any(|c| lately(&c));
+        let writer_too = others || told;
+        let affected = |user: &UserId| undone.contains(user) || wiped.contains(user);
+        let now = turn.now.wall;
+        match self.document.get(id) {
+            Some(item) => {
+                let update = settled_update(item, now);
+                let anew = [settled_remove(id, &writer, now), add(item, now), update.clone()];
+                for member in &self.members {
+                    if wiped.contains(&member.user) {
+                        anew.iter().for_each(|frame| turn.send(member.conn, frame));
+                    } else if member.user != writer || writer_too || affected(&member.user) {
+                        turn.send(member.conn, &update);
+                    }
+                }
+            }
+            // Removed by one, changed by another: nobody may be left with it.
+            None => {
+                let remove = settled_remove(id, &writer, now);
+                for member in &self.members {
+                    if others || affected(&member.user) {
+                        turn.send(member.conn, &remove);
+                    }
+                }
+            }
+        }
+        if writer_too || affected(&writer) {
+            note(&mut activity.told, &writer, turn.now.elapsed);
+        }
+    }
+
+    /// Tells one member at once what an item looks like: its own change was not taken.
+    pub fn correct(&mut self, place: usize, id: &str, turn: &mut Turn<'_>) {
+        if !turn.limits.settle {
+            return;
+        }
+        let member = &mut self.members[place];
+        member.corrected_until = turn.elapsed() + IN_FLIGHT;
+        let frame = match self.document.get(id) {
+            Some(item) => settled_update(item, turn.now.wall),
+            None => settled_remove(id, &member.user, turn.now.wall),
+        };
+        turn.send(member.conn, &frame);
+    }
+
+    /// Records that a user changed the document.
+    pub fn note_change(&mut self, user: &UserId, turn: &Turn<'_>) {
+        let now = turn.elapsed();
+        note(&mut self.settling.changes, user, now);
+    }
+
+    /// Whether somebody else changed the document within `span`.
+    pub fn changed_by_others_within(&self, user: &UserId, span: Duration, turn: &Turn<'_>) -> bool {
+        let others = self.settling.changes.iter().filter(|(changer, _)| changer != user);
+        others.map(|(_, at)| *at).any(|at| at + span >= turn.elapsed())
+    }
+}
+
+/// `update_item` with the item's whole data, in the name of whoever changed it last.
+pub fn settled_update(item: &Item, now: Timestamp) -> Frame {
+    let command = item_command("update_item", item.item_type(), &item.id, |json| item.write(json));
+    settled(command, &item.writer, now)
+}
+
+/// `remove_item`, for whoever may still show it.
+pub fn settled_remove(id: &str, writer: &UserId, now: Timestamp) -> Frame {
+    let null = serde_json::value::RawValue::NULL;
+    settled(
+        item_command("remove_item", null, id, |json| json.extend_from_slice(b"{}")),
+        writer,
+        now,
+    )
+}
+
+/// `add_item` for a canvas that lacks the item.
+pub fn add(item: &Item, now: Timestamp) -> Frame {
+    let command = item_command("add_item", item.item_type(), &item.id, |json| item.write(json));
+    command.string("user_id", &item.writer).timestamp(now).finish()
+}
+
+fn settled(command: Message, writer: &UserId, now: Timestamp) -> Frame {
+    command.string("user_id", writer).timestamp(now).flag("settled", true).finish()
+}
+
+/// Records a user's latest moment and forgets those that are long past.
+fn note(moments: &mut Vec<(UserId, Duration)>, user: &UserId, now: Duration) {
+    moments.retain(|(noted, at)| noted != user && *at + 2 * IN_FLIGHT >= now);
+    moments.push((user.clone(), now));
+}
+
+fn note_once(users: &mut Vec<UserId>, user: &UserId) {
+    if !users.contains(user) {
+        users.push(user.clone());
+    }
+}

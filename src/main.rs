@@ -1,0 +1,27 @@
+//! collabd: parse, run one command, exit code. Everything else is in the library.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use collabd::cli::{self, Command};
+use collabd::commands::{check, echo, serve};
+
+/// What was typed makes no sense.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
+        Ok(Command::Serve(options)) => serve::run(options),
+        Ok(Command::Echo(options)) => echo::run(options),
+        Ok(Command::Check(options)) => check::run(&options),
+        Ok(Command::Print(text)) => {
+            // A reader that has seen enough, like `head`, is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(cli::Usage(line)) => {
+            eprintln!("collabd: {line}");
+            ExitCode::from(USAGE)
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The types on the wire: frames, close codes, time stamps, what clients may say and what they are told.
+//!
+//! Imports nothing else of ours and does no I/O, so that every rule about the shape of a message
+//! can be read, and tested, here.
+
+pub mod close;
+pub mod frame;
+pub mod inbound;
+pub mod json;
+pub mod outbound;
+pub mod timestamp;
+
+pub use frame::Frame;
+pub use timestamp::Timestamp;
+
+/// A user of a session, as it stands in the request path: 1–128 characters, no control characters.
+/// Shared, because every change remembers who made it.
+pub type UserId = std::sync::Arc<str>;

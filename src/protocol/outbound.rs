@@ -1,0 +1,173 @@
+//! What the server says on the session protocol: one builder for a message, one function a type.
+
+use serde_json::value::RawValue;
+
+use super::frame::{Frame, FrameBuffer};
+use super::inbound::Rejection;
+use super::json::{self, Fields};
+use super::timestamp::Timestamp;
+
+/// A JSON object being written, field by field, straight into the frame it will be sent as.
+#[derive(Debug)]
+pub struct Message(FrameBuffer);
+
+impl Message {
+    /// Starts a message of the server's own.
+    pub fn new(kind: &str) -> Self {
+        let mut message = Message(FrameBuffer::with_capacity(192));
+        message.0.0.push(b'{');
+        message.string("type", kind)
+    }
+
+    /// Continues a client's message: its opening brace and at least one field.
+    pub fn continuing(head: &[u8]) -> Self {
+        let mut message = Message(FrameBuffer::with_capacity(head.len() + 128));
+        message.0.0.extend_from_slice(head);
+        message
+    }
+
+    /// Adds a string.
+    pub fn string(self, key: &str, value: &str) -> Self {
+        self.raw(key, json::string(value).get())
+    }
+
+    /// Adds a value that is JSON already.
+    pub fn raw(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        self.0.0.extend_from_slice(value.as_bytes());
+        self
+    }
+
+    /// Adds a whole number.
+    pub fn number(self, key: &str, value: u64) -> Self {
+        self.raw(key, &value.to_string())
+    }
+
+    /// Adds `true` or `false`.
+    pub fn flag(self, key: &str, value: bool) -> Self {
+        self.raw(key, if value { "true" } else { "false" })
+    }
+
+    /// Adds the server's time stamp.
+    pub fn timestamp(self, now: Timestamp) -> Self {
+        self.raw("timestamp", &format!("\"{now}\""))
+    }
+
+    /// Adds a value that `write` appends as JSON.
+    pub fn written(mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.key(key);
+        write(&mut self.0.0);
+        self
+    }
+
+    /// Closes the object and encodes the frame.
+    pub fn finish(mut self) -> Frame {
+        self.0.0.push(b'}');
+        self.0.into_text()
+    }
+
+    fn key(&mut self, key: &str) {
+        write_key(&mut self.0.0, key);
+    }
+}
+
+/// Appends `,"key":` (without the comma after an opening brace).
+pub fn write_key(json: &mut Vec<u8>, key: &str) {
+    if json.last() != Some(&b'{') {
+        json.push(b',');
+    }
+    json.extend_from_slice(json::string(key).get().as_bytes());
+    json.push(b':');
+}
+
+/// Appends one object with these fields.
+pub fn write_object<'a>(
+    json: &mut Vec<u8>,
+    fields: impl IntoIterator<Item = (&'a str, &'a RawValue)>,
+) {
+    json.push(b'{');
+    for (key, value) in fields {
+        write_key(json, key);
+        json.extend_from_slice(value.get().as_bytes());
+    }
+    json.push(b'}');
+}
+
+/// `pong`, with what the ping wanted back.
+pub fn pong(echo: &Fields, now: Timestamp) -> Frame {
+    let pong = Message::new("pong").timestamp(now);
+    echo.iter().fold(pong, |pong, (key, value)| pong.raw(key, value.get())).finish()
+}
+
+/// `error`, for a message that was refused.
+pub fn rejected(rejection: &Rejection) -> Frame {
+    error(
+        rejection.error_type,
+        rejection.message,
+        rejection.code,
+        rejection.original_type.as_deref(),
+        rejection.id.as_deref(),
+    )
+}
+
+/// `error`; `id` is JSON.
+pub fn error(
+    error_type: &str,
+    message: &str,
+    code: u16,
+    original_type: Option<&str>,
+    id: Option<&str>,
+) -> Frame {
+    let mut error = Message::new("error")
+        .string("error_type", error_type)
+        .string("message", message)
+        .number("code", code.into());
+    if let Some(original_type) = original_type {
+        error = error.string("original_type", original_type);
+    }
+    if let Some(id) = id {
+        error = error.raw("id", id);
+    }
+    error.finish()
+}
+
+/// `error` 500: a bug on our side; the connection is closed with 1011 after it.
+pub fn server_error() -> Frame {
+    let message = "the server failed to handle this; please report it, then connect again";
+    error("server_error", message, 500, None, None)
+}
+
+/// A `command` about one item, to which its author and the server's other fields are still to be
+/// added. `data` appends the command's data as JSON.
+pub fn item_command(
+    action: &str,
+    item_type: &RawValue,
+    item_id: &str,
+    data: impl FnOnce(&mut Vec<u8>),
+) -> Message {
+    Message::new("command").written("command", |json| {
+        json.push(b'{');
+        for (key, value) in [
+            ("action", json::string(action).get()),
+            ("item_type", item_type.get()),
+            ("item_id", json::string(item_id).get()),
+        ] {
+            write_key(json, key);
+            json.extend_from_slice(value.as_bytes());
+        }
+        write_key(json, "data");
+        data(json);
+        json.push(b'}');
+    })
+}
+
+/// `message_delivered`: the sender's change has been taken as change `seq`.
+pub fn delivered(id: &RawValue, seq: u64, original_type: &str, now: Timestamp) -> Frame {
+    Message::new("message_delivered")
+        .raw("id", id.get())
+        .number("seq", seq)
+        .string("original_type", original_type)
+        .string("status", "success")
+        .timestamp(now)
+        .finish()
+}

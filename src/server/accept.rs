@@ -1,0 +1,179 @@
+//! The accept thread: takes connections and gives each a thread of its own.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::Shared;
+use super::connection;
+use super::http::Response;
+use super::service::Service;
+use crate::hub::ConnId;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// How many refused connections are kept until they have read why.
+const MOST_REFUSED: usize = 32;
+/// The stack of a client's thread: parsing is not recursive.
+const CLIENT_STACK: usize = 256 * 1024;
+
+/// Why there is no listener, in a line that says what to do.
+#[derive(Debug)]
+pub struct BindError(pub String);
+
+/// Listens on a host and port; port 0 picks a free one.
+///
+/// # Errors
+/// A line for the person who typed the address.
+pub fn bind(host: &str, port: u16) -> Result<TcpListener, BindError> {
+    let unknown = || {
+        BindError(format!(
+            "{host:?} is not an address of this machine: use --host 0.0.0.0 for all of them"
+        ))
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses = (bare, port).to_socket_addrs().map_err(|_| unknown())?;
+    let mut failure = unknown();
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = explain(&error, host, port, unknown),
+        }
+    }
+    Err(failure)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted server gets its port back at once. On Windows this is so without being asked for,
+    // and the option would let two servers share the port.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // "::" means every address, IPv4's too.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn explain(error: &io::Error, host: &str, port: u16, unknown: impl Fn() -> BindError) -> BindError {
+    match error.kind() {
+        ErrorKind::AddrInUse => BindError(format!(
+            "port {port} is in use, probably by another server: stop that one, or choose another \
+             port with --port"
+        )),
+        ErrorKind::AddrNotAvailable => unknown(),
+        ErrorKind::PermissionDenied => BindError(format!(
+            "this user may not listen on port {port}: choose one from 1024 on with --port"
+        )),
+        _ => BindError(format!("can't listen on {host:?} port {port}: {error}")),
+    }
+}
+
+/// The accept thread; ends when the server is stopping. The listener is closed when it returns.
+pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
+    let mut next = 1;
+    let mut refused = VecDeque::new();
+    loop {
+        let accepted = listener.accept();
+        if shared.is_stopping() {
+            return;
+        }
+        match accepted {
+            Ok((socket, peer)) => {
+                let conn = ConnId(next);
+                next += 1;
+                if let Err(socket) = welcome(conn, socket, peer, shared) {
+                    refuse(socket, &mut refused);
+                }
+            }
+            // The client was gone before it was accepted.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Interrupted
+                        | ErrorKind::ConnectionAborted
+                        | ErrorKind::ConnectionReset
+                ) => {}
+            Err(error) => {
+                // Out of descriptors or memory: it passes when somebody leaves. Not at once again,
+                // or this thread would spin.
+                log::error!("can't accept a connection: {error}");
+                refused.clear();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+/// Gives a connection its thread, or gives it back where there is none.
+fn welcome<S: Service>(
+    conn: ConnId,
+    socket: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared<S>>,
+) -> Result<(), TcpStream> {
+    // The system may refuse options for a socket whose client has gone; reading finds that out.
+    let _ = socket.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
+    #[cfg(not(target_os = "openbsd"))]
+    let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
+
+    let mut sockets = shared.sockets();
+    let most = shared.config.max_connections;
+    if most > 0 && sockets.len() >= most {
+        log::warn!("refused {peer}: {most} connections are open, which is the limit");
+        return Err(socket);
+    }
+    let socket = Arc::new(socket);
+    sockets.insert(conn, socket.clone());
+    drop(sockets);
+    let (served, serving) = (socket.clone(), shared.clone());
+    let body = move || connection::run(conn, served, peer, &serving);
+    if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
+        log::error!("refused {peer}: the system has no thread for it: {error}");
+        shared.sockets().remove(&conn);
+        return match Arc::into_inner(socket) {
+            Some(socket) => Err(socket),
+            None => Ok(()),
+        };
+    }
+    Ok(())
+}
+
+/// Tells a client that the server is full, without a thread and without waiting. The socket is kept
+/// a while: closed at once, it could take the answer with it.
+fn refuse(socket: TcpStream, refused: &mut VecDeque<TcpStream>) {
+    let full = Response::text(503, "the server is full: try again later").bytes("GET");
+    if socket.set_nonblocking(true).is_ok() {
+        // What a new connection's buffer doesn't take is not worth waiting for.
+        let _ = { &socket }.write(&full);
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+    if refused.len() >= MOST_REFUSED {
+        refused.pop_front();
+    }
+    refused.push_back(socket);
+}
+
+/// Wakes the accept thread, so that it sees that the server is stopping.
+pub fn wake(addr: SocketAddr) {
+    let reachable = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let _ = TcpStream::connect_timeout(
+        &SocketAddr::new(reachable, addr.port()),
+        Duration::from_millis(500),
+    );
+}

@@ -1,0 +1,292 @@
+//! One client's thread: the handshake, then read until the end.
+//!
+//! This thread alone reads from the socket; it never writes to it. tungstenite, which wants to answer
+//! pings and closes by itself, is given a stream whose writes go into the outbox as whole frames.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tungstenite::WebSocket;
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::protocol::{Message, Role, WebSocketConfig};
+
+use super::Shared;
+use super::dispatch::Input;
+use super::http::{self, HeadError, Response};
+use super::outbox::Outbox;
+use super::service::{Answer, Heard, Said, Service, Speaker};
+use super::threads::rename_current;
+use crate::hub::ConnId;
+use crate::protocol::close;
+
+/// tungstenite's read buffer: every idle connection has one.
+const READ_BUFFER: usize = 4096;
+/// How long an ending connection may take to flush, and then to be closed by the client.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How much of what a client still sends is thrown away before its connection is cut.
+const MOST_IGNORED: usize = 16 << 20;
+
+/// How a connection ended.
+enum Ending {
+    /// The client closed it, with this code and reason.
+    Client(u16, String),
+    /// We did.
+    Server(u16, &'static str),
+    /// The network did.
+    Lost(String),
+}
+
+/// The body of a client's thread.
+pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, shared: &Shared<S>) {
+    let outbox = Outbox::new(
+        conn,
+        socket.clone(),
+        shared.threads.clone(),
+        shared.config.send_mode,
+        shared.config.queue_bytes,
+    );
+    let client = Client { conn, socket, peer, outbox, shared };
+    let serving = AssertUnwindSafe(|| client.serve());
+    if catch_unwind(serving).is_err() {
+        log::error!("c{}: closed, a bug in the server: its thread panicked", conn.0);
+        // It may have been a member; the hub doesn't mind one that wasn't.
+        let _ = client.shared.inbox.send(Input::Gone(conn));
+        client.outbox.close(close::INTERNAL_ERROR, "internal server error");
+        client.say_farewell();
+    }
+    client.outbox.abort();
+    shared.sockets().remove(&conn);
+}
+
+struct Client<'a, S: Service> {
+    conn: ConnId,
+    socket: Arc<TcpStream>,
+    peer: SocketAddr,
+    outbox: Arc<Outbox>,
+    shared: &'a Shared<S>,
+}
+
+impl<S: Service> Client<'_, S> {
+    fn serve(&self) {
+        let timeout = self.shared.config.handshake_timeout;
+        let answered = http::read_head(&self.socket, timeout, |request, rest| {
+            match self.shared.service.answer(request) {
+                Answer::Page(page) => Err((page.status(), page.bytes(request.method))),
+                Answer::Upgrade(speaker) => match request.accept() {
+                    Ok(accept) => Ok((speaker, accept, rest.to_vec())),
+                    Err(refusal) => Err((refusal.status(), refusal.bytes(request.method))),
+                },
+            }
+        });
+        match answered {
+            Ok(Ok((speaker, accept, rest))) => self.join(speaker, accept, rest),
+            Ok(Err((status, page))) => self.answer(status, page),
+            Err(HeadError::Refuse(page)) => self.answer(page.status(), page.bytes("GET")),
+            // A probe that connects and leaves is nobody's business.
+            Err(HeadError::Gone) => {}
+        }
+    }
+
+    fn answer(&self, status: u16, page: Vec<u8>) {
+        log::debug!("c{}: answered {} with {status}", self.conn.0, self.peer);
+        self.outbox.replace_all(page.into());
+        self.say_farewell();
+    }
+
+    /// Asks the hub to admit the connection; the answer to the handshake goes out together with
+    /// what the hub has to say to a newcomer.
+    fn join(&self, speaker: S::Speaker, accept: Vec<u8>, rest: Vec<u8>) {
+        if self.socket.set_read_timeout(None).is_err() {
+            return;
+        }
+        self.outbox.replace_all(accept.into());
+        let (verdict, decided) = crossbeam_channel::bounded(1);
+        let event = speaker.join(self.conn);
+        let outbox = self.outbox.clone();
+        let join = Input::Join { conn: self.conn, outbox, verdict, event };
+        if self.shared.inbox.send(join).is_err() {
+            return self.refuse("the server is shutting down: try again later");
+        }
+        match decided.recv() {
+            Ok(true) => self.converse(speaker, rest),
+            Ok(false) => self.refuse("there are too many sessions: try again later"),
+            Err(_) => self.refuse("the server could not take you in: try again later"),
+        }
+    }
+
+    fn refuse(&self, why: &'static str) {
+        self.answer(503, Response::text(503, why).bytes("GET"));
+    }
+
+    fn converse(&self, mut speaker: S::Speaker, rest: Vec<u8>) {
+        rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
+        let (user, place) = (speaker.user().to_owned(), speaker.place());
+        log::info!("{user:?} joined {place} (c{} from {})", self.conn.0, self.peer);
+        let reading = AssertUnwindSafe(|| self.read(&mut speaker, rest));
+        let ending = catch_unwind(reading).unwrap_or_else(|_| {
+            if let Some(apology) = speaker.apology() {
+                // Too slow to hear it is too slow to hear it.
+                let _ = self.outbox.push(apology.bytes().clone(), None);
+            }
+            Ending::Server(close::INTERNAL_ERROR, "internal server error")
+        });
+        // The hub's own close, where there was one, came first.
+        let ending = match self.outbox.closed_with() {
+            Some((code, reason)) => Ending::Server(code, reason),
+            None => ending,
+        };
+        let how = match &ending {
+            Ending::Client(code, reason) if reason.is_empty() => describe(*code),
+            Ending::Client(code, reason) => format!("{}, {reason:?}", describe(*code)),
+            Ending::Server(code, reason) => format!("{}, {reason}", describe(*code)),
+            Ending::Lost(why) => format!("{}, {why}", describe(1006)),
+        };
+        log::info!("{user:?} left {place}: {how} (c{})", self.conn.0);
+        let _ = self.shared.inbox.send(Input::Gone(self.conn));
+        match ending {
+            Ending::Lost(_) => {}
+            Ending::Client(..) => self.say_farewell(),
+            Ending::Server(code, reason) => {
+                self.outbox.close(code, reason);
+                self.say_farewell();
+            }
+        }
+    }
+
+    /// Reads until the connection ends.
+    fn read(&self, speaker: &mut S::Speaker, rest: Vec<u8>) -> Ending {
+        let limit = Some(self.shared.config.max_message_bytes);
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(limit)
+            .max_frame_size(limit);
+        let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
+        let mut socket = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config));
+        let mut ending = None;
+        loop {
+            let message = match socket.read() {
+                Ok(message) => message,
+                Err(error) => return ending.unwrap_or_else(|| ending_of(&error)),
+            };
+            let heard = match &message {
+                Message::Text(text) => Heard::Text(text),
+                Message::Binary(bytes) => Heard::Binary(bytes),
+                Message::Pong(payload) => Heard::Pong(payload),
+                Message::Close(frame) => {
+                    // Reading on sends the answer.
+                    ending = Some(match frame {
+                        Some(frame) => Ending::Client(frame.code.into(), frame.reason.to_string()),
+                        None => Ending::Client(1005, String::new()),
+                    });
+                    continue;
+                }
+                Message::Ping(_) | Message::Frame(_) => continue,
+            };
+            match speaker.hear(self.conn, heard) {
+                Said::Event(event) => {
+                    if self.shared.inbox.send(Input::Event { conn: self.conn, event }).is_err() {
+                        return Ending::Server(close::GOING_AWAY, "server shutting down");
+                    }
+                }
+                Said::Reply(frame) => {
+                    if self.outbox.push(frame.bytes().clone(), None).is_err() {
+                        return Ending::Server(close::POLICY, "too slow");
+                    }
+                    self.outbox.flush();
+                }
+                Said::Close(code, reason) => return Ending::Server(code, reason),
+                Said::Nothing => {}
+            }
+        }
+    }
+
+    /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
+    /// something unread would take the last frames with it.
+    fn say_farewell(&self) {
+        let until = Instant::now() + FAREWELL;
+        self.outbox.flush();
+        if !self.outbox.wait_until_empty(until) || self.socket.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let mut ignored = 0;
+        let mut buffer = [0; 4096];
+        while ignored < MOST_IGNORED {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            match { &*self.socket }.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(size) => ignored += size,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What an error of tungstenite's means for the connection.
+fn ending_of(error: &Error) -> Ending {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Ending::Lost("closed".into()),
+        Error::Io(error) => Ending::Lost(error.kind().to_string()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            Ending::Lost("without a close frame".into())
+        }
+        Error::Capacity(_) => Ending::Server(close::TOO_BIG, "the message is too big"),
+        Error::Utf8(_) => Ending::Server(close::INVALID_PAYLOAD, "a text message has to be UTF-8"),
+        _ => Ending::Server(close::PROTOCOL_ERROR, "broken WebSocket framing"),
+    }
+}
+
+fn describe(code: u16) -> String {
+    format!("{code} {}", close::meaning(code))
+}
+
+/// The stream tungstenite is given: it reads from the socket and writes into the outbox.
+struct Stream {
+    socket: Arc<TcpStream>,
+    outbox: Arc<Outbox>,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match { &*self.socket }.read(buffer) {
+                // A debugger was attached.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Write for Stream {
+    /// tungstenite writes its whole buffer at once, and whole frames into that.
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        let bytes = Bytes::copy_from_slice(frames);
+        match is_close(frames) {
+            true => self.outbox.close_with(bytes),
+            false if self.outbox.push(bytes, None).is_err() => {
+                self.outbox.close_instead(close::POLICY, "too slow");
+                return Err(ErrorKind::WriteZero.into());
+            }
+            false => {}
+        }
+        Ok(frames.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.outbox.flush();
+        Ok(())
+    }
+}
+
+/// Whether a frame is a close: final, opcode 8.
+fn is_close(frames: &[u8]) -> bool {
+    frames.first() == Some(&0x88)
+}

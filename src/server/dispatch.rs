@@ -1,0 +1,241 @@
+//! The hub thread: takes events, lets the machine handle them, carries out its effects.
+//!
+//! It takes all that waits in its inbox up to a bound, applies all of it, and only then flushes each
+//! outbox that was touched: under load many frames go to a client with one system call.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::FLUSH;
+use super::outbox::Outbox;
+use super::service::Machine;
+use crate::hub::{ConnId, Effect, Now};
+use crate::protocol::{Timestamp, close};
+
+/// How many events are handled before the outboxes are flushed.
+const BATCH: usize = 256;
+/// How long a client is given to answer a close.
+const PATIENCE: Duration = FLUSH;
+
+/// What reaches the hub thread.
+pub enum Input<E> {
+    /// A connection asks to be admitted; `verdict` is told whether it is. The answer to its
+    /// handshake is the first thing in its outbox already.
+    Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<bool>, event: E },
+    /// A connection has something to say.
+    Event { conn: ConnId, event: E },
+    /// A connection has ended.
+    Gone(ConnId),
+    /// The server is stopping.
+    Stop,
+}
+
+/// The hub thread's own state: the machine and the outboxes its effects go to.
+pub struct Dispatcher<M: Machine> {
+    machine: M,
+    started: Instant,
+    clients: HashMap<ConnId, Client>,
+    effects: Vec<Effect>,
+    touched: Vec<ConnId>,
+    /// Connections that were sent a close, oldest first, and until when they may answer it.
+    closing: VecDeque<(Instant, ConnId)>,
+    /// Connections that were closed for being too slow; the machine is still to be told.
+    too_slow: Vec<ConnId>,
+}
+
+struct Client {
+    outbox: Arc<Outbox>,
+    /// Waiting to be told whether it is admitted.
+    verdict: Option<Sender<bool>>,
+    is_touched: bool,
+}
+
+impl<M: Machine> Dispatcher<M> {
+    /// A hub thread's state at its start.
+    pub fn new(machine: M) -> Self {
+        Dispatcher {
+            machine,
+            started: Instant::now(),
+            clients: HashMap::new(),
+            effects: Vec::new(),
+            touched: Vec::new(),
+            closing: VecDeque::new(),
+            too_slow: Vec::new(),
+        }
+    }
+
+    /// The loop of the hub thread; ends when told to stop.
+    pub fn run(mut self, inbox: &Receiver<Input<M::Event>>) {
+        loop {
+            let first = match self.next_deadline() {
+                Some(deadline) => inbox.recv_deadline(deadline).ok(),
+                None => inbox.recv().ok(),
+            };
+            for input in first.into_iter().chain(inbox.try_iter()).take(BATCH) {
+                if matches!(input, Input::Stop) {
+                    self.flush();
+                    return self.stop(inbox);
+                }
+                self.take(input);
+            }
+            self.keep_time();
+            self.flush();
+        }
+    }
+
+    fn take(&mut self, input: Input<M::Event>) {
+        match input {
+            Input::Join { conn, outbox, verdict, event } => {
+                let client = Client { outbox, verdict: Some(verdict), is_touched: false };
+                self.clients.insert(conn, client);
+                self.handle(Some(conn), event);
+            }
+            Input::Event { conn, event } => self.handle(Some(conn), event),
+            Input::Gone(conn) => {
+                self.clients.remove(&conn);
+                self.handle(None, M::gone(conn));
+            }
+            Input::Stop => {}
+        }
+    }
+
+    /// Lets the machine handle an event. If that panics, the connection it came from ends, and
+    /// nothing else.
+    fn handle(&mut self, from: Option<ConnId>, event: M::Event) {
+        let now = self.now();
+        let (machine, effects) = (&mut self.machine, &mut self.effects);
+        let handling = AssertUnwindSafe(|| machine.handle(event, now, effects));
+        if catch_unwind(handling).is_err() {
+            self.effects.clear();
+            let Some(conn) = from else {
+                log::error!("a bug in the server: a timer or a departure could not be handled");
+                return;
+            };
+            log::error!(
+                "c{}: closed, a bug in the server: its message could not be handled",
+                conn.0
+            );
+            let (machine, effects) = (&mut self.machine, &mut self.effects);
+            let failing = AssertUnwindSafe(|| machine.handle(M::failed(conn), now, effects));
+            if catch_unwind(failing).is_err() {
+                self.effects.clear();
+                let reason = "internal server error";
+                self.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
+            }
+        }
+        self.carry_out();
+        while let Some(conn) = self.too_slow.pop() {
+            self.handle(None, M::gone(conn));
+        }
+    }
+
+    /// Does what the machine wants done. A store will be one more consumer here.
+    fn carry_out(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { conn, frame, supersedes } => {
+                    self.push(conn, frame.bytes().clone(), supersedes);
+                }
+                Effect::Confirm { conn, frame } => self.push(conn, frame.bytes().clone(), None),
+                Effect::Admit { conn } => self.decide(conn, true),
+                Effect::Refuse { conn } => {
+                    self.decide(conn, false);
+                    self.clients.remove(&conn);
+                }
+                Effect::Close { conn, code, reason } => {
+                    // One that was never admitted learns from the verdict's end.
+                    if let Some(client) = self.clients.get_mut(&conn) {
+                        client.verdict = None;
+                        client.outbox.close(code, reason);
+                        self.touch(conn);
+                        self.closing.push_back((Instant::now() + PATIENCE, conn));
+                    }
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn decide(&mut self, conn: ConnId, admitted: bool) {
+        let verdict = self.clients.get_mut(&conn).and_then(|client| client.verdict.take());
+        if let Some(verdict) = verdict {
+            // One that doesn't wait any more has no use for it.
+            let _ = verdict.try_send(admitted);
+        }
+    }
+
+    fn push(&mut self, conn: ConnId, frame: bytes::Bytes, supersedes: Option<ConnId>) {
+        let Some(client) = self.clients.get(&conn) else { return };
+        if client.outbox.push(frame, supersedes).is_err() {
+            log::warn!("c{}: closed, too slow: it doesn't read what is sent to it", conn.0);
+            client.outbox.close_instead(close::POLICY, "too slow");
+            self.closing.push_back((Instant::now() + PATIENCE, conn));
+            self.too_slow.push(conn);
+        }
+        self.touch(conn);
+    }
+
+    fn touch(&mut self, conn: ConnId) {
+        if let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.is_touched) {
+            client.is_touched = true;
+            self.touched.push(conn);
+        }
+    }
+
+    fn flush(&mut self) {
+        for conn in self.touched.drain(..) {
+            if let Some(client) = self.clients.get_mut(&conn) {
+                client.is_touched = false;
+                client.outbox.flush();
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { elapsed: self.started.elapsed(), wall: Timestamp::now() }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let machine = self.machine.next_deadline().map(|elapsed| self.started + elapsed);
+        let closing = self.closing.front().map(|(until, _)| *until);
+        machine.into_iter().chain(closing).min()
+    }
+
+    fn keep_time(&mut self) {
+        if self.machine.next_deadline().is_some_and(|due| due <= self.started.elapsed()) {
+            self.handle(None, M::tick());
+        }
+        let now = Instant::now();
+        while self.closing.front().is_some_and(|(until, _)| *until <= now) {
+            let late = self.closing.pop_front().and_then(|(_, conn)| self.clients.get(&conn));
+            if let Some(client) = late {
+                client.outbox.abort();
+            }
+        }
+    }
+
+    /// Closes every client and waits until all have answered, or for as long as they are given.
+    fn stop(mut self, inbox: &Receiver<Input<M::Event>>) {
+        let until = Instant::now() + FLUSH;
+        for client in self.clients.values() {
+            client.outbox.close(close::GOING_AWAY, "server shutting down");
+            client.outbox.flush();
+        }
+        while !self.clients.is_empty() {
+            match inbox.recv_deadline(until) {
+                Ok(Input::Gone(conn)) => drop(self.clients.remove(&conn)),
+                // Too late to join: the thread learns it from the verdict's end.
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        for client in self.clients.values() {
+            client.outbox.abort();
+        }
+    }
+}

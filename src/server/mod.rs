@@ -1,0 +1,131 @@
+//! Sockets and threads. Knows connections, requests and frames, not what is in them.
+//!
+//! `accept` takes connections and gives each a thread (`connection`); what a client says becomes an
+//! event for the hub thread (`dispatch`), whose effects are put into outboxes (`outbox`), the only
+//! place that writes to a client's socket.
+
+mod accept;
+mod connection;
+mod dispatch;
+pub mod http;
+mod outbox;
+pub mod service;
+mod threads;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::hub::ConnId;
+pub use accept::{BindError, bind};
+use dispatch::{Dispatcher, Input};
+pub use outbox::SendMode;
+use service::Service;
+use threads::Threads;
+
+/// How many events may wait for the hub. At it, readers block: back-pressure to those senders
+/// alone. Each holds at most one message.
+const INBOX: usize = 256;
+/// How long clients are given to take what is queued for them when the server stops.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How long threads are waited for after that.
+const JOIN: Duration = Duration::from_millis(700);
+
+/// What a server keeps to.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many connections there may be, those in their handshake included; 0 for any number.
+    pub max_connections: usize,
+    /// How long a client may take to send its request.
+    pub handshake_timeout: Duration,
+    /// The largest message a client may send, in bytes.
+    pub max_message_bytes: usize,
+    /// How much may wait in a client's outbox, in bytes.
+    pub queue_bytes: usize,
+    /// How frames get to the socket.
+    pub send_mode: SendMode,
+}
+
+/// What the server's threads share.
+struct Shared<S: Service> {
+    service: S,
+    config: Config,
+    inbox: Sender<Input<S::Event>>,
+    /// Every open connection's socket, so that stopping can end them all.
+    sockets: Mutex<HashMap<ConnId, Arc<TcpStream>>>,
+    threads: Arc<Threads>,
+    stopping: AtomicBool,
+}
+
+impl<S: Service> Shared<S> {
+    fn sockets(&self) -> MutexGuard<'_, HashMap<ConnId, Arc<TcpStream>>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// A running server.
+pub struct ServerHandle<S: Service> {
+    addr: SocketAddr,
+    shared: Arc<Shared<S>>,
+}
+
+/// Starts the threads of a server on a bound listener.
+///
+/// # Errors
+/// When the system refuses a thread, or the listener has no address.
+pub fn start<S: Service>(
+    listener: std::net::TcpListener,
+    config: Config,
+    service: S,
+    machine: S::Machine,
+) -> io::Result<ServerHandle<S>> {
+    let addr = listener.local_addr()?;
+    let (inbox, events) = crossbeam_channel::bounded(INBOX);
+    let threads = Arc::new(Threads::default());
+    let shared = Arc::new(Shared {
+        service,
+        config,
+        inbox,
+        sockets: Mutex::default(),
+        threads: threads.clone(),
+        stopping: AtomicBool::new(false),
+    });
+    threads.spawn("hub".into(), None, move || Dispatcher::new(machine).run(&events))?;
+    let accepting = shared.clone();
+    threads.spawn("accept".into(), None, move || accept::run(listener, &accepting))?;
+    Ok(ServerHandle { addr, shared })
+}
+
+impl<S: Service> ServerHandle<S> {
+    /// The address it listens on; the port is the real one where 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops the server: the port is released, every client gets close 1001, what is queued for
+    /// them is flushed for up to 2 s, then all sockets are closed and all threads joined.
+    ///
+    /// Takes at most 3 s. Returns the names of threads that had not ended by then.
+    pub fn stop(self) -> Vec<String> {
+        let begun = Instant::now();
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        accept::wake(self.addr);
+        // A full inbox is being emptied by the hub; where it is not, joining below finds out.
+        let _ = self.shared.inbox.send_timeout(Input::Stop, FLUSH);
+        self.shared.threads.join("hub", begun + FLUSH + JOIN / 2);
+        for socket in self.shared.sockets().values() {
+            // Fails on a socket that has ended already, which is what is wanted.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        self.shared.threads.join_all(begun + FLUSH + JOIN)
+    }
+}

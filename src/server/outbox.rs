@@ -1,0 +1,501 @@
+//! Everything that is written to one client goes through its outbox, as whole frames.
+//!
+//! Whoever has something to say pushes a frame, which never waits, and flushes. A flush sends what
+//! the socket takes at once; what it doesn't take is left to a writer thread, which is started for
+//! this client, writes with blocking calls and ends when it has caught up. So neither the hub nor
+//! another client ever waits for this one.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::threads::Threads;
+use crate::hub::ConnId;
+use crate::protocol::Frame;
+
+/// How many frames one system call sends at most; Linux takes up to 1,024.
+const BATCH: usize = 64;
+/// How much waits, in bytes, where a client is behind whose frames always wait for a writer thread.
+const BACKLOG: usize = 64 * 1024;
+/// How long a client may be over its bound before it is too slow.
+const TOO_LONG: Duration = Duration::from_secs(10);
+/// The stack of a writer thread: it does little.
+const WRITER_STACK: usize = 128 * 1024;
+
+/// How frames get to the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendMode {
+    /// A flush sends without blocking; a writer thread runs only while the socket is full. Where the
+    /// system has no non-blocking send this is the same as [`WriterThread`](Self::WriterThread).
+    NonBlocking,
+    /// A writer thread runs as long as the connection and does all the sending.
+    WriterThread,
+}
+
+/// The client doesn't read: it has more waiting than the bound allows. Close it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooSlow;
+
+/// What is queued for one client. Any thread may push and flush.
+#[derive(Debug)]
+pub struct Outbox {
+    conn: ConnId,
+    socket: Arc<TcpStream>,
+    threads: Arc<Threads>,
+    mode: SendMode,
+    bound: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Bytes>,
+    /// Number of the frame at the front of the queue, counted from the connection's start.
+    front: u64,
+    /// How much of the front frame the socket has taken already.
+    sent: usize,
+    /// How many frames the writer thread is sending right now; they can't be replaced any more.
+    in_flight: usize,
+    bytes: usize,
+    over_since: Option<Instant>,
+    /// For each sender the number of its queued frame that a newer one may replace.
+    latest: HashMap<ConnId, u64>,
+    writer: bool,
+    phase: Phase,
+    /// The close that went out, by whoever closed first.
+    closed_with: Option<(u16, &'static str)>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// A close frame is the last in the queue; nothing may follow it.
+    Closing,
+    /// The socket takes nothing any more.
+    Ended,
+}
+
+impl Outbox {
+    /// An outbox for a socket, with a bound in bytes.
+    pub fn new(
+        conn: ConnId,
+        socket: Arc<TcpStream>,
+        threads: Arc<Threads>,
+        mode: SendMode,
+        bound: usize,
+    ) -> Arc<Self> {
+        Arc::new(Outbox {
+            conn,
+            socket,
+            threads,
+            mode: if HAS_NON_BLOCKING_SEND { mode } else { SendMode::WriterThread },
+            bound,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Queues a frame, or anything else that has to go out whole. Never blocks. After a close
+    /// nothing is queued any more.
+    ///
+    /// With `supersedes`, while the client is behind, a queued frame with the same key is replaced
+    /// instead, at its place.
+    ///
+    /// # Errors
+    /// [`TooSlow`] when more than twice the bound is waiting, or more than the bound for 10 s. One
+    /// frame of any size is always taken where less than the bound is waiting.
+    pub fn push(&self, frame: Bytes, supersedes: Option<ConnId>) -> Result<(), TooSlow> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Ok(());
+        }
+        if state.bytes > self.bound {
+            let since = *state.over_since.get_or_insert_with(Instant::now);
+            if state.bytes > 2 * self.bound || since.elapsed() > TOO_LONG {
+                return Err(TooSlow);
+            }
+        } else {
+            state.over_since = None;
+        }
+        if let Some(sender) = supersedes.filter(|_| self.is_behind(&state)) {
+            let held_back = state.front + state.in_flight.max(usize::from(state.sent > 0)) as u64;
+            match state.latest.get(&sender) {
+                Some(&number) if number >= held_back => {
+                    let place = (number - state.front) as usize;
+                    let old = std::mem::replace(&mut state.queue[place], frame);
+                    state.bytes = state.bytes - old.len() + state.queue[place].len();
+                    return Ok(());
+                }
+                _ => {
+                    let number = state.front + state.queue.len() as u64;
+                    state.latest.insert(sender, number);
+                }
+            }
+        }
+        state.bytes += frame.len();
+        state.queue.push_back(frame);
+        Ok(())
+    }
+
+    /// Replaces everything that has not begun to go out.
+    pub fn replace_all(&self, frame: Bytes) {
+        self.lock().replace_all(frame);
+    }
+
+    /// Queues a close frame as the last one. Only the first close counts.
+    pub fn close(&self, code: u16, reason: &'static str) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            let frame = Frame::close(code, reason).bytes().clone();
+            state.bytes += frame.len();
+            state.queue.push_back(frame);
+            state.closing(Some((code, reason)));
+        }
+    }
+
+    /// Drops what is queued and queues a close frame: the client doesn't read anyway.
+    pub fn close_instead(&self, code: u16, reason: &'static str) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.replace_all(Frame::close(code, reason).bytes().clone());
+            state.closing(Some((code, reason)));
+        }
+    }
+
+    /// Queues the answer to the client's own close, a whole frame, as the last one.
+    pub fn close_with(&self, frame: Bytes) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.bytes += frame.len();
+            state.queue.push_back(frame);
+            state.closing(None);
+        }
+    }
+
+    /// The close this side sent on its own account.
+    pub fn closed_with(&self) -> Option<(u16, &'static str)> {
+        self.lock().closed_with
+    }
+
+    /// Sends what is queued as far as that is possible without waiting; a writer thread takes over
+    /// from there. Never blocks.
+    pub fn flush(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if state.writer {
+            // Portable twin: the writer sleeps until there is something to do.
+            self.changed.notify_all();
+            return;
+        }
+        while self.mode == SendMode::NonBlocking && state.has_work() {
+            let (slices, count) = state.slices();
+            match send_without_blocking(&self.socket, &slices[..count]) {
+                Ok(sent) => state.advance(sent),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.end(&mut state),
+            }
+        }
+        if state.has_work() {
+            self.start_writer(&mut state);
+        } else {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until everything has been handed to the system, or until `deadline`. Whether it has.
+    pub fn wait_until_empty(&self, deadline: Instant) -> bool {
+        let mut state = self.lock();
+        while state.has_work() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Ends the connection at once, whatever is queued: wakes whoever reads from or writes to it.
+    pub fn abort(&self) {
+        self.end(&mut self.lock());
+    }
+
+    /// Whether the client takes less than it is sent.
+    fn is_behind(&self, state: &State) -> bool {
+        match self.mode {
+            SendMode::NonBlocking => state.writer,
+            SendMode::WriterThread => state.bytes > BACKLOG,
+        }
+    }
+
+    fn start_writer(self: &Arc<Self>, state: &mut State) {
+        state.writer = true;
+        let outbox = self.clone();
+        let name = format!("w{}", self.conn.0);
+        if let Err(error) = self.threads.spawn(name, Some(WRITER_STACK), move || outbox.write()) {
+            log::warn!("c{}: closed, no thread to write with: {error}", self.conn.0);
+            state.writer = false;
+            self.end(state);
+        }
+    }
+
+    /// The writer thread: sends with blocking calls until it has caught up.
+    fn write(&self) {
+        let mut state = self.lock();
+        loop {
+            if state.phase == Phase::Ended {
+                break;
+            }
+            if !state.has_work() {
+                self.changed.notify_all();
+                if self.mode == SendMode::NonBlocking || state.phase != Phase::Open {
+                    break;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let frames: Vec<Bytes> = state.queue.iter().take(BATCH).cloned().collect();
+            let skip = state.sent;
+            state.in_flight = frames.len();
+            drop(state);
+            let mut slices: Vec<IoSlice<'_>> =
+                frames.iter().map(|frame| IoSlice::new(frame)).collect();
+            slices[0] = IoSlice::new(&frames[0][skip..]);
+            let sent = { &*self.socket }.write_vectored(&slices);
+            state = self.lock();
+            state.in_flight = 0;
+            match sent {
+                Ok(sent) if sent > 0 => state.advance(sent),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                _ => self.end(&mut state),
+            }
+        }
+        state.writer = false;
+        self.changed.notify_all();
+    }
+
+    fn end(&self, state: &mut State) {
+        state.phase = Phase::Ended;
+        // The writer's frames stay counted until it has noticed.
+        state.queue.clear();
+        state.latest.clear();
+        (state.bytes, state.sent) = (0, 0);
+        // Fails on a socket that has ended already, which is what is wanted.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn closing(&mut self, closed_with: Option<(u16, &'static str)>) {
+        self.phase = Phase::Closing;
+        self.closed_with = closed_with;
+    }
+
+    fn replace_all(&mut self, frame: Bytes) {
+        // What is on its way has to go out whole, or the client can't read what follows.
+        let begun = self.in_flight.max(usize::from(self.sent > 0));
+        self.queue.truncate(begun);
+        self.latest.clear();
+        self.queue.push_back(frame);
+        self.bytes = self.queue.iter().map(Bytes::len).sum::<usize>() - self.sent;
+    }
+
+    /// The first frames of the queue, as one call can send them, and how many they are.
+    fn slices(&self) -> ([IoSlice<'_>; BATCH], usize) {
+        let mut slices = [IoSlice::new(&[]); BATCH];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(if count == 0 { &frame[self.sent..] } else { frame });
+            count += 1;
+        }
+        (slices, count)
+    }
+
+    /// Takes what the socket has taken off the queue.
+    fn advance(&mut self, mut sent: usize) {
+        self.bytes = self.bytes.saturating_sub(sent);
+        while let Some(frame) = self.queue.front() {
+            let left = frame.len() - self.sent;
+            if sent < left {
+                self.sent += sent;
+                return;
+            }
+            sent -= left;
+            self.sent = 0;
+            self.front += 1;
+            self.queue.pop_front();
+        }
+        if !self.latest.is_empty() {
+            self.latest.clear();
+        }
+        // After a burst its memory goes back.
+        if self.queue.capacity() > BATCH {
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(unix)]
+const HAS_NON_BLOCKING_SEND: bool = true;
+#[cfg(not(unix))]
+const HAS_NON_BLOCKING_SEND: bool = false;
+
+/// Sends what the socket takes without waiting; `WouldBlock` where it takes nothing.
+#[cfg(unix)]
+fn send_without_blocking(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket2::SockRef::from(socket).send_vectored_with_flags(slices, libc::MSG_DONTWAIT)
+}
+
+/// The portable twin: it takes nothing, and so the writer thread sends everything.
+#[cfg(not(unix))]
+fn send_without_blocking(_socket: &TcpStream, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    Err(ErrorKind::WouldBlock.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    /// An outbox and the client's end of its connection.
+    fn pair(mode: SendMode, bound: usize) -> (Arc<Outbox>, TcpStream, Arc<Threads>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let threads = Arc::new(Threads::default());
+        let outbox = Outbox::new(ConnId(1), Arc::new(socket), threads.clone(), mode, bound);
+        (outbox, client, threads)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    /// `count` frames of `size` bytes that tell their place in the order.
+    fn frames(count: usize, size: usize) -> Vec<Bytes> {
+        let frame = |n: usize| Bytes::from(format!("{n:0size$}"));
+        (0..count).map(frame).collect()
+    }
+
+    const BOTH: [SendMode; 2] = [SendMode::NonBlocking, SendMode::WriterThread];
+
+    #[test]
+    fn everything_arrives_in_order_though_the_client_reads_late() {
+        for mode in BOTH {
+            let (outbox, mut client, threads) = pair(mode, 64 << 20);
+            let frames = frames(3000, 10_000);
+            for frame in &frames {
+                outbox.push(frame.clone(), None).unwrap();
+                outbox.flush();
+            }
+            outbox.close(1000, "");
+            outbox.flush();
+            let mut got = vec![0; 3000 * 10_000];
+            client.read_exact(&mut got).unwrap();
+            assert!(got == frames.concat(), "{mode:?}");
+            assert!(outbox.wait_until_empty(soon()));
+            assert!(threads.join_all(soon()).is_empty(), "the writer ends when it has caught up");
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_told_apart_and_does_not_block() {
+        for mode in BOTH {
+            let (outbox, _client, threads) = pair(mode, 100_000);
+            let frame = Bytes::from(vec![b'x'; 50_000]);
+            // What the system's buffers take is not counted; it is finite.
+            let refused = (0..10_000).find(|_| {
+                outbox.flush();
+                outbox.push(frame.clone(), None).is_err()
+            });
+            assert!(refused.is_some());
+            assert!(outbox.lock().bytes <= 250_000);
+            outbox.abort();
+            assert!(threads.join_all(soon()).is_empty(), "a blocked writer is woken by the abort");
+        }
+    }
+
+    #[test]
+    fn one_frame_of_any_size_is_taken() {
+        let (outbox, ..) = pair(SendMode::NonBlocking, 1000);
+        assert_eq!(outbox.push(Bytes::from(vec![0; 1 << 20]), None), Ok(()));
+        assert_eq!(outbox.push(Bytes::from_static(b"x"), None), Err(TooSlow));
+    }
+
+    #[test]
+    fn of_frames_that_supersede_each_other_the_newest_is_sent() {
+        for mode in BOTH {
+            let (outbox, mut client, _threads) = pair(mode, 64 << 20);
+            let (alice, bob) = (Some(ConnId(2)), Some(ConnId(3)));
+            let push = |text: &'static [u8], key| {
+                outbox.push(Bytes::from_static(text), key).unwrap();
+            };
+            push(b"A1 ", alice);
+            push(b"A2 ", alice);
+            let big = Bytes::from(vec![b'x'; 32 << 20]);
+            outbox.push(big.clone(), None).unwrap();
+            outbox.flush();
+            for (text, key) in [
+                (b"A3 ".as_slice(), alice),
+                (b"chat ", None),
+                (b"B1 ", bob),
+                (b"A4 ", alice),
+                (b"A5 ", alice),
+            ] {
+                push(text, key);
+            }
+            outbox.close_with(Bytes::from_static(b"."));
+            outbox.flush();
+            let mut got = vec![0; 6 + big.len() + 12];
+            client.read_exact(&mut got).unwrap();
+            assert_eq!(&got[..6], b"A1 A2 ", "while the client keeps up nothing is left out");
+            assert_eq!(&got[6 + big.len()..], b"A5 chat B1 .");
+        }
+    }
+
+    #[test]
+    fn nothing_follows_a_close() {
+        let (outbox, mut client, _threads) = pair(SendMode::NonBlocking, 1000);
+        outbox.push(Bytes::from_static(b"one"), None).unwrap();
+        outbox.close(1001, "bye");
+        outbox.push(Bytes::from_static(b"two"), None).unwrap();
+        outbox.close(1008, "late");
+        outbox.flush();
+        assert_eq!(outbox.closed_with(), Some((1001, "bye")));
+        let mut got = [0; 10];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"one\x88\x05\x03\xe9bye");
+    }
+
+    #[test]
+    fn a_frame_that_has_begun_goes_out_whole() {
+        let (outbox, mut client, _threads) = pair(SendMode::NonBlocking, 64 << 20);
+        let big = Bytes::from(vec![b'x'; 32 << 20]);
+        outbox.push(big.clone(), None).unwrap();
+        outbox.push(Bytes::from_static(b"dropped"), None).unwrap();
+        outbox.flush();
+        outbox.close_instead(1008, "too slow");
+        outbox.flush();
+        let mut got = vec![0; big.len() + 12];
+        client.read_exact(&mut got).unwrap();
+        assert!(got[..big.len()] == big);
+        assert_eq!(&got[big.len()..], b"\x88\x0a\x03\xf0too slow");
+    }
+}

@@ -1,0 +1,180 @@
+//! Every thread of the server: named for a thread dump, counted, and joined.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+/// The length of a thread's name that every system shows, in bytes.
+const LONGEST_NAME: usize = 15;
+
+/// The threads that run, and those that have ended but are not joined yet.
+#[derive(Debug, Default)]
+pub struct Threads {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    running: HashMap<u64, (String, JoinHandle<()>)>,
+    ended: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts a thread. `stack` is its stack's size in bytes, where it isn't to be the default.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn spawn(
+        self: &std::sync::Arc<Self>,
+        name: String,
+        stack: Option<usize>,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let threads = self.clone();
+        // Held until the handle is stored: the thread can't end before it can be found.
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        let mut builder = Builder::new().name(shortened(&name).to_owned());
+        if let Some(stack) = stack {
+            builder = builder.stack_size(stack);
+        }
+        let handle = builder.spawn(move || {
+            let _ending = Ending { threads: &threads, number };
+            body();
+        })?;
+        state.running.insert(number, (name, handle));
+        let ended = std::mem::take(&mut state.ended);
+        drop(state);
+        join(ended);
+        Ok(())
+    }
+
+    /// Waits until no thread with this name runs, or until `deadline`.
+    pub fn join(&self, name: &str, deadline: Instant) {
+        drop(
+            self.wait(deadline, |state| {
+                !state.running.values().any(|(running, _)| running == name)
+            }),
+        );
+    }
+
+    /// Waits until all threads have ended, or until `deadline`. Returns the names of the others.
+    pub fn join_all(&self, deadline: Instant) -> Vec<String> {
+        let state = self.wait(deadline, |state| state.running.is_empty());
+        state.running.values().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn wait(&self, deadline: Instant, is_done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        loop {
+            let ended = std::mem::take(&mut state.ended);
+            if !ended.is_empty() {
+                drop(state);
+                join(ended);
+                state = self.lock();
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if is_done(&state) || left.is_zero() {
+                return state;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves a thread to the ended ones when it ends, by returning or by a panic.
+struct Ending<'a> {
+    threads: &'a Threads,
+    number: u64,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut state = self.threads.lock();
+        if let Some((_, handle)) = state.running.remove(&self.number) {
+            state.ended.push(handle);
+        }
+        self.threads.changed.notify_all();
+    }
+}
+
+fn join(ended: Vec<JoinHandle<()>>) {
+    for handle in ended {
+        // A panic was reported when it happened.
+        let _ = handle.join();
+    }
+}
+
+/// Gives the running thread another name in dumps, where the system allows it: a client's thread
+/// starts before anyone knows whose it is.
+pub fn rename_current(name: &str) {
+    set_name(shortened(name));
+}
+
+#[cfg(target_os = "linux")]
+fn set_name(name: &str) {
+    // Without /proc the thread keeps the name it has.
+    let _ = std::fs::write("/proc/thread-self/comm", name);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_name(_name: &str) {}
+
+fn shortened(name: &str) -> &str {
+    let mut end = name.len().min(LONGEST_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn threads_are_joined_even_those_that_panic() {
+        let threads = Arc::new(Threads::default());
+        threads.spawn("fine".into(), None, || {}).unwrap();
+        threads.spawn("fails".into(), None, || panic!("on purpose")).unwrap();
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        threads
+            .spawn("waits".into(), Some(1 << 17), move || assert!(held.recv().is_err()))
+            .unwrap();
+        let soon = Instant::now() + Duration::from_millis(50);
+        threads.join("fine", Instant::now() + Duration::from_secs(20));
+        threads.join("fails", Instant::now() + Duration::from_secs(20));
+        assert_eq!(threads.join_all(soon), ["waits"]);
+        drop(release);
+        assert!(threads.join_all(Instant::now() + Duration::from_secs(20)).is_empty());
+    }
+
+    #[test]
+    fn names_are_cut_at_a_character() {
+        assert_eq!(shortened("c1 müllermüllermüller"), "c1 müllermüll");
+        assert_eq!(shortened("hub"), "hub");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_can_be_renamed() {
+        let name = std::thread::spawn(|| {
+            rename_current("c7 alice and more");
+            std::fs::read_to_string("/proc/thread-self/comm").unwrap()
+        });
+        assert_eq!(name.join().unwrap(), "c7 alice and mo\n");
+    }
+}
