@@ -352,6 +352,16 @@ impl Item {
         self.field("item_type").map_or(RawValue::NULL, |field| &field.value)
     }
 
+    /// Who added it. Nobody ever overwrites its `uuid`.
+    pub fn added_by(&self) -> &UserId {
+        self.field("uuid").map_or(&self.writer, |field| &field.writer)
+    }
+
+    /// When it was added.
+    pub fn added_at(&self) -> Duration {
+        self.field("uuid").map_or(self.at, |field| field.at)
+    }
+
     /// The field with this name.
     pub fn field(&self, key: &str) -> Option<&Field> {
         self.fields.iter().find(|field| &*field.key == key)

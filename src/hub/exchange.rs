@@ -28,6 +28,7 @@ impl Session {
         if self.is_repeated(place, command.id.as_ref(), "command", turn) {
             return;
         }
+        self.note_what_is_known(place, &command);
         let author = Author { user: &user, at: turn.elapsed() };
         let Ok(outcome) = self.document.apply(&mut command, author, turn.limits.document) else {
             self.refuse_as_too_big(place, "command", command.id.as_ref(), turn);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::document::Document;
+use super::document::{Document, Item};
 use super::history::History;
 use super::settle::{Settling, settled_update};
 use super::timers::Timer;
 use super::{ConnId, Effect, Turn};
-use crate::protocol::inbound::Since;
+use crate::protocol::inbound::{Action, Command, Since};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, close, json};
 
@@ -37,11 +37,15 @@ pub struct Member {
     pub conn: ConnId,
     pub user: UserId,
     connected_at: Timestamp,
+    /// The payload of the Ping it was sent on arrival.
+    token: [u8; 8],
     pub arrival: Arrival,
     /// How many states it was sent on this connection. Each replaced its canvas.
     pub states_sent: u64,
-    /// Until then a state may be on its way to it that wipes what it has just done.
-    pub wiped_until: Duration,
+    /// When the last of them was sent, and whether something it said shows that it was received.
+    state_sent_at: Duration,
+    state_is_received: bool,
+    joined_at: Duration,
     /// Until then a correction may be on its way to it that undoes what it has just done.
     pub corrected_until: Duration,
     /// Whether it has already answered its own `user:joined` with its canvas.
@@ -53,8 +57,6 @@ pub struct Member {
 #[derive(Debug)]
 pub enum Arrival {
     Unknown {
-        /// The payload of the Ping.
-        token: [u8; 8],
         /// Nobody else was there: requests wait, because an empty answer would wipe a host's canvas.
         alone: bool,
         /// Alone in a session that had a document before: a host may have begun a new design.
@@ -72,6 +74,25 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Request {
     pub since: Option<Since>,
+}
+
+impl Member {
+    /// Whether a state may be on its way to it that wipes what it has just done.
+    pub fn may_be_wiped(&self, now: Duration) -> bool {
+        self.states_sent > 0 && !self.state_is_received && now < self.state_sent_at + IN_FLIGHT
+    }
+
+    /// Draws conclusions from a command about an item that the document has as `known`.
+    fn speaks_of(&mut self, action: Action, known: Option<&Item>) {
+        let could_add = self.states_sent > 1 || matches!(self.arrival, Arrival::Host { .. });
+        self.state_is_received |= match known {
+            // Added by somebody else after the state, or so early that only a state told of it.
+            Some(item) if item.added_at() > self.state_sent_at => *item.added_by() != self.user,
+            Some(item) => !could_add && item.added_at() < self.joined_at,
+            // A client adds nothing before it has its first state.
+            None => !could_add && action == Action::Add,
+        };
+    }
 }
 
 impl Session {
@@ -104,9 +125,12 @@ impl Session {
             conn,
             user: user.clone(),
             connected_at,
-            arrival: Arrival::Unknown { token, alone, returns, waiting: None },
+            token,
+            arrival: Arrival::Unknown { alone, returns, waiting: None },
             states_sent: 0,
-            wiped_until: Duration::ZERO,
+            state_sent_at: Duration::ZERO,
+            state_is_received: false,
+            joined_at: turn.elapsed(),
             corrected_until: Duration::ZERO,
             has_shown_canvas: false,
         };
@@ -170,9 +194,11 @@ impl Session {
     /// member is no host.
     pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
         let Some(place) = self.place(conn) else { return };
-        if matches!(&self.members[place].arrival, Arrival::Unknown { token, .. } if token == payload)
-        {
-            self.recognise_client(place, turn);
+        let member = &mut self.members[place];
+        if member.token == payload {
+            // The state it was sent on arrival came before the Ping.
+            member.state_is_received |= member.state_sent_at <= member.joined_at;
+            self.arrival_timed_out(conn, turn);
         }
     }
 
@@ -204,11 +230,9 @@ impl Session {
         }
         for &place in places {
             let member = &mut self.members[place];
-            // A client that has not had a state yet is mute: there is nothing the first could wipe.
-            if member.states_sent > 0 || matches!(member.arrival, Arrival::Host { .. }) {
-                member.wiped_until = turn.elapsed() + IN_FLIGHT;
-            }
             member.states_sent += 1;
+            member.state_sent_at = turn.elapsed();
+            member.state_is_received = false;
             frames.iter().for_each(|frame| turn.send(member.conn, frame));
         }
     }
@@ -243,6 +267,12 @@ impl Session {
     /// Where a connection's member stands.
     pub fn place(&self, conn: ConnId) -> Option<usize> {
         self.members.iter().position(|member| member.conn == conn)
+    }
+
+    /// Draws conclusions from a command, before it is applied, about what its sender has received.
+    pub fn note_what_is_known(&mut self, place: usize, command: &Command) {
+        let known = self.document.get(&command.item_id);
+        self.members[place].speaks_of(command.action, known);
     }
 
     /// The members for whom `left_out` doesn't hold.

@@ -32,9 +32,9 @@ struct Activity {
     writer: UserId,
     /// Who changed it, and when last.
     changes: Vec<(UserId, Duration)>,
-    /// Users who were sent the item settled although they wrote it last: as good as a change by
-    /// somebody else if they went on meanwhile.
-    told: Vec<(UserId, Duration)>,
+    /// When it was settled last, and which user was not told. For all others that is as good as a
+    /// change by somebody else, if they went on meanwhile.
+    settled: Option<(Duration, Option<UserId>)>,
     /// Users whose own change may have been undone by what was on its way to them.
     undone: Vec<UserId>,
     /// Users whose new item may have been wiped off their canvas by a state on its way to them.
@@ -51,7 +51,7 @@ impl Session {
         let now = turn.elapsed();
         let member = &self.members[place];
         let (conn, user) = (member.conn, member.user.clone());
-        let (wiped, corrected) = (now < member.wiped_until, now < member.corrected_until);
+        let (wiped, corrected) = (member.may_be_wiped(now), now < member.corrected_until);
         if outcome != Outcome::Nothing {
             self.note_change(&user, turn);
         }
@@ -68,7 +68,7 @@ impl Session {
         let activity = self.settling.items.entry(id.clone()).or_insert_with(|| Activity {
             writer: user.clone(),
             changes: Vec::new(),
-            told: Vec::new(),
+            settled: None,
             undone: Vec::new(),
             wiped: Vec::new(),
             due: None,
@@ -104,7 +104,8 @@ impl Session {
             self.settle(id, turn);
         }
         let Some(activity) = self.settling.items.get_mut(id) else { return };
-        let recent = activity.changes.iter().chain(&activity.told).map(|(_, at)| *at).max();
+        let settled = activity.settled.as_ref().map(|(at, _)| *at);
+        let recent = activity.changes.iter().map(|(_, at)| *at).chain(settled).max();
         let forget = recent.unwrap_or(Duration::ZERO) + IN_FLIGHT;
         let wake = activity.due.unwrap_or(forget);
         if wake <= now {
@@ -121,10 +122,11 @@ impl Session {
         let wiped = std::mem::take(&mut activity.wiped);
         let writer = activity.writer.clone();
         let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let lately = |(_, at): &&(UserId, Duration)| *at + IN_FLIGHT >= last;
         let others =
-            activity.changes.iter().filter(|(user, _)| *user != writer).any(|c| lately(&c));
-        let told = activity.told.iter().filter(|(user, _)| *user == writer).any(|c| lately(&c));
+            activity.changes.iter().any(|(user, at)| *user != writer && *at + IN_FLIGHT >= last);
+        let told = activity.settled.as_ref().is_some_and(|(at, untold)| {
+            untold.as_ref() != Some(&writer) && *at + IN_FLIGHT >= last
+        });
         let writer_too = others || told;
         let affected = |user: &UserId| undone.contains(user) || wiped.contains(user);
         let now = turn.now.wall;
@@ -144,15 +146,15 @@ impl Session {
             None => {
                 let remove = settled_remove(id, &writer, now);
                 for member in &self.members {
-                    if others || affected(&member.user) {
+                    let is_writer = member.user == writer;
+                    if others || (is_writer && told) || affected(&member.user) {
                         turn.send(member.conn, &remove);
                     }
                 }
             }
         }
-        if writer_too || affected(&writer) {
-            note(&mut activity.told, &writer, turn.now.elapsed);
-        }
+        let untold = !(writer_too || affected(&writer));
+        activity.settled = Some((turn.now.elapsed, untold.then_some(writer)));
     }
 
     /// Tells one member at once what an item looks like: its own change was not taken.

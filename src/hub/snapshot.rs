@@ -179,8 +179,8 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         let mut by_state = Vec::new();
-        for (place, member) in self.members.iter().enumerate().filter(|(place, _)| *place != sender)
-        {
+        let others = self.members.iter_mut().enumerate().filter(|(place, _)| *place != sender);
+        for (place, member) in others {
             match target {
                 None => by_state.push(place),
                 Some(target) if *member.user == *target => {
@@ -189,7 +189,11 @@ impl Session {
                         by_state.push(place);
                     }
                 }
-                Some(_) => commands.iter().for_each(|frame| turn.send(member.conn, frame)),
+                Some(_) if commands.is_empty() => {}
+                Some(_) => {
+                    member.corrected_until = turn.elapsed() + IN_FLIGHT;
+                    commands.iter().for_each(|frame| turn.send(member.conn, frame));
+                }
             }
         }
         if !by_state.is_empty() {
@@ -239,10 +243,13 @@ impl Session {
         let (now, wall) = (turn.elapsed(), turn.now.wall);
         let fields: HashMap<&str, &Fields> =
             shown.items.iter().map(|item| (&*item.id, &item.fields)).collect();
+        let member = &self.members[place];
+        // A state or a correction on its way to the host may hold what the snapshot lacks.
+        let crossed = member.may_be_wiped(now) || now < member.corrected_until;
         let mut corrections = Vec::new();
         for item in &shown.items {
             if self.document.get(&item.id).is_none() {
-                let by = self.document.removed_by(&item.id).unwrap_or(&self.members[place].user);
+                let by = self.document.removed_by(&item.id).unwrap_or(&member.user);
                 corrections.push(settled_remove(&item.id, by, wall));
             }
         }
@@ -251,8 +258,8 @@ impl Session {
                 Some(fields) if item.is_shown_by(fields) => {}
                 Some(_) => corrections.push(settled_update(item, wall)),
                 None => {
-                    // Its add may be on its way to the host, who would then show it twice.
-                    if item.at + IN_FLIGHT >= now {
+                    // With its add on the way already the host would show it twice.
+                    if crossed || item.at + IN_FLIGHT >= now {
                         corrections.push(settled_remove(&item.id, &item.writer, wall));
                     }
                     corrections.push(add(item, wall));

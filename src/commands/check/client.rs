@@ -5,14 +5,15 @@ use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tungstenite::error::ProtocolError;
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use super::received::{Received, shown};
-use super::report::{Outcome, Trouble};
+use super::report::{Outcome, Trouble, fault};
 use super::wire::{PATIENCE, Wire, is_timeout};
 
 /// How long a client listens for what must not come, after everything that must has come.
@@ -82,6 +83,11 @@ impl Client {
         self.end.is_some()
     }
 
+    /// How it ended, if it has: `the server closed it with …`.
+    pub(super) fn end(&self) -> Option<&str> {
+        self.end.as_deref()
+    }
+
     /// Sends one message.
     pub(super) fn send(&mut self, message: &Value) -> Outcome<()> {
         self.send_text(&message.to_string())
@@ -112,7 +118,8 @@ impl Client {
         wire.write_all(bytes)
     }
 
-    /// A send that fails usually means that the server closed; its close frame says more than the error.
+    /// A send that fails usually means that the server closed; its close frame says more than the
+    /// error.
     fn why_not_sent(&mut self, error: &str) -> Trouble {
         let deadline = Instant::now() + LISTEN;
         loop {
@@ -134,10 +141,15 @@ impl Client {
             return Ok(Event::Message(message));
         }
         if let Some(end) = &self.end {
-            return Err(Trouble::Fault(format!("{}'s connection has ended: {end}", self.user)));
+            return fault(format!("{}'s connection has ended: {end}", self.user));
         }
+        self.socket.get_mut().until(deadline);
+        self.read()
+    }
+
+    /// What comes next before the deadline that is set.
+    fn read(&mut self) -> Outcome<Event> {
         loop {
-            self.socket.get_mut().until(deadline);
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     let message = Received::parse(text.as_str())?;
@@ -148,7 +160,7 @@ impl Client {
                 }
                 Ok(Message::Binary(bytes)) => {
                     let words = format!("the server sent a binary frame of {} bytes", bytes.len());
-                    return Err(Trouble::Fault(words));
+                    return fault(words);
                 }
                 // The answer waits in tungstenite for the next write or read; it should not wait.
                 Ok(Message::Ping(_)) => {
@@ -162,7 +174,7 @@ impl Client {
                 Err(e) => {
                     let words = broken_words(&e);
                     self.end = Some(words.clone());
-                    return Err(Trouble::Fault(format!("{}'s connection: {words}", self.user)));
+                    return fault(format!("{}'s connection: {words}", self.user));
                 }
             }
         }
@@ -179,9 +191,28 @@ impl Client {
         closed
     }
 
-    /// Leaves `message` for the next wait.
-    pub(super) fn put_back(&mut self, message: Received) {
-        self.put_back.push_front(message);
+    /// Leaves `messages`, in this order, for the next wait.
+    pub(super) fn put_back(&mut self, messages: Vec<Received>) {
+        messages.into_iter().rev().for_each(|message| self.put_back.push_front(message));
+    }
+
+    /// Reads away what has come so far: what an earlier step did not wait for is not the next
+    /// one's.
+    ///
+    /// # Errors
+    /// The connection has ended, and no step has said so yet.
+    pub(super) fn skim(&mut self) -> Outcome<()> {
+        self.put_back.clear();
+        self.socket.get_mut().without_waiting(Instant::now() + LISTEN);
+        while !self.ended() {
+            // What breaks the protocol without ending the connection was sent to an earlier step.
+            if let Ok(Event::Silence) = self.read() {
+                return Ok(());
+            }
+        }
+        let end = self.end().unwrap_or_default();
+        let words = format!("{}'s connection ended after the step before: {end}", self.user);
+        fault(words)
     }
 
     /// Waits for the message that `is` what the step is after; `what` names it for the reader.
@@ -217,7 +248,7 @@ impl Client {
                         "{expected}; the server closed the connection with {}",
                         closed.words()
                     );
-                    return Err(Trouble::Fault(words));
+                    return fault(words);
                 }
                 Event::Silence => {
                     let came = match last_other {
@@ -225,17 +256,14 @@ impl Client {
                         Some(other) => format!("only other messages came, the last one {other}"),
                     };
                     let time = patience.as_secs_f64();
-                    return Err(Trouble::Fault(format!("{expected} within {time} s; {came}")));
+                    return fault(format!("{expected} within {time} s; {came}"));
                 }
             };
             match pick(&message)? {
                 Pick::Take(found) => return Ok(found),
                 Pick::More => {}
                 Pick::Other if message.is("error") => {
-                    return Err(Trouble::Fault(format!(
-                        "{expected}; the server answered {}",
-                        message.shown()
-                    )));
+                    return fault(format!("{expected}; the server answered {}", message.shown()));
                 }
                 Pick::Other => last_other = Some(message.shown()),
             }
@@ -254,17 +282,17 @@ impl Client {
                 Event::Silence => return Ok(()),
                 Event::Pong(_) => {}
                 Event::Message(message) if message.is("error") => {
-                    return Err(Trouble::Fault(format!(
+                    return fault(format!(
                         "{} was sent {} for nothing",
                         self.user,
                         message.shown()
-                    )));
+                    ));
                 }
                 Event::Message(message) => judge(&message)?,
                 Event::Closed(closed) => {
                     let words =
                         format!("{}'s connection was closed with {}", self.user, closed.words());
-                    return Err(Trouble::Fault(words));
+                    return fault(words);
                 }
             }
         }
@@ -280,7 +308,7 @@ impl Client {
                     let time = PATIENCE.as_secs();
                     let words =
                         format!("{} expected to be closed, but was not within {time} s", self.user);
-                    return Err(Trouble::Fault(words));
+                    return fault(words);
                 }
                 Event::Message(_) | Event::Pong(_) => {}
             }
@@ -298,12 +326,13 @@ impl Client {
                     let words = format!(
                         "after the close the server left the TCP connection open for {time} s"
                     );
-                    return Err(Trouble::Fault(words));
+                    return fault(words);
                 }
                 Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
+                // Whatever else it has to say, it is the end that is waited for.
+                Ok(_) | Err(Error::Protocol(ProtocolError::ReceivedAfterClosing)) => {}
                 // However it ends, it has ended: a reset is the usual answer to bytes nobody read.
                 Err(_) => return Ok(()),
-                Ok(_) => {}
             }
         }
     }
@@ -313,13 +342,6 @@ impl Client {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "check done".into() };
         self.transmit(Message::Close(Some(frame)))
     }
-
-    /// Sends a `ping` and waits for its own `pong`, which the server must not answer anything else with.
-    pub(super) fn ping(&mut self, id: &str) -> Outcome<Received> {
-        self.send(&json!({"type": "ping", "id": id}))?;
-        let what = format!("a pong with \"id\":{id:?}");
-        self.hear(&what, |m| m.is("pong") && m.value["id"] == id)
-    }
 }
 
 /// What an error on the connection means to a person.
@@ -328,7 +350,7 @@ fn broken_words(error: &Error) -> String {
         Error::Io(e) => format!("it broke: {e}"),
         Error::ConnectionClosed
         | Error::AlreadyClosed
-        | Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             "the server ended it without a close frame".to_owned()
         }
         Error::Protocol(e) => format!("the server sent a frame that breaks RFC 6455: {e}"),

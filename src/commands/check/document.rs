@@ -5,13 +5,8 @@ use serde_json::{Value, json};
 use super::client::{Client, LISTEN, Pick};
 use super::promises;
 use super::received::Received;
-use super::report::{Outcome, Trouble, Verdict};
-use super::walk::{ALICE, BOB, CAROL, Walk, ask_state, command, lens, pass, pass_last};
-
-/// The item `id` in a canvas.
-fn find<'a>(items: &'a [Value], id: &str) -> Option<&'a Value> {
-    items.iter().find(|item| item["uuid"] == id)
-}
+use super::report::{Outcome, Verdict, fault, skip};
+use super::walk::{ALICE, BOB, CAROL, Walk, ask_canvas, command, find, lens, pass, pass_last};
 
 /// Sends `sent`, which has an `id`, and waits for its confirmation. Gives the confirmed `seq`.
 fn confirm(client: &mut Client, sent: &Value) -> Outcome<u64> {
@@ -31,11 +26,11 @@ pub(super) fn confirmation(walk: &mut Walk) -> Verdict {
     sent["id"] = json!(id);
     let confirmed = confirm(alice, &sent)?;
     let message = bob.hear("alice's add_item", |m| m.changes(&item))?;
-    let passed_on = promises::seq(&message)?;
     walk.confirms = true;
+    let passed_on = promises::seq(&message)?;
     if confirmed != passed_on {
         let words = format!("confirmed with \"seq\" {confirmed}, but passed on with {passed_on}");
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     Ok(None)
 }
@@ -43,7 +38,7 @@ pub(super) fn confirmation(walk: &mut Walk) -> Verdict {
 /// The same `id` again, as after a doubtful connection, is confirmed again and does nothing.
 pub(super) fn repeated_id(walk: &mut Walk) -> Verdict {
     if !walk.confirms {
-        return Err(Trouble::Skip("this server does not confirm commands".to_owned()));
+        return skip("this server does not confirm commands");
     }
     let (item, id, last) = (walk.name("item"), walk.name("id"), walk.name("item"));
     let (alice, bob) = walk.pair()?;
@@ -64,18 +59,18 @@ pub(super) fn repeated_id(walk: &mut Walk) -> Verdict {
             false => Ok(()),
         }
     })?;
-    let state = ask_state(bob)?;
-    let items = promises::state(&state, None)?.map(Vec::as_slice).unwrap_or_default();
-    match find(items, &item).map(|item| &item["x_mm"]) {
+    let items = ask_canvas(bob)?;
+    match find(&items, &item).map(|item| &item["x_mm"]) {
         Some(x) if *x == 2.0 => Ok(None),
-        Some(x) => Err(Trouble::Fault(format!(
-            "the repeated command was applied again: \"x_mm\" is {x}, not 2.0"
-        ))),
-        None => Err(Trouble::Fault("the item is not in the server's canvas".to_owned())),
+        Some(x) => {
+            fault(format!("the repeated command was applied again: \"x_mm\" is {x}, not 2.0"))
+        }
+        None => fault("the item is not in the server's canvas"),
     }
 }
 
-/// Who comes late is given the canvas as the others have made it, right after its own `user:joined`.
+/// Who comes late is given the canvas as the others have made it, right after its own
+/// `user:joined`.
 pub(super) fn late_join(walk: &mut Walk) -> Verdict {
     let (first, second, gone) = (walk.name("item"), walk.name("item"), walk.name("item"));
     let session = walk.session.clone();
@@ -103,9 +98,7 @@ pub(super) fn late_join(walk: &mut Walk) -> Verdict {
     let users = ack.iter().flat_map(|ack| ack.value["users"].as_array()).flatten();
     let users: Vec<&str> = users.filter_map(|user| user["user_id"].as_str()).collect();
     if !users.is_empty() && ![ALICE, BOB, CAROL].iter().all(|user| users.contains(user)) {
-        return Err(Trouble::Fault(format!(
-            "the late joiner was told that only {users:?} are there"
-        )));
+        return fault(format!("the late joiner was told that only {users:?} are there"));
     }
     let state = state?;
     if !state.is("sync:state") {
@@ -113,11 +106,12 @@ pub(super) fn late_join(walk: &mut Walk) -> Verdict {
             "expected sync:state right after the late joiner's user:joined; came {}",
             state.shown()
         );
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     let Some(items) = promises::state(&state, epoch.as_ref())? else {
-        return Err(Trouble::Fault("the late joiner was given no canvas".to_owned()));
+        return fault("the late joiner was given no canvas");
     };
+    promises::items(items)?;
     judge_late_canvas(items, &state.text, [&first, &second, &gone])?;
     Ok(Some(format!("{} items", items.len())))
 }
@@ -159,9 +153,7 @@ fn judge_late_canvas(
 /// Who was away asks for what it missed and gets just that.
 pub(super) fn catch_up(walk: &mut Walk) -> Verdict {
     let Some(epoch) = walk.epoch.clone() else {
-        return Err(Trouble::Skip(
-            "the connection:ack had no \"epoch\" to catch up with".to_owned(),
-        ));
+        return skip("the connection:ack had no \"epoch\" to catch up with");
     };
     let item = walk.name("item");
     let (alice, bob) = walk.pair()?;
@@ -170,14 +162,12 @@ pub(super) fn catch_up(walk: &mut Walk) -> Verdict {
         missed.push(pass(alice, bob, &command("update_item", &item, json!({"x_mm": x})))?);
     }
     let Some(since) = missed[0].value["seq"].as_u64().and_then(|seq| seq.checked_sub(1)) else {
-        return Err(Trouble::Skip(
-            "the commands have no \"seq\" from 1 on to catch up from".to_owned(),
-        ));
+        return skip("the commands have no \"seq\" from 1 on to catch up from");
     };
     bob.send(&json!({"type": "sync:request", "epoch": epoch, "since": since}))?;
     let mut came: Vec<Received> = Vec::new();
     let done = bob.wait_for("sync:done after the messages it missed", |m| {
-        if m.changes(&item) {
+        if m.changes(&item) && came.len() <= missed.len() {
             came.push(m.clone());
             return Ok(Pick::More);
         }
@@ -198,19 +188,19 @@ pub(super) fn catch_up(walk: &mut Walk) -> Verdict {
                 was.shown(),
                 have.shown()
             );
-            return Err(Trouble::Fault(words));
+            return fault(words);
         }
     }
     if came.len() != missed.len() {
         let words =
             format!("{} messages were missed, {} were sent again", missed.len(), came.len());
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     if promises::seq(&done)? < since + missed.len() as u64 {
-        return Err(Trouble::Fault(format!(
+        return fault(format!(
             "sync:done has an older \"seq\" than the last message: {}",
             done.shown()
-        )));
+        ));
     }
     bob.send(&json!({"type": "sync:request", "epoch": "check-no-such-epoch", "since": since}))?;
     bob.wait_for("the whole sync:state for an epoch that is not this session's", |m| {
@@ -240,18 +230,16 @@ pub(super) fn new_canvas(walk: &mut Walk) -> Verdict {
     }
     let state = bob.hear("sync:state with the new canvas", |m| m.is("sync:state"))?;
     let items = promises::state(&state, None)?.map(Vec::as_slice).unwrap_or_default();
+    promises::items(items)?;
     if find(items, &old).is_some() || find(items, &one).is_none() || find(items, &two).is_none() {
-        return Err(Trouble::Fault(format!(
-            "{BOB} was sent another canvas than the new one: {}",
-            state.shown()
-        )));
+        return fault(format!("{BOB} was sent another canvas than the new one: {}", state.shown()));
     }
     if state.value["state"]["version"].as_f64().is_none_or(|version| version < 1000.0) {
         let words = format!(
             "the canvas was sent with \"version\" 1000; what came is older: {}",
             state.shown()
         );
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     alice.listen(LISTEN, |m| match m.is("sync:state") {
         true => Err(format!("{ALICE} got back its own canvas: {}", m.shown())),

@@ -6,15 +6,15 @@ use serde_json::json;
 use tungstenite::Message;
 
 use super::client::{Client, Event};
-use super::report::{Outcome, Trouble, Verdict};
+use super::report::{Outcome, Trouble, Verdict, fault};
 use super::walk::Walk;
 use super::wire::PATIENCE;
 
 /// One more byte than the promised limit.
 const TOO_BIG: usize = (1 << 20) + 1;
 
-/// The bytes of a frame that begins with `first`. The mask is all zeros: masked as the RFC wants it,
-/// and the payload stands there as it is.
+/// The bytes of a frame that begins with `first`. The mask is all zeros: masked as the RFC wants
+/// it, and the payload stands there as it is.
 pub(super) fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     let mask_bit = if masked { 0x80 } else { 0 };
     let mut bytes = vec![first];
@@ -39,7 +39,8 @@ pub(super) fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
 
 /// A user of its own, in a session of its own: what happens to it is nobody else's trouble.
 fn mallory(walk: &mut Walk) -> Outcome<Client> {
-    let session = walk.name(&walk.session.clone());
+    let name = walk.name("frames");
+    let session = format!("{}-{name}", walk.session);
     Ok(walk.join(&session, "check-mallory")?.0)
 }
 
@@ -54,7 +55,7 @@ fn closed_with(client: &mut Client, code: u16, what: &str) -> Verdict {
     if closed.code != Some(code) {
         let words =
             format!("{what} must be answered with close code {code}; came {}", closed.words());
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     client.wait_tcp_end()?;
     Ok(None)
@@ -99,45 +100,26 @@ pub(super) fn too_big(walk: &mut Walk) -> Verdict {
     let mut text = json!({"type": "ping", "id": "check-big", "filling": ""}).to_string();
     let filling = "x".repeat(TOO_BIG - text.len());
     text = text.replace("\"filling\":\"\"", &format!("\"filling\":\"{filling}\""));
-    // A server may close while the rest is still on its way; its close frame can be read all the same.
+    // A server may close while the rest is still on its way; its close frame can be read all the
+    // same.
     let _ = client.send_raw(&frame(0x81, true, text.as_bytes()));
     let what = format!("a message of {TOO_BIG} bytes");
     let deadline = Instant::now() + PATIENCE;
-    loop {
+    let came = loop {
         match client.event(deadline) {
             Ok(Event::Message(m)) if m.is("pong") && m.value["id"] == "check-big" => {
-                return Ok(Some(format!(
-                    "{what} was taken and answered: its limit has been raised"
-                )));
+                return Ok(Some(format!("{what} was taken: this server's limit is higher")));
             }
-            Ok(Event::Message(m)) if m.is("error") => {
-                let words =
-                    format!("{what} must be answered with close code 1009; came {}", m.shown());
-                return Err(Trouble::Fault(words));
-            }
+            Ok(Event::Message(m)) if m.is("error") => break format!("came {}", m.shown()),
             Ok(Event::Message(_) | Event::Pong(_)) => {}
             Ok(Event::Closed(closed)) if closed.code == Some(1009) => {
                 client.wait_tcp_end()?;
-                return Ok(None);
+                return Ok(Some("closed with 1009".to_owned()));
             }
-            Ok(Event::Closed(closed)) => {
-                let words = format!(
-                    "{what} must be answered with close code 1009; came {}",
-                    closed.words()
-                );
-                return Err(Trouble::Fault(words));
-            }
-            Ok(Event::Silence) => {
-                let time = PATIENCE.as_secs();
-                let words =
-                    format!("{what} was neither answered nor closed with 1009 within {time} s");
-                return Err(Trouble::Fault(words));
-            }
-            Err(Trouble::Fault(words)) => {
-                let words = format!("{what} must be answered with close code 1009; {words}");
-                return Err(Trouble::Fault(words));
-            }
-            Err(skip) => return Err(skip),
+            Ok(Event::Closed(closed)) => break format!("came {}", closed.words()),
+            Ok(Event::Silence) => break format!("nothing came within {} s", PATIENCE.as_secs()),
+            Err(Trouble::Fault(words) | Trouble::Skip(words)) => break words,
         }
-    }
+    };
+    fault(format!("{what} must be answered with close code 1009; {came}"))
 }

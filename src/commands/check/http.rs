@@ -1,4 +1,4 @@
-//! One HTTP request and its answer: the upgrade of a WebSocket, and the refusals the server promises.
+//! One HTTP request and its answer: a WebSocket upgrade, or a refusal the server promises.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -120,7 +120,8 @@ fn ask(wire: &mut Wire, request: &str) -> Result<Response, String> {
             break response;
         }
     };
-    // A refusal's words may come in a packet of their own; that they never end is no fault to report.
+    // A refusal's words may come in a packet of their own; that they never end is no fault to
+    // report.
     while response.status != 101 && !body_is_whole(&response) {
         if !read_more(wire, &mut response.rest).unwrap_or(false) {
             break;

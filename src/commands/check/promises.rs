@@ -76,7 +76,8 @@ pub(super) fn ack(
     if listed.iter().any(|entry| !entry["user_id"].is_string()) {
         return broken(
             message,
-            "every entry of \"users\" must be an object with \"user_id\": the editor breaks on anything else",
+            "every entry of \"users\" must be an object with \"user_id\": \
+             the editor breaks on anything else",
         );
     }
     let names: Vec<&str> = listed.iter().filter_map(|entry| entry["user_id"].as_str()).collect();
@@ -116,7 +117,8 @@ pub(super) fn ack(
     timestamp(message)
 }
 
-/// The canvas in a `sync:state`: `None` when its `state` is null. With `epoch` known, it must be that one.
+/// The canvas in a `sync:state`: `None` when its `state` is null. With `epoch` known, it must be
+/// that one.
 pub(super) fn state<'a>(
     message: &'a Received,
     epoch: Option<&Value>,
@@ -148,20 +150,26 @@ pub(super) fn state<'a>(
     if state["timestamp"].is_null() {
         return broken(message, "the state's \"timestamp\" is missing");
     }
+    Ok(Some(items))
+}
+
+/// Every item of a canvas can be built from by an editor that joins.
+pub(super) fn items(items: &[Value]) -> Result<(), String> {
     for item in items {
         for field in ["uuid", "item_type"] {
             if !item[field].is_string() {
+                let item = shown(&item.to_string());
                 return Err(format!(
-                    "sync:state: every item needs a string \"{field}\", or the editor skips it; one is {}",
-                    shown(&item.to_string())
+                    "every item needs a string \"{field}\", or the editor skips it; one is {item}"
                 ));
             }
         }
     }
-    Ok(Some(items))
+    Ok(())
 }
 
-/// A relayed message: from `sender`, at the server's time, and with every other field of `sent` as it was.
+/// A relayed message: from `sender`, at the server's time, and with every other field of `sent` as
+/// it was.
 pub(super) fn relayed(message: &Received, sender: &str, sent: &Value) -> Result<(), String> {
     if !message.by(sender) {
         return broken(
@@ -186,7 +194,8 @@ pub(super) fn relayed(message: &Received, sender: &str, sent: &Value) -> Result<
     Ok(())
 }
 
-/// A relayed command. The server may add to its data (an item's `uuid`), but not change it. Gives its `seq`.
+/// A relayed command. The server may add to its data (an item's `uuid`), but not change it. Gives
+/// its `seq`.
 pub(super) fn command(message: &Received, sender: &str, sent: &Value) -> Result<u64, String> {
     relayed(message, sender, sent)?;
     let (came, sent) = (&message.value["command"], &sent["command"]);

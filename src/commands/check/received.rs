@@ -38,7 +38,8 @@ impl Received {
         self.value["user_id"] == user
     }
 
-    /// Whether it is a command about `item` that somebody sent, not one the server settles items with.
+    /// Whether it is a command about `item` that somebody sent, not one the server settles items
+    /// with.
     pub(super) fn changes(&self, item: &str) -> bool {
         self.is("command") && self.value["command"]["item_id"] == item && !self.settles()
     }

@@ -8,51 +8,54 @@ use tungstenite::handshake::client::generate_key;
 use super::client::{Client, Pick};
 use super::http::{self, Response};
 use super::promises;
-use super::received::{Received, shown};
-use super::report::{Outcome, Trouble, Verdict};
-use super::walk::{ALICE, BOB, Walk, ask_state, command, lens, pass, pass_last};
+use super::received::shown;
+use super::report::{Outcome, Verdict, fault};
+use super::walk::{ALICE, BOB, Walk, ask_canvas, command, find, lens, pass, pass_last};
+use super::wire::PATIENCE;
 
 /// How much later than the pong to a later ping an error may come: the two may be made in different
 /// places of a server.
 const LATER: Duration = Duration::from_millis(500);
 
-/// Sends `text` and a ping after it. Both have to be answered, `text` with an `error`.
-fn refused(client: &mut Client, ping: &str, text: &str) -> Outcome<()> {
+/// Sends `text`, which must get an `error`, and a ping after it, which must still be answered.
+fn refused(client: &mut Client, ping: Option<&str>, text: &str) -> Outcome<()> {
     let sent = shown(text);
-    let kind = serde_json::from_str::<Value>(text).unwrap_or_default();
-    let original = kind["type"].as_str();
-    let mut judged = None;
-    let mut judge = |m: &Received| match m.is("error") {
-        true => {
-            judged = Some(promises::error(m, original));
-            Ok(Pick::More)
-        }
-        false => Ok(Pick::Other),
-    };
+    let parsed = serde_json::from_str::<Value>(text).unwrap_or_default();
+    let original = parsed["type"].as_str();
+    let mut refusal = None;
     client.send_text(text)?;
-    client.send(&json!({"type": "ping", "id": ping}))?;
-    let after = format!("the pong to a ping after {sent}, which must not end the connection");
-    client.wait_for(&after, |m| match m.is("pong") && m.value["id"] == ping {
-        true => Ok(Pick::Take(())),
-        false => judge(m),
-    })?;
-    match judged {
-        Some(verdict) => Ok(verdict?),
-        None => {
-            client.wait_within(LATER, &format!("an error for {sent}"), |m| match m.is("error") {
-                true => promises::error(m, original).map(Pick::Take),
-                false => Ok(Pick::Other),
-            })
-        }
+    if let Some(id) = ping {
+        client.send(&json!({"type": "ping", "id": id}))?;
+        let what = format!("a connection that goes on, and a pong on it, after {sent}");
+        client.wait_for(&what, |m| {
+            if m.is("error") {
+                refusal = Some(m.clone());
+                return Ok(Pick::More);
+            }
+            let pong = m.is("pong") && m.value["id"] == id;
+            Ok(if pong { Pick::Take(()) } else { Pick::Other })
+        })?;
     }
+    let refusal = match refusal {
+        Some(refusal) => refusal,
+        None => {
+            let patience = if ping.is_some() { LATER } else { PATIENCE };
+            let what = format!("an error for {sent}");
+            client.wait_within(patience, &what, |m| {
+                Ok(if m.is("error") { Pick::Take(m.clone()) } else { Pick::Other })
+            })?
+        }
+    };
+    Ok(promises::error(&refusal, original)?)
 }
 
 /// Sends each of `texts` as Alice: each must be refused, and Bob must hear none of it.
 fn all_refused(walk: &mut Walk, texts: &[String]) -> Outcome<()> {
     let (last, ping) = (walk.name("item"), walk.name("beat"));
+    let ping = walk.pongs.then_some(ping);
     let (alice, bob) = walk.pair()?;
     for text in texts {
-        refused(alice, &ping, text)?;
+        refused(alice, ping.as_deref(), text)?;
     }
     pass_last(alice, bob, &last, |m| match m.by(ALICE) && !m.settles() || m.is("sync:state") {
         true => Err(format!("{BOB} heard of a message that was refused: {}", m.shown())),
@@ -90,7 +93,7 @@ pub(super) fn malformed(walk: &mut Walk) -> Verdict {
     let shapes = [
         json!({"type": "command", "command": "add_item"}),
         json!({"type": "command", "command": ["add_item"]}),
-        json!({"type": "command", "command": {"action": "add_item", "item_type": "lens", "item_id": 7, "data": {}}}),
+        json!({"type": "command", "command": {"action": "add_item", "item_id": 7, "data": {}}}),
         data(json!("x_mm")),
         data(json!([1, 2])),
         data(json!({"x_mm": "12"})),
@@ -107,16 +110,12 @@ pub(super) fn malformed(walk: &mut Walk) -> Verdict {
     ];
     let count = shapes.len();
     all_refused(walk, &shapes.map(|shape| shape.to_string()))?;
-    let bob = walk.pair()?.1;
-    let answer = ask_state(bob)?;
-    let items = promises::state(&answer, None)?.map(Vec::as_slice).unwrap_or_default();
-    let kept = items.iter().find(|known| known["uuid"] == item);
+    let items = ask_canvas(walk.both()?.1)?;
+    let kept = find(&items, &item);
     if kept.is_none_or(|kept| kept["x_mm"] != 1.0 || kept["name"] != "a lens")
-        || items.iter().any(|known| known["uuid"] == other)
+        || find(&items, &other).is_some()
     {
-        return Err(Trouble::Fault(
-            "a refused message was applied to the canvas, whole or in part".to_owned(),
-        ));
+        return fault("a refused message was applied to the canvas, whole or in part");
     }
     Ok(Some(format!("{count} shapes")))
 }
@@ -141,12 +140,12 @@ pub(super) fn reserved_types(walk: &mut Walk) -> Verdict {
 fn expect_status(response: &Response, status: u16, asked: &str) -> Outcome<()> {
     if response.status != status {
         let words = format!("{asked} must be refused with {status}; came {}", response.words());
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     if response.body_line().is_empty() {
         let words =
             format!("{asked} is refused with {status}, but no line of text says what is wrong");
-        return Err(Trouble::Fault(words));
+        return fault(words);
     }
     Ok(())
 }

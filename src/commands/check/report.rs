@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Why a step did not pass.
 #[derive(Debug, Clone)]
 pub(super) enum Trouble {
-    /// The server did something else than it promises; the words say what was expected and what came.
+    /// The server did something else than it promises; the words say what was expected and what
+    /// came.
     Fault(String),
     /// The step could not be tried, because of something an earlier step has already reported.
     Skip(String),
@@ -35,30 +36,48 @@ pub(super) type Outcome<T> = Result<T, Trouble>;
 /// What a whole step gives back: passed, perhaps with a note for the reader.
 pub(super) type Verdict = Outcome<Option<String>>;
 
+/// A [`Trouble::Fault`], as what a step gives back.
+pub(super) fn fault<T>(words: impl Into<String>) -> Outcome<T> {
+    Err(Trouble::Fault(words.into()))
+}
+
+/// A [`Trouble::Skip`], likewise.
+pub(super) fn skip<T>(words: impl Into<String>) -> Outcome<T> {
+    Err(Trouble::Skip(words.into()))
+}
+
 /// Prints the lines and counts them. Nothing reaches the output but through here, so that a key
 /// is taken out of everything, also out of what the server said.
 pub(super) struct Report {
     secrets: Vec<String>,
     passed: usize,
     failed: usize,
-    skipped: usize,
 }
 
 impl Report {
     /// A report that never shows any of `secrets`.
     pub(super) fn new(secrets: Vec<String>) -> Report {
-        Report { secrets, passed: 0, failed: 0, skipped: 0 }
+        Report { secrets, passed: 0, failed: 0 }
     }
 
     /// Prints one line. A closed output (`check … | head -3`) is no reason to stop or to panic:
     /// the exit code still tells.
     pub(super) fn line(&self, text: &str) {
+        let text = self.without_secrets(text);
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    fn without_secrets(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "…");
+            // What the server said was cut to fit, perhaps in the middle of a key.
+            for end in (1..secret.len()).rev().filter(|end| secret.is_char_boundary(*end)) {
+                text = text.replace(&format!("{}\"…", &secret[..end]), "\"…");
+            }
         }
-        let mut out = io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        text
     }
 
     /// Prints and counts the step `name`, which promised `promise`.
@@ -78,7 +97,6 @@ impl Report {
                 self.line(&format!("✗ {name}: {words} ({took})"));
             }
             Err(Trouble::Skip(words)) => {
-                self.skipped += 1;
                 self.line(&format!("– {name}: skipped: {words}"));
             }
         }
@@ -100,4 +118,22 @@ impl Report {
 fn spoken(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_out_of_what_the_server_said() {
+        let report = Report::new(vec!["k3y-größe".to_owned()]);
+        for (said, printed) in [
+            ("no place /key/k3y-größe/x", "no place /key/…/x"),
+            ("came \"no place /key/k3y-grö\"…", "came \"no place /key/\"…"),
+            ("came \"no place /key/k\"…", "came \"no place /key/\"…"),
+            ("the k3y", "the k3y"),
+        ] {
+            assert_eq!(report.without_secrets(said), printed);
+        }
+    }
 }

@@ -42,7 +42,8 @@ impl Target {
         };
         if authority.contains('@') {
             return Err(format!(
-                "the address has user information (…@) in it, which the editor does not send; {USAGE}"
+                "the address has user information (…@) in it, which the editor does not send; \
+             {USAGE}"
             ));
         }
         let (host, port) = host_and_port(authority)?;
@@ -51,6 +52,7 @@ impl Target {
 
     /// The path of `user`'s place in `session`.
     pub(super) fn place(&self, session: &str, user: &str) -> String {
+        let [session, user] = [session, user].map(|name| encoded(&name.replace('%', "%25")));
         self.under_prefix(&format!("/ws/{session}/{user}"))
     }
 
@@ -80,11 +82,18 @@ impl Target {
         shown
     }
 
-    /// The keys in the address, as they were typed and as they would read decoded.
+    /// The keys in the address, as they were typed and as a server could show them.
     pub(super) fn secrets(&self) -> Vec<String> {
         let segments: Vec<&str> = self.prefix.split('/').collect();
         let keys = segments.windows(2).filter(|pair| is_key_marker(pair[0])).map(|pair| pair[1]);
-        keys.flat_map(|key| [key.to_owned(), decoded(key)]).filter(|key| !key.is_empty()).collect()
+        let mut secrets: Vec<String> = keys
+            .flat_map(|key| [key.to_owned(), decoded(key), decoded(key).escape_debug().to_string()])
+            .filter(|key| !key.is_empty())
+            .collect();
+        // The longest form first, so that no part of one is left over.
+        secrets.sort_by_key(|key| std::cmp::Reverse(key.len()));
+        secrets.dedup();
+        secrets
     }
 }
 
@@ -93,7 +102,8 @@ fn is_key_marker(segment: &str) -> bool {
     decoded(segment).eq_ignore_ascii_case("key")
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; without a port it is 80, as for every `ws://`.
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; without a port it is 80, as for every
+/// `ws://`.
 fn host_and_port(authority: &str) -> Result<(String, u16), String> {
     let (host, port) = if let Some(inner) = authority.strip_prefix('[') {
         let (host, after) = inner
@@ -133,11 +143,12 @@ fn host_and_port(authority: &str) -> Result<(String, u16), String> {
     Ok((host.to_owned(), port))
 }
 
-/// Percent-encodes what may not stand in a request line; `%` stays, the user may have encoded already.
+/// Percent-encodes what may not stand in a request line; `%` stays, the user may have encoded
+/// already.
 fn encoded(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for byte in path.bytes() {
-        if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
+        if byte.is_ascii_graphic() && !b"\"#<>?\\^`{|}".contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
@@ -184,6 +195,8 @@ mod tests {
             assert_eq!((target.host.as_str(), target.port), (host, port), "{typed}");
             assert_eq!(target.place("s", "u"), place, "{typed}");
         }
+        let target = Target::parse("lab-pc").expect("an address");
+        assert_eq!(target.place("ö 1", "50%/a?"), "/ws/%C3%B6%201/50%25/a%3F");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the steps share: who is connected, to which session, and what the server has shown of itself.
+//! What the steps share: who is connected, to what, and what the server has shown of itself.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Pick};
 use super::http::upgrade;
+use super::promises;
 use super::received::Received;
-use super::report::{Outcome, Trouble};
+use super::report::{Outcome, Trouble, skip};
 use super::target::Target;
 use super::wire::Wire;
 
@@ -39,7 +40,9 @@ pub(super) struct Walk {
     pub(super) greeting: Greeting,
     /// The session's `epoch`, from the first `connection:ack`.
     pub(super) epoch: Option<Value>,
-    /// Whether a command with an `id` was confirmed.
+    /// Whether pings are answered; if not, no later step says so again.
+    pub(super) pongs: bool,
+    /// Whether commands with an `id` are confirmed; likewise.
     pub(super) confirms: bool,
     names: usize,
 }
@@ -66,6 +69,7 @@ impl Walk {
             carol: None,
             greeting: Greeting { ack: true, joined: true },
             epoch: None,
+            pongs: false,
             confirms: false,
             names: 0,
         })
@@ -128,24 +132,39 @@ impl Walk {
         Ok((client, ack))
     }
 
-    /// Alice and Bob, connected. Whoever was thrown out, which an earlier step has reported, joins again.
+    /// Alice, as she is.
+    pub(super) fn alice(&mut self) -> Outcome<&mut Client> {
+        self.alice.as_mut().ok_or_else(|| Trouble::Skip(format!("{ALICE} is not connected")))
+    }
+
+    /// Alice and Bob, as they are.
+    pub(super) fn both(&mut self) -> Outcome<(&mut Client, &mut Client)> {
+        match (&mut self.alice, &mut self.bob) {
+            (Some(alice), Some(bob)) => Ok((alice, bob)),
+            _ => skip("the two users are not connected"),
+        }
+    }
+
+    /// Alice, ready for a new step: connected, again if an earlier step has reported her end, and
+    /// with nothing to read that an earlier step has left.
+    pub(super) fn solo(&mut self) -> Outcome<&mut Client> {
+        if self.alice.as_ref().is_none_or(Client::ended) {
+            self.alice = Some(self.join_again(ALICE)?);
+        }
+        let alice = self.alice()?;
+        alice.skim()?;
+        Ok(alice)
+    }
+
+    /// Alice and Bob, ready for a new step.
     pub(super) fn pair(&mut self) -> Outcome<(&mut Client, &mut Client)> {
         self.solo()?;
         if self.bob.as_ref().is_none_or(Client::ended) {
             self.bob = Some(self.join_again(BOB)?);
         }
-        match (&mut self.alice, &mut self.bob) {
-            (Some(alice), Some(bob)) => Ok((alice, bob)),
-            _ => Err(Trouble::Skip("the two users are not connected".to_owned())),
-        }
-    }
-
-    /// Alice, connected.
-    pub(super) fn solo(&mut self) -> Outcome<&mut Client> {
-        if self.alice.as_ref().is_none_or(Client::ended) {
-            self.alice = Some(self.join_again(ALICE)?);
-        }
-        self.alice.as_mut().ok_or_else(|| Trouble::Skip("alice is not connected".to_owned()))
+        let (alice, bob) = self.both()?;
+        bob.skim()?;
+        Ok((alice, bob))
     }
 
     fn join_again(&mut self, user: &str) -> Outcome<Client> {
@@ -178,11 +197,11 @@ pub(super) fn pass(sender: &mut Client, other: &mut Client, sent: &Value) -> Out
     let action = sent["command"]["action"].as_str().unwrap_or_default();
     let item = sent["command"]["item_id"].as_str().unwrap_or_default();
     let what = format!("{}'s {action}", sender.user);
-    other.hear(&what, |m| m.changes(item))
+    other.hear(&what, |m| m.changes(item) && m.value["command"]["action"] == action)
 }
 
-/// Sends one more command, about the new item `item`, and waits until `other` hears it: whatever was
-/// sent before has then been through the server. `judge` refuses what must not come until then.
+/// Sends one more command, about the new item `item`, and waits until `other` hears it: whatever
+/// was sent before has then been through the server. `judge` refuses what must not come until then.
 pub(super) fn pass_last(
     sender: &mut Client,
     other: &mut Client,
@@ -204,4 +223,15 @@ pub(super) fn pass_last(
 pub(super) fn ask_state(client: &mut Client) -> Outcome<Received> {
     client.send(&json!({"type": "sync:request", "user_id": client.user.clone()}))?;
     client.hear("a sync:state in answer to its sync:request", |m| m.is("sync:state"))
+}
+
+/// The items of the server's canvas, none if it has none.
+pub(super) fn ask_canvas(client: &mut Client) -> Outcome<Vec<Value>> {
+    let state = ask_state(client)?;
+    Ok(promises::state(&state, None)?.cloned().unwrap_or_default())
+}
+
+/// The item `id` in a canvas, also in one that does not give its items the field a joiner needs.
+pub(super) fn find<'a>(items: &'a [Value], id: &str) -> Option<&'a Value> {
+    items.iter().find(|item| item["uuid"] == id || item["item_uuid"] == id)
 }

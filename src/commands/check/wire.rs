@@ -13,6 +13,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Wire {
     tcp: TcpStream,
     deadline: Instant,
+    /// Whether a read waits for what is not there yet.
+    waits: bool,
 }
 
 impl Wire {
@@ -28,7 +30,10 @@ impl Wire {
                     // Small messages that wait for each other would be what is measured. A stream
                     // that cannot do it is only slower.
                     let _ = tcp.set_nodelay(true);
-                    return Ok((Wire { tcp, deadline: Instant::now() + PATIENCE }, *address));
+                    return Ok((
+                        Wire { tcp, deadline: Instant::now() + PATIENCE, waits: true },
+                        *address,
+                    ));
                 }
                 Err(e) => failure = unreachable_words(*address, &e),
             }
@@ -39,6 +44,14 @@ impl Wire {
     /// Everything from now on ends at `deadline`.
     pub(super) fn until(&mut self, deadline: Instant) {
         self.deadline = deadline;
+        self.waits = true;
+    }
+
+    /// Reads from now on give what is there already, until `deadline` at the latest: some servers
+    /// never stop.
+    pub(super) fn without_waiting(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.waits = false;
     }
 
     /// The time left; a stream's timeout may not be zero, so none left is a timeout already.
@@ -52,8 +65,16 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(self.left()?)?;
-        self.tcp.read(buffer)
+        let left = self.left()?;
+        if self.waits {
+            self.tcp.set_read_timeout(left)?;
+            return self.tcp.read(buffer);
+        }
+        // A very short timeout would do on Unix; Windows makes half a second of it.
+        self.tcp.set_nonblocking(true)?;
+        let read = self.tcp.read(buffer);
+        self.tcp.set_nonblocking(false)?;
+        read
     }
 }
 
@@ -76,7 +97,8 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 fn unreachable_words(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => format!(
-            "nothing listens at {address} (connection refused): is the server running, and is this its port?"
+            "nothing listens at {address} (connection refused): \
+             is the server running, and is this its port?"
         ),
         ErrorKind::TimedOut | ErrorKind::WouldBlock => format!(
             "{address} does not answer within {} s: is a firewall in between?",

@@ -1,0 +1,47 @@
+# collabd: make run starts a server, make test tests everything.
+
+.PHONY: run build test lint rust outside conformance windows simulate
+CARGO ?= cargo
+ARGS ?=
+
+# Starts a server; ARGS="--port 9000 --debug" passes options on.
+run:
+	$(CARGO) run --release --quiet -- $(ARGS)
+
+# One self-contained binary.
+build:
+	$(CARGO) build --release
+	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
+
+test: lint rust outside conformance
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+
+# The Rust tests, with cargo-nextest; it is installed into .deps where it is missing.
+rust: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
+rust:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked --root .deps/cargo cargo-nextest
+	$(CARGO) nextest run
+	$(CARGO) test --quiet --release --test simulation
+
+# Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws.
+outside: build
+	bash tests/outside/setup.sh
+	python3 tests/outside/run.py
+
+# The Autobahn test suite.
+conformance: build
+	bash tests/conformance/setup.sh
+	python3 tests/conformance/run.py
+
+# collabd.exe, cross-built and run under wine.
+windows: build
+	bash tests/windows/setup.sh
+	python3 tests/windows/run.py
+
+# A hundred thousand simulated sessions: some minutes.
+simulate:
+	SIMULATIONS=100000 $(CARGO) test --release --test simulation -- --nocapture

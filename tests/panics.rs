@@ -1,0 +1,179 @@
+//! A bug of ours ends the connection it is met on, with an apology, and nothing else: the other
+//! members go on with a canvas that is right.
+//!
+//! The server is run in this process with a hub and a client's thread that panic when they hear
+//! certain words, because the real ones don't.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::protocol::Frame;
+use collabd::protocol::inbound::ClientMessage;
+use collabd::server::http::Request;
+use collabd::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
+use collabd::server::{Config, SendMode, ServerHandle, bind, start};
+use collabd::sessions::{Member, Sessions};
+use serde_json::Value;
+use tungstenite::{Message, WebSocket};
+
+struct FragileService;
+struct FragileMember(Member);
+struct FragileHub(Hub);
+
+impl Service for FragileService {
+    type Event = Event;
+    type Machine = FragileHub;
+    type Speaker = FragileMember;
+
+    fn answer(&self, request: &Request<'_>) -> Answer<FragileMember> {
+        match Sessions.answer(request) {
+            Answer::Page(page) => Answer::Page(page),
+            Answer::Upgrade(member) => Answer::Upgrade(FragileMember(member)),
+        }
+    }
+}
+
+impl Speaker for FragileMember {
+    type Event = Event;
+
+    fn join(&self, conn: ConnId) -> Event {
+        self.0.join(conn)
+    }
+
+    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+        let is_trap = matches!(heard, Heard::Text(text) if text.contains("trap for the thread"));
+        assert!(!is_trap, "on purpose");
+        self.0.hear(conn, heard)
+    }
+
+    fn apology(&self) -> Option<Frame> {
+        self.0.apology()
+    }
+
+    fn user(&self) -> &str {
+        self.0.user()
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+impl Machine for FragileHub {
+    type Event = Event;
+
+    /// Handles the event whole before it panics, and loses the effects: the worst case.
+    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        let is_trap = match &event {
+            Event::Message { message: ClientMessage::Command(command), .. } => {
+                command.body.head().windows(4).any(|window| window == b"trap")
+            }
+            _ => false,
+        };
+        self.0.handle(event, now, effects);
+        assert!(!is_trap, "on purpose");
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        self.0.next_deadline()
+    }
+
+    fn tick() -> Event {
+        Event::Tick
+    }
+
+    fn gone(conn: ConnId) -> Event {
+        Event::Gone { conn }
+    }
+
+    fn failed(conn: ConnId) -> Event {
+        Event::Failed { conn }
+    }
+}
+
+fn serve() -> ServerHandle<FragileService> {
+    let config = Config {
+        max_connections: 0,
+        handshake_timeout: Duration::from_secs(10),
+        max_message_bytes: 1 << 20,
+        queue_bytes: 8 << 20,
+        send_mode: SendMode::NonBlocking,
+    };
+    let limits = Limits {
+        linger: Duration::from_secs(600),
+        max_sessions: 0,
+        document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
+        history: HistoryBounds { changes: 100, bytes: 1 << 20 },
+        settle: false,
+    };
+    let listener = bind("127.0.0.1", 0).expect("a free port");
+    start(listener, config, FragileService, FragileHub(Hub::new(limits, 1))).expect("threads")
+}
+
+type Client = WebSocket<TcpStream>;
+
+fn join(server: &ServerHandle<FragileService>, user: &str) -> Client {
+    let stream = TcpStream::connect(server.addr()).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let url = format!("ws://{}/ws/bench/{user}", server.addr());
+    tungstenite::client(url, stream).expect("it is a session").0
+}
+
+fn say(client: &mut Client, text: &str) {
+    client.send(Message::text(text)).expect("the server reads");
+}
+
+/// Reads up to a message of this type.
+fn hear(client: &mut Client, kind: &str) -> Value {
+    loop {
+        if let Message::Text(text) = client.read().expect("the connection lives") {
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+}
+
+fn close_code(client: &mut Client) -> u16 {
+    match client.read().expect("a close comes first") {
+        Message::Close(Some(frame)) => frame.code.into(),
+        other => panic!("{other:?} instead of a close"),
+    }
+}
+
+#[test]
+fn a_panic_in_a_clients_thread_ends_that_connection_alone() {
+    let server = serve();
+    let (mut alice, mut bob) = (join(&server, "alice"), join(&server, "bob"));
+    hear(&mut alice, "user:joined");
+    hear(&mut bob, "user:joined");
+    say(&mut bob, r#"{"type":"chat","text":"trap for the thread"}"#);
+    let apology = hear(&mut bob, "error");
+    assert_eq!((&apology["error_type"], &apology["code"]), (&"server_error".into(), &500.into()));
+    assert_eq!(close_code(&mut bob), 1011);
+    assert_eq!(hear(&mut alice, "user:left")["user_id"], "bob");
+    let mut carol = join(&server, "carol");
+    say(&mut alice, r#"{"type":"chat","text":"still here"}"#);
+    assert_eq!(hear(&mut carol, "chat")["text"], "still here");
+    assert!(server.stop().is_empty());
+}
+
+#[test]
+fn a_panic_in_the_hub_ends_the_sender_and_the_others_are_told_the_state() {
+    let server = serve();
+    let (mut alice, mut bob) = (join(&server, "alice"), join(&server, "bob"));
+    hear(&mut bob, "user:joined");
+    let add = r#"{"type":"command","command":{"action":"add_item","item_id":"trap","data":{}}}"#;
+    say(&mut bob, add);
+    assert_eq!(hear(&mut bob, "error")["error_type"], "server_error");
+    assert_eq!(close_code(&mut bob), 1011);
+    // The command was applied before the panic, and its relay was lost with it.
+    let state = hear(&mut alice, "sync:state");
+    assert_eq!(state["state"]["items"][0]["uuid"], "trap");
+    assert_eq!(hear(&mut alice, "user:left")["user_id"], "bob");
+    let mut carol = join(&server, "carol");
+    assert_eq!(hear(&mut carol, "sync:state")["state"]["items"][0]["uuid"], "trap");
+    assert!(server.stop().is_empty());
+}

@@ -1,0 +1,43 @@
+//! Seeded simulation of whole sessions: editors with the real one's habits and bugs, links that
+//! delay, cables that are pulled. In the end every canvas has to equal the document.
+//!
+//! `SIMULATIONS=100000 cargo test --release --test simulation` runs more of them, `SEED=17` one
+//! again; a failing run prints its seed.
+
+mod editor;
+mod random;
+mod world;
+
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many sessions are simulated where nothing else is asked for.
+const SIMULATIONS: u64 = 1500;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
+}
+
+#[test]
+fn every_canvas_ends_equal_to_the_document() {
+    if let Some(seed) = number("SEED") {
+        return world::run(seed, true);
+    }
+    let (next, end) = (AtomicU64::new(0), number("SIMULATIONS").unwrap_or(SIMULATIONS));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            if catch_unwind(|| world::run(seed, false)).is_err() {
+                panic!("a canvas went wrong: SEED={seed} brings it back");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    println!("{end} sessions simulated");
+}

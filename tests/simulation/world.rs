@@ -1,0 +1,534 @@
+//! One simulated session: the hub, its editors, and the links between them.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::protocol::{Timestamp, inbound};
+use serde_json::{Value, json};
+
+use crate::editor::{Editor, FIELDS, Item, Role};
+use crate::random::Random;
+
+const SESSION: &str = "bench";
+/// The hub counts on answers within 2 s, there and back.
+const SLOWEST: u64 = 900;
+
+/// What travels on a link.
+#[derive(Debug, Clone)]
+enum Parcel {
+    Text(Value),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    /// The end of the connection.
+    End,
+}
+
+/// One direction of a connection: nothing overtakes.
+#[derive(Debug, Default)]
+struct Link {
+    parcels: VecDeque<(Duration, Parcel)>,
+}
+
+impl Link {
+    fn send(&mut self, at: Duration, parcel: Parcel) {
+        let last = self.parcels.back().map_or(Duration::ZERO, |(at, _)| *at);
+        self.parcels.push_back((at.max(last), parcel));
+    }
+
+    fn next(&self) -> Option<Duration> {
+        self.parcels.front().map(|(at, _)| *at)
+    }
+}
+
+/// A connection, until both ends know that it is over.
+#[derive(Debug)]
+struct Connection {
+    editor: usize,
+    up: Link,
+    down: Link,
+    /// The editor still listens.
+    is_current: bool,
+}
+
+/// Something a user keeps doing for a moment.
+#[derive(Debug)]
+struct Drag {
+    editor: usize,
+    item: String,
+    steps: u64,
+    next: Duration,
+}
+
+struct World {
+    random: Random,
+    hub: Hub,
+    now: Duration,
+    effects: Vec<Effect>,
+    editors: Vec<Editor>,
+    connections: BTreeMap<ConnId, Connection>,
+    /// The connection each editor has now.
+    current: Vec<Option<ConnId>>,
+    drags: Vec<Drag>,
+    next_conn: u64,
+    next_item: u64,
+    next_value: i64,
+    slowest: u64,
+    /// Who wrote an item last by a command, in the hub's order.
+    writers: HashMap<String, String>,
+    /// What was relayed with each number, the same to everyone.
+    relayed: HashMap<u64, Value>,
+    verbose: bool,
+}
+
+/// Simulates the session of one seed; panics where something is wrong with it.
+pub fn run(seed: u64, verbose: bool) {
+    let mut world = World::new(seed, verbose);
+    let end = Duration::from_millis(2000 + world.random.below(15_000));
+    while world.now < end {
+        let pause = Duration::from_millis(1 + world.random.below(400));
+        world.advance(world.now + pause);
+        world.act();
+    }
+    world.come_to_rest();
+    world.check();
+}
+
+impl World {
+    fn new(seed: u64, verbose: bool) -> Self {
+        let mut random = Random::new(seed);
+        let limits = Limits {
+            linger: Duration::from_secs(600),
+            max_sessions: 0,
+            document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
+            history: HistoryBounds { changes: 50, bytes: 1 << 20 },
+            settle: true,
+        };
+        let editors: Vec<Editor> = (0..2 + random.below(3))
+            .map(|n| {
+                let role = match random.below(5) {
+                    0 | 1 => Role::Host,
+                    2 | 3 => Role::Client,
+                    _ => Role::Script,
+                };
+                Editor::new(format!("user{n}"), role)
+            })
+            .collect();
+        let slowest = match random.below(3) {
+            0 => 5,
+            1 => 80,
+            _ => SLOWEST,
+        };
+        let current = vec![None; editors.len()];
+        let mut world = World {
+            random,
+            hub: Hub::new(limits, seed),
+            now: Duration::ZERO,
+            effects: Vec::new(),
+            editors,
+            connections: BTreeMap::new(),
+            current,
+            drags: Vec::new(),
+            next_conn: 1,
+            next_item: 1,
+            next_value: 1,
+            slowest,
+            writers: HashMap::new(),
+            relayed: HashMap::new(),
+            verbose,
+        };
+        // A host comes with a canvas.
+        for editor in 0..world.editors.len() {
+            if world.editors[editor].role == Role::Host {
+                for _ in 0..world.random.below(4) {
+                    world.paste(editor);
+                }
+            }
+        }
+        world
+    }
+
+    fn say(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            println!("{:8.3} {}", self.now.as_secs_f64(), text());
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.now + Duration::from_millis(self.random.below(self.slowest))
+    }
+
+    fn value(&mut self) -> i64 {
+        self.next_value += 1;
+        self.next_value
+    }
+
+    /// Lets time pass, and whatever is due in it happen.
+    fn advance(&mut self, until: Duration) {
+        loop {
+            let links = self.connections.values().flat_map(|c| [c.up.next(), c.down.next()]);
+            let drags = self.drags.iter().map(|drag| Some(drag.next));
+            let due = links.chain(drags).chain([self.hub.next_deadline()]).flatten().min();
+            let Some(due) = due.filter(|due| *due <= until) else { break };
+            self.now = self.now.max(due);
+            if self.hub.next_deadline().is_some_and(|at| at <= self.now) {
+                self.handle(Event::Tick);
+            }
+            self.deliver();
+            self.drag();
+        }
+        self.now = until;
+    }
+
+    /// Delivers all parcels that are due.
+    fn deliver(&mut self) {
+        let due: Vec<ConnId> = self.connections.keys().copied().collect();
+        for conn in due {
+            while let Some(parcel) = self.due(conn, |connection| &mut connection.up) {
+                self.arrive(conn, parcel);
+            }
+            while let Some(parcel) = self.due(conn, |connection| &mut connection.down) {
+                self.hear(conn, parcel);
+            }
+        }
+    }
+
+    fn due(&mut self, conn: ConnId, link: impl Fn(&mut Connection) -> &mut Link) -> Option<Parcel> {
+        let link = link(self.connections.get_mut(&conn)?);
+        link.next().filter(|at| *at <= self.now)?;
+        link.parcels.pop_front().map(|(_, parcel)| parcel)
+    }
+
+    /// The server reads something.
+    fn arrive(&mut self, conn: ConnId, parcel: Parcel) {
+        match parcel {
+            Parcel::Text(value) => {
+                let text = value.to_string();
+                let message = inbound::parse(&text).expect("editors send what is allowed");
+                let before = self.snapshot_begins(conn, &value);
+                self.handle(Event::Message { conn, message });
+                self.note(conn, &value, before);
+            }
+            Parcel::Pong(payload) => self.handle(Event::Pong { conn, payload }),
+            Parcel::Ping(_) => unreachable!("editors don't ping"),
+            Parcel::End => {
+                self.handle(Event::Gone { conn });
+                self.connections.remove(&conn);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let wall = Timestamp::from_millis(1_700_000_000_000 + self.now.as_millis() as u64);
+        let mut effects = std::mem::take(&mut self.effects);
+        self.hub.handle(event, Now { elapsed: self.now, wall }, &mut effects);
+        // What the hub sends at one time arrives at one time: nobody acts in between.
+        let mut arrivals: HashMap<ConnId, Duration> = HashMap::new();
+        for effect in effects.drain(..) {
+            let (conn, parcel) = match effect {
+                Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
+                    match frame.bytes()[0] {
+                        0x81 => (conn, Parcel::Text(self.checked(frame.payload()))),
+                        _ => (conn, Parcel::Ping(frame.payload().to_vec())),
+                    }
+                }
+                Effect::Close { conn, .. } => (conn, Parcel::End),
+                Effect::Admit { .. } => continue,
+                Effect::Refuse { .. } => panic!("nobody is refused here"),
+            };
+            let at = match arrivals.get(&conn) {
+                Some(at) => *at,
+                None => {
+                    let at = self.delay();
+                    arrivals.insert(conn, at);
+                    at
+                }
+            };
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.down.send(at, parcel);
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// One number, one message, whoever it goes to.
+    fn checked(&mut self, payload: &[u8]) -> Value {
+        let message: Value = serde_json::from_slice(payload).expect("the hub sends JSON");
+        if let (Some(seq), "command") = (message["seq"].as_u64(), message["type"].as_str().unwrap())
+        {
+            let first = self.relayed.entry(seq).or_insert_with(|| message.clone());
+            assert_eq!(*first, message, "change {seq} is not the same for all");
+        }
+        message
+    }
+
+    /// An editor reads something.
+    fn hear(&mut self, conn: ConnId, parcel: Parcel) {
+        let Some(connection) = self.connections.get(&conn).filter(|c| c.is_current) else { return };
+        let editor = connection.editor;
+        let answers = match parcel {
+            Parcel::Text(message) => {
+                self.say(|| format!("{} hears {message}", self.editors[editor].user));
+                let answers = self.editors[editor].hear(&message);
+                answers.into_iter().map(Parcel::Text).collect()
+            }
+            Parcel::Ping(payload) => vec![Parcel::Pong(payload)],
+            Parcel::End => {
+                self.lose(editor);
+                Vec::new()
+            }
+            Parcel::Pong(_) => unreachable!("the server answers no ping here"),
+        };
+        for answer in answers {
+            let at = self.delay();
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.up.send(at, answer);
+            }
+        }
+    }
+
+    /// The editor's connection is gone, as it sees it; the server learns it later.
+    fn lose(&mut self, editor: usize) {
+        let Some(conn) = self.current[editor].take() else { return };
+        self.say(|| format!("{} loses c{}", self.editors[editor].user, conn.0));
+        let at = self.delay() + Duration::from_millis(self.random.below(3000));
+        let cut = self.random.chance(50).then(|| self.now);
+        let connection = self.connections.get_mut(&conn).expect("it is current");
+        connection.is_current = false;
+        if cut.is_some() {
+            // A pulled cable takes with it what was on its way.
+            connection.up.parcels.clear();
+        }
+        connection.up.send(at, Parcel::End);
+        self.drags.retain(|drag| drag.editor != editor);
+    }
+
+    fn join(&mut self, editor: usize) {
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        // Sometimes the old connection is still open, as far as anyone knows.
+        self.lose(editor);
+        self.editors[editor].connect();
+        self.current[editor] = Some(conn);
+        let connection =
+            Connection { editor, up: Link::default(), down: Link::default(), is_current: true };
+        self.connections.insert(conn, connection);
+        let user = self.editors[editor].user.clone();
+        self.say(|| format!("{user} ({:?}) joins on c{}", self.editors[editor].role, conn.0));
+        self.handle(Event::Join { conn, session: SESSION.into(), user: user.as_str().into() });
+    }
+
+    fn send(&mut self, editor: usize, message: Value) {
+        let Some(conn) = self.current[editor] else { return };
+        self.say(|| format!("{} says {message}", self.editors[editor].user));
+        let at = self.delay();
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.up.send(at, Parcel::Text(message));
+        }
+    }
+
+    fn command(&mut self, editor: usize, action: &str, id: &str, data: Value) {
+        let kind = "lens";
+        let command = json!({"action": action, "item_type": kind, "item_id": id, "data": data});
+        self.send(editor, json!({"type": "command", "command": command}));
+    }
+
+    /// One user does something.
+    fn act(&mut self) {
+        let editor = self.random.below(self.editors.len() as u64) as usize;
+        let is_connected = self.current[editor].is_some();
+        if !is_connected {
+            if self.random.chance(60) {
+                self.join(editor);
+            }
+            return;
+        }
+        let can_edit = !self.editors[editor].is_mute;
+        match self.random.below(100) {
+            0..=2 => self.lose(editor),
+            3..=4 => self.join(editor),
+            5..=34 if can_edit => {
+                let id = self.paste(editor);
+                let data = self.editors[editor].canvas[&id].data(&id);
+                self.command(editor, "add_item", &id, data);
+            }
+            35..=44 => {
+                if let Some(id) = self.some_item(editor) {
+                    self.editors[editor].canvas.remove(&id);
+                    self.command(editor, "remove_item", &id, json!({}));
+                }
+            }
+            45..=60 => self.change_fields(editor),
+            61..=68 if self.shares_its_canvas(editor) => self.act_in_secret(editor),
+            _ => {
+                if let Some(item) = self.some_item(editor) {
+                    let steps = 1 + self.random.below(12);
+                    self.drags.push(Drag { editor, item, steps, next: self.now });
+                }
+            }
+        }
+    }
+
+    /// Whether the editor's next snapshot will be taken: what it doesn't tell surfaces in it.
+    fn shares_its_canvas(&self, editor: usize) -> bool {
+        let editor = &self.editors[editor];
+        editor.role == Role::Host && editor.is_sessions_host
+    }
+
+    fn some_item(&mut self, editor: usize) -> Option<String> {
+        let ids: Vec<String> = self.editors[editor].canvas.keys().cloned().collect();
+        self.random.pick(&ids).cloned()
+    }
+
+    /// Puts a new item on a canvas without telling anybody.
+    fn paste(&mut self, editor: usize) -> String {
+        let id = format!("item{}", self.next_item);
+        self.next_item += 1;
+        let fields = FIELDS.iter().map(|name| (*name, self.value())).collect();
+        let item = Item { kind: "lens".into(), fields };
+        self.editors[editor].canvas.insert(id.clone(), item);
+        id
+    }
+
+    /// Paste and undo are not sent at all.
+    fn act_in_secret(&mut self, editor: usize) {
+        match (self.random.below(3), self.some_item(editor)) {
+            (0, Some(id)) => drop(self.editors[editor].canvas.remove(&id)),
+            (1, Some(id)) => {
+                let value = self.value();
+                let item = self.editors[editor].canvas.get_mut(&id).expect("it was picked");
+                item.fields.insert("efl_mm", value);
+            }
+            _ => drop(self.paste(editor)),
+        }
+    }
+
+    fn change_fields(&mut self, editor: usize) {
+        let Some(id) = self.some_item(editor) else { return };
+        let (value, name) = (self.value(), *self.random.pick(&FIELDS).expect("there are some"));
+        let item = self.editors[editor].canvas.get_mut(&id).expect("it was picked");
+        item.fields.insert(name, value);
+        // An editor sends the whole dictionary, a script only what it has changed.
+        let data = match self.editors[editor].role {
+            Role::Script => json!({name: value}),
+            _ => self.editors[editor].canvas[&id].data(&id),
+        };
+        self.command(editor, "update_item", &id, data);
+    }
+
+    fn drag(&mut self) {
+        let due: Vec<usize> =
+            (0..self.drags.len()).filter(|&n| self.drags[n].next <= self.now).collect();
+        for n in due {
+            let (editor, id) = (self.drags[n].editor, self.drags[n].item.clone());
+            self.drags[n].next = self.now + Duration::from_millis(8 + self.random.below(120));
+            self.drags[n].steps -= 1;
+            let (x, y, angle) = (self.value(), self.value(), self.value());
+            let Some(item) = self.editors[editor].canvas.get_mut(&id) else {
+                self.drags[n].steps = 0;
+                continue;
+            };
+            item.fields.extend([("x_mm", x), ("y_mm", y), ("angle_deg", angle)]);
+            let data = item.data(&id);
+            self.command(editor, "move_item", &id, data.clone());
+            if self.editors[editor].role != Role::Script {
+                self.command(editor, "update_item", &id, data);
+            }
+        }
+        self.drags.retain(|drag| drag.steps > 0);
+    }
+
+    /// What every item looks like before a snapshot is taken.
+    fn snapshot_begins(&self, conn: ConnId, message: &Value) -> Option<BTreeMap<String, Item>> {
+        let is_snapshot = message["type"] == "sync:full_state";
+        (is_snapshot && self.is_member(conn)).then(|| self.document())
+    }
+
+    /// Keeps the record of who wrote what, and holds a snapshot against it.
+    fn note(&mut self, conn: ConnId, message: &Value, before: Option<BTreeMap<String, Item>>) {
+        if !self.is_member(conn) {
+            return;
+        }
+        let user = self.editors[self.connections[&conn].editor].user.clone();
+        if let Some(before) = before {
+            let after = self.document();
+            let shown: HashSet<&str> = message["state"]["items"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter_map(|item| item["uuid"].as_str())
+                .collect();
+            let is_new_design = before.keys().all(|id| !shown.contains(id.as_str()))
+                && after.keys().all(|id| shown.contains(id.as_str()));
+            if !is_new_design {
+                for (id, item) in &before {
+                    if self.writers.get(id).is_some_and(|writer| *writer != user) {
+                        assert_eq!(
+                            Some(item),
+                            after.get(id),
+                            "{user}'s snapshot changed what {} did to {id}",
+                            self.writers[id],
+                        );
+                    }
+                }
+            }
+            for id in after.keys().filter(|id| !before.contains_key(*id)) {
+                self.writers.insert(id.clone(), user.clone());
+            }
+        }
+        if message["type"] == "command" {
+            let id = message["command"]["item_id"].as_str().expect("a string");
+            if self.document().contains_key(id) {
+                self.writers.insert(id.to_owned(), user);
+            }
+        }
+    }
+
+    /// Whether the server still listens to a connection.
+    fn is_member(&self, conn: ConnId) -> bool {
+        let editor = self.connections[&conn].editor;
+        self.connections.iter().filter(|(_, c)| c.editor == editor).all(|(other, _)| *other <= conn)
+    }
+
+    fn document(&self) -> BTreeMap<String, Item> {
+        let Some(document) = self.hub.document(SESSION) else { return BTreeMap::new() };
+        let mut json = Vec::new();
+        document.write_state(&mut json, Timestamp::from_millis(0));
+        let state: Value = serde_json::from_slice(&json).expect("a state is JSON");
+        let items = state["items"].as_array().expect("a list");
+        items
+            .iter()
+            .map(|data| {
+                let kind = data["item_type"].as_str().expect("an item_type");
+                (data["uuid"].as_str().expect("a uuid").to_owned(), Item::of(kind, data))
+            })
+            .collect()
+    }
+
+    /// Nobody does anything any more; what is on its way arrives, items settle, and somebody comes
+    /// in whom the host shows its canvas.
+    fn come_to_rest(&mut self) {
+        self.say(|| "everyone rests".into());
+        self.drags.clear();
+        self.advance(self.now + Duration::from_secs(20));
+        self.editors.push(Editor::new("late".into(), Role::Client));
+        self.current.push(None);
+        self.join(self.editors.len() - 1);
+        self.advance(self.now + Duration::from_secs(20));
+    }
+
+    fn check(&self) {
+        let document = self.document();
+        for (editor, _) in self.editors.iter().zip(&self.current).filter(|(_, c)| c.is_some()) {
+            if editor.canvas != document {
+                for id in editor.canvas.keys().chain(document.keys()) {
+                    if editor.canvas.get(id) != document.get(id) {
+                        println!("{id} on {}: {:?}", editor.user, editor.canvas.get(id));
+                        println!("{id} in the document: {:?}", document.get(id));
+                    }
+                }
+                panic!("{}'s canvas is wrong", editor.user);
+            }
+        }
+    }
+}
