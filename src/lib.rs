@@ -22,6 +22,7 @@
 //! |---|---|
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
+//! | `console_close` | a closed console on Windows |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
 //! | [`sessions`] | the session protocol as something a server serves |
 //! | [`hub`] | all session state: events in, effects out |
@@ -36,6 +37,7 @@
 
 pub mod cli;
 pub mod commands;
+mod console_close;
 pub mod hub;
 pub mod logging;
 pub mod protocol;

@@ -15,6 +15,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, Config, ConfigBuilder, SharedLogger, WriteLogger};
 
+use crate::protocol::Timestamp;
+
 /// How many lines may wait. A line is at most a few hundred bytes.
 const QUEUE: usize = 4096;
 /// How long the last lines are waited for at the end.
@@ -39,7 +41,9 @@ impl Log for Queue {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = Entry::Line(record.level(), record.args().to_string());
+            // The moment it happened, not the one it is written.
+            let (now, level) = (Timestamp::now(), record.level());
+            let line = Entry::Line(level, format!("{now} [{level}] {}", record.args()));
             if self.0.try_send(line).is_err() {
                 DROPPED.fetch_add(1, Ordering::Relaxed);
             }
@@ -104,9 +108,11 @@ impl Drop for Logging {
     }
 }
 
+/// The lines come with time and level.
 fn format() -> Config {
     ConfigBuilder::new()
-        .set_time_format_rfc3339()
+        .set_time_level(LevelFilter::Off)
+        .set_max_level(LevelFilter::Off)
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
@@ -127,7 +133,8 @@ fn write(entries: &Receiver<Entry>, log: &dyn Log) {
     for entry in entries {
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            line(Level::Warn, &format!("{dropped} lines are missing here: they came too fast"));
+            let warning = format!("{} [WARN] {dropped} lines are missing here", Timestamp::now());
+            line(Level::Warn, &warning);
         }
         match entry {
             Entry::Line(level, text) => line(level, &text),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::Listen;
+use crate::console_close::stop_on_console_close;
 use crate::logging;
 use crate::server::service::Service;
 use crate::server::{self, Config};
@@ -59,6 +60,7 @@ pub fn run<S: Service>(
 fn stop_signal() -> Receiver<()> {
     let (told, stop) = bounded(1);
     let is_stopping = AtomicBool::new(false);
+    let closed = told.clone();
     let handler = move || {
         if is_stopping.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED);
@@ -67,6 +69,12 @@ fn stop_signal() -> Receiver<()> {
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         log::warn!("Ctrl+C will end the server without a farewell to its clients: {error}");
+    }
+    let on_close = move || {
+        let _ = closed.try_send(());
+    };
+    if let Err(error) = stop_on_console_close(on_close) {
+        log::warn!("closing the console will end the server without a farewell: {error}");
     }
     stop
 }

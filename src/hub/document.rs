@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State};
-use crate::protocol::json::{self, Fields};
+use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, complete_item};
+use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
 use crate::protocol::{Timestamp, UserId};
 
@@ -18,12 +18,10 @@ use crate::protocol::{Timestamp, UserId};
 const MOST_REMOVED: usize = 10_000;
 /// From this many comparisons on, a look-up table is cheaper than a linear search.
 const SEARCH_BY_TABLE: usize = 1 << 14;
-/// What one field costs beside its text.
-const FIELD_OVERHEAD: usize = 64;
+/// What one field costs in JSON beside its name and value: quotes, colon and comma.
+const FIELD_OVERHEAD: usize = 4;
 /// What `move_item` may change.
 const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
-/// An item's type where nobody named one: the editor builds a plain component from it.
-const UNNAMED_TYPE: &str = "component";
 
 /// Who changes something, and when (since the hub's start).
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +44,7 @@ pub enum Outcome {
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooBig;
 
-/// Bounds in bytes of JSON, roughly.
+/// Bounds in bytes of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// An item has to fit into one message.
@@ -173,7 +171,7 @@ impl Document {
         author: Author<'_>,
         bounds: Bounds,
     ) -> Result<(), TooBig> {
-        let fields = complete(id, fields, item_type);
+        let fields = complete_item(id, fields, item_type);
         let bytes = size(id, &fields);
         if bytes > bounds.item || self.bytes + bytes > bounds.document {
             return Err(TooBig);
@@ -416,33 +414,6 @@ impl Removed {
 /// Whether a field says which item this is, or fails to say of what type: neither can be changed.
 fn is_identity(key: &str, value: &RawValue) -> bool {
     matches!(key, "uuid" | "item_uuid") || (key == "item_type" && !is_string(value))
-}
-
-fn is_string(value: &RawValue) -> bool {
-    value.get().starts_with('"')
-}
-
-/// An item's fields with `uuid` and a string `item_type` in any case: a later joiner's editor
-/// silently skips an item without them.
-fn complete(id: &str, mut fields: Fields, item_type: Option<&RawValue>) -> Fields {
-    let own_type = |fields: &Fields, name: &str| {
-        let named = fields.iter().find(|(key, value)| &**key == name && is_string(value));
-        named.map(|(_, value)| value.clone())
-    };
-    let item_type = own_type(&fields, "item_type")
-        .or_else(|| item_type.map(ToOwned::to_owned))
-        .or_else(|| own_type(&fields, "_type"))
-        .unwrap_or_else(|| json::string(UNNAMED_TYPE));
-    for (name, value) in [("uuid", json::string(id)), ("item_type", item_type)] {
-        match fields.iter_mut().find(|(key, _)| &**key == name) {
-            Some(field) => field.1 = value,
-            None => fields.push((name.into(), value)),
-        }
-    }
-    if let Some(field) = fields.iter_mut().find(|(key, _)| &**key == "item_uuid") {
-        field.1 = json::string(id);
-    }
-    fields
 }
 
 fn size(id: &str, fields: &Fields) -> usize {

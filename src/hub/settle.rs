@@ -133,7 +133,8 @@ impl Session {
         match self.document.get(id) {
             Some(item) => {
                 let update = settled_update(item, now);
-                let anew = [settled_remove(id, &writer, now), add(item, now), update.clone()];
+                let anew =
+                    [settled_remove(id, &writer, now), settled_add(item, now), update.clone()];
                 for member in &self.members {
                     if wiped.contains(&member.user) {
                         anew.iter().for_each(|frame| turn.send(member.conn, frame));
@@ -200,10 +201,14 @@ pub fn settled_remove(id: &str, writer: &UserId, now: Timestamp) -> Frame {
     )
 }
 
-/// `add_item` for a canvas that lacks the item.
-pub fn add(item: &Item, now: Timestamp) -> Frame {
-    let command = item_command("add_item", item.item_type(), &item.id, |json| item.write(json));
-    command.string("user_id", &item.writer).timestamp(now).finish()
+/// `add_item`, for whoever may not show it any more.
+fn settled_add(item: &Item, now: Timestamp) -> Frame {
+    settled(add(item), &item.writer, now)
+}
+
+/// `add_item` with the item's whole data.
+pub fn add(item: &Item) -> Message {
+    item_command("add_item", item.item_type(), &item.id, |json| item.write(json))
 }
 
 fn settled(command: Message, writer: &UserId, now: Timestamp) -> Frame {

@@ -262,7 +262,8 @@ impl Session {
                     if crossed || item.at + IN_FLIGHT >= now {
                         corrections.push(settled_remove(&item.id, &item.writer, wall));
                     }
-                    corrections.push(add(item, wall));
+                    corrections
+                        .push(add(item).string("user_id", &item.writer).timestamp(wall).finish());
                     if turn.limits.settle {
                         corrections.push(settled_update(item, wall));
                     }

@@ -27,6 +27,8 @@ const SERVERS_TYPES: [&str; 9] = [
 pub const LONGEST_ID: usize = 256;
 /// The longest item id, in bytes: ids of removed items are remembered.
 pub const LONGEST_ITEM_ID: usize = 1024;
+/// An item's type where nobody named one: the editor builds a plain component from it.
+const UNNAMED_TYPE: &str = "component";
 /// The largest version number that every client can count from: 2^53 − 1.
 pub const LARGEST_VERSION: u64 = (1 << 53) - 1;
 
@@ -123,27 +125,37 @@ impl Body {
         head
     }
 
-    fn of(message: &Object<'_>, command: Option<&Object<'_>>) -> Self {
+    /// `add` is an `add_item` whose receivers would not know what to build under which id if they
+    /// were told only what the sender wrote.
+    fn of(message: &Object<'_>, command: Option<&Object<'_>>, add: Option<Completed<'_>>) -> Self {
         let mut body = Body { head: vec![b'{'], action: None };
         for (key, value) in message.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key)) {
             body.key(key);
             match command.filter(|_| key == "command") {
-                Some(command) => body.command(command),
+                Some(command) => body.command(command, add.as_ref()),
                 None => body.head.extend_from_slice(value.get().as_bytes()),
             }
         }
         body
     }
 
-    fn command(&mut self, command: &Object<'_>) {
+    fn command(&mut self, command: &Object<'_>, add: Option<&Completed<'_>>) {
         self.head.push(b'{');
-        for (key, value) in command.iter() {
+        let replaced = |key: &str| add.is_some() && matches!(key, "item_type" | "data");
+        for (key, value) in command.iter().filter(|(key, _)| !replaced(key)) {
             self.key(key);
             let start = self.head.len();
             self.head.extend_from_slice(value.get().as_bytes());
             if key == "action" {
                 self.action = Some(start..self.head.len());
             }
+        }
+        if let Some(Completed { item_type, data }) = add {
+            self.key("item_type");
+            self.head.extend_from_slice(item_type.get().as_bytes());
+            self.key("data");
+            let fields = data.iter().map(|(key, value)| (&**key, &**value));
+            super::outbound::write_object(&mut self.head, fields);
         }
         self.head.push(b'}');
     }
@@ -155,6 +167,35 @@ impl Body {
         self.head.extend_from_slice(json::string(key).get().as_bytes());
         self.head.push(b':');
     }
+}
+
+/// What an `add_item` has to say so that every receiver builds the same item.
+struct Completed<'a> {
+    item_type: &'a RawValue,
+    data: &'a Fields,
+}
+
+/// An item's fields with `uuid`, its id, and a string `item_type` in any case: an editor silently
+/// skips an item without them. The type is the item's own, or else `item_type`, or else its `_type`.
+pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>) -> Fields {
+    let own_type = |fields: &Fields, name: &str| {
+        let named = fields.iter().find(|(key, value)| &**key == name && json::is_string(value));
+        named.map(|(_, value)| value.clone())
+    };
+    let item_type = own_type(&fields, "item_type")
+        .or_else(|| item_type.map(ToOwned::to_owned))
+        .or_else(|| own_type(&fields, "_type"))
+        .unwrap_or_else(|| json::string(UNNAMED_TYPE));
+    for (name, value) in [("uuid", json::string(id)), ("item_type", item_type)] {
+        match fields.iter_mut().find(|(key, _)| &**key == name) {
+            Some(field) => field.1 = value,
+            None => fields.push((name.into(), value)),
+        }
+    }
+    if let Some(field) = fields.iter_mut().find(|(key, _)| &**key == "item_uuid") {
+        field.1 = json::string(id);
+    }
+    fields
 }
 
 /// Why a message was refused. The sender is told; nobody else notices.
@@ -213,7 +254,9 @@ fn message_of_type(kind: &str, message: &Object<'_>) -> Result<ClientMessage, Re
             Ok(ClientMessage::Ping { echo })
         }
         "command" => Ok(ClientMessage::Command(command(message)?)),
-        "cursor" => Ok(ClientMessage::Relay { body: Body::of(message, None), is_cursor: true }),
+        "cursor" => {
+            Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: true })
+        }
         "sync:request" => Ok(ClientMessage::SyncRequest { since: since(message)? }),
         "sync:update" => {
             Ok(ClientMessage::SyncUpdate { state: state(message)?, id: message_id(message)? })
@@ -232,7 +275,7 @@ fn message_of_type(kind: &str, message: &Object<'_>) -> Result<ClientMessage, Re
         _ if SERVERS_TYPES.contains(&kind) => {
             Err(Refused("reserved_type", "only the server sends messages of this type"))
         }
-        _ => Ok(ClientMessage::Relay { body: Body::of(message, None), is_cursor: false }),
+        _ => Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: false }),
     }
 }
 
@@ -272,15 +315,34 @@ fn command(message: &Object<'_>) -> Result<Command, Refused> {
     if let Some(data) = &data {
         check_place(data).map_err(bad)?;
     }
-    let keep_data = action != Action::Remove && action != Action::Other;
+    let fields = match action {
+        Action::Add | Action::Update | Action::Move => data.map(|data| data.to_fields()),
+        Action::Remove | Action::Other => None,
+    };
+    let mut fields = fields.unwrap_or_default();
+    let mut add = None;
+    if action == Action::Add && !names_the_item(&fields, &item_id, item_type) {
+        fields = complete_item(&item_id, fields, item_type);
+        let own_type = fields.iter().find(|(key, _)| &**key == "item_type");
+        add = own_type.map(|(_, item_type)| Completed { item_type, data: &fields });
+    }
+    let body = Body::of(message, Some(&command), add);
     Ok(Command {
         action,
         item_id: item_id.into(),
         item_type: item_type.map(ToOwned::to_owned),
-        data: data.filter(|_| keep_data).map(|data| data.to_fields()).unwrap_or_default(),
+        data: fields,
         id: message_id(message)?,
-        body: Body::of(message, Some(&command)),
+        body,
     })
+}
+
+/// Whether an editor can build the item under the right id: it takes the id from `uuid`, or else
+/// from `item_uuid`, and the type from the command.
+fn names_the_item(data: &Fields, id: &str, item_type: Option<&RawValue>) -> bool {
+    let named = |name| data.iter().find(|(key, _)| &**key == name);
+    let uuid = named("uuid").or_else(|| named("item_uuid"));
+    item_type.is_some() && uuid.and_then(|(_, uuid)| json::as_string(uuid)).as_deref() == Some(id)
 }
 
 fn is_item_id(id: &str) -> bool {
@@ -383,12 +445,35 @@ mod tests {
 
     #[test]
     fn an_action_can_be_changed_without_touching_the_rest() {
-        let text =
-            r#"{"type":"command","command":{"action":"add_item","item_id":"a","data":{"k":0.10}}}"#;
+        let text = r#"{"type":"command","command":{"action":"add_item","item_type":"lens","item_id":"a","data":{"uuid":"a","k":0.10}}}"#;
         let Ok(ClientMessage::Command(command)) = parse(text) else { panic!() };
         assert_eq!(command.action, Action::Add);
         let changed = String::from_utf8(command.body.with_action("update_item")).unwrap();
         assert_eq!(changed + "}", text.replace("add_item", "update_item"));
+    }
+
+    #[test]
+    fn an_add_that_does_not_name_its_item_is_completed() {
+        let relayed = |command: &str| {
+            let text = format!(r#"{{"type":"command","command":{command}}}"#);
+            let Ok(ClientMessage::Command(command)) = parse(&text) else { panic!("{text}") };
+            String::from_utf8(command.body.head().to_vec()).unwrap()
+        };
+        let whole =
+            r#"{"action":"add_item","item_type":"lens","item_id":"a","data":{"item_uuid":"a"}}"#;
+        assert!(relayed(whole).ends_with(whole));
+        for (bare, completed) in [
+            (
+                r#"{"action":"add_item","item_type":"lens","item_id":"a","data":{"x_mm":1.0},"n":1}"#,
+                r#"{"action":"add_item","item_id":"a","n":1,"item_type":"lens","data":{"x_mm":1.0,"uuid":"a","item_type":"lens"}}"#,
+            ),
+            (
+                r#"{"action":"add_item","item_id":"a","data":{"uuid":"b","_type":"lens"}}"#,
+                r#"{"action":"add_item","item_id":"a","item_type":"lens","data":{"uuid":"a","_type":"lens","item_type":"lens"}}"#,
+            ),
+        ] {
+            assert!(relayed(bare).ends_with(completed), "{}", relayed(bare));
+        }
     }
 
     #[test]

@@ -112,6 +112,11 @@ pub fn as_string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
+/// Whether a value is a string.
+pub fn is_string(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
 /// Reads a finite number as the nearest `f64`; `None` for any other kind of value.
 pub fn as_number(value: &RawValue) -> Option<f64> {
     let first = value.get().bytes().next()?;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::Shared;
 use super::connection;
 use super::http::Response;
 use super::service::Service;
+use super::{Open, Shared};
 use crate::hub::ConnId;
 
 /// How many connections may wait to be accepted.
@@ -128,20 +128,20 @@ fn welcome<S: Service>(
     let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
 
-    let mut sockets = shared.sockets();
+    let mut connections = shared.connections();
     let most = shared.config.max_connections;
-    if most > 0 && sockets.len() >= most {
+    if most > 0 && connections.len() >= most {
         log::warn!("refused {peer}: {most} connections are open, which is the limit");
         return Err(socket);
     }
     let socket = Arc::new(socket);
-    sockets.insert(conn, socket.clone());
-    drop(sockets);
+    connections.insert(conn, Open { socket: socket.clone(), is_admitted: false });
+    drop(connections);
     let (served, serving) = (socket.clone(), shared.clone());
     let body = move || connection::run(conn, served, peer, &serving);
     if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
         log::error!("refused {peer}: the system has no thread for it: {error}");
-        shared.sockets().remove(&conn);
+        shared.connections().remove(&conn);
         return match Arc::into_inner(socket) {
             Some(socket) => Err(socket),
             None => Ok(()),

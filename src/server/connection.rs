@@ -59,7 +59,7 @@ pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, s
         client.say_farewell();
     }
     client.outbox.abort();
-    shared.sockets().remove(&conn);
+    shared.connections().remove(&conn);
 }
 
 struct Client<'a, S: Service> {
@@ -123,6 +123,9 @@ impl<S: Service> Client<'_, S> {
     }
 
     fn converse(&self, mut speaker: S::Speaker, rest: Vec<u8>) {
+        if let Some(open) = self.shared.connections().get_mut(&self.conn) {
+            open.is_admitted = true;
+        }
         rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
         let (user, place) = (speaker.user().to_owned(), speaker.place());
         log::info!("{user:?} joined {place} (c{} from {})", self.conn.0, self.peer);

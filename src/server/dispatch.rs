@@ -142,7 +142,11 @@ impl<M: Machine> Dispatcher<M> {
                     self.push(conn, frame.bytes().clone(), supersedes);
                 }
                 Effect::Confirm { conn, frame } => self.push(conn, frame.bytes().clone(), None),
-                Effect::Admit { conn } => self.decide(conn, true),
+                Effect::Admit { conn } => {
+                    self.decide(conn, true);
+                    // The answer to its handshake is waiting, even if nothing else is.
+                    self.touch(conn);
+                }
                 Effect::Refuse { conn } => {
                     self.decide(conn, false);
                     self.clients.remove(&conn);

@@ -56,15 +56,22 @@ struct Shared<S: Service> {
     service: S,
     config: Config,
     inbox: Sender<Input<S::Event>>,
-    /// Every open connection's socket, so that stopping can end them all.
-    sockets: Mutex<HashMap<ConnId, Arc<TcpStream>>>,
+    /// Every open connection, so that stopping can end them all.
+    connections: Mutex<HashMap<ConnId, Open>>,
     threads: Arc<Threads>,
     stopping: AtomicBool,
 }
 
+/// An open connection.
+struct Open {
+    socket: Arc<TcpStream>,
+    /// Its handshake is over: it has a farewell coming.
+    is_admitted: bool,
+}
+
 impl<S: Service> Shared<S> {
-    fn sockets(&self) -> MutexGuard<'_, HashMap<ConnId, Arc<TcpStream>>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, HashMap<ConnId, Open>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_stopping(&self) -> bool {
@@ -95,7 +102,7 @@ pub fn start<S: Service>(
         service,
         config,
         inbox,
-        sockets: Mutex::default(),
+        connections: Mutex::default(),
         threads: threads.clone(),
         stopping: AtomicBool::new(false),
     });
@@ -121,11 +128,19 @@ impl<S: Service> ServerHandle<S> {
         accept::wake(self.addr);
         // A full inbox is being emptied by the hub; where it is not, joining below finds out.
         let _ = self.shared.inbox.send_timeout(Input::Stop, FLUSH);
-        self.shared.threads.join("hub", begun + FLUSH + JOIN / 2);
-        for socket in self.shared.sockets().values() {
-            // Fails on a socket that has ended already, which is what is wanted.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+        self.cut(|connection| !connection.is_admitted);
+        let left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
+        if left.is_empty() {
+            return left;
         }
+        self.cut(|_| true);
         self.shared.threads.join_all(begun + FLUSH + JOIN)
+    }
+
+    fn cut(&self, is_cut: impl Fn(&Open) -> bool) {
+        for connection in self.shared.connections().values().filter(|open| is_cut(open)) {
+            // Fails on a socket that has ended already, which is what is wanted.
+            let _ = connection.socket.shutdown(std::net::Shutdown::Both);
+        }
     }
 }

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Runs every outside client's stories against the server and counts what passed."""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parents[1]
+BINARY = Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve()
+PYTHON = REPO / ".deps" / "venv" / "bin" / "python"
+
+# Far above what a program takes; one that hangs must not hang its caller.
+PROGRAM_SECONDS = 180
+AT_ONCE = 3
+
+PROGRAMS = {
+    "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],
+    "editors: drags": [PYTHON, HERE / "test_editors_drags.py"],
+    "editors: wire": [PYTHON, HERE / "test_editors_wire.py"],
+    "websockets": [PYTHON, HERE / "test_websockets.py"],
+    "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
+    "node ws": ["node", HERE / "ws_client.mjs"],
+}
+
+
+_processes = []
+
+
+def kill(process):
+    """End a program together with the servers it started: each program leads a process group of its own."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def tell(name, argv, words, out):
+    """Run one program and put its lines on the queue; what it cannot say itself is said for it."""
+    passed = failed = 0
+    summary = None
+
+    def end():
+        out.put((name, f"✗ stopped after {PROGRAM_SECONDS} s"))
+        kill(process)
+
+    try:
+        process = subprocess.Popen(
+            [str(a) for a in argv] + words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPO,
+            env={**os.environ, "COLLABD_BIN": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1"}, start_new_session=True,
+        )
+    except OSError as error:
+        out.put((name, f"✗ cannot be started ({error}); has setup.sh been run?"))
+        return out.put((name, (0, 1)))
+    _processes.append(process)
+    timer = threading.Timer(PROGRAM_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    for line in process.stdout:
+        line = line.rstrip("\n")
+        found = re.fullmatch(r"(\d+) passed, (\d+) failed", line)
+        if found:
+            summary = int(found[1]), int(found[2])
+            continue
+        passed += line.startswith("✓")
+        failed += line.startswith("✗")
+        out.put((name, line))
+    process.wait()
+    timer.cancel()
+    nothing_chosen = words and summary == (0, 0)
+    if summary != (passed, failed) or (process.returncode == 0) != (failed == 0) and not nothing_chosen:
+        out.put((name, f"✗ ended in the middle, status {process.returncode}"))
+        failed += 1
+    elif not passed + failed and not words:
+        out.put((name, "✗ told no story"))
+        failed += 1
+    out.put((name, (passed, failed)))
+
+
+def main():
+    words = sys.argv[1:]
+    if not BINARY.exists():
+        print(f"no server at {BINARY}: build it, or set COLLABD_BIN")
+        print("0 passed, 1 failed")
+        return 1
+    started = time.monotonic()
+    out = queue.Queue()
+    waiting = list(PROGRAMS.items())
+    running = passed = failed = 0
+    while waiting or running:
+        while waiting and running < AT_ONCE:
+            name, argv = waiting.pop(0)
+            threading.Thread(target=tell, args=(name, argv, words, out), daemon=True).start()
+            running += 1
+        name, line = out.get()
+        if isinstance(line, tuple):
+            running -= 1
+            passed, failed = passed + line[0], failed + line[1]
+        else:
+            print(f"{name:16} {line}", flush=True)
+    print(f"took {time.monotonic() - started:.1f} s")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main())
+    finally:
+        for process in _processes:
+            kill(process)

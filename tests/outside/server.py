@@ -1,0 +1,76 @@
+"""Starts, stops and kills the server under test, and keeps what it printed."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import story
+
+REPO = Path(__file__).resolve().parents[2]
+BINARY = str(Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve())
+
+
+class Server:
+    """One collabd process on a port of the loopback that the system chose."""
+
+    def __init__(self, *options, port=0):
+        started = time.monotonic()
+        self.process = subprocess.Popen(
+            [BINARY, "--host", "127.0.0.1", "--port", str(port), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.lines = []
+        self.port = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            story.until(lambda: self.port, lambda: f"the server to listen; it printed {self.lines}")
+        except story.Failed:
+            self.close()
+            raise
+        self.started_in = time.monotonic() - started  # seconds
+
+    def _read(self):
+        # A pipe nobody empties would stall the server at its first long log.
+        for raw in self.process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            self.lines.append(line)
+            found = re.search(r"listening on \S+:(\d+)", line)
+            if found and not self.port:
+                self.port = int(found[1])
+            story.news.set()
+
+    @property
+    def url(self):
+        return f"ws://127.0.0.1:{self.port}"
+
+    def stop(self):
+        """Ask it to end, as an operator and the editor do; `exited` says when it has."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def exited(self):
+        return self.process.poll() is not None
+
+    def kill(self):
+        """Take it away without a word, as a power cut would."""
+        self.process.kill()
+        self.process.wait(story.DEADLINE)
+
+    def close(self):
+        # Stopping properly has stories of its own; here it only has to be gone.
+        if not self.exited():
+            self.kill()
+        self._reader.join(5)
+        self.process.stdout.close()
+
+    def inspect(self):
+        """A panic is a fault even if no client noticed it."""
+        for line in self.lines:
+            if "panicked" in line:
+                raise story.Failed(f"the server panicked: {line}")

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs the clients nobody here wrote (Qt's QWebSocket, Python's websockets, Node's ws) into .deps/.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+deps=$top/.deps
+venv=$deps/venv
+pyqt=6.11.0
+websockets=17.4
+ws=8.23.0
+mkdir -p "$deps"
+
+# What Qt's core and network libraries take from the system. The tests use QCoreApplication, so that none of the
+# libraries for windows (GL, EGL, xkbcommon, fontconfig, D-Bus) is needed.
+qt_needs="libglib2.0-0 libgssapi-krb5-2 libbrotli1 libzstd1 zlib1g libstdc++6"
+
+system_packages() {
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "missing from the system: $*" >&2
+        echo "install it and run this again, on Debian: apt-get install $*" >&2
+        exit 1
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+installed() {
+    "$venv/bin/python" -c 'from importlib.metadata import version as v; print(v("PyQt6"), v("websockets"))' 2>/dev/null
+}
+
+qt_starts() {
+    QT_QPA_PLATFORM=offscreen "$venv/bin/python" -c 'from PyQt6.QtWebSockets import QWebSocket' 2>"$deps/qt-error"
+}
+
+if [ "$(installed || true)" != "$pyqt $websockets" ]; then
+    python3 -c 'import ensurepip' 2>/dev/null || system_packages python3-venv
+    python3 -m venv --clear "$venv"
+    pip() { "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"; }
+    pip "PyQt6==$pyqt" "websockets==$websockets" || pip PyQt6 websockets
+fi
+qt_starts || system_packages $qt_needs
+qt_starts || { cat "$deps/qt-error" >&2; exit 1; }
+
+if ! command -v npm >/dev/null; then
+    echo "the Node client needs node (18 or newer) with npm" >&2
+    exit 1
+fi
+if ! grep -qs "\"version\": \"$ws\"" "$deps/node/node_modules/ws/package.json"; then
+    npm install --prefix "$deps/node" --no-save --no-audit --no-fund --loglevel error "ws@$ws"
+fi
+echo "outside clients: PyQt6 and websockets in $venv, ws in $deps/node"

@@ -1,0 +1,132 @@
+"""Stories: registering, running and reporting them, and the one bounded way to wait."""
+
+import os
+import random
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+import traceback
+from pathlib import Path
+
+DEADLINE = 20.0  # seconds; only a failing story ever waits this long
+
+SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(1_000_000))
+
+_stories = []
+
+# Set by whoever has news (a reader thread, say), so that a wait looks again at once.
+news = threading.Event()
+
+
+def _wait_for_news():
+    news.wait(0.02)
+    news.clear()
+
+
+# What a wait does between two looks at its condition. Programs with an event loop of their own put it here.
+turn = _wait_for_news
+
+
+class Failed(Exception):
+    """What a story was promised did not happen."""
+
+
+def until(condition, what, seconds=DEADLINE):
+    """Wait until `condition()` is true and return its value; `what` says in words what was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failed(f"waited {seconds:g} s for {what() if callable(what) else what}")
+        turn()
+
+
+def expect(true, what):
+    if not true:
+        raise Failed(what() if callable(what) else what)
+
+
+def expect_equal(got, wanted, what):
+    if got != wanted:
+        raise Failed(f"{what}: got {got!r}, wanted {wanted!r}")
+
+
+class Stage:
+    """All that one story starts; closed in reverse order when it ends, whichever way it ends."""
+
+    def __init__(self, title):
+        self.rng = random.Random(f"{SEED}/{title}")
+        self._owned = []
+
+    def own(self, thing):
+        """Close this at the end of the story."""
+        self._owned.append(thing)
+        return thing
+
+    def folder(self):
+        """A directory of the story's own, which goes when it ends."""
+        directory = tempfile.TemporaryDirectory()
+        directory.close = directory.cleanup
+        return Path(self.own(directory).name)
+
+    def inspect(self):
+        """Let everything say what it saw go wrong: a fault counts even if the story did not look for it."""
+        for thing in self._owned:
+            if hasattr(thing, "inspect"):
+                thing.inspect()
+
+    def close(self):
+        while self._owned:
+            self._owned.pop().close()
+
+
+def story(title):
+    """Register a function taking a Stage as a story that can be told with this title."""
+
+    def register(function):
+        _stories.append((title, function))
+        return function
+
+    return register
+
+
+def main():
+    """Run the stories whose title has one of the command line's words in it (all, without any)."""
+    words = sys.argv[1:]
+    chosen = [(t, f) for t, f in _stories if not words or any(w in t for w in words)]
+    failed = 0
+    print(f"seed {SEED}", flush=True)
+    for title, function in chosen:
+        stage = Stage(title)
+        started = time.monotonic()
+        problem = None
+        try:
+            function(stage)
+            stage.inspect()
+        except Failed as failure:
+            frames = traceback.extract_tb(failure.__traceback__)
+            lines = [f.lineno for f in frames if f.filename == function.__code__.co_filename]
+            problem = f"{f'line {lines[0]}' if lines else 'in the end'}: {failure}"
+            # A fault seen earlier is often the cause of what was waited for in vain.
+            try:
+                stage.inspect()
+            except Failed as fault:
+                if str(fault) not in problem:
+                    problem += f"\n{fault}"
+        except Exception:
+            problem = traceback.format_exc()
+        try:
+            stage.close()
+        except Exception:
+            problem = (problem or "") + "\nwhile cleaning up: " + traceback.format_exc()
+        took = time.monotonic() - started
+        print(f"{'✗' if problem else '✓'} {title} ({took:.2f} s)", flush=True)
+        if problem:
+            failed += 1
+            print(textwrap.indent(f"seed {SEED}, {problem}", "    "), flush=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed", flush=True)
+    sys.exit(1 if failed or not chosen else 0)

@@ -1,0 +1,371 @@
+// Node's `ws` as one more client: connects, talks, is refused and is closed like every script in JavaScript.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createRequire } from "node:module";
+import { setTimeout as after } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import path from "node:path";
+import assert from "node:assert/strict";
+
+const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const { WebSocket } = createRequire(path.join(repo, ".deps/node/"))("ws");
+const binary = process.env.COLLABD_BIN ?? path.join(repo, "target/release/collabd");
+const DEADLINE = 20_000; // milliseconds; only a failing story ever waits this long
+const MIB = 2 ** 20;
+
+// A command nobody applies, confirmed like every command with an id. Only the first of a user's is relayed, since its
+// id is repeated. A ping would not do: its answer may overtake what the session still has to say.
+const BARRIER = {
+  type: "command",
+  id: "barrier",
+  command: { action: "barrier", item_type: "none", item_id: "none", data: {} },
+};
+
+/** Rejects when a promise is not settled in time; `what` says what was waited for. */
+function inTime(promise, what, milliseconds = DEADLINE) {
+  const settled = new AbortController();
+  const late = after(milliseconds, null, { signal: settled.signal }).then(() => {
+    throw new Error(`waited ${milliseconds / 1000} s for ${what()}`);
+  });
+  return Promise.race([promise, late]).finally(() => settled.abort());
+}
+
+/** One collabd process; resolves when it listens. */
+async function startServer(...options) {
+  const process = spawn(binary, ["--host", "127.0.0.1", "--port", "0", ...options], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let printed = "";
+  let complaint = "";
+  // The log goes unread unless the server panics; a pipe nobody empties would stall it.
+  process.stderr.on("data", (chunk) => {
+    if (`${chunk}`.includes("panicked")) complaint += chunk;
+  });
+  const port = await inTime(
+    new Promise((resolve, reject) => {
+      process.once("error", reject);
+      process.stdout.on("data", (chunk) => {
+        printed += chunk;
+        const found = /listening on \S+:(\d+)/.exec(printed);
+        if (found) resolve(Number(found[1]));
+      });
+    }),
+    () => `the server to listen; it printed ${JSON.stringify(printed)}`,
+  );
+  const inspect = () => assert.equal(complaint, "", "the server panicked");
+  return { process, port, url: `ws://127.0.0.1:${port}`, exited: once(process, "exit"), inspect };
+}
+
+/** A member of a session: keeps all it received and wakes whoever waits for some of it. */
+class Member {
+  constructor(server, session, user, options = {}) {
+    this.user = user;
+    this.messages = [];
+    this.closed = null; // { code, reason } once it is over
+    this.refused = null; // { status, reason, body } when the handshake was refused
+    this.wake = new Set();
+    const address = `${server.url}/ws/${encodeURIComponent(session)}/${encodeURIComponent(user)}`;
+    this.socket = new WebSocket(options.address ?? address, options);
+    this.barriers = { sent: 0, confirmed: 0 };
+    this.socket.on("message", (data, isBinary) => {
+      const message = isBinary ? { type: "binary" } : JSON.parse(data);
+      const confirmed = message.type === "message_delivered" && message.id === BARRIER.id;
+      if (confirmed) this.barriers.confirmed += 1;
+      else if (message.command?.action !== BARRIER.command.action) this.messages.push(message);
+      this.news();
+    });
+    this.socket.on("close", (code, reason) => {
+      this.closed = { code, reason: reason.toString() };
+      this.news();
+    });
+    this.socket.on("unexpected-response", (request, response) => {
+      let body = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk) => (body += chunk));
+      response.on("end", () => {
+        this.refused = { status: response.statusCode, reason: response.statusMessage, body };
+        request.destroy();
+        this.news();
+      });
+    });
+    // An error is always followed by a close, which is what the stories look at.
+    this.socket.on("error", () => {});
+  }
+
+  news() {
+    for (const look of this.wake) look();
+  }
+
+  /** Waits until `condition()` is true and resolves to its value. */
+  until(condition, what) {
+    let look;
+    const reached = new Promise((resolve) => {
+      look = () => {
+        const value = condition();
+        if (value) resolve(value);
+      };
+      this.wake.add(look);
+      look();
+    });
+    const kinds = () => this.messages.slice(-8).map((m) => m.type);
+    return inTime(
+      reached,
+      () => `${what} at ${this.user}; closed: ${JSON.stringify(this.closed)}; it has ${kinds()}`,
+    ).finally(() => this.wake.delete(look));
+  }
+
+  all(type) {
+    return this.messages.filter((m) => m.type === type);
+  }
+
+  expect(type, fields = {}) {
+    const good = (m) => m.type === type && Object.entries(fields).every(([k, v]) => m[k] === v);
+    return this.until(() => this.messages.find(good), `${type} ${JSON.stringify(fields)}`);
+  }
+
+  async expectClosed(code, reason) {
+    await this.until(() => this.closed, `the close with ${code}`);
+    assert.equal(this.closed.code, code);
+    if (reason !== undefined) assert.equal(this.closed.reason, reason);
+  }
+
+  send(message) {
+    this.socket.send(typeof message === "string" ? message : JSON.stringify(message));
+  }
+
+  command(action, item_id, data, more = {}) {
+    this.send({ type: "command", command: { action, item_type: "lens", item_id, data }, ...more });
+  }
+
+  /** Everything sent before has been dealt with when this resolves, and what it led to here has come. */
+  roundTrip() {
+    const wanted = ++this.barriers.sent;
+    this.send(BARRIER);
+    return this.until(() => this.barriers.confirmed >= wanted, "the barrier's confirmation");
+  }
+}
+
+const item = (id, more = {}) => ({ item_uuid: id, _type: "lens", x_mm: 0, y_mm: 0, angle_deg: 0, ...more });
+
+const stories = [];
+const story = (title, tell) => stories.push({ title, tell });
+
+/** A server and a way to join it; everything ends with the story. */
+async function withRoom(tell, ...options) {
+  const server = await startServer(...options);
+  const members = [];
+  const join = async (user, session = "room") => {
+    const member = new Member(server, session, user);
+    members.push(member);
+    await member.expect("user:joined", { user_id: user });
+    return member;
+  };
+  try {
+    await tell({ server, join, members });
+    server.inspect();
+  } finally {
+    for (const member of members) member.socket.terminate();
+    server.process.kill("SIGKILL");
+    await inTime(server.exited, () => "the server to be gone");
+  }
+}
+const inRoom = (title, tell, ...options) => story(title, () => withRoom(tell, ...options));
+
+inRoom("acknowledged first, then joined; compression is offered and not taken", async ({ join }) => {
+  const ann = await join("ann");
+  const bea = await join("bea 🙂");
+  assert.deepEqual(bea.messages.slice(0, 2).map((m) => m.type), ["connection:ack", "user:joined"]);
+  assert.deepEqual(bea.messages[0].users.map((u) => [u.user_id, u.is_host]), [["ann", true], ["bea 🙂", false]]);
+  assert.equal(bea.socket.extensions, "");
+  await ann.expect("user:joined", { user_id: "bea 🙂" });
+});
+
+inRoom("pings of either kind are answered", async ({ join }) => {
+  const ann = await join("ann");
+  ann.send({ type: "ping", id: 7, t: 1.25 });
+  const pong = await ann.expect("pong", { id: 7, t: 1.25 });
+  assert.match(pong.timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  ann.socket.ping("payload");
+  const [payload] = await inTime(once(ann.socket, "pong"), () => "a protocol pong");
+  assert.equal(payload.toString(), "payload");
+});
+
+inRoom("commands, cursors and chats go to the others, never back", async ({ join }) => {
+  const [ann, bea, cat] = [await join("ann"), await join("bea"), await join("cat")];
+  ann.command("add_item", "a", item("a", { name: "lens" }), { user_id: "cat", timestamp: "now" });
+  ann.send({ type: "cursor", x: 1, y: 2, user_id: "cat" });
+  ann.send({ type: "chat", text: "hello", extra: [null, 1.5] });
+  for (const other of [bea, cat]) {
+    const command = await other.expect("command", { user_id: "ann" });
+    assert.equal(command.seq, 1);
+    assert.equal(command.command.data.name, "lens");
+    assert.notEqual(command.timestamp, "now");
+    await other.expect("cursor", { user_id: "ann", x: 1, y: 2 });
+    assert.deepEqual((await other.expect("chat", { user_id: "ann" })).extra, [null, 1.5]);
+  }
+  await ann.roundTrip();
+  assert.deepEqual(new Set(ann.messages.map((m) => m.type)), new Set(["connection:ack", "user:joined"]));
+});
+
+inRoom("a late joiner gets the state", async ({ join }) => {
+  const ann = await join("ann");
+  ann.command("add_item", "a", item("a", { name: "lens" }));
+  ann.command("move_item", "a", { x_mm: 4, y_mm: 5, angle_deg: 6, name: "" });
+  ann.command("add_item", "b", item("b"));
+  ann.command("remove_item", "b", {});
+  await ann.roundTrip();
+  const bea = await join("bea");
+  const { state, from_server } = await bea.expect("sync:state");
+  assert.equal(from_server, true);
+  const wanted = { ...item("a", { name: "lens" }), uuid: "a", item_type: "lens", x_mm: 4, y_mm: 5, angle_deg: 6 };
+  assert.deepEqual(state.items, [wanted]);
+});
+
+inRoom("errors leave the connection open", async ({ join }) => {
+  const [ann, bea] = [await join("ann"), await join("bea")];
+  const bad = ["{", "{}", '{"type":1}', '{"type":"sync:state","state":{}}', '{"type":"command","command":7}'];
+  for (const text of bad) {
+    const before = ann.all("error").length;
+    ann.send(text);
+    await ann.roundTrip();
+    assert.equal(ann.all("error").length, before + 1, text);
+    const { error_type, message, code } = ann.all("error").at(-1);
+    assert.match(error_type, /^[a-z0-9_]+$/);
+    assert.equal(typeof message, "string");
+    assert.ok(code >= 400 && code < 500, `${code}`);
+  }
+  await bea.roundTrip();
+  assert.equal(bea.all("error").length, 0);
+});
+
+inRoom("binary is closed with 1003, too long a message with 1009", async ({ join }) => {
+  const [ann, bea, cat] = [await join("ann"), await join("bea"), await join("cat")];
+  ann.socket.send(Buffer.from([1, 2, 3]));
+  await ann.expectClosed(1003);
+  bea.send({ type: "chat", text: "x".repeat(MIB) });
+  await bea.expectClosed(1009);
+  await cat.expect("user:left", { user_id: "ann" });
+  await cat.expect("user:left", { user_id: "bea" });
+  assert.equal(cat.all("chat").length, 0);
+});
+
+inRoom("a message in fragments is one message", async ({ join }) => {
+  const [ann, bea] = [await join("ann"), await join("bea")];
+  for (const [part, fin] of [['{"type":', false], ['"chat","text":"ü', false], ['🙂"}', true]]) {
+    ann.socket.send(part, { fin });
+  }
+  assert.equal((await bea.expect("chat")).text, "ü🙂");
+});
+
+inRoom("a newer connection takes over", async ({ join }) => {
+  const [ann, bea] = [await join("ann"), await join("bea")];
+  const again = await join("ann");
+  await ann.expectClosed(1008, "replaced by a newer connection");
+  assert.equal(again.messages[0].is_host, true);
+  again.send({ type: "chat", n: 1 });
+  await bea.expect("chat", { user_id: "ann" });
+  await bea.roundTrip();
+  assert.deepEqual(bea.messages.filter((m) => m.user_id === "ann").map((m) => m.type), ["chat"]);
+});
+
+inRoom(
+  "catching up by epoch and since",
+  async ({ join }) => {
+    const [ann, bea] = [await join("ann"), await join("bea")];
+    for (let n = 1; n <= 9; n++) ann.command("add_item", `${n}`, item(`${n}`));
+    await bea.until(() => bea.all("command").length === 9, "nine commands");
+    const { epoch } = bea.messages[0];
+    const late = await join("late");
+    late.send({ type: "sync:request", epoch, since: 4 });
+    assert.equal((await late.expect("sync:done")).seq, 9);
+    assert.deepEqual(late.all("command"), bea.all("command").slice(4));
+    late.send({ type: "sync:request", epoch: "no such", since: 4 });
+    await late.until(() => late.all("sync:state").length === 2, "a whole state");
+  },
+  "--no-settle",
+);
+
+inRoom("a command with an id is confirmed and applied once", async ({ join }) => {
+  const [ann, bea] = [await join("ann"), await join("bea")];
+  for (let n = 0; n < 3; n++) ann.command("add_item", "a", item("a"), { id: "once" });
+  await ann.until(() => ann.all("message_delivered").length === 3, "three confirmations");
+  for (const { id, seq, original_type, status } of ann.all("message_delivered")) {
+    assert.deepEqual([id, seq, original_type, status], ["once", 1, "command", "success"]);
+  }
+  await bea.roundTrip();
+  assert.equal(bea.all("command").filter((m) => !m.settled).length, 1);
+});
+
+inRoom("close codes a client ends with are answered, others hear user:left", async ({ join }) => {
+  const onlooker = await join("onlooker");
+  for (const code of [1000, 1001, 3000, 4999]) {
+    const guest = await join(`guest ${code}`);
+    guest.socket.close(code, "bye");
+    await guest.until(() => guest.closed, "the end");
+    assert.ok([code, 1000].includes(guest.closed.code), `${guest.closed.code} for ${code}`);
+    await onlooker.expect("user:left", { user_id: guest.user });
+  }
+  (await join("cut off")).socket.terminate();
+  await onlooker.expect("user:left", { user_id: "cut off" });
+});
+
+/** Resolves to the status line of the refusal of this address. */
+async function refusal(server, members, address) {
+  const member = new Member(server, "room", "x", { address: server.url + address });
+  members.push(member);
+  await member.until(() => member.refused ?? member.closed, `a refusal of ${address}`);
+  assert.ok(member.refused, `${address} was not refused but ${JSON.stringify(member.closed)}`);
+  assert.equal(member.refused.body.trim().split("\n").length, 1);
+  return `${member.refused.status} ${member.refused.reason}`;
+}
+
+inRoom("an address that is none of ours is refused in plain HTTP", async ({ server, members }) => {
+  assert.equal(await refusal(server, members, "/nowhere"), "404 Not Found");
+  assert.equal(await refusal(server, members, `/ws/room/${"x".repeat(129)}`), "404 Not Found");
+});
+
+inRoom(
+  "a full server refuses in plain HTTP",
+  async ({ server, join, members }) => {
+    await join("ann");
+    assert.equal(await refusal(server, members, "/ws/room/bea"), "503 Service Unavailable");
+  },
+  "--max-connections",
+  "1",
+);
+
+inRoom("an address asked for without an upgrade says so", async ({ server }) => {
+  const page = (method, at) => fetch(`http://127.0.0.1:${server.port}${at}`, { method });
+  assert.equal((await page("GET", "/ws/room/bea")).status, 426);
+  assert.equal((await page("POST", "/ws/room/bea")).status, 405);
+  assert.equal((await page("GET", "/nowhere")).status, 404);
+});
+
+inRoom("everyone gets 1001 when the server stops, and it exits with 0", async ({ server, join }) => {
+  const [ann, bea] = [await join("ann"), await join("bea", "elsewhere")];
+  server.process.kill("SIGTERM");
+  await ann.expectClosed(1001, "server shutting down");
+  await bea.expectClosed(1001, "server shutting down");
+  assert.deepEqual(await inTime(server.exited, () => "the server to end", 3000), [0, null]);
+});
+
+const words = process.argv.slice(2);
+const chosen = stories.filter(({ title }) => words.length === 0 || words.some((word) => title.includes(word)));
+let failed = 0;
+for (const { title, tell } of chosen) {
+  const started = performance.now();
+  let problem = null;
+  try {
+    await tell();
+  } catch (error) {
+    problem = error;
+  }
+  console.log(`${problem ? "✗" : "✓"} ${title} (${((performance.now() - started) / 1000).toFixed(2)} s)`);
+  if (problem) {
+    failed += 1;
+    console.log(String(problem.stack ?? problem).replace(/^/gm, "    "));
+  }
+}
+console.log(`${chosen.length - failed} passed, ${failed} failed`);
+process.exit(failed || !chosen.length ? 1 : 0);
