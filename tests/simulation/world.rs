@@ -1,10 +1,11 @@
 //! One simulated session: the hub, its editors, and the links between them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
-use collabd::protocol::{Timestamp, inbound};
+use collabd::protocol::{Frame, Timestamp, inbound};
 use serde_json::{Value, json};
 
 use crate::editor::{Editor, FIELDS, Item, Role};
@@ -17,7 +18,7 @@ const SLOWEST: u64 = 900;
 /// What travels on a link.
 #[derive(Debug, Clone)]
 enum Parcel {
-    Text(Value),
+    Text(Rc<Value>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     /// The end of the connection.
@@ -82,8 +83,8 @@ struct World {
 }
 
 /// Simulates the session of one seed; panics where something is wrong with it.
-pub fn run(seed: u64, verbose: bool) {
-    let mut world = World::new(seed, verbose);
+pub fn run(seed: u64, settle: bool, verbose: bool) {
+    let mut world = World::new(seed, settle, verbose);
     let end = Duration::from_millis(2000 + world.random.below(15_000));
     while world.now < end {
         let pause = Duration::from_millis(1 + world.random.below(400));
@@ -95,14 +96,14 @@ pub fn run(seed: u64, verbose: bool) {
 }
 
 impl World {
-    fn new(seed: u64, verbose: bool) -> Self {
+    fn new(seed: u64, settle: bool, verbose: bool) -> Self {
         let mut random = Random::new(seed);
         let limits = Limits {
             linger: Duration::from_secs(600),
             max_sessions: 0,
             document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
             history: HistoryBounds { changes: 50, bytes: 1 << 20 },
-            settle: true,
+            settle,
         };
         let editors: Vec<Editor> = (0..2 + random.below(3))
             .map(|n| {
@@ -224,11 +225,23 @@ impl World {
         self.hub.handle(event, Now { elapsed: self.now, wall }, &mut effects);
         // What the hub sends at one time arrives at one time: nobody acts in between.
         let mut arrivals: HashMap<ConnId, Duration> = HashMap::new();
+        let (mut parsed, mut frames): (Option<(*const u8, Rc<Value>)>, Vec<Frame>) =
+            (None, Vec::new());
         for effect in effects.drain(..) {
             let (conn, parcel) = match effect {
                 Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
                     match frame.bytes()[0] {
-                        0x81 => (conn, Parcel::Text(self.checked(frame.payload()))),
+                        0x81 => {
+                            // What goes to several is parsed once.
+                            let bytes = frame.bytes().as_ptr();
+                            if parsed.as_ref().is_none_or(|(last, _)| *last != bytes) {
+                                parsed = Some((bytes, Rc::new(self.checked(frame.payload()))));
+                            }
+                            let message = parsed.as_ref().map(|(_, message)| message.clone());
+                            // Kept, so that no other frame can get the same address meanwhile.
+                            frames.push(frame);
+                            (conn, Parcel::Text(message.expect("just parsed")))
+                        }
                         _ => (conn, Parcel::Ping(frame.payload().to_vec())),
                     }
                 }
@@ -270,7 +283,7 @@ impl World {
             Parcel::Text(message) => {
                 self.say(|| format!("{} hears {message}", self.editors[editor].user));
                 let answers = self.editors[editor].hear(&message);
-                answers.into_iter().map(Parcel::Text).collect()
+                answers.into_iter().map(Rc::new).map(Parcel::Text).collect()
             }
             Parcel::Ping(payload) => vec![Parcel::Pong(payload)],
             Parcel::End => {
@@ -292,10 +305,10 @@ impl World {
         let Some(conn) = self.current[editor].take() else { return };
         self.say(|| format!("{} loses c{}", self.editors[editor].user, conn.0));
         let at = self.delay() + Duration::from_millis(self.random.below(3000));
-        let cut = self.random.chance(50).then(|| self.now);
+        let is_pulled = self.random.chance(50);
         let connection = self.connections.get_mut(&conn).expect("it is current");
         connection.is_current = false;
-        if cut.is_some() {
+        if is_pulled {
             // A pulled cable takes with it what was on its way.
             connection.up.parcels.clear();
         }
@@ -323,7 +336,7 @@ impl World {
         self.say(|| format!("{} says {message}", self.editors[editor].user));
         let at = self.delay();
         if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.up.send(at, Parcel::Text(message));
+            connection.up.send(at, Parcel::Text(Rc::new(message)));
         }
     }
 
@@ -478,7 +491,7 @@ impl World {
         }
         if message["type"] == "command" {
             let id = message["command"]["item_id"].as_str().expect("a string");
-            if self.document().contains_key(id) {
+            if self.hub.document(SESSION).is_some_and(|document| document.get(id).is_some()) {
                 self.writers.insert(id.to_owned(), user);
             }
         }
