@@ -9,7 +9,7 @@ use lexopt::Arg;
 
 use crate::commands::{check, echo, serve};
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::server::{Config, SendMode};
+use crate::server::{Config, RateLimits, Room, SendMode};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ const COMMON: &[Opt] = &[
         "10000",
         "connections at a time, more get 503; 0 for no limit",
     ),
+    opt(
+        "max-connections-per-address",
+        "NUMBER",
+        "1000",
+        "connections at a time from one address, more get 503; 0 for no limit",
+    ),
     opt("handshake-timeout", "SECONDS", "10", "a client's time to send its request"),
     opt(
         "writer-threads",
@@ -105,6 +111,19 @@ const SERVE: &[Opt] = &[
         "BYTES",
         "8MiB",
         "what may wait for a client that reads slowly; over it for 10 s, or over twice that, it is closed with 1008",
+    ),
+    opt(
+        "rate-messages",
+        "NUMBER",
+        "2000",
+        "messages a second a client may send for long, four seconds' worth at once; faster ones are read more slowly; 0 for no limit",
+    ),
+    opt("rate-bytes", "BYTES", "4MiB", "the same for bytes a second; 0 for no limit"),
+    opt(
+        "idle-timeout",
+        "SECONDS",
+        "0",
+        "close a client with 1008 that says nothing for so long, at least 45; 0 never does: TCP keep-alive finds dead ones",
     ),
     opt(
         "no-settle",
@@ -286,10 +305,15 @@ impl Values {
         let handshake_timeout = self.duration("handshake-timeout")?;
         let writer_threads = self.is_set("writer-threads");
         let config = Config {
-            max_connections: self.number("max-connections")?,
+            room: Room {
+                connections: self.number("max-connections")?,
+                per_address: self.number("max-connections-per-address")?,
+            },
             handshake_timeout,
             max_message_bytes: self.bytes("max-message-bytes")?,
             queue_bytes: self.bytes("queue-bytes")?,
+            rate: self.rate()?,
+            idle_timeout: self.idle_timeout()?,
             send_mode: if writer_threads { SendMode::WriterThread } else { SendMode::NonBlocking },
         };
         for (name, value) in
@@ -302,6 +326,30 @@ impl Values {
         match handshake_timeout.is_zero() {
             true => Err(Usage("--handshake-timeout has to be longer than 0".into())),
             false => Ok(config),
+        }
+    }
+
+    /// The echo knows no such limits.
+    fn rate(&self) -> Result<RateLimits, Usage> {
+        if !self.is_set("rate-messages") {
+            return Ok(RateLimits { messages: 0, bytes: 0 });
+        }
+        Ok(RateLimits { messages: self.number("rate-messages")?, bytes: self.bytes("rate-bytes")? })
+    }
+
+    fn idle_timeout(&self) -> Result<Option<Duration>, Usage> {
+        /// An editor says something every 30 s.
+        const SHORTEST: Duration = Duration::from_secs(45);
+        if !self.is_set("idle-timeout") {
+            return Ok(None);
+        }
+        match self.duration("idle-timeout")? {
+            Duration::ZERO => Ok(None),
+            timeout if timeout < SHORTEST => {
+                let why = "--idle-timeout has to be at least 45: an editor speaks every 30 seconds";
+                Err(Usage(why.into()))
+            }
+            timeout => Ok(Some(timeout)),
         }
     }
 
@@ -476,6 +524,7 @@ mod tests {
             "--queue-bytes 1KiB",
             "--max-message-bytes 3",
             "--handshake-timeout 0",
+            "--idle-timeout 30",
             "--history-bytes 99999GiB",
             "--linger nan",
             "--linger 1e300",

@@ -12,7 +12,7 @@ use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
 use collabd::server::http::Request;
 use collabd::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
-use collabd::server::{Config, SendMode, ServerHandle, bind, start};
+use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
 use collabd::sessions::{Member, Sessions};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
@@ -94,7 +94,9 @@ impl Machine for FragileHub {
 
 fn serve() -> ServerHandle<FragileService> {
     let config = Config {
-        max_connections: 0,
+        room: Room { connections: 0, per_address: 0 },
+        rate: RateLimits { messages: 0, bytes: 0 },
+        idle_timeout: None,
         handshake_timeout: Duration::from_secs(10),
         max_message_bytes: 1 << 20,
         queue_bytes: 8 << 20,

@@ -45,6 +45,7 @@ pub struct Member {
     /// When the last of them was sent, and whether something it said shows that it was received.
     state_sent_at: Duration,
     state_is_received: bool,
+    states_before_ping: u64,
     joined_at: Duration,
     /// Until then a correction may be on its way to it that undoes what it has just done.
     pub corrected_until: Duration,
@@ -130,6 +131,7 @@ impl Session {
             states_sent: 0,
             state_sent_at: Duration::ZERO,
             state_is_received: false,
+            states_before_ping: 0,
             joined_at: turn.elapsed(),
             corrected_until: Duration::ZERO,
             has_shown_canvas: false,
@@ -156,6 +158,7 @@ impl Session {
         if !alone && self.document.exists() {
             self.send_state(&[place], turn);
         }
+        self.members[place].states_before_ping = self.members[place].states_sent;
         turn.send(conn, &Frame::ping(&token));
         turn.timers.set(turn.elapsed() + ARRIVAL, &self.name, Timer::Arrival(conn));
         replaced
@@ -196,8 +199,8 @@ impl Session {
         let Some(place) = self.place(conn) else { return };
         let member = &mut self.members[place];
         if member.token == payload {
-            // The state it was sent on arrival came before the Ping.
-            member.state_is_received |= member.state_sent_at <= member.joined_at;
+            // A state it was sent on arrival came before the Ping; later ones didn't.
+            member.state_is_received |= member.states_sent == member.states_before_ping;
             self.arrival_timed_out(conn, turn);
         }
     }

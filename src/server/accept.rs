@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::Shared;
 use super::connection;
+use super::connections::Full;
 use super::http::Response;
 use super::service::Service;
-use super::{Open, Shared};
 use crate::hub::ConnId;
 
 /// How many connections may wait to be accepted.
@@ -120,7 +121,7 @@ fn welcome<S: Service>(
     socket: TcpStream,
     peer: SocketAddr,
     shared: &Arc<Shared<S>>,
-) -> Result<(), TcpStream> {
+) -> Result<(), Arc<TcpStream>> {
     // The system may refuse options for a socket whose client has gone; reading finds that out.
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
@@ -128,35 +129,28 @@ fn welcome<S: Service>(
     let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
 
-    let mut connections = shared.connections();
-    let most = shared.config.max_connections;
-    if most > 0 && connections.len() >= most {
-        log::warn!("refused {peer}: {most} connections are open, which is the limit");
+    let socket = Arc::new(socket);
+    if let Err(Full(why)) = shared.connections.add(conn, &socket, peer.ip()) {
+        log::warn!("refused {peer}: {why}");
         return Err(socket);
     }
-    let socket = Arc::new(socket);
-    connections.insert(conn, Open { socket: socket.clone(), is_admitted: false });
-    drop(connections);
     let (served, serving) = (socket.clone(), shared.clone());
     let body = move || connection::run(conn, served, peer, &serving);
     if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
         log::error!("refused {peer}: the system has no thread for it: {error}");
-        shared.connections().remove(&conn);
-        return match Arc::into_inner(socket) {
-            Some(socket) => Err(socket),
-            None => Ok(()),
-        };
+        shared.connections.remove(conn);
+        return Err(socket);
     }
     Ok(())
 }
 
 /// Tells a client that the server is full, without a thread and without waiting. The socket is kept
 /// a while: closed at once, it could take the answer with it.
-fn refuse(socket: TcpStream, refused: &mut VecDeque<TcpStream>) {
+fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
     let full = Response::text(503, "the server is full: try again later").bytes("GET");
     if socket.set_nonblocking(true).is_ok() {
         // What a new connection's buffer doesn't take is not worth waiting for.
-        let _ = { &socket }.write(&full);
+        let _ = { &*socket }.write(&full);
         let _ = socket.shutdown(Shutdown::Write);
     }
     if refused.len() >= MOST_REFUSED {

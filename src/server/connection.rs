@@ -18,6 +18,7 @@ use super::Shared;
 use super::dispatch::Input;
 use super::http::{self, HeadError, Response};
 use super::outbox::Outbox;
+use super::rate::Rate;
 use super::service::{Answer, Heard, Said, Service, Speaker};
 use super::threads::rename_current;
 use crate::hub::ConnId;
@@ -59,7 +60,7 @@ pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, s
         client.say_farewell();
     }
     client.outbox.abort();
-    shared.connections().remove(&conn);
+    shared.connections.remove(conn);
 }
 
 struct Client<'a, S: Service> {
@@ -100,7 +101,7 @@ impl<S: Service> Client<'_, S> {
     /// Asks the hub to admit the connection; the answer to the handshake goes out together with
     /// what the hub has to say to a newcomer.
     fn join(&self, speaker: S::Speaker, accept: Vec<u8>, rest: Vec<u8>) {
-        if self.socket.set_read_timeout(None).is_err() {
+        if self.socket.set_read_timeout(self.shared.config.idle_timeout).is_err() {
             return;
         }
         self.outbox.replace_all(accept.into());
@@ -123,9 +124,7 @@ impl<S: Service> Client<'_, S> {
     }
 
     fn converse(&self, mut speaker: S::Speaker, rest: Vec<u8>) {
-        if let Some(open) = self.shared.connections().get_mut(&self.conn) {
-            open.is_admitted = true;
-        }
+        self.shared.connections.admit(self.conn);
         rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
         let (user, place) = (speaker.user().to_owned(), speaker.place());
         log::info!("{user:?} joined {place} (c{} from {})", self.conn.0, self.peer);
@@ -169,12 +168,21 @@ impl<S: Service> Client<'_, S> {
             .max_frame_size(limit);
         let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
         let mut socket = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config));
+        let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
         loop {
             let message = match socket.read() {
                 Ok(message) => message,
+                Err(Error::Io(error)) if http::is_timeout(&error) => {
+                    return Ending::Server(close::POLICY, "silent for too long");
+                }
                 Err(error) => return ending.unwrap_or_else(|| ending_of(&error)),
             };
+            // Back-pressure: what is not read stays with the sender.
+            let pause = rate.take(message.len(), Instant::now());
+            if !pause.is_zero() {
+                self.outbox.wait_until_closing(Instant::now() + pause);
+            }
             let heard = match &message {
                 Message::Text(text) => Heard::Text(text),
                 Message::Binary(bytes) => Heard::Binary(bytes),

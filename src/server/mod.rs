@@ -6,25 +6,29 @@
 
 mod accept;
 mod connection;
+mod connections;
 mod dispatch;
 pub mod http;
 mod outbox;
+mod rate;
 pub mod service;
+mod system;
 mod threads;
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use crate::hub::ConnId;
 pub use accept::{BindError, bind};
+use connections::Connections;
+pub use connections::Room;
 use dispatch::{Dispatcher, Input};
 pub use outbox::SendMode;
+pub use rate::RateLimits;
 use service::Service;
 use threads::Threads;
 
@@ -39,14 +43,18 @@ const JOIN: Duration = Duration::from_millis(700);
 /// What a server keeps to.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many connections there may be, those in their handshake included; 0 for any number.
-    pub max_connections: usize,
+    /// How many connections there may be. Lowered to what the system permits.
+    pub room: Room,
     /// How long a client may take to send its request.
     pub handshake_timeout: Duration,
     /// The largest message a client may send, in bytes.
     pub max_message_bytes: usize,
     /// How much may wait in a client's outbox, in bytes.
     pub queue_bytes: usize,
+    /// How fast a client may send; a faster one is read more slowly.
+    pub rate: RateLimits,
+    /// How long a client may say nothing at all, if there is a limit.
+    pub idle_timeout: Option<Duration>,
     /// How frames get to the socket.
     pub send_mode: SendMode,
 }
@@ -57,23 +65,12 @@ struct Shared<S: Service> {
     config: Config,
     inbox: Sender<Input<S::Event>>,
     /// Every open connection, so that stopping can end them all.
-    connections: Mutex<HashMap<ConnId, Open>>,
+    connections: Connections,
     threads: Arc<Threads>,
     stopping: AtomicBool,
 }
 
-/// An open connection.
-struct Open {
-    socket: Arc<TcpStream>,
-    /// Its handshake is over: it has a farewell coming.
-    is_admitted: bool,
-}
-
 impl<S: Service> Shared<S> {
-    fn connections(&self) -> MutexGuard<'_, HashMap<ConnId, Open>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
@@ -97,12 +94,19 @@ pub fn start<S: Service>(
 ) -> io::Result<ServerHandle<S>> {
     let addr = listener.local_addr()?;
     let (inbox, events) = crossbeam_channel::bounded(INBOX);
-    let threads = Arc::new(Threads::default());
+    let threads = Arc::new(Threads::new(system::most_threads()));
+    let mut room = config.room;
+    if let Some(most) = system::most_connections()
+        && (room.connections == 0 || room.connections > most)
+    {
+        log::info!("room for {most} connections: the system permits no more");
+        room.connections = most;
+    }
     let shared = Arc::new(Shared {
         service,
         config,
         inbox,
-        connections: Mutex::default(),
+        connections: Connections::new(room),
         threads: threads.clone(),
         stopping: AtomicBool::new(false),
     });
@@ -128,19 +132,12 @@ impl<S: Service> ServerHandle<S> {
         accept::wake(self.addr);
         // A full inbox is being emptied by the hub; where it is not, joining below finds out.
         let _ = self.shared.inbox.send_timeout(Input::Stop, FLUSH);
-        self.cut(|connection| !connection.is_admitted);
+        self.shared.connections.cut(false);
         let left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
         if left.is_empty() {
             return left;
         }
-        self.cut(|_| true);
+        self.shared.connections.cut(true);
         self.shared.threads.join_all(begun + FLUSH + JOIN)
-    }
-
-    fn cut(&self, is_cut: impl Fn(&Open) -> bool) {
-        for connection in self.shared.connections().values().filter(|open| is_cut(open)) {
-            // Fails on a socket that has ended already, which is what is wanted.
-            let _ = connection.socket.shutdown(std::net::Shutdown::Both);
-        }
     }
 }

@@ -156,6 +156,7 @@ impl Outbox {
             state.bytes += frame.len();
             state.queue.push_back(frame);
             state.closing(Some((code, reason)));
+            self.changed.notify_all();
         }
     }
 
@@ -165,6 +166,7 @@ impl Outbox {
         if state.phase == Phase::Open {
             state.replace_all(Frame::close(code, reason).bytes().clone());
             state.closing(Some((code, reason)));
+            self.changed.notify_all();
         }
     }
 
@@ -210,8 +212,17 @@ impl Outbox {
 
     /// Waits until everything has been handed to the system, or until `deadline`. Whether it has.
     pub fn wait_until_empty(&self, deadline: Instant) -> bool {
+        self.wait(deadline, |state| !state.has_work())
+    }
+
+    /// Waits until the connection is being closed, or until `deadline`.
+    pub fn wait_until_closing(&self, deadline: Instant) {
+        self.wait(deadline, |state| state.phase != Phase::Open);
+    }
+
+    fn wait(&self, deadline: Instant, is_done: impl Fn(&State) -> bool) -> bool {
         let mut state = self.lock();
-        while state.has_work() {
+        while !is_done(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;

@@ -12,6 +12,8 @@ const LONGEST_NAME: usize = 15;
 /// The threads that run, and those that have ended but are not joined yet.
 #[derive(Debug, Default)]
 pub struct Threads {
+    /// How many may run at a time, where there is a bound.
+    most: Option<usize>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -24,10 +26,15 @@ struct State {
 }
 
 impl Threads {
+    /// None yet, and never more than `most`.
+    pub fn new(most: Option<usize>) -> Self {
+        Threads { most, ..Self::default() }
+    }
+
     /// Starts a thread. `stack` is its stack's size in bytes, where it isn't to be the default.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When there are as many as there may be, or the system has none to give.
     pub fn spawn(
         self: &std::sync::Arc<Self>,
         name: String,
@@ -37,6 +44,9 @@ impl Threads {
         let threads = self.clone();
         // Held until the handle is stored: the thread can't end before it can be found.
         let mut state = self.lock();
+        if self.most.is_some_and(|most| state.running.len() >= most) {
+            return Err(io::Error::other("as many threads run as the system permits"));
+        }
         let number = state.next;
         state.next += 1;
         let mut builder = Builder::new().name(shortened(&name).to_owned());
@@ -148,6 +158,17 @@ mod tests {
         assert_eq!(left, ["waits"]);
         drop(release);
         assert!(threads.join_all(Instant::now() + Duration::from_secs(20)).is_empty());
+    }
+
+    #[test]
+    fn there_are_never_more_than_may_be() {
+        let threads = Arc::new(Threads::new(Some(1)));
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        threads.spawn("waits".into(), None, move || assert!(held.recv().is_err())).unwrap();
+        assert!(threads.spawn("one too many".into(), None, || {}).is_err());
+        drop(release);
+        assert!(threads.join_all(Instant::now() + Duration::from_secs(20)).is_empty());
+        threads.spawn("again".into(), None, || {}).unwrap();
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! What the system permits: how many files may be open, how many threads may run.
+//!
+//! Running out of either is not an error one could handle: a thread that finds no memory mapping
+//! for its signal stack aborts the whole process. Counting is the only defence.
+
+/// Memory mappings a thread takes: its stack, its signal stack, and a guard before each.
+const MAPPINGS_A_THREAD: usize = 4;
+/// Mappings for everything else: the program, its libraries, its heap.
+const OTHER_MAPPINGS: usize = 1024;
+/// Files for everything else: the listener, the log, standard streams, refused connections.
+const OTHER_FILES: usize = 128;
+
+/// How many threads may run, where there is a bound to know of.
+pub fn most_threads() -> Option<usize> {
+    let mappings = read_number("/proc/sys/vm/max_map_count")?;
+    Some(mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS_A_THREAD)
+}
+
+/// How many connections may be open, where there is a bound to know of. Raises the process's limit
+/// of open files as far as it may.
+pub fn most_connections() -> Option<usize> {
+    let files = most_files().map(|files| files.saturating_sub(OTHER_FILES));
+    files.into_iter().chain(most_threads()).min()
+}
+
+#[cfg(unix)]
+fn most_files() -> Option<usize> {
+    usize::try_from(rlimit::increase_nofile_limit(u64::MAX).ok()?).ok()
+}
+
+/// Windows has no such limit on sockets.
+#[cfg(not(unix))]
+fn most_files() -> Option<usize> {
+    None
+}
+
+/// Other systems than Linux have no such file, and no such bound.
+fn read_number(path: &str) -> Option<usize> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
