@@ -22,11 +22,11 @@
 //! |---|---|
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
-//! | `console_close` | a closed console on Windows |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
 //! | [`sessions`] | the session protocol as something a server serves |
 //! | [`hub`] | all session state: events in, effects out |
 //! | [`protocol`] | the types on the wire |
+//! | `os` | what one operating system needs, and the portable twins |
 //! | [`logging`] | the log, which never makes anyone wait |
 //!
 //! # Invariants
@@ -37,9 +37,9 @@
 
 pub mod cli;
 pub mod commands;
-mod console_close;
 pub mod hub;
 pub mod logging;
+mod os;
 pub mod protocol;
 pub mod server;
 pub mod sessions;

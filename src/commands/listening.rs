@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::Listen;
-use crate::console_close::stop_on_console_close;
 use crate::logging;
+use crate::os::stop_on_console_close;
 use crate::server::service::Service;
 use crate::server::{self, Config};
 

@@ -73,7 +73,8 @@ fn explain(error: &io::Error, host: &str, port: u16, unknown: impl Fn() -> BindE
         )),
         ErrorKind::AddrNotAvailable => unknown(),
         ErrorKind::PermissionDenied => BindError(format!(
-            "this user may not listen on port {port}: choose one from 1024 on with --port"
+            "this user may not listen on port {port}, or the system has reserved it: choose another \
+             one from 1024 on with --port"
         )),
         _ => BindError(format!("can't listen on {host:?} port {port}: {error}")),
     }

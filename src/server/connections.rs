@@ -1,10 +1,11 @@
 //! Which connections are open, and whether there is room for one more.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::hub::ConnId;
+use crate::os::sever;
 
 /// How many connections there may be; 0 for any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +89,7 @@ impl Connections {
     /// writes to them is woken.
     pub fn cut(&self, even_admitted: bool) {
         for open in self.lock().open.values().filter(|open| even_admitted || !open.is_admitted) {
-            // Fails on a socket that has ended already, which is what is wanted.
-            let _ = open.socket.shutdown(Shutdown::Both);
+            sever(&open.socket);
         }
     }
 
