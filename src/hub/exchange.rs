@@ -76,7 +76,7 @@ impl Session {
             return;
         }
         // What others did meanwhile may be on its way to the sender and would be applied on top.
-        let crossed = self.changed_by_others_within(&user, IN_FLIGHT, turn);
+        let crossed = turn.limits.settle && self.changed_by_others_within(&user, IN_FLIGHT, turn);
         let author = Author { user: &user, at: turn.elapsed() };
         let version = state.version;
         self.document.replace(state, author);

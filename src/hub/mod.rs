@@ -134,12 +134,12 @@ impl Hub {
         match event {
             Event::Join { conn, session, user } => self.join(conn, session, user, now, effects),
             Event::Message { conn, message } => {
-                self.in_session(conn, now, effects, |session, turn| {
+                self.in_session_of(conn, now, effects, |session, turn| {
                     session.message(conn, message, turn);
                 });
             }
             Event::Pong { conn, payload } => {
-                self.in_session(conn, now, effects, |session, turn| {
+                self.in_session_of(conn, now, effects, |session, turn| {
                     session.pong(conn, &payload, turn);
                 });
             }
@@ -152,7 +152,7 @@ impl Hub {
                 });
                 let reason = "internal server error";
                 effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-                self.in_session(conn, now, effects, |session, turn| {
+                self.in_session_of(conn, now, effects, |session, turn| {
                     session.send_state_to_others(conn, turn);
                 });
                 self.gone(conn, now, effects);
@@ -179,6 +179,7 @@ impl Hub {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        self.forget_if_lingered(&name, now);
         let full = self.limits.max_sessions > 0 && self.sessions.len() >= self.limits.max_sessions;
         if full && !self.sessions.contains_key(&name) && !self.forget_an_empty_session() {
             effects.push(Effect::Refuse { conn });
@@ -199,23 +200,31 @@ impl Hub {
     }
 
     fn gone(&mut self, conn: ConnId, now: Now, effects: &mut Vec<Effect>) {
-        self.in_session(conn, now, effects, |session, turn| session.leave(conn, turn));
-        self.members.remove(&conn);
+        self.in_session_of(conn, now, effects, |session, turn| session.leave(conn, turn));
+        if let Some(name) = self.members.remove(&conn) {
+            self.forget_if_lingered(&name, now);
+        }
     }
 
     fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some((name, timer)) = self.timers.pop_due(now.elapsed) {
-            let Some(session) = self.sessions.get_mut(&name) else { continue };
-            let mut turn = Turn { now, limits: &self.limits, effects, timers: &mut self.timers };
             match timer {
-                Timer::Linger => {
-                    if session.has_lingered(&turn) {
-                        self.sessions.remove(&name);
-                    }
-                }
-                Timer::Arrival(conn) => session.arrival_timed_out(conn, &mut turn),
-                Timer::Settle(item) => session.settle_due(&item, &mut turn),
+                Timer::Linger => self.forget_if_lingered(&name, now),
+                Timer::Arrival(conn) => self.in_session(&name, now, effects, |session, turn| {
+                    session.arrival_timed_out(conn, turn);
+                }),
+                Timer::Settle(item) => self.in_session(&name, now, effects, |session, turn| {
+                    session.settle_due(&item, turn);
+                }),
             }
+        }
+    }
+
+    /// Removes a session that has been without members for as long as it is kept.
+    fn forget_if_lingered(&mut self, name: &str, now: Now) {
+        let session = self.sessions.get(name);
+        if session.is_some_and(|session| session.has_lingered(now.elapsed, self.limits.linger)) {
+            self.sessions.remove(name);
         }
     }
 
@@ -228,15 +237,26 @@ impl Hub {
         }
     }
 
-    fn in_session(
+    fn in_session_of(
         &mut self,
         conn: ConnId,
         now: Now,
         effects: &mut Vec<Effect>,
         act: impl FnOnce(&mut Session, &mut Turn<'_>),
     ) {
-        let session = self.members.get(&conn).and_then(|name| self.sessions.get_mut(name));
-        if let Some(session) = session {
+        if let Some(name) = self.members.get(&conn).cloned() {
+            self.in_session(&name, now, effects, act);
+        }
+    }
+
+    fn in_session(
+        &mut self,
+        name: &str,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Session, &mut Turn<'_>),
+    ) {
+        if let Some(session) = self.sessions.get_mut(name) {
             let mut turn = Turn { now, limits: &self.limits, effects, timers: &mut self.timers };
             act(session, &mut turn);
         }

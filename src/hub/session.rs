@@ -184,8 +184,8 @@ impl Session {
     }
 
     /// Whether the session has been without members for as long as it is kept.
-    pub fn has_lingered(&self, turn: &Turn<'_>) -> bool {
-        self.empty_since.is_some_and(|since| turn.elapsed() >= since + turn.limits.linger)
+    pub fn has_lingered(&self, now: Duration, linger: Duration) -> bool {
+        self.empty_since.is_some_and(|since| now >= since + linger)
     }
 
     /// Whether nobody is there and no work would be lost with it.

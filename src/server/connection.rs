@@ -22,7 +22,7 @@ use super::rate::Rate;
 use super::service::{Answer, Heard, Said, Service, Speaker};
 use super::threads::rename_current;
 use crate::hub::ConnId;
-use crate::protocol::close;
+use crate::protocol::{Frame, close};
 
 /// tungstenite's read buffer: every idle connection has one.
 const READ_BUFFER: usize = 4096;
@@ -30,6 +30,9 @@ const READ_BUFFER: usize = 4096;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How much of what a client still sends is thrown away before its connection is cut.
 const MOST_IGNORED: usize = 16 << 20;
+
+/// Close codes that Qt takes for a protocol error: they are answered with 1000.
+const UNKNOWN_TO_EDITORS: std::ops::RangeInclusive<u16> = 1012..=1014;
 
 /// How a connection ended.
 enum Ending {
@@ -188,6 +191,11 @@ impl<S: Service> Client<'_, S> {
                 Message::Binary(bytes) => Heard::Binary(bytes),
                 Message::Pong(payload) => Heard::Pong(payload),
                 Message::Close(frame) => {
+                    if let Some(frame) = frame
+                        && UNKNOWN_TO_EDITORS.contains(&u16::from(frame.code))
+                    {
+                        self.outbox.close_with(Frame::close(close::NORMAL, "").bytes().clone());
+                    }
                     // Reading on sends the answer.
                     ending = Some(match frame {
                         Some(frame) => Ending::Client(frame.code.into(), frame.reason.to_string()),

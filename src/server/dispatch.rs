@@ -136,6 +136,7 @@ impl<M: Machine> Dispatcher<M> {
     /// Does what the machine wants done. A store will be one more consumer here.
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
+        let mut admitted = None;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { conn, frame, supersedes } => {
@@ -143,9 +144,9 @@ impl<M: Machine> Dispatcher<M> {
                 }
                 Effect::Confirm { conn, frame } => self.push(conn, frame.bytes().clone(), None),
                 Effect::Admit { conn } => {
-                    self.decide(conn, true);
                     // The answer to its handshake is waiting, even if nothing else is.
                     self.touch(conn);
+                    admitted = Some(conn);
                 }
                 Effect::Refuse { conn } => {
                     self.decide(conn, false);
@@ -163,6 +164,10 @@ impl<M: Machine> Dispatcher<M> {
             }
         }
         self.effects = effects;
+        // Only now may its thread answer anything itself: nothing comes before the greetings.
+        if let Some(conn) = admitted {
+            self.decide(conn, true);
+        }
     }
 
     fn decide(&mut self, conn: ConnId, admitted: bool) {

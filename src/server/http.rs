@@ -176,6 +176,12 @@ pub fn read_head<T>(
     let (Some(method), Some(target), Some(1)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(bad("this is not an HTTP/1.1 request"));
     };
+    // What proxies send: http://host/path (RFC 9112 §3.2.2).
+    let after_scheme = target.split_once("://").map(|(_, rest)| rest);
+    let target = match after_scheme.filter(|_| !target.starts_with('/')) {
+        Some(rest) => rest.find('/').map_or("/", |path| &rest[path..]),
+        None => target,
+    };
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let request = Request { method, path, headers: parsed.headers };
     Ok(answer(&request, &head[end..]))

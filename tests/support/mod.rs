@@ -1,0 +1,18 @@
+//! What the stories are told with: a server that runs, clients of it, and bare sockets to it.
+
+#![allow(dead_code, unused_imports, reason = "each story is a program of its own and uses a part")]
+
+mod client;
+mod messages;
+mod server;
+mod wire;
+
+pub use client::{Client, nothing_more, reading_slowly};
+pub use messages::{add, command, full_state, move_to, remove, update, with_id};
+pub use server::{Ended, Run, Server, collabd, free_port};
+pub use wire::{Response, Wire, handshake, masked};
+
+use std::time::Duration;
+
+/// How long anything is waited for before a test fails. Only a broken server is ever this slow.
+pub const SAFETY_NET: Duration = Duration::from_secs(20);
