@@ -120,6 +120,7 @@ fn format() -> Config {
 }
 
 /// The log thread.
+#[inline(never)] // a name in thread dumps
 fn write(entries: &Receiver<Entry>, log: &dyn Log) {
     let line = |level, text: &str| {
         log.log(

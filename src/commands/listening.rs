@@ -17,6 +17,7 @@ use crate::server::{self, Config};
 const INTERRUPTED: i32 = 130;
 
 /// Serves until it is told to stop, and stops in order.
+#[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(
     what: &str,
     listen: &Listen,

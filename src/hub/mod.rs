@@ -130,6 +130,7 @@ impl Hub {
     ///
     /// `now` must not go back between calls. Events of connections that are no members (any more)
     /// have no effect.
+    #[inline(never)] // a name in thread dumps
     pub fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         match event {
             Event::Join { conn, session, user } => self.join(conn, session, user, now, effects),

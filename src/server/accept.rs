@@ -81,6 +81,7 @@ fn explain(error: &io::Error, host: &str, port: u16, unknown: impl Fn() -> BindE
 }
 
 /// The accept thread; ends when the server is stopping. The listener is closed when it returns.
+#[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
     let mut next = 1;
     let mut refused = VecDeque::new();

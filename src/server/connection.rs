@@ -45,6 +45,7 @@ enum Ending {
 }
 
 /// The body of a client's thread.
+#[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, shared: &Shared<S>) {
     let outbox = Outbox::new(
         conn,
@@ -163,6 +164,7 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Reads until the connection ends.
+    #[inline(never)] // a name in thread dumps
     fn read(&self, speaker: &mut S::Speaker, rest: Vec<u8>) -> Ending {
         let limit = Some(self.shared.config.max_message_bytes);
         let config = WebSocketConfig::default()
@@ -225,6 +227,7 @@ impl<S: Service> Client<'_, S> {
 
     /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
     /// something unread would take the last frames with it.
+    #[inline(never)] // a name in thread dumps
     fn say_farewell(&self) {
         let until = Instant::now() + FAREWELL;
         self.outbox.flush();

@@ -69,6 +69,7 @@ impl<M: Machine> Dispatcher<M> {
     }
 
     /// The loop of the hub thread; ends when told to stop.
+    #[inline(never)] // a name in thread dumps
     pub fn run(mut self, inbox: &Receiver<Input<M::Event>>) {
         loop {
             let first = match self.next_deadline() {
@@ -196,6 +197,7 @@ impl<M: Machine> Dispatcher<M> {
         }
     }
 
+    #[inline(never)] // a name in thread dumps
     fn flush(&mut self) {
         for conn in self.touched.drain(..) {
             if let Some(client) = self.clients.get_mut(&conn) {
@@ -229,6 +231,7 @@ impl<M: Machine> Dispatcher<M> {
     }
 
     /// Closes every client and waits until all have answered, or for as long as they are given.
+    #[inline(never)] // a name in thread dumps
     fn stop(mut self, inbox: &Receiver<Input<M::Event>>) {
         let until = Instant::now() + FLUSH;
         for client in self.clients.values() {

@@ -259,6 +259,7 @@ impl Outbox {
     }
 
     /// The writer thread: sends with blocking calls until it has caught up.
+    #[inline(never)] // a name in thread dumps
     fn write(&self) {
         let mut state = self.lock();
         loop {
