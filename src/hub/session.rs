@@ -9,8 +9,9 @@ use super::settle::{Settling, settled_update};
 use super::timers::Timer;
 use super::{ConnId, Effect, Turn};
 use crate::protocol::inbound::{Action, Command, Since};
+use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
-use crate::protocol::{Frame, Timestamp, UserId, close, json};
+use crate::protocol::{Frame, Timestamp, UserId, close};
 
 /// How long a newcomer has to prove itself a host.
 const ARRIVAL: Duration = Duration::from_secs(2);
@@ -27,6 +28,8 @@ pub struct Session {
     pub document: Document,
     pub history: History,
     pub settling: Settling,
+    /// The document as it was sent last, and as of which change.
+    encoded: Option<(u64, Arc<[Frame]>)>,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
 }
@@ -105,6 +108,7 @@ impl Session {
             document: Document::default(),
             history: History::default(),
             settling: Settling::default(),
+            encoded: None,
             empty_since: None,
         }
     }
@@ -176,6 +180,7 @@ impl Session {
             }
             Some(_) => {}
             None => {
+                self.encoded = None;
                 self.empty_since = Some(turn.elapsed());
                 let until = turn.elapsed() + turn.limits.linger;
                 turn.timers.set(until, &self.name, Timer::Linger);
@@ -213,6 +218,14 @@ impl Session {
         }
     }
 
+    /// Takes over what a client's state carries beside its items.
+    pub fn set_extra(&mut self, extra: &Fields) {
+        if !extra.is_empty() {
+            self.encoded = None;
+            self.document.set_extra(extra);
+        }
+    }
+
     /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
         match &mut self.members[place].arrival {
@@ -227,10 +240,7 @@ impl Session {
 
     /// Sends the document to these members, each item followed up by its whole data.
     pub fn send_state(&mut self, places: &[usize], turn: &mut Turn<'_>) {
-        let mut frames = vec![self.state_frame(self.history.seq(), turn.now.wall)];
-        if turn.limits.settle {
-            frames.extend(self.document.items().map(|item| settled_update(item, turn.now.wall)));
-        }
+        let frames = self.state_frames(turn);
         for &place in places {
             let member = &mut self.members[place];
             member.states_sent += 1;
@@ -238,6 +248,20 @@ impl Session {
             member.state_is_received = false;
             frames.iter().for_each(|frame| turn.send(member.conn, frame));
         }
+    }
+
+    /// `sync:state` and what follows it, encoded once for all who ask before the next change.
+    fn state_frames(&mut self, turn: &Turn<'_>) -> Arc<[Frame]> {
+        let seq = self.history.seq();
+        if let Some((_, frames)) = self.encoded.as_ref().filter(|(as_of, _)| *as_of == seq) {
+            return frames.clone();
+        }
+        let state = self.state_frame(seq, turn.now.wall);
+        let items = self.document.items().filter(|_| turn.limits.settle);
+        let items = items.map(|item| settled_update(item, turn.now.wall));
+        let frames: Arc<[Frame]> = std::iter::once(state).chain(items).collect();
+        self.encoded = Some((seq, frames.clone()));
+        frames
     }
 
     /// Answers a request without touching the receiver's canvas.

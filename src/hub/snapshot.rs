@@ -134,7 +134,7 @@ impl Session {
                 }
             }
         }
-        self.document.set_extra(&state.extra);
+        self.set_extra(&state.extra);
         changes
     }
 
