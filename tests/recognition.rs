@@ -106,6 +106,33 @@ fn the_request_of_a_newcomer_who_is_alone_waits_for_the_full_state() {
 }
 
 #[test]
+fn a_full_state_for_nobody_in_particular_shows_a_host_too() {
+    let server = Server::start(&[]);
+    let (mut wire, token) = Wire::arrive(&server, "/ws/table/alice");
+    wire.send(REQUEST);
+    wire.send(full_state(json!([{"uuid": "lens-1", "item_type": "lens"}]), None).to_string());
+    wire.write(masked(PONG, &token));
+    let answer = wire.next();
+    assert_eq!((&answer["type"], answer.get("state")), (&json!("sync:state"), Some(&Value::Null)));
+}
+
+#[test]
+fn a_host_whose_canvas_is_refused_is_not_wiped() {
+    let server = Server::start(&["--max-document-bytes", "1024"]);
+    let too_big = json!([{"uuid": "lens-1", "item_type": "lens", "name": "x".repeat(2000)}]);
+    for (canvas, error_type) in [(json!([{"no": "uuid"}]), "bad_state"), (too_big, "document_full")]
+    {
+        let (mut wire, token) = Wire::arrive(&server, "/ws/table/alice");
+        wire.send(REQUEST);
+        wire.send(full_state(canvas, Some("alice")).to_string());
+        wire.write(masked(PONG, &token));
+        assert_eq!(wire.next()["error_type"], error_type);
+        let answer = wire.next();
+        assert_eq!(answer.get("state"), Some(&Value::Null), "{answer}");
+    }
+}
+
+#[test]
 fn without_pong_and_full_state_the_request_is_answered_in_the_end() {
     let server = Server::start(&[]);
     let (mut wire, _) = Wire::arrive(&server, "/ws/table/alice");

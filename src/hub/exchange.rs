@@ -20,6 +20,10 @@ impl Session {
             ClientMessage::FullState { state, target } => {
                 self.take_snapshot(place, &state, target.as_deref(), turn);
             }
+            ClientMessage::RefusedFullState(rejection) => {
+                turn.send(conn, &outbound::rejected(&rejection));
+                self.leave_canvas_alone(place, turn);
+            }
         }
     }
 

@@ -51,8 +51,10 @@ impl Session {
         };
         if !fits {
             self.refuse_as_too_big(place, "sync:full_state", None, turn);
+            self.leave_canvas_alone(place, turn);
             return;
         }
+        let is_newcomer = shows_itself || matches!(member.arrival, Arrival::Unknown { .. });
         self.members[place].has_shown_canvas |= shows_itself;
         let changes = self.merge(state, &user, is_new_design, turn);
         let commands = self.relayed_changes(&changes, state.version, &user, turn);
@@ -60,12 +62,29 @@ impl Session {
             self.note_change(&user, turn);
         }
         self.tell_others(place, target, &commands, turn);
-        match shows_itself {
+        match is_newcomer {
             true => self.tell_newcomer(place, state, !changes.is_empty(), turn),
             false => {
                 self.members[place].arrival = Arrival::Host { canvas_is_known: false };
                 self.correct_canvas(place, state, turn);
             }
+        }
+    }
+
+    /// Takes note of a host whose canvas can't be taken: at least it is not wiped.
+    pub fn leave_canvas_alone(&mut self, place: usize, turn: &mut Turn<'_>) {
+        let member = &mut self.members[place];
+        if matches!(member.arrival, Arrival::Unknown { .. }) {
+            let host = Arrival::Host { canvas_is_known: true };
+            let arrival = std::mem::replace(&mut member.arrival, host);
+            self.answer_waiting(place, arrival, turn);
+        }
+    }
+
+    /// Answers the request that has waited for the member to be recognised.
+    fn answer_waiting(&mut self, place: usize, before: Arrival, turn: &mut Turn<'_>) {
+        if let Arrival::Unknown { waiting: Some(request), .. } = before {
+            self.request(place, request, turn);
         }
     }
 
@@ -218,14 +237,10 @@ impl Session {
         let canvas_is_known = member.states_sent == 0 && !lacks_something;
         let host = Arrival::Host { canvas_is_known };
         let arrival = std::mem::replace(&mut self.members[place].arrival, host);
-        let waiting = match arrival {
-            Arrival::Unknown { waiting, .. } => waiting,
-            _ => None,
-        };
         if lacks_something {
             self.send_state(&[place], turn);
-        } else if let Some(request) = waiting {
-            self.request(place, request, turn);
+        } else {
+            self.answer_waiting(place, arrival, turn);
         }
     }
 

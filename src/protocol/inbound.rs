@@ -47,6 +47,8 @@ pub enum ClientMessage {
     SyncUpdate { state: State, id: Option<MessageId> },
     /// A host's snapshot of its canvas, meant for `target`.
     FullState { state: State, target: Option<String> },
+    /// A host's snapshot that can't be taken: the sender is told, and that it is a host is known.
+    RefusedFullState(Rejection),
 }
 
 /// The client's position in the order: what it wants to catch up from.
@@ -219,7 +221,8 @@ struct Refused(&'static str, &'static str);
 /// Checks one text message.
 ///
 /// # Errors
-/// A [`Rejection`] for whatever is not one of the shapes docs/PROTOCOL.md lists.
+/// A [`Rejection`] for whatever is not one of the shapes docs/PROTOCOL.md lists. A refused
+/// `sync:full_state` is none: [`ClientMessage::RefusedFullState`].
 pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
     let reject = |Refused(error_type, message), original_type, id| Rejection {
         error_type,
@@ -235,10 +238,15 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
     let Some(kind) = message.get("type").and_then(json::as_string) else {
         return Err(reject(Refused("no_type", "a message needs a string `type`"), None, None));
     };
-    message_of_type(&kind, &message).map_err(|why| {
-        let id = message.get("id").map(|id| id.get()).filter(|id| id.len() <= LONGEST_ID);
-        reject(why, Some(kind.chars().take(128).collect()), id.map(Into::into))
-    })
+    message_of_type(&kind, &message)
+        .map_err(|why| {
+            let id = message.get("id").map(|id| id.get()).filter(|id| id.len() <= LONGEST_ID);
+            reject(why, Some(kind.chars().take(128).collect()), id.map(Into::into))
+        })
+        .or_else(|rejection| match &*kind {
+            "sync:full_state" => Ok(ClientMessage::RefusedFullState(rejection)),
+            _ => Err(rejection),
+        })
 }
 
 /// The `type` of a message, for the log; `None` where it has none.
@@ -431,7 +439,10 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> &'static str {
-        parse(text).expect_err(text).error_type
+        match parse(text) {
+            Err(rejection) | Ok(ClientMessage::RefusedFullState(rejection)) => rejection.error_type,
+            Ok(_) => panic!("{text}"),
+        }
     }
 
     #[test]

@@ -1,0 +1,101 @@
+//! What one client may take: connections from its address, the pace of its messages, its silence.
+
+mod support;
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
+use collabd::server::{Config, RateLimits, Room, SendMode};
+use collabd::sessions::Sessions;
+use serde_json::json;
+use support::{Client, Server, Wire, handshake};
+
+#[test]
+fn an_address_has_room_for_so_many_connections() {
+    let server = Server::start(&["--max-connections-per-address", "2"]);
+    let [_alice, bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    assert_eq!(Wire::ask_for(&server, &handshake("/ws/table/carol")), 503);
+    bob.leave();
+    // Its thread may still be saying farewell when the next one knocks.
+    while Wire::ask_for(&server, &handshake("/ws/table/carol")) == 503 {}
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn other_addresses_have_room_of_their_own() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    use std::net::SocketAddr;
+
+    let server = Server::start(&["--max-connections-per-address", "1"]);
+    let _alice = Client::join(&server, "table", "alice");
+    assert_eq!(Wire::ask_for(&server, &handshake("/ws/table/bob")), 503);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let here: SocketAddr = "127.0.0.2:0".parse().expect("an address");
+    socket.bind(&SockAddr::from(here)).expect("a second address of this machine");
+    socket.connect(&SockAddr::from(server.addr())).expect("the server accepts");
+    let stream: TcpStream = socket.into();
+    let mut bob = Client::knock_on(stream, &server, "table", "bob");
+    bob.expect("connection:ack");
+}
+
+#[test]
+fn who_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
+    let server = Server::start(&["--rate-messages", "20"]);
+    let [mut alice, mut bob, mut carol] =
+        Client::join_all(&server, "table", ["alice", "bob", "carol"]);
+    // Four seconds' worth are free; the rest takes a second.
+    for n in 0..100 {
+        alice.send(json!({"type": "chat", "n": n}));
+    }
+    // Nobody else is slowed down: bob's word is heard before alice's last one.
+    assert_eq!(carol.expect("chat")["n"], 0);
+    bob.send(json!({"type": "shout"}));
+    let mut next = 1;
+    let mut heard_bob_at = None;
+    while next < 100 {
+        let message = carol.next();
+        if message["type"] == "shout" {
+            heard_bob_at = Some(next);
+        } else {
+            assert_eq!(message["n"], next);
+            next += 1;
+        }
+    }
+    assert!(heard_bob_at.is_some(), "bob had to wait for alice");
+}
+
+#[test]
+fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
+    // In this process: the command line allows no time that a test could wait for.
+    let config = Config {
+        room: Room { connections: 0, per_address: 0 },
+        handshake_timeout: Duration::from_secs(10),
+        max_message_bytes: 1 << 20,
+        queue_bytes: 8 << 20,
+        rate: RateLimits { messages: 0, bytes: 0 },
+        idle_timeout: Some(Duration::from_millis(200)),
+        send_mode: SendMode::NonBlocking,
+    };
+    let limits = Limits {
+        linger: Duration::ZERO,
+        max_sessions: 0,
+        document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
+        history: HistoryBounds { changes: 100, bytes: 1 << 20 },
+        settle: true,
+    };
+    let listener = collabd::server::bind("127.0.0.1", 0).expect("a free port");
+    let hub = Hub::new(limits, 1);
+    let server = collabd::server::start(listener, config, Sessions, hub).expect("threads");
+    let stream = TcpStream::connect(server.addr()).expect("it listens");
+    let url = format!("ws://{}/ws/table/alice", server.addr());
+    let (mut alice, _) = tungstenite::client(url, stream).expect("a session");
+    let close = loop {
+        match alice.read().expect("a close comes before the end") {
+            tungstenite::Message::Close(frame) => break frame.expect("a code"),
+            _ => continue,
+        }
+    };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "silent for too long"));
+    assert!(server.stop().is_empty());
+}
