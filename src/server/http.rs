@@ -8,6 +8,8 @@ use tungstenite::handshake::derive_accept_key;
 
 /// The largest request head: line and headers, in bytes.
 pub const LARGEST_HEAD: usize = 16 * 1024;
+/// How much of a head is read at once.
+const READ: usize = 1024;
 /// The most headers a request may have.
 const MOST_HEADERS: usize = 100;
 
@@ -147,7 +149,7 @@ pub fn read_head<T>(
     answer: impl FnOnce(&Request<'_>, &[u8]) -> T,
 ) -> Result<T, HeadError> {
     let deadline = Instant::now() + timeout;
-    let mut head = Vec::with_capacity(1024);
+    let mut head = Vec::with_capacity(READ);
     let end = loop {
         // Only the last few bytes of what was known can be the beginning of the end.
         let known = head.len();
@@ -162,7 +164,8 @@ pub fn read_head<T>(
             return Err(HeadError::Refuse(Response::text(431, body)));
         }
     };
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    // On the heap, which gets it back: a page of stack touched once is kept by an idle client.
+    let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let bad = |body| HeadError::Refuse(Response::text(400, body));
     match parsed.parse(&head[..end]) {
@@ -193,12 +196,12 @@ fn read_some(socket: &TcpStream, head: &mut Vec<u8>, deadline: Instant) -> Resul
     if left.is_zero() || socket.set_read_timeout(Some(left)).is_err() {
         return Err(too_late(head));
     }
-    let mut buffer = [0; 2048];
-    match { socket }.read(&mut buffer) {
-        Ok(size) => {
-            head.extend_from_slice(&buffer[..size]);
-            Ok(size > 0)
-        }
+    let known = head.len();
+    head.resize(known + READ, 0);
+    let read = { socket }.read(&mut head[known..]);
+    head.truncate(known + read.as_ref().copied().unwrap_or(0));
+    match read {
+        Ok(size) => Ok(size > 0),
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
         Err(error) if is_timeout(&error) => Err(too_late(head)),
         Err(_) => Err(HeadError::Gone),
