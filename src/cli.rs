@@ -1,15 +1,14 @@
 //! What can be typed: commands, options, their defaults and units, and the help that lists them.
 
-use std::collections::HashMap;
+mod values;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use lexopt::Arg;
 
 use crate::commands::{check, echo, serve};
-use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::server::{Config, RateLimits, Room, SendMode};
+use values::Values;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -231,168 +230,6 @@ pub struct Listen {
     pub log_file: Option<PathBuf>,
 }
 
-/// The options' values, as text.
-struct Values(HashMap<&'static str, String>);
-
-impl Values {
-    /// Defaults, then the environment, then what was typed.
-    fn gather(
-        command: &str,
-        tables: &[&'static [Opt]],
-        typed: Vec<(String, Option<String>)>,
-        environment: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, Usage> {
-        let mut values = HashMap::new();
-        for option in tables.iter().copied().flatten() {
-            let variable = variable(option.name);
-            let set = environment(&variable).map(text).transpose()?;
-            match (set, option.value.is_empty()) {
-                (Some(set), true) if is_on(&variable, &set)? => {
-                    values.insert(option.name, String::new());
-                }
-                (Some(set), false) if !set.is_empty() => {
-                    values.insert(option.name, set);
-                }
-                (_, false) if !option.default.is_empty() => {
-                    values.insert(option.name, option.default.to_owned());
-                }
-                _ => {}
-            }
-        }
-        for (name, value) in typed {
-            let option = tables.iter().copied().flatten().find(|option| option.name == name);
-            let Some(option) = option else {
-                return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
-            };
-            values.insert(option.name, value.unwrap_or_default());
-        }
-        Ok(Values(values))
-    }
-
-    fn serve(&self) -> Result<serve::Options, Usage> {
-        let config = self.config()?;
-        let document = self.bytes("max-document-bytes")?;
-        if config.queue_bytes < 2 * document {
-            return Err(Usage(
-                "--queue-bytes has to be at least twice --max-document-bytes: a newcomer is sent \
-                 the document, and then each of its items"
-                    .into(),
-            ));
-        }
-        let limits = Limits {
-            linger: self.duration("linger")?,
-            max_sessions: self.number("max-sessions")?,
-            document: DocumentBounds { item: config.max_message_bytes, document },
-            history: HistoryBounds {
-                changes: self.number("history-changes")?,
-                bytes: self.bytes("history-bytes")?,
-            },
-            settle: !self.is_set("no-settle"),
-        };
-        Ok(serve::Options { listen: self.listen()?, config, limits })
-    }
-
-    fn listen(&self) -> Result<Listen, Usage> {
-        Ok(Listen {
-            host: self.get("host").to_owned(),
-            port: self.number("port")?,
-            debug: self.is_set("debug"),
-            log_file: self.0.get("log-file").map(PathBuf::from),
-        })
-    }
-
-    fn config(&self) -> Result<Config, Usage> {
-        let handshake_timeout = self.duration("handshake-timeout")?;
-        let writer_threads = self.is_set("writer-threads");
-        let config = Config {
-            room: Room {
-                connections: self.number("max-connections")?,
-                per_address: self.number("max-connections-per-address")?,
-            },
-            handshake_timeout,
-            max_message_bytes: self.bytes("max-message-bytes")?,
-            queue_bytes: self.bytes("queue-bytes")?,
-            rate: self.rate()?,
-            idle_timeout: self.idle_timeout()?,
-            send_mode: if writer_threads { SendMode::WriterThread } else { SendMode::NonBlocking },
-        };
-        for (name, value) in
-            [("max-message-bytes", config.max_message_bytes), ("queue-bytes", config.queue_bytes)]
-        {
-            if value < 1024 {
-                return Err(Usage(format!("--{name} has to be at least 1024")));
-            }
-        }
-        match handshake_timeout.is_zero() {
-            true => Err(Usage("--handshake-timeout has to be longer than 0".into())),
-            false => Ok(config),
-        }
-    }
-
-    /// The echo knows no such limits.
-    fn rate(&self) -> Result<RateLimits, Usage> {
-        if !self.is_set("rate-messages") {
-            return Ok(RateLimits { messages: 0, bytes: 0 });
-        }
-        Ok(RateLimits { messages: self.number("rate-messages")?, bytes: self.bytes("rate-bytes")? })
-    }
-
-    fn idle_timeout(&self) -> Result<Option<Duration>, Usage> {
-        /// An editor says something every 30 s.
-        const SHORTEST: Duration = Duration::from_secs(45);
-        if !self.is_set("idle-timeout") {
-            return Ok(None);
-        }
-        match self.duration("idle-timeout")? {
-            Duration::ZERO => Ok(None),
-            timeout if timeout < SHORTEST => {
-                let why = "--idle-timeout has to be at least 45: an editor speaks every 30 seconds";
-                Err(Usage(why.into()))
-            }
-            timeout => Ok(Some(timeout)),
-        }
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    fn is_set(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Usage> {
-        let value = self.get(name);
-        value.parse().map_err(|_| bad_value(name, value, "a whole number in its range"))
-    }
-
-    fn bytes(&self, name: &str) -> Result<usize, Usage> {
-        let value = self.get(name);
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-        let unit = units.iter().find_map(|(unit, shift)| Some((value.strip_suffix(unit)?, *shift)));
-        let (digits, shift) = unit.unwrap_or((value, 0));
-        let bytes: Option<u32> = digits.trim().parse().ok();
-        let bytes = bytes.and_then(|bytes| usize::try_from(u64::from(bytes) << shift).ok());
-        // Twice a bound still has to be a number.
-        bytes
-            .filter(|bytes| *bytes <= 1 << 40)
-            .ok_or_else(|| bad_value(name, value, "a number of bytes, like 65536, 64KiB or 8MiB"))
-    }
-
-    fn duration(&self, name: &str) -> Result<Duration, Usage> {
-        const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-        let value = self.get(name);
-        let seconds = value.parse::<f64>().ok().map(Duration::try_from_secs_f64);
-        let duration = match seconds {
-            Some(seconds) => seconds.ok(),
-            None => humantime::parse_duration(value).ok(),
-        };
-        duration.filter(|duration| *duration <= LONGEST).ok_or_else(|| {
-            bad_value(name, value, "a time of at most ten years, like 30, 0.5, 500ms or 10m")
-        })
-    }
-}
-
 /// All options of several tables.
 trait Tables {
     fn concat_names(self) -> Vec<&'static Opt>;
@@ -402,22 +239,6 @@ impl<const N: usize> Tables for [&'static [Opt]; N] {
     fn concat_names(self) -> Vec<&'static Opt> {
         self.into_iter().flatten().collect()
     }
-}
-
-fn variable(name: &str) -> String {
-    format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
-}
-
-fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
-    match value.to_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(Usage(format!("{variable} has to be 1 or 0, not {value:?}"))),
-    }
-}
-
-fn bad_value(name: &str, value: &str, wanted: &str) -> Usage {
-    Usage(format!("--{name} (or {}) has to be {wanted}, not {value:?}", variable(name)))
 }
 
 fn unknown(option: &str) -> Usage {
@@ -457,6 +278,9 @@ pub fn help() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
     use super::*;
 
     fn parse_with(words: &str, environment: &[(&str, &str)]) -> Result<Command, Usage> {

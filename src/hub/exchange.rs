@@ -3,8 +3,9 @@
 use super::document::{Author, Outcome};
 use super::session::{IN_FLIGHT, Request, Session};
 use super::{ConnId, Effect, Turn};
-use crate::protocol::inbound::{Action, Body, ClientMessage, Command, MessageId, State};
+use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
 use crate::protocol::outbound::{self, Message};
+use crate::protocol::relayed::Body;
 use crate::protocol::{Frame, UserId};
 
 impl Session {

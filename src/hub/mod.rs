@@ -6,6 +6,7 @@
 mod document;
 mod exchange;
 mod history;
+mod item;
 mod session;
 mod settle;
 mod snapshot;

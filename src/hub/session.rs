@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::document::{Document, Item};
+use super::document::Document;
 use super::history::History;
+use super::item::Item;
 use super::settle::{Settling, settled_update};
 use super::timers::Timer;
 use super::{ConnId, Effect, Turn};

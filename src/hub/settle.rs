@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Turn;
-use super::document::{Item, Outcome};
+use super::document::Outcome;
+use super::item::Item;
 use super::session::{IN_FLIGHT, Session};
 use super::timers::Timer;
 use crate::protocol::outbound::{Message, item_command};

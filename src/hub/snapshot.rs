@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Turn;
-use super::document::{Author, Bounds, Field};
+use super::document::{Author, Bounds};
+use super::item::Field;
 use super::session::{Arrival, IN_FLIGHT, Session};
 use super::settle::{add, settled_remove, settled_update};
 use crate::protocol::inbound::State;

@@ -3,14 +3,11 @@
 //! Runs on the client's own thread, so that the hub never parses. Whatever passes here is safe to
 //! relay: the editor aborts on a malformed object (docs/PROTOCOL.md, "Shapes that are refused").
 
-use std::ops::Range;
-
 use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Object};
+use super::relayed::{Body, Completed, complete_item, names_the_item};
 
-/// The fields of a relayed message that the server owns; a sender's own are dropped.
-const SERVERS_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
 /// Types only the server sends.
 const SERVERS_TYPES: [&str; 9] = [
     "connection:ack",
@@ -27,8 +24,6 @@ const SERVERS_TYPES: [&str; 9] = [
 pub const LONGEST_ID: usize = 256;
 /// The longest item id, in bytes: ids of removed items are remembered.
 pub const LONGEST_ITEM_ID: usize = 1024;
-/// An item's type where nobody named one: the editor builds a plain component from it.
-const UNNAMED_TYPE: &str = "component";
 /// The largest version number that every client can count from: 2^53 − 1.
 pub const LARGEST_VERSION: u64 = (1 << 53) - 1;
 
@@ -101,103 +96,6 @@ pub struct State {
 pub struct StateItem {
     pub id: Box<str>,
     pub fields: Fields,
-}
-
-/// What will be relayed: the sender's object less the server's fields, and without its closing
-/// brace, so that the hub only appends its own fields.
-#[derive(Debug)]
-pub struct Body {
-    head: Vec<u8>,
-    /// Where the value of `command.action` stands in `head`.
-    action: Option<Range<usize>>,
-}
-
-impl Body {
-    /// The bytes from the opening brace to the last of the sender's fields.
-    pub fn head(&self) -> &[u8] {
-        &self.head
-    }
-
-    /// The same message with another `command.action`.
-    pub fn with_action(&self, action: &str) -> Vec<u8> {
-        let Some(range) = self.action.clone() else { return self.head.clone() };
-        let mut head = self.head[..range.start].to_vec();
-        head.extend_from_slice(json::string(action).get().as_bytes());
-        head.extend_from_slice(&self.head[range.end..]);
-        head
-    }
-
-    /// `add` is an `add_item` whose receivers would not know what to build under which id if they
-    /// were told only what the sender wrote.
-    fn of(message: &Object<'_>, command: Option<&Object<'_>>, add: Option<Completed<'_>>) -> Self {
-        let mut body = Body { head: vec![b'{'], action: None };
-        for (key, value) in message.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key)) {
-            body.key(key);
-            match command.filter(|_| key == "command") {
-                Some(command) => body.command(command, add.as_ref()),
-                None => body.head.extend_from_slice(value.get().as_bytes()),
-            }
-        }
-        body
-    }
-
-    fn command(&mut self, command: &Object<'_>, add: Option<&Completed<'_>>) {
-        self.head.push(b'{');
-        let replaced = |key: &str| add.is_some() && matches!(key, "item_type" | "data");
-        for (key, value) in command.iter().filter(|(key, _)| !replaced(key)) {
-            self.key(key);
-            let start = self.head.len();
-            self.head.extend_from_slice(value.get().as_bytes());
-            if key == "action" {
-                self.action = Some(start..self.head.len());
-            }
-        }
-        if let Some(Completed { item_type, data }) = add {
-            self.key("item_type");
-            self.head.extend_from_slice(item_type.get().as_bytes());
-            self.key("data");
-            let fields = data.iter().map(|(key, value)| (&**key, &**value));
-            super::outbound::write_object(&mut self.head, fields);
-        }
-        self.head.push(b'}');
-    }
-
-    fn key(&mut self, key: &str) {
-        if self.head.last() != Some(&b'{') {
-            self.head.push(b',');
-        }
-        self.head.extend_from_slice(json::string(key).get().as_bytes());
-        self.head.push(b':');
-    }
-}
-
-/// What an `add_item` has to say so that every receiver builds the same item.
-struct Completed<'a> {
-    item_type: &'a RawValue,
-    data: &'a Fields,
-}
-
-/// An item's fields with `uuid`, its id, and a string `item_type` in any case: an editor silently
-/// skips an item without them. The type is the item's own, or else `item_type`, or else its `_type`.
-pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>) -> Fields {
-    let own_type = |fields: &Fields, name: &str| {
-        let named = fields.iter().find(|(key, value)| &**key == name && json::is_string(value));
-        named.map(|(_, value)| value.clone())
-    };
-    let item_type = own_type(&fields, "item_type")
-        .or_else(|| item_type.map(ToOwned::to_owned))
-        .or_else(|| own_type(&fields, "_type"))
-        .unwrap_or_else(|| json::string(UNNAMED_TYPE));
-    for (name, value) in [("uuid", json::string(id)), ("item_type", item_type)] {
-        match fields.iter_mut().find(|(key, _)| &**key == name) {
-            Some(field) => field.1 = value,
-            None => fields.push((name.into(), value)),
-        }
-    }
-    if let Some(field) = fields.iter_mut().find(|(key, _)| &**key == "item_uuid") {
-        field.1 = json::string(id);
-    }
-    fields
 }
 
 /// Why a message was refused. The sender is told; nobody else notices.
@@ -343,14 +241,6 @@ fn command(message: &Object<'_>) -> Result<Command, Refused> {
         id: message_id(message)?,
         body,
     })
-}
-
-/// Whether an editor can build the item under the right id: it takes the id from `uuid`, or else
-/// from `item_uuid`, and the type from the command.
-fn names_the_item(data: &Fields, id: &str, item_type: Option<&RawValue>) -> bool {
-    let named = |name| data.iter().find(|(key, _)| &**key == name);
-    let uuid = named("uuid").or_else(|| named("item_uuid"));
-    item_type.is_some() && uuid.and_then(|(_, uuid)| json::as_string(uuid)).as_deref() == Some(id)
 }
 
 fn is_item_id(id: &str) -> bool {

@@ -8,6 +8,7 @@ pub mod frame;
 pub mod inbound;
 pub mod json;
 pub mod outbound;
+pub mod relayed;
 pub mod timestamp;
 
 pub use frame::Frame;
