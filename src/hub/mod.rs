@@ -13,6 +13,7 @@ mod snapshot;
 mod timers;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,28 @@ use timers::{Timer, Timers};
 /// One connection, from its handshake to its end. Never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
+
+/// A map by connection. Their numbers are given by us, one after the other, so that hashing them
+/// needs no defence against chosen keys, and a fan-out looks up every receiver.
+pub type ConnMap<T> = HashMap<ConnId, T, BuildHasherDefault<NumberHasher>>;
+
+/// Spreads one number over the hash with a multiplication.
+#[derive(Debug, Default)]
+pub struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
 
 /// The time as the hub is told it.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +133,7 @@ pub struct Hub {
     limits: Limits,
     sessions: HashMap<Arc<str>, Session>,
     /// Which session a member is in.
-    members: HashMap<ConnId, Arc<str>>,
+    members: ConnMap<Arc<str>>,
     timers: Timers,
     random: Random,
 }
@@ -121,7 +144,7 @@ impl Hub {
         Hub {
             limits,
             sessions: HashMap::new(),
-            members: HashMap::new(),
+            members: ConnMap::default(),
             timers: Timers::default(),
             random: Random(seed),
         }

@@ -46,6 +46,20 @@ struct Activity {
     timer: Duration,
 }
 
+impl Activity {
+    fn by(user: &UserId) -> Self {
+        Activity {
+            writer: user.clone(),
+            changes: Vec::new(),
+            settled: None,
+            undone: Vec::new(),
+            wiped: Vec::new(),
+            due: None,
+            timer: Duration::MAX,
+        }
+    }
+}
+
 impl Session {
     /// Records that a member's command changed an item, or tried to.
     pub fn touch(&mut self, place: usize, id: &str, outcome: Outcome, turn: &mut Turn<'_>) {
@@ -65,16 +79,10 @@ impl Session {
         if unheard_of || !turn.limits.settle {
             return;
         }
-        let id: Arc<str> = id.into();
-        let activity = self.settling.items.entry(id.clone()).or_insert_with(|| Activity {
-            writer: user.clone(),
-            changes: Vec::new(),
-            settled: None,
-            undone: Vec::new(),
-            wiped: Vec::new(),
-            due: None,
-            timer: Duration::MAX,
-        });
+        if !self.settling.items.contains_key(id) {
+            self.settling.items.insert(id.into(), Activity::by(&user));
+        }
+        let Some(activity) = self.settling.items.get_mut(id) else { return };
         activity.writer = user.clone();
         note(&mut activity.changes, &user, now);
         if outcome == Outcome::Added && wiped {
@@ -89,7 +97,7 @@ impl Session {
         let wake = activity.due.unwrap_or(now + IN_FLIGHT);
         if wake < activity.timer {
             activity.timer = wake;
-            turn.timers.set(wake, &self.name, Timer::Settle(id));
+            turn.timers.set(wake, &self.name, Timer::Settle(id.into()));
         }
     }
 

@@ -59,6 +59,11 @@ impl Frame {
         &self.bytes
     }
 
+    /// The same, given away.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// What the frame carries.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[self.header..]

@@ -132,6 +132,12 @@ pub fn string(text: &str) -> Box<RawValue> {
     RawValue::from_string(quoted).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
+/// Appends a JSON string with this text.
+pub fn write_string(json: &mut Vec<u8>, text: &str) {
+    // Writing to memory can't fail.
+    let _ = serde_json::to_writer(json, text);
+}
+
 /// Whether two values mean the same: equal text, or equal once parsed (`1.50` is `1.5`; the order
 /// of an object's fields doesn't matter). Editors write numbers back in their own format.
 pub fn same_value(a: &RawValue, b: &RawValue) -> bool {

@@ -1,5 +1,7 @@
 //! What the server says on the session protocol: one builder for a message, one function a type.
 
+use std::io::Write;
+
 use serde_json::value::RawValue;
 
 use super::frame::{Frame, FrameBuffer};
@@ -27,8 +29,10 @@ impl Message {
     }
 
     /// Adds a string.
-    pub fn string(self, key: &str, value: &str) -> Self {
-        self.raw(key, json::string(value).get())
+    pub fn string(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        json::write_string(&mut self.0.0, value);
+        self
     }
 
     /// Adds a value that is JSON already.
@@ -40,7 +44,7 @@ impl Message {
 
     /// Adds a whole number.
     pub fn number(self, key: &str, value: u64) -> Self {
-        self.raw(key, &value.to_string())
+        self.written(key, |json| drop(write!(json, "{value}")))
     }
 
     /// Adds `true` or `false`.
@@ -50,7 +54,7 @@ impl Message {
 
     /// Adds the server's time stamp.
     pub fn timestamp(self, now: Timestamp) -> Self {
-        self.raw("timestamp", &format!("\"{now}\""))
+        self.written("timestamp", |json| drop(write!(json, "\"{now}\"")))
     }
 
     /// Adds a value that `write` appends as JSON.
@@ -76,7 +80,7 @@ pub fn write_key(json: &mut Vec<u8>, key: &str) {
     if json.last() != Some(&b'{') {
         json.push(b',');
     }
-    json.extend_from_slice(json::string(key).get().as_bytes());
+    json::write_string(json, key);
     json.push(b':');
 }
 

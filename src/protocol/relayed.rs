@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Object};
-use super::outbound::write_object;
+use super::outbound::{write_key, write_object};
 
 /// The fields of a relayed message that the server owns; a sender's own are dropped.
 const SERVERS_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
@@ -77,11 +77,7 @@ impl Body {
     }
 
     fn key(&mut self, key: &str) {
-        if self.head.last() != Some(&b'{') {
-            self.head.push(b',');
-        }
-        self.head.extend_from_slice(json::string(key).get().as_bytes());
-        self.head.push(b':');
+        write_key(&mut self.head, key);
     }
 }
 

@@ -3,7 +3,7 @@
 //! It takes all that waits in its inbox up to a bound, applies all of it, and only then flushes each
 //! outbox that was touched: under load many frames go to a client with one system call.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::FLUSH;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, TooSlow};
 use super::service::Machine;
-use crate::hub::{ConnId, Effect, Now};
+use crate::hub::{ConnId, ConnMap, Effect, Now};
 use crate::protocol::{Timestamp, close};
 
 /// How many events are handled before the outboxes are flushed.
@@ -38,9 +38,10 @@ pub enum Input<E> {
 pub struct Dispatcher<M: Machine> {
     machine: M,
     started: Instant,
-    clients: HashMap<ConnId, Client>,
+    clients: ConnMap<Client>,
     effects: Vec<Effect>,
-    touched: Vec<ConnId>,
+    /// Outboxes that were pushed to and are still to be flushed.
+    touched: Vec<Arc<Outbox>>,
     /// Connections that were sent a close, oldest first, and until when they may answer it.
     closing: VecDeque<(Instant, ConnId)>,
     /// Connections that were closed for being too slow; the machine is still to be told.
@@ -51,7 +52,6 @@ struct Client {
     outbox: Arc<Outbox>,
     /// Waiting to be told whether it is admitted.
     verdict: Option<Sender<bool>>,
-    is_touched: bool,
 }
 
 impl<M: Machine> Dispatcher<M> {
@@ -60,7 +60,7 @@ impl<M: Machine> Dispatcher<M> {
         Dispatcher {
             machine,
             started: Instant::now(),
-            clients: HashMap::new(),
+            clients: ConnMap::default(),
             effects: Vec::new(),
             touched: Vec::new(),
             closing: VecDeque::new(),
@@ -91,7 +91,7 @@ impl<M: Machine> Dispatcher<M> {
     fn take(&mut self, input: Input<M::Event>) {
         match input {
             Input::Join { conn, outbox, verdict, event } => {
-                let client = Client { outbox, verdict: Some(verdict), is_touched: false };
+                let client = Client { outbox, verdict: Some(verdict) };
                 self.clients.insert(conn, client);
                 self.handle(Some(conn), event);
             }
@@ -141,12 +141,14 @@ impl<M: Machine> Dispatcher<M> {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { conn, frame, supersedes } => {
-                    self.push(conn, frame.bytes().clone(), supersedes);
+                    self.push(conn, frame.into_bytes(), supersedes);
                 }
-                Effect::Confirm { conn, frame } => self.push(conn, frame.bytes().clone(), None),
+                Effect::Confirm { conn, frame } => self.push(conn, frame.into_bytes(), None),
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
-                    self.touch(conn);
+                    if let Some(client) = self.clients.get(&conn) {
+                        self.touched.push(client.outbox.clone());
+                    }
                     admitted = Some(conn);
                 }
                 Effect::Refuse { conn } => {
@@ -158,7 +160,7 @@ impl<M: Machine> Dispatcher<M> {
                     if let Some(client) = self.clients.get_mut(&conn) {
                         client.verdict = None;
                         client.outbox.close(code, reason);
-                        self.touch(conn);
+                        self.touched.push(client.outbox.clone());
                         self.closing.push_back((Instant::now() + PATIENCE, conn));
                     }
                 }
@@ -181,29 +183,23 @@ impl<M: Machine> Dispatcher<M> {
 
     fn push(&mut self, conn: ConnId, frame: bytes::Bytes, supersedes: Option<ConnId>) {
         let Some(client) = self.clients.get(&conn) else { return };
-        if client.outbox.push(frame, supersedes).is_err() {
-            log::warn!("c{}: closed, too slow: it doesn't read what is sent to it", conn.0);
-            client.outbox.close_instead(close::POLICY, "too slow");
-            self.closing.push_back((Instant::now() + PATIENCE, conn));
-            self.too_slow.push(conn);
-        }
-        self.touch(conn);
-    }
-
-    fn touch(&mut self, conn: ConnId) {
-        if let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.is_touched) {
-            client.is_touched = true;
-            self.touched.push(conn);
+        match client.outbox.push(frame, supersedes) {
+            Ok(false) => {}
+            Ok(true) => self.touched.push(client.outbox.clone()),
+            Err(TooSlow) => {
+                log::warn!("c{}: closed, too slow: it doesn't read what is sent to it", conn.0);
+                client.outbox.close_instead(close::POLICY, "too slow");
+                self.touched.push(client.outbox.clone());
+                self.closing.push_back((Instant::now() + PATIENCE, conn));
+                self.too_slow.push(conn);
+            }
         }
     }
 
     #[inline(never)] // a name in thread dumps
     fn flush(&mut self) {
-        for conn in self.touched.drain(..) {
-            if let Some(client) = self.clients.get_mut(&conn) {
-                client.is_touched = false;
-                client.outbox.flush();
-            }
+        for outbox in self.touched.drain(..) {
+            outbox.flush();
         }
     }
 

@@ -24,6 +24,8 @@ const BATCH: usize = 64;
 const BACKLOG: usize = 64 * 1024;
 /// How long a client may be over its bound before it is too slow.
 const TOO_LONG: Duration = Duration::from_secs(10);
+/// How long a writer thread sleeps at a time; it is woken when there is something to do.
+const A_WHILE: Duration = Duration::from_secs(3600);
 /// The stack of a writer thread: it does little.
 const WRITER_STACK: usize = 128 * 1024;
 
@@ -67,6 +69,11 @@ struct State {
     /// For each sender the number of its queued frame that a newer one may replace.
     latest: HashMap<ConnId, u64>,
     writer: bool,
+    /// Pushed to since the last flush.
+    is_dirty: bool,
+    /// How many threads wait for a change. Waking nobody is a system call all the same: at ten
+    /// clients it was every second one.
+    waiting: usize,
     phase: Phase,
     /// The close that went out, by whoever closed first.
     closed_with: Option<(u16, &'static str)>,
@@ -103,7 +110,7 @@ impl Outbox {
     }
 
     /// Queues a frame, or anything else that has to go out whole. Never blocks. After a close
-    /// nothing is queued any more.
+    /// nothing is queued any more. Whether this is the first push since the last flush.
     ///
     /// With `supersedes`, while the client is behind, a queued frame with the same key is replaced
     /// instead, at its place.
@@ -111,10 +118,10 @@ impl Outbox {
     /// # Errors
     /// [`TooSlow`] when more than twice the bound is waiting, or more than the bound for 10 s. One
     /// frame of any size is always taken where less than the bound is waiting.
-    pub fn push(&self, frame: Bytes, supersedes: Option<ConnId>) -> Result<(), TooSlow> {
+    pub fn push(&self, frame: Bytes, supersedes: Option<ConnId>) -> Result<bool, TooSlow> {
         let mut state = self.lock();
         if state.phase != Phase::Open {
-            return Ok(());
+            return Ok(false);
         }
         if state.bytes > self.bound {
             let since = *state.over_since.get_or_insert_with(Instant::now);
@@ -131,7 +138,7 @@ impl Outbox {
                     let place = (number - state.front) as usize;
                     let old = std::mem::replace(&mut state.queue[place], frame);
                     state.bytes = state.bytes - old.len() + state.queue[place].len();
-                    return Ok(());
+                    return Ok(false);
                 }
                 _ => {
                     let number = state.front + state.queue.len() as u64;
@@ -141,7 +148,7 @@ impl Outbox {
         }
         state.bytes += frame.len();
         state.queue.push_back(frame);
-        Ok(())
+        Ok(!std::mem::replace(&mut state.is_dirty, true))
     }
 
     /// Replaces everything that has not begun to go out.
@@ -157,7 +164,7 @@ impl Outbox {
             state.bytes += frame.len();
             state.queue.push_back(frame);
             state.closing(Some((code, reason)));
-            self.changed.notify_all();
+            self.notify(&state);
         }
     }
 
@@ -190,14 +197,14 @@ impl Outbox {
     /// from there. Never blocks.
     pub fn flush(self: &Arc<Self>) {
         let mut state = self.lock();
+        state.is_dirty = false;
         if state.writer {
             // Portable twin: the writer sleeps until there is something to do.
-            self.changed.notify_all();
+            self.notify(&state);
             return;
         }
         while self.mode == SendMode::NonBlocking && state.has_work() {
-            let (slices, count) = state.slices();
-            match send_without_blocking(&self.socket, &slices[..count]) {
+            match state.send_without_blocking(&self.socket) {
                 Ok(sent) => state.advance(sent),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -207,8 +214,26 @@ impl Outbox {
         if state.has_work() {
             self.start_writer(&mut state);
         } else {
+            self.notify(&state);
+        }
+    }
+
+    fn notify(&self, state: &State) {
+        if state.waiting > 0 {
             self.changed.notify_all();
         }
+    }
+
+    fn wait_for_change<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        longest: Duration,
+    ) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let waited = self.changed.wait_timeout(state, longest);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting -= 1;
+        state
     }
 
     /// Waits until everything has been handed to the system, or until `deadline`. Whether it has.
@@ -228,8 +253,7 @@ impl Outbox {
             if left.is_zero() {
                 return false;
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wait_for_change(state, left);
         }
         true
     }
@@ -271,7 +295,7 @@ impl Outbox {
                 if self.mode == SendMode::NonBlocking || state.phase != Phase::Open {
                     break;
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.wait_for_change(state, A_WHILE);
                 continue;
             }
             let frames: Vec<Bytes> = state.queue.iter().take(BATCH).cloned().collect();
@@ -328,15 +352,21 @@ impl State {
         self.bytes = self.queue.iter().map(Bytes::len).sum::<usize>() - self.sent;
     }
 
-    /// The first frames of the queue, as one call can send them, and how many they are.
-    fn slices(&self) -> ([IoSlice<'_>; BATCH], usize) {
+    /// Sends the first frames of the queue with one call that doesn't wait.
+    fn send_without_blocking(&self, socket: &TcpStream) -> io::Result<usize> {
+        let mut frames = self.queue.iter();
+        let first = frames.next().map_or(&[][..], |first| &first[self.sent..]);
+        if self.queue.len() == 1 {
+            return send_without_blocking(socket, &[IoSlice::new(first)]);
+        }
         let mut slices = [IoSlice::new(&[]); BATCH];
-        let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.queue) {
-            *slice = IoSlice::new(if count == 0 { &frame[self.sent..] } else { frame });
+        slices[0] = IoSlice::new(first);
+        let mut count = 1;
+        for (slice, frame) in slices[1..].iter_mut().zip(frames) {
+            *slice = IoSlice::new(frame);
             count += 1;
         }
-        (slices, count)
+        send_without_blocking(socket, &slices[..count])
     }
 
     /// Takes what the socket has taken off the queue.
@@ -371,7 +401,12 @@ const HAS_NON_BLOCKING_SEND: bool = false;
 /// Sends what the socket takes without waiting; `WouldBlock` where it takes nothing.
 #[cfg(unix)]
 fn send_without_blocking(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    socket2::SockRef::from(socket).send_vectored_with_flags(slices, libc::MSG_DONTWAIT)
+    let socket = socket2::SockRef::from(socket);
+    match slices {
+        // `send` is the cheaper call.
+        [one] => socket.send_with_flags(one, libc::MSG_DONTWAIT),
+        several => socket.send_vectored_with_flags(several, libc::MSG_DONTWAIT),
+    }
 }
 
 /// The portable twin: it takes nothing, and so the writer thread sends everything.
@@ -447,7 +482,7 @@ mod tests {
     #[test]
     fn one_frame_of_any_size_is_taken() {
         let (outbox, ..) = pair(SendMode::NonBlocking, 1000);
-        assert_eq!(outbox.push(Bytes::from(vec![0; 1 << 20]), None), Ok(()));
+        assert_eq!(outbox.push(Bytes::from(vec![0; 1 << 20]), None), Ok(true));
         assert_eq!(outbox.push(Bytes::from_static(b"x"), None), Err(TooSlow));
     }
 
