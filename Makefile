@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance windows simulate
+.PHONY: run build test lint rust outside conformance windows simulate bench
 CARGO ?= cargo
 ARGS ?=
 
@@ -41,6 +41,10 @@ conformance: build
 windows: build
 	bash tests/windows/setup.sh
 	python3 tests/windows/run.py
+
+# collabd beside four other servers, in turn in one run: about five minutes.
+bench:
+	python3 benches/run.py
 
 # A hundred thousand simulated sessions: some minutes.
 simulate:

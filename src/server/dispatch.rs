@@ -8,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use super::FLUSH;
+use super::inbox::Inputs;
 use super::outbox::{Outbox, TooSlow};
 use super::service::Machine;
 use crate::hub::{ConnId, ConnMap, Effect, Now};
@@ -70,13 +71,10 @@ impl<M: Machine> Dispatcher<M> {
 
     /// The loop of the hub thread; ends when told to stop.
     #[inline(never)] // a name in thread dumps
-    pub fn run(mut self, inbox: &Receiver<Input<M::Event>>) {
+    pub fn run(mut self, inbox: &Inputs<Input<M::Event>>) {
         loop {
-            let first = match self.next_deadline() {
-                Some(deadline) => inbox.recv_deadline(deadline).ok(),
-                None => inbox.recv().ok(),
-            };
-            for input in first.into_iter().chain(inbox.try_iter()).take(BATCH) {
+            let first = inbox.next(self.next_deadline());
+            for input in first.into_iter().chain(inbox.waiting()).take(BATCH) {
                 if matches!(input, Input::Stop) {
                     self.flush();
                     return self.stop(inbox);
@@ -228,18 +226,18 @@ impl<M: Machine> Dispatcher<M> {
 
     /// Closes every client and waits until all have answered, or for as long as they are given.
     #[inline(never)] // a name in thread dumps
-    fn stop(mut self, inbox: &Receiver<Input<M::Event>>) {
+    fn stop(mut self, inbox: &Inputs<Input<M::Event>>) {
         let until = Instant::now() + FLUSH;
         for client in self.clients.values() {
             client.outbox.close(close::GOING_AWAY, "server shutting down");
             client.outbox.flush();
         }
         while !self.clients.is_empty() {
-            match inbox.recv_deadline(until) {
-                Ok(Input::Gone(conn)) => drop(self.clients.remove(&conn)),
+            match inbox.next(Some(until)) {
+                Some(Input::Gone(conn)) => drop(self.clients.remove(&conn)),
                 // Too late to join: the thread learns it from the verdict's end.
-                Ok(_) => {}
-                Err(_) => break,
+                Some(_) => {}
+                None => break,
             }
         }
         for client in self.clients.values() {

@@ -9,6 +9,7 @@ mod connection;
 mod connections;
 mod dispatch;
 pub mod http;
+mod inbox;
 mod outbox;
 mod rate;
 pub mod service;
@@ -21,12 +22,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
 pub use accept::{BindError, bind};
 use connections::Connections;
 pub use connections::Room;
 use dispatch::{Dispatcher, Input};
+use inbox::Inbox;
 pub use outbox::SendMode;
 pub use rate::RateLimits;
 use service::Service;
@@ -63,7 +63,7 @@ pub struct Config {
 struct Shared<S: Service> {
     service: S,
     config: Config,
-    inbox: Sender<Input<S::Event>>,
+    inbox: Inbox<Input<S::Event>>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     threads: Arc<Threads>,
@@ -93,7 +93,7 @@ pub fn start<S: Service>(
     machine: S::Machine,
 ) -> io::Result<ServerHandle<S>> {
     let addr = listener.local_addr()?;
-    let (inbox, events) = crossbeam_channel::bounded(INBOX);
+    let (inbox, events) = inbox::inbox(INBOX);
     let threads = Arc::new(Threads::new(system::most_threads()));
     let mut room = config.room;
     if let Some(most) = system::most_connections()
@@ -131,7 +131,7 @@ impl<S: Service> ServerHandle<S> {
         self.shared.stopping.store(true, Ordering::SeqCst);
         accept::wake(self.addr);
         // A full inbox is being emptied by the hub; where it is not, joining below finds out.
-        let _ = self.shared.inbox.send_timeout(Input::Stop, FLUSH);
+        let _ = self.shared.inbox.send_within(Input::Stop, FLUSH);
         self.shared.connections.cut(false);
         let left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
         if left.is_empty() {

@@ -1,0 +1,208 @@
+//! The messages: masked frames, encoded once, of which only the mark is rewritten for each sending.
+//!
+//! The mark is the second field of each message and says who sent it as which one and when it was
+//! due. collabd passes it on as an unknown field at the same place.
+
+/// Any mask is as good as another; this one changes every byte.
+const MASK: [u8; 4] = [0x5a, 0xc3, 0x96, 0x3c];
+const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Digits of session, sender, number and due time.
+const DIGITS: [usize; 4] = [4, 4, 8, 16];
+const MARK: usize = 32;
+/// What stands before the mark, with either type.
+const CURSOR: &[u8] = br#"{"type":"cursor","mark":""#;
+const COMMAND: &[u8] = br#"{"type":"command","mark":""#;
+/// How many items a sender drags in turn, so that the others become still and are settled.
+const ITEMS: u32 = 8;
+/// How many messages a drag has.
+const DRAG: u32 = 100;
+
+/// Who sent a message as which one, and when it was due (monotonic clock, nanoseconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub session: u32,
+    pub sender: u32,
+    pub number: u32,
+    pub due: u64,
+}
+
+impl Mark {
+    /// The mark of a message, if it has one.
+    pub fn of(payload: &[u8]) -> Option<Mark> {
+        let start = [CURSOR, COMMAND].into_iter().find(|start| payload.starts_with(start))?;
+        let mut digits = payload.get(start.len()..start.len() + MARK)?.iter();
+        let mut fields = [0; 4];
+        for (field, count) in fields.iter_mut().zip(DIGITS) {
+            for digit in digits.by_ref().take(count) {
+                *field = *field << 4 | u64::from(value_of(*digit)?);
+            }
+        }
+        let [session, sender, number, due] = fields;
+        Some(Mark { session: session as u32, sender: sender as u32, number: number as u32, due })
+    }
+
+    fn digits(self) -> [u8; MARK] {
+        let fields = [self.session.into(), self.sender.into(), self.number.into(), self.due];
+        let mut mark = [b'0'; MARK];
+        let mut start = 0;
+        for (mut field, count) in fields.into_iter().zip(DIGITS) {
+            for digit in mark[start..start + count].iter_mut().rev() {
+                *digit = HEX[(field & 0xf) as usize];
+                field >>= 4;
+            }
+            start += count;
+        }
+        mark
+    }
+}
+
+fn value_of(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// What a sender says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Cursor,
+    /// `move_item` and `update_item` in turn, as a drag has them.
+    Command,
+}
+
+impl std::str::FromStr for Kind {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        match name {
+            "cursor" => Ok(Kind::Cursor),
+            "command" => Ok(Kind::Command),
+            _ => Err(()),
+        }
+    }
+}
+
+/// All frames of one sender.
+pub struct Script {
+    frames: Vec<Template>,
+    /// What has to be said before the first of them: the items exist.
+    pub prologue: Vec<u8>,
+}
+
+struct Template {
+    frame: Vec<u8>,
+    mark: usize,
+}
+
+impl Script {
+    /// The script of a sender whose messages have `size` bytes.
+    pub fn new(kind: Kind, session: u32, sender: u32, size: usize) -> Self {
+        let mark = "0".repeat(MARK);
+        if kind == Kind::Cursor {
+            let text = format!(r#"{{"type":"cursor","mark":"{mark}","x_mm":12.5,"y_mm":-40.25"#);
+            let frames = vec![Template::new(filled(&text, "", size), CURSOR.len())];
+            return Script { frames, prologue: Vec::new() };
+        }
+        let mut prologue = Vec::new();
+        let mut frames = Vec::new();
+        for n in 0..ITEMS {
+            let id = format!("item-{session}-{sender}-{n}");
+            prologue.extend(self::item(&id, size));
+            for action in ["move_item", "update_item"] {
+                let text = format!(
+                    r#"{{"type":"command","mark":"{mark}","command":{{"action":"{action}","item_type":"lens","item_id":"{id}","data":{{"uuid":"{id}","item_type":"lens","x_mm":12.5,"y_mm":-40.25,"angle_deg":45.0"#
+                );
+                frames.push(Template::new(filled(&text, "}}", size), COMMAND.len()));
+            }
+        }
+        Script { frames, prologue }
+    }
+
+    /// The frame of this sender's message with this mark.
+    pub fn frame(&mut self, mark: Mark) -> &[u8] {
+        let drags = self.frames.len() as u32 / 2;
+        let place = match drags {
+            0 => 0,
+            _ => mark.number / DRAG % drags * 2 + mark.number % 2,
+        };
+        let template = &mut self.frames[place as usize];
+        let start = template.mark;
+        for (n, digit) in mark.digits().into_iter().enumerate() {
+            template.frame[start + n] = digit ^ MASK[(start - template.header() + n) % 4];
+        }
+        &template.frame
+    }
+}
+
+impl Template {
+    fn new(text: String, mark: usize) -> Self {
+        let frame = masked(text.as_bytes());
+        let header = frame.len() - text.len();
+        Template { frame, mark: header + mark }
+    }
+
+    fn header(&self) -> usize {
+        if self.frame[1] & 0x7f < 126 { 6 } else { 8 }
+    }
+}
+
+/// The frame that adds an item, a message of `size` bytes.
+pub fn item(id: &str, size: usize) -> Vec<u8> {
+    let text = format!(
+        r#"{{"type":"command","command":{{"action":"add_item","item_type":"lens","item_id":"{id}","data":{{"uuid":"{id}","item_type":"lens","x_mm":0.0"#
+    );
+    masked(filled(&text, "}}", size).as_bytes())
+}
+
+/// An object with a field of filling so that the whole has `size` bytes.
+fn filled(start: &str, inner_end: &str, size: usize) -> String {
+    let around = start.len() + r#","note":"""#.len() + inner_end.len() + 1;
+    let filling = "x".repeat(size.saturating_sub(around));
+    format!(r#"{start},"note":"{filling}"{inner_end}}}"#)
+}
+
+/// A text message as a client's frame. `payload` has less than 64 KiB.
+pub fn masked(payload: &[u8]) -> Vec<u8> {
+    frame(0x1, payload)
+}
+
+/// A client's frame.
+pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        0..=125 => frame.push(0x80 | payload.len() as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back_from_every_message() {
+        for (kind, size) in [(Kind::Cursor, 120), (Kind::Command, 300), (Kind::Command, 2000)] {
+            let mut script = Script::new(kind, 7, 12, size);
+            for number in [0, 1, 99, 100, 12_345] {
+                let mark = Mark { session: 7, sender: 12, number, due: 0x0123_4567_89ab_cdef };
+                let frame = script.frame(mark).to_vec();
+                let header = frame.len() - size;
+                let payload: Vec<u8> = frame[header..]
+                    .iter()
+                    .zip(MASK.iter().cycle())
+                    .map(|(byte, mask)| byte ^ mask)
+                    .collect();
+                assert_eq!(Mark::of(&payload), Some(mark));
+                assert_eq!((payload[0], payload[size - 1]), (b'{', b'}'));
+            }
+        }
+    }
+}
