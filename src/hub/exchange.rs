@@ -81,7 +81,9 @@ impl Session {
             return;
         }
         // What others did meanwhile may be on its way to the sender and would be applied on top.
-        let crossed = turn.limits.settle && self.changed_by_others_within(&user, IN_FLIGHT, turn);
+        let crossed = turn.limits.settle
+            && (self.changed_by_others_within(&user, IN_FLIGHT, turn)
+                || self.members[place].may_be_crossed(turn.elapsed()));
         let author = Author { user: &user, at: turn.elapsed() };
         let version = state.version;
         self.document.replace(state, author);

@@ -87,9 +87,20 @@ impl Member {
         self.states_sent > 0 && !self.state_is_received && now < self.state_sent_at + IN_FLIGHT
     }
 
+    /// Whether what it was sent lately may cross what it says now.
+    pub fn may_be_crossed(&mut self, now: Duration) -> bool {
+        // A client sends no whole canvas before it has its first state.
+        self.state_is_received |= !self.could_speak_before_its_state();
+        self.may_be_wiped(now) || now < self.corrected_until
+    }
+
+    fn could_speak_before_its_state(&self) -> bool {
+        self.states_sent > 1 || matches!(self.arrival, Arrival::Host { .. })
+    }
+
     /// Draws conclusions from a command about an item that the document has as `known`.
     fn speaks_of(&mut self, action: Action, known: Option<&Item>) {
-        let could_add = self.states_sent > 1 || matches!(self.arrival, Arrival::Host { .. });
+        let could_add = self.could_speak_before_its_state();
         self.state_is_received |= match known {
             // Added by somebody else after the state, or so early that only a state told of it.
             Some(item) if item.added_at() > self.state_sent_at => *item.added_by() != self.user,

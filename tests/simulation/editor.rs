@@ -140,12 +140,14 @@ impl Editor {
     }
 
     fn snapshot_for(&self, joined: &Value) -> Value {
+        let target = &joined["user_id"];
+        json!({"type": "sync:full_state", "state": self.state(), "target_user": target})
+    }
+
+    /// The whole canvas.
+    pub fn state(&self) -> Value {
         let items: Vec<Value> = self.canvas.iter().map(|(id, item)| item.snapshot(id)).collect();
-        json!({
-            "type": "sync:full_state",
-            "state": {"items": items, "version": self.version, "timestamp": "local"},
-            "target_user": joined["user_id"],
-        })
+        json!({"items": items, "version": self.version, "timestamp": "local"})
     }
 
     fn take_state(&mut self, state: &Value) {

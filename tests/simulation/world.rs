@@ -373,6 +373,11 @@ impl World {
             }
             45..=60 => self.change_fields(editor),
             61..=68 if self.shares_its_canvas(editor) => self.act_in_secret(editor),
+            69..=70 if self.editors[editor].role == Role::Script && can_edit => {
+                self.act_in_secret(editor);
+                let state = self.editors[editor].state();
+                self.send(editor, json!({"type": "sync:update", "state": state}));
+            }
             _ => {
                 if let Some(item) = self.some_item(editor) {
                     let steps = 1 + self.random.below(12);
@@ -488,6 +493,10 @@ impl World {
             for id in after.keys().filter(|id| !before.contains_key(*id)) {
                 self.writers.insert(id.clone(), user.clone());
             }
+        }
+        if message["type"] == "sync:update" {
+            // It replaces what anybody did.
+            self.writers.clear();
         }
         if message["type"] == "command" {
             let id = message["command"]["item_id"].as_str().expect("a string");
