@@ -53,6 +53,8 @@ pub struct Member {
     joined_at: Duration,
     /// Until then a correction may be on its way to it that undoes what it has just done.
     pub corrected_until: Duration,
+    /// Until then an item may be on its way to it as it had it itself a moment ago.
+    pub settled_until: Duration,
     /// Whether it has already answered its own `user:joined` with its canvas.
     pub has_shown_canvas: bool,
 }
@@ -91,7 +93,7 @@ impl Member {
     pub fn may_be_crossed(&mut self, now: Duration) -> bool {
         // A client sends no whole canvas before it has its first state.
         self.state_is_received |= !self.could_speak_before_its_state();
-        self.may_be_wiped(now) || now < self.corrected_until
+        self.may_be_wiped(now) || now < self.corrected_until.max(self.settled_until)
     }
 
     fn could_speak_before_its_state(&self) -> bool {
@@ -150,6 +152,7 @@ impl Session {
             states_before_ping: 0,
             joined_at: turn.elapsed(),
             corrected_until: Duration::ZERO,
+            settled_until: Duration::ZERO,
             has_shown_canvas: false,
         };
         let (place, replaced) = match present {

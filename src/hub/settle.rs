@@ -163,6 +163,11 @@ impl Session {
                 }
             }
         }
+        for member in self.members.iter_mut() {
+            if affected(&member.user) || (writer_too && member.user == writer) {
+                member.settled_until = turn.now.elapsed + IN_FLIGHT;
+            }
+        }
         let untold = !(writer_too || affected(&writer));
         activity.settled = Some((turn.now.elapsed, untold.then_some(writer)));
     }
