@@ -156,6 +156,7 @@ impl Document {
         let id: Arc<str> = id.into();
         let stamp = |(key, value)| Field { key, value, writer: author.user.clone(), at: author.at };
         let item = Item {
+            came_back: self.removed.forget(&id),
             id: id.clone(),
             fields: fields.into_iter().map(stamp).collect(),
             writer: author.user.clone(),
@@ -163,7 +164,6 @@ impl Document {
             bytes,
         };
         self.bytes += bytes;
-        self.removed.forget(&id);
         self.places.insert(id, self.next_place);
         self.items.insert(self.next_place, item);
         self.next_place += 1;
@@ -256,16 +256,19 @@ impl Document {
         self.set_extra(&state.extra);
         for item in state.items {
             let known = places.get(&*item.id).and_then(|place| old.remove(place));
-            match known.filter(|known| known.is_shown_by(&item.fields)) {
-                Some(known) => {
+            match known {
+                Some(known) if known.is_shown_by(&item.fields) => {
                     self.bytes += known.bytes;
                     self.places.insert(known.id.clone(), self.next_place);
                     self.items.insert(self.next_place, known);
                     self.next_place += 1;
+                    continue;
                 }
-                // Unbounded: it can't fail.
-                None => drop(self.add(&item.id, item.fields, None, author, unbounded)),
+                Some(known) => self.removed.remember(known.id, author.user.clone()),
+                None => {}
             }
+            // Unbounded: it can't fail.
+            let _ = self.add(&item.id, item.fields, None, author, unbounded);
         }
         for item in old.into_values() {
             self.removed.remember(item.id, author.user.clone());
@@ -337,7 +340,8 @@ impl Removed {
         }
     }
 
-    fn forget(&mut self, id: &str) {
-        self.by.remove(id);
+    /// Whether it was remembered.
+    fn forget(&mut self, id: &str) -> bool {
+        self.by.remove(id).is_some()
     }
 }

@@ -33,6 +33,8 @@ pub struct Item {
     pub writer: UserId,
     /// When it was changed last.
     pub at: Duration,
+    /// An item with its id was here before: who speaks of it may mean that one.
+    pub came_back: bool,
     /// Its size as JSON.
     pub(super) bytes: usize,
 }

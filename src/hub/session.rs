@@ -105,7 +105,9 @@ impl Member {
         let could_add = self.could_speak_before_its_state();
         self.state_is_received |= match known {
             // Added by somebody else after the state, or so early that only a state told of it.
-            Some(item) if item.added_at() > self.state_sent_at => *item.added_by() != self.user,
+            Some(item) if item.added_at() > self.state_sent_at => {
+                *item.added_by() != self.user && !item.came_back
+            }
             Some(item) => !could_add && item.added_at() < self.joined_at,
             // A client adds nothing before it has its first state.
             None => !could_add && action == Action::Add,
