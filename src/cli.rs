@@ -270,7 +270,7 @@ pub fn help() -> String {
                 "" => String::new(),
                 default => format!(" [{default}]"),
             };
-            help.push_str(&format!("  {typed:28} {}{default}\n", option.help));
+            help.push_str(&format!("  {typed:37} {}{default}\n", option.help));
         }
     }
     help

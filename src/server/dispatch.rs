@@ -102,9 +102,19 @@ impl<M: Machine> Dispatcher<M> {
         }
     }
 
-    /// Lets the machine handle an event. If that panics, the connection it came from ends, and
-    /// nothing else.
+    /// Lets the machine handle an event, and then the departure of whoever turned out to be too slow
+    /// for what came of it. One after the other: each departure may find another one too slow, and
+    /// the hub's stack must not grow with that.
     fn handle(&mut self, from: Option<ConnId>, event: M::Event) {
+        self.handle_one(from, event);
+        while let Some(conn) = self.too_slow.pop() {
+            self.handle_one(None, M::gone(conn));
+        }
+    }
+
+    /// Lets the machine handle an event and does what it wants done. If that panics, the connection
+    /// it came from ends, and nothing else.
+    fn handle_one(&mut self, from: Option<ConnId>, event: M::Event) {
         let now = self.now();
         let (machine, effects) = (&mut self.machine, &mut self.effects);
         let handling = AssertUnwindSafe(|| machine.handle(event, now, effects));
@@ -127,9 +137,6 @@ impl<M: Machine> Dispatcher<M> {
             }
         }
         self.carry_out();
-        while let Some(conn) = self.too_slow.pop() {
-            self.handle(None, M::gone(conn));
-        }
     }
 
     /// Does what the machine wants done. A store will be one more consumer here.

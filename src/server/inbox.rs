@@ -70,7 +70,7 @@ impl<T> Inputs<T> {
 
     /// The next input; `None` when there is none until `deadline`.
     pub fn next(&self, deadline: Option<Instant>) -> Option<T> {
-        let _ = self.alarm.hub.set(std::thread::current());
+        self.alarm.hub.get_or_init(std::thread::current);
         loop {
             if let Ok(input) = self.channel.try_recv() {
                 return Some(input);
