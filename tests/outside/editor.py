@@ -67,7 +67,7 @@ def what_aborts(message):
     return None
 
 
-class Editor:
+class Editor(script.Conversing):
     """One editor window: a canvas, a role known to itself alone, and a connection by QWebSocket."""
 
     def __init__(self, user, role, canvas=(), heartbeat_ms=30_000):
@@ -342,20 +342,6 @@ class Editor:
             lambda: f"{kind} {fields or ''} at {self.user}; it has {[m['type'] for m in self.log[-9:]]}",
         )
         return self.all(kind, **fields)[-1]
-
-    def expect_closed(self, code, reason=None):
-        story.until(lambda: self.closed, f"{self.user} to be closed with {code}")
-        story.expect_equal(self.closed[0], code, f"{self.user}'s close code")
-        if reason is not None:
-            story.expect_equal(self.closed[1], reason, f"{self.user}'s close reason")
-
-    def round_trip(self):
-        """Everything sent before has been dealt with when this returns, and what it led to here has come."""
-        self.barriers[0] += 1
-        wanted = self.barriers[0]
-        self.send(script.BARRIER)
-        story.until(lambda: self.barriers[1] >= wanted or self.closed, f"{self.user}'s barrier to be confirmed")
-        story.expect(not self.closed, lambda: f"{self.user} was closed with {self.closed}")
 
     def inspect(self):
         if self.faults:

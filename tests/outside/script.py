@@ -28,7 +28,25 @@ def is_barrier(message):
     return message.get("id") == "barrier" or isinstance(command, dict) and command.get("action") == "barrier"
 
 
-class Script:
+class Conversing:
+    """What an editor and a script have in common: both are closed in the end, and both can wait for the hub."""
+
+    def expect_closed(self, code, reason=None):
+        story.until(lambda: self.closed, f"{self.user}'s connection to be closed with {code}")
+        story.expect_equal(self.closed[0], code, f"{self.user}'s close code")
+        if reason is not None:
+            story.expect_equal(self.closed[1], reason, f"{self.user}'s close reason")
+
+    def round_trip(self):
+        """Everything sent before has been dealt with when this returns, and what it led to here has come."""
+        self.barriers[0] += 1
+        wanted = self.barriers[0]
+        self.send(BARRIER)
+        story.until(lambda: self.barriers[1] >= wanted or self.closed, f"{self.user}'s barrier to be confirmed")
+        story.expect(self.barriers[1] >= wanted, lambda: f"{self.user} was closed with {self.closed}")
+
+
+class Script(Conversing):
     """Joins /ws/{session}/{user} at once and keeps every message until somebody asks for it."""
 
     def __init__(self, server, session, user, **options):
@@ -86,20 +104,6 @@ class Script:
             return f"{kind} {fields or ''} for {self.user}; closed: {self.closed}; it has: {tail}"
 
         return story.until(lambda: found() or (self.closed and bail(what())), what)
-
-    def expect_closed(self, code, reason=None):
-        story.until(lambda: self.closed, f"{self.user}'s connection to be closed with {code}")
-        story.expect_equal(self.closed[0], code, f"{self.user}'s close code")
-        if reason is not None:
-            story.expect_equal(self.closed[1], reason, f"{self.user}'s close reason")
-
-    def round_trip(self):
-        """Everything sent before has been dealt with when this returns, and what it led to here has come."""
-        self.barriers[0] += 1
-        wanted = self.barriers[0]
-        self.send(BARRIER)
-        story.until(lambda: self.barriers[1] >= wanted or self.closed, f"{self.user}'s barrier to be confirmed")
-        story.expect(self.barriers[1] >= wanted, lambda: f"{self.user} was closed with {self.closed}")
 
     def joined(self):
         """Wait until the connection is a member; returns the acknowledgement."""
