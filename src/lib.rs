@@ -38,6 +38,7 @@
 pub mod cli;
 pub mod commands;
 pub mod hub;
+pub mod keys;
 pub mod logging;
 mod os;
 pub mod protocol;

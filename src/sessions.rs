@@ -48,7 +48,7 @@ impl Speaker for Member {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
-        Event::Join { conn, session: self.session.clone(), user: self.user.clone() }
+        Event::Join { conn, session: self.session.clone(), user: self.user.clone(), grant: None }
     }
 
     fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 pub use document::{Bounds as DocumentBounds, Document};
 pub use history::Bounds as HistoryBounds;
 
+use crate::keys::{Grant, KeySet};
 use crate::protocol::inbound::ClientMessage;
 use crate::protocol::{Frame, Timestamp, UserId, close, outbound};
 use session::Session;
@@ -64,8 +65,8 @@ pub struct Now {
 #[derive(Debug)]
 pub enum Event {
     /// A connection asks to be a member of a session. Answered with [`Effect::Admit`] or
-    /// [`Effect::Refuse`].
-    Join { conn: ConnId, session: Arc<str>, user: UserId },
+    /// [`Effect::Refuse`]. `grant` is what its key permits, where keys are asked for.
+    Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
     /// A member said something.
     Message { conn: ConnId, message: ClientMessage },
     /// A member answered a protocol Ping with this payload.
@@ -75,6 +76,8 @@ pub enum Event {
     /// Handling an event of this connection failed half-way: it ends, and whoever shares its
     /// session is told the whole state, because nobody knows which effects were lost.
     Failed { conn: ConnId },
+    /// Another set of keys is in force.
+    Keys(Arc<KeySet>),
     /// The moment of [`Hub::next_deadline`] has come.
     Tick,
 }
@@ -92,6 +95,8 @@ pub enum Effect {
     /// Tell a sender that its change was taken. A store that makes changes durable holds this back
     /// until they are.
     Confirm { conn: ConnId, frame: Frame },
+    /// Answer a question that came without a WebSocket, with a page of JSON.
+    Answer { conn: ConnId, body: Vec<u8> },
     /// Close the connection; the hub has forgotten it already.
     Close { conn: ConnId, code: u16, reason: &'static str },
 }
@@ -157,7 +162,10 @@ impl Hub {
     #[inline(never)] // a name in thread dumps
     pub fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         match event {
-            Event::Join { conn, session, user } => self.join(conn, session, user, now, effects),
+            Event::Join { conn, session, user, grant: _ } => {
+                self.join(conn, session, user, now, effects);
+            }
+            Event::Keys(_) => {}
             Event::Message { conn, message } => {
                 self.in_session_of(conn, now, effects, |session, turn| {
                     session.message(conn, message, turn);

@@ -247,7 +247,7 @@ impl World {
                 }
                 Effect::Close { conn, .. } => (conn, Parcel::End),
                 Effect::Admit { .. } => continue,
-                Effect::Refuse { .. } => panic!("nobody is refused here"),
+                Effect::Refuse { .. } | Effect::Answer { .. } => panic!("nobody asks for these here"),
             };
             let at = match arrivals.get(&conn) {
                 Some(at) => *at,
@@ -328,7 +328,12 @@ impl World {
         self.connections.insert(conn, connection);
         let user = self.editors[editor].user.clone();
         self.say(|| format!("{user} ({:?}) joins on c{}", self.editors[editor].role, conn.0));
-        self.handle(Event::Join { conn, session: SESSION.into(), user: user.as_str().into() });
+        self.handle(Event::Join {
+            conn,
+            session: SESSION.into(),
+            user: user.as_str().into(),
+            grant: None,
+        });
     }
 
     fn send(&mut self, editor: usize, message: Value) {
