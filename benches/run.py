@@ -56,6 +56,9 @@ SLOW = {"50 x 10": {"rate": 3333}, "495,000/s": None, "window 1": None}
 READERS = {"kind": "command", "size": 800, "sessions": 1, "clients": 100, "senders": 1, "rate": 2000, "seconds": 4}
 SMALL_QUEUE = {"--queue-bytes": 512 << 10, "--max-document-bytes": 256 << 10}
 NOT_READING = 10
+# Clients that join one after the other while so many connections never finish their request.
+JOINS = 1500
+ATTACKERS = 1000
 PER_SESSION = 20  # idle connections
 # A run of the load generator is over by then, or it hangs.
 LONGEST = 60
@@ -75,8 +78,12 @@ def main():
     idle = measure_idle(repetitions)
     storm = measure_storm()
     readers = measure_readers(repetitions)
+    attacked = measure_attack(repetitions)
     bars = Bars()
     judge(bars, table, idle, readers)
+    for figure in ("p50", "p99"):
+        slower = ratio(attacked[ATTACKERS], attacked[0], figure)
+        bars.at_most(f"{ATTACKERS:,} slow handshakes: join {figure}, x that without", slower, 2)
     now = time.monotonic()
     print(f"\n{bars.met} of {bars.all} bars met; set up in {measured - begun:.0f} s, measured in {now - measured:.0f} s")
     return 0 if faults([table, idle, storm, readers]) == 0 else 1
@@ -299,6 +306,22 @@ def measure_readers(repetitions):
             told = f", {median(reports, 'told_too_slow'):.0f} closed as too slow" if silent else ""
             print(f"  {silent:2} don't read {figures}  {median(reports, 'peak_kib') / 1024:.1f} MiB{told}")
     return readers
+
+
+def measure_attack(repetitions):
+    """Joining while others hold up the door."""
+    attacked = {0: [], ATTACKERS: []}
+    for _ in range(repetitions):
+        for attackers in attacked:
+            report = measure("collabd", "joins", {"joins": JOINS, "attackers": attackers})
+            if report:
+                attacked[attackers].append(report)
+    print("\nclients that join one after the other: p50/p99 in ms until they have their state")
+    for attackers, reports in attacked.items():
+        if reports:
+            figures = " /".join(f"{median(reports, field):8.3f}" for field in ("p50", "p99"))
+            print(f"  {attackers:5,} slow handshakes {figures}  {median(reports, 'ready'):,.0f} joined")
+    return attacked
 
 
 class Bars:

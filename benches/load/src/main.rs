@@ -6,6 +6,7 @@
 //! in `workloads.rs`.
 
 mod arguments;
+mod attack;
 mod client;
 mod histogram;
 mod message;

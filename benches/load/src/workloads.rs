@@ -7,7 +7,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::arguments::Arguments;
+use crate::attack::Attack;
 use crate::client::Stage;
+use crate::histogram::Histogram;
 use crate::message::{Kind, Mark, Script, item};
 use crate::process::{processor_time, status};
 use crate::swarm::{Protocol, Swarm, now};
@@ -30,7 +32,8 @@ pub fn run(workload: &str, arguments: &Arguments) -> io::Result<String> {
         "window" => window(arguments),
         "idle" => idle(arguments),
         "storm" => storm(arguments),
-        _ => Err(io::Error::other("there are relay, window, idle and storm")),
+        "joins" => joins(arguments),
+        _ => Err(io::Error::other("there are relay, window, idle, storm and joins")),
     }
 }
 
@@ -307,6 +310,31 @@ fn storm(arguments: &Arguments) -> io::Result<String> {
         swarm.tally.closed,
         process.rss_kib,
         process.peak_kib,
+        swarm.joins.fields()
+    ))
+}
+
+/// `joins=` clients that join one after the other, while `attackers=` connections never finish their
+/// request. Somebody is in each session already: who comes alone waits until it is recognised.
+fn joins(arguments: &Arguments) -> io::Result<String> {
+    const SESSIONS: u32 = 100;
+    let (joins, attackers): (u32, usize) = (arguments.get("joins")?, arguments.get("attackers")?);
+    let mut swarm = swarm(arguments, 0)?;
+    swarm.join(SESSIONS, 1, 0, AT_ONCE)?;
+    swarm.joins = Histogram::new();
+    let mut attack = Attack::begin(arguments.get("addr")?, attackers, now())?;
+    for nth in 0..joins {
+        let nth = swarm.connect(nth % SESSIONS, 1 + nth / SESSIONS, 0)?;
+        let end = now() + DRAIN.as_nanos() as u64;
+        while swarm.clients[nth].stage != Stage::Ready && now() < end {
+            swarm.wait(Duration::from_millis(1))?;
+            attack.go_on(now())?;
+        }
+    }
+    Ok(format!(
+        "{{\"ready\":{},\"closed\":{},{}}}",
+        swarm.ready - SESSIONS as usize,
+        swarm.tally.closed,
         swarm.joins.fields()
     ))
 }
