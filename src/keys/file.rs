@@ -144,14 +144,14 @@ impl Locked {
 
     fn lock(file: &Path) -> Result<Self, Problem> {
         let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-        let lock = beside(&target, "", ".lock");
+        let lock_file = beside(&target, "", ".lock");
         let lock = private::writing()
             .create(true)
             .truncate(false)
-            .open(&lock)
-            .and_then(|open| open.lock().map(|()| open))
+            .open(&lock_file)
+            .and_then(|lock| lock.lock().map(|()| lock))
             .map_err(|error| {
-                Problem::unusable(file, format!("can't lock {}: {error}", lock.display()))
+                Problem::unusable(file, format!("can't lock {}: {error}", lock_file.display()))
             })?;
         // What was read before the lock may be out of date.
         let (entries, exposed, old) = match read_with_metadata(&target) {
