@@ -181,20 +181,11 @@ impl Locked {
             return Err(Problem::unusable(&self.file, "it would be larger than 1 MiB"));
         }
         let new = beside(&self.target, ".", ".new");
-        let replaced = self
-            .write(&new, &text)
-            .and_then(|()| fs::rename(&new, &self.target))
-            .map_err(|error| {
-                let _ = fs::remove_file(&new);
-                Problem::unusable(&self.file, format!("can't write it: {error}"))
-            });
-        if replaced.is_ok() {
-            private::sync_directory(match self.target.parent() {
-                Some(parent) if parent != Path::new("") => parent,
-                _ => Path::new("."),
-            });
-        }
-        replaced
+        let written = self.write(&new, &text).and_then(|()| private::replace(&self.target, &new));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&new);
+            Problem::unusable(&self.file, format!("can't write it: {error}"))
+        })
     }
 
     fn write(&self, new: &Path, text: &str) -> io::Result<()> {

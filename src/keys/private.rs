@@ -1,7 +1,7 @@
-//! Files that are their owner's alone: modes and owners on Unix. Other systems have no modes; there a
-//! new file gets the rules of its directory, and the twins have nothing to do.
+//! Files that are their owner's alone, and replaced whole: what Unix has for it, and the portable
+//! twins. Other systems have no modes; a new file gets the rules of its directory there.
 
-pub use system::{as_owner_of, exposed, sync_directory, writing};
+pub use system::{as_owner_of, exposed, replace, writing};
 
 #[cfg(unix)]
 mod system {
@@ -42,10 +42,17 @@ mod system {
         Ok(())
     }
 
-    /// Has a rename survive a power failure. A file system that can't is no reason to fail: the
-    /// file has been replaced.
-    pub fn sync_directory(directory: &Path) {
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    /// Puts `new` in the place of `old`, whoever reads that just now, and has this survive a power
+    /// failure.
+    ///
+    /// # Errors
+    /// When the system refuses: `old` is as it was.
+    pub fn replace(old: &Path, new: &Path) -> io::Result<()> {
+        std::fs::rename(new, old)?;
+        let directory = old.parent().filter(|parent| *parent != Path::new(""));
+        // A file system that can't do this is no reason to fail: the file has been replaced.
+        let _ = File::open(directory.unwrap_or(Path::new("."))).and_then(|open| open.sync_all());
+        Ok(())
     }
 }
 
@@ -54,6 +61,7 @@ mod system {
     use std::fs::{File, Metadata, OpenOptions};
     use std::io;
     use std::path::Path;
+    use std::time::Duration;
 
     /// Opens for writing.
     pub fn writing() -> OpenOptions {
@@ -75,6 +83,24 @@ mod system {
         Ok(())
     }
 
-    /// A directory can't be opened like a file here.
-    pub fn sync_directory(_directory: &Path) {}
+    /// How often to try, and how long to wait before the next time: a second and a half in all.
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(15);
+
+    /// Puts `new` in the place of `old`. Windows may refuse as long as somebody reads `old`, which
+    /// is never for long.
+    ///
+    /// # Errors
+    /// When the system goes on refusing: `old` is as it was.
+    pub fn replace(old: &Path, new: &Path) -> io::Result<()> {
+        for _ in 1..TRIES {
+            match std::fs::rename(new, old) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    std::thread::sleep(PAUSE);
+                }
+                done => return done,
+            }
+        }
+        std::fs::rename(new, old)
+    }
 }
