@@ -1,5 +1,6 @@
 //! What can be typed: commands, options, their defaults and units, and the help that lists them.
 
+mod key;
 mod values;
 
 use std::ffi::OsString;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
-use crate::commands::{check, echo, serve};
+use crate::commands::{self, check, echo, serve};
 use values::Values;
 
 /// One thing to do.
@@ -16,6 +17,7 @@ pub enum Command {
     Serve(serve::Options),
     Echo(echo::Options),
     Check(check::Options),
+    Key(commands::key::Options),
     /// Print this text.
     Print(String),
 }
@@ -25,12 +27,35 @@ pub enum Command {
 pub struct Usage(pub String);
 
 /// An option: its name, what stands for its value (empty for a switch), its default and what it is
-/// for. Each is also an environment variable: `--log-file` is `COLLABD_LOG_FILE`.
+/// for.
 struct Opt {
     name: &'static str,
     value: &'static str,
     default: &'static str,
     help: &'static str,
+    variable: Variable,
+}
+
+/// The environment variable that sets an option where it isn't typed.
+#[derive(Clone, Copy)]
+enum Variable {
+    /// `--log-file` is `COLLABD_LOG_FILE`.
+    OfItsName,
+    /// This one.
+    Named(&'static str),
+    /// What describes one thing, like a new key, has no business in the environment: it would
+    /// describe the next one, too.
+    None,
+}
+
+impl Opt {
+    fn variable(&self) -> Option<String> {
+        match self.variable {
+            Variable::OfItsName => Some(values::variable(self.name)),
+            Variable::Named(name) => Some(name.to_owned()),
+            Variable::None => None,
+        }
+    }
 }
 
 const fn opt(
@@ -39,7 +64,7 @@ const fn opt(
     default: &'static str,
     help: &'static str,
 ) -> Opt {
-    Opt { name, value, default, help }
+    Opt { name, value, default, help, variable: Variable::OfItsName }
 }
 
 const COMMON: &[Opt] = &[
@@ -145,16 +170,32 @@ const ECHO: &[Opt] = &[
 const CHECK: &[Opt] =
     &[opt("seconds", "SECONDS", "15", "stay connected for so long before leaving")];
 
+/// All options there are, and whose they are.
+const TABLES: &[(&str, &[Opt])] = &[
+    ("serve and echo", COMMON),
+    ("serve", SERVE),
+    ("echo", ECHO),
+    ("check", CHECK),
+    ("key", key::KEY),
+    ("key new", key::NEW),
+];
+
 const INTRODUCTION: &str = "\
 collabd: people edit one optical table together; this is the server between them.
 
   collabd [serve] [OPTIONS]     serve sessions: editors connect to ws://THIS-MACHINE:PORT
   collabd echo [OPTIONS]        echo every message: the first thing to try when nothing connects
   collabd check URL [OPTIONS]   walk through the protocol against any server and say what is wrong
+  collabd key new --name NAME [OPTIONS]
+                                make a key and print it once; the key file keeps only its hash
+  collabd key list [OPTIONS]    the names of the keys, and what each opens
+  collabd key revoke NAME [OPTIONS]
+                                have a key open nothing any more
   collabd --help | --version
 
 Every option is also an environment variable: --log-file FILE is COLLABD_LOG_FILE=FILE, a switch is
-on with 1. Times are in seconds, or like 500ms, 10m, 1h; sizes in bytes, or like 64KiB, 8MiB.
+on with 1. (Of key's, only --file is one: COLLABD_KEYS, the file that a server reads.)
+Times are in seconds, or like 500ms, 10m, 1h; sizes in bytes, or like 64KiB, 8MiB.
 ";
 
 /// Makes a command of the arguments (without the program's name) and the environment.
@@ -178,8 +219,7 @@ pub fn parse(
             Arg::Long("version") => return Ok(Command::Print(version())),
             Arg::Long(name) => {
                 let name = name.to_owned();
-                let known = [COMMON, SERVE, ECHO, CHECK].concat_names();
-                let option = known.into_iter().find(|option| option.name == name);
+                let option = all_options().find(|option| option.name == name);
                 let option = option.ok_or_else(|| unknown(&format!("--{name}")))?;
                 let value = match option.value.is_empty() {
                     true => None,
@@ -203,6 +243,7 @@ pub fn parse(
                 )
             })?),
         ),
+        "key" => return key::parse(words, typed, environment).map(Command::Key),
         "help" => return Ok(Command::Print(help())),
         _ => return Err(Usage(format!("there is no command {command:?}: see collabd --help"))),
     };
@@ -230,15 +271,8 @@ pub struct Listen {
     pub log_file: Option<PathBuf>,
 }
 
-/// All options of several tables.
-trait Tables {
-    fn concat_names(self) -> Vec<&'static Opt>;
-}
-
-impl<const N: usize> Tables for [&'static [Opt]; N] {
-    fn concat_names(self) -> Vec<&'static Opt> {
-        self.into_iter().flatten().collect()
-    }
+fn all_options() -> impl Iterator<Item = &'static Opt> {
+    TABLES.iter().flat_map(|(_, table)| *table)
 }
 
 fn unknown(option: &str) -> Usage {
@@ -260,11 +294,9 @@ fn version() -> String {
 /// The text of `--help`.
 pub fn help() -> String {
     let mut help = INTRODUCTION.to_owned();
-    for (title, table) in
-        [("serve and echo", COMMON), ("serve", SERVE), ("echo", ECHO), ("check", CHECK)]
-    {
+    for (title, table) in TABLES {
         help.push_str(&format!("\nOptions of {title}:\n"));
-        for option in table {
+        for option in *table {
             let typed = format!("--{} {}", option.name, option.value);
             let default = match option.default {
                 "" => String::new(),
@@ -363,7 +395,7 @@ mod tests {
     #[test]
     fn help_names_every_option_with_its_default() {
         let help = help();
-        for option in [COMMON, SERVE, ECHO, CHECK].concat_names() {
+        for option in all_options() {
             assert!(help.contains(&format!("--{}", option.name)));
             assert!(help.contains(option.default));
         }

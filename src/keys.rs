@@ -1,12 +1,25 @@
 //! Who may come in: keys, what each opens, and the set that is in force.
 //!
-//! Plain data. A key itself is never kept: only its SHA-256, and that only to compare it.
+//! Here plain data. A key itself is never kept: only its SHA-256, and that only to compare it. Where
+//! the data comes from: [`file`](mod@file) is the key file on disk, [`entries`] what stands in it,
+//! [`ring`] what a running server makes of it; [`attempts`] counts the keys that were refused.
+
+pub mod attempts;
+pub mod entries;
+pub mod file;
+mod private;
+pub mod ring;
+#[cfg(test)]
+mod scratch;
 
 use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
+
+pub use attempts::Attempts;
+pub use ring::KeyRing;
 
 use crate::protocol::Timestamp;
 
@@ -46,6 +59,25 @@ pub enum Level {
     Write,
     /// The API that changes or lists things, too.
     Admin,
+}
+
+impl Level {
+    /// All of them, the lowest first.
+    pub const ALL: [Level; 3] = [Level::Read, Level::Write, Level::Admin];
+
+    /// As it is typed and as it stands in the key file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Read => "read",
+            Level::Write => "write",
+            Level::Admin => "admin",
+        }
+    }
+
+    /// The level of this name; `None` where there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
 }
 
 /// One key.

@@ -25,6 +25,7 @@
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
 //! | [`sessions`] | the session protocol as something a server serves |
 //! | [`hub`] | all session state: events in, effects out |
+//! | [`keys`] | who may come in |
 //! | [`protocol`] | the types on the wire |
 //! | `os` | what one operating system needs, and the portable twins |
 //! | [`logging`] | the log, which never makes anyone wait |

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use collabd::cli::{self, Command};
-use collabd::commands::{check, echo, serve};
+use collabd::commands::{check, echo, key, serve};
 
 /// What was typed makes no sense.
 const USAGE: u8 = 2;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(options)) => serve::run(options),
         Ok(Command::Echo(options)) => echo::run(options),
         Ok(Command::Check(options)) => check::run(&options),
+        Ok(Command::Key(options)) => key::run(options),
         Ok(Command::Print(text)) => {
             // A reader that has seen enough, like `head`, is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());

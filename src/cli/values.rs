@@ -23,13 +23,17 @@ impl Values {
     ) -> Result<Self, Usage> {
         let mut values = HashMap::new();
         for option in tables.iter().copied().flatten() {
-            let variable = variable(option.name);
-            let set = environment(&variable).map(text).transpose()?;
+            let set = match option.variable() {
+                Some(variable) => {
+                    environment(&variable).map(text).transpose()?.map(|set| (variable, set))
+                }
+                None => None,
+            };
             match (set, option.value.is_empty()) {
-                (Some(set), true) if is_on(&variable, &set)? => {
+                (Some((variable, set)), true) if is_on(&variable, &set)? => {
                     values.insert(option.name, String::new());
                 }
-                (Some(set), false) if !set.is_empty() => {
+                (Some((_, set)), false) if !set.is_empty() => {
                     values.insert(option.name, set);
                 }
                 (_, false) if !option.default.is_empty() => {
@@ -135,11 +139,12 @@ impl Values {
         }
     }
 
-    fn get(&self, name: &str) -> &str {
+    /// Its text; empty where it is neither set nor has a default.
+    pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    fn is_set(&self, name: &str) -> bool {
+    pub(super) fn is_set(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
@@ -176,7 +181,7 @@ impl Values {
     }
 }
 
-fn variable(name: &str) -> String {
+pub(super) fn variable(name: &str) -> String {
     format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
 }
 

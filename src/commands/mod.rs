@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod echo;
+pub mod key;
 mod listening;
 pub mod serve;

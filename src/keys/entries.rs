@@ -1,0 +1,388 @@
+//! What stands in a key file: read without ever quoting it, written without losing anything.
+//!
+//! ```json
+//! {"keys": [
+//!   {"name": "alice", "sha256": "<64 hexadecimal digits>", "level": "write",
+//!    "expires": "2026-12-20T00:00:00.000Z", "sessions": ["a", "b"]}
+//! ]}
+//! ```
+//!
+//! `expires` and `sessions` may be left out or `null`: never, and all. Somebody may have put a key
+//! itself where its hash belongs; so a problem is told by the number and name of its key, and nothing
+//! else of the file reaches a message. Fields nobody here knows are kept as they are.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use super::{Key, KeyHash, Level};
+use crate::protocol::Timestamp;
+use crate::protocol::json::{self, Fields, Object};
+
+/// The longest name of a key, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// The keys of a file, and everything else in it.
+pub struct Entries {
+    keys: Vec<Entry>,
+    /// The file's fields in order; the value of `keys` is written from the above.
+    fields: Fields,
+}
+
+/// One key, and the fields it was read from.
+struct Entry {
+    key: Arc<Key>,
+    fields: Fields,
+}
+
+impl Entries {
+    /// Of a file that is yet to be made.
+    pub fn none() -> Self {
+        Entries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
+    }
+
+    /// Reads the whole text of a key file.
+    ///
+    /// # Errors
+    /// What is wrong, to stand after the file's name; it quotes nothing but names of keys.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
+        // Some editors on Windows begin a file with this mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.trim_ascii().is_empty() {
+            return Err("it is empty, not even {\"keys\": []}".into());
+        }
+        let file = Object::parse(text).map_err(|error| match error.classify() {
+            Category::Data => "it has to be an object like {\"keys\": []}".to_owned(),
+            _ => format!("it is not JSON (line {}, column {})", error.line(), error.column()),
+        })?;
+        let list = file.get("keys").ok_or("it has no list \"keys\"")?;
+        let list: Vec<&RawValue> =
+            serde_json::from_str(list.get()).map_err(|_| "\"keys\" has to be a list")?;
+        let keys = list
+            .into_iter()
+            .enumerate()
+            .map(|(index, value)| Entry::parse(index + 1, value))
+            .collect::<Result<Vec<_>, _>>()?;
+        tell_apart(&keys)?;
+        let mut fields = file.to_fields();
+        for (name, value) in &mut fields {
+            if &**name == "keys" {
+                *value = RawValue::NULL.to_owned();
+            }
+        }
+        Ok(Entries { keys, fields })
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.keys.iter().map(|entry| &entry.key)
+    }
+
+    /// The key of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Key>> {
+        self.keys().find(|key| &*key.name == name)
+    }
+
+    /// Adds a key, whose name must be a name ([`is_name`]) that no other key has.
+    pub fn add(&mut self, key: Key) {
+        let mut fields: Fields = vec![
+            ("name".into(), json::string(&key.name)),
+            ("sha256".into(), json::string(&to_hex(key.hash.as_bytes()))),
+            ("level".into(), json::string(key.level.name())),
+        ];
+        if let Some(expires) = key.expires {
+            fields.push(("expires".into(), json::string(&expires.to_string())));
+        }
+        if let Some(list) =
+            key.opens.as_ref().and_then(|rooms| serde_json::value::to_raw_value(rooms).ok())
+        {
+            fields.push(("sessions".into(), list));
+        }
+        self.keys.push(Entry { key: Arc::new(key), fields });
+    }
+
+    /// Removes the key of this name; `false` where there was none.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.keys.len();
+        self.keys.retain(|entry| &*entry.key.name != name);
+        self.keys.len() < before
+    }
+
+    /// The whole text of the file, with a line for each key.
+    pub fn to_json(&self) -> String {
+        let mut text = Vec::from(*b"{");
+        for (index, (name, value)) in self.fields.iter().enumerate() {
+            text.extend_from_slice(if index == 0 { b"\n  " } else { b",\n  " });
+            json::write_string(&mut text, name);
+            text.extend_from_slice(b": ");
+            match &**name {
+                "keys" => self.write_keys(&mut text),
+                _ => text.extend_from_slice(value.get().as_bytes()),
+            }
+        }
+        text.extend_from_slice(b"\n}\n");
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn write_keys(&self, text: &mut Vec<u8>) {
+        text.push(b'[');
+        for (index, entry) in self.keys.iter().enumerate() {
+            text.extend_from_slice(if index == 0 { b"\n    {" } else { b",\n    {" });
+            for (index, (name, value)) in entry.fields.iter().enumerate() {
+                if index > 0 {
+                    text.extend_from_slice(b", ");
+                }
+                json::write_string(text, name);
+                text.extend_from_slice(b": ");
+                text.extend_from_slice(value.get().as_bytes());
+            }
+            text.push(b'}');
+        }
+        text.extend_from_slice(if self.keys.is_empty() { b"]" } else { b"\n  ]" });
+    }
+}
+
+impl Entry {
+    /// `number` counts from 1, as people do.
+    fn parse(number: usize, value: &RawValue) -> Result<Self, String> {
+        let fields = Object::parse(value.get())
+            .map_err(|_| format!("key {number} has to be an object like {{\"name\": …}}"))?;
+        let text = |name: &str| fields.get(name).and_then(json::as_string);
+        let name = text("name").filter(|name| is_name(name)).ok_or_else(|| {
+            format!(
+                "the name of key {number} has to be 1 to {LONGEST_NAME} characters without control \
+                 characters"
+            )
+        })?;
+        let wrong = |field: &str, wanted: &str| {
+            format!("{field} of key {number} ({name:?}) has to be {wanted}")
+        };
+        let hash = text("sha256").as_deref().and_then(from_hex).ok_or_else(|| {
+            wrong("the sha256", "64 hexadecimal digits, as collabd key new writes them")
+        })?;
+        let level = text("level")
+            .and_then(|level| Level::named(&level))
+            .ok_or_else(|| wrong("the level", "\"read\", \"write\" or \"admin\""))?;
+        let given = |name: &str| fields.get(name).filter(|value| value.get() != "null");
+        let expires = given("expires").map(|value| {
+            json::as_string(value)
+                .and_then(|text| Timestamp::parse(&text))
+                .ok_or_else(|| wrong("expires", "a moment like \"2026-12-20T00:00:00Z\""))
+        });
+        let opens = given("sessions").map(|value| {
+            serde_json::from_str(value.get())
+                .map_err(|_| wrong("sessions", "a list of names like [\"a\", \"b\"]"))
+        });
+        let (expires, opens) = (expires.transpose()?, opens.transpose()?);
+        let fields = fields.to_fields();
+        let key = Key { name: name.into(), hash: KeyHash::from_bytes(hash), level, expires, opens };
+        Ok(Entry { key: Arc::new(key), fields })
+    }
+}
+
+/// Two keys of one name could not be revoked one by one, and of two with one hash nobody could say
+/// which is meant.
+fn tell_apart(keys: &[Entry]) -> Result<(), String> {
+    let (mut names, mut hashes) = (HashMap::new(), HashMap::new());
+    for (index, entry) in keys.iter().enumerate() {
+        let (number, key) = (index + 1, &*entry.key);
+        let name = &key.name;
+        if let Some(first) = names.insert(name, number) {
+            return Err(format!("keys {first} and {number} have one name, {name:?}"));
+        }
+        if let Some(first) = hashes.insert(key.hash, number) {
+            return Err(format!("keys {first} and {number} ({name:?}) have one sha256"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a key may be called so: 1 to 64 characters, no control characters.
+pub fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+        // Writing to memory can't fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(of: &str) -> String {
+        to_hex(KeyHash::of(of).as_bytes())
+    }
+
+    fn problem(text: &str) -> String {
+        Entries::parse(text.as_bytes()).err().unwrap_or_else(|| panic!("it was taken: {text}"))
+    }
+
+    #[test]
+    fn a_key_is_read_with_all_it_may_have() {
+        let (a, b) = (hash("a"), hash("b").to_uppercase());
+        let text = format!(
+            "\u{feff}{{\"keys\":[{{\"name\":\"alice\",\"sha256\":\"{a}\",\"level\":\"write\",
+            \"expires\":\"2026-12-20T01:00:00+01:00\",\"sessions\":[\"a\",\"b c\"]}},
+            {{\"name\":\"Bob ü\",\"sha256\":\"{b}\",\"level\":\"admin\",\"expires\":null,\"sessions\":null}}]}}"
+        );
+        let entries = Entries::parse(text.as_bytes()).expect("a key file");
+        let keys: Vec<_> = entries.keys().collect();
+        assert_eq!(
+            (&*keys[0].name, keys[0].hash, keys[0].level),
+            ("alice", KeyHash::of("a"), Level::Write)
+        );
+        assert_eq!(keys[0].expires, Timestamp::parse("2026-12-20T00:00:00Z"));
+        assert!(keys[0].opens("a") && keys[0].opens("b c") && !keys[0].opens("b"));
+        assert_eq!(
+            (&*keys[1].name, keys[1].hash, keys[1].level),
+            ("Bob ü", KeyHash::of("b"), Level::Admin)
+        );
+        assert_eq!((keys[1].expires, &keys[1].opens), (None, &None));
+        assert_eq!(keys.len(), 2);
+    }
+
+    #[test]
+    fn a_list_may_be_empty() {
+        assert_eq!(Entries::parse(b"{\"keys\": []}").expect("a key file").keys().count(), 0);
+    }
+
+    #[test]
+    fn what_was_added_is_read_again_and_what_was_removed_is_gone() {
+        let mut entries = Entries::none();
+        let key = |name: &str, expires, opens| Key {
+            name: name.into(),
+            hash: KeyHash::of(name),
+            level: Level::Read,
+            expires,
+            opens,
+        };
+        let alice =
+            key("alice \"\\ü", Some(Timestamp::now()), Some(vec!["a".into(), "b,\"".into()]));
+        for key in [alice.clone(), key("bob", None, None), key("carol", None, Some(vec![]))] {
+            entries.add(key);
+        }
+        assert!(entries.remove("bob") && !entries.remove("bob"));
+        let read = Entries::parse(entries.to_json().as_bytes()).expect("a key file");
+        let keys: Vec<_> = read.keys().cloned().collect();
+        assert_eq!(*keys[0], alice);
+        assert_eq!(*keys[1], key("carol", None, Some(vec![])));
+        assert!(read.get("bob").is_none() && read.get("carol").is_some());
+        assert_eq!(read.to_json(), entries.to_json());
+    }
+
+    #[test]
+    fn what_nobody_knows_is_kept_as_it_was_written() {
+        let hash = hash("a");
+        let text = format!(
+            r#"{{"note":"ours","big":18446744073709551616.50,"keys":[{{"owner":{{"room":[1.50, null]}},
+            "name":"alice","sha256":"{hash}","level":"read","till":1e400}}],"last":[]}}"#
+        );
+        let mut entries = Entries::parse(text.as_bytes()).expect("a key file");
+        entries.add(Key {
+            name: "bob".into(),
+            hash: KeyHash::of("b"),
+            level: Level::Write,
+            expires: None,
+            opens: None,
+        });
+        let written = entries.to_json();
+        for kept in [
+            r#""note": "ours""#,
+            r#""big": 18446744073709551616.50"#,
+            r#""owner": {"room":[1.50, null]}"#,
+            r#""till": 1e400"#,
+            r#""last": []"#,
+        ] {
+            assert!(written.contains(kept), "{kept} in {written}");
+        }
+        assert_eq!(Entries::parse(written.as_bytes()).expect("a key file").keys().count(), 2);
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_told_in_a_line_that_quotes_nothing() {
+        let good = hash("a");
+        let key = |fields: &str| format!("{{\"keys\": [{{\"name\":\"bob\",{fields}}}]}}");
+        let level = r#""level":"read""#;
+        let sha = format!("\"sha256\":\"{good}\"");
+        let cases = [
+            ("".to_owned(), "empty"),
+            (" \n".to_owned(), "empty"),
+            ("SECRET".to_owned(), "line 1"),
+            ("{\"keys\": [\n{\"name\": SECRET}]}".to_owned(), "line 2"),
+            ("{\"keys\": [{\"name\": \"SECRET".to_owned(), "JSON"),
+            ("{\"keys\": []} SECRET".to_owned(), "JSON"),
+            ("\"SECRET\"".to_owned(), "object"),
+            ("[\"SECRET\"]".to_owned(), "object"),
+            ("{\"SECRET\": 1}".to_owned(), "keys"),
+            ("{\"keys\": {\"SECRET\": 1}}".to_owned(), "list"),
+            ("{\"keys\": \"SECRET\"}".to_owned(), "list"),
+            ("{\"keys\": [\"SECRET\"]}".to_owned(), "key 1"),
+            ("{\"keys\": [{\"sha256\": \"SECRET\"}]}".to_owned(), "the name of key 1"),
+            ("{\"keys\": [{\"name\": {\"SECRET\": 1}}]}".to_owned(), "the name of key 1"),
+            ("{\"keys\": [{\"name\": \"SECRET\\n\"}]}".to_owned(), "the name of key 1"),
+            (format!("{{\"keys\": [{{\"name\": \"{}\"}}]}}", "SECRET ".repeat(10)), "key 1"),
+            (key(level), "the sha256 of key 1 (\"bob\")"),
+            (key(&format!("{level},\"sha256\":\"SECRET\"")), "the sha256 of key 1 (\"bob\")"),
+            (key(&format!("{level},\"sha256\":[\"SECRET\"]")), "the sha256 of key 1"),
+            (key(&format!("{level},\"sha256\":\"{}+f\"", &good[2..])), "the sha256"),
+            (key(&format!("{level},\"sha256\":\"{}ü\"", &good[2..])), "the sha256"),
+            (key(&sha), "the level of key 1 (\"bob\")"),
+            (key(&format!("{sha},\"level\":\"SECRET\"")), "the level of key 1"),
+            (key(&format!("{sha},\"level\":\"READ\"")), "the level of key 1"),
+            (key(&format!("{sha},{level},\"expires\":\"SECRET\"")), "expires of key 1 (\"bob\")"),
+            (key(&format!("{sha},{level},\"expires\":1797724800")), "expires of key 1"),
+            (key(&format!("{sha},{level},\"sessions\":\"SECRET\"")), "sessions of key 1"),
+            (key(&format!("{sha},{level},\"sessions\":[\"SECRET\",1]")), "sessions of key 1"),
+        ];
+        for (text, told) in cases {
+            let line = problem(&text);
+            assert!(line.contains(told), "{text}: {line}");
+            assert!(!line.contains("SECRET") && !line.contains(['\n', '\r']), "{text}: {line}");
+        }
+        assert!(
+            Entries::parse(b"{\"keys\": [\"\xff\"]}")
+                .err()
+                .is_some_and(|line| line.contains("UTF-8"))
+        );
+    }
+
+    #[test]
+    fn no_two_keys_share_a_name_or_a_hash() {
+        let key = |name: &str, of: &str| {
+            format!("{{\"name\":\"{name}\",\"sha256\":\"{}\",\"level\":\"read\"}}", hash(of))
+        };
+        let (a, b) = (key("alice", "a"), key("bob", "b"));
+        let line = problem(&format!("{{\"keys\":[{a},{b},{}]}}", key("alice", "c")));
+        assert_eq!(line, "keys 1 and 3 have one name, \"alice\"");
+        let line = problem(&format!("{{\"keys\":[{a},{b},{}]}}", key("carol", "b")));
+        assert_eq!(line, "keys 2 and 3 (\"carol\") have one sha256");
+    }
+
+    #[test]
+    fn names_have_their_bounds() {
+        assert!(is_name("a") && is_name(&"ü".repeat(64)) && is_name("alice's laptop"));
+        assert!(!is_name("") && !is_name(&"a".repeat(65)) && !is_name("a\u{7f}") && !is_name("\t"));
+    }
+}
