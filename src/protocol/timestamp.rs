@@ -16,6 +16,11 @@ impl Timestamp {
         Timestamp(millis.min(LAST_MILLIS))
     }
 
+    /// Milliseconds since the Unix epoch.
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
     /// Reads the system's clock. A clock before 1970 counts as 1970.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
