@@ -101,6 +101,7 @@ impl World {
         let limits = Limits {
             linger: Duration::from_secs(600),
             max_sessions: 0,
+            max_channels: 0,
             document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
             history: HistoryBounds { changes: 50, bytes: 1 << 20 },
             settle,
