@@ -173,3 +173,64 @@ impl Channels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Channels {
+        /// What is kept twice agrees, and nothing is kept for nobody.
+        fn assert_consistent(&self) {
+            let mut bytes = 0;
+            let (mut threads, mut deserted) = (BTreeMap::new(), BTreeMap::new());
+            for (name, channel) in &self.channels {
+                assert!(!channel.room.is_empty() || !channel.threads.is_empty(), "{name}");
+                assert_eq!(channel.room.is_empty(), channel.deserted.is_some(), "{name}");
+                bytes += channel.threads.bytes();
+                threads.extend(channel.threads.numbers().map(|number| (number, name.clone())));
+                deserted.extend(channel.deserted.map(|number| (number, name.clone())));
+            }
+            assert_eq!(self.thread_bytes, bytes);
+            assert!(bytes <= MOST_THREAD_BYTES);
+            assert_eq!((&self.threads, &self.deserted), (&threads, &deserted));
+        }
+
+        fn threads_of(&self, name: &str) -> Option<usize> {
+            Some(self.channels.get(name)?.threads.numbers().count())
+        }
+    }
+
+    #[test]
+    fn of_too_many_threads_the_oldest_are_forgotten_wherever_they_are() {
+        let mut channels = Channels::default();
+        let (conn, at) = (ConnId(1), Timestamp::from_millis(0));
+        let talk = |channels: &mut Channels, name: &Arc<str>, thread: &str| {
+            channels.count(name, thread, &"alice".into(), at);
+        };
+        let (kept, deserted): (Arc<str>, Arc<str>) = ("kept".into(), "deserted".into());
+        for name in [&kept, &deserted] {
+            channels.join(name, conn, 0).expect("there is room");
+            talk(&mut channels, name, "t");
+        }
+        channels.leave(&deserted, conn);
+        channels.assert_consistent();
+        // A thousand threads of half a kilobyte each, until there is no room for more.
+        let id = "t".repeat(240);
+        for n in 0..40 {
+            let name: Arc<str> = format!("channel {n}").into();
+            channels.join(&name, conn, 0).expect("there is room");
+            (0..1000).for_each(|n| talk(&mut channels, &name, &format!("{id}{n}")));
+            channels.leave(&name, conn);
+            channels.assert_consistent();
+        }
+        assert!(channels.thread_bytes > MOST_THREAD_BYTES - 1000);
+        assert_eq!(channels.threads_of("kept"), Some(0), "somebody is in it");
+        assert_eq!(channels.threads_of("deserted"), None);
+        assert_eq!(channels.threads_of("channel 0"), None);
+        assert_eq!(channels.threads_of("channel 39"), Some(1000));
+        channels.leave(&kept, conn);
+        channels.assert_consistent();
+        channels.join(&"new".into(), conn, 5).expect("the deserted make room");
+        channels.assert_consistent();
+    }
+}

@@ -219,6 +219,25 @@ fn a_watcher_does_not_cost_a_host_its_canvas() {
 }
 
 #[test]
+fn a_host_that_takes_its_own_place_again_keeps_its_canvas() {
+    let mut rig = Rig::new();
+    editor(&mut rig, "watcher", reads());
+    let first = rig.join_session("a", "alice", writes());
+    rig.tell(first, canvas(json!([lens("1")]), "alice"));
+    let again = rig.join_session("a", "alice", writes());
+    rig.tell(again, request());
+    assert!(!rig.told(again).contains(&"sync:state".into()), "it waits to be recognised");
+    // Not a new design: it has been here all the time.
+    rig.tell(again, canvas(json!([lens("2")]), "alice"));
+    assert_eq!(items(&rig, "a"), ["2"], "its own items are what its canvas shows");
+    rig.gone(again);
+    editor(&mut rig, "bob", writes());
+    let third = rig.join_session("a", "bob", writes());
+    rig.tell(third, canvas(json!([lens("3")]), "bob"));
+    assert_eq!(items(&rig, "a"), ["2", "3"], "nothing that alice did is lost");
+}
+
+#[test]
 fn a_client_among_watchers_is_given_the_document() {
     let mut rig = Rig::new();
     let watcher = editor(&mut rig, "watcher", reads());
