@@ -80,6 +80,7 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
     let limits = Limits {
         linger: Duration::ZERO,
         max_sessions: 0,
+        max_channels: 0,
         document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: true,

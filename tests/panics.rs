@@ -105,6 +105,7 @@ fn serve() -> ServerHandle<FragileService> {
     let limits = Limits {
         linger: Duration::from_secs(600),
         max_sessions: 0,
+        max_channels: 0,
         document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: false,

@@ -66,6 +66,7 @@ impl Values {
         let limits = Limits {
             linger: self.duration("linger")?,
             max_sessions: self.number("max-sessions")?,
+            max_channels: 10_000,
             document: DocumentBounds { item: config.max_message_bytes, document },
             history: HistoryBounds {
                 changes: self.number("history-changes")?,

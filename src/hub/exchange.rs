@@ -1,7 +1,8 @@
 //! What members say to each other: commands, relays, a whole new state; and what is confirmed.
 
 use super::document::{Author, Outcome};
-use super::session::{IN_FLIGHT, Request, Session};
+use super::member::{IN_FLIGHT, Request};
+use super::session::Session;
 use super::{ConnId, Effect, Turn};
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
 use crate::protocol::outbound::{self, Message};
@@ -11,7 +12,10 @@ use crate::protocol::{Frame, UserId};
 impl Session {
     /// Handles what a member said.
     pub fn message(&mut self, conn: ConnId, message: ClientMessage, turn: &mut Turn<'_>) {
-        let Some(place) = self.place(conn) else { return };
+        let Some(place) = self.room.place(conn) else { return };
+        if !self.room[place].may_write() && self.refuse_reader(place, &message, turn) {
+            return;
+        }
         match message {
             ClientMessage::Ping { echo } => turn.send(conn, &outbound::pong(&echo, turn.now.wall)),
             ClientMessage::Command(command) => self.command(place, command, turn),
@@ -52,7 +56,7 @@ impl Session {
             Outcome::Nothing => relayed.finish(),
             _ => self.applied(relayed, 0, turn),
         };
-        self.send_to_others(conn, &relayed, turn);
+        self.room.send_to_others(conn, &relayed, turn);
         if command.action != Action::Other {
             self.touch(place, &command.item_id, outcome, turn);
         }
@@ -63,10 +67,9 @@ impl Session {
         let Sender { conn, user } = self.sender(place);
         let relayed = Message::continuing(body.head());
         let frame = relayed.string("user_id", &user).timestamp(turn.now.wall).finish();
-        let supersedes = is_cursor.then_some(conn);
-        for other in self.members.iter().filter(|member| member.conn != conn) {
-            let frame = frame.clone();
-            turn.effects.push(Effect::Send { conn: other.conn, frame, supersedes });
+        match is_cursor {
+            true => self.room.send_latest_to_others(conn, &frame, turn),
+            false => self.room.send_to_others(conn, &frame, turn),
         }
     }
 
@@ -83,7 +86,7 @@ impl Session {
         // What others did meanwhile may be on its way to the sender and would be applied on top.
         let crossed = turn.limits.settle
             && (self.changed_by_others_within(&user, IN_FLIGHT, turn)
-                || self.members[place].may_be_crossed(turn.elapsed()));
+                || self.room[place].may_be_crossed(turn.elapsed()));
         let author = Author { user: &user, at: turn.elapsed() };
         let version = state.version;
         self.document.replace(state, author);
@@ -112,7 +115,7 @@ impl Session {
         original_type: &str,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let member = &self.members[place];
+        let member = &self.room[place];
         let taken = id.and_then(|id| Some((id, self.history.confirmed(&member.user, id)?)));
         if let Some((id, seq)) = taken {
             let frame = outbound::delivered(id, seq, original_type, turn.now.wall);
@@ -146,11 +149,11 @@ impl Session {
         let message = "the item or the document would become larger than the server allows";
         let id = id.map(|id| id.get());
         let error = outbound::error("document_full", message, 413, Some(original_type), id);
-        turn.send(self.members[place].conn, &error);
+        turn.send(self.room[place].conn, &error);
     }
 
     fn sender(&self, place: usize) -> Sender {
-        let member = &self.members[place];
+        let member = &self.room[place];
         Sender { conn: member.conn, user: member.user.clone() }
     }
 }

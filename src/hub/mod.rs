@@ -3,54 +3,39 @@
 //! Nothing here knows a socket, a file or a clock. One thread calls [`Hub::handle`]; tests call it
 //! too and run hours of a session in milliseconds.
 
+pub mod channels;
+mod clients;
+mod conn;
 mod document;
 mod exchange;
 mod history;
 mod item;
+mod member;
+mod pass;
+mod roles;
+mod room;
 mod session;
+mod sessions;
 mod settle;
 mod snapshot;
+mod threads;
 mod timers;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use channels::Said;
+pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::{Bounds as DocumentBounds, Document};
 pub use history::Bounds as HistoryBounds;
 
 use crate::keys::{Grant, KeySet};
 use crate::protocol::inbound::ClientMessage;
-use crate::protocol::{Frame, Timestamp, UserId, close, outbound};
-use session::Session;
+use crate::protocol::{Frame, Timestamp, UserId};
+use clients::Clients;
+use pass::KeyIndex;
+use sessions::Sessions;
 use timers::{Timer, Timers};
-
-/// One connection, from its handshake to its end. Never given twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
-
-/// A map by connection. Their numbers are given by us, one after the other, so that hashing them
-/// needs no defence against chosen keys, and a fan-out looks up every receiver.
-pub type ConnMap<T> = HashMap<ConnId, T, BuildHasherDefault<NumberHasher>>;
-
-/// Spreads one number over the hash with a multiplication.
-#[derive(Debug, Default)]
-pub struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-}
 
 /// The time as the hub is told it.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +52,15 @@ pub enum Event {
     /// A connection asks to be a member of a session. Answered with [`Effect::Admit`] or
     /// [`Effect::Refuse`]. `grant` is what its key permits, where keys are asked for.
     Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
-    /// A member said something.
+    /// A connection of the client protocol comes in; `debug` is whether it came by the debug endpoint.
+    /// Answered with [`Effect::Admit`].
+    Enter { conn: ConnId, client: UserId, debug: bool },
+    /// A connection of the client protocol said something.
+    Said { conn: ConnId, said: Said },
+    /// Somebody asks, without a WebSocket, for the threads of a channel, or of all that its key opens.
+    /// Answered with [`Effect::Answer`].
+    Threads { conn: ConnId, channel: Option<String>, grant: Grant },
+    /// A member of a session said something.
     Message { conn: ConnId, message: ClientMessage },
     /// A member answered a protocol Ping with this payload.
     Pong { conn: ConnId, payload: Vec<u8> },
@@ -87,8 +80,8 @@ pub enum Event {
 pub enum Effect {
     /// The connection is a member now; what is sent to it follows.
     Admit { conn: ConnId },
-    /// The connection can't become a member: there are too many sessions.
-    Refuse { conn: ConnId },
+    /// The connection can't become a member.
+    Refuse { conn: ConnId, why: Refusal },
     /// Queue a frame. With `supersedes`, an older frame with the same key that is still queued for
     /// this receiver may be replaced by it.
     Send { conn: ConnId, frame: Frame, supersedes: Option<ConnId> },
@@ -101,6 +94,15 @@ pub enum Effect {
     Close { conn: ConnId, code: u16, reason: &'static str },
 }
 
+/// Why a connection can't become a member of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There are too many sessions.
+    Full,
+    /// Its key doesn't open this one, or opens nothing any more.
+    KeyRefused,
+}
+
 /// What the hub keeps to.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -108,16 +110,20 @@ pub struct Limits {
     pub linger: Duration,
     /// How many sessions there may be, lingering ones included; 0 for any number.
     pub max_sessions: usize,
+    /// How many channels there may be, those included that nobody is in but that have threads; 0 for
+    /// any number.
+    pub max_channels: usize,
     pub document: DocumentBounds,
     pub history: HistoryBounds,
     /// Whether items are settled (docs/PROTOCOL.md, "Settling").
     pub settle: bool,
 }
 
-/// What a session's code works with while it handles one event.
+/// What the code of a session or of a client works with while it handles one event.
 struct Turn<'a> {
     now: Now,
     limits: &'a Limits,
+    keys: &'a KeySet,
     effects: &'a mut Vec<Effect>,
     timers: &'a mut Timers,
 }
@@ -132,15 +138,15 @@ impl Turn<'_> {
     }
 }
 
-/// The state of every session. Owned by one thread; see the module's text.
+/// The state of every session and every channel. Owned by one thread; see the module's text.
 #[derive(Debug)]
 pub struct Hub {
     limits: Limits,
-    sessions: HashMap<Arc<str>, Session>,
-    /// Which session a member is in.
-    members: ConnMap<Arc<str>>,
+    /// The keys in force, as far as the hub was told.
+    keys: Arc<KeySet>,
+    sessions: Sessions,
+    clients: Clients,
     timers: Timers,
-    random: Random,
 }
 
 impl Hub {
@@ -148,10 +154,10 @@ impl Hub {
     pub fn new(limits: Limits, seed: u64) -> Self {
         Hub {
             limits,
-            sessions: HashMap::new(),
-            members: ConnMap::default(),
+            keys: Arc::default(),
+            sessions: Sessions::new(seed),
+            clients: Clients::default(),
             timers: Timers::default(),
-            random: Random(seed),
         }
     }
 
@@ -161,36 +167,48 @@ impl Hub {
     /// have no effect.
     #[inline(never)] // a name in thread dumps
     pub fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        if let Event::Keys(keys) = &event
+            && keys.generation >= self.keys.generation
+        {
+            self.keys = keys.clone();
+        }
+        let Hub { limits, keys, sessions, clients, timers } = self;
+        let turn = &mut Turn { now, limits, keys, effects, timers };
         match event {
-            Event::Join { conn, session, user, grant: _ } => {
-                self.join(conn, session, user, now, effects);
+            Event::Join { conn, session, user, grant } => {
+                sessions.join(conn, session, user, grant, turn);
             }
-            Event::Keys(_) => {}
             Event::Message { conn, message } => {
-                self.in_session_of(conn, now, effects, |session, turn| {
-                    session.message(conn, message, turn);
-                });
+                sessions.of(conn, |session| session.message(conn, message, turn));
             }
             Event::Pong { conn, payload } => {
-                self.in_session_of(conn, now, effects, |session, turn| {
-                    session.pong(conn, &payload, turn);
-                });
+                sessions.of(conn, |session| session.pong(conn, &payload, turn));
             }
-            Event::Gone { conn } => self.gone(conn, now, effects),
-            Event::Failed { conn } => {
-                effects.push(Effect::Send {
-                    conn,
-                    frame: outbound::server_error(),
-                    supersedes: None,
-                });
-                let reason = "internal server error";
-                effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-                self.in_session_of(conn, now, effects, |session, turn| {
-                    session.send_state_to_others(conn, turn);
-                });
-                self.gone(conn, now, effects);
+            Event::Enter { conn, client, debug } => clients.enter(conn, client, debug, turn),
+            Event::Said { conn, said } => clients.said(conn, said, turn),
+            Event::Threads { conn, channel, grant } => {
+                let body = clients.threads(channel.as_deref(), grant, turn);
+                effects.push(Effect::Answer { conn, body });
             }
-            Event::Tick => self.tick(now, effects),
+            Event::Gone { conn } => {
+                clients.gone(conn);
+                sessions.gone(conn, turn);
+            }
+            Event::Failed { conn } if clients.has(conn) => clients.failed(conn, turn),
+            Event::Failed { conn } => sessions.failed(conn, turn),
+            Event::Keys(_) => {
+                let keys = KeyIndex::of(turn.keys);
+                clients.renew_passes(&keys, turn);
+                sessions.renew_passes(&keys, turn);
+            }
+            Event::Tick => {
+                while let Some(timer) = turn.timers.pop_due(now.elapsed) {
+                    match timer {
+                        Timer::Session(name, timer) => sessions.timer_fired(&name, timer, turn),
+                        Timer::Client(conn, timer) => clients.timer_fired(conn, timer, turn),
+                    }
+                }
+            }
         }
     }
 
@@ -202,110 +220,5 @@ impl Hub {
     /// The document of a session, for tests and for whoever stores it.
     pub fn document(&self, session: &str) -> Option<&Document> {
         Some(&self.sessions.get(session)?.document)
-    }
-
-    fn join(
-        &mut self,
-        conn: ConnId,
-        name: Arc<str>,
-        user: UserId,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.forget_if_lingered(&name, now);
-        let full = self.limits.max_sessions > 0 && self.sessions.len() >= self.limits.max_sessions;
-        if full && !self.sessions.contains_key(&name) && !self.forget_an_empty_session() {
-            effects.push(Effect::Refuse { conn });
-            return;
-        }
-        let random = &mut self.random;
-        let session = self
-            .sessions
-            .entry(name.clone())
-            .or_insert_with(|| Session::new(name.clone(), format!("{:016x}", random.next())));
-        let token = self.random.next().to_be_bytes();
-        let mut turn = Turn { now, limits: &self.limits, effects, timers: &mut self.timers };
-        let replaced = session.join(conn, user, token, &mut turn);
-        if let Some(replaced) = replaced {
-            self.members.remove(&replaced);
-        }
-        self.members.insert(conn, name);
-    }
-
-    fn gone(&mut self, conn: ConnId, now: Now, effects: &mut Vec<Effect>) {
-        self.in_session_of(conn, now, effects, |session, turn| session.leave(conn, turn));
-        if let Some(name) = self.members.remove(&conn) {
-            self.forget_if_lingered(&name, now);
-        }
-    }
-
-    fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some((name, timer)) = self.timers.pop_due(now.elapsed) {
-            match timer {
-                Timer::Linger => self.forget_if_lingered(&name, now),
-                Timer::Arrival(conn) => self.in_session(&name, now, effects, |session, turn| {
-                    session.arrival_timed_out(conn, turn);
-                }),
-                Timer::Settle(item) => self.in_session(&name, now, effects, |session, turn| {
-                    session.settle_due(&item, turn);
-                }),
-            }
-        }
-    }
-
-    /// Removes a session that has been without members for as long as it is kept.
-    fn forget_if_lingered(&mut self, name: &str, now: Now) {
-        let session = self.sessions.get(name);
-        if session.is_some_and(|session| session.has_lingered(now.elapsed, self.limits.linger)) {
-            self.sessions.remove(name);
-        }
-    }
-
-    /// Makes room for a new session where one that lingers holds no work.
-    fn forget_an_empty_session(&mut self) -> bool {
-        let idle = self.sessions.values().find(|session| session.is_idle_and_empty());
-        match idle.map(|session| session.name.clone()) {
-            Some(name) => self.sessions.remove(&name).is_some(),
-            None => false,
-        }
-    }
-
-    fn in_session_of(
-        &mut self,
-        conn: ConnId,
-        now: Now,
-        effects: &mut Vec<Effect>,
-        act: impl FnOnce(&mut Session, &mut Turn<'_>),
-    ) {
-        if let Some(name) = self.members.get(&conn).cloned() {
-            self.in_session(&name, now, effects, act);
-        }
-    }
-
-    fn in_session(
-        &mut self,
-        name: &str,
-        now: Now,
-        effects: &mut Vec<Effect>,
-        act: impl FnOnce(&mut Session, &mut Turn<'_>),
-    ) {
-        if let Some(session) = self.sessions.get_mut(name) {
-            let mut turn = Turn { now, limits: &self.limits, effects, timers: &mut self.timers };
-            act(session, &mut turn);
-        }
-    }
-}
-
-/// SplitMix64: names for epochs and ping tokens that don't repeat; not for secrets.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }

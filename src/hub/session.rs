@@ -5,27 +5,26 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::history::History;
-use super::item::Item;
+use super::member::{Arrival, Member, Request};
+use super::pass::Pass;
+use super::room::Room;
 use super::settle::{Settling, settled_update};
-use super::timers::Timer;
+use super::timers::SessionTimer;
 use super::{ConnId, Effect, Turn};
-use crate::protocol::inbound::{Action, Command, Since};
+use crate::protocol::inbound::Command;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, close};
 
 /// How long a newcomer has to prove itself a host.
 const ARRIVAL: Duration = Duration::from_secs(2);
-/// How long something that was sent may still be on its way to a client, so that what the client
-/// says meanwhile was said without knowing of it.
-pub const IN_FLIGHT: Duration = Duration::from_secs(2);
 
-/// A session. Its members stand in the order they joined; the first of them is the host.
+/// A room whose members work on one document. One of them is the host (`roles.rs`).
 #[derive(Debug)]
 pub struct Session {
-    pub name: Arc<str>,
+    pub room: Room<Member>,
     pub epoch: String,
-    pub members: Vec<Member>,
+    pub(super) host: Option<UserId>,
     pub document: Document,
     pub history: History,
     pub settling: Settling,
@@ -35,92 +34,12 @@ pub struct Session {
     empty_since: Option<Duration>,
 }
 
-/// A user of a session, on the connection it has now.
-#[derive(Debug)]
-pub struct Member {
-    pub conn: ConnId,
-    pub user: UserId,
-    connected_at: Timestamp,
-    /// The payload of the Ping it was sent on arrival.
-    token: [u8; 8],
-    pub arrival: Arrival,
-    /// How many states it was sent on this connection. Each replaced its canvas.
-    pub states_sent: u64,
-    /// When the last of them was sent, and whether something it said shows that it was received.
-    state_sent_at: Duration,
-    state_is_received: bool,
-    states_before_ping: u64,
-    joined_at: Duration,
-    /// Until then a correction may be on its way to it that undoes what it has just done.
-    pub corrected_until: Duration,
-    /// Until then an item may be on its way to it as it had it itself a moment ago.
-    pub settled_until: Duration,
-    /// Whether it has already answered its own `user:joined` with its canvas.
-    pub has_shown_canvas: bool,
-}
-
-/// What is known of a member's role. Only the editor knows it, but a host answers its own
-/// `user:joined` with its canvas before it answers the Ping that was sent after it.
-#[derive(Debug)]
-pub enum Arrival {
-    Unknown {
-        /// Nobody else was there: requests wait, because an empty answer would wipe a host's canvas.
-        alone: bool,
-        /// Alone in a session that had a document before: a host may have begun a new design.
-        returns: bool,
-        waiting: Option<Request>,
-    },
-    Client,
-    Host {
-        /// Its canvas is what the server knows it to be, so that its first request needs no state.
-        canvas_is_known: bool,
-    },
-}
-
-/// A `sync:request`.
-#[derive(Debug)]
-pub struct Request {
-    pub since: Option<Since>,
-}
-
-impl Member {
-    /// Whether a state may be on its way to it that wipes what it has just done.
-    pub fn may_be_wiped(&self, now: Duration) -> bool {
-        self.states_sent > 0 && !self.state_is_received && now < self.state_sent_at + IN_FLIGHT
-    }
-
-    /// Whether what it was sent lately may cross what it says now.
-    pub fn may_be_crossed(&mut self, now: Duration) -> bool {
-        // A client sends no whole canvas before it has its first state.
-        self.state_is_received |= !self.could_speak_before_its_state();
-        self.may_be_wiped(now) || now < self.corrected_until.max(self.settled_until)
-    }
-
-    fn could_speak_before_its_state(&self) -> bool {
-        self.states_sent > 1 || matches!(self.arrival, Arrival::Host { .. })
-    }
-
-    /// Draws conclusions from a command about an item that the document has as `known`.
-    fn speaks_of(&mut self, action: Action, known: Option<&Item>) {
-        let could_add = self.could_speak_before_its_state();
-        self.state_is_received |= match known {
-            // Added by somebody else after the state, or so early that only a state told of it.
-            Some(item) if item.added_at() > self.state_sent_at => {
-                *item.added_by() != self.user && !item.came_back
-            }
-            Some(item) => !could_add && item.added_at() < self.joined_at,
-            // A client adds nothing before it has its first state.
-            None => !could_add && action == Action::Add,
-        };
-    }
-}
-
 impl Session {
     pub fn new(name: Arc<str>, epoch: String) -> Self {
         Session {
-            name,
+            room: Room::new(name),
             epoch,
-            members: Vec::new(),
+            host: None,
             document: Document::default(),
             history: History::default(),
             settling: Settling::default(),
@@ -134,74 +53,66 @@ impl Session {
         &mut self,
         conn: ConnId,
         user: UserId,
+        pass: Option<Pass>,
         token: [u8; 8],
         turn: &mut Turn<'_>,
     ) -> Option<ConnId> {
-        let present = self.members.iter().position(|member| member.user == user);
-        let alone = self.members.len() == usize::from(present.is_some());
-        let returns = self.members.is_empty() && self.document.exists();
+        // Whoever may only watch has no canvas that counts.
+        let mut writers = self.room.iter().filter(|member| member.may_write());
+        let returns = writers.clone().next().is_none() && self.document.exists();
+        let alone = writers.all(|member| member.user == user);
+        let arrival = Arrival::Unknown { alone, returns, waiting: None };
+        let mut member = Member::new(conn, user.clone(), pass, token, arrival, turn.now);
         self.empty_since = None;
-        let connected_at = present.map_or(turn.now.wall, |place| self.members[place].connected_at);
-        let member = Member {
-            conn,
-            user: user.clone(),
-            connected_at,
-            token,
-            arrival: Arrival::Unknown { alone, returns, waiting: None },
-            states_sent: 0,
-            state_sent_at: Duration::ZERO,
-            state_is_received: false,
-            states_before_ping: 0,
-            joined_at: turn.elapsed(),
-            corrected_until: Duration::ZERO,
-            settled_until: Duration::ZERO,
-            has_shown_canvas: false,
-        };
-        let (place, replaced) = match present {
+        let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
-                let old = std::mem::replace(&mut self.members[place], member).conn;
+                member.connected_at = self.room[place].connected_at;
+                let old = std::mem::replace(&mut self.room[place], member).conn;
                 let reason = "replaced by a newer connection";
                 turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
                 (place, Some(old))
             }
-            None => {
-                self.members.push(member);
-                (self.members.len() - 1, None)
-            }
+            None => (self.room.add(member), None),
         };
+        let elected = self.elect();
         turn.effects.push(Effect::Admit { conn });
         turn.send(conn, &self.acknowledgement(place, turn.now.wall));
         let joined = about_user("user:joined", &user, turn.now.wall);
         match replaced {
             Some(_) => turn.send(conn, &joined),
-            None => self.broadcast(&joined, turn),
+            None => self.room.send(&joined, turn),
+        }
+        if let Some(host) = elected {
+            // The newcomer was told in its acknowledgement.
+            self.room.send_to_others(conn, &host_changed(&host, turn.now.wall), turn);
         }
         if !alone && self.document.exists() {
             self.send_state(&[place], turn);
         }
-        self.members[place].states_before_ping = self.members[place].states_sent;
-        turn.send(conn, &Frame::ping(&token));
-        turn.timers.set(turn.elapsed() + ARRIVAL, &self.name, Timer::Arrival(conn));
+        turn.send(conn, &self.room[place].ping());
+        let arrival = SessionTimer::Arrival(conn);
+        turn.timers.set_in_session(turn.elapsed() + ARRIVAL, self.room.name(), arrival);
+        self.watch_expiry(place, turn);
         replaced
     }
 
     /// Ends a membership.
     pub fn leave(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        let Some(place) = self.place(conn) else { return };
-        let member = self.members.remove(place);
-        self.broadcast(&about_user("user:left", &member.user, turn.now.wall), turn);
-        match self.members.first() {
-            Some(host) if place == 0 => {
-                let host = about_user("host:changed", &host.user, turn.now.wall);
-                self.broadcast(&host, turn);
-            }
-            Some(_) => {}
-            None => {
-                self.encoded = None;
-                self.empty_since = Some(turn.elapsed());
-                let until = turn.elapsed() + turn.limits.linger;
-                turn.timers.set(until, &self.name, Timer::Linger);
-            }
+        self.leave_together(&[conn], turn);
+    }
+
+    /// Ends memberships at one moment: none of these members becomes host because another leaves.
+    pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
+        let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
+        for member in &left {
+            self.room.send(&about_user("user:left", &member.user, turn.now.wall), turn);
+        }
+        self.hold_election(turn);
+        if self.room.is_empty() && !left.is_empty() {
+            self.encoded = None;
+            self.empty_since = Some(turn.elapsed());
+            let until = turn.elapsed() + turn.limits.linger;
+            turn.timers.set_in_session(until, self.room.name(), SessionTimer::Linger);
         }
     }
 
@@ -212,25 +123,22 @@ impl Session {
 
     /// Whether nobody is there and no work would be lost with it.
     pub fn is_idle_and_empty(&self) -> bool {
-        self.members.is_empty() && self.document.is_empty()
+        self.room.is_empty() && self.document.is_empty()
     }
 
     /// A member answered a protocol Ping: if it was ours and its canvas hasn't come before it, the
     /// member is no host.
     pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
-        let Some(place) = self.place(conn) else { return };
-        let member = &mut self.members[place];
-        if member.token == payload {
-            // A state it was sent on arrival came before the Ping; later ones didn't.
-            member.state_is_received |= member.states_sent == member.states_before_ping;
+        let Some(place) = self.room.place(conn) else { return };
+        if self.room[place].answers_the_ping(payload) {
             self.arrival_timed_out(conn, turn);
         }
     }
 
     /// A newcomer has had its time.
     pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        let Some(place) = self.place(conn) else { return };
-        if matches!(self.members[place].arrival, Arrival::Unknown { .. }) {
+        let Some(place) = self.room.place(conn) else { return };
+        if matches!(self.room[place].arrival, Arrival::Unknown { .. }) {
             self.recognise_client(place, turn);
         }
     }
@@ -245,7 +153,7 @@ impl Session {
 
     /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
-        match &mut self.members[place].arrival {
+        match &mut self.room[place].arrival {
             Arrival::Unknown { alone: true, waiting, .. } => *waiting = Some(request),
             Arrival::Host { canvas_is_known } if *canvas_is_known && request.since.is_none() => {
                 *canvas_is_known = false;
@@ -259,10 +167,8 @@ impl Session {
     pub fn send_state(&mut self, places: &[usize], turn: &mut Turn<'_>) {
         let frames = self.state_frames(turn);
         for &place in places {
-            let member = &mut self.members[place];
-            member.states_sent += 1;
-            member.state_sent_at = turn.elapsed();
-            member.state_is_received = false;
+            let member = &mut self.room[place];
+            member.was_sent_a_state(turn.elapsed());
             frames.iter().for_each(|frame| turn.send(member.conn, frame));
         }
     }
@@ -286,7 +192,7 @@ impl Session {
         let state = self.state_message(self.history.seq(), turn.now.wall, |json| {
             json.extend_from_slice(b"null");
         });
-        turn.send(self.members[place].conn, &state);
+        turn.send(self.room[place].conn, &state);
     }
 
     /// Sends the document to all members but one connection.
@@ -297,35 +203,19 @@ impl Session {
         }
     }
 
-    /// Sends a frame to every member.
-    pub fn broadcast(&self, frame: &Frame, turn: &mut Turn<'_>) {
-        self.members.iter().for_each(|member| turn.send(member.conn, frame));
-    }
-
-    /// Sends a frame to every member but one connection.
-    pub fn send_to_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
-        let others = self.members.iter().filter(|member| member.conn != conn);
-        others.for_each(|member| turn.send(member.conn, frame));
-    }
-
-    /// Where a connection's member stands.
-    pub fn place(&self, conn: ConnId) -> Option<usize> {
-        self.members.iter().position(|member| member.conn == conn)
-    }
-
     /// Draws conclusions from a command, before it is applied, about what its sender has received.
     pub fn note_what_is_known(&mut self, place: usize, command: &Command) {
         let known = self.document.get(&command.item_id);
-        self.members[place].speaks_of(command.action, known);
+        self.room[place].speaks_of(command.action, known);
     }
 
     /// The members for whom `left_out` doesn't hold.
     pub fn places_but(&self, left_out: impl Fn(&Member) -> bool) -> Vec<usize> {
-        (0..self.members.len()).filter(|&place| !left_out(&self.members[place])).collect()
+        (0..self.room.len()).filter(|&place| !left_out(&self.room[place])).collect()
     }
 
     fn recognise_client(&mut self, place: usize, turn: &mut Turn<'_>) {
-        let arrival = std::mem::replace(&mut self.members[place].arrival, Arrival::Client);
+        let arrival = std::mem::replace(&mut self.room[place].arrival, Arrival::Client);
         if let Arrival::Unknown { waiting: Some(request), .. } = arrival {
             self.answer(place, &request, turn);
         }
@@ -337,7 +227,7 @@ impl Session {
             self.send_state(&[place], turn);
             return;
         };
-        let conn = self.members[place].conn;
+        let conn = self.room[place].conn;
         missed.for_each(|frame| turn.send(conn, frame));
         let done = Message::new("sync:done")
             .string("epoch", &self.epoch)
@@ -349,17 +239,18 @@ impl Session {
     fn acknowledgement(&self, place: usize, now: Timestamp) -> Frame {
         let server = format!(r#"{{"name":"collabd","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
         Message::new("connection:ack")
-            .string("session_id", &self.name)
-            .string("user_id", &self.members[place].user)
-            .flag("is_host", place == 0)
+            .string("session_id", self.room.name())
+            .string("user_id", &self.room[place].user)
+            .flag("is_host", self.is_host(place))
             .written("users", |json| {
                 json.push(b'[');
-                for (place, member) in self.members.iter().enumerate() {
+                for (place, member) in self.room.iter().enumerate() {
                     json.extend_from_slice(if place > 0 { b",{" } else { b"{" });
                     write_key(json, "user_id");
                     json.extend_from_slice(json::string(&member.user).get().as_bytes());
                     let since = member.connected_at;
-                    let rest = format!(r#","connected_at":"{since}","is_host":{}}}"#, place == 0);
+                    let is_host = self.is_host(place);
+                    let rest = format!(r#","connected_at":"{since}","is_host":{is_host}}}"#);
                     json.extend_from_slice(rest.as_bytes());
                 }
                 json.push(b']');
@@ -390,4 +281,9 @@ impl Session {
 
 fn about_user(kind: &str, user: &UserId, now: Timestamp) -> Frame {
     Message::new(kind).string("user_id", user).timestamp(now).finish()
+}
+
+/// Who is host from now on.
+pub(super) fn host_changed(host: &UserId, now: Timestamp) -> Frame {
+    about_user("host:changed", host, now)
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::Turn;
 use super::document::Outcome;
 use super::item::Item;
-use super::session::{IN_FLIGHT, Session};
-use super::timers::Timer;
+use super::member::IN_FLIGHT;
+use super::session::Session;
+use super::timers::SessionTimer;
 use crate::protocol::outbound::{Message, item_command};
 use crate::protocol::{Frame, Timestamp, UserId};
 
@@ -64,7 +65,7 @@ impl Session {
     /// Records that a member's command changed an item, or tried to.
     pub fn touch(&mut self, place: usize, id: &str, outcome: Outcome, turn: &mut Turn<'_>) {
         let now = turn.elapsed();
-        let member = &self.members[place];
+        let member = &self.room[place];
         let (conn, user) = (member.conn, member.user.clone());
         let (wiped, corrected) = (member.may_be_wiped(now), now < member.corrected_until);
         if outcome != Outcome::Nothing {
@@ -73,7 +74,7 @@ impl Session {
         if let (Outcome::Added, true, Some(item)) =
             (outcome, turn.limits.settle, self.document.get(id))
         {
-            self.send_to_others(conn, &settled_update(item, turn.now.wall), turn);
+            self.room.send_to_others(conn, &settled_update(item, turn.now.wall), turn);
         }
         let unheard_of = self.document.get(id).is_none() && self.document.removed_by(id).is_none();
         if unheard_of || !turn.limits.settle {
@@ -97,7 +98,7 @@ impl Session {
         let wake = activity.due.unwrap_or(now + IN_FLIGHT);
         if wake < activity.timer {
             activity.timer = wake;
-            turn.timers.set(wake, &self.name, Timer::Settle(id.into()));
+            turn.timers.set_in_session(wake, self.room.name(), SessionTimer::Settle(id.into()));
         }
     }
 
@@ -121,7 +122,7 @@ impl Session {
             self.settling.items.remove(id);
         } else {
             activity.timer = wake;
-            turn.timers.set(wake, &self.name, Timer::Settle(id.clone()));
+            turn.timers.set_in_session(wake, self.room.name(), SessionTimer::Settle(id.clone()));
         }
     }
 
@@ -144,7 +145,7 @@ impl Session {
                 let update = settled_update(item, now);
                 let anew =
                     [settled_remove(id, &writer, now), settled_add(item, now), update.clone()];
-                for member in &self.members {
+                for member in self.room.iter() {
                     if wiped.contains(&member.user) {
                         anew.iter().for_each(|frame| turn.send(member.conn, frame));
                     } else if member.user != writer || writer_too || affected(&member.user) {
@@ -155,7 +156,7 @@ impl Session {
             // Removed by one, changed by another: nobody may be left with it.
             None => {
                 let remove = settled_remove(id, &writer, now);
-                for member in &self.members {
+                for member in self.room.iter() {
                     let is_writer = member.user == writer;
                     if others || (is_writer && told) || affected(&member.user) {
                         turn.send(member.conn, &remove);
@@ -163,7 +164,7 @@ impl Session {
                 }
             }
         }
-        for member in self.members.iter_mut() {
+        for member in self.room.iter_mut() {
             if affected(&member.user) || (writer_too && member.user == writer) {
                 member.settled_until = turn.now.elapsed + IN_FLIGHT;
             }
@@ -177,7 +178,7 @@ impl Session {
         if !turn.limits.settle {
             return;
         }
-        let member = &mut self.members[place];
+        let member = &mut self.room[place];
         member.corrected_until = turn.elapsed() + IN_FLIGHT;
         let frame = match self.document.get(id) {
             Some(item) => settled_update(item, turn.now.wall),

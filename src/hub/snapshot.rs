@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::Turn;
 use super::document::{Author, Bounds};
 use super::item::Field;
-use super::session::{Arrival, IN_FLIGHT, Session};
+use super::member::{Arrival, IN_FLIGHT};
+use super::session::Session;
 use super::settle::{add, settled_remove, settled_update};
 use crate::protocol::inbound::State;
 use crate::protocol::json::{self, Fields};
@@ -33,10 +34,10 @@ impl Session {
         target: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
-        let member = &self.members[place];
+        let member = &self.room[place];
         let (conn, user) = (member.conn, member.user.clone());
         let shows_itself = target == Some(&*user) && !member.has_shown_canvas;
-        if place != 0 && !shows_itself {
+        if !self.is_host(place) && !shows_itself {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
             turn.send(conn, &outbound::error("not_host", message, 403, kind, None));
@@ -56,7 +57,7 @@ impl Session {
             return;
         }
         let is_newcomer = shows_itself || matches!(member.arrival, Arrival::Unknown { .. });
-        self.members[place].has_shown_canvas |= shows_itself;
+        self.room[place].has_shown_canvas |= shows_itself;
         let changes = self.merge(state, &user, is_new_design, turn);
         let commands = self.relayed_changes(&changes, state.version, &user, turn);
         if !changes.is_empty() {
@@ -66,7 +67,7 @@ impl Session {
         match is_newcomer {
             true => self.tell_newcomer(place, state, !changes.is_empty(), turn),
             false => {
-                self.members[place].arrival = Arrival::Host { canvas_is_known: false };
+                self.room[place].arrival = Arrival::Host { canvas_is_known: false };
                 self.correct_canvas(place, state, turn);
             }
         }
@@ -74,7 +75,7 @@ impl Session {
 
     /// Takes note of a host whose canvas can't be taken: at least it is not wiped.
     pub fn leave_canvas_alone(&mut self, place: usize, turn: &mut Turn<'_>) {
-        let member = &mut self.members[place];
+        let member = &mut self.room[place];
         if matches!(member.arrival, Arrival::Unknown { .. }) {
             let host = Arrival::Host { canvas_is_known: true };
             let arrival = std::mem::replace(&mut member.arrival, host);
@@ -199,7 +200,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         let mut by_state = Vec::new();
-        let others = self.members.iter_mut().enumerate().filter(|(place, _)| *place != sender);
+        let others = self.room.iter_mut().enumerate().filter(|(place, _)| *place != sender);
         for (place, member) in others {
             match target {
                 None => by_state.push(place),
@@ -229,7 +230,7 @@ impl Session {
         has_changed: bool,
         turn: &mut Turn<'_>,
     ) {
-        let member = &self.members[place];
+        let member = &self.room[place];
         // A state that was sent meanwhile has replaced the canvas that the snapshot shows.
         let lacks_something = match member.states_sent {
             0 => !self.is_shown_by(shown),
@@ -237,7 +238,7 @@ impl Session {
         };
         let canvas_is_known = member.states_sent == 0 && !lacks_something;
         let host = Arrival::Host { canvas_is_known };
-        let arrival = std::mem::replace(&mut self.members[place].arrival, host);
+        let arrival = std::mem::replace(&mut self.room[place].arrival, host);
         if lacks_something {
             self.send_state(&[place], turn);
         } else {
@@ -255,11 +256,11 @@ impl Session {
 
     /// Tells a host, as commands, what its canvas shows differently from the document.
     fn correct_canvas(&mut self, place: usize, shown: &State, turn: &mut Turn<'_>) {
-        let conn = self.members[place].conn;
+        let conn = self.room[place].conn;
         let (now, wall) = (turn.elapsed(), turn.now.wall);
         let fields: HashMap<&str, &Fields> =
             shown.items.iter().map(|item| (&*item.id, &item.fields)).collect();
-        let member = &self.members[place];
+        let member = &self.room[place];
         // A state or a correction on its way to the host may hold what the snapshot lacks.
         let crossed = member.may_be_wiped(now) || now < member.corrected_until;
         let mut corrections = Vec::new();
@@ -287,7 +288,7 @@ impl Session {
             }
         }
         if !corrections.is_empty() {
-            self.members[place].corrected_until = now + IN_FLIGHT;
+            self.room[place].corrected_until = now + IN_FLIGHT;
             corrections.iter().for_each(|frame| turn.send(conn, frame));
         }
     }

@@ -16,6 +16,14 @@ pub const POLICY: u16 = 1008;
 pub const TOO_BIG: u16 = 1009;
 /// A bug on our side.
 pub const INTERNAL_ERROR: u16 = 1011;
+/// Client protocol: the key is wrong, missing, over or revoked, or didn't come in time.
+pub const AUTHENTICATION: u16 = 4000;
+/// Client protocol: faster than permitted for too long.
+pub const RATE_LIMIT: u16 = 4001;
+/// Client protocol: too many unreadable messages in a row.
+pub const INVALID_FORMAT: u16 = 4002;
+/// Client protocol: a binary message, or talking before `connect`.
+pub const VIOLATION: u16 = 4003;
 
 /// What a close code means, for a person reading the log.
 pub fn meaning(code: u16) -> &'static str {
@@ -35,7 +43,11 @@ pub fn meaning(code: u16) -> &'static str {
         1013 => "try again later",
         1014 => "bad gateway",
         3000..=3999 => "registered by a library",
-        4000..=4999 => "private use",
+        4000 => "authentication failed",
+        4001 => "rate limit exceeded",
+        4002 => "invalid message format",
+        4003 => "protocol violation",
+        4004..=4999 => "private use",
         _ => "unknown code",
     }
 }

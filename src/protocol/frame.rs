@@ -1,5 +1,7 @@
 //! One WebSocket frame as the server sends it: final, unmasked, encoded once for all receivers.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 const TEXT: u8 = 0x1;
@@ -14,10 +16,17 @@ const LONGEST_HEADER: usize = 10;
 const CONTROL_PAYLOAD: usize = 125;
 
 /// An encoded server frame. Cloning it shares the bytes, so a message to a thousand members exists once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `Debug` shows no more than its size.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     bytes: Bytes,
     header: usize,
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({} bytes)", self.bytes.len())
+    }
 }
 
 impl Frame {

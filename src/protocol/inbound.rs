@@ -3,6 +3,8 @@
 //! Runs on the client's own thread, so that the hub never parses. Whatever passes here is safe to
 //! relay: the editor aborts on a malformed object (docs/PROTOCOL.md, "Shapes that are refused").
 
+use std::fmt;
+
 use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Object};
@@ -27,8 +29,7 @@ pub const LONGEST_ITEM_ID: usize = 1024;
 /// The largest version number that every client can count from: 2^53 − 1.
 pub const LARGEST_VERSION: u64 = (1 << 53) - 1;
 
-/// A message that passed all checks.
-#[derive(Debug)]
+/// A message that passed all checks. `Debug` doesn't show what it says.
 pub enum ClientMessage {
     /// Answered with a pong that carries `echo`: the ping's `id` and `t`.
     Ping { echo: Fields },
@@ -68,7 +69,6 @@ pub enum Action {
 }
 
 /// A `command` message.
-#[derive(Debug)]
 pub struct Command {
     pub action: Action,
     /// Empty only where the action is [`Action::Other`].
@@ -81,7 +81,6 @@ pub struct Command {
 }
 
 /// A canvas as a client sends it.
-#[derive(Debug)]
 pub struct State {
     /// In order; ids are unique.
     pub items: Vec<StateItem>,
@@ -92,10 +91,23 @@ pub struct State {
 }
 
 /// One item of a [`State`].
-#[derive(Debug)]
 pub struct StateItem {
     pub id: Box<str>,
     pub fields: Fields,
+}
+
+impl fmt::Debug for ClientMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClientMessage::Ping { .. } => "Ping",
+            ClientMessage::Command(_) => "Command",
+            ClientMessage::Relay { .. } => "Relay",
+            ClientMessage::SyncRequest { .. } => "SyncRequest",
+            ClientMessage::SyncUpdate { .. } => "SyncUpdate",
+            ClientMessage::FullState { .. } => "FullState",
+            ClientMessage::RefusedFullState(_) => "RefusedFullState",
+        })
+    }
 }
 
 /// Why a message was refused. The sender is told; nobody else notices.

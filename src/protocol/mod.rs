@@ -3,6 +3,7 @@
 //! Imports nothing else of ours and does no I/O, so that every rule about the shape of a message
 //! can be read, and tested, here.
 
+pub mod client;
 pub mod close;
 pub mod frame;
 pub mod inbound;
@@ -14,6 +15,6 @@ pub mod timestamp;
 pub use frame::Frame;
 pub use timestamp::Timestamp;
 
-/// A user of a session, as it stands in the request path: 1–128 characters, no control characters.
+/// A user of a session, or a client of the client protocol, as it stands in the request path: 1–128 characters, no control characters.
 /// Shared, because every change remembers who made it.
 pub type UserId = std::sync::Arc<str>;

@@ -1,31 +1,47 @@
 //! What is relayed: the sender's bytes, less the fields the server owns, and with what every
 //! receiver needs to build the same item.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::inbound::LONGEST_ID;
 use super::json::{self, Fields, Object};
 use super::outbound::{write_key, write_object};
 
-/// The fields of a relayed message that the server owns; a sender's own are dropped.
+/// The fields of a relayed message that the server owns on the session protocol; a sender's own are
+/// dropped.
 const SERVERS_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
 /// An item's type where nobody named one: the editor builds a plain component from it.
 const UNNAMED_TYPE: &str = "component";
 
 /// What will be relayed: the sender's object less the server's fields, and without its closing
-/// brace, so that the hub only appends its own fields.
-#[derive(Debug)]
+/// brace, so that the hub only appends its own fields. `Debug` shows no more than its size.
 pub struct Body {
     head: Vec<u8>,
     /// Where the value of `command.action` stands in `head`.
     action: Option<Range<usize>>,
+    /// Where the values of `type` and `id` do.
+    kind: Option<Range<usize>>,
+    id: Option<Range<usize>>,
 }
 
 impl Body {
     /// The bytes from the opening brace to the last of the sender's fields.
     pub fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// The message's `type`, cut to 128 characters, and its `id` as JSON if it is short enough to be
+    /// repeated: what an error says of the message it is about.
+    pub fn named(&self) -> (Option<String>, Option<&str>) {
+        let text = |range: &Option<Range<usize>>| {
+            range.clone().and_then(|range| std::str::from_utf8(&self.head[range]).ok())
+        };
+        let kind = text(&self.kind).and_then(|kind| serde_json::from_str::<String>(kind).ok());
+        let kind = kind.map(|kind| kind.chars().take(128).collect());
+        (kind, text(&self.id).filter(|id| id.len() <= LONGEST_ID))
     }
 
     /// The same message with another `command.action`.
@@ -44,12 +60,32 @@ impl Body {
         command: Option<&Object<'_>>,
         add: Option<Completed<'_>>,
     ) -> Self {
-        let mut body = Body { head: vec![b'{'], action: None };
-        for (key, value) in message.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key)) {
+        Body::less(message, &SERVERS_FIELDS, command, add.as_ref())
+    }
+
+    /// The whole message but for these fields, which the server owns.
+    pub(super) fn without(message: &Object<'_>, servers: &[&str]) -> Self {
+        Body::less(message, servers, None, None)
+    }
+
+    fn less(
+        message: &Object<'_>,
+        servers: &[&str],
+        command: Option<&Object<'_>>,
+        add: Option<&Completed<'_>>,
+    ) -> Self {
+        let mut body = Body { head: vec![b'{'], action: None, kind: None, id: None };
+        for (key, value) in message.iter().filter(|(key, _)| !servers.contains(key)) {
             body.key(key);
+            let start = body.head.len();
             match command.filter(|_| key == "command") {
-                Some(command) => body.command(command, add.as_ref()),
+                Some(command) => body.command(command, add),
                 None => body.head.extend_from_slice(value.get().as_bytes()),
+            }
+            match key {
+                "type" => body.kind = Some(start..body.head.len()),
+                "id" => body.id = Some(start..body.head.len()),
+                _ => {}
             }
         }
         body
@@ -78,6 +114,12 @@ impl Body {
 
     fn key(&mut self, key: &str) {
         write_key(&mut self.head, key);
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.head.len())
     }
 }
 

@@ -157,7 +157,7 @@ impl<M: Machine> Dispatcher<M> {
                     admitted = Some(conn);
                 }
                 Effect::Answer { .. } => {}
-                Effect::Refuse { conn } => {
+                Effect::Refuse { conn, .. } => {
                     self.decide(conn, false);
                     self.clients.remove(&conn);
                 }

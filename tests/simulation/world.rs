@@ -101,6 +101,7 @@ impl World {
         let limits = Limits {
             linger: Duration::from_secs(600),
             max_sessions: 0,
+            max_channels: 0,
             document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
             history: HistoryBounds { changes: 50, bytes: 1 << 20 },
             settle,
@@ -247,7 +248,9 @@ impl World {
                 }
                 Effect::Close { conn, .. } => (conn, Parcel::End),
                 Effect::Admit { .. } => continue,
-                Effect::Refuse { .. } | Effect::Answer { .. } => panic!("nobody asks for these here"),
+                Effect::Refuse { .. } | Effect::Answer { .. } => {
+                    panic!("nobody asks for these here")
+                }
             };
             let at = match arrivals.get(&conn) {
                 Some(at) => *at,

@@ -1,0 +1,318 @@
+//! The connections of the client protocol, and how far each has come.
+//!
+//! A connection is new until it enters, then established, then authenticated, and closed once it is
+//! not here any more. Only an [`Authenticated`] one can join, leave and talk: talking before
+//! `connect` can't be forgotten anywhere, because there is nothing to call.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channels::{Channels, Said};
+use super::pass::{KeyIndex, Pass};
+use super::timers::{ClientTimer, Timer};
+use super::{ConnId, ConnMap, Effect, Turn};
+use crate::keys::{Grant, KeyRefusal};
+use crate::protocol::client::refusal::{
+    AUTH_TIMEOUT, CHANNELS_FULL, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED, NOT_JOINED, NOT_OPENED,
+    READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,
+};
+use crate::protocol::client::{Refusal, Request, Subscription, Talk, outbound};
+use crate::protocol::inbound::MessageId;
+use crate::protocol::{UserId, close};
+
+/// How long a connection may take to authenticate.
+const AUTHENTICATION: Duration = Duration::from_secs(10);
+/// How many channels a connection may be a member of.
+pub const MOST_JOINED: usize = 1000;
+
+/// All connections of the client protocol, and the channels they are in.
+#[derive(Debug, Default)]
+pub struct Clients {
+    connections: ConnMap<Stage>,
+    channels: Channels,
+}
+
+/// How far an open connection has come.
+#[derive(Debug)]
+enum Stage {
+    Established(Established),
+    Authenticated(Authenticated),
+}
+
+/// A connection that has entered and has to show a key next.
+#[derive(Debug, Clone)]
+struct Established {
+    conn: ConnId,
+    client: UserId,
+    /// It came in by the debug endpoint.
+    debug: bool,
+}
+
+/// A connection that has shown a good key.
+#[derive(Debug)]
+struct Authenticated {
+    /// Who it was before, and still is.
+    who: Established,
+    pass: Pass,
+    joined: BTreeSet<Arc<str>>,
+}
+
+impl Clients {
+    /// A connection comes in.
+    pub fn enter(&mut self, conn: ConnId, client: UserId, debug: bool, turn: &mut Turn<'_>) {
+        turn.effects.push(Effect::Admit { conn });
+        turn.send(conn, &outbound::established(&client, turn.now.wall));
+        let until = turn.elapsed() + AUTHENTICATION;
+        turn.timers.set(until, Timer::Client(conn, ClientTimer::Authentication));
+        let entered = Established { conn, client, debug };
+        self.connections.insert(conn, Stage::Established(entered));
+    }
+
+    /// Whether this connection speaks the client protocol.
+    pub fn has(&self, conn: ConnId) -> bool {
+        self.connections.contains_key(&conn)
+    }
+
+    /// Handles what a connection said.
+    pub fn said(&mut self, conn: ConnId, said: Said, turn: &mut Turn<'_>) {
+        let Some(stage) = self.connections.get_mut(&conn) else { return };
+        match (said, stage) {
+            (Said::Connect(key), _) => self.connect(conn, key, turn),
+            (Said::Request(request), Stage::Authenticated(client)) => {
+                client.request(request, &mut self.channels, turn);
+            }
+            (Said::Request(_), Stage::Established(_)) => {
+                self.close(conn, NOT_AUTHENTICATED, close::VIOLATION, "not authenticated", turn);
+            }
+        }
+    }
+
+    /// A `connect`, the first or another one: the key is checked in the same way.
+    fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>, turn: &mut Turn<'_>) {
+        let pass = key.and_then(|grant| Pass::issue(grant, turn.keys, turn.now.wall));
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(why) => return self.turn_away(conn, why, turn),
+        };
+        let Some(stage) = self.connections.get_mut(&conn) else { return };
+        let now = turn.now.wall;
+        turn.send(conn, &outbound::connect_success(&stage.who().client, now));
+        turn.send(conn, &outbound::connect_delivered(&stage.who().client, now));
+        match stage {
+            Stage::Established(who) => {
+                let mut client = who.authenticate(pass);
+                client.watch_expiry(turn);
+                *stage = Stage::Authenticated(client);
+            }
+            Stage::Authenticated(client) => {
+                client.pass.exchange(pass);
+                client.pass_has_changed(&mut self.channels, turn);
+            }
+        }
+    }
+
+    /// Another set of keys is in force.
+    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
+        let mut refused = Vec::new();
+        for (conn, stage) in &mut self.connections {
+            let Stage::Authenticated(client) = stage else { continue };
+            match client.pass.renew(keys, turn.now.wall) {
+                Ok(()) => client.pass_has_changed(&mut self.channels, turn),
+                Err(why) => refused.push((*conn, why)),
+            }
+        }
+        for (conn, why) in refused {
+            self.throw_out(conn, why, turn);
+        }
+    }
+
+    /// A connection's timer has fired.
+    pub fn timer_fired(&mut self, conn: ConnId, timer: ClientTimer, turn: &mut Turn<'_>) {
+        match (timer, self.connections.get_mut(&conn)) {
+            (ClientTimer::Authentication, Some(Stage::Established(_))) => {
+                let reason = "authentication timed out";
+                self.close(conn, AUTH_TIMEOUT, close::AUTHENTICATION, reason, turn);
+            }
+            (ClientTimer::Expiry, Some(Stage::Authenticated(client))) => {
+                if !client.pass.timer_fired(turn.elapsed()) {
+                } else if client.pass.has_expired(turn.now.wall) {
+                    self.throw_out(conn, KeyRefusal::Expired, turn);
+                } else {
+                    client.watch_expiry(turn);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Handling something of this connection failed half-way.
+    pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+        let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
+        turn.send(conn, &outbound::server_error(&who.client, turn.now.wall));
+        let reason = "internal server error";
+        turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
+        self.gone(conn);
+    }
+
+    /// A connection has ended: it leaves all its channels.
+    pub fn gone(&mut self, conn: ConnId) {
+        if let Some(Stage::Authenticated(client)) = self.connections.remove(&conn) {
+            client.joined.iter().for_each(|name| self.channels.leave(name, conn));
+        }
+    }
+
+    /// The threads that a key may know of, as JSON. A key that is good for nothing any more is told
+    /// of none.
+    pub fn threads(&self, channel: Option<&str>, grant: Grant, turn: &Turn<'_>) -> Vec<u8> {
+        let pass = Pass::issue(grant, turn.keys, turn.now.wall).ok();
+        let opens = |name: &str| pass.as_ref().is_some_and(|pass| pass.opens(name));
+        let mut body = Vec::new();
+        self.channels.write_threads(&mut body, channel, opens, turn.now.wall);
+        body
+    }
+
+    /// Refuses the key of a `connect` and ends the connection.
+    fn turn_away(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+        let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
+        let why = refusal(why);
+        turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
+        turn.send(conn, &outbound::disconnect(why.message, &who.client, turn.now.wall));
+        let code = close::AUTHENTICATION;
+        turn.effects.push(Effect::Close { conn, code, reason: why.message });
+        self.gone(conn);
+    }
+
+    /// Ends a connection whose key was good once.
+    fn throw_out(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+        let why = refusal(why);
+        self.close(conn, why, close::AUTHENTICATION, why.message, turn);
+    }
+
+    fn close(
+        &mut self,
+        conn: ConnId,
+        why: Refusal,
+        code: u16,
+        reason: &'static str,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
+        turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
+        turn.effects.push(Effect::Close { conn, code, reason });
+        self.gone(conn);
+    }
+}
+
+impl Stage {
+    fn who(&self) -> &Established {
+        match self {
+            Stage::Established(who) => who,
+            Stage::Authenticated(client) => &client.who,
+        }
+    }
+}
+
+impl Established {
+    /// The only way to be [`Authenticated`].
+    fn authenticate(&self, pass: Pass) -> Authenticated {
+        Authenticated { who: self.clone(), pass, joined: BTreeSet::new() }
+    }
+}
+
+impl Authenticated {
+    fn request(&mut self, request: Request, channels: &mut Channels, turn: &mut Turn<'_>) {
+        match request {
+            Request::Join(asked) => self.join(asked, channels, turn),
+            Request::Leave(asked) => self.leave(asked, channels, turn),
+            Request::Talk(talk) => self.talk(talk, channels, turn),
+            Request::Refused { why, id } => self.refuse(why, id, turn),
+        }
+    }
+
+    fn join(&mut self, asked: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
+        let Subscription { channel, kind, id } = asked;
+        if !self.pass.opens(&channel) {
+            return self.refuse(NOT_OPENED, id, turn);
+        }
+        if !self.joined.contains(&channel) {
+            if self.joined.len() >= MOST_JOINED {
+                return self.refuse(TOO_MANY_JOINED, id, turn);
+            }
+            if channels.join(&channel, self.who.conn, turn.limits.max_channels).is_err() {
+                return self.refuse(CHANNELS_FULL, id, turn);
+            }
+            self.joined.insert(channel.clone());
+        }
+        let Established { conn, client, .. } = &self.who;
+        turn.send(*conn, &outbound::join_delivered(kind, id.as_deref(), client, turn.now.wall));
+        turn.send(*conn, &outbound::subscribed(&channel, client, turn.now.wall));
+    }
+
+    fn leave(&mut self, asked: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
+        let Subscription { channel, kind, id } = asked;
+        if !self.joined.remove(&channel) {
+            return self.refuse(NOT_JOINED, id, turn);
+        }
+        let Established { conn, client, .. } = &self.who;
+        channels.leave(&channel, *conn);
+        turn.send(*conn, &outbound::leave_delivered(kind, id.as_deref(), client, turn.now.wall));
+        turn.send(*conn, &outbound::unsubscribed(&channel, client, turn.now.wall));
+    }
+
+    fn talk(&mut self, talk: Talk, channels: &mut Channels, turn: &mut Turn<'_>) {
+        let Established { conn, client, debug } = &self.who;
+        let (may_write, now) = (self.pass.may_write(), turn.now.wall);
+        if talk.channel.is_some() && !may_write && !talk.is_cursor() {
+            return self.refuse(READ_ONLY, talk.id, turn);
+        }
+        let frame = outbound::relayed(&talk.body, client, now);
+        match &talk.channel {
+            Some(channel) if self.joined.contains(channel) => {
+                channels.send(channel, &frame, turn);
+                // Whoever may only watch leaves no trace.
+                if let Some(thread) = talk.thread.as_deref().filter(|_| may_write) {
+                    channels.count(channel, thread, client, now);
+                }
+            }
+            Some(_) if !debug => return self.refuse(NO_MEMBER, talk.id, turn),
+            _ => turn.send(*conn, &frame),
+        }
+        turn.send(*conn, &outbound::delivered(&talk.kind, talk.id.as_deref(), client, now));
+    }
+
+    fn refuse(&self, why: Refusal, id: Option<MessageId>, turn: &mut Turn<'_>) {
+        let Established { conn, client, .. } = &self.who;
+        turn.send(*conn, &outbound::error(why, id.as_deref(), client, turn.now.wall));
+    }
+
+    /// Keeps to what its key permits now: leaves the channels that it doesn't open.
+    fn pass_has_changed(&mut self, channels: &mut Channels, turn: &mut Turn<'_>) {
+        let Established { conn, client, .. } = &self.who;
+        let pass = &self.pass;
+        self.joined.retain(|channel| {
+            let stays = pass.opens(channel);
+            if !stays {
+                channels.leave(channel, *conn);
+                turn.send(*conn, &outbound::revoked(channel, client, turn.now.wall));
+            }
+            stays
+        });
+        self.watch_expiry(turn);
+    }
+
+    /// Sets a timer for the moment at which its key may be over.
+    fn watch_expiry(&mut self, turn: &mut Turn<'_>) {
+        if let Some(at) = self.pass.timer_to_set(turn.now) {
+            turn.timers.set(at, Timer::Client(self.who.conn, ClientTimer::Expiry));
+        }
+    }
+}
+
+fn refusal(why: KeyRefusal) -> Refusal {
+    match why {
+        KeyRefusal::Invalid => INVALID_KEY,
+        KeyRefusal::Expired => TOKEN_EXPIRED,
+        KeyRefusal::TooMany => TOO_MANY_ATTEMPTS,
+    }
+}

@@ -1,0 +1,122 @@
+//! A room: a name, and members in the order they joined. A session and a channel are both rooms;
+//! what they share is here, and nothing else.
+
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use super::{ConnId, Effect, Turn};
+use crate::protocol::Frame;
+
+/// Whoever may be in a room: somebody who is reached through one connection.
+pub trait Occupant {
+    /// The connection it has now.
+    fn conn(&self) -> ConnId;
+}
+
+impl Occupant for ConnId {
+    fn conn(&self) -> ConnId {
+        *self
+    }
+}
+
+/// See the module's text. Members are indexed by their place in the order.
+#[derive(Debug)]
+pub struct Room<M> {
+    name: Arc<str>,
+    members: Vec<M>,
+}
+
+impl<M: Occupant> Room<M> {
+    /// A room that nobody is in.
+    pub fn new(name: Arc<str>) -> Self {
+        Room { name, members: Vec::new() }
+    }
+
+    /// What the room is called.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The members in the order they joined.
+    pub fn iter(&self) -> std::slice::Iter<'_, M> {
+        self.members.iter()
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, M> {
+        self.members.iter_mut()
+    }
+
+    /// Where a connection's member stands. Takes as long as there are members.
+    pub fn place(&self, conn: ConnId) -> Option<usize> {
+        self.members.iter().position(|member| member.conn() == conn)
+    }
+
+    /// Adds a member as the last one, and returns its place.
+    pub fn add(&mut self, member: M) -> usize {
+        self.members.push(member);
+        self.members.len() - 1
+    }
+
+    /// Removes a connection's member; the others keep their order.
+    pub fn remove(&mut self, conn: ConnId) -> Option<M> {
+        self.place(conn).map(|place| self.members.remove(place))
+    }
+
+    /// Sends one frame to every member.
+    pub fn send(&self, frame: &Frame, turn: &mut Turn<'_>) {
+        turn.effects.extend(self.members.iter().map(|member| {
+            let frame = frame.clone();
+            Effect::Send { conn: member.conn(), frame, supersedes: None }
+        }));
+    }
+
+    /// Sends one frame to every member but one connection.
+    pub fn send_to_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
+        self.send_to_all_but(conn, frame, None, turn);
+    }
+
+    /// The same, for a frame that makes the sender's earlier ones of this kind pointless where they
+    /// are still queued.
+    pub fn send_latest_to_others(&self, sender: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
+        self.send_to_all_but(sender, frame, Some(sender), turn);
+    }
+
+    fn send_to_all_but(
+        &self,
+        conn: ConnId,
+        frame: &Frame,
+        supersedes: Option<ConnId>,
+        turn: &mut Turn<'_>,
+    ) {
+        let others = self.members.iter().filter(|member| member.conn() != conn);
+        turn.effects.extend(others.map(|member| {
+            let frame = frame.clone();
+            Effect::Send { conn: member.conn(), frame, supersedes }
+        }));
+    }
+}
+
+impl<M> Index<usize> for Room<M> {
+    type Output = M;
+
+    fn index(&self, place: usize) -> &M {
+        &self.members[place]
+    }
+}
+
+impl<M> IndexMut<usize> for Room<M> {
+    fn index_mut(&mut self, place: usize) -> &mut M {
+        &mut self.members[place]
+    }
+}

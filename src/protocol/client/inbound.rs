@@ -1,0 +1,386 @@
+//! What a client of the client protocol may say: one text message in, one checked value out.
+//!
+//! Runs on the client's own thread, so that the hub never parses. What a message may do depends on
+//! whether its sender has authenticated; only the hub knows that, so it is told of refusals, too.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::refusal::{BAD_CHANNEL, LONG_ID, NO_CONTENT, RESERVED_TYPE, Refusal};
+use crate::protocol::inbound::{LONGEST_ID, MessageId};
+use crate::protocol::json::{self, Fields, Object};
+use crate::protocol::relayed::Body;
+
+/// The longest name of a channel, in characters.
+pub const LONGEST_CHANNEL: usize = 128;
+/// The longest `thread_id` that is counted, in bytes.
+pub const LONGEST_THREAD_ID: usize = 256;
+/// Types only the server sends.
+const SERVERS_TYPES: [&str; 8] = [
+    "connection_established",
+    "connection_success",
+    "message_delivered",
+    "subscription_success",
+    "unsubscription_success",
+    "disconnect",
+    "pong",
+    "error",
+];
+/// The fields of a relayed message that the server owns; a sender's own are dropped.
+const SERVERS_FIELDS: [&str; 2] = ["timestamp", "client_id"];
+
+/// A message that can be read. `Debug` shows no key and no content.
+pub enum Heard {
+    /// Answered with a pong that carries `echo`: the ping's `id` and `t`.
+    Ping { echo: Fields },
+    /// `connect`, with its key if it has one that is a string.
+    Connect { key: Option<String> },
+    /// Everything else: the hub's business.
+    Request(Request),
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Heard::Ping { .. } => f.write_str("Ping"),
+            Heard::Connect { .. } => f.write_str("Connect"),
+            Heard::Request(request) => request.fmt(f),
+        }
+    }
+}
+
+/// What only an authenticated client may ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// `join_channel`, `subscribe`.
+    Join(Subscription),
+    /// `leave_channel`, `unsubscribe`.
+    Leave(Subscription),
+    /// Something to be said to a channel, or to be echoed.
+    Talk(Talk),
+    /// Readable, but not in order: to be answered with an `error`.
+    Refused { why: Refusal, id: Option<MessageId> },
+}
+
+/// A channel to be joined or left.
+#[derive(Debug)]
+pub struct Subscription {
+    pub channel: Arc<str>,
+    /// The message's type as it was sent.
+    pub kind: &'static str,
+    /// The message's `id`, to be repeated in its confirmation.
+    pub id: Option<MessageId>,
+}
+
+/// A message for others, or for the sender alone. `Debug` doesn't show what it says.
+pub struct Talk {
+    /// The message's type.
+    pub kind: Box<str>,
+    /// Where it is said; `None` to be echoed.
+    pub channel: Option<Arc<str>>,
+    /// `data.thread_id`, if that is a string of at most [`LONGEST_THREAD_ID`] bytes.
+    pub thread: Option<Box<str>>,
+    /// The message's `id`, to be repeated in its confirmation.
+    pub id: Option<MessageId>,
+    /// What the receivers get, less `timestamp` and `client_id`.
+    pub body: Body,
+}
+
+impl Talk {
+    /// Whether it only points at something: readers may do that.
+    pub fn is_cursor(&self) -> bool {
+        &*self.kind == "cursor"
+    }
+}
+
+impl fmt::Debug for Talk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Talk").field(&self.body).finish()
+    }
+}
+
+/// Not JSON, no object, no string `type`, nested too deep, or with an endless number. The client is
+/// told `invalid_format`; after the third in a row the connection is closed with 4002.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// Checks one text message.
+///
+/// # Errors
+/// [`Unreadable`] for what is no message at all. A message that is merely refused is none of these:
+/// [`Request::Refused`].
+pub fn parse(text: &str) -> Result<Heard, Unreadable> {
+    json::check_proportions(text).map_err(|_| Unreadable)?;
+    let message = Object::parse(text).map_err(|_| Unreadable)?;
+    let kind = message.get("type").and_then(json::as_string).ok_or(Unreadable)?;
+    Ok(match kind.as_str() {
+        "ping" => {
+            let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
+            Heard::Ping { echo: echo.map(|(key, value)| (key.into(), value.to_owned())).collect() }
+        }
+        "connect" => {
+            let key = data(&message).and_then(|data| json::as_string(data.get("api_key")?));
+            Heard::Connect { key }
+        }
+        _ => Heard::Request(request(kind, &message)),
+    })
+}
+
+fn request(kind: String, message: &Object<'_>) -> Request {
+    let id = message.get("id").filter(|id| id.get() != "null");
+    if id.is_some_and(|id| id.get().len() > LONGEST_ID) {
+        return Request::Refused { why: LONG_ID, id: None };
+    }
+    let id = id.map(ToOwned::to_owned);
+    let asked = match kind.as_str() {
+        "join_channel" => subscription("join_channel", message, &id).map(Request::Join),
+        "subscribe" => subscription("subscribe", message, &id).map(Request::Join),
+        "leave_channel" => subscription("leave_channel", message, &id).map(Request::Leave),
+        "unsubscribe" => subscription("unsubscribe", message, &id).map(Request::Leave),
+        reserved if SERVERS_TYPES.contains(&reserved) => Err(RESERVED_TYPE),
+        _ => talk(kind, message, &id).map(Request::Talk),
+    };
+    asked.unwrap_or_else(|why| Request::Refused { why, id })
+}
+
+fn subscription(
+    kind: &'static str,
+    message: &Object<'_>,
+    id: &Option<MessageId>,
+) -> Result<Subscription, Refusal> {
+    let data = data(message);
+    let channel = data.as_ref().and_then(|data| data.get("channel")).ok_or(BAD_CHANNEL)?;
+    Ok(Subscription { channel: channel_named(channel)?, kind, id: id.clone() })
+}
+
+fn talk(kind: String, message: &Object<'_>, id: &Option<MessageId>) -> Result<Talk, Refusal> {
+    let channel = message.get("channel").filter(|channel| channel.get() != "null");
+    let channel = channel.map(channel_named).transpose()?;
+    let data = data(message);
+    let field = |name| data.as_ref().and_then(|data| data.get(name));
+    let needs_content = matches!(kind.as_str(), "chat_message" | "channel_message");
+    if needs_content && !field("content").is_some_and(json::is_string) {
+        return Err(NO_CONTENT);
+    }
+    let thread = field("thread_id").and_then(json::as_string);
+    Ok(Talk {
+        kind: kind.into(),
+        channel,
+        thread: thread.filter(|id| id.len() <= LONGEST_THREAD_ID).map(Into::into),
+        id: id.clone(),
+        body: Body::without(message, &SERVERS_FIELDS),
+    })
+}
+
+fn data<'a>(message: &Object<'a>) -> Option<Object<'a>> {
+    Object::parse(message.get("data")?.get()).ok()
+}
+
+fn channel_named(value: &RawValue) -> Result<Arc<str>, Refusal> {
+    let name = json::as_string(value).filter(|name| is_channel(name));
+    name.map(Into::into).ok_or(BAD_CHANNEL)
+}
+
+/// Whether a channel may have this name.
+pub fn is_channel(name: &str) -> bool {
+    (1..=LONGEST_CHANNEL).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::refusal::{BAD_CHANNEL, LONG_ID, NO_CONTENT, RESERVED_TYPE};
+    use super::*;
+
+    fn request(text: &str) -> Request {
+        match parse(text) {
+            Ok(Heard::Request(request)) => request,
+            other => panic!("{other:?} of {text}"),
+        }
+    }
+
+    fn refusal(text: &str) -> Refusal {
+        match request(text) {
+            Request::Refused { why, .. } => why,
+            other => panic!("{other:?} of {text}"),
+        }
+    }
+
+    fn talk(text: &str) -> Talk {
+        match request(text) {
+            Request::Talk(talk) => talk,
+            other => panic!("{other:?} of {text}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_unreadable() {
+        let deep = format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        let endless = format!(r#"{{"type":"x","n":{}}}"#, "1".repeat(401));
+        for text in [
+            "",
+            "hello",
+            "[]",
+            "7",
+            "null",
+            "{}",
+            r#"{"type":7}"#,
+            r#"{"type":null}"#,
+            r#"{"type":"\ud800"}"#,
+            r#"{"type":"ping"}x"#,
+            r#"{"type":"ping","data":{"a":}}"#,
+            r#"{"type":"connect""#,
+            &deep,
+            &endless,
+        ] {
+            assert_eq!(parse(text).err(), Some(Unreadable), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ping_wants_its_id_and_t_back() {
+        let Ok(Heard::Ping { echo }) = parse(r#"{"id":7,"x":1,"type":"ping","t":1.50}"#) else {
+            panic!()
+        };
+        let echo: Vec<_> = echo.iter().map(|(key, value)| (&**key, value.get())).collect();
+        assert_eq!(echo, [("id", "7"), ("t", "1.50")]);
+    }
+
+    #[test]
+    fn only_a_string_is_a_key() {
+        let key = |text: &str| match parse(text) {
+            Ok(Heard::Connect { key }) => key,
+            other => panic!("{other:?} of {text}"),
+        };
+        let whole = r#"{"type":"connect","data":{"api_key":"k\u00e9y","connection_type":7}}"#;
+        assert_eq!(key(whole).as_deref(), Some("kéy"));
+        for data in ["null", "7", "[]", "{}", r#"{"api_key":7}"#, r#"{"api_key":null}"#] {
+            assert_eq!(key(&format!(r#"{{"type":"connect","data":{data}}}"#)), None, "{data}");
+        }
+        assert_eq!(key(r#"{"type":"connect","api_key":"elsewhere"}"#), None);
+    }
+
+    #[test]
+    fn channels_are_joined_and_left_by_two_names_each() {
+        for kind in ["join_channel", "subscribe", "leave_channel", "unsubscribe"] {
+            let text =
+                format!(r#"{{"type":"{kind}","id":"a","data":{{"channel":"gener\u0061l"}}}}"#);
+            let (subscription, joins) = match request(&text) {
+                Request::Join(subscription) => (subscription, true),
+                Request::Leave(subscription) => (subscription, false),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(joins, matches!(kind, "join_channel" | "subscribe"));
+            assert_eq!((&*subscription.channel, subscription.kind), ("general", kind));
+            assert_eq!(subscription.id.unwrap().get(), r#""a""#);
+        }
+    }
+
+    #[test]
+    fn a_channel_has_1_to_128_characters_and_none_that_control() {
+        for (name, good) in [
+            (String::from("a"), true),
+            (" ".into(), true),
+            ("ü".repeat(128), true),
+            (String::new(), false),
+            ("ü".repeat(129), false),
+            ("a\\u0000".into(), false),
+            ("a\\u0085".into(), false),
+            ("a\\n".into(), false),
+        ] {
+            let join = format!(r#"{{"type":"join_channel","data":{{"channel":"{name}"}}}}"#);
+            let talk = format!(r#"{{"type":"x","channel":"{name}"}}"#);
+            match good {
+                true => {
+                    assert!(matches!(request(&join), Request::Join(_)), "{join}");
+                    assert!(matches!(request(&talk), Request::Talk(_)), "{talk}");
+                }
+                false => {
+                    assert_eq!((refusal(&join), refusal(&talk)), (BAD_CHANNEL, BAD_CHANNEL));
+                }
+            }
+        }
+        for text in [
+            r#"{"type":"join_channel"}"#,
+            r#"{"type":"join_channel","channel":"general"}"#,
+            r#"{"type":"subscribe","data":[]}"#,
+            r#"{"type":"unsubscribe","data":{"channel":null}}"#,
+            r#"{"type":"leave_channel","data":{"channel":["a"]}}"#,
+            r#"{"type":"task_update","channel":7}"#,
+            r#"{"type":"task_update","channel":{}}"#,
+        ] {
+            assert_eq!(refusal(text), BAD_CHANNEL, "{text}");
+        }
+    }
+
+    #[test]
+    fn chat_needs_words() {
+        for kind in ["chat_message", "channel_message"] {
+            for data in ["{}", "null", "\"hi\"", r#"{"content":7}"#, r#"{"content":null}"#] {
+                let text = format!(r#"{{"type":"{kind}","data":{data}}}"#);
+                assert_eq!(refusal(&text), NO_CONTENT, "{text}");
+            }
+            talk(&format!(r#"{{"type":"{kind}","data":{{"content":""}}}}"#));
+        }
+        talk(r#"{"type":"agent_status"}"#);
+        talk(r#"{"type":"task_update","data":7}"#);
+    }
+
+    #[test]
+    fn the_servers_types_are_reserved() {
+        for kind in SERVERS_TYPES {
+            assert_eq!(refusal(&format!(r#"{{"type":"{kind}"}}"#)), RESERVED_TYPE);
+        }
+    }
+
+    #[test]
+    fn an_id_is_any_json_that_is_short_enough_to_be_repeated() {
+        let id = |text: &str| talk(text).id.map(|id| id.get().to_owned());
+        assert_eq!(id(r#"{"type":"x","id":{"a": 1.0}}"#).as_deref(), Some(r#"{"a": 1.0}"#));
+        assert_eq!(id(r#"{"type":"x","id":null}"#), None);
+        let of_length =
+            |length: usize| format!(r#"{{"type":"x","id":"{}"}}"#, "i".repeat(length - 2));
+        assert!(id(&of_length(256)).is_some());
+        assert_eq!(refusal(&of_length(257)), LONG_ID);
+        let refused = request(r#"{"type":"error","id":7}"#);
+        let Request::Refused { why: RESERVED_TYPE, id: Some(id) } = refused else { panic!() };
+        assert_eq!(id.get(), "7");
+    }
+
+    #[test]
+    fn what_is_relayed_keeps_its_bytes_but_not_the_servers_fields() {
+        let text = r#"{"type":"chat_message","client_id":"mallory","channel":"a","n":1.50,
+            "timestamp":"x","user_id":"kept","seq":18446744073709551616,
+            "client\u005fid":"mallory","data":{"content" : "hi", "thread_id":"t"}}"#;
+        let talk = talk(text);
+        let kept = r#"{"type":"chat_message","channel":"a","n":1.50,"user_id":"kept","seq":18446744073709551616,"data":{"content" : "hi", "thread_id":"t"}"#;
+        assert_eq!(std::str::from_utf8(talk.body.head()).unwrap(), kept);
+        assert_eq!((talk.channel.as_deref(), talk.thread.as_deref()), (Some("a"), Some("t")));
+    }
+
+    #[test]
+    fn a_thread_id_that_is_too_long_is_not_counted() {
+        let thread = |length: usize| {
+            let id = "t".repeat(length);
+            let text = format!(r#"{{"type":"x","data":{{"thread_id":"{id}"}}}}"#);
+            talk(&text).thread.map(|id| id.len())
+        };
+        assert_eq!((thread(256), thread(257), thread(0)), (Some(256), None, Some(0)));
+        assert!(talk(r#"{"type":"x","data":{"thread_id":7}}"#).thread.is_none());
+    }
+
+    #[test]
+    fn no_key_and_no_content_is_shown_by_debug() {
+        for text in [
+            r#"{"type":"connect","data":{"api_key":"secret"}}"#,
+            r#"{"type":"chat_message","secret":"secret","data":{"content":"secret"}}"#,
+            r#"{"type":"ping","id":"secret"}"#,
+        ] {
+            let shown = format!("{:?}", parse(text));
+            assert!(!shown.contains("secret"), "{shown}");
+            // Nor as numbers.
+            assert!(!shown.contains("115, 101"), "{shown}");
+        }
+    }
+}

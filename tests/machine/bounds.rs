@@ -1,0 +1,119 @@
+//! What there may be at most, and what happens at it.
+
+use collabd::hub::Limits;
+use serde_json::json;
+
+use crate::rig::*;
+
+#[test]
+fn a_connection_joins_a_thousand_channels() {
+    let mut rig = Rig::new();
+    let conn = rig.client("web", writer());
+    for n in 0..1000 {
+        rig.say(conn, join(&n.to_string()));
+        assert_eq!(rig.told(conn), ["message_delivered", "subscription_success"]);
+    }
+    rig.say(conn, join("one more"));
+    let text = "Too many channels joined: leave one first";
+    assert_eq!(rig.on(conn), [error(&rig, "web", "channel_error", text, 409)]);
+    rig.say(conn, join("999"));
+    assert_eq!(rig.told(conn)[1], "subscription_success", "it is in there already");
+    rig.say(conn, leave("0"));
+    rig.say(conn, join("one more"));
+    assert_eq!(rig.told(conn)[3], "subscription_success");
+    let other = rig.client("other", writer());
+    rig.say(other, join("another"));
+    assert_eq!(rig.told(other)[1], "subscription_success");
+}
+
+#[test]
+fn there_are_as_many_channels_as_permitted() {
+    let mut rig = Rig::with(Limits { max_channels: 3, ..limits() });
+    let conn = rig.member("web", &["a", "b", "c"]);
+    let full = "There are too many channels: try again later";
+    rig.say(conn, join("d"));
+    assert_eq!(rig.on(conn), [error(&rig, "web", "channel_error", full, 503)]);
+    let other = rig.client("other", writer());
+    rig.say(other, join("c"));
+    assert_eq!(rig.told(other)[1], "subscription_success", "it is there already");
+    // A channel without members and threads is no more.
+    rig.say(conn, leave("a"));
+    rig.say(conn, join("d"));
+    assert_eq!(rig.told(conn)[3], "subscription_success");
+    rig.say(conn, leave("c"));
+    rig.say(conn, join("e"));
+    assert_eq!(rig.told(conn)[2..], ["channel_error"], "somebody is in c still");
+    rig.gone(other);
+    rig.say(conn, join("e"));
+    assert_eq!(rig.told(conn)[1], "subscription_success");
+}
+
+#[test]
+fn of_channels_with_threads_the_longest_deserted_one_makes_room() {
+    let mut rig = Rig::with(Limits { max_channels: 3, ..limits() });
+    let conn = rig.member("web", &["a", "b", "c"]);
+    for channel in ["c", "a", "b"] {
+        rig.say(conn, in_thread(channel, "t"));
+    }
+    let listed = |rig: &mut Rig| {
+        let threads = rig.threads(None, writer());
+        let threads = threads["threads"].as_array().unwrap().clone();
+        threads
+            .iter()
+            .map(|thread| thread["channel"].as_str().unwrap().to_owned())
+            .collect::<String>()
+    };
+    for channel in ["b", "a", "c"] {
+        rig.say(conn, leave(channel));
+    }
+    assert_eq!(listed(&mut rig), "bac", "newest first");
+    rig.say(conn, join("d"));
+    assert_eq!(listed(&mut rig), "ac");
+    // Somebody came back to it: it is not deserted any more.
+    rig.say(conn, join("a"));
+    rig.say(conn, join("e"));
+    assert_eq!(listed(&mut rig), "a");
+    rig.on(conn);
+    rig.say(conn, join("f"));
+    assert_eq!(rig.told(conn), ["channel_error"]);
+    assert_eq!(listed(&mut rig), "a");
+}
+
+#[test]
+fn a_channel_remembers_its_newest_thousand_threads() {
+    let mut rig = Rig::new();
+    let conn = rig.member("web", &["a", "b"]);
+    rig.say(conn, in_thread("b", "t"));
+    for n in 0..1000 {
+        rig.say(conn, in_thread("a", &n.to_string()));
+    }
+    rig.say(conn, in_thread("a", "0"));
+    rig.say(conn, in_thread("a", "one more"));
+    let listed = rig.threads(Some("a"), writer());
+    assert_eq!(listed["total"], 1000);
+    let ids: Vec<&str> = listed["threads"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["thread_id"].as_str().unwrap())
+        .collect();
+    assert_eq!((ids.len(), ids[0], ids[1], ids[2], ids[999]), (1000, "one more", "0", "999", "2"));
+    assert_eq!(rig.threads(None, writer())["total"], 1001, "the other channel's is still there");
+    // A forgotten thread begins anew.
+    rig.say(conn, in_thread("a", "1"));
+    assert_eq!(rig.threads(Some("a"), writer())["threads"][0]["messages"], 1);
+}
+
+#[test]
+fn a_thread_lists_its_first_hundred_participants() {
+    let mut rig = Rig::new();
+    for n in 0..102 {
+        let conn = rig.member(&format!("client {n}"), &["a"]);
+        rig.say(conn, in_thread("a", "t"));
+        rig.say(conn, in_thread("a", "t"));
+    }
+    let thread = &rig.threads(None, writer())["threads"][0];
+    let participants = thread["participants"].as_array().unwrap();
+    assert_eq!((thread["messages"].as_u64(), participants.len()), (Some(204), 100));
+    assert_eq!((&participants[0], &participants[99]), (&json!("client 0"), &json!("client 99")));
+}

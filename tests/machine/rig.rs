@@ -1,0 +1,276 @@
+//! A hub, a clock that only the test moves, and what the hub had done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use collabd::hub::{
+    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Refusal, Said,
+};
+use collabd::keys::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
+use collabd::protocol::client::{Heard, parse};
+use collabd::protocol::{Timestamp, inbound};
+use serde_json::{Value, json};
+
+/// The wall clock at the hub's start.
+pub const START: u64 = 1_761_658_245_123;
+
+/// What the hub wanted done on one connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Done {
+    Admitted,
+    Refused(Refusal),
+    /// A text message.
+    Told(Value),
+    /// A protocol Ping.
+    Pinged(Vec<u8>),
+    Answered(Value),
+    Closed(u16, &'static str),
+}
+
+/// See the file's text.
+pub struct Rig {
+    pub hub: Hub,
+    /// Since the hub's start.
+    pub elapsed: Duration,
+    /// By how many milliseconds the system's clock was set forward since then.
+    pub jumped: u64,
+    next_conn: u64,
+    /// What was done and not yet taken, in order.
+    done: Vec<(ConnId, Done)>,
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        linger: Duration::from_secs(600),
+        max_sessions: 0,
+        max_channels: 0,
+        document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
+        history: HistoryBounds { changes: 100, bytes: 1 << 20 },
+        settle: false,
+    }
+}
+
+/// A key that opens everything and never expires.
+pub fn key(name: &str, level: Level) -> Key {
+    Key { name: name.into(), hash: KeyHash::of(name), level, expires: None, opens: None }
+}
+
+/// The same key for these rooms only.
+pub fn only(rooms: &[&str], key: Key) -> Key {
+    Key { opens: Some(rooms.iter().map(|room| (*room).into()).collect()), ..key }
+}
+
+/// The same key until so many milliseconds after the hub's start.
+pub fn until(millis: u64, key: Key) -> Key {
+    Key { expires: Some(Timestamp::from_millis(START + millis)), ..key }
+}
+
+/// What a key is good for, as it stood in the set of this generation.
+pub fn granted(key: Key, generation: u64) -> Grant {
+    Grant { key: Arc::new(key), generation }
+}
+
+pub fn writer() -> Grant {
+    granted(key("writer", Level::Write), 0)
+}
+
+pub fn reader() -> Grant {
+    granted(key("reader", Level::Read), 0)
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Rig::with(limits())
+    }
+
+    pub fn with(limits: Limits) -> Self {
+        let hub = Hub::new(limits, 1);
+        Rig { hub, elapsed: Duration::ZERO, jumped: 0, next_conn: 1, done: Vec::new() }
+    }
+
+    pub fn conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId(self.next_conn - 1)
+    }
+
+    pub fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(START + self.jumped + self.elapsed.as_millis() as u64)
+    }
+
+    pub fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        let wall = self.wall();
+        self.hub.handle(event, Now { elapsed: self.elapsed, wall }, &mut effects);
+        for effect in effects {
+            let (conn, done) = match effect {
+                Effect::Admit { conn } => (conn, Done::Admitted),
+                Effect::Refuse { conn, why } => (conn, Done::Refused(why)),
+                Effect::Close { conn, code, reason } => (conn, Done::Closed(code, reason)),
+                Effect::Answer { conn, body } => {
+                    (conn, Done::Answered(serde_json::from_slice(&body).expect("JSON")))
+                }
+                Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
+                    match frame.bytes()[0] {
+                        0x81 => {
+                            let told: Value =
+                                serde_json::from_slice(frame.payload()).expect("JSON");
+                            (conn, Done::Told(told))
+                        }
+                        _ => (conn, Done::Pinged(frame.payload().to_vec())),
+                    }
+                }
+            };
+            self.done.push((conn, done));
+        }
+    }
+
+    /// Lets time pass, with a tick at every deadline.
+    pub fn pass(&mut self, millis: u64) {
+        let end = self.elapsed + Duration::from_millis(millis);
+        while let Some(due) = self.hub.next_deadline().filter(|due| *due <= end) {
+            self.elapsed = self.elapsed.max(due);
+            self.handle(Event::Tick);
+        }
+        self.elapsed = end;
+    }
+
+    /// Everything that was done on any connection since it was last asked for.
+    pub fn all(&mut self) -> Vec<(ConnId, Done)> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// What was done on this connection; what was done on others stays.
+    pub fn on(&mut self, conn: ConnId) -> Vec<Done> {
+        let (mine, others) = self.all().into_iter().partition(|(on, _)| *on == conn);
+        self.done = others;
+        let mine: Vec<(ConnId, Done)> = mine;
+        mine.into_iter().map(|(_, done)| done).collect()
+    }
+
+    /// The types of what this connection was told; of an error its `error_type`.
+    pub fn told(&mut self, conn: ConnId) -> Vec<String> {
+        let kind = |done| match done {
+            Done::Told(told) if told["type"] == "error" => {
+                let data = if told["data"].is_object() { &told["data"] } else { &told };
+                data["error_type"].as_str().expect("a string").to_owned()
+            }
+            Done::Told(told) => told["type"].as_str().expect("a string").to_owned(),
+            Done::Closed(code, reason) => format!("{code} {reason}"),
+            Done::Pinged(_) => "Ping".into(),
+            other => format!("{other:?}"),
+        };
+        self.on(conn).into_iter().map(kind).collect()
+    }
+
+    pub fn enter(&mut self, client: &str) -> ConnId {
+        self.enter_by(client, false)
+    }
+
+    pub fn enter_by(&mut self, client: &str, debug: bool) -> ConnId {
+        let conn = self.conn();
+        self.handle(Event::Enter { conn, client: client.into(), debug });
+        conn
+    }
+
+    pub fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>) {
+        self.handle(Event::Said { conn, said: Said::Connect(key) });
+    }
+
+    /// A client that has authenticated and read everything so far.
+    pub fn client(&mut self, client: &str, grant: Grant) -> ConnId {
+        let conn = self.enter(client);
+        self.connect(conn, Ok(grant));
+        self.on(conn);
+        conn
+    }
+
+    /// A writing client that has joined these channels and read everything so far.
+    pub fn member(&mut self, client: &str, channels: &[&str]) -> ConnId {
+        let conn = self.client(client, writer());
+        for channel in channels {
+            self.say(conn, join(channel));
+        }
+        self.on(conn);
+        conn
+    }
+
+    /// Says anything but `connect` and `ping`, as the client's thread would pass it on.
+    pub fn say(&mut self, conn: ConnId, message: Value) {
+        match parse(&message.to_string()) {
+            Ok(Heard::Request(request)) => {
+                self.handle(Event::Said { conn, said: Said::Request(request) });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The answer to `GET /api/chat/threads`.
+    pub fn threads(&mut self, channel: Option<&str>, grant: Grant) -> Value {
+        let conn = self.conn();
+        self.handle(Event::Threads { conn, channel: channel.map(Into::into), grant });
+        match self.on(conn).as_slice() {
+            [Done::Answered(threads)] => threads.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn keys(&mut self, generation: u64, keys: impl IntoIterator<Item = Key>) {
+        let keys = keys.into_iter().map(Arc::new).collect();
+        self.handle(Event::Keys(Arc::new(KeySet { generation, keys })));
+    }
+
+    pub fn gone(&mut self, conn: ConnId) {
+        self.handle(Event::Gone { conn });
+    }
+
+    pub fn join_session(&mut self, session: &str, user: &str, grant: Option<Grant>) -> ConnId {
+        let conn = self.conn();
+        self.handle(Event::Join { conn, session: session.into(), user: user.into(), grant });
+        conn
+    }
+
+    pub fn tell(&mut self, conn: ConnId, message: Value) {
+        let message = inbound::parse(&message.to_string()).expect("what is allowed");
+        self.handle(Event::Message { conn, message });
+    }
+
+    /// Answers the Ping of the arrival, which has to be among what was done on the connection.
+    pub fn pong(&mut self, conn: ConnId) {
+        let payload = self.done.iter().find_map(|(on, done)| match done {
+            Done::Pinged(payload) if *on == conn => Some(payload.clone()),
+            _ => None,
+        });
+        self.handle(Event::Pong { conn, payload: payload.expect("it was sent a Ping") });
+    }
+}
+
+pub fn join(channel: &str) -> Value {
+    json!({"type": "join_channel", "data": {"channel": channel}})
+}
+
+pub fn leave(channel: &str) -> Value {
+    json!({"type": "leave_channel", "data": {"channel": channel}})
+}
+
+pub fn chat(channel: &str, content: &str) -> Value {
+    json!({"type": "chat_message", "channel": channel, "data": {"content": content}})
+}
+
+pub fn in_thread(channel: &str, thread: &str) -> Value {
+    json!({"type": "chat_message", "channel": channel,
+           "data": {"content": "hello", "thread_id": thread}})
+}
+
+/// A server message of the client protocol as it has to be, now.
+pub fn told(rig: &Rig, client: &str, message: Value) -> Done {
+    let mut message = message;
+    message["timestamp"] = json!(rig.wall().to_string());
+    message["client_id"] = json!(client);
+    Done::Told(message)
+}
+
+/// An `error` as it has to be, now.
+pub fn error(rig: &Rig, client: &str, error_type: &str, message: &str, code: u16) -> Done {
+    let data = json!({"message": message, "error_type": error_type, "code": code});
+    told(rig, client, json!({"type": "error", "data": data}))
+}
