@@ -247,7 +247,9 @@ impl World {
                 }
                 Effect::Close { conn, .. } => (conn, Parcel::End),
                 Effect::Admit { .. } => continue,
-                Effect::Refuse { .. } | Effect::Answer { .. } => panic!("nobody asks for these here"),
+                Effect::Refuse { .. } | Effect::Answer { .. } => {
+                    panic!("nobody asks for these here")
+                }
             };
             let at = match arrivals.get(&conn) {
                 Some(at) => *at,
