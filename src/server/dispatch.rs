@@ -29,7 +29,11 @@ pub enum Input<E> {
     Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<bool>, event: E },
     /// A connection has something to say.
     Event { conn: ConnId, event: E },
-    /// A connection has ended.
+    /// A connection that is no WebSocket asks something; `reply` is told the machine's answer.
+    Ask { conn: ConnId, reply: Sender<Vec<u8>>, event: E },
+    /// The service has seen something.
+    Watched(E),
+    /// A connection has ended, or asks no longer.
     Gone(ConnId),
     /// The server is stopping.
     Stop,
@@ -40,6 +44,8 @@ pub struct Dispatcher<M: Machine> {
     machine: M,
     started: Instant,
     clients: ConnMap<Client>,
+    /// Who waits for an answer; as many at most as there are connections.
+    asking: ConnMap<Sender<Vec<u8>>>,
     effects: Vec<Effect>,
     /// Outboxes that were pushed to and are still to be flushed.
     touched: Vec<Arc<Outbox>>,
@@ -62,6 +68,7 @@ impl<M: Machine> Dispatcher<M> {
             machine,
             started: Instant::now(),
             clients: ConnMap::default(),
+            asking: ConnMap::default(),
             effects: Vec::new(),
             touched: Vec::new(),
             closing: VecDeque::new(),
@@ -94,7 +101,13 @@ impl<M: Machine> Dispatcher<M> {
                 self.handle(Some(conn), event);
             }
             Input::Event { conn, event } => self.handle(Some(conn), event),
+            Input::Ask { conn, reply, event } => {
+                self.asking.insert(conn, reply);
+                self.handle(Some(conn), event);
+            }
+            Input::Watched(event) => self.handle(None, event),
             Input::Gone(conn) => {
+                self.asking.remove(&conn);
                 self.clients.remove(&conn);
                 self.handle(None, M::gone(conn));
             }
@@ -121,7 +134,7 @@ impl<M: Machine> Dispatcher<M> {
         if catch_unwind(handling).is_err() {
             self.effects.clear();
             let Some(conn) = from else {
-                log::error!("a bug in the server: a timer or a departure could not be handled");
+                log::error!("a bug in the server: what came from no client could not be handled");
                 return;
             };
             log::error!(
@@ -156,12 +169,18 @@ impl<M: Machine> Dispatcher<M> {
                     }
                     admitted = Some(conn);
                 }
-                Effect::Answer { .. } => {}
+                Effect::Answer { conn, body } => {
+                    if let Some(reply) = self.asking.remove(&conn) {
+                        // One that doesn't wait any more has no use for it.
+                        let _ = reply.try_send(body);
+                    }
+                }
                 Effect::Refuse { conn } => {
                     self.decide(conn, false);
                     self.clients.remove(&conn);
                 }
                 Effect::Close { conn, code, reason } => {
+                    self.asking.remove(&conn);
                     // One that was never admitted learns from the verdict's end.
                     if let Some(client) = self.clients.get_mut(&conn) {
                         client.verdict = None;
@@ -236,6 +255,7 @@ impl<M: Machine> Dispatcher<M> {
     #[inline(never)] // a name in thread dumps
     fn stop(mut self, inbox: &Inputs<Input<M::Event>>) {
         let until = Instant::now() + FLUSH;
+        self.asking.clear();
         for client in self.clients.values() {
             client.outbox.close(close::GOING_AWAY, "server shutting down");
             client.outbox.flush();
