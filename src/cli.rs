@@ -89,7 +89,12 @@ const COMMON: &[Opt] = &[
         "1000",
         "connections at a time from one address, more get 503; 0 for no limit",
     ),
-    opt("handshake-timeout", "SECONDS", "10", "a client's time to send its request"),
+    opt(
+        "handshake-timeout",
+        "SECONDS",
+        "10",
+        "a client's time to send its request, all of it; 0 for no limit",
+    ),
     opt(
         "writer-threads",
         "",
@@ -134,7 +139,7 @@ const SERVE: &[Opt] = &[
         "queue-bytes",
         "BYTES",
         "8MiB",
-        "what may wait for a client that reads slowly; over it for 10 s, or over twice that, it is closed with 1008",
+        "what may wait for a client that reads slowly; over it for 10 s, or over twice that, it is closed with 1008; 0 for no limit",
     ),
     opt(
         "rate-messages",
@@ -164,7 +169,12 @@ const ECHO: &[Opt] = &[
         "16MiB",
         "largest message a client may send, a larger one is closed with 1009",
     ),
-    opt("queue-bytes", "BYTES", "64MiB", "what may wait for a client that reads slowly"),
+    opt(
+        "queue-bytes",
+        "BYTES",
+        "64MiB",
+        "what may wait for a client that reads slowly; 0 for no limit",
+    ),
 ];
 
 const CHECK: &[Opt] =
@@ -361,6 +371,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_turns_a_limit_off() {
+        let options = serve("", &[]);
+        assert_eq!(options.config.handshake_timeout, Some(Duration::from_secs(10)));
+        assert_eq!(options.config.queue_bytes, Some(8 << 20));
+        let options = serve("--handshake-timeout 0 --queue-bytes 0", &[]);
+        assert_eq!(options.config.handshake_timeout, None);
+        assert_eq!(options.config.queue_bytes, None);
+        // However large the document is.
+        let options = serve("--queue-bytes 0 --max-document-bytes 1GiB", &[]);
+        assert_eq!(options.config.queue_bytes, None);
+        let environment = [("COLLABD_QUEUE_BYTES", "0"), ("COLLABD_HANDSHAKE_TIMEOUT", "0s")];
+        let options = serve("", &environment);
+        assert!(options.config.queue_bytes.is_none() && options.config.handshake_timeout.is_none());
+    }
+
+    #[test]
     fn what_makes_no_sense_is_answered_with_one_line() {
         for words in [
             "--prot 1",
@@ -379,7 +405,9 @@ mod tests {
             "check a --port 1",
             "--queue-bytes 1KiB",
             "--max-message-bytes 3",
-            "--handshake-timeout 0",
+            "--handshake-timeout -1",
+            "--queue-bytes 1KiB --max-document-bytes 1KiB",
+            "--queue-bytes 1023 --max-document-bytes 0",
             "--idle-timeout 30",
             "--history-bytes 99999GiB",
             "--linger nan",

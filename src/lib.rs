@@ -23,6 +23,7 @@
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
+//! | [`door`] | who may come in, and where a request goes |
 //! | [`sessions`] | the session protocol as something a server serves |
 //! | [`hub`] | all session state: events in, effects out |
 //! | [`keys`] | who may come in |
@@ -38,6 +39,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod door;
 pub mod hub;
 pub mod keys;
 pub mod logging;

@@ -1,5 +1,6 @@
 //! The session protocol as a service: which path is a session, and what a message becomes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ impl Service for Sessions {
     type Machine = Hub;
     type Speaker = Member;
 
-    fn answer(&self, request: &Request<'_>) -> Answer<Member> {
+    fn answer(&self, request: &Request<'_>, _from: IpAddr, _conn: ConnId) -> Answer<Member> {
         let member = match member_at(request.path) {
             Ok(member) => member,
             Err(why) => return Answer::Page(Response::text(404, why)),

@@ -70,9 +70,10 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
     // In this process: the command line allows no time that a test could wait for.
     let config = Config {
         room: Room { connections: 0, per_address: 0 },
-        handshake_timeout: Duration::from_secs(10),
+        trusted_proxies: Vec::new(),
+        handshake_timeout: Some(Duration::from_secs(10)),
         max_message_bytes: 1 << 20,
-        queue_bytes: 8 << 20,
+        queue_bytes: Some(8 << 20),
         rate: RateLimits { messages: 0, bytes: 0 },
         idle_timeout: Some(Duration::from_millis(200)),
         send_mode: SendMode::NonBlocking,

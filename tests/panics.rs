@@ -4,7 +4,7 @@
 //! The server is run in this process with a hub and a client's thread that panic when they hear
 //! certain words, because the real ones don't.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
@@ -26,9 +26,10 @@ impl Service for FragileService {
     type Machine = FragileHub;
     type Speaker = FragileMember;
 
-    fn answer(&self, request: &Request<'_>) -> Answer<FragileMember> {
-        match Sessions.answer(request) {
+    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<FragileMember> {
+        match Sessions.answer(request, from, conn) {
             Answer::Page(page) => Answer::Page(page),
+            Answer::Ask(event) => Answer::Ask(event),
             Answer::Upgrade(member) => Answer::Upgrade(FragileMember(member)),
         }
     }
@@ -97,9 +98,10 @@ fn serve() -> ServerHandle<FragileService> {
         room: Room { connections: 0, per_address: 0 },
         rate: RateLimits { messages: 0, bytes: 0 },
         idle_timeout: None,
-        handshake_timeout: Duration::from_secs(10),
+        trusted_proxies: Vec::new(),
+        handshake_timeout: Some(Duration::from_secs(10)),
         max_message_bytes: 1 << 20,
-        queue_bytes: 8 << 20,
+        queue_bytes: Some(8 << 20),
         send_mode: SendMode::NonBlocking,
     };
     let limits = Limits {

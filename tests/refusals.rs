@@ -3,6 +3,11 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use support::{Client, Response, SAFETY_NET, Server, Wire, handshake, nothing_more};
 
@@ -13,6 +18,8 @@ fn refused(server: &Server, request: &str) -> Response {
     assert!(!line.is_empty() && !line.contains('\n'), "{response:?}");
     assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(response.header("content-length"), Some(&*response.body.len().to_string()));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
     response
 }
 
@@ -169,6 +176,63 @@ fn what_is_not_http_1_1_is_400() {
 }
 
 #[test]
+fn what_a_proxy_might_read_in_another_way_is_400() {
+    let server = Server::start(&[]);
+    let with = |header: &str| {
+        handshake("/ws/table/alice").replacen("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"), 1)
+    };
+    for request in [
+        with("Host: other"),
+        with("host: 127.0.0.1"),
+        with("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+        with("Sec-WebSocket-Version: 13"),
+        with("Origin: http://127.0.0.1\r\nOrigin: http://evil.example"),
+        with("Authorization: Bearer one\r\nAuthorization: Bearer two"),
+        with("Content-Length: 10"),
+        with("Content-Length: 0\r\nContent-Length: 10"),
+        with("Content-Length: 0, 10"),
+        with("Transfer-Encoding: chunked"),
+        with("Transfer-Encoding: identity"),
+        with("X-Folded: a\r\n b"),
+        with("X-Bare: a\nContent-Length: 10"),
+        with("Host : other"),
+        handshake("/ws/table/alice").replace("Host: 127.0.0.1\r\n", ""),
+        handshake("http://other/ws/table/alice"),
+        handshake("http://me@127.0.0.1/ws/table/alice"),
+    ] {
+        let response = refused(&server, &request);
+        assert_eq!(status_and_reason(&response), (400, "Bad Request"), "{request:?}");
+    }
+    for request in [with("Content-Length: 0"), handshake("http://127.0.0.1/ws/table/alice")] {
+        assert_eq!(Wire::ask_for(&server, &request), 101, "{request:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_request_comes_back_in_its_refusal() {
+    let server = Server::start(&[]);
+    let marked = handshake("/MARK/ws/MARK?key=MARK").replace("127.0.0.1", "MARK").replace(
+        "\r\n\r\n",
+        "\r\nOrigin: http://MARK\r\nAuthorization: Bearer MARK\r\nSec-WebSocket-Protocol: MARK\r\n\r\n",
+    );
+    for (request, status) in [
+        (marked.clone(), 404),
+        (marked.replace("/MARK/ws", "/ws/%zz"), 404),
+        (marked.replacen("GET /MARK", "MARK ", 1), 405),
+        (marked.replacen("GET /MARK", "GET ", 1).replace("Version: 13", "Version: MARK"), 426),
+        (marked.replacen("GET /MARK", "GET ", 1).replace("Key: d", "Key: MARK"), 400),
+        (marked.replace("HTTP/1.1", "MARK/1.1"), 400),
+        (marked.replace("Bearer MARK\r", &format!("Bearer MARK{}\r", "x".repeat(20_000))), 431),
+    ] {
+        let request = request.replace("MARK /ws/MARK", "MARK /ws/table/MARK");
+        let request = request.replace("GET /ws/MARK", "GET /ws/table/MARK");
+        let response = refused(&server, &request);
+        assert_eq!(response.status, status, "{request}");
+        assert!(!format!("{response:?}").contains("MARK"), "{response:?}");
+    }
+}
+
+#[test]
 fn a_request_that_is_too_large_is_431() {
     let server = Server::start(&[]);
     let fat = handshake("/ws/table/alice")
@@ -201,6 +265,56 @@ fn a_request_that_takes_too_long_is_408() {
     wire.write("GET /ws/table/alice HTTP/1.1\r\nHost: ");
     let response = wire.refusal();
     assert_eq!(status_and_reason(&response), (408, "Request Timeout"));
+}
+
+#[test]
+fn one_slow_byte_at_a_time_makes_the_time_no_longer() {
+    let server = Server::start(&["--handshake-timeout", "0.5", "--max-connections", "1"]);
+    let stream = TcpStream::connect(server.addr()).expect("the server accepts");
+    stream.set_read_timeout(Some(SAFETY_NET)).expect("a socket");
+    stream.set_nodelay(true).expect("a socket");
+    let dripping = stream.try_clone().expect("a socket");
+    // Whole it would be after hours, but it never says nothing for long.
+    let dripper = thread::spawn(move || {
+        let head = format!("GET / HTTP/1.1\r\nHost: {}", "h".repeat(10_000));
+        for byte in head.bytes() {
+            if (&dripping).write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut answer = [0; 12];
+    (&stream).read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    // It goes on talking and doesn't hang up, and yet its place is free.
+    let began = Instant::now();
+    while Wire::ask_for(&server, &handshake("/ws/table/bob")) != 101 {
+        assert!(began.elapsed() < SAFETY_NET, "there is room again");
+    }
+    dripper.join().expect("its connection has ended");
+}
+
+#[test]
+fn without_a_limit_a_slow_request_is_waited_for() {
+    let server = Server::start(&["--handshake-timeout", "0", "--queue-bytes", "0"]);
+    let mut wire = Wire::open(&server);
+    let request = handshake("/ws/table/alice");
+    let (begin, end) = request.split_at(30);
+    wire.write(begin);
+    // Others come and go meanwhile.
+    Client::join(&server, "table", "bob").leave();
+    wire.write(end);
+    wire.upgraded();
+    assert_eq!(wire.next()["type"], "connection:ack");
+}
+
+#[test]
+fn who_speaks_tls_is_told_at_once_that_nobody_does_here() {
+    let server = Server::start(&["--handshake-timeout", "0"]);
+    // A ClientHello has no empty line in it that could end a request.
+    let response = refused(&server, "\x16\x03\x01\x02\0\x01\0\x01\x7c\x03\x03");
+    assert_eq!(response.status, 400);
 }
 
 #[test]
@@ -244,7 +358,7 @@ fn with_as_many_connections_as_are_allowed_the_next_is_503() {
     }
     nothing_more([&mut alice, &mut bob]);
     alice.leave();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while Wire::ask_for(&server, &handshake("/ws/table/carol")) != 101 {
         assert!(began.elapsed() < SAFETY_NET, "there is room again");
     }

@@ -113,7 +113,8 @@ fn what_was_typed_wrong_is_one_line_and_exit_2() {
         &["echo", "--linger", "1"],
         &["--max-connections", "many"],
         &["--max-message-bytes", "1TB"],
-        &["--handshake-timeout", "0"],
+        &["--handshake-timeout", "-1"],
+        &["--queue-bytes", "1"],
         &["--port", "1\n2"],
     ] {
         let (code, line) = fails(args, &[]);

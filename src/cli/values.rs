@@ -56,10 +56,10 @@ impl Values {
     pub(super) fn serve(&self) -> Result<serve::Options, Usage> {
         let config = self.config()?;
         let document = self.bytes("max-document-bytes")?;
-        if config.queue_bytes < 2 * document {
+        if config.queue_bytes.is_some_and(|bytes| bytes < 2 * document) {
             return Err(Usage(
-                "--queue-bytes has to be at least twice --max-document-bytes: a newcomer is sent \
-                 the document, and then each of its items"
+                "--queue-bytes has to be at least twice --max-document-bytes, or 0: a newcomer is \
+                 sent the document, and then each of its items"
                     .into(),
             ));
         }
@@ -90,30 +90,28 @@ impl Values {
     /// What the server keeps to.
     pub(super) fn config(&self) -> Result<Config, Usage> {
         let handshake_timeout = self.duration("handshake-timeout")?;
+        let queue_bytes = self.bytes("queue-bytes")?;
         let writer_threads = self.is_set("writer-threads");
         let config = Config {
             room: Room {
                 connections: self.number("max-connections")?,
                 per_address: self.number("max-connections-per-address")?,
             },
-            handshake_timeout,
+            trusted_proxies: Vec::new(),
+            handshake_timeout: Some(handshake_timeout).filter(|timeout| !timeout.is_zero()),
             max_message_bytes: self.bytes("max-message-bytes")?,
-            queue_bytes: self.bytes("queue-bytes")?,
+            queue_bytes: Some(queue_bytes).filter(|bytes| *bytes > 0),
             rate: self.rate()?,
             idle_timeout: self.idle_timeout()?,
             send_mode: if writer_threads { SendMode::WriterThread } else { SendMode::NonBlocking },
         };
-        for (name, value) in
-            [("max-message-bytes", config.max_message_bytes), ("queue-bytes", config.queue_bytes)]
-        {
-            if value < 1024 {
-                return Err(Usage(format!("--{name} has to be at least 1024")));
-            }
+        if config.max_message_bytes < 1024 {
+            return Err(Usage("--max-message-bytes has to be at least 1024".into()));
         }
-        match handshake_timeout.is_zero() {
-            true => Err(Usage("--handshake-timeout has to be longer than 0".into())),
-            false => Ok(config),
+        if config.queue_bytes.is_some_and(|bytes| bytes < 1024) {
+            return Err(Usage("--queue-bytes has to be at least 1024, or 0 for no limit".into()));
         }
+        Ok(config)
     }
 
     /// The echo knows no such limits.

@@ -1,5 +1,6 @@
 //! `collabd echo`: the same sockets and threads, with the hub replaced by an echo.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ impl Service for EchoService {
     type Machine = Echo;
     type Speaker = EchoSpeaker;
 
-    fn answer(&self, _request: &Request<'_>) -> Answer<EchoSpeaker> {
+    fn answer(&self, _: &Request<'_>, _: IpAddr, _: ConnId) -> Answer<EchoSpeaker> {
         Answer::Upgrade(EchoSpeaker)
     }
 }

@@ -15,6 +15,7 @@ use super::connection;
 use super::connections::Full;
 use super::http::Response;
 use super::service::Service;
+use crate::door::forwarded;
 use crate::hub::ConnId;
 
 /// How many connections may wait to be accepted.
@@ -87,13 +88,14 @@ pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
     let mut refused = VecDeque::new();
     loop {
         let accepted = listener.accept();
-        if shared.is_stopping() {
+        if shared.stopping.has_begun() {
             return;
         }
         match accepted {
             Ok((socket, peer)) => {
                 let conn = ConnId(next);
                 next += 1;
+                let peer = plain(peer);
                 if let Err(socket) = welcome(conn, socket, peer, shared) {
                     refuse(socket, &mut refused);
                 }
@@ -132,7 +134,10 @@ fn welcome<S: Service>(
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
 
     let socket = Arc::new(socket);
-    if let Err(Full(why)) = shared.connections.add(conn, &socket, peer.ip()) {
+    // For whom a proxy speaks stands in the request.
+    let is_proxy = forwarded::is_trusted(peer.ip(), &shared.config.trusted_proxies);
+    let address = (!is_proxy).then_some(peer.ip());
+    if let Err(Full(why)) = shared.connections.add(conn, &socket, address) {
         log::warn!("refused {peer}: {why}");
         return Err(socket);
     }
@@ -149,7 +154,7 @@ fn welcome<S: Service>(
 /// Tells a client that the server is full, without a thread and without waiting. The socket is kept
 /// a while: closed at once, it could take the answer with it.
 fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
-    let full = Response::text(503, "the server is full: try again later").bytes("GET");
+    let full = full().bytes("GET");
     if socket.set_nonblocking(true).is_ok() {
         // What a new connection's buffer doesn't take is not worth waiting for.
         let _ = { &*socket }.write(&full);
@@ -159,6 +164,19 @@ fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
         refused.pop_front();
     }
     refused.push_back(socket);
+}
+
+/// What a client is told for whom there is no room.
+pub fn full() -> Response {
+    Response::text(503, "the server is full: try again later")
+}
+
+/// IPv4 as IPv4: a listener on `::` calls it IPv6.
+fn plain(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),
+        IpAddr::V6(_) => peer,
+    }
 }
 
 /// Wakes the accept thread, so that it sees that the server is stopping.

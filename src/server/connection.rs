@@ -1,4 +1,4 @@
-//! One client's thread: the handshake, then read until the end.
+//! One client's thread: after the handshake (`handshake`) it reads until the end.
 //!
 //! This thread alone reads from the socket; it never writes to it. tungstenite, which wants to answer
 //! pings and closes by itself, is given a stream whose writes go into the outbox as whole frames.
@@ -16,10 +16,11 @@ use tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::Shared;
 use super::dispatch::Input;
-use super::http::{self, HeadError, Response};
+use super::handshake::Joined;
+use super::http;
 use super::outbox::Outbox;
-use super::rate::Rate;
-use super::service::{Answer, Heard, Said, Service, Speaker};
+use super::rate::{Pace, Rate};
+use super::service::{Heard, Said, Service, Speaker};
 use super::threads::rename_current;
 use crate::hub::ConnId;
 use crate::protocol::{Frame, close};
@@ -27,7 +28,9 @@ use crate::protocol::{Frame, close};
 /// tungstenite's read buffer: every idle connection has one.
 const READ_BUFFER: usize = 4096;
 /// How long an ending connection may take to flush, and then to be closed by the client.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+/// A bound that is never reached, and twice which is still a number.
+const NO_BOUND: usize = usize::MAX / 2;
 /// How much of what a client still sends is thrown away before its connection is cut.
 const MOST_IGNORED: usize = 16 << 20;
 
@@ -52,86 +55,42 @@ pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, s
         socket.clone(),
         shared.threads.clone(),
         shared.config.send_mode,
-        shared.config.queue_bytes,
+        shared.config.queue_bytes.unwrap_or(NO_BOUND),
     );
     let client = Client { conn, socket, peer, outbox, shared };
-    let serving = AssertUnwindSafe(|| client.serve());
+    let serving = AssertUnwindSafe(|| {
+        if let Some(joined) = client.shake_hands() {
+            client.converse(joined);
+        }
+    });
     if catch_unwind(serving).is_err() {
         log::error!("c{}: closed, a bug in the server: its thread panicked", conn.0);
         // It may have been a member; the hub doesn't mind one that wasn't.
         let _ = client.shared.inbox.send(Input::Gone(conn));
         client.outbox.close(close::INTERNAL_ERROR, "internal server error");
-        client.say_farewell();
+        client.say_farewell(Instant::now() + FAREWELL);
     }
     client.outbox.abort();
     shared.connections.remove(conn);
 }
 
-struct Client<'a, S: Service> {
-    conn: ConnId,
-    socket: Arc<TcpStream>,
-    peer: SocketAddr,
-    outbox: Arc<Outbox>,
-    shared: &'a Shared<S>,
+/// One client, on its own thread.
+pub(super) struct Client<'a, S: Service> {
+    pub(super) conn: ConnId,
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) peer: SocketAddr,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) shared: &'a Shared<S>,
 }
 
 impl<S: Service> Client<'_, S> {
-    fn serve(&self) {
-        let timeout = self.shared.config.handshake_timeout;
-        let answered = http::read_head(&self.socket, timeout, |request, rest| {
-            match self.shared.service.answer(request) {
-                Answer::Page(page) => Err((page.status(), page.bytes(request.method))),
-                Answer::Upgrade(speaker) => match request.accept() {
-                    Ok(accept) => Ok((speaker, accept, rest.to_vec())),
-                    Err(refusal) => Err((refusal.status(), refusal.bytes(request.method))),
-                },
-            }
-        });
-        match answered {
-            Ok(Ok((speaker, accept, rest))) => self.join(speaker, accept, rest),
-            Ok(Err((status, page))) => self.answer(status, page),
-            Err(HeadError::Refuse(page)) => self.answer(page.status(), page.bytes("GET")),
-            // A probe that connects and leaves is nobody's business.
-            Err(HeadError::Gone) => {}
-        }
-    }
-
-    fn answer(&self, status: u16, page: Vec<u8>) {
-        log::debug!("c{}: answered {} with {status}", self.conn.0, self.peer);
-        self.outbox.replace_all(page.into());
-        self.say_farewell();
-    }
-
-    /// Asks the hub to admit the connection; the answer to the handshake goes out together with
-    /// what the hub has to say to a newcomer.
-    fn join(&self, speaker: S::Speaker, accept: Vec<u8>, rest: Vec<u8>) {
-        if self.socket.set_read_timeout(self.shared.config.idle_timeout).is_err() {
-            return;
-        }
-        self.outbox.replace_all(accept.into());
-        let (verdict, decided) = crossbeam_channel::bounded(1);
-        let event = speaker.join(self.conn);
-        let outbox = self.outbox.clone();
-        let join = Input::Join { conn: self.conn, outbox, verdict, event };
-        if self.shared.inbox.send(join).is_err() {
-            return self.refuse("the server is shutting down: try again later");
-        }
-        match decided.recv() {
-            Ok(true) => self.converse(speaker, rest),
-            Ok(false) => self.refuse("there are too many sessions: try again later"),
-            Err(_) => self.refuse("the server could not take you in: try again later"),
-        }
-    }
-
-    fn refuse(&self, why: &'static str) {
-        self.answer(503, Response::text(503, why).bytes("GET"));
-    }
-
-    fn converse(&self, mut speaker: S::Speaker, rest: Vec<u8>) {
+    /// Reads until the connection ends, and says why it did.
+    fn converse(&self, joined: Joined<S::Speaker>) {
+        let Joined { mut speaker, rest, from } = joined;
         self.shared.connections.admit(self.conn);
         rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
         let (user, place) = (speaker.user().to_owned(), speaker.place());
-        log::info!("{user:?} joined {place} (c{} from {})", self.conn.0, self.peer);
+        log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
         let reading = AssertUnwindSafe(|| self.read(&mut speaker, rest));
         let ending = catch_unwind(reading).unwrap_or_else(|_| {
             if let Some(apology) = speaker.apology() {
@@ -155,10 +114,10 @@ impl<S: Service> Client<'_, S> {
         let _ = self.shared.inbox.send(Input::Gone(self.conn));
         match ending {
             Ending::Lost(_) => {}
-            Ending::Client(..) => self.say_farewell(),
+            Ending::Client(..) => self.say_farewell(Instant::now() + FAREWELL),
             Ending::Server(code, reason) => {
                 self.outbox.close(code, reason);
-                self.say_farewell();
+                self.say_farewell(Instant::now() + FAREWELL);
             }
         }
     }
@@ -184,7 +143,10 @@ impl<S: Service> Client<'_, S> {
                 Err(error) => return ending.unwrap_or_else(|| ending_of(&error)),
             };
             // Back-pressure: what is not read stays with the sender.
-            let pause = rate.take(message.len(), Instant::now());
+            let Pace { pause, is_overrun } = rate.take(message.len(), Instant::now());
+            if is_overrun && let Some((code, reason)) = speaker.overrun() {
+                return Ending::Server(code, reason);
+            }
             if !pause.is_zero() {
                 self.outbox.wait_until_closing(Instant::now() + pause);
             }
@@ -220,6 +182,13 @@ impl<S: Service> Client<'_, S> {
                     self.outbox.flush();
                 }
                 Said::Close(code, reason) => return Ending::Server(code, reason),
+                Said::Farewell(frame, code, reason) => {
+                    // As one: nothing of the hub's comes in between.
+                    let close = Frame::close(code, reason);
+                    let both = [&frame.bytes()[..], &close.bytes()[..]].concat();
+                    self.outbox.close_with(both.into());
+                    return Ending::Server(code, reason);
+                }
                 Said::Nothing => {}
             }
         }
@@ -228,8 +197,7 @@ impl<S: Service> Client<'_, S> {
     /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
     /// something unread would take the last frames with it.
     #[inline(never)] // a name in thread dumps
-    fn say_farewell(&self) {
-        let until = Instant::now() + FAREWELL;
+    pub(super) fn say_farewell(&self, until: Instant) {
         self.outbox.flush();
         if !self.outbox.wait_until_empty(until) || self.socket.shutdown(Shutdown::Write).is_err() {
             return;

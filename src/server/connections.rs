@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::hub::ConnId;
 use crate::os::sever;
 
-/// How many connections there may be; 0 for any number.
+/// How many connections there may be; 0 for any number. Those of a trusted proxy count as the
+/// addresses they come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     pub connections: usize,
@@ -31,7 +32,8 @@ struct State {
 #[derive(Debug)]
 struct Open {
     socket: Arc<TcpStream>,
-    address: IpAddr,
+    /// Under which it is counted; nothing while only a proxy knows.
+    address: Option<IpAddr>,
     /// Its handshake is over: it has a farewell coming.
     is_admitted: bool,
 }
@@ -46,23 +48,41 @@ impl Connections {
         Connections { room, state: Mutex::default() }
     }
 
-    /// Counts a connection in.
+    /// Counts a connection in; under its address only where that is known already.
     ///
     /// # Errors
     /// [`Full`], and then it isn't counted.
-    pub fn add(&self, conn: ConnId, socket: &Arc<TcpStream>, address: IpAddr) -> Result<(), Full> {
+    pub fn add(
+        &self,
+        conn: ConnId,
+        socket: &Arc<TcpStream>,
+        address: Option<IpAddr>,
+    ) -> Result<(), Full> {
         let mut state = self.lock();
         let Room { connections, per_address } = self.room;
         if connections > 0 && state.open.len() >= connections {
             return Err(Full(format!("{connections} connections are open, which is the limit")));
         }
-        let from_here = state.by_address.entry(address).or_default();
-        if per_address > 0 && *from_here >= per_address {
-            return Err(Full(format!("{per_address} connections come from there, the limit")));
+        if let Some(address) = address {
+            state.count(address, per_address)?;
         }
-        *from_here += 1;
         let open = Open { socket: socket.clone(), address, is_admitted: false };
         state.open.insert(conn, open);
+        Ok(())
+    }
+
+    /// Counts a connection under its address, which a proxy has told by now.
+    ///
+    /// # Errors
+    /// [`Full`], and then it is still counted as one of all.
+    pub fn locate(&self, conn: ConnId, address: IpAddr) -> Result<(), Full> {
+        let mut state = self.lock();
+        if state.open.get(&conn).is_some_and(|open| open.address.is_none()) {
+            state.count(address, self.room.per_address)?;
+            if let Some(open) = state.open.get_mut(&conn) {
+                open.address = Some(address);
+            }
+        }
         Ok(())
     }
 
@@ -76,11 +96,11 @@ impl Connections {
     /// Counts a connection out.
     pub fn remove(&self, conn: ConnId) {
         let mut state = self.lock();
-        let Some(open) = state.open.remove(&conn) else { return };
-        if let Some(from_there) = state.by_address.get_mut(&open.address) {
+        let Some(address) = state.open.remove(&conn).and_then(|open| open.address) else { return };
+        if let Some(from_there) = state.by_address.get_mut(&address) {
             *from_there -= 1;
             if *from_there == 0 {
-                state.by_address.remove(&open.address);
+                state.by_address.remove(&address);
             }
         }
     }
@@ -98,9 +118,38 @@ impl Connections {
     }
 }
 
+impl State {
+    fn count(&mut self, address: IpAddr, most: usize) -> Result<(), Full> {
+        let from_there = self.by_address.entry(address).or_default();
+        if most > 0 && *from_there >= most {
+            return Err(Full(format!("{most} connections come from there, the limit")));
+        }
+        *from_there += 1;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whom_a_proxy_speaks_for_is_counted_once_that_is_known() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let connections = Connections::new(Room { connections: 4, per_address: 1 });
+        let (alice, bob) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        (1..=4).for_each(|conn| connections.add(ConnId(conn), &socket, None).unwrap());
+        assert!(connections.add(ConnId(5), &socket, None).is_err(), "four in all");
+        let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
+        assert!(locate(1, alice) && locate(2, bob));
+        assert!(locate(1, alice), "it is there already");
+        assert!(!locate(3, alice));
+        connections.remove(ConnId(3));
+        connections.remove(ConnId(1));
+        assert!(locate(4, alice));
+        assert!(locate(9, bob), "one that has ended needs no room");
+    }
 
     #[test]
     fn there_is_room_in_all_and_for_each_address() {
@@ -108,7 +157,7 @@ mod tests {
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let connections = Connections::new(Room { connections: 3, per_address: 2 });
         let (here, there) = ([127, 0, 0, 1].into(), [10, 0, 0, 1].into());
-        let add = |conn, address| connections.add(ConnId(conn), &socket, address).is_ok();
+        let add = |conn, address| connections.add(ConnId(conn), &socket, Some(address)).is_ok();
         assert!(add(1, here) && add(2, here));
         assert!(!add(3, here), "two from one address");
         assert!(add(4, there));

@@ -14,7 +14,7 @@ use super::FLUSH;
 use super::inbox::Inputs;
 use super::outbox::{Outbox, TooSlow};
 use super::service::Machine;
-use crate::hub::{ConnId, ConnMap, Effect, Now};
+use crate::hub::{ConnId, ConnMap, Effect, Now, Refusal};
 use crate::protocol::{Timestamp, close};
 
 /// How many events are handled before the outboxes are flushed.
@@ -22,14 +22,21 @@ const BATCH: usize = 256;
 /// How long a client is given to answer a close.
 const PATIENCE: Duration = FLUSH;
 
+/// Whether a connection is admitted, and if not, why.
+pub type Verdict = Result<(), Refusal>;
+
 /// What reaches the hub thread.
 pub enum Input<E> {
     /// A connection asks to be admitted; `verdict` is told whether it is. The answer to its
     /// handshake is the first thing in its outbox already.
-    Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<bool>, event: E },
+    Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<Verdict>, event: E },
     /// A connection has something to say.
     Event { conn: ConnId, event: E },
-    /// A connection has ended.
+    /// A connection that is no WebSocket asks something; `reply` is told the machine's answer.
+    Ask { conn: ConnId, reply: Sender<Vec<u8>>, event: E },
+    /// The service has seen something.
+    Watched(E),
+    /// A connection has ended, or asks no longer.
     Gone(ConnId),
     /// The server is stopping.
     Stop,
@@ -40,6 +47,8 @@ pub struct Dispatcher<M: Machine> {
     machine: M,
     started: Instant,
     clients: ConnMap<Client>,
+    /// Who waits for an answer; as many at most as there are connections.
+    asking: ConnMap<Sender<Vec<u8>>>,
     effects: Vec<Effect>,
     /// Outboxes that were pushed to and are still to be flushed.
     touched: Vec<Arc<Outbox>>,
@@ -52,7 +61,7 @@ pub struct Dispatcher<M: Machine> {
 struct Client {
     outbox: Arc<Outbox>,
     /// Waiting to be told whether it is admitted.
-    verdict: Option<Sender<bool>>,
+    verdict: Option<Sender<Verdict>>,
 }
 
 impl<M: Machine> Dispatcher<M> {
@@ -62,6 +71,7 @@ impl<M: Machine> Dispatcher<M> {
             machine,
             started: Instant::now(),
             clients: ConnMap::default(),
+            asking: ConnMap::default(),
             effects: Vec::new(),
             touched: Vec::new(),
             closing: VecDeque::new(),
@@ -94,7 +104,13 @@ impl<M: Machine> Dispatcher<M> {
                 self.handle(Some(conn), event);
             }
             Input::Event { conn, event } => self.handle(Some(conn), event),
+            Input::Ask { conn, reply, event } => {
+                self.asking.insert(conn, reply);
+                self.handle(Some(conn), event);
+            }
+            Input::Watched(event) => self.handle(None, event),
             Input::Gone(conn) => {
+                self.asking.remove(&conn);
                 self.clients.remove(&conn);
                 self.handle(None, M::gone(conn));
             }
@@ -121,7 +137,7 @@ impl<M: Machine> Dispatcher<M> {
         if catch_unwind(handling).is_err() {
             self.effects.clear();
             let Some(conn) = from else {
-                log::error!("a bug in the server: a timer or a departure could not be handled");
+                log::error!("a bug in the server: what came from no client could not be handled");
                 return;
             };
             log::error!(
@@ -156,12 +172,18 @@ impl<M: Machine> Dispatcher<M> {
                     }
                     admitted = Some(conn);
                 }
-                Effect::Answer { .. } => {}
-                Effect::Refuse { conn, .. } => {
-                    self.decide(conn, false);
+                Effect::Answer { conn, body } => {
+                    if let Some(reply) = self.asking.remove(&conn) {
+                        // One that doesn't wait any more has no use for it.
+                        let _ = reply.try_send(body);
+                    }
+                }
+                Effect::Refuse { conn, why } => {
+                    self.decide(conn, Err(why));
                     self.clients.remove(&conn);
                 }
                 Effect::Close { conn, code, reason } => {
+                    self.asking.remove(&conn);
                     // One that was never admitted learns from the verdict's end.
                     if let Some(client) = self.clients.get_mut(&conn) {
                         client.verdict = None;
@@ -175,15 +197,15 @@ impl<M: Machine> Dispatcher<M> {
         self.effects = effects;
         // Only now may its thread answer anything itself: nothing comes before the greetings.
         if let Some(conn) = admitted {
-            self.decide(conn, true);
+            self.decide(conn, Ok(()));
         }
     }
 
-    fn decide(&mut self, conn: ConnId, admitted: bool) {
-        let verdict = self.clients.get_mut(&conn).and_then(|client| client.verdict.take());
-        if let Some(verdict) = verdict {
+    fn decide(&mut self, conn: ConnId, verdict: Verdict) {
+        let waiting = self.clients.get_mut(&conn).and_then(|client| client.verdict.take());
+        if let Some(waiting) = waiting {
             // One that doesn't wait any more has no use for it.
-            let _ = verdict.try_send(admitted);
+            let _ = waiting.try_send(verdict);
         }
     }
 
@@ -236,6 +258,7 @@ impl<M: Machine> Dispatcher<M> {
     #[inline(never)] // a name in thread dumps
     fn stop(mut self, inbox: &Inputs<Input<M::Event>>) {
         let until = Instant::now() + FLUSH;
+        self.asking.clear();
         for client in self.clients.values() {
             client.outbox.close(close::GOING_AWAY, "server shutting down");
             client.outbox.flush();

@@ -8,18 +8,20 @@ mod accept;
 mod connection;
 mod connections;
 mod dispatch;
+mod handshake;
 pub mod http;
 mod inbox;
 mod outbox;
 mod rate;
 pub mod service;
+mod stopping;
 mod system;
 mod threads;
+mod watch;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use accept::{BindError, bind};
@@ -30,6 +32,7 @@ use inbox::Inbox;
 pub use outbox::SendMode;
 pub use rate::RateLimits;
 use service::Service;
+use stopping::Stopping;
 use threads::Threads;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
@@ -45,12 +48,17 @@ const JOIN: Duration = Duration::from_millis(700);
 pub struct Config {
     /// How many connections there may be. Lowered to what the system permits.
     pub room: Room,
-    /// How long a client may take to send its request.
-    pub handshake_timeout: Duration,
+    /// Whose word is taken for where a client is: proxies, by address.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// How long a client may take to send its request, if there is a limit. Without one a client
+    /// that says nothing keeps its place and its thread until it leaves, TCP keep-alive finds it
+    /// dead, or the server stops.
+    pub handshake_timeout: Option<Duration>,
     /// The largest message a client may send, in bytes.
     pub max_message_bytes: usize,
-    /// How much may wait in a client's outbox, in bytes.
-    pub queue_bytes: usize,
+    /// How much may wait in a client's outbox, in bytes, if there is a bound. Without one nobody is
+    /// too slow, and a client that doesn't read takes memory until it leaves or there is none.
+    pub queue_bytes: Option<usize>,
     /// How fast a client may send; a faster one is read more slowly.
     pub rate: RateLimits,
     /// How long a client may say nothing at all, if there is a limit.
@@ -67,13 +75,7 @@ struct Shared<S: Service> {
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     threads: Arc<Threads>,
-    stopping: AtomicBool,
-}
-
-impl<S: Service> Shared<S> {
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
+    stopping: Stopping,
 }
 
 /// A running server.
@@ -108,11 +110,15 @@ pub fn start<S: Service>(
         inbox,
         connections: Connections::new(room),
         threads: threads.clone(),
-        stopping: AtomicBool::new(false),
+        stopping: Stopping::default(),
     });
     threads.spawn("hub".into(), None, move || Dispatcher::new(machine).run(&events))?;
     let accepting = shared.clone();
     threads.spawn("accept".into(), None, move || accept::run(listener, &accepting))?;
+    if shared.service.watches() {
+        let watching = shared.clone();
+        threads.spawn("watch".into(), None, move || watch::run(&watching))?;
+    }
     Ok(ServerHandle { addr, shared })
 }
 
@@ -128,7 +134,7 @@ impl<S: Service> ServerHandle<S> {
     /// Takes at most 3 s. Returns the names of threads that had not ended by then.
     pub fn stop(self) -> Vec<String> {
         let begun = Instant::now();
-        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.stopping.begin();
         accept::wake(self.addr);
         // A full inbox is being emptied by the hub; where it is not, joining below finds out.
         let _ = self.shared.inbox.send_within(Input::Stop, FLUSH);

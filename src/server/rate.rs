@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 /// How many seconds' worth may come at once.
 const BURST: f64 = 4.0;
+/// How long a client may be over its rate without a break before that is called an overrun.
+const LONGEST_RUN: Duration = Duration::from_secs(5);
 
 /// What a client may send, sustained; 0 for any amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,17 @@ pub struct RateLimits {
 pub struct Rate {
     messages: Bucket,
     bytes: Bucket,
+    /// When the first message of the current run had to wait, where there is a run.
+    over_since: Option<Instant>,
+}
+
+/// What comes of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long to wait before reading the next one: zero while there is something left.
+    pub pause: Duration,
+    /// It had to wait, and so had every message before it, back to one five seconds ago.
+    pub is_overrun: bool,
 }
 
 impl Rate {
@@ -27,13 +40,20 @@ impl Rate {
         Rate {
             messages: Bucket::new(f64::from(limits.messages), now),
             bytes: Bucket::new(limits.bytes as f64, now),
+            over_since: None,
         }
     }
 
-    /// Takes one message of this size off the account. Returns how long to wait before reading the
-    /// next one: zero while there is something left.
-    pub fn take(&mut self, bytes: usize, now: Instant) -> Duration {
-        self.messages.take(1.0, now).max(self.bytes.take(bytes as f64, now))
+    /// Takes one message of this size off the account. One that has to wait keeps the run going,
+    /// one that doesn't ends it.
+    pub fn take(&mut self, bytes: usize, now: Instant) -> Pace {
+        let pause = self.messages.take(1.0, now).max(self.bytes.take(bytes as f64, now));
+        if pause.is_zero() {
+            self.over_since = None;
+            return Pace { pause, is_overrun: false };
+        }
+        let since = *self.over_since.get_or_insert(now);
+        Pace { pause, is_overrun: now.saturating_duration_since(since) >= LONGEST_RUN }
     }
 }
 
@@ -69,19 +89,85 @@ mod tests {
         let start = Instant::now();
         let mut rate = Rate::new(RateLimits { messages: 10, bytes: 0 }, start);
         for _ in 0..40 {
-            assert_eq!(rate.take(1 << 20, start), Duration::ZERO);
+            assert_eq!(rate.take(1 << 20, start).pause, Duration::ZERO);
         }
-        let wait = rate.take(1, start);
+        let wait = rate.take(1, start).pause;
         assert_eq!(wait, Duration::from_millis(100));
-        assert_eq!(rate.take(1, start + wait), wait);
-        assert_eq!(rate.take(1, start + Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(rate.take(1, start + wait).pause, wait);
+        assert_eq!(rate.take(1, start + Duration::from_secs(60)).pause, Duration::ZERO);
     }
 
     #[test]
     fn bytes_count_too() {
         let start = Instant::now();
         let mut rate = Rate::new(RateLimits { messages: 0, bytes: 1000 }, start);
-        assert_eq!(rate.take(4000, start), Duration::ZERO);
-        assert_eq!(rate.take(500, start), Duration::from_millis(500));
+        assert_eq!(rate.take(4000, start).pause, Duration::ZERO);
+        assert_eq!(rate.take(500, start).pause, Duration::from_millis(500));
+    }
+
+    /// Sends as fast as it is read until it is an overrun; returns how long that took.
+    fn flood(rate: &mut Rate, bytes: usize, start: Instant) -> Duration {
+        let mut now = start;
+        loop {
+            let pace = rate.take(bytes, now);
+            if pace.is_overrun {
+                return now - start;
+            }
+            assert!(now - start < Duration::from_secs(60), "never");
+            now += pace.pause;
+        }
+    }
+
+    #[test]
+    fn five_seconds_over_without_a_break_are_an_overrun() {
+        let start = Instant::now();
+        for (limits, bytes) in [
+            (RateLimits { messages: 2000, bytes: 0 }, 1),
+            (RateLimits { messages: 10, bytes: 0 }, 1),
+            (RateLimits { messages: 0, bytes: 1 << 20 }, 1 << 10),
+        ] {
+            // The burst takes no time at all here.
+            let took = flood(&mut Rate::new(limits, start), bytes, start);
+            let five = Duration::from_secs(5);
+            assert!((five..five + Duration::from_millis(200)).contains(&took), "{took:?}");
+        }
+        let limits = RateLimits { messages: 0, bytes: 0 };
+        let mut none = Rate::new(limits, start);
+        assert!((0..100_000).all(|_| none.take(1 << 20, start).pause.is_zero()));
+    }
+
+    #[test]
+    fn a_message_that_need_not_wait_ends_the_run() {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut rate = Rate::new(RateLimits { messages: 10, bytes: 0 }, start);
+        let over = |rate: &mut Rate, from: f64, seconds: f64| {
+            let paces = (0..(seconds * 10.0) as u32)
+                .map(|n| rate.take(1, at(from + f64::from(n) / 10.0)))
+                .collect::<Vec<_>>();
+            assert!(paces.iter().all(|pace| !pace.pause.is_zero()));
+            paces.iter().any(|pace| pace.is_overrun)
+        };
+        (0..40).for_each(|_| assert!(rate.take(1, start).pause.is_zero()));
+        assert!(!over(&mut rate, 0.0, 4.9));
+        // A silence alone is no break: it is the next message that has to find something left.
+        assert_eq!(
+            rate.take(1, at(5.2)),
+            Pace { pause: Duration::ZERO, is_overrun: false },
+            "three tenths of a second are three messages"
+        );
+        (0..3).for_each(|_| assert!(!rate.take(1, at(5.2)).is_overrun));
+        assert!(!over(&mut rate, 5.2, 4.9), "counted from the break on");
+        assert!(over(&mut rate, 10.1, 0.3));
+    }
+
+    #[test]
+    fn one_message_that_has_to_wait_for_long_is_no_overrun() {
+        let start = Instant::now();
+        let mut rate = Rate::new(RateLimits { messages: 0, bytes: 1000 }, start);
+        let pace = rate.take(20_000, start);
+        assert_eq!(pace, Pace { pause: Duration::from_secs(16), is_overrun: false });
+        let next = rate.take(1, start + pace.pause);
+        assert!(next.is_overrun, "but a second one right behind it is: {next:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! What a server is for: the three parts of whatever is served on its sockets.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::http::{Request, Response};
@@ -15,14 +16,33 @@ pub trait Service: Send + Sync + 'static {
     /// Runs on a client's thread.
     type Speaker: Speaker<Event = Self::Event>;
 
-    /// Answers a request: with a page, or by becoming a WebSocket.
-    fn answer(&self, request: &Request<'_>) -> Answer<Self::Speaker>;
+    /// Answers a request: with a page, by asking the machine, or by becoming a WebSocket.
+    ///
+    /// `from` is the client's address, IPv4 as IPv4: what a trusted proxy says it is, where there is
+    /// one. Runs on the client's thread, which it may block; a panic is answered with 500.
+    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Self::Speaker>;
+
+    /// Whether [`watch`](Self::watch) is to be called at all.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// Looks whether anything outside has changed that the machine has to hear of.
+    ///
+    /// Called when the server starts and then about once a second, on a thread of its own named
+    /// `watch`, which it may block for as long as a file takes: only stopping has to wait for it.
+    fn watch(&self) -> Option<Self::Event> {
+        None
+    }
 }
 
 /// What becomes of a request.
-pub enum Answer<S> {
+pub enum Answer<S: Speaker> {
     /// A page, or a refusal.
     Page(Response),
+    /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
+    /// 503 where none comes within a second.
+    Ask(S::Event),
     /// The connection becomes a WebSocket on which this speaks.
     Upgrade(S),
 }
@@ -36,6 +56,12 @@ pub trait Speaker {
 
     /// Makes an event or an answer of what the client said.
     fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Self::Event>;
+
+    /// The close code and reason for a client that has been over its rate for five seconds without
+    /// a break. Until then, and for ever where there is none, it is only read more slowly.
+    fn overrun(&self) -> Option<(u16, &'static str)> {
+        None
+    }
 
     /// What a client is told before its connection ends by a bug of ours.
     fn apology(&self) -> Option<Frame>;
@@ -63,6 +89,8 @@ pub enum Said<E> {
     Reply(Frame),
     /// The connection is closed.
     Close(u16, &'static str),
+    /// Answered at once, and then the connection is closed, with nothing in between.
+    Farewell(Frame, u16, &'static str),
     Nothing,
 }
 

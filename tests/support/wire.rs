@@ -1,7 +1,7 @@
 //! A bare socket: requests and frames byte by byte, right or wrong.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::{SAFETY_NET, Server};
 
@@ -58,7 +58,12 @@ pub struct Wire(BufReader<TcpStream>);
 
 impl Wire {
     pub fn open(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.addr()).expect("the server accepts");
+        Self::open_to(server.addr())
+    }
+
+    /// To a server that runs in this process.
+    pub fn open_to(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("the server accepts");
         stream.set_read_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_write_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");

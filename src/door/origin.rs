@@ -1,0 +1,350 @@
+//! Which pages may open a connection: what a browser says of a page, held against what is allowed.
+//!
+//! A browser sends a page's cookies, and reaches a person's own machine, for any page it shows; the
+//! `Origin` header is what tells them apart. Other clients send none and are not asked.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The pages that are allowed, whatever their own server.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    /// `*` is among them.
+    is_any: bool,
+    listed: Vec<Origin>,
+}
+
+/// A page's origin: two are the same when all three are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: Host,
+    /// The scheme's own where none was written; none where the scheme has none.
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    /// In lower case.
+    Name(String),
+    /// IPv4 as IPv4.
+    Address(IpAddr),
+}
+
+impl Origins {
+    /// Of whole origins, `scheme://host[:port]`, or `*` for any page at all.
+    ///
+    /// # Errors
+    /// A line for the person who typed it.
+    pub fn new(list: &[String]) -> Result<Self, String> {
+        let mut origins = Origins::default();
+        for typed in list {
+            match Origin::parse(typed) {
+                _ if typed == "*" => origins.is_any = true,
+                Some(origin) => origins.listed.push(origin),
+                None => {
+                    return Err(format!(
+                        "{typed:?} is not an origin: write it as a browser does, like \
+                         https://lab.example:8443, without a path, or * for any"
+                    ));
+                }
+            }
+        }
+        Ok(origins)
+    }
+
+    /// Whether a request with these headers, from a client at this address, may come in.
+    ///
+    /// Without an `Origin` it may: no page is behind it. Otherwise the page has to be allowed, or
+    /// come from the host and port the request was sent to, or from this machine to this machine. A
+    /// `Host` without a port stands for the default port of the page's scheme, as what a proxy that
+    /// ends TLS passes on does.
+    pub fn permits(&self, origin: Option<&str>, host: Option<&str>, from: IpAddr) -> bool {
+        let Some(origin) = origin else { return true };
+        if self.is_any {
+            return true;
+        }
+        let Some(origin) = Origin::parse(origin) else { return false };
+        self.listed.contains(&origin)
+            || host.is_some_and(|host| origin.was_served_by(host))
+            || (origin.host.is_this_machine() && from.to_canonical().is_loopback())
+    }
+}
+
+impl Origin {
+    /// `None` for anything but a scheme, a host and perhaps a port; for `null`, too.
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let scheme = scheme.to_ascii_lowercase();
+        let (host, port) = Host::with_port(authority).filter(|_| is_scheme)?;
+        Some(Origin { port: port.or_else(|| default_port(&scheme)), scheme, host })
+    }
+
+    fn was_served_by(&self, host: &str) -> bool {
+        // Other schemes than a page's say nothing of the network.
+        matches!(&*self.scheme, "http" | "https")
+            && Host::with_port(host).is_some_and(|(host, port)| {
+                host == self.host && port.or_else(|| default_port(&self.scheme)) == self.port
+            })
+    }
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+impl Host {
+    /// A host and its port, where it has one. `None` for what no browser writes: user info, a
+    /// character that isn't ASCII (their names come as `xn--`), an empty port, a path.
+    fn with_port(authority: &str) -> Option<(Host, Option<u16>)> {
+        let port_from = match authority.strip_prefix('[') {
+            Some(rest) => rest.find(']')? + 2,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        let (host, port) = authority.split_at(port_from);
+        let port = match port {
+            "" => None,
+            _ => {
+                let digits = port.strip_prefix(':')?;
+                let is_number = (1..=5).contains(&digits.len())
+                    && digits.bytes().all(|digit| digit.is_ascii_digit());
+                Some(digits.parse().ok().filter(|_| is_number)?)
+            }
+        };
+        Some((Host::parse(host)?, port))
+    }
+
+    fn parse(host: &str) -> Option<Self> {
+        if let Some(bracketed) = host.strip_prefix('[') {
+            let address: Ipv6Addr = bracketed.strip_suffix(']')?.parse().ok()?;
+            return Some(Host::Address(address.to_canonical()));
+        }
+        let is_name = !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        match host.parse() {
+            Ok(address) => Some(Host::Address(IpAddr::V4(address))),
+            Err(_) => is_name.then(|| Host::Name(host.to_ascii_lowercase())),
+        }
+    }
+
+    /// Whether a browser goes to its own machine for it.
+    fn is_this_machine(&self) -> bool {
+        match self {
+            // RFC 6761 §6.3.
+            Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+            Host::Address(address) => address.is_loopback(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(list: &[&str]) -> Origins {
+        let list: Vec<String> = list.iter().map(|&origin| origin.into()).collect();
+        Origins::new(&list).unwrap()
+    }
+
+    /// From another machine, with nothing listed.
+    fn same(origin: &str, host: &str) -> bool {
+        origins(&[]).permits(Some(origin), Some(host), [192, 0, 2, 1].into())
+    }
+
+    /// From `from`, to a host of another name.
+    fn local(origin: &str, from: &str) -> bool {
+        origins(&[]).permits(Some(origin), Some("lab.example:8765"), from.parse().unwrap())
+    }
+
+    #[test]
+    fn who_sends_no_origin_is_no_browser() {
+        assert!(origins(&[]).permits(None, None, [192, 0, 2, 1].into()));
+        assert!(origins(&["https://a.example"]).permits(None, Some("h"), [192, 0, 2, 1].into()));
+    }
+
+    #[test]
+    fn a_page_reaches_the_host_and_port_it_came_from() {
+        for (origin, host) in [
+            ("http://lab.example:8765", "lab.example:8765"),
+            ("HTTP://Lab.Example:8765", "lab.EXAMPLE:8765"),
+            ("http://lab.example", "lab.example"),
+            ("http://lab.example", "lab.example:80"),
+            ("http://lab.example:80", "lab.example"),
+            ("https://lab.example", "lab.example"),
+            ("https://lab.example", "lab.example:443"),
+            ("https://lab.example:443", "lab.example"),
+            ("https://lab.example:8443", "lab.example:8443"),
+            ("http://192.0.2.9:8765", "192.0.2.9:8765"),
+            ("http://[2001:db8::1]:8765", "[2001:DB8:0::1]:8765"),
+            ("http://[::1]", "[::1]:80"),
+            ("http://lab_pc:8765", "lab_pc:8765"),
+            ("http://lab.example.:8765", "lab.example.:8765"),
+            ("http://xn--bro-hoa.example", "xn--bro-hoa.example"),
+        ] {
+            assert!(same(origin, host), "{origin} to {host}");
+        }
+    }
+
+    #[test]
+    fn another_host_port_or_spelling_is_another_page() {
+        for (origin, host) in [
+            ("http://evil.example", "lab.example"),
+            ("http://lab.example.evil.example", "lab.example"),
+            ("http://evil.example/lab.example", "lab.example"),
+            ("http://lab.example:8080", "lab.example:8765"),
+            ("http://lab.example", "lab.example:8765"),
+            ("http://lab.example:8765", "lab.example"),
+            ("https://lab.example", "lab.example:80"),
+            ("http://lab.example:443", "lab.example"),
+            ("http://lab.example.", "lab.example"),
+            ("http://lab.example", "lab.example."),
+            ("http://192.0.2.9", "[::192.0.2.9]"),
+            ("app://lab.example", "lab.example"),
+            ("ws://lab.example", "lab.example"),
+        ] {
+            assert!(!same(origin, host), "{origin} to {host}");
+        }
+        assert!(!origins(&[]).permits(Some("http://a"), None, [192, 0, 2, 1].into()));
+    }
+
+    /// None of these comes from a browser, or tells of a page.
+    const RUBBISH: &[&str] = &[
+        "",
+        "null",
+        "NULL",
+        "*",
+        "lab.example",
+        "//lab.example",
+        "://lab.example",
+        "http:lab.example",
+        "http:/lab.example",
+        "http://",
+        "http://:80",
+        "http://lab.example/",
+        "http://lab.example/path",
+        "http://lab.example?x",
+        "http://lab.example#x",
+        "http://me@lab.example",
+        "http://me:pw@lab.example",
+        "http://lab.example:",
+        "http://lab.example:+80",
+        "http://lab.example:-1",
+        "http://lab.example:0x50",
+        "http://lab.example:65536",
+        "http://lab.example:000080",
+        "http://lab.example:80:80",
+        "http://lab.example http://other.example",
+        "http://lab.example, http://other.example",
+        " http://lab.example",
+        "http://lab.example\t",
+        "http://lab%2eexample",
+        "http://lab\\example",
+        "http://*.example",
+        "http://büro.example",
+        "http://lab。example",
+        "http://\u{fffd}",
+        "\u{fffd}",
+        "http://[::1",
+        "http://::1",
+        "http://[]",
+        "http://[::1]x",
+        "http://[::1]x:80",
+        "http://[::1%25eth0]",
+        "http://[127.0.0.1]",
+        "http://[v1.x]",
+        "1http://lab.example",
+        "ht tp://lab.example",
+        "hätp://lab.example",
+    ];
+
+    #[test]
+    fn rubbish_is_refused_whatever_it_is_sent_to() {
+        for origin in RUBBISH {
+            let from = [127, 0, 0, 1].into();
+            let sent_to = origin.split_once("://").map_or("", |(_, host)| host);
+            for host in [Some("lab.example"), Some(""), Some(sent_to), Some(*origin), None] {
+                assert!(!origins(&[]).permits(Some(origin), host, from), "{origin:?} to {host:?}");
+            }
+            assert!(origins(&["*"]).permits(Some(origin), None, from), "{origin:?}");
+        }
+        for host in ["", ":80", "lab.example:", "lab.example:x", "me@lab.example", "lab.example/"] {
+            assert!(!same("http://lab.example", host), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_this_machine_reaches_this_machine() {
+        for origin in [
+            "http://localhost",
+            "http://localhost:3000",
+            "https://LOCALHOST:3000",
+            "http://app.localhost",
+            "http://127.0.0.1:3000",
+            "http://127.8.9.10",
+            "http://[::1]:3000",
+            "http://[::ffff:127.0.0.1]",
+            "tauri://localhost",
+        ] {
+            for from in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"] {
+                assert!(local(origin, from), "{origin} from {from}");
+            }
+            for from in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "0.0.0.0", "::"] {
+                assert!(!local(origin, from), "{origin} from {from}");
+            }
+        }
+        for origin in [
+            "http://evil.example",
+            "http://localhost.evil.example",
+            "http://evillocalhost",
+            "http://localhost.",
+            "http://127.0.0.1.evil.example",
+            "http://127.1",
+            "http://127.0.0.1.",
+            "http://2130706433",
+            "http://0.0.0.0",
+            "http://[::]",
+            "http://[::127.0.0.1]",
+            "null",
+        ] {
+            assert!(!local(origin, "127.0.0.1"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_is_permitted_as_a_whole() {
+        let listed = origins(&["https://Lab.Example", "http://lab.example:8080", "app://lab"]);
+        let permits = |origin| listed.permits(Some(origin), Some("other"), [192, 0, 2, 1].into());
+        for origin in [
+            "https://lab.example",
+            "https://LAB.example:443",
+            "http://lab.example:8080",
+            "app://lab",
+        ] {
+            assert!(permits(origin), "{origin}");
+        }
+        for origin in [
+            "http://lab.example",
+            "http://lab.example:443",
+            "https://lab.example:8080",
+            "https://sub.lab.example",
+            "app://lab:1",
+            "null",
+        ] {
+            assert!(!permits(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_one_line() {
+        for typed in RUBBISH.iter().filter(|typed| **typed != "*").chain(&["a\nb", "* ", "**"]) {
+            let line = Origins::new(&[(*typed).into()]).unwrap_err();
+            assert!(line.contains("https://") && !line.contains('\n'), "{line}");
+        }
+        assert!(origins(&["*", "https://a"]).permits(Some("null"), None, [192, 0, 2, 1].into()));
+    }
+}

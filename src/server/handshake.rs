@@ -1,0 +1,164 @@
+//! One client's thread until its connection is a WebSocket, or is answered in another way.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use super::accept;
+use super::connection::{Client, FAREWELL};
+use super::connections::Full;
+use super::dispatch::Input;
+use super::http::{self, HeadError, Request, Response};
+use super::inbox;
+use super::service::{Answer, Service, Speaker};
+use crate::door::forwarded;
+
+/// How long at least a client is given to hang up, where the handshake has used up its time.
+const SHORT_FAREWELL: Duration = Duration::from_millis(250);
+/// How long the hub is given to answer what is asked without a WebSocket.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long an answer that isn't a refusal may take to be read: it may be large.
+const READING: Duration = Duration::from_secs(10);
+
+const STOPPING: &str = "the server is shutting down: try again later";
+
+/// A connection that is a WebSocket, and that the hub has admitted.
+pub struct Joined<S> {
+    /// Who speaks on it.
+    pub speaker: S,
+    /// What came after the request already.
+    pub rest: Vec<u8>,
+    /// Where the client is, for the log.
+    pub from: String,
+}
+
+/// What becomes of a request.
+enum Course<S: Speaker> {
+    /// It is answered with this.
+    Answered(Response),
+    /// The hub is asked.
+    Ask(S::Event),
+    /// The connection becomes a WebSocket: who speaks on it, the answer to the handshake, and what
+    /// came after the request already.
+    Join(S, Vec<u8>, Vec<u8>),
+}
+
+impl<S: Service> Client<'_, S> {
+    /// Reads the request and answers it. `None` where the connection has ended with that.
+    pub(super) fn shake_hands(&self) -> Option<Joined<S::Speaker>> {
+        let timeout = self.shared.config.handshake_timeout;
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let read = http::read_head(&self.socket, deadline, |request, rest| {
+            let trusted = &self.shared.config.trusted_proxies;
+            let forwarded = request.headers("x-forwarded-for");
+            let from = forwarded::client_address(self.peer.ip(), forwarded, trusted);
+            let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
+            (self.course(request, rest, from), method, self.shown(from))
+        });
+        let (course, method, from) = match read {
+            Ok(course) => course,
+            Err(HeadError::Refuse(page)) => (Course::Answered(page), "GET", self.peer.to_string()),
+            // A probe that connects and leaves is nobody's business.
+            Err(HeadError::Gone) => return None,
+        };
+        let is_question = matches!(course, Course::Ask(_));
+        let page = match course {
+            Course::Answered(page) => page,
+            Course::Ask(event) => self.ask(event),
+            Course::Join(speaker, accept, rest) => match self.join(&speaker, accept) {
+                Ok(()) => return Some(Joined { speaker, rest, from }),
+                Err(why) => Response::text(503, why),
+            },
+        };
+        log::debug!("c{}: answered {from} with {}", self.conn.0, page.status());
+        self.answer(&page, method, deadline);
+        if is_question {
+            let _ = self.shared.inbox.send(Input::Gone(self.conn));
+        }
+        None
+    }
+
+    /// Sends a page and waits for the client to hang up.
+    fn answer(&self, page: &Response, method: &str, deadline: Option<Instant>) {
+        self.outbox.replace_all(page.bytes(method).into());
+        self.outbox.flush();
+        if page.status() == 200 {
+            self.outbox.wait_until_empty(Instant::now() + READING);
+        }
+        // One that won't hang up keeps its place for as long as one that won't finish its request.
+        let now = Instant::now();
+        let (least, most) = (now + SHORT_FAREWELL, now + FAREWELL);
+        self.say_farewell(deadline.map_or(most, |deadline| deadline.clamp(least, most)));
+    }
+
+    /// Decides what becomes of a request from this address.
+    fn course(&self, request: &Request<'_>, rest: &[u8], from: IpAddr) -> Course<S::Speaker> {
+        if let Err(Full(why)) = self.shared.connections.locate(self.conn, from) {
+            log::warn!("refused {}: {why}", self.shown(from));
+            return Course::Answered(accept::full());
+        }
+        let answering = AssertUnwindSafe(|| self.shared.service.answer(request, from, self.conn));
+        match catch_unwind(answering) {
+            Ok(Answer::Page(page)) => Course::Answered(page),
+            Ok(Answer::Ask(event)) => Course::Ask(event),
+            Ok(Answer::Upgrade(speaker)) => match request.accept() {
+                Ok(accept) => Course::Join(speaker, accept, rest.to_vec()),
+                Err(refusal) => Course::Answered(refusal),
+            },
+            Err(_) => {
+                log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
+                Course::Answered(failed())
+            }
+        }
+    }
+
+    /// The client's address for the log: with its port, unless a proxy stands between.
+    fn shown(&self, from: IpAddr) -> String {
+        match from == self.peer.ip() {
+            true => self.peer.to_string(),
+            false => from.to_string(),
+        }
+    }
+
+    /// Asks the hub, which is not waited for longer than it takes to lose patience.
+    fn ask(&self, event: S::Event) -> Response {
+        let until = Instant::now() + ANSWER;
+        let (reply, answered) = crossbeam_channel::bounded(1);
+        let ask = Input::Ask { conn: self.conn, reply, event };
+        let answer = match self.shared.inbox.send_within(ask, ANSWER) {
+            Ok(()) => answered.recv_deadline(until),
+            Err(inbox::Gone) => Err(RecvTimeoutError::Timeout),
+        };
+        match answer {
+            Ok(body) => Response::json(body),
+            Err(_) if self.shared.stopping.has_begun() => Response::text(503, STOPPING),
+            Err(RecvTimeoutError::Timeout) => Response::text(503, "the server is busy: try again"),
+            Err(RecvTimeoutError::Disconnected) => failed(),
+        }
+    }
+
+    /// Asks the hub to admit the connection; the answer to the handshake goes out together with
+    /// what the hub has to say to a newcomer.
+    fn join(&self, speaker: &S::Speaker, accept: Vec<u8>) -> Result<(), &'static str> {
+        const NOT_NOW: &str = "the server could not take you in: try again later";
+        self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| NOT_NOW)?;
+        self.outbox.replace_all(accept.into());
+        let (verdict, decided) = crossbeam_channel::bounded(1);
+        let event = speaker.join(self.conn);
+        let outbox = self.outbox.clone();
+        let join = Input::Join { conn: self.conn, outbox, verdict, event };
+        self.shared.inbox.send(join).map_err(|_| STOPPING)?;
+        match decided.recv() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("there are too many sessions: try again later"),
+            Err(_) => Err(NOT_NOW),
+        }
+    }
+}
+
+/// What a client is told when its request met a bug of ours.
+fn failed() -> Response {
+    Response::text(500, "internal server error: this is a bug in the server")
+}

@@ -1,0 +1,182 @@
+//! A request: its line and its headers, as they were sent.
+
+use std::fmt;
+
+use tungstenite::handshake::derive_accept_key;
+
+use super::Response;
+
+/// What stands for a header's value that isn't UTF-8: it is there, and it is nothing anyone means.
+const UNREADABLE: &str = "\u{fffd}";
+
+/// A request's line and headers.
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// As sent, percent-encoded, without the query.
+    pub path: &'a str,
+    /// As sent, percent-encoded, without the `?`; empty where there is none.
+    pub query: &'a str,
+    pub(super) headers: Vec<httparse::Header<'a>>,
+}
+
+impl Request<'_> {
+    /// The first value of a header, by its name in any case. One that isn't UTF-8 reads as U+FFFD.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers(name).next()
+    }
+
+    /// All values of a header, in the order they were sent. One that isn't UTF-8 reads as U+FFFD.
+    pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        let headers = self.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name));
+        headers.map(|header| std::str::from_utf8(header.value).unwrap_or(UNREADABLE))
+    }
+
+    /// The value of a parameter of the query, the first one of that name, decoded as forms are
+    /// encoded: `%2B` is a plus, `+` a space. A parameter without a `=` is empty.
+    ///
+    /// What is badly encoded never reads as missing: a `%` without two digits stays as it is, and
+    /// what isn't UTF-8 becomes U+FFFD.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        let mut parameters =
+            self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = parameters.find(|(key, _)| *key == name)?;
+        let bytes = decoded(&value.replace('+', " "), true).unwrap_or_default();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether the client asks for a WebSocket at all.
+    pub fn wants_websocket(&self) -> bool {
+        let has = |name: &str, token: &str| {
+            let mut tokens = self.headers(name).flat_map(|value| value.split(','));
+            tokens.any(|part| part.trim().eq_ignore_ascii_case(token))
+        };
+        has("connection", "upgrade") && has("upgrade", "websocket")
+    }
+
+    /// The answer that makes the connection a WebSocket (RFC 6455 §4.2).
+    ///
+    /// # Errors
+    /// The refusal for a handshake that isn't one.
+    pub fn accept(&self) -> Result<Vec<u8>, Response> {
+        if !self.wants_websocket() {
+            return Err(Response::upgrade_required(
+                "this address speaks WebSocket: connect with ws://",
+            ));
+        }
+        if self.header("sec-websocket-version").map(str::trim) != Some("13") {
+            return Err(Response::upgrade_required("Sec-WebSocket-Version has to be 13"));
+        }
+        let key = self.header("sec-websocket-key").map(str::trim).unwrap_or_default();
+        // 16 bytes in base64.
+        if key.len() != 24 || !key.ends_with("==") {
+            return Err(Response::text(400, "Sec-WebSocket-Key has to be 16 bytes in base64"));
+        }
+        let accept = derive_accept_key(key.as_bytes());
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        Ok(answer.into_bytes())
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Neither path nor query nor headers: each may hold a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("headers", &self.headers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of a path as it was meant. `None` where a `%` isn't followed by two digits, or the result
+/// isn't UTF-8.
+pub fn percent_decoded(encoded: &str) -> Option<String> {
+    String::from_utf8(decoded(encoded, false)?).ok()
+}
+
+/// `None` at a `%` without two digits, unless it is to be `kept` as it is.
+fn decoded(encoded: &str, kept: bool) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut bytes = encoded.as_bytes();
+    while let Some((&byte, rest)) = bytes.split_first() {
+        let digit = |at: usize| char::from(*rest.get(at)?).to_digit(16);
+        match (byte, digit(0).zip(digit(1))) {
+            (b'%', Some((high, low))) => {
+                decoded.push((high * 16 + low) as u8);
+                bytes = &rest[2..];
+            }
+            (b'%', None) if !kept => return None,
+            _ => {
+                decoded.push(byte);
+                bytes = rest;
+            }
+        }
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse_head;
+    use super::*;
+
+    fn request(head: &[u8]) -> Request<'_> {
+        parse_head(head).unwrap().unwrap().request
+    }
+
+    #[test]
+    fn a_query_has_values_by_name() {
+        let head = b"GET /?key=a%2Fb%3D+%2B&key=c&empty=&bare&a=b=c&%61=d&bad=%zz%4&\
+                     wrong=%ff%C3%BC HTTP/1.1\r\nHost: h\r\n\r\n";
+        let request = request(head);
+        for (name, value) in [
+            ("key", Some("a/b= +")),
+            ("empty", Some("")),
+            ("bare", Some("")),
+            ("a", Some("b=c")),
+            ("%61", Some("d")),
+            ("bad", Some("%zz%4")),
+            ("wrong", Some("\u{fffd}ü")),
+            ("ey", None),
+            ("Key", None),
+        ] {
+            assert_eq!(request.query_value(name).as_deref(), value, "{name}");
+        }
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(
+            super::super::parse_head(head).unwrap().unwrap().request.query_value("key"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_header_may_be_there_several_times_and_never_passes_for_missing() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nVia: a\r\nvia:  b, c \r\nX: \xff\r\nVIA:\r\n\r\n";
+        let request = request(head);
+        assert_eq!(request.headers("Via").collect::<Vec<_>>(), ["a", "b, c", ""]);
+        assert_eq!(request.headers("via").next_back(), Some(""));
+        assert_eq!(request.header("x"), Some("\u{fffd}"));
+        assert_eq!(request.header("y"), None);
+    }
+
+    #[test]
+    fn debug_shows_nothing_that_may_be_a_key() {
+        let head = b"GET /key/SECRET/ws/a/b?key=SECRET HTTP/1.1\r\nHost: h\r\n\
+                     Authorization: Bearer SECRET\r\n\r\nSECRET";
+        let shown = format!("{:?} {:?}", request(head), parse_head(head));
+        assert!(
+            shown.contains("GET") && !shown.contains("SECRET") && !shown.contains("83"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_is_badly_encoded_in_a_path_is_nothing() {
+        assert_eq!(percent_decoded("a%20b+%c3%BC%25").as_deref(), Some("a b+ü%"));
+        for bad in ["%", "%4", "%zz", "%+1", "a%f", "%ff", "%é9"] {
+            assert_eq!(percent_decoded(bad), None, "{bad}");
+        }
+    }
+}

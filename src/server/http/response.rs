@@ -1,0 +1,138 @@
+//! An answer that ends the connection.
+
+use bytes::Bytes;
+
+/// An answer that ends the connection. Holds nothing of what the client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    status: u16,
+    content_type: &'static str,
+    /// Whole lines, without their ends.
+    headers: Vec<&'static str>,
+    body: Bytes,
+}
+
+impl Response {
+    /// One line of plain text that says what is wrong and what is accepted.
+    pub fn text(status: u16, line: &'static str) -> Self {
+        let body = format!("{line}\n").into();
+        Response { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body }
+    }
+
+    /// 200, with a body of this type.
+    pub fn page(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Response { status: 200, content_type, headers: Vec::new(), body: body.into() }
+    }
+
+    /// 200, with JSON.
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self::page("application/json", body)
+    }
+
+    /// 405, for a path that only knows GET.
+    pub fn only_get(line: &'static str) -> Self {
+        Self::text(405, line).with("Allow: GET")
+    }
+
+    /// 405, for a page: whoever may read it may ask how large it is.
+    pub fn only_get_and_head(line: &'static str) -> Self {
+        Self::text(405, line).with("Allow: GET, HEAD")
+    }
+
+    /// 426: only a WebSocket handshake makes sense here.
+    pub fn upgrade_required(line: &'static str) -> Self {
+        Self::text(426, line).with("Upgrade: websocket").with("Sec-WebSocket-Version: 13")
+    }
+
+    /// 429, for an address that has to wait until its minute is over.
+    pub fn too_many(line: &'static str) -> Self {
+        Self::text(429, line).with("Retry-After: 60")
+    }
+
+    /// The same with one more header, a whole line without its end.
+    pub fn with(mut self, header: &'static str) -> Self {
+        self.headers.push(header);
+        self
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The answer as bytes; `HEAD` gets it without the body.
+    ///
+    /// Nothing is for a cache: every answer is true of this moment, and many of this client alone.
+    pub fn bytes(&self, method: &str) -> Vec<u8> {
+        // The editor shows a refusal to its user by this phrase.
+        let reason = match self.status {
+            200 => "OK",
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            408 => "Request Timeout",
+            426 => "Upgrade Required",
+            429 => "Too Many Requests",
+            431 => "Request Header Fields Too Large",
+            503 => "Service Unavailable",
+            504 => "Gateway Timeout",
+            _ => "Internal Server Error",
+        };
+        // "Connection: Upgrade" belongs to the Upgrade header of a 426 (RFC 9110 §7.8).
+        let connection = if self.status == 426 { "Upgrade, close" } else { "close" };
+        let mut head = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+             Connection: {connection}\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\n",
+            self.status,
+            self.content_type,
+            self.body.len(),
+        );
+        for header in &self.headers {
+            head.push_str(header);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        if method != "HEAD" {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(response: &Response, method: &str) -> String {
+        String::from_utf8(response.bytes(method)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_says_what_it_is_and_head_gets_all_but_the_body() {
+        let answer = Response::json(r#"{"total":0}"#).with("X-More: yes");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\
+                    Connection: close\r\nCache-Control: no-store\r\n\
+                    X-Content-Type-Options: nosniff\r\nX-More: yes\r\n\r\n";
+        assert_eq!(shown(&answer, "GET"), format!("{head}{{\"total\":0}}"));
+        assert_eq!(shown(&answer, "HEAD"), head);
+    }
+
+    #[test]
+    fn refusals_say_what_would_be_accepted() {
+        for (refusal, reason, header) in [
+            (Response::only_get("x"), "405 Method Not Allowed", "Allow: GET\r\n"),
+            (Response::only_get_and_head("x"), "405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
+            (Response::upgrade_required("x"), "426 Upgrade Required", "Connection: Upgrade, close"),
+            (Response::too_many("x"), "429 Too Many Requests", "Retry-After: 60\r\n"),
+            (Response::text(403, "x"), "403 Forbidden", "Content-Length: 2\r\n"),
+        ] {
+            let shown = shown(&refusal, "GET");
+            assert!(shown.starts_with(&format!("HTTP/1.1 {reason}\r\n")), "{shown}");
+            assert!(shown.contains(header) && shown.ends_with("\r\n\r\nx\n"), "{shown}");
+        }
+    }
+}
