@@ -34,6 +34,8 @@ struct Opt {
     default: &'static str,
     help: &'static str,
     variable: Variable,
+    /// It can be typed several times, or once with commas.
+    is_list: bool,
 }
 
 /// The environment variable that sets an option where it isn't typed.
@@ -64,7 +66,11 @@ const fn opt(
     default: &'static str,
     help: &'static str,
 ) -> Opt {
-    Opt { name, value, default, help, variable: Variable::OfItsName }
+    Opt { name, value, default, help, variable: Variable::OfItsName, is_list: false }
+}
+
+const fn list(name: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { is_list: true, ..opt(name, value, "", help) }
 }
 
 const COMMON: &[Opt] = &[
@@ -154,6 +160,26 @@ const SERVE: &[Opt] = &[
         "0",
         "close a client with 1008 that says nothing for so long, at least 45; 0 never does: TCP keep-alive finds dead ones",
     ),
+    opt("keys", "FILE", "", "who may come in: a file made by collabd key new"),
+    opt("require-key", "", "", "sessions ask for a key, too: the client protocol always does"),
+    list(
+        "allow-origin",
+        "ORIGIN",
+        "pages of this origin, like https://lab.example:8443, may connect, too; * is any; repeatable",
+    ),
+    list(
+        "trust-proxy",
+        "ADDRESS",
+        "a reverse proxy whose X-Forwarded-For says where a client comes from; repeatable",
+    ),
+    opt(
+        "max-channels",
+        "NUMBER",
+        "10000",
+        "channels of the client protocol at a time, joining more is refused; 0 for no limit",
+    ),
+    opt("debug-endpoints", "", "", "serve /debug/client_…, which echoes what is sent to a channel"),
+    opt("dev-keys", "", "", "accept two keys that everybody knows: for development only"),
     opt(
         "no-settle",
         "",
@@ -387,6 +413,15 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_typed_once_or_often() {
+        let environment = [("COLLABD_TRUST_PROXY", "10.0.0.1,10.0.0.2")];
+        let proxies = |words| serve(words, &environment).config.trusted_proxies.len();
+        assert_eq!(proxies(""), 2);
+        assert_eq!(proxies("--trust-proxy ::1"), 1);
+        assert_eq!(proxies("--trust-proxy ::1 --trust-proxy 10.0.0.1,10.0.0.3"), 3);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_answered_with_one_line() {
         for words in [
             "--prot 1",
@@ -412,6 +447,9 @@ mod tests {
             "--history-bytes 99999GiB",
             "--linger nan",
             "--linger 1e300",
+            "--require-key",
+            "--allow-origin lab",
+            "--trust-proxy proxy",
         ] {
             let Usage(line) = parse_with(words, &[]).expect_err(words);
             assert!(!line.contains('\n') && !line.is_empty(), "{words}: {line}");

@@ -1,4 +1,190 @@
-//! The front door: who may come in, and where a request goes.
+//! The front door: what a request asks for, and whether it may come in.
+//!
+//! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
 
 pub mod forwarded;
+mod gate;
 pub mod origin;
+mod route;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::clients::Client;
+use crate::hub::{ConnId, Event, Hub};
+use crate::keys::{KeyRefusal, KeyRing};
+use crate::protocol::{Frame, inbound};
+use crate::server::http::{Request, Response};
+use crate::server::service::{Answer, Heard, Said, Service, Speaker};
+use crate::sessions::Member;
+pub use gate::Gate;
+use origin::Origins;
+use route::Route;
+
+/// What a key that opens nothing is told, whatever is wrong with it.
+const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";
+const TOO_MANY_KEYS: &str = "too many wrong keys came from this address: try again in a minute";
+const WRONG_ORIGIN: &str =
+    "pages of this origin may not connect: whoever runs this server can allow it";
+
+/// What is served on the port: sessions, the client protocol, and a few pages.
+pub struct Door {
+    pub gate: Arc<Gate>,
+    pub origins: Origins,
+    /// Whether sessions ask for a key.
+    pub require_key: bool,
+    /// Whether there is `/debug/client_…`.
+    pub debug_endpoints: bool,
+}
+
+impl Door {
+    /// A door with these keys that asks for none where the protocol doesn't, and is open to pages
+    /// of its own origin alone.
+    pub fn new(ring: KeyRing) -> Self {
+        Door {
+            gate: Arc::new(Gate::new(ring)),
+            origins: Origins::default(),
+            require_key: false,
+            debug_endpoints: false,
+        }
+    }
+
+    /// The session a request wants to join, with what its key permits.
+    fn session(&self, member: Member, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+        if !self.require_key {
+            return Answer::Upgrade(Guest::Member(member));
+        }
+        match self.gate.check(key, from) {
+            Ok(grant) if grant.key.opens(member.session()) => {
+                Answer::Upgrade(Guest::Member(member.with(grant)))
+            }
+            Ok(_) => Answer::Page(Response::text(403, NOT_WITH_THIS_KEY)),
+            Err(refusal) => Answer::Page(refused(refusal)),
+        }
+    }
+
+    fn threads(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
+        let key = route::key_of(request);
+        match self.gate.check(key.as_deref(), from) {
+            Ok(grant) => {
+                let channel = request.query_value("channel");
+                Answer::Ask(Event::Threads { conn, channel, grant })
+            }
+            Err(refusal) => Answer::Page(refused(refusal)),
+        }
+    }
+}
+
+fn refused(refusal: KeyRefusal) -> Response {
+    match refusal {
+        KeyRefusal::TooMany => Response::too_many(TOO_MANY_KEYS),
+        KeyRefusal::Invalid | KeyRefusal::Expired => Response::text(403, NOT_WITH_THIS_KEY),
+    }
+}
+
+impl Service for Door {
+    type Event = Event;
+    type Machine = Hub;
+    type Speaker = Guest;
+
+    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
+        let route = match Route::of(request.path) {
+            Ok(Route::Client { debug: true, .. }) if !self.debug_endpoints => {
+                return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
+            }
+            Ok(route) => route,
+            Err(why) => return Answer::Page(Response::text(404, why)),
+        };
+        let is_page = matches!(route, Route::Threads);
+        match request.method {
+            "GET" => {}
+            "HEAD" if is_page => {}
+            _ if is_page => return Answer::Page(Response::only_get_and_head("ask with GET")),
+            _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
+        }
+        if !self.origins.permits(request.header("origin"), request.header("host"), from) {
+            return Answer::Page(Response::text(403, WRONG_ORIGIN));
+        }
+        match route {
+            Route::Session { session, user, key } => {
+                let key = key.or_else(|| route::key_of(request));
+                self.session(Member::new(session, user), key.as_deref(), from)
+            }
+            Route::Client { id, debug } => {
+                let client = Client::new(id, debug, from, self.gate.clone());
+                Answer::Upgrade(Guest::Client(client))
+            }
+            Route::Threads => self.threads(request, from, conn),
+        }
+    }
+
+    fn watches(&self) -> bool {
+        true
+    }
+
+    /// Looks whether the key file has changed.
+    fn watch(&self) -> Option<Event> {
+        self.gate.ring().reload().map(Event::Keys)
+    }
+}
+
+/// Whoever speaks one of the two protocols.
+pub enum Guest {
+    /// The session protocol.
+    Member(Member),
+    /// The client protocol.
+    Client(Client),
+}
+
+impl Speaker for Guest {
+    type Event = Event;
+
+    fn join(&self, conn: ConnId) -> Event {
+        match self {
+            Guest::Member(member) => member.join(conn),
+            Guest::Client(client) => client.join(conn),
+        }
+    }
+
+    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+        if let Heard::Text(text) = heard
+            && log::log_enabled!(log::Level::Debug)
+        {
+            let kind = inbound::type_of(text);
+            let kind: Option<String> = kind.map(|kind| kind.chars().take(64).collect());
+            log::debug!("c{}: {kind:?}, {} bytes", conn.0, text.len());
+        }
+        match self {
+            Guest::Member(member) => member.hear(conn, heard),
+            Guest::Client(client) => client.hear(conn, heard),
+        }
+    }
+
+    fn apology(&self) -> Option<Frame> {
+        match self {
+            Guest::Member(member) => member.apology(),
+            Guest::Client(client) => client.apology(),
+        }
+    }
+
+    fn user(&self) -> &str {
+        match self {
+            Guest::Member(member) => member.user(),
+            Guest::Client(client) => client.user(),
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Guest::Member(member) => member.place(),
+            Guest::Client(client) => client.place(),
+        }
+    }
+
+    fn overrun(&self) -> Option<(u16, &'static str)> {
+        match self {
+            Guest::Member(member) => member.overrun(),
+            Guest::Client(client) => client.overrun(),
+        }
+    }
+}

@@ -38,6 +38,7 @@
 //! exactly one place writes to a client's socket; nothing the hub does can block.
 
 pub mod cli;
+mod clients;
 pub mod commands;
 pub mod door;
 pub mod hub;
@@ -46,4 +47,4 @@ pub mod logging;
 mod os;
 pub mod protocol;
 pub mod server;
-pub mod sessions;
+mod sessions;

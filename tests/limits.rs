@@ -5,9 +5,10 @@ mod support;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use collabd::door::Door;
 use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
+use collabd::keys::KeyRing;
 use collabd::server::{Config, RateLimits, Room, SendMode};
-use collabd::sessions::Sessions;
 use serde_json::json;
 use support::{Client, Server, Wire, handshake};
 
@@ -88,7 +89,13 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
     };
     let listener = collabd::server::bind("127.0.0.1", 0).expect("a free port");
     let hub = Hub::new(limits, 1);
-    let server = collabd::server::start(listener, config, Sessions, hub).expect("threads");
+    let server = collabd::server::start(
+        listener,
+        config,
+        Door::new(KeyRing::open(None, false).expect("no file")),
+        hub,
+    )
+    .expect("threads");
     let stream = TcpStream::connect(server.addr()).expect("it listens");
     let url = format!("ws://{}/ws/table/alice", server.addr());
     let (mut alice, _) = tungstenite::client(url, stream).expect("a session");

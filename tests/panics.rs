@@ -7,35 +7,36 @@
 use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
+use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::keys::KeyRing;
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
 use collabd::server::http::Request;
 use collabd::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
 use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
-use collabd::sessions::{Member, Sessions};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
-struct FragileService;
-struct FragileMember(Member);
+struct FragileService(Door);
+struct FragileGuest(Guest);
 struct FragileHub(Hub);
 
 impl Service for FragileService {
     type Event = Event;
     type Machine = FragileHub;
-    type Speaker = FragileMember;
+    type Speaker = FragileGuest;
 
-    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<FragileMember> {
-        match Sessions.answer(request, from, conn) {
+    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<FragileGuest> {
+        match self.0.answer(request, from, conn) {
             Answer::Page(page) => Answer::Page(page),
             Answer::Ask(event) => Answer::Ask(event),
-            Answer::Upgrade(member) => Answer::Upgrade(FragileMember(member)),
+            Answer::Upgrade(guest) => Answer::Upgrade(FragileGuest(guest)),
         }
     }
 }
 
-impl Speaker for FragileMember {
+impl Speaker for FragileGuest {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
@@ -113,7 +114,9 @@ fn serve() -> ServerHandle<FragileService> {
         settle: false,
     };
     let listener = bind("127.0.0.1", 0).expect("a free port");
-    start(listener, config, FragileService, FragileHub(Hub::new(limits, 1))).expect("threads")
+    let door = Door::new(KeyRing::open(None, false).expect("no file"));
+    let hub = FragileHub(Hub::new(limits, 1));
+    start(listener, config, FragileService(door), hub).expect("threads")
 }
 
 type Client = WebSocket<TcpStream>;

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Listen, Opt, Usage, text};
 use crate::commands::serve;
+use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
 use crate::server::{Config, RateLimits, Room, SendMode};
 
@@ -42,12 +44,23 @@ impl Values {
                 _ => {}
             }
         }
+        // Lists that were typed: what is typed replaces the environment's, but adds to itself.
+        let mut listed = Vec::new();
         for (name, value) in typed {
             let option = tables.iter().copied().flatten().find(|option| option.name == name);
             let Some(option) = option else {
                 return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
             };
-            values.insert(option.name, value.unwrap_or_default());
+            let value = value.unwrap_or_default();
+            let before = listed.contains(&option.name).then(|| values.get(option.name)).flatten();
+            let value = match before {
+                Some(before) => format!("{before},{value}"),
+                None => value,
+            };
+            values.insert(option.name, value);
+            if option.is_list {
+                listed.push(option.name);
+            }
         }
         Ok(Values(values))
     }
@@ -66,7 +79,7 @@ impl Values {
         let limits = Limits {
             linger: self.duration("linger")?,
             max_sessions: self.number("max-sessions")?,
-            max_channels: 10_000,
+            max_channels: self.number("max-channels")?,
             document: DocumentBounds { item: config.max_message_bytes, document },
             history: HistoryBounds {
                 changes: self.number("history-changes")?,
@@ -74,7 +87,40 @@ impl Values {
             },
             settle: !self.is_set("no-settle"),
         };
-        Ok(serve::Options { listen: self.listen()?, config, limits })
+        Ok(serve::Options { listen: self.listen()?, config, limits, door: self.door()? })
+    }
+
+    /// Who may come in.
+    fn door(&self) -> Result<serve::DoorOptions, Usage> {
+        let origins = Origins::new(&self.list("allow-origin"));
+        let door = serve::DoorOptions {
+            keys: self.0.get("keys").map(PathBuf::from),
+            dev_keys: self.is_set("dev-keys"),
+            require_key: self.is_set("require-key"),
+            debug_endpoints: self.is_set("debug-endpoints"),
+            origins: origins.map_err(|why| Usage(format!("--allow-origin: {why}")))?,
+        };
+        match door.require_key && door.keys.is_none() && !door.dev_keys {
+            true => Err(Usage(
+                "--require-key needs --keys FILE: make one with collabd key new --name NAME".into(),
+            )),
+            false => Ok(door),
+        }
+    }
+
+    fn trusted_proxies(&self) -> Result<Vec<IpAddr>, Usage> {
+        let parse = |address: &String| {
+            address.parse().map_err(|_| {
+                Usage(format!("--trust-proxy has to be an IP address, not {address:?}"))
+            })
+        };
+        self.list("trust-proxy").iter().map(parse).collect()
+    }
+
+    /// What stands between the commas of a list.
+    fn list(&self, name: &str) -> Vec<String> {
+        let parts = self.get(name).split(',').map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
     /// Where to listen and what to log.
@@ -97,12 +143,12 @@ impl Values {
                 connections: self.number("max-connections")?,
                 per_address: self.number("max-connections-per-address")?,
             },
-            trusted_proxies: Vec::new(),
             handshake_timeout: Some(handshake_timeout).filter(|timeout| !timeout.is_zero()),
             max_message_bytes: self.bytes("max-message-bytes")?,
             queue_bytes: Some(queue_bytes).filter(|bytes| *bytes > 0),
             rate: self.rate()?,
             idle_timeout: self.idle_timeout()?,
+            trusted_proxies: self.trusted_proxies()?,
             send_mode: if writer_threads { SendMode::WriterThread } else { SendMode::NonBlocking },
         };
         if config.max_message_bytes < 1024 {

@@ -21,7 +21,7 @@ pub struct Options {
 
 /// Echoes until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
-    listening::run("echo", &options.listen, options.config, EchoService, Echo)
+    listening::run("echo", &options.listen, options.config, || Ok((EchoService, Echo)))
 }
 
 /// Every path is an echo.

@@ -16,14 +16,14 @@ use crate::server::{self, Config};
 /// What a shell reports for a process that Ctrl+C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Serves until it is told to stop, and stops in order.
+/// Serves until it is told to stop, and stops in order. What is served is made once there is a log;
+/// where it can't be, a line says why.
 #[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(
     what: &str,
     listen: &Listen,
     config: Config,
-    service: S,
-    machine: S::Machine,
+    make: impl FnOnce() -> Result<(S, S::Machine), String>,
 ) -> ExitCode {
     let logging = match logging::start(listen.debug, listen.log_file.as_deref()) {
         Ok(logging) => logging,
@@ -31,6 +31,10 @@ pub fn run<S: Service>(
             let file = listen.log_file.as_deref().unwrap_or("the log".as_ref());
             return fail(&format!("can't write {}: {error}", file.display()));
         }
+    };
+    let (service, machine) = match make() {
+        Ok(made) => made,
+        Err(why) => return fail(&why),
     };
     let listener = match server::bind(&listen.host, listen.port) {
         Ok(listener) => listener,

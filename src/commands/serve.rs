@@ -1,12 +1,15 @@
 //! `collabd serve`: the server itself.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::listening;
 use crate::cli::Listen;
+use crate::door::Door;
+use crate::door::origin::Origins;
 use crate::hub::{Hub, Limits};
+use crate::keys::KeyRing;
 use crate::server::Config;
-use crate::sessions::Sessions;
 
 /// What `serve` is told.
 #[derive(Debug)]
@@ -14,13 +17,37 @@ pub struct Options {
     pub listen: Listen,
     pub config: Config,
     pub limits: Limits,
+    pub door: DoorOptions,
 }
 
-/// Serves sessions until it is told to stop.
+/// Who may come in.
+#[derive(Debug)]
+pub struct DoorOptions {
+    /// The key file.
+    pub keys: Option<PathBuf>,
+    pub dev_keys: bool,
+    /// Whether sessions ask for a key.
+    pub require_key: bool,
+    pub debug_endpoints: bool,
+    /// The origins that may connect beside the server's own.
+    pub origins: Origins,
+}
+
+/// Serves sessions and the client protocol until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
     // Without the system's randomness epochs still differ from one start to the next.
     let clock = || crate::protocol::Timestamp::now().to_string().bytes().map(u64::from).sum();
     let seed = getrandom::u64().unwrap_or_else(|_| clock());
-    let hub = Hub::new(options.limits, seed);
-    listening::run("sessions", &options.listen, options.config, Sessions, hub)
+    let Options { listen, config, limits, door } = options;
+    listening::run("sessions", &listen, config, || {
+        let ring = KeyRing::open(door.keys, door.dev_keys)?;
+        let hub = Hub::new(limits, seed);
+        let door = Door {
+            origins: door.origins,
+            require_key: door.require_key,
+            debug_endpoints: door.debug_endpoints,
+            ..Door::new(ring)
+        };
+        Ok((door, hub))
+    })
 }

@@ -14,6 +14,7 @@ use super::http::{self, HeadError, Request, Response};
 use super::inbox;
 use super::service::{Answer, Service, Speaker};
 use crate::door::forwarded;
+use crate::hub::Refusal;
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
 const SHORT_FAREWELL: Duration = Duration::from_millis(250);
@@ -69,7 +70,7 @@ impl<S: Service> Client<'_, S> {
             Course::Ask(event) => self.ask(event),
             Course::Join(speaker, accept, rest) => match self.join(&speaker, accept) {
                 Ok(()) => return Some(Joined { speaker, rest, from }),
-                Err(why) => Response::text(503, why),
+                Err(page) => page,
             },
         };
         log::debug!("c{}: answered {from} with {}", self.conn.0, page.status());
@@ -141,19 +142,24 @@ impl<S: Service> Client<'_, S> {
 
     /// Asks the hub to admit the connection; the answer to the handshake goes out together with
     /// what the hub has to say to a newcomer.
-    fn join(&self, speaker: &S::Speaker, accept: Vec<u8>) -> Result<(), &'static str> {
-        const NOT_NOW: &str = "the server could not take you in: try again later";
-        self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| NOT_NOW)?;
+    fn join(&self, speaker: &S::Speaker, accept: Vec<u8>) -> Result<(), Response> {
+        let not_now = || Response::text(503, "the server could not take you in: try again later");
+        self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| not_now())?;
         self.outbox.replace_all(accept.into());
         let (verdict, decided) = crossbeam_channel::bounded(1);
         let event = speaker.join(self.conn);
         let outbox = self.outbox.clone();
         let join = Input::Join { conn: self.conn, outbox, verdict, event };
-        self.shared.inbox.send(join).map_err(|_| STOPPING)?;
+        self.shared.inbox.send(join).map_err(|_| Response::text(503, STOPPING))?;
         match decided.recv() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("there are too many sessions: try again later"),
-            Err(_) => Err(NOT_NOW),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refusal::Full)) => {
+                Err(Response::text(503, "there are too many sessions: try again later"))
+            }
+            Ok(Err(Refusal::KeyRefused)) => {
+                Err(Response::text(403, "this key is not in force any more"))
+            }
+            Err(_) => Err(not_now()),
         }
     }
 }

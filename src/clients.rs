@@ -1,0 +1,87 @@
+//! The client protocol on a client's own thread: what a message becomes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::door::Gate;
+use crate::hub::channels;
+use crate::hub::{ConnId, Event};
+use crate::protocol::client::{self, Unreadable, outbound};
+use crate::protocol::{Frame, Timestamp, UserId, close};
+use crate::server::service::{Heard, Said, Speaker};
+
+/// How many unreadable messages in a row end a connection.
+const MOST_UNREADABLE: u32 = 3;
+
+/// A front end or an agent.
+pub struct Client {
+    id: UserId,
+    debug: bool,
+    from: IpAddr,
+    gate: Arc<Gate>,
+    /// How many unreadable messages have come in a row.
+    unreadable: u32,
+}
+
+impl Client {
+    /// A client that calls itself `id` and comes from this address.
+    pub fn new(id: UserId, debug: bool, from: IpAddr, gate: Arc<Gate>) -> Self {
+        Client { id, debug, from, gate, unreadable: 0 }
+    }
+
+    fn text(&mut self, conn: ConnId, text: &str) -> Said<Event> {
+        let said = match client::parse(text) {
+            Ok(client::Heard::Ping { echo }) => {
+                self.unreadable = 0;
+                return Said::Reply(outbound::pong(&echo, &self.id, Timestamp::now()));
+            }
+            // The key goes no further than this line; the hub gets what it permits.
+            Ok(client::Heard::Connect { key }) => {
+                channels::Said::Connect(self.gate.check(key.as_deref(), self.from))
+            }
+            Ok(client::Heard::Request(request)) => channels::Said::Request(request),
+            Err(Unreadable) => {
+                self.unreadable += 1;
+                let told = outbound::invalid_format(&self.id, Timestamp::now());
+                return match self.unreadable >= MOST_UNREADABLE {
+                    true => Said::Farewell(told, close::INVALID_FORMAT, "invalid message format"),
+                    false => Said::Reply(told),
+                };
+            }
+        };
+        self.unreadable = 0;
+        Said::Event(Event::Said { conn, said })
+    }
+}
+
+impl Speaker for Client {
+    type Event = Event;
+
+    fn join(&self, conn: ConnId) -> Event {
+        Event::Enter { conn, client: self.id.clone(), debug: self.debug }
+    }
+
+    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+        match heard {
+            Heard::Text(text) => self.text(conn, text),
+            Heard::Binary(_) => Said::Close(close::VIOLATION, "only text messages are understood"),
+            Heard::Pong(_) => Said::Nothing,
+        }
+    }
+
+    fn apology(&self) -> Option<Frame> {
+        Some(outbound::server_error(&self.id, Timestamp::now()))
+    }
+
+    fn user(&self) -> &str {
+        &self.id
+    }
+
+    fn place(&self) -> String {
+        "the client protocol".into()
+    }
+
+    fn overrun(&self) -> Option<(u16, &'static str)> {
+        Some((close::RATE_LIMIT, "rate limit exceeded"))
+    }
+}
