@@ -118,10 +118,6 @@ impl Service for Door {
         }
     }
 
-    fn watches(&self) -> bool {
-        true
-    }
-
     /// Looks whether the key file has changed.
     fn watch(&self) -> Option<Event> {
         self.gate.ring().reload().map(Event::Keys)

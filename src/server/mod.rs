@@ -115,10 +115,8 @@ pub fn start<S: Service>(
     threads.spawn("hub".into(), None, move || Dispatcher::new(machine).run(&events))?;
     let accepting = shared.clone();
     threads.spawn("accept".into(), None, move || accept::run(listener, &accepting))?;
-    if shared.service.watches() {
-        let watching = shared.clone();
-        threads.spawn("watch".into(), None, move || watch::run(&watching))?;
-    }
+    let watching = shared.clone();
+    threads.spawn("watch".into(), None, move || watch::run(&watching))?;
     Ok(ServerHandle { addr, shared })
 }
 

@@ -22,11 +22,6 @@ pub trait Service: Send + Sync + 'static {
     /// one. Runs on the client's thread, which it may block; a panic is answered with 500.
     fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Self::Speaker>;
 
-    /// Whether [`watch`](Self::watch) is to be called at all.
-    fn watches(&self) -> bool {
-        false
-    }
-
     /// Looks whether anything outside has changed that the machine has to hear of.
     ///
     /// Called when the server starts and then about once a second, on a thread of its own named

@@ -1,4 +1,5 @@
-//! The watch thread: asks the service about once a second whether anything outside has changed.
+//! The watch thread: looks about once a second whether anything outside has changed, and gives the
+//! memory that a burst has left behind back to the system.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -6,14 +7,18 @@ use std::time::Duration;
 use super::Shared;
 use super::dispatch::Input;
 use super::service::Service;
+use crate::os::give_memory_back;
 
 /// How long it sleeps after each look.
 const PAUSE: Duration = Duration::from_secs(1);
+/// After how many looks memory is given back, if there was anything to do for the hub since.
+const LOOKS: u32 = 5;
 
 /// The watch thread; ends when the server is stopping. The service may block it for as long as it
 /// likes: nobody else waits for it.
 #[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(shared: &Shared<S>) {
+    let (mut looks, mut was_busy) = (0, false);
     loop {
         match catch_unwind(AssertUnwindSafe(|| shared.service.watch())) {
             Ok(Some(event)) => {
@@ -24,6 +29,16 @@ pub fn run<S: Service>(shared: &Shared<S>) {
             Ok(None) => {}
             // The next look may go well.
             Err(_) => log::error!("a bug in the server: the watch thread could not look"),
+        }
+        looks += 1;
+        if looks == LOOKS {
+            looks = 0;
+            let is_busy = shared.inbox.was_used();
+            // Once more after the last time: what was in use then may be free now.
+            if is_busy || was_busy {
+                give_memory_back();
+            }
+            was_busy = is_busy;
         }
         if shared.stopping.sleep(PAUSE) {
             return;

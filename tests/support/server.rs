@@ -62,6 +62,16 @@ impl Server {
         Self::spawn(collabd(&args))
     }
 
+    /// The memory it has, in MiB.
+    #[cfg(target_os = "linux")]
+    pub fn rss_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = rss.and_then(|rss| rss.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a number") / 1024
+    }
+
     /// Starts a command that listens and waits until it says where.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().expect("collabd starts");
