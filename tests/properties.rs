@@ -3,6 +3,7 @@
 //!
 //! A failing case is printed, with the seed that brings it back.
 
+use collabd::protocol::client::{self, Heard, Request};
 use collabd::protocol::inbound::{self, ClientMessage};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -16,6 +17,9 @@ fn name() -> impl Strategy<Value = String> {
         Just("seq".to_owned()),
         Just("settled".to_owned()),
         Just("command".to_owned()),
+        Just("client_id".to_owned()),
+        Just("channel".to_owned()),
+        Just("data".to_owned()),
         any::<String>(),
     ]
 }
@@ -47,20 +51,23 @@ fn relayed(head: &[u8]) -> Value {
     serde_json::from_slice(&closed).expect("what is relayed is JSON")
 }
 
-/// What a text says less the server's fields. Parsed from the text, because a number's text is kept
+/// What a text says less the server's fields on the session protocol. Parsed from the text, because a number's text is kept
 /// even where the nearest floating-point number isn't.
 fn without_the_servers(text: &str) -> Value {
+    without(text, &["user_id", "timestamp", "seq", "settled"])
+}
+
+fn without(text: &str, names: &[&str]) -> Value {
     let mut message: Map<String, Value> = serde_json::from_str(text).expect("an object");
-    for name in ["user_id", "timestamp", "seq", "settled"] {
-        message.remove(name);
-    }
+    names.iter().for_each(|name| drop(message.remove(*name)));
     Value::Object(message)
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+    fn no_text_makes_the_parsers_panic(text in any::<String>()) {
         let _ = inbound::parse(&text);
+        let _ = client::parse(&text);
     }
 
     #[test]
@@ -100,5 +107,39 @@ proptest! {
             return Err(TestCaseError::fail(text));
         };
         prop_assert_eq!(relayed(command.body.head()), without_the_servers(&text));
+    }
+
+    #[test]
+    fn any_object_of_the_client_protocol_is_relayed_as_it_was_said_or_refused(
+        mut message in fields(),
+        kind in "ping|connect|join_channel|unsubscribe|chat_message|cursor|pong|x",
+        mut data in fields(),
+        content in proptest::option::of(value()),
+        channel in proptest::option::of(value()),
+    ) {
+        message.insert("type".into(), json!(kind));
+        if let Some(content) = content {
+            data.insert("content".into(), content);
+        }
+        if let Some(channel) = channel {
+            message.insert("channel".into(), channel.clone());
+            data.insert("channel".into(), channel);
+        }
+        message.insert("data".into(), Value::Object(data));
+        let text = Value::Object(message).to_string();
+        let heard = client::parse(&text);
+        match kind.as_str() {
+            "ping" => prop_assert!(matches!(heard, Ok(Heard::Ping { .. })), "{}", text),
+            "connect" => prop_assert!(matches!(heard, Ok(Heard::Connect { .. })), "{}", text),
+            _ => match heard {
+                Ok(Heard::Request(Request::Talk(talk))) => {
+                    let said = without(&text, &["client_id", "timestamp"]);
+                    prop_assert_eq!(relayed(talk.body.head()), said);
+                }
+                Ok(Heard::Request(Request::Refused { why, .. })) => prop_assert!(why.code == 400),
+                Ok(Heard::Request(_)) => prop_assert!(kind != "x" && kind != "pong"),
+                other => return Err(TestCaseError::fail(format!("{other:?} of {text}"))),
+            },
+        }
     }
 }

@@ -117,6 +117,9 @@ impl Channels {
         opens: impl Fn(&str) -> bool,
         now: Timestamp,
     ) {
+        if only.is_none() {
+            json.reserve(self.thread_bytes);
+        }
         json.extend_from_slice(b"{\"threads\":[");
         let mut total = 0;
         let mut write = |channel: &Channel, number| {

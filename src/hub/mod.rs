@@ -1,4 +1,10 @@
-//! All session state, as a pure machine: an [`Event`] and the time go in, [`Effect`]s come out.
+//! All state of sessions and channels, as a pure machine: an [`Event`] and the time go in,
+//! [`Effect`]s come out.
+//!
+//! A session (`session.rs`) and a channel (`channels.rs`) are both rooms (`room.rs`) with members who
+//! are sent one frame. A session has a document, a host and a history besides, and outlives its
+//! members for a while; a channel has nothing but the counts of its threads. Whoever is in a session
+//! is in that one alone; a client (`clients.rs`) may be in many channels.
 //!
 //! Nothing here knows a socket, a file or a clock. One thread calls [`Hub::handle`]; tests call it
 //! too and run hours of a session in milliseconds.
@@ -78,7 +84,7 @@ pub enum Event {
 /// What the hub wants done, in this order.
 #[derive(Debug)]
 pub enum Effect {
-    /// The connection is a member now; what is sent to it follows.
+    /// The connection is let in; what is sent to it follows.
     Admit { conn: ConnId },
     /// The connection can't become a member.
     Refuse { conn: ConnId, why: Refusal },

@@ -1,4 +1,4 @@
-//! One session: who is in it, who is host, and how a newcomer is recognised.
+//! One session: who is in it, and how a newcomer is recognised.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ const ARRIVAL: Duration = Duration::from_secs(2);
 pub struct Session {
     pub room: Room<Member>,
     pub epoch: String,
+    /// Who is host; `None` where nobody may write. Changed by elections alone.
     pub(super) host: Option<UserId>,
     pub document: Document,
     pub history: History,

@@ -64,10 +64,11 @@ impl Sessions {
             .entry(name.clone())
             .or_insert_with(|| Session::new(name.clone(), format!("{:016x}", random.next())));
         let token = self.random.next().to_be_bytes();
+        // First of all: should joining fail half-way, whoever is half in can still be put out.
+        self.members.insert(conn, name);
         if let Some(replaced) = session.join(conn, user, pass, token, turn) {
             self.members.remove(&replaced);
         }
-        self.members.insert(conn, name);
     }
 
     /// A connection has ended.
@@ -80,7 +81,10 @@ impl Sessions {
 
     /// Handling something of this connection failed half-way.
     pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        turn.send(conn, &outbound::server_error());
+        // Whoever is no member may not even speak WebSocket.
+        if self.members.contains_key(&conn) {
+            turn.send(conn, &outbound::server_error());
+        }
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
         self.of(conn, |session| session.send_state_to_others(conn, turn));

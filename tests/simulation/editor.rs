@@ -74,6 +74,8 @@ pub struct Editor {
     pub canvas: BTreeMap<String, Item>,
     /// A client adds nothing before it has had a state.
     pub is_mute: bool,
+    /// It came with a key to watch and to point.
+    pub is_watcher: bool,
     /// The server takes its snapshots whenever somebody joins.
     pub is_sessions_host: bool,
     /// Commands before `connection:ack` are dropped.
@@ -89,11 +91,17 @@ impl Editor {
             role,
             canvas: BTreeMap::new(),
             is_mute: true,
+            is_watcher: false,
             is_sessions_host: false,
             is_acknowledged: false,
             version: 0,
             last_seq: 0,
         }
+    }
+
+    /// Somebody who joins empty and may only watch.
+    pub fn watcher(user: String, role: Role) -> Self {
+        Editor { is_watcher: true, ..Editor::new(user, role) }
     }
 
     /// What the user does to connect: a host keeps its canvas, all others start empty.
@@ -124,6 +132,7 @@ impl Editor {
                 );
                 self.is_acknowledged = true;
                 self.is_sessions_host = message["is_host"] == true;
+                assert!(!(self.is_watcher && self.is_sessions_host), "a watcher is host");
                 return vec![json!({"type": "sync:request", "user_id": self.user})];
             }
             "user:joined" if self.role == Role::Host => return vec![self.snapshot_for(message)],
@@ -131,11 +140,14 @@ impl Editor {
             "sync:state" => self.take_state(&message["state"]),
             "command" => self.obey(message),
             "error" => {
-                // Only a host that isn't the session's is refused, and nobody shows it.
-                assert_eq!(message["error_type"], "not_host", "{message}");
+                // Only a host that isn't the session's is refused, and nobody shows it; and whoever
+                // may only watch but tries more.
+                let expected = if self.is_watcher { "read_only" } else { "not_host" };
+                assert_eq!(message["error_type"], expected, "{message}");
             }
             _ => {}
         }
+        assert!(!(self.is_watcher && self.is_sessions_host), "a watcher is host");
         Vec::new()
     }
 

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::keys::{Grant, Key, KeyHash, Level};
 use collabd::protocol::{Frame, Timestamp, inbound};
 use serde_json::{Value, json};
 
@@ -116,6 +118,11 @@ impl World {
                 Editor::new(format!("user{n}"), role)
             })
             .collect();
+        let watchers = (0..random.below(3)).map(|n| {
+            let role = if random.chance(70) { Role::Client } else { Role::Script };
+            Editor::watcher(format!("watcher{n}"), role)
+        });
+        let editors: Vec<Editor> = editors.into_iter().chain(watchers).collect();
         let slowest = match random.below(3) {
             0 => 5,
             1 => 80,
@@ -207,6 +214,12 @@ impl World {
             Parcel::Text(value) => {
                 let text = value.to_string();
                 let message = inbound::parse(&text).expect("editors send what is allowed");
+                if self.editors[self.connections[&conn].editor].is_watcher {
+                    let before = self.document();
+                    self.handle(Event::Message { conn, message });
+                    assert_eq!(before, self.document(), "a watcher changed it");
+                    return;
+                }
                 let before = self.snapshot_begins(conn, &value);
                 self.handle(Event::Message { conn, message });
                 self.note(conn, &value, before);
@@ -331,12 +344,18 @@ impl World {
         self.connections.insert(conn, connection);
         let user = self.editors[editor].user.clone();
         self.say(|| format!("{user} ({:?}) joins on c{}", self.editors[editor].role, conn.0));
-        self.handle(Event::Join {
-            conn,
-            session: SESSION.into(),
-            user: user.as_str().into(),
-            grant: None,
+        let grant = self.editors[editor].is_watcher.then(|| Grant {
+            key: Arc::new(Key {
+                name: "watchers".into(),
+                hash: KeyHash::of("watchers"),
+                level: Level::Read,
+                expires: None,
+                opens: None,
+            }),
+            generation: 0,
         });
+        let user = user.as_str().into();
+        self.handle(Event::Join { conn, session: SESSION.into(), user, grant });
     }
 
     fn send(&mut self, editor: usize, message: Value) {
@@ -363,6 +382,9 @@ impl World {
                 self.join(editor);
             }
             return;
+        }
+        if self.editors[editor].is_watcher {
+            return self.watch(editor);
         }
         let can_edit = !self.editors[editor].is_mute;
         match self.random.below(100) {
@@ -392,6 +414,28 @@ impl World {
                     self.drags.push(Drag { editor, item, steps, next: self.now });
                 }
             }
+        }
+    }
+
+    /// Somebody who may only watch comes, goes, points, and tries what is refused.
+    fn watch(&mut self, editor: usize) {
+        match self.random.below(100) {
+            0..=4 => self.lose(editor),
+            5..=7 => self.join(editor),
+            8..=40 => self.send(editor, json!({"type": "cursor", "x": 1})),
+            41..=50 => self.send(editor, json!({"type": "sync:request"})),
+            51..=60 => {
+                if let Some(id) = self.some_item(editor) {
+                    self.command(editor, "remove_item", &id, json!({}));
+                }
+            }
+            61..=63 => self.send(editor, json!({"type": "sync:update", "state": {"items": []}})),
+            // Before its first state that would say that it is a host.
+            64..=66 if !self.editors[editor].is_mute => self.send(
+                editor,
+                json!({"type": "sync:full_state", "state": {"items": []}, "target_user": "user0"}),
+            ),
+            _ => {}
         }
     }
 
@@ -541,10 +585,15 @@ impl World {
         self.say(|| "everyone rests".into());
         self.drags.clear();
         self.advance(self.now + Duration::from_secs(20));
-        self.editors.push(Editor::new("late".into(), Role::Client));
-        self.current.push(None);
-        self.join(self.editors.len() - 1);
-        self.advance(self.now + Duration::from_secs(20));
+        for late in [
+            Editor::new("late".into(), Role::Client),
+            Editor::watcher("late watcher".into(), Role::Client),
+        ] {
+            self.editors.push(late);
+            self.current.push(None);
+            self.join(self.editors.len() - 1);
+            self.advance(self.now + Duration::from_secs(20));
+        }
     }
 
     fn check(&self) {
