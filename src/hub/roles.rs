@@ -6,10 +6,15 @@ use super::session::{Session, host_changed};
 use super::timers::SessionTimer;
 use super::{ConnId, Effect, Turn};
 use crate::keys::KeyRefusal;
-use crate::protocol::inbound::{ClientMessage, Rejection};
+use crate::protocol::inbound::{Action, ClientMessage, Command, Rejection};
 use crate::protocol::{UserId, close, outbound};
 
 impl Session {
+    /// Whether a user is present with a key that permits to write, or where none is asked for.
+    pub fn has_writer(&self, user: &UserId) -> bool {
+        self.room.iter().any(|member| member.user == *user && member.may_write())
+    }
+
     /// Whether the member at `place` is the host.
     pub fn is_host(&self, place: usize) -> bool {
         self.host.as_ref() == Some(&self.room[place].user)
@@ -30,6 +35,23 @@ impl Session {
     pub(super) fn hold_election(&mut self, turn: &mut Turn<'_>) {
         if let Some(host) = self.elect() {
             self.room.send(&host_changed(&host, turn.now.wall), turn);
+        }
+    }
+
+    /// Shows a watcher, whose canvas has done it already, what the item looks like all the same.
+    fn undo(&mut self, place: usize, command: &Command, turn: &mut Turn<'_>) {
+        match command.action {
+            Action::Other => {}
+            // An editor can't be told of an item it doesn't have any more in any other way.
+            Action::Remove
+                if turn.limits.settle && self.document.get(&command.item_id).is_some() =>
+            {
+                self.send_state(&[place], turn);
+            }
+            Action::Remove => {}
+            Action::Add | Action::Update | Action::Move => {
+                self.correct(place, &command.item_id, turn);
+            }
         }
     }
 
@@ -62,8 +84,10 @@ impl Session {
             id: id.map(Into::into),
         };
         turn.send(self.room[place].conn, &outbound::rejected(&rejection));
-        if matches!(message, ClientMessage::FullState { .. }) {
-            self.leave_canvas_alone(place, turn);
+        match message {
+            ClientMessage::FullState { .. } => self.leave_canvas_alone(place, turn),
+            ClientMessage::Command(command) => self.undo(place, command, turn),
+            _ => {}
         }
         true
     }

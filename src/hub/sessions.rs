@@ -52,6 +52,11 @@ impl Sessions {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
             _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
+        // Who may only watch puts nobody out.
+        let may_write = pass.as_ref().is_none_or(Pass::may_write);
+        if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
+            return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
+        }
         self.forget_if_lingered(&name, turn.now, turn.limits);
         let most = turn.limits.max_sessions;
         let is_full = most > 0 && self.by_name.len() >= most;

@@ -157,7 +157,7 @@ impl<S: Service> Client<'_, S> {
                 Err(Response::text(503, "there are too many sessions: try again later"))
             }
             Ok(Err(Refusal::KeyRefused)) => {
-                Err(Response::text(403, "this key is not in force any more"))
+                Err(Response::text(403, "this key does not open this session for this user"))
             }
             Err(_) => Err(not_now()),
         }

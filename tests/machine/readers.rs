@@ -1,6 +1,6 @@
 //! Sessions with keys: who watches changes nothing, is never host, and has no canvas that counts.
 
-use collabd::hub::ConnId;
+use collabd::hub::{ConnId, Limits, Refusal};
 use collabd::keys::{Grant, Level};
 use serde_json::{Value, json};
 
@@ -159,24 +159,69 @@ fn a_taking_over_connection_counts_with_its_own_key() {
     let mut rig = Rig::new();
     let alice = editor(&mut rig, "alice", writes());
     let bob = editor(&mut rig, "bob", writes());
-    // The host comes back to watch only.
+    // Whoever may only watch puts nobody out who may write.
+    let refused = rig.join_session("a", "alice", reads());
+    assert_eq!(rig.all(), [(refused, Done::Refused(Refusal::KeyRefused))]);
+    rig.gone(alice);
+    assert_eq!(rig.told(bob), ["user:left", "host:changed"]);
     let watching = rig.join_session("a", "alice", reads());
-    assert_eq!(rig.told(alice), ["1008 replaced by a newer connection"]);
-    assert_eq!(rig.told(bob), ["host:changed"]);
     assert_eq!(acknowledged(&mut rig, watching), (false, vec!["bob".into()]));
-    rig.tell(watching, add("1"));
-    assert_eq!(rig.told(watching), ["read_only"]);
+    let again = rig.join_session("a", "alice", reads());
+    assert_eq!(rig.told(watching), ["1008 replaced by a newer connection"]);
+    assert_eq!(acknowledged(&mut rig, again), (false, vec!["bob".into()]));
+    rig.tell(again, add("1"));
+    assert_eq!(rig.told(again), ["read_only"]);
+    rig.on(bob);
     // A host that is there is not replaced.
     let writing = rig.join_session("a", "alice", writes());
     assert_eq!(acknowledged(&mut rig, writing), (false, vec!["bob".into()]));
     assert_eq!(rig.on(bob), []);
     rig.gone(bob);
     assert_eq!(hosts_told(&mut rig, writing), ["alice"]);
+    rig.gone(writing);
     // Nobody else may write.
     let watching = rig.join_session("a", "alice", reads());
     assert_eq!(acknowledged(&mut rig, watching), (false, vec![]));
     let writing = rig.join_session("a", "alice", writes());
     assert_eq!(acknowledged(&mut rig, writing), (true, vec!["alice".into()]));
+}
+
+/// A watcher's editor has done already what the server refuses.
+#[test]
+fn what_a_watcher_did_on_its_canvas_is_undone() {
+    let mut rig = Rig::with(Limits { settle: true, ..limits() });
+    let alice = editor(&mut rig, "alice", writes());
+    let watcher = editor(&mut rig, "watcher", reads());
+    rig.tell(alice, add("1"));
+    rig.pass(10_000);
+    rig.all();
+    let item = |action| {
+        let data = json!({"uuid": "1", "x_mm": 99.0});
+        let command = json!({"action": action, "item_type": "lens", "item_id": "1", "data": data});
+        json!({"type": "command", "command": command})
+    };
+    for action in ["move_item", "update_item", "add_item"] {
+        rig.tell(watcher, item(action));
+        let done = rig.all();
+        let [(on, Done::Told(refused)), (also_on, Done::Told(shown))] = &done[..] else {
+            panic!("{done:?}")
+        };
+        assert_eq!((*on, *also_on), (watcher, watcher));
+        assert_eq!(refused["error_type"], "read_only");
+        assert_eq!(
+            (&shown["settled"], &shown["command"]["action"]),
+            (&json!(true), &json!("update_item"))
+        );
+        assert_ne!(shown["command"]["data"]["x_mm"], 99.0);
+    }
+    rig.tell(watcher, add("2"));
+    let done = rig.on(watcher);
+    let [_, Done::Told(shown)] = &done[..] else { panic!("{done:?}") };
+    assert_eq!(shown["command"]["action"], "remove_item");
+    rig.tell(watcher, item("remove_item"));
+    assert_eq!(rig.told(watcher), ["read_only", "sync:state", "command"]);
+    rig.pass(10_000);
+    assert_eq!((rig.all(), items(&rig, "a")), (vec![], vec!["1".into()]));
 }
 
 #[test]
