@@ -149,12 +149,17 @@ impl<S: Service> Client<'_, S> {
         let event = speaker.join(self.conn);
         let outbox = self.outbox.clone();
         let join = Input::Join { conn: self.conn, outbox, verdict, event };
-        self.shared.inbox.send(join).map_err(|_| STOPPING)?;
-        match decided.recv() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("there are too many sessions: try again later"),
-            Err(_) => Err(NOT_NOW),
-        }
+        // From here on a stopping server must not cut it: the client may have the answer to its
+        // handshake before this thread knows, and then it is to get a close.
+        self.shared.connections.entrust(self.conn, true);
+        let refusal = match self.shared.inbox.send(join).map(|()| decided.recv()) {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => Err("there are too many sessions: try again later"),
+            _ if self.shared.stopping.has_begun() => Err(STOPPING),
+            _ => Err(NOT_NOW),
+        };
+        self.shared.connections.entrust(self.conn, false);
+        refusal
     }
 }
 
