@@ -2,7 +2,6 @@
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
 
-pub mod forwarded;
 mod gate;
 pub mod origin;
 mod route;

@@ -71,7 +71,8 @@ pub fn key_of(request: &Request<'_>) -> Option<String> {
         let decoded = String::from_utf8(BASE64.decode(credentials.as_bytes()).ok()?).ok()?;
         Some(decoded.split_once(':')?.1.to_owned())
     });
-    authorization.or_else(|| request.query_value("key"))
+    // A key has no spaces, but may have been put there with a plus as it is.
+    authorization.or_else(|| Some(request.query_value("key")?.replace(" ", "+")))
 }
 
 fn id_of(encoded: &str) -> Result<String, &'static str> {

@@ -15,7 +15,7 @@ use super::connection;
 use super::connections::Full;
 use super::http::Response;
 use super::service::Service;
-use crate::door::forwarded;
+use super::forwarded;
 use crate::hub::ConnId;
 
 /// How many connections may wait to be accepted.

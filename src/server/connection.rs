@@ -87,7 +87,6 @@ impl<S: Service> Client<'_, S> {
     /// Reads until the connection ends, and says why it did.
     fn converse(&self, joined: Joined<S::Speaker>) {
         let Joined { mut speaker, rest, from } = joined;
-        self.shared.connections.admit(self.conn);
         rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
         let (user, place) = (speaker.user().to_owned(), speaker.place());
         log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);

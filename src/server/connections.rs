@@ -34,8 +34,8 @@ struct Open {
     socket: Arc<TcpStream>,
     /// Under which it is counted; nothing while only a proxy knows.
     address: Option<IpAddr>,
-    /// Its handshake is over: it has a farewell coming.
-    is_admitted: bool,
+    /// The hub has been asked to admit it, and has a farewell for it when the server stops.
+    is_known: bool,
 }
 
 /// There is no room, in words for the log.
@@ -66,7 +66,7 @@ impl Connections {
         if let Some(address) = address {
             state.count(address, per_address)?;
         }
-        let open = Open { socket: socket.clone(), address, is_admitted: false };
+        let open = Open { socket: socket.clone(), address, is_known: false };
         state.open.insert(conn, open);
         Ok(())
     }
@@ -86,10 +86,10 @@ impl Connections {
         Ok(())
     }
 
-    /// Notes that a connection's handshake is over.
-    pub fn admit(&self, conn: ConnId) {
+    /// Notes whether the hub is, or is about to be, the one who ends a connection.
+    pub fn entrust(&self, conn: ConnId, is_known: bool) {
         if let Some(open) = self.lock().open.get_mut(&conn) {
-            open.is_admitted = true;
+            open.is_known = is_known;
         }
     }
 
@@ -105,10 +105,10 @@ impl Connections {
         }
     }
 
-    /// Ends connections: all of them, or those whose handshake isn't over. Whoever reads from or
-    /// writes to them is woken.
-    pub fn cut(&self, even_admitted: bool) {
-        for open in self.lock().open.values().filter(|open| even_admitted || !open.is_admitted) {
+    /// Ends connections: all of them, or those the hub knows nothing of. Whoever reads from or writes
+    /// to them is woken.
+    pub fn cut(&self, even_known: bool) {
+        for open in self.lock().open.values().filter(|open| even_known || !open.is_known) {
             sever(&open.socket);
         }
     }

@@ -13,7 +13,7 @@ use super::dispatch::Input;
 use super::http::{self, HeadError, Request, Response};
 use super::inbox;
 use super::service::{Answer, Service, Speaker};
-use crate::door::forwarded;
+use super::forwarded;
 use crate::hub::Refusal;
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
@@ -150,17 +150,22 @@ impl<S: Service> Client<'_, S> {
         let event = speaker.join(self.conn);
         let outbox = self.outbox.clone();
         let join = Input::Join { conn: self.conn, outbox, verdict, event };
-        self.shared.inbox.send(join).map_err(|_| Response::text(503, STOPPING))?;
-        match decided.recv() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Refusal::Full)) => {
-                Err(Response::text(503, "there are too many sessions: try again later"))
+        // From here on a stopping server must not cut it: the client may have the answer to its
+        // handshake before this thread knows, and then it is to get a close.
+        self.shared.connections.entrust(self.conn, true);
+        let refusal = match self.shared.inbox.send(join).map(|()| decided.recv()) {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(Refusal::Full))) => {
+                Response::text(503, "there are too many sessions: try again later")
             }
-            Ok(Err(Refusal::KeyRefused)) => {
-                Err(Response::text(403, "this key does not open this session for this user"))
+            Ok(Ok(Err(Refusal::KeyRefused))) => {
+                Response::text(403, "this key does not open this session for this user")
             }
-            Err(_) => Err(not_now()),
-        }
+            _ if self.shared.stopping.has_begun() => Response::text(503, STOPPING),
+            _ => not_now(),
+        };
+        self.shared.connections.entrust(self.conn, false);
+        Err(refusal)
     }
 }
 

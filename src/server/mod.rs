@@ -8,6 +8,7 @@ mod accept;
 mod connection;
 mod connections;
 mod dispatch;
+mod forwarded;
 mod handshake;
 pub mod http;
 mod inbox;
