@@ -13,9 +13,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::Shared;
 use super::connection;
 use super::connections::Full;
+use super::forwarded;
 use super::http::Response;
 use super::service::Service;
-use super::forwarded;
 use crate::hub::ConnId;
 
 /// How many connections may wait to be accepted.

@@ -10,10 +10,10 @@ use super::accept;
 use super::connection::{Client, FAREWELL};
 use super::connections::Full;
 use super::dispatch::Input;
+use super::forwarded;
 use super::http::{self, HeadError, Request, Response};
 use super::inbox;
 use super::service::{Answer, Service, Speaker};
-use super::forwarded;
 use crate::hub::Refusal;
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
