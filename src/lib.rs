@@ -24,8 +24,10 @@
 //! | [`commands`] | one file a subcommand |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
 //! | [`door`] | who may come in, and where a request goes |
-//! | [`sessions`] | the session protocol as something a server serves |
-//! | [`hub`] | all session state: events in, effects out |
+//! | [`door`] | who may come in, and as what |
+//! | [`keys`] | keys, and the file they are in |
+//! | `sessions`, `clients` | the two protocols, on a client's own thread |
+//! | [`hub`] | all state of sessions and channels: events in, effects out |
 //! | [`keys`] | who may come in |
 //! | [`protocol`] | the types on the wire |
 //! | `os` | what one operating system needs, and the portable twins |
