@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import record
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 BINARY = Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve()
@@ -29,6 +31,11 @@ PROGRAMS = {
     "node ws": ["node", HERE / "ws_client.mjs"],
 }
 
+SURROUNDINGS = {
+    "COLLABD_BIN": str(BINARY),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "STORIES_RECORD": str(record.FOLDER),
+}
 
 _processes = []
 
@@ -51,7 +58,7 @@ def tell(name, argv, words, out):
     try:
         process = subprocess.Popen(
             [str(a) for a in argv] + words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPO,
-            env={**os.environ, "COLLABD_BIN": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1"}, start_new_session=True,
+            env={**os.environ, **SURROUNDINGS}, start_new_session=True,
         )
     except OSError as error:
         out.put((name, f"✗ cannot be started ({error}); has setup.sh been run?"))
@@ -102,6 +109,12 @@ def main():
             passed, failed = passed + line[0], failed + line[1]
         else:
             print(f"{name:16} {line}", flush=True)
+    fault, searched = record.search(whole=not words)
+    print(f"{'everyone':16} {'✗' if fault else '✓'} nothing confidential was written: {searched}")
+    if fault:
+        print(fault)
+    if passed + failed:
+        passed, failed = passed + (not fault), failed + bool(fault)
     print(f"took {time.monotonic() - started:.1f} s")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
