@@ -22,10 +22,14 @@ PYTHON = REPO / ".deps" / "venv" / "bin" / "python"
 PROGRAM_SECONDS = 180
 AT_ONCE = 3
 
+# Those that wait longest first, so that the others run beside them.
 PROGRAMS = {
+    "client protocol": [PYTHON, HERE / "test_client_protocol.py"],
+    "client ends": [PYTHON, HERE / "test_client_ends.py"],
     "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],
     "editors: drags": [PYTHON, HERE / "test_editors_drags.py"],
     "editors: wire": [PYTHON, HERE / "test_editors_wire.py"],
+    "channels": [PYTHON, HERE / "test_client_channels.py"],
     "websockets": [PYTHON, HERE / "test_websockets.py"],
     "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
     "node ws": ["node", HERE / "ws_client.mjs"],
