@@ -37,6 +37,7 @@ PROGRAMS = {
     "websockets": [PYTHON, HERE / "test_websockets.py"],
     "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
     "node ws": ["node", HERE / "ws_client.mjs"],
+    "node front end": ["node", HERE / "ws_front_end.mjs"],
 }
 
 SURROUNDINGS = {
