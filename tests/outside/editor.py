@@ -11,6 +11,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PyQt6.QtCore import QCoreApplication, QEventLoop, QTimer, QUrl
 from PyQt6.QtWebSockets import QWebSocket
 
+import record
 import script
 import story
 from items import blank
@@ -128,11 +129,13 @@ class Editor(script.Conversing):
 
     def _failed(self, _):
         self.refusal = self.socket.errorString()
+        record.heard(self.refusal)
 
     def _disconnected(self):
         self.heartbeat.stop()
         self._drags.clear()
         self.closed = (self.socket.closeCode().value, self.socket.closeReason())
+        record.heard(self.closed[1])
 
     @property
     def open(self):
@@ -154,6 +157,7 @@ class Editor(script.Conversing):
         if script.is_barrier(message):
             self.barriers[1] += message["type"] == "message_delivered"
             return
+        record.heard_message(message, text)
         self.log.append(message)
         self._check_order(message)
         kind = message["type"]
@@ -260,6 +264,7 @@ class Editor(script.Conversing):
 
     def send(self, message):
         if self.socket and not self.closed:
+            record.said(message)
             self.socket.sendTextMessage(json.dumps({"user_id": self.user, **message}))
 
     def _send_command(self, action, item_id, item_type, data):

@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import record
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 BINARY = Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve()
@@ -20,15 +22,30 @@ PYTHON = REPO / ".deps" / "venv" / "bin" / "python"
 PROGRAM_SECONDS = 180
 AT_ONCE = 3
 
+# Those that wait longest first, so that the others run beside them.
 PROGRAMS = {
+    "client protocol": [PYTHON, HERE / "test_client_protocol.py"],
+    "client ends": [PYTHON, HERE / "test_client_ends.py"],
+    "crowd": [PYTHON, HERE / "test_crowd.py"],
     "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],
     "editors: drags": [PYTHON, HERE / "test_editors_drags.py"],
     "editors: wire": [PYTHON, HERE / "test_editors_wire.py"],
+    "editors: keys": [PYTHON, HERE / "test_editors_keys.py"],
+    "keys": [PYTHON, HERE / "test_keys.py"],
+    "keys in force": [PYTHON, HERE / "test_keys_in_force.py"],
+    "front door": [PYTHON, HERE / "test_front_door.py"],
+    "channels": [PYTHON, HERE / "test_client_channels.py"],
     "websockets": [PYTHON, HERE / "test_websockets.py"],
     "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
     "node ws": ["node", HERE / "ws_client.mjs"],
+    "node front end": ["node", HERE / "ws_front_end.mjs"],
 }
 
+SURROUNDINGS = {
+    "COLLABD_BIN": str(BINARY),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "STORIES_RECORD": str(record.FOLDER),
+}
 
 _processes = []
 
@@ -51,7 +68,7 @@ def tell(name, argv, words, out):
     try:
         process = subprocess.Popen(
             [str(a) for a in argv] + words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPO,
-            env={**os.environ, "COLLABD_BIN": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1"}, start_new_session=True,
+            env={**os.environ, **SURROUNDINGS}, start_new_session=True,
         )
     except OSError as error:
         out.put((name, f"✗ cannot be started ({error}); has setup.sh been run?"))
@@ -102,6 +119,12 @@ def main():
             passed, failed = passed + line[0], failed + line[1]
         else:
             print(f"{name:16} {line}", flush=True)
+    fault, searched = record.search(whole=not words)
+    print(f"{'everyone':16} {'✗' if fault else '✓'} nothing confidential was written: {searched}")
+    if fault:
+        print(fault)
+    if passed + failed:
+        passed, failed = passed + (not fault), failed + bool(fault)
     print(f"took {time.monotonic() - started:.1f} s")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import websockets
 from websockets.sync.client import connect
 
+import record
 import story
 from server import Server
 
@@ -47,14 +48,21 @@ class Conversing:
 
 
 class Script(Conversing):
-    """Joins /ws/{session}/{user} at once and keeps every message until somebody asks for it."""
+    """Joins /ws/{session}/{user} at once and keeps every message until somebody asks for it.
 
-    def __init__(self, server, session, user, **options):
+    `prefix` and `query` stand around the path, `login` (user:password) before the server's name; `address` is where the
+    connection comes from.
+    """
+
+    def __init__(self, server, session, user, prefix="", query="", login="", address=None, **options):
         options.setdefault("max_size", None)
+        if address:
+            options["source_address"] = (address, 0)
         self.user = user
         self.session = session
+        url = server.url.replace("://", f"://{login}@") if login else server.url
         self.socket = connect(
-            f"{server.url}/ws/{quote(session, safe='')}/{quote(user, safe='')}",
+            f"{url}{prefix}/ws/{quote(session, safe='')}/{quote(user, safe='')}{query}",
             proxy=None,
             ping_interval=None,
             open_timeout=story.DEADLINE,
@@ -77,14 +85,19 @@ class Script(Conversing):
                     self.barriers[1] += message["type"] == "message_delivered"
                 else:
                     self.raw.append(text)
+                    record.heard_message(message, text)
                     self.messages.append(message)
                 story.news.set()
         except websockets.ConnectionClosed:
+            record.heard(self.socket.close_reason or "")
             self.closed = (self.socket.close_code, self.socket.close_reason)
             story.news.set()
 
     def send(self, message):
-        self.socket.send(message if isinstance(message, (str, bytes)) else json.dumps(message, ensure_ascii=False))
+        if not isinstance(message, (str, bytes)):
+            message = json.dumps(message, ensure_ascii=False)
+        record.said_text(message)
+        self.socket.send(message)
 
     def command(self, action, item_id, data, item_type="lens", **more):
         command = {"action": action, "item_type": item_type, "item_id": item_id, "data": data}

@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import record
 import story
 
 REPO = Path(__file__).resolve().parents[2]
@@ -17,10 +18,12 @@ BINARY = str(Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" /
 class Server:
     """One collabd process on a port of the loopback that the system chose."""
 
-    def __init__(self, *options, port=0):
+    def __init__(self, *options, port=0, debug=True):
         started = time.monotonic()
+        # With --debug it writes most, and nothing of it may be confidential.
+        self.options = [*(["--debug"] if debug and "--debug" not in options else []), *map(str, options)]
         self.process = subprocess.Popen(
-            [BINARY, "--host", "127.0.0.1", "--port", str(port), *options],
+            [BINARY, "--host", "127.0.0.1", "--port", str(port), *self.options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -30,7 +33,10 @@ class Server:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            story.until(lambda: self.port, lambda: f"the server to listen; it printed {self.lines}")
+            story.until(lambda: self.port or self.exited(), lambda: f"the server to listen; it printed {self.lines}")
+            if not self.port:
+                self._reader.join(5)
+                raise story.Failed(f"the server ended before it listened; it printed {self.lines}")
         except story.Failed:
             self.close()
             raise
@@ -38,13 +44,15 @@ class Server:
 
     def _read(self):
         # A pipe nobody empties would stall the server at its first long log.
-        for raw in self.process.stdout:
-            line = raw.decode(errors="replace").rstrip()
-            self.lines.append(line)
-            found = re.search(r"listening on \S+:(\d+)", line)
-            if found and not self.port:
-                self.port = int(found[1])
-            story.news.set()
+        with record.output() as keep:
+            for raw in self.process.stdout:
+                keep(raw)
+                line = raw.decode(errors="replace").rstrip()
+                self.lines.append(line)
+                found = re.search(r"listening on \S+:(\d+)", line)
+                if found and not self.port:
+                    self.port = int(found[1])
+                story.news.set()
 
     @property
     def url(self):
@@ -68,6 +76,9 @@ class Server:
             self.kill()
         self._reader.join(5)
         self.process.stdout.close()
+        for option, value in zip(self.options, self.options[1:]):
+            if option == "--log-file":
+                record.log(value)
 
     def inspect(self):
         """A panic is a fault even if no client noticed it."""

@@ -8,7 +8,10 @@ import textwrap
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import record
 
 DEADLINE = 20.0  # seconds; only a failing story ever waits this long
 
@@ -33,8 +36,11 @@ class Failed(Exception):
     """What a story was promised did not happen."""
 
 
-def until(condition, what, seconds=DEADLINE):
-    """Wait until `condition()` is true and return its value; `what` says in words what was waited for."""
+def until(condition, what, seconds=DEADLINE, every=None):
+    """Wait until `condition()` is true and return its value; `what` says in words what was waited for.
+
+    A condition that asks the server something is looked at `every` so many seconds, others whenever there is news.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -42,7 +48,7 @@ def until(condition, what, seconds=DEADLINE):
             return value
         if time.monotonic() > deadline:
             raise Failed(f"waited {seconds:g} s for {what() if callable(what) else what}")
-        turn()
+        turn() if every is None else time.sleep(every)
 
 
 def expect(true, what):
@@ -84,49 +90,81 @@ class Stage:
             self._owned.pop().close()
 
 
-def story(title):
-    """Register a function taking a Stage as a story that can be told with this title."""
+def story(title, long=False):
+    """Register a function taking a Stage as a story that can be told with this title.
+
+    A long one is told only when asked for, by a word of its title or by LONG_STORIES=1.
+    """
 
     def register(function):
-        _stories.append((title, function))
+        _stories.append((title, function, long))
         return function
 
     return register
 
 
-def main():
-    """Run the stories whose title has one of the command line's words in it (all, without any)."""
-    words = sys.argv[1:]
-    chosen = [(t, f) for t, f in _stories if not words or any(w in t for w in words)]
-    failed = 0
-    print(f"seed {SEED}", flush=True)
-    for title, function in chosen:
-        stage = Stage(title)
-        started = time.monotonic()
-        problem = None
+def tell(title, function):
+    """Tell one story; returns what went wrong, or None."""
+    stage = Stage(title)
+    problem = None
+    try:
+        function(stage)
+        stage.inspect()
+    except Failed as failure:
+        frames = traceback.extract_tb(failure.__traceback__)
+        lines = [f.lineno for f in frames if f.filename == function.__code__.co_filename]
+        problem = f"{f'line {lines[0]}' if lines else 'in the end'}: {failure}"
+        # A fault seen earlier is often the cause of what was waited for in vain.
         try:
-            function(stage)
             stage.inspect()
-        except Failed as failure:
-            frames = traceback.extract_tb(failure.__traceback__)
-            lines = [f.lineno for f in frames if f.filename == function.__code__.co_filename]
-            problem = f"{f'line {lines[0]}' if lines else 'in the end'}: {failure}"
-            # A fault seen earlier is often the cause of what was waited for in vain.
-            try:
-                stage.inspect()
-            except Failed as fault:
-                if str(fault) not in problem:
-                    problem += f"\n{fault}"
-        except Exception:
-            problem = traceback.format_exc()
-        try:
-            stage.close()
-        except Exception:
-            problem = (problem or "") + "\nwhile cleaning up: " + traceback.format_exc()
-        took = time.monotonic() - started
-        print(f"{'✗' if problem else '✓'} {title} ({took:.2f} s)", flush=True)
-        if problem:
-            failed += 1
-            print(textwrap.indent(f"seed {SEED}, {problem}", "    "), flush=True)
-    print(f"{len(chosen) - failed} passed, {failed} failed", flush=True)
-    sys.exit(1 if failed or not chosen else 0)
+        except Failed as fault:
+            if str(fault) not in problem:
+                problem += f"\n{fault}"
+    except Exception:
+        problem = traceback.format_exc()
+    try:
+        stage.close()
+    except Exception:
+        problem = (problem or "") + "\nwhile cleaning up: " + traceback.format_exc()
+    return problem
+
+
+def report(title, problem, started):
+    took = time.monotonic() - started
+    text = f"{'✗' if problem else '✓'} {title} ({took:.2f} s)\n"
+    if problem:
+        text += textwrap.indent(f"seed {SEED}, {problem}\n", "    ")
+    # In one piece: others may be reporting, too.
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return not problem
+
+
+def main(at_once=1):
+    """Run the stories whose title has one of the command line's words in it (all, without any).
+
+    With `at_once` more than one they are told on so many threads, begun in the order they are written in.
+    """
+    words = sys.argv[1:]
+    short_only = os.environ.get("LONG_STORIES") != "1"
+    if words:
+        chosen = [(title, function) for title, function, _ in _stories if any(word in title for word in words)]
+    else:
+        chosen = [(title, function) for title, function, long in _stories if not (long and short_only)]
+    print(f"seed {SEED}", flush=True)
+
+    def told(title, function):
+        started = time.monotonic()
+        return report(title, tell(title, function), started)
+
+    if at_once == 1:
+        good = [told(*one) for one in chosen]
+    else:
+        with ThreadPoolExecutor(at_once) as tellers:
+            good = list(tellers.map(lambda one: told(*one), chosen))
+    if record.ALONE:
+        started = time.monotonic()
+        fault, searched = record.search(whole=False)
+        good.append(report(f"nothing confidential was written: {searched}", fault, started))
+    print(f"{sum(good)} passed, {len(good) - sum(good)} failed", flush=True)
+    sys.exit(0 if chosen and all(good) else 1)

@@ -1,10 +1,9 @@
 """Python's `websockets` as one more client: how connections are refused, taken over and ended."""
 
-import http.client
-
 import websockets
 
 import story
+from plain import UPGRADE, plain
 from script import Room, Script, item_data
 from server import Server
 from story import expect, expect_equal, until
@@ -93,27 +92,6 @@ def close_codes(stage):
     onlooker.expect("user:left", user_id="dropped")
 
 
-def plain(server, method, path, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=story.DEADLINE)
-    try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in headers.items():
-            connection.putheader(name.replace("_", "-"), value)
-        connection.endheaders()
-        answer = connection.getresponse()
-        return answer.status, answer.reason, answer.read().decode()
-    finally:
-        connection.close()
-
-
-UPGRADE = {
-    "Upgrade": "websocket",
-    "Connection": "Upgrade",
-    "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    "Sec_WebSocket_Version": "13",
-}
-
-
 @story.story("what is not a handshake of ours is refused over plain HTTP, in one line")
 def plain_http(stage):
     server = stage.own(Server())
@@ -135,18 +113,18 @@ def plain_http(stage):
         (404, "Not Found", "GET", "/ws/room/" + "x" * 129, UPGRADE),
         (404, "Not Found", "GET", "/ws/" + "%C3%BC" * 129 + "/ann", UPGRADE),
     ]:
-        got = plain(server, method, path, **headers)
+        got = plain(server, method, path, headers)
         expect_equal(got[:2], (status, reason), f"{method} {path} {'with' if headers else 'without'} an upgrade")
-        expect(got[2].strip() and len(got[2].strip().splitlines()) == 1, f"one line that says what is wrong: {got}")
+        expect(got.is_one_line, f"one line that says what is wrong: {got}")
 
 
 @story.story("a full server refuses with 503 and has room again when somebody leaves")
 def full(stage):
     room = Room(stage, "--max-connections", "2")
     ann, bea = room.join("ann"), room.join("bea")
-    status, reason, body = plain(room.server, "GET", "/ws/room/cat", **UPGRADE)
-    expect_equal((status, reason), (503, "Service Unavailable"), "the refusal")
-    expect(body.strip(), "a body that says so")
+    refusal = plain(room.server, "GET", "/ws/room/cat", UPGRADE)
+    expect_equal(refusal[:2], (503, "Service Unavailable"), "the refusal")
+    expect(refusal.body.strip(), "a body that says so")
     bea.close()
     ann.expect("user:left", user_id="bea")
 

@@ -1,17 +1,9 @@
 // Node's `ws` as one more client: connects, talks, is refused and is closed like every script in JavaScript.
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createRequire } from "node:module";
-import { setTimeout as after } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import path from "node:path";
 import assert from "node:assert/strict";
+import { WebSocket, heard, heardMessage, inTime, main, said, startServer, story } from "./ws_story.mjs";
 
-const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const { WebSocket } = createRequire(path.join(repo, ".deps/node/"))("ws");
-const binary = process.env.COLLABD_BIN ?? path.join(repo, "target/release/collabd");
-const DEADLINE = 20_000; // milliseconds; only a failing story ever waits this long
 const MIB = 2 ** 20;
 
 // A command nobody applies, confirmed like every command with an id. Only the first of a user's is relayed, since its
@@ -21,41 +13,6 @@ const BARRIER = {
   id: "barrier",
   command: { action: "barrier", item_type: "none", item_id: "none", data: {} },
 };
-
-/** Rejects when a promise is not settled in time; `what` says what was waited for. */
-function inTime(promise, what, milliseconds = DEADLINE) {
-  const settled = new AbortController();
-  const late = after(milliseconds, null, { signal: settled.signal }).then(() => {
-    throw new Error(`waited ${milliseconds / 1000} s for ${what()}`);
-  });
-  return Promise.race([promise, late]).finally(() => settled.abort());
-}
-
-/** One collabd process; resolves when it listens. */
-async function startServer(...options) {
-  const process = spawn(binary, ["--host", "127.0.0.1", "--port", "0", ...options], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let printed = "";
-  let complaint = "";
-  // The log goes unread unless the server panics; a pipe nobody empties would stall it.
-  process.stderr.on("data", (chunk) => {
-    if (`${chunk}`.includes("panicked")) complaint += chunk;
-  });
-  const port = await inTime(
-    new Promise((resolve, reject) => {
-      process.once("error", reject);
-      process.stdout.on("data", (chunk) => {
-        printed += chunk;
-        const found = /listening on \S+:(\d+)/.exec(printed);
-        if (found) resolve(Number(found[1]));
-      });
-    }),
-    () => `the server to listen; it printed ${JSON.stringify(printed)}`,
-  );
-  const inspect = () => assert.equal(complaint, "", "the server panicked");
-  return { process, port, url: `ws://127.0.0.1:${port}`, exited: once(process, "exit"), inspect };
-}
 
 /** A member of a session: keeps all it received and wakes whoever waits for some of it. */
 class Member {
@@ -73,10 +30,12 @@ class Member {
       const confirmed = message.type === "message_delivered" && message.id === BARRIER.id;
       if (confirmed) this.barriers.confirmed += 1;
       else if (message.command?.action !== BARRIER.command.action) this.messages.push(message);
+      heardMessage(message);
       this.news();
     });
     this.socket.on("close", (code, reason) => {
       this.closed = { code, reason: reason.toString() };
+      heard(this.closed.reason);
       this.news();
     });
     this.socket.on("unexpected-response", (request, response) => {
@@ -85,6 +44,7 @@ class Member {
       response.on("data", (chunk) => (body += chunk));
       response.on("end", () => {
         this.refused = { status: response.statusCode, reason: response.statusMessage, body };
+        heard(`${response.statusCode} ${response.statusMessage} ${body}`);
         request.destroy();
         this.news();
       });
@@ -131,7 +91,9 @@ class Member {
   }
 
   send(message) {
-    this.socket.send(typeof message === "string" ? message : JSON.stringify(message));
+    const text = typeof message === "string" ? message : JSON.stringify(message);
+    said(text);
+    this.socket.send(text);
   }
 
   command(action, item_id, data, more = {}) {
@@ -147,9 +109,6 @@ class Member {
 }
 
 const item = (id, more = {}) => ({ item_uuid: id, _type: "lens", x_mm: 0, y_mm: 0, angle_deg: 0, ...more });
-
-const stories = [];
-const story = (title, tell) => stories.push({ title, tell });
 
 /** A server and a way to join it; everything ends with the story. */
 async function withRoom(tell, ...options) {
@@ -350,22 +309,4 @@ inRoom("everyone gets 1001 when the server stops, and it exits with 0", async ({
   assert.deepEqual(await inTime(server.exited, () => "the server to end", 3000), [0, null]);
 });
 
-const words = process.argv.slice(2);
-const chosen = stories.filter(({ title }) => words.length === 0 || words.some((word) => title.includes(word)));
-let failed = 0;
-for (const { title, tell } of chosen) {
-  const started = performance.now();
-  let problem = null;
-  try {
-    await tell();
-  } catch (error) {
-    problem = error;
-  }
-  console.log(`${problem ? "✗" : "✓"} ${title} (${((performance.now() - started) / 1000).toFixed(2)} s)`);
-  if (problem) {
-    failed += 1;
-    console.log(String(problem.stack ?? problem).replace(/^/gm, "    "));
-  }
-}
-console.log(`${chosen.length - failed} passed, ${failed} failed`);
-process.exit(failed || !chosen.length ? 1 : 0);
+await main();

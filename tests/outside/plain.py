@@ -1,0 +1,45 @@
+"""Plain HTTP: one request on a connection of its own, and its answer."""
+
+import http.client
+from typing import NamedTuple
+
+import record
+import story
+
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    reason: str
+    body: str
+    headers: object
+
+    @property
+    def is_one_line(self):
+        return len(self.body.strip().splitlines()) == 1
+
+
+def plain(server, method, path, headers=None, address=None):
+    """Ask and hang up. `address` is where the request comes from; a `Host` among the headers replaces the usual one."""
+    source = (address, 0) if address else None
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", server.port, timeout=story.DEADLINE, source_address=source
+    )
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True, skip_host="Host" in (headers or {}))
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        answer = Answer(response.status, response.reason, response.read().decode(), response.headers)
+    finally:
+        connection.close()
+    record.heard(f"{answer.status} {answer.reason} {answer.body}")
+    record.heard(str(answer.headers))
+    return answer
