@@ -7,6 +7,10 @@ const BURST: f64 = 4.0;
 /// How long a client may be over its rate without a break before that is called an overrun.
 const LONGEST_RUN: Duration = Duration::from_secs(5);
 
+/// So long without a message that has to wait is a break. Much shorter it must not be: who is read late,
+/// because the machine is busy, has saved something up meanwhile and spends it at once.
+const BREAK: Duration = Duration::from_secs(1);
+
 /// What a client may send, sustained; 0 for any amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
@@ -21,8 +25,16 @@ pub struct RateLimits {
 pub struct Rate {
     messages: Bucket,
     bytes: Bucket,
-    /// When the first message of the current run had to wait, where there is a run.
-    over_since: Option<Instant>,
+    /// The last run of messages that had to wait.
+    run: Option<Run>,
+}
+
+/// Messages that had to wait, with no break between them.
+#[derive(Debug)]
+struct Run {
+    began: Instant,
+    /// Until when the last of them had to wait.
+    last: Instant,
 }
 
 /// What comes of one message.
@@ -30,7 +42,7 @@ pub struct Rate {
 pub struct Pace {
     /// How long to wait before reading the next one: zero while there is something left.
     pub pause: Duration,
-    /// It had to wait, and so had every message before it, back to one five seconds ago.
+    /// It had to wait, and so had others before it, back to one five seconds ago, without a break.
     pub is_overrun: bool,
 }
 
@@ -40,20 +52,20 @@ impl Rate {
         Rate {
             messages: Bucket::new(f64::from(limits.messages), now),
             bytes: Bucket::new(limits.bytes as f64, now),
-            over_since: None,
+            run: None,
         }
     }
 
-    /// Takes one message of this size off the account. One that has to wait keeps the run going,
-    /// one that doesn't ends it.
+    /// Takes one message of this size off the account.
     pub fn take(&mut self, bytes: usize, now: Instant) -> Pace {
         let pause = self.messages.take(1.0, now).max(self.bytes.take(bytes as f64, now));
         if pause.is_zero() {
-            self.over_since = None;
             return Pace { pause, is_overrun: false };
         }
-        let since = *self.over_since.get_or_insert(now);
-        Pace { pause, is_overrun: now.saturating_duration_since(since) >= LONGEST_RUN }
+        let goes_on = |run: &&Run| now.saturating_duration_since(run.last) < BREAK;
+        let began = self.run.as_ref().filter(goes_on).map_or(now, |run| run.began);
+        self.run = Some(Run { began, last: now + pause });
+        Pace { pause, is_overrun: now.saturating_duration_since(began) >= LONGEST_RUN }
     }
 }
 
@@ -136,8 +148,24 @@ mod tests {
         assert!((0..100_000).all(|_| none.take(1 << 20, start).pause.is_zero()));
     }
 
+    /// A busy machine wakes a reader late.
     #[test]
-    fn a_message_that_need_not_wait_ends_the_run() {
+    fn a_flood_that_is_read_late_is_an_overrun_all_the_same() {
+        let start = Instant::now();
+        let mut rate = Rate::new(RateLimits { messages: 2000, bytes: 0 }, start);
+        let mut now = start;
+        let mut late = [0, 1, 7, 40, 300].into_iter().map(Duration::from_millis).cycle();
+        while !rate.take(1, now).is_overrun {
+            assert!(now - start < Duration::from_secs(60), "never");
+            let pace = rate.take(1, now);
+            if !pace.pause.is_zero() {
+                now += pace.pause + late.next().expect("endless");
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_without_waiting_ends_the_run() {
         let start = Instant::now();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let mut rate = Rate::new(RateLimits { messages: 10, bytes: 0 }, start);
@@ -150,15 +178,10 @@ mod tests {
         };
         (0..40).for_each(|_| assert!(rate.take(1, start).pause.is_zero()));
         assert!(!over(&mut rate, 0.0, 4.9));
-        // A silence alone is no break: it is the next message that has to find something left.
-        assert_eq!(
-            rate.take(1, at(5.2)),
-            Pace { pause: Duration::ZERO, is_overrun: false },
-            "three tenths of a second are three messages"
-        );
-        (0..3).for_each(|_| assert!(!rate.take(1, at(5.2)).is_overrun));
-        assert!(!over(&mut rate, 5.2, 4.9), "counted from the break on");
-        assert!(over(&mut rate, 10.1, 0.3));
+        // Thirteen messages have been saved up.
+        (0..13).for_each(|_| assert!(rate.take(1, at(6.2)).pause.is_zero()));
+        assert!(!over(&mut rate, 6.2, 4.9), "counted from the break on");
+        assert!(over(&mut rate, 11.1, 0.3));
     }
 
     #[test]
