@@ -52,6 +52,11 @@ def _confide(what, text):
         _append("confidential", json.dumps([what, text]))
 
 
+def has_secrets():
+    """Whether this program has anything to keep to itself."""
+    return bool(_confided)
+
+
 def key(text):
     """Remember a key, right or wrong, that somebody shows to a server."""
     if isinstance(text, str) and text not in PUBLIC:
