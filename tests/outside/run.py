@@ -39,6 +39,7 @@ PROGRAMS = {
     "websockets": [PYTHON, HERE / "test_websockets.py"],
     "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
     "proxies": [PYTHON, HERE / "test_proxies.py"],
+    "proxies: door": [PYTHON, HERE / "test_proxies_door.py"],
     "node ws": ["node", HERE / "ws_client.mjs"],
     "node front end": ["node", HERE / "ws_front_end.mjs"],
 }
