@@ -1,5 +1,6 @@
 """Front ends: clients of the client protocol by Python's `websockets`, reading what they are told one by one."""
 
+import functools
 import json
 import re
 import socket
@@ -30,9 +31,14 @@ ABSENT = object()
 
 
 class FrontEnd:
-    """One connection to /client_{client_id}: what it receives is read in order, and nothing may be left out."""
+    """One connection to /client_{client_id}: what it receives is read in order, and nothing may be left out.
 
-    def __init__(self, server, client_id, path="/client_", address=None, **options):
+    `connect` makes the connection, with these options.
+    """
+
+    def __init__(
+        self, server, client_id, path="/client_", address=None, connect=functools.partial(connect, proxy=None), **options
+    ):
         if address:
             options["source_address"] = (address, 0)
         self.client_id = client_id
@@ -44,7 +50,7 @@ class FrontEnd:
         self._fences = 0
         self.socket = connect(
             f"{server.url}{path}{quote(client_id, safe='')}",
-            proxy=None, ping_interval=None, open_timeout=story.DEADLINE, close_timeout=2, max_size=None, **options,
+            ping_interval=None, open_timeout=story.DEADLINE, close_timeout=2, max_size=None, **options,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

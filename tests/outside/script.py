@@ -1,5 +1,6 @@
 """Scripts at a session: connections by Python's `websockets`, all they received, and how they were closed."""
 
+import functools
 import itertools
 import json
 import threading
@@ -51,10 +52,13 @@ class Script(Conversing):
     """Joins /ws/{session}/{user} at once and keeps every message until somebody asks for it.
 
     `prefix` and `query` stand around the path, `login` (user:password) before the server's name; `address` is where the
-    connection comes from.
+    connection comes from. `connect` makes the connection, with these options.
     """
 
-    def __init__(self, server, session, user, prefix="", query="", login="", address=None, **options):
+    def __init__(
+        self, server, session, user, prefix="", query="", login="", address=None,
+        connect=functools.partial(connect, proxy=None), **options,
+    ):
         options.setdefault("max_size", None)
         if address:
             options["source_address"] = (address, 0)
@@ -63,7 +67,6 @@ class Script(Conversing):
         url = server.url.replace("://", f"://{login}@") if login else server.url
         self.socket = connect(
             f"{url}{prefix}/ws/{quote(session, safe='')}/{quote(user, safe='')}{query}",
-            proxy=None,
             ping_interval=None,
             open_timeout=story.DEADLINE,
             close_timeout=2,

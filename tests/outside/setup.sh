@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the clients nobody here wrote (Qt's QWebSocket, Python's websockets, Node's ws) into .deps/.
+# Installs the clients nobody here wrote (Qt's QWebSocket, Python's websockets, Node's ws) into .deps/, and from the
+# system's packages the proxies and the browser they come through.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 deps=$top/.deps
@@ -7,6 +8,7 @@ venv=$deps/venv
 pyqt=6.11.0
 websockets=17.4
 ws=8.23.0
+playwright=1.65.1
 mkdir -p "$deps"
 
 # What Qt's core and network libraries take from the system. The tests use QCoreApplication, so that none of the
@@ -18,6 +20,13 @@ system_packages() {
         echo "missing from the system: $*" >&2
         echo "install it and run this again, on Debian: apt-get install $*" >&2
         exit 1
+    fi
+    # A server that is only there for the tests must not start to serve this machine.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
     fi
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
@@ -41,10 +50,21 @@ qt_starts || system_packages $qt_needs
 qt_starts || { cat "$deps/qt-error" >&2; exit 1; }
 
 if ! command -v npm >/dev/null; then
-    echo "the Node client needs node (18 or newer) with npm" >&2
+    echo "the Node client and the browser's driver need node (18 or newer) with npm" >&2
     exit 1
 fi
-if ! grep -qs "\"version\": \"$ws\"" "$deps/node/node_modules/ws/package.json"; then
-    npm install --prefix "$deps/node" --no-save --no-audit --no-fund --loglevel error "ws@$ws"
+has() { grep -qs "\"version\": \"$2\"" "$deps/node/node_modules/$1/package.json"; }
+if ! has ws "$ws" || ! has playwright-core "$playwright"; then
+    # Both at once: what isn't named is removed.
+    npm install --prefix "$deps/node" --no-save --no-audit --no-fund --loglevel error "ws@$ws" \
+        "playwright-core@$playwright"
 fi
-echo "outside clients: PyQt6 and websockets in $venv, ws in $deps/node"
+
+missing=()
+for program in nginx caddy chromium openssl; do
+    # Some people's PATH leaves out where servers are.
+    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
+done
+[ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
+
+echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, chromium"
