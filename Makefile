@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance windows simulate bench
+.PHONY: run build test lint rust outside conformance windows simulate bench long
 CARGO ?= cargo
 ARGS ?=
 
@@ -45,6 +45,11 @@ windows: build
 # collabd beside four other servers, in turn in one run: about five minutes.
 bench:
 	python3 benches/run.py
+
+# The stories that take minutes, too.
+long: build
+	bash tests/outside/setup.sh
+	LONG_STORIES=1 python3 tests/outside/run.py
 
 # A hundred thousand simulated sessions: some minutes.
 simulate:
