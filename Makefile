@@ -27,7 +27,7 @@ rust:
 	$(CARGO) nextest run
 	$(CARGO) test --quiet --release --test simulation
 
-# Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws.
+# Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws, Chromium; nginx and Caddy in between.
 outside: build
 	bash tests/outside/setup.sh
 	python3 tests/outside/run.py

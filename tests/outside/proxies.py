@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 
@@ -245,3 +246,18 @@ class Proxy:
             self.process.wait(story.DEADLINE)
         for path in self.folder.glob("*.log"):
             record.log(path)
+
+
+def main(kind, port):
+    """A proxy for stories that are told elsewhere; it stays until its input ends."""
+    stage = story.Stage(kind)
+    try:
+        proxy = Proxy(stage, kind, SimpleNamespace(port=port))
+        print(proxy.url, flush=True)
+        sys.stdin.read()
+    finally:
+        stage.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

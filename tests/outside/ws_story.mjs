@@ -11,7 +11,8 @@ import path from "node:path";
 import assert from "node:assert/strict";
 
 const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-export const { WebSocket } = createRequire(path.join(repo, ".deps/node/"))("ws");
+export const installed = createRequire(path.join(repo, ".deps/node/"));
+export const { WebSocket } = installed("ws");
 const binary = process.env.COLLABD_BIN ?? path.join(repo, "target/release/collabd");
 const DEADLINE = 20_000; // milliseconds; only a failing story ever waits this long
 
@@ -88,6 +89,19 @@ export async function startServer(...options) {
   return { process: server, port, url: `ws://127.0.0.1:${port}`, exited: once(server, "exit"), inspect };
 }
 
+/** nginx or Caddy in front of a server, as `proxies.py` starts it. */
+export async function startProxy(kind, { port }) {
+  const words = [path.join(repo, "tests/outside/proxies.py"), kind, port];
+  const proxy = spawn(path.join(repo, ".deps/venv/bin/python"), words, { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(proxy, "exit");
+  const close = () => {
+    proxy.stdin.end();
+    return inTime(exited, () => `${kind} to end`);
+  };
+  const url = await inTime(once(proxy.stdout, "data"), () => `${kind} to start`);
+  return { url: `${url}`.trim(), close };
+}
+
 /** A key file, and keys made by `collabd key` as an operator does it. */
 export class KeyRing {
   constructor() {
@@ -117,8 +131,8 @@ const stories = [];
 /** Register a story that can be told with this title. */
 export const story = (title, tell) => stories.push({ title, tell });
 
-/** Tells the stories whose title has one of the command line's words in it; all, without any. */
-export async function main() {
+/** Tells the stories whose title has one of the command line's words in it; all, without any. `end` comes last. */
+export async function main(end = async () => {}) {
   const words = process.argv.slice(2);
   const chosen = stories.filter(({ title }) => words.length === 0 || words.some((word) => title.includes(word)));
   let failed = 0;
@@ -136,6 +150,7 @@ export async function main() {
       console.log(String(problem.stack ?? problem).replace(/^/gm, "    "));
     }
   }
+  await end();
   console.log(`${chosen.length - failed} passed, ${failed} failed`);
   process.exit(failed || !chosen.length ? 1 : 0);
 }

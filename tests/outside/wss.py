@@ -1,7 +1,7 @@
 """Python's `websockets` over TLS: its asyncio client, used like its threaded one.
 
-The threaded one reads in one thread while another writes, which OpenSSL permits on no connection, and Python before 3.13
-does not prevent: of some hundred handshakes with TLS 1.3 one waits for its answer for ever.
+The threaded one reads in one thread while another writes, which OpenSSL permits on no connection and Python 3.11 does
+not prevent: of some hundred handshakes with TLS 1.3 one waits for its answer for ever.
 """
 
 import asyncio
