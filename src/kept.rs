@@ -38,8 +38,9 @@ pub enum Keep {
         user: Option<UserId>,
         /// In stored form: JSON.
         document: Vec<u8>,
-        /// Change `seq` as it was relayed, where this is it: for catching up.
-        frame: Option<Frame>,
+        /// The changes up to `seq` that made it, in order and as they were relayed, for catching up:
+        /// a host's snapshot may be many. Empty where it is no change.
+        frames: Vec<Frame>,
         /// What the sender called it, as JSON.
         id: Option<Box<str>>,
         why: Why,
@@ -64,13 +65,16 @@ pub enum Why {
     Snapshot,
     /// A new canvas under an old name took its place; what was there before is a version.
     NewDesign,
+    /// An earlier state, or one from elsewhere, was put in its place.
+    Restored,
     /// So that there is less to replay.
     Regular,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Why; 4] = [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Regular];
+    pub const ALL: [Why; 5] =
+        [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Restored, Why::Regular];
 
     /// As it is shown and stored.
     pub fn name(self) -> &'static str {
@@ -78,6 +82,7 @@ impl Why {
             Why::Replaced => "replaced",
             Why::Snapshot => "snapshot",
             Why::NewDesign => "new design",
+            Why::Restored => "restored",
             Why::Regular => "regular",
         }
     }
@@ -118,8 +123,9 @@ impl Keep {
     pub fn bytes(&self) -> usize {
         let texts = match self {
             Keep::Change { frame, id, .. } => frame.bytes().len() + length(id),
-            Keep::Whole { document, frame, id, .. } => {
-                document.len() + frame.as_ref().map_or(0, |frame| frame.bytes().len()) + length(id)
+            Keep::Whole { document, frames, id, .. } => {
+                let frames = frames.iter().map(|frame| frame.bytes().len() + OVERHEAD);
+                document.len() + frames.sum::<usize>() + length(id)
             }
             Keep::Taken { id, .. } => id.len(),
         };
@@ -242,7 +248,7 @@ mod tests {
                 at,
                 user: None,
                 document: b"SECRET".to_vec(),
-                frame: Some(Frame::text("SECRET")),
+                frames: vec![Frame::text("SECRET")],
                 id: None,
                 why: Why::Replaced,
             },
