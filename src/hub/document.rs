@@ -3,21 +3,20 @@
 //! Every field remembers who wrote it last and when, because what a host's snapshot may overwrite
 //! depends on it (`snapshot.rs`).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::item::{FIELD_OVERHEAD, Field, Item, find, is_identity, size, size_of};
+use super::removed::Removed;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
 use crate::protocol::{Timestamp, UserId};
 
-/// How many removed items are remembered, the most recent ones.
-const MOST_REMOVED: usize = 10_000;
 /// What `move_item` may change.
 const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
 
@@ -96,7 +95,7 @@ impl Document {
 
     /// Who removed the item with this id, if it was removed and has not come back.
     pub fn removed_by(&self, id: &str) -> Option<&UserId> {
-        self.removed.by.get(id).map(|(user, _)| user)
+        self.removed.by(id)
     }
 
     /// Applies one command.
@@ -316,32 +315,5 @@ impl Document {
             json.extend_from_slice(value.get().as_bytes());
         }
         json.push(b'}');
-    }
-}
-
-/// Items that were removed, and by whom; the oldest are forgotten first.
-#[derive(Debug, Default)]
-struct Removed {
-    by: HashMap<Arc<str>, (UserId, u64)>,
-    order: VecDeque<(Arc<str>, u64)>,
-    count: u64,
-}
-
-impl Removed {
-    fn remember(&mut self, id: Arc<str>, user: UserId) {
-        self.count += 1;
-        self.by.insert(id.clone(), (user, self.count));
-        self.order.push_back((id, self.count));
-        while self.order.len() > MOST_REMOVED {
-            let Some((id, count)) = self.order.pop_front() else { break };
-            if self.by.get(&id).is_some_and(|(_, latest)| *latest == count) {
-                self.by.remove(&id);
-            }
-        }
-    }
-
-    /// Whether it was remembered.
-    fn forget(&mut self, id: &str) -> bool {
-        self.by.remove(id).is_some()
     }
 }

@@ -18,6 +18,7 @@ mod history;
 mod item;
 mod member;
 mod pass;
+mod removed;
 mod roles;
 mod room;
 mod session;
