@@ -25,6 +25,7 @@ mod session;
 mod sessions;
 mod settle;
 mod snapshot;
+mod stored;
 mod threads;
 mod timers;
 
@@ -35,6 +36,7 @@ pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::{Bounds as DocumentBounds, Document};
 pub use history::Bounds as HistoryBounds;
+pub use stored::Damaged;
 
 use crate::keys::{Grant, KeySet};
 use crate::protocol::inbound::ClientMessage;

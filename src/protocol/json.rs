@@ -48,6 +48,15 @@ impl<'a> Object<'a> {
 /// Fields that own their text.
 pub type Fields = Vec<(Box<str>, Box<RawValue>)>;
 
+/// Whether fields are the same to the letter, and in the same order.
+pub fn same_text(a: &Fields, b: &Fields) -> bool {
+    let same =
+        |((key, a), (other, b)): (&(Box<str>, Box<RawValue>), &(Box<str>, Box<RawValue>))| {
+            key == other && a.get() == b.get()
+        };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor)
