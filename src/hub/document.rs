@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::item::{FIELD_OVERHEAD, Field, Item, find, is_identity, size, size_of};
 use super::removed::Removed;
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State};
+use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
@@ -274,6 +274,20 @@ impl Document {
             self.extra.clone_from(extra);
         }
         is_news
+    }
+
+    /// Drops what a client's state carried beside its items.
+    pub fn forget_extra(&mut self) {
+        self.extra.clear();
+    }
+
+    /// The same canvas as a client's state.
+    pub fn into_state(self) -> State {
+        let items = self.items.into_values().map(|item| StateItem {
+            id: (&*item.id).into(),
+            fields: item.fields.into_iter().map(|field| (field.key, field.value)).collect(),
+        });
+        State { items: items.collect(), version: self.version, extra: self.extra }
     }
 
     /// Makes a client's state the document: items it shows unchanged keep their history, the

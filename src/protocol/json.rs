@@ -50,11 +50,10 @@ pub type Fields = Vec<(Box<str>, Box<RawValue>)>;
 
 /// Whether fields are the same to the letter, and in the same order.
 pub fn same_text(a: &Fields, b: &Fields) -> bool {
-    let same =
-        |((key, a), (other, b)): (&(Box<str>, Box<RawValue>), &(Box<str>, Box<RawValue>))| {
-            key == other && a.get() == b.get()
-        };
-    a.len() == b.len() && a.iter().zip(b).all(same)
+    fn text((key, value): &(Box<str>, Box<RawValue>)) -> (&str, &str) {
+        (key, value.get())
+    }
+    a.iter().map(text).eq(b.iter().map(text))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
