@@ -44,6 +44,7 @@ mod clients;
 pub mod commands;
 pub mod door;
 pub mod hub;
+pub mod kept;
 pub mod keys;
 pub mod logging;
 mod os;

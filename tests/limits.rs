@@ -86,6 +86,7 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
         document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: true,
+        durable: false,
     };
     let listener = collabd::server::bind("127.0.0.1", 0).expect("a free port");
     let hub = Hub::new(limits, 1);

@@ -112,6 +112,7 @@ fn serve() -> ServerHandle<FragileService> {
         document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: false,
+        durable: false,
     };
     let listener = bind("127.0.0.1", 0).expect("a free port");
     let door = Door::new(KeyRing::open(None, false).expect("no file"));

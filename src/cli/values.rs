@@ -86,6 +86,7 @@ impl Values {
                 bytes: self.bytes("history-bytes")?,
             },
             settle: !self.is_set("no-settle"),
+            durable: false,
         };
         Ok(serve::Options { listen: self.listen()?, config, limits, door: self.door()? })
     }

@@ -3,21 +3,20 @@
 //! Every field remembers who wrote it last and when, because what a host's snapshot may overwrite
 //! depends on it (`snapshot.rs`).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::item::{FIELD_OVERHEAD, Field, Item, find, is_identity, size, size_of};
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State};
-use crate::protocol::json::Fields;
+use super::removed::Removed;
+use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
+use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
 use crate::protocol::{Timestamp, UserId};
 
-/// How many removed items are remembered, the most recent ones.
-const MOST_REMOVED: usize = 10_000;
 /// What `move_item` may change.
 const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
 
@@ -64,6 +63,23 @@ pub struct Document {
 }
 
 impl Document {
+    /// A document of these parts; `None` where two items have one id.
+    pub(super) fn of(
+        items: Vec<Item>,
+        removed: Removed,
+        extra: Fields,
+        version: u64,
+    ) -> Option<Self> {
+        let mut document = Document { removed, extra, version, ..Document::default() };
+        for item in items {
+            if document.places.contains_key(&item.id) {
+                return None;
+            }
+            document.put(item);
+        }
+        Some(document)
+    }
+
     /// Whether anything was ever put into it.
     pub fn exists(&self) -> bool {
         self.version > 0
@@ -94,9 +110,24 @@ impl Document {
         self.items.is_empty()
     }
 
+    /// Its size as JSON, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The items that were removed and have not come back.
+    pub(super) fn removed(&self) -> &Removed {
+        &self.removed
+    }
+
     /// Who removed the item with this id, if it was removed and has not come back.
     pub fn removed_by(&self, id: &str) -> Option<&UserId> {
-        self.removed.by.get(id).map(|(user, _)| user)
+        self.removed.by(id)
+    }
+
+    /// What a client's state carried beside items, version and time stamp.
+    pub(super) fn extra(&self) -> &Fields {
+        &self.extra
     }
 
     /// Applies one command.
@@ -148,26 +179,23 @@ impl Document {
         author: Author<'_>,
         bounds: Bounds,
     ) -> Result<(), TooBig> {
-        let fields = complete_item(id, fields, item_type);
-        let bytes = size(id, &fields);
-        if bytes > bounds.item || self.bytes + bytes > bounds.document {
+        let stamp = |(key, value)| Field { key, value, writer: author.user.clone(), at: author.at };
+        let fields = complete_item(id, fields, item_type).into_iter().map(stamp).collect();
+        let mut item = Item::new(id.into(), fields, author.user.clone(), author.at);
+        if item.bytes > bounds.item || self.bytes + item.bytes > bounds.document {
             return Err(TooBig);
         }
-        let id: Arc<str> = id.into();
-        let stamp = |(key, value)| Field { key, value, writer: author.user.clone(), at: author.at };
-        let item = Item {
-            came_back: self.removed.forget(&id),
-            id: id.clone(),
-            fields: fields.into_iter().map(stamp).collect(),
-            writer: author.user.clone(),
-            at: author.at,
-            bytes,
-        };
-        self.bytes += bytes;
-        self.places.insert(id, self.next_place);
+        item.came_back = self.removed.forget(id);
+        self.put(item);
+        Ok(())
+    }
+
+    /// Puts an item that is not there yet behind all others.
+    fn put(&mut self, item: Item) {
+        self.bytes += item.bytes;
+        self.places.insert(item.id.clone(), self.next_place);
         self.items.insert(self.next_place, item);
         self.next_place += 1;
-        Ok(())
     }
 
     /// Overwrites fields of an item one by one; its identity stays. An unknown item is left alone.
@@ -239,11 +267,27 @@ impl Document {
         self.removed = Removed::default();
     }
 
-    /// Takes over what a client's state carried beside its items.
-    pub fn set_extra(&mut self, extra: &Fields) {
-        if !extra.is_empty() {
+    /// Takes over what a client's state carried beside its items, if anything. Whether that is news.
+    pub fn set_extra(&mut self, extra: &Fields) -> bool {
+        let is_news = !extra.is_empty() && !json::same_text(extra, &self.extra);
+        if is_news {
             self.extra.clone_from(extra);
         }
+        is_news
+    }
+
+    /// Drops what a client's state carried beside its items.
+    pub fn forget_extra(&mut self) {
+        self.extra.clear();
+    }
+
+    /// The same canvas as a client's state.
+    pub fn into_state(self) -> State {
+        let items = self.items.into_values().map(|item| StateItem {
+            id: (&*item.id).into(),
+            fields: item.fields.into_iter().map(|field| (field.key, field.value)).collect(),
+        });
+        State { items: items.collect(), version: self.version, extra: self.extra }
     }
 
     /// Makes a client's state the document: items it shows unchanged keep their history, the
@@ -258,10 +302,7 @@ impl Document {
             let known = places.get(&*item.id).and_then(|place| old.remove(place));
             match known {
                 Some(known) if known.is_shown_by(&item.fields) => {
-                    self.bytes += known.bytes;
-                    self.places.insert(known.id.clone(), self.next_place);
-                    self.items.insert(self.next_place, known);
-                    self.next_place += 1;
+                    self.put(known);
                     continue;
                 }
                 Some(known) => self.removed.remember(known.id, author.user.clone()),
@@ -316,32 +357,5 @@ impl Document {
             json.extend_from_slice(value.get().as_bytes());
         }
         json.push(b'}');
-    }
-}
-
-/// Items that were removed, and by whom; the oldest are forgotten first.
-#[derive(Debug, Default)]
-struct Removed {
-    by: HashMap<Arc<str>, (UserId, u64)>,
-    order: VecDeque<(Arc<str>, u64)>,
-    count: u64,
-}
-
-impl Removed {
-    fn remember(&mut self, id: Arc<str>, user: UserId) {
-        self.count += 1;
-        self.by.insert(id.clone(), (user, self.count));
-        self.order.push_back((id, self.count));
-        while self.order.len() > MOST_REMOVED {
-            let Some((id, count)) = self.order.pop_front() else { break };
-            if self.by.get(&id).is_some_and(|(_, latest)| *latest == count) {
-                self.by.remove(&id);
-            }
-        }
-    }
-
-    /// Whether it was remembered.
-    fn forget(&mut self, id: &str) -> bool {
-        self.by.remove(id).is_some()
     }
 }

@@ -1,9 +1,11 @@
 //! What members say to each other: commands, relays, a whole new state; and what is confirmed.
 
 use super::document::{Author, Outcome};
+use super::keeping::Made;
 use super::member::{IN_FLIGHT, Request};
 use super::session::Session;
-use super::{ConnId, Effect, Turn};
+use super::{ConnId, Effect, Refusal, Turn};
+use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
@@ -53,8 +55,15 @@ impl Session {
         };
         let relayed = relayed.string("user_id", &user).timestamp(turn.now.wall);
         let relayed = match outcome {
-            Outcome::Nothing => relayed.finish(),
-            _ => self.applied(relayed, 0, turn),
+            Outcome::Nothing => {
+                self.keep_id(&user, command.id.as_ref(), turn);
+                relayed.finish()
+            }
+            _ => {
+                let relayed = self.applied(relayed, 0, turn);
+                self.keep_change(&user, &relayed, command.id.as_ref(), turn);
+                relayed
+            }
         };
         self.room.send_to_others(conn, &relayed, turn);
         if command.action != Action::Other {
@@ -87,16 +96,44 @@ impl Session {
         let crossed = turn.limits.settle
             && (self.changed_by_others_within(&user, IN_FLIGHT, turn)
                 || self.room[place].may_be_crossed(turn.elapsed()));
-        let author = Author { user: &user, at: turn.elapsed() };
-        let version = state.version;
-        self.document.replace(state, author);
-        self.document.advance(version);
-        let state = self.state_frame(self.history.next_seq(), turn.now.wall);
-        self.history.push(state, turn.limits.history);
-        self.note_change(&user, turn);
+        self.put(state, &user, id.as_ref(), Why::Replaced, turn);
         let receivers = self.places_but(|member| member.conn == conn && !crossed);
         self.send_state(&receivers, turn);
         self.confirm(place, id, "sync:update", turn);
+    }
+
+    /// An earlier state, or one from elsewhere, is the document from now on; what it was before is
+    /// kept as a version.
+    pub fn restore(&mut self, conn: ConnId, state: State, by: &UserId, turn: &mut Turn<'_>) {
+        if !self.document.fits_alone(&state, turn.limits.document) {
+            return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
+        }
+        self.keep_version(turn);
+        self.document.forget_extra();
+        self.put(state, by, None, Why::Restored, turn);
+        let everyone = self.places_but(|_| false);
+        self.send_state(&everyone, turn);
+        let body =
+            outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
+        turn.effects.push(Effect::Answer { conn, body });
+    }
+
+    /// Puts a state in the document's place, as one change.
+    fn put(
+        &mut self,
+        state: State,
+        user: &UserId,
+        id: Option<&MessageId>,
+        why: Why,
+        turn: &mut Turn<'_>,
+    ) {
+        let version = state.version;
+        self.document.replace(state, Author { user, at: turn.elapsed() });
+        self.document.advance(version);
+        let frame = self.state_frame(self.history.next_seq(), turn.now.wall);
+        self.history.push(frame.clone(), turn.limits.history);
+        self.note_change(user, turn);
+        self.keep_made(Made { user, frames: vec![frame], id }, why, turn);
     }
 
     /// Numbers an applied change, finishes its message and keeps it in the history.
@@ -116,7 +153,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> bool {
         let member = &self.room[place];
-        let taken = id.and_then(|id| Some((id, self.history.confirmed(&member.user, id)?)));
+        let taken = id.and_then(|id| Some((id, self.history.confirmed(&member.user, id.get())?)));
         if let Some((id, seq)) = taken {
             let frame = outbound::delivered(id, seq, original_type, turn.now.wall);
             turn.effects.push(Effect::Confirm { conn: member.conn, frame });
@@ -133,7 +170,7 @@ impl Session {
     ) {
         let Some(id) = id else { return };
         let Sender { conn, user } = self.sender(place);
-        self.history.confirm(&user, &id, turn.limits.history);
+        self.history.confirm(&user, id.get(), turn.limits.history);
         let frame = outbound::delivered(&id, self.history.seq(), original_type, turn.now.wall);
         turn.effects.push(Effect::Confirm { conn, frame });
     }

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::protocol::inbound::MessageId;
 use crate::protocol::{Frame, UserId};
 
 /// What one entry costs beside its frame.
@@ -36,6 +35,11 @@ pub struct History {
 }
 
 impl History {
+    /// One that begins after change `seq`.
+    pub fn after_change(seq: u64) -> Self {
+        History { forgotten: seq, seq, ..History::default() }
+    }
+
     /// The number of the last applied change; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.seq
@@ -53,17 +57,17 @@ impl History {
         self.append(Entry { change: Some((self.seq, relayed)), id: None, bytes }, bounds);
     }
 
-    /// Remembers that this user's message with this `id` was taken, as of the current `seq`.
-    pub fn confirm(&mut self, user: &UserId, id: &MessageId, bounds: Bounds) {
-        let id: (UserId, Box<str>) = (user.clone(), id.get().into());
+    /// Remembers that this user's message with this `id`, as JSON, was taken, as of the current `seq`.
+    pub fn confirm(&mut self, user: &UserId, id: &str, bounds: Bounds) {
+        let id: (UserId, Box<str>) = (user.clone(), id.into());
         self.confirmed.insert(id.clone(), self.seq);
         let bytes = id.1.len() + ENTRY_OVERHEAD;
         self.append(Entry { change: None, id: Some(id), bytes }, bounds);
     }
 
     /// The `seq` this user's message with this `id` was confirmed with, if it is remembered.
-    pub fn confirmed(&self, user: &UserId, id: &MessageId) -> Option<u64> {
-        self.confirmed.get(&(user.clone(), id.get().into())).copied()
+    pub fn confirmed(&self, user: &UserId, id: &str) -> Option<u64> {
+        self.confirmed.get(&(user.clone(), id.into())).copied()
     }
 
     /// What was relayed after change `since`, in order; `None` where it is not all there any more,
@@ -130,14 +134,14 @@ mod tests {
     fn ids_are_forgotten_with_the_history() {
         let mut history = History::default();
         let user: UserId = "alice".into();
-        let id = serde_json::value::RawValue::from_string("7".into()).unwrap();
+        let id = "7";
         history.push(Frame::text("1"), BOUNDS);
-        history.confirm(&user, &id, BOUNDS);
-        assert_eq!(history.confirmed(&user, &id), Some(1));
-        assert_eq!(history.confirmed(&"bob".into(), &id), None);
+        history.confirm(&user, id, BOUNDS);
+        assert_eq!(history.confirmed(&user, id), Some(1));
+        assert_eq!(history.confirmed(&"bob".into(), id), None);
         for n in 0..3 {
             history.push(Frame::text(&n.to_string()), BOUNDS);
         }
-        assert_eq!(history.confirmed(&user, &id), None);
+        assert_eq!(history.confirmed(&user, id), None);
     }
 }

@@ -40,6 +40,12 @@ pub struct Item {
 }
 
 impl Item {
+    /// An item that somebody has written; its fields include `uuid` and `item_type`.
+    pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, at: Duration) -> Self {
+        let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
+        Item { id, fields, writer, at, came_back: false, bytes }
+    }
+
     /// Appends the item as JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));

@@ -16,14 +16,20 @@ mod document;
 mod exchange;
 mod history;
 mod item;
+mod keeping;
+mod loading;
 mod member;
 mod pass;
+mod past;
+mod removed;
+mod resumed;
 mod roles;
 mod room;
 mod session;
 mod sessions;
 mod settle;
 mod snapshot;
+mod stored;
 mod threads;
 mod timers;
 
@@ -34,9 +40,13 @@ pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::{Bounds as DocumentBounds, Document};
 pub use history::Bounds as HistoryBounds;
+pub use loading::NotLoaded;
+pub use past::{Past, replay};
+pub use stored::Damaged;
 
+use crate::kept::Keep;
 use crate::keys::{Grant, KeySet};
-use crate::protocol::inbound::ClientMessage;
+use crate::protocol::inbound::{ClientMessage, State};
 use crate::protocol::{Frame, Timestamp, UserId};
 use clients::Clients;
 use pass::KeyIndex;
@@ -77,6 +87,16 @@ pub enum Event {
     Failed { conn: ConnId },
     /// Another set of keys is in force.
     Keys(Arc<KeySet>),
+    /// A session was to be loaded: [`Effect::Load`]. `None` where nothing of it is stored.
+    Loaded { session: Arc<str>, past: Result<Option<Box<Past>>, NotLoaded> },
+    /// Whether what is to be kept is being written; at the start it is.
+    Durable(bool),
+    /// Something that was to be kept of this session could not be written and is lost: its whole
+    /// document is needed.
+    Wanted { session: Arc<str> },
+    /// Puts an earlier document, or one from elsewhere, in the place of a session's own; where there
+    /// is no such session it begins with it. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
+    Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
     /// The moment of [`Hub::next_deadline`] has come.
     Tick,
 }
@@ -86,13 +106,17 @@ pub enum Event {
 pub enum Effect {
     /// The connection is let in; what is sent to it follows.
     Admit { conn: ConnId },
-    /// The connection can't become a member.
+    /// The connection can't become a member, or have done what it asked for.
     Refuse { conn: ConnId, why: Refusal },
     /// Queue a frame. With `supersedes`, an older frame with the same key that is still queued for
     /// this receiver may be replaced by it.
     Send { conn: ConnId, frame: Frame, supersedes: Option<ConnId> },
+    /// Something that has to survive, where sessions are durable. What is sent of it follows.
+    Keep(Box<Keep>),
+    /// A session is to be loaded, after everything that was to be kept of it: [`Event::Loaded`].
+    Load { session: Arc<str> },
     /// Tell a sender that its change was taken. A store that makes changes durable holds this back
-    /// until they are.
+    /// until everything before it is written.
     Confirm { conn: ConnId, frame: Frame },
     /// Answer a question that came without a WebSocket, with a page of JSON.
     Answer { conn: ConnId, body: Vec<u8> },
@@ -100,13 +124,17 @@ pub enum Effect {
     Close { conn: ConnId, code: u16, reason: &'static str },
 }
 
-/// Why a connection can't become a member of a session.
+/// Why a connection can't become a member of a session, or change it from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// There are too many sessions.
     Full,
     /// Its key doesn't open this one, or opens nothing any more.
     KeyRefused,
+    /// The session is stored, but can't be read.
+    NotLoaded,
+    /// What was to be restored is larger than a document may be.
+    TooBig,
 }
 
 /// What the hub keeps to.
@@ -123,6 +151,9 @@ pub struct Limits {
     pub history: HistoryBounds,
     /// Whether items are settled (docs/PROTOCOL.md, "Settling").
     pub settle: bool,
+    /// Whether sessions survive: what happens in them is kept, and one that has lingered can be
+    /// loaded again.
+    pub durable: bool,
 }
 
 /// What the code of a session or of a client works with while it handles one event.
@@ -132,6 +163,8 @@ struct Turn<'a> {
     keys: &'a KeySet,
     effects: &'a mut Vec<Effect>,
     timers: &'a mut Timers,
+    /// Whether what is to be kept can't be written.
+    disk_fails: bool,
 }
 
 impl Turn<'_> {
@@ -153,6 +186,8 @@ pub struct Hub {
     sessions: Sessions,
     clients: Clients,
     timers: Timers,
+    /// Whether what is to be kept can't be written.
+    disk_fails: bool,
 }
 
 impl Hub {
@@ -164,7 +199,14 @@ impl Hub {
             sessions: Sessions::new(seed),
             clients: Clients::default(),
             timers: Timers::default(),
+            disk_fails: false,
         }
+    }
+
+    /// The same hub, knowing that these sessions are stored.
+    pub fn with_stored(mut self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.sessions.add_stored(names);
+        self
     }
 
     /// Handles one event and appends what is to be done about it.
@@ -178,8 +220,12 @@ impl Hub {
         {
             self.keys = keys.clone();
         }
-        let Hub { limits, keys, sessions, clients, timers } = self;
-        let turn = &mut Turn { now, limits, keys, effects, timers };
+        let was_failing = self.disk_fails;
+        if let Event::Durable(works) = event {
+            self.disk_fails = self.limits.durable && !works;
+        }
+        let Hub { limits, keys, sessions, clients, timers, disk_fails } = self;
+        let turn = &mut Turn { now, limits, keys, effects, timers, disk_fails: *disk_fails };
         match event {
             Event::Join { conn, session, user, grant } => {
                 sessions.join(conn, session, user, grant, turn);
@@ -206,6 +252,13 @@ impl Hub {
                 let keys = KeyIndex::of(turn.keys);
                 clients.renew_passes(&keys, turn);
                 sessions.renew_passes(&keys, turn);
+            }
+            Event::Loaded { session, past } => sessions.loaded(&session, past, turn),
+            Event::Durable(_) if turn.disk_fails != was_failing => sessions.disk_changed(turn),
+            Event::Durable(_) => {}
+            Event::Wanted { session } => sessions.wanted(&session, turn),
+            Event::Restore { conn, session, state, by } => {
+                sessions.restore(conn, session, state, by, turn);
             }
             Event::Tick => {
                 while let Some(timer) = turn.timers.pop_due(now.elapsed) {

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::history::History;
+use super::keeping::{Keeping, not_durable};
 use super::member::{Arrival, Member, Request};
 use super::pass::Pass;
+use super::past::Past;
+use super::resumed::Resumed;
 use super::room::Room;
 use super::settle::{Settling, settled_update};
 use super::timers::SessionTimer;
-use super::{ConnId, Effect, Turn};
+use super::{ConnId, Effect, Limits, Turn};
 use crate::protocol::inbound::Command;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
@@ -23,12 +26,15 @@ const ARRIVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Session {
     pub room: Room<Member>,
-    pub epoch: String,
+    pub epoch: Arc<str>,
     /// Who is host; `None` where nobody may write. Changed by elections alone.
     pub(super) host: Option<UserId>,
     pub document: Document,
     pub history: History,
     pub settling: Settling,
+    pub keeping: Keeping,
+    /// Where it went on, if it was loaded.
+    resumed: Option<Resumed>,
     /// The document as it was sent last, and as of which change.
     encoded: Option<(u64, Arc<[Frame]>)>,
     /// When the last member left; `None` while there is one.
@@ -36,7 +42,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(name: Arc<str>, epoch: String) -> Self {
+    /// One that begins.
+    pub fn new(name: Arc<str>, epoch: Arc<str>) -> Self {
         Session {
             room: Room::new(name),
             epoch,
@@ -44,9 +51,19 @@ impl Session {
             document: Document::default(),
             history: History::default(),
             settling: Settling::default(),
+            keeping: Keeping::default(),
+            resumed: None,
             encoded: None,
             empty_since: None,
         }
+    }
+
+    /// One that goes on.
+    pub fn resume(name: Arc<str>, past: Past) -> Self {
+        let keeping = Keeping::of(&past);
+        let Past { epoch, document, history, .. } = past;
+        let resumed = Some(Resumed::after(history.seq()));
+        Session { document, history, keeping, resumed, ..Session::new(name, epoch) }
     }
 
     /// Makes a connection a member. Returns the connection it replaces, if its user was present.
@@ -91,6 +108,9 @@ impl Session {
             self.send_state(&[place], turn);
         }
         turn.send(conn, &self.room[place].ping());
+        if turn.disk_fails {
+            turn.send(conn, &not_durable());
+        }
         let arrival = SessionTimer::Arrival(conn);
         turn.timers.set_in_session(turn.elapsed() + ARRIVAL, self.room.name(), arrival);
         self.watch_expiry(place, turn);
@@ -109,7 +129,12 @@ impl Session {
             self.room.send(&about_user("user:left", &member.user, turn.now.wall), turn);
         }
         self.hold_election(turn);
-        if self.room.is_empty() && !left.is_empty() {
+        self.linger_if_deserted(turn);
+    }
+
+    /// Lingers from now on, if nobody is there and it doesn't already.
+    pub fn linger_if_deserted(&mut self, turn: &mut Turn<'_>) {
+        if self.room.is_empty() && self.empty_since.is_none() {
             self.encoded = None;
             self.empty_since = Some(turn.elapsed());
             let until = turn.elapsed() + turn.limits.linger;
@@ -117,14 +142,19 @@ impl Session {
         }
     }
 
-    /// Whether the session has been without members for as long as it is kept.
-    pub fn has_lingered(&self, now: Duration, linger: Duration) -> bool {
-        self.empty_since.is_some_and(|since| now >= since + linger)
+    /// Whether the session has been without members for as long as it is kept in memory.
+    pub fn has_lingered(&self, now: Duration, limits: &Limits) -> bool {
+        self.empty_since.is_some_and(|since| now >= since + limits.linger)
+            && !self.keeping.is_at_risk
     }
 
     /// Whether nobody is there and no work would be lost with it.
-    pub fn is_idle_and_empty(&self) -> bool {
-        self.room.is_empty() && self.document.is_empty()
+    pub fn can_be_spared(&self, limits: &Limits) -> bool {
+        let is_safe = match limits.durable {
+            true => !self.keeping.is_at_risk,
+            false => self.document.is_empty(),
+        };
+        self.room.is_empty() && is_safe
     }
 
     /// A member answered a protocol Ping: if it was ours and its canvas hasn't come before it, the
@@ -144,12 +174,13 @@ impl Session {
         }
     }
 
-    /// Takes over what a client's state carries beside its items.
-    pub fn set_extra(&mut self, extra: &Fields) {
-        if !extra.is_empty() {
+    /// Takes over what a client's state carries beside its items. Whether that is news.
+    pub fn set_extra(&mut self, extra: &Fields) -> bool {
+        let is_news = self.document.set_extra(extra);
+        if is_news {
             self.encoded = None;
-            self.document.set_extra(extra);
         }
+        is_news
     }
 
     /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
@@ -196,9 +227,11 @@ impl Session {
         turn.send(self.room[place].conn, &state);
     }
 
-    /// Sends the document to all members but one connection.
-    pub fn send_state_to_others(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    /// What a connection said was handled half-way: nobody knows what was lost of it, so that all the
+    /// others are sent the document, and it is kept.
+    pub fn recover(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         if self.document.exists() {
+            self.keep_document(turn);
             let others = self.places_but(|member| member.conn == conn);
             self.send_state(&others, turn);
         }
@@ -223,8 +256,12 @@ impl Session {
     }
 
     fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
-        let since = request.since.as_ref().filter(|since| since.epoch == self.epoch);
-        let Some(missed) = since.and_then(|since| self.history.after(since.seq)) else {
+        let since = request.since.as_ref().filter(|since| *since.epoch == *self.epoch);
+        let since = since.map(|since| since.seq);
+        let user = &self.room[place].user;
+        let is_known = self.resumed.as_mut().is_none_or(|resumed| resumed.knows(user, since));
+        let since = since.filter(|_| is_known);
+        let Some(missed) = since.and_then(|since| self.history.after(since)) else {
             self.send_state(&[place], turn);
             return;
         };

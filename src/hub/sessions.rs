@@ -1,19 +1,24 @@
 //! All sessions, and who is in which.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::loading::{Loading, Waiting};
 use super::pass::{KeyIndex, Pass};
 use super::session::Session;
 use super::timers::SessionTimer;
-use super::{ConnId, ConnMap, Effect, Limits, Now, Refusal, Turn};
+use super::{ConnId, ConnMap, Effect, Limits, Refusal, Turn};
 use crate::keys::{Grant, KeyRefusal};
 use crate::protocol::{UserId, close, outbound};
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct Sessions {
-    by_name: HashMap<Arc<str>, Session>,
+    /// Those in memory.
+    pub(super) by_name: HashMap<Arc<str>, Session>,
+    /// Those that are stored and not in memory; some of those that are in memory, too.
+    pub(super) stored: HashSet<Arc<str>>,
+    pub(super) loading: Loading,
     /// Which session a member is in.
     members: ConnMap<Arc<str>>,
     random: Random,
@@ -22,7 +27,18 @@ pub struct Sessions {
 impl Sessions {
     /// No session at all. `seed` makes the epochs.
     pub fn new(seed: u64) -> Self {
-        Sessions { by_name: HashMap::new(), members: ConnMap::default(), random: Random(seed) }
+        Sessions {
+            by_name: HashMap::new(),
+            stored: HashSet::new(),
+            loading: Loading::default(),
+            members: ConnMap::default(),
+            random: Random(seed),
+        }
+    }
+
+    /// Takes note of sessions that are stored.
+    pub fn add_stored(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.stored.extend(names);
     }
 
     /// The session of this name.
@@ -47,8 +63,8 @@ impl Sessions {
         grant: Option<Grant>,
         turn: &mut Turn<'_>,
     ) {
-        let pass = grant.map(|grant| Pass::issue(grant, turn.keys, turn.now.wall)).transpose();
-        let pass = match pass {
+        let issue = |grant| Pass::issue(grant, turn.keys, turn.now.wall);
+        let pass = match grant.clone().map(issue).transpose() {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
             _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
@@ -57,17 +73,12 @@ impl Sessions {
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
-        self.forget_if_lingered(&name, turn.now, turn.limits);
-        let most = turn.limits.max_sessions;
-        let is_full = most > 0 && self.by_name.len() >= most;
-        if is_full && !self.by_name.contains_key(&name) && !self.forget_an_empty_one() {
-            return turn.effects.push(Effect::Refuse { conn, why: Refusal::Full });
+        match self.reach(&name, turn) {
+            Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
+            Ok(false) => return self.loading.wait(name, conn, Waiting::Join { user, grant }),
+            Ok(true) => {}
         }
-        let random = &mut self.random;
-        let session = self
-            .by_name
-            .entry(name.clone())
-            .or_insert_with(|| Session::new(name.clone(), format!("{:016x}", random.next())));
+        let Some(session) = self.by_name.get_mut(&name) else { return };
         let token = self.random.next().to_be_bytes();
         // First of all: should joining fail half-way, whoever is half in can still be put out.
         self.members.insert(conn, name);
@@ -76,11 +87,40 @@ impl Sessions {
         }
     }
 
+    /// Has a session be there: one that is stored is loaded, one that isn't begins. Whether it is
+    /// there already; if not, it is being loaded.
+    ///
+    /// # Errors
+    /// There is no room for one more.
+    pub(super) fn reach(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) -> Result<bool, Refusal> {
+        self.forget_if_lingered(name, turn);
+        if self.by_name.contains_key(name) {
+            return Ok(true);
+        }
+        if self.loading.has(name) {
+            return Ok(false);
+        }
+        let most = turn.limits.max_sessions;
+        let is_full = most > 0 && self.by_name.len() + self.loading.len() >= most;
+        if is_full && !self.make_room(turn.limits) {
+            return Err(Refusal::Full);
+        }
+        if self.stored.contains(name) {
+            self.loading.begin(name.clone());
+            turn.effects.push(Effect::Load { session: name.clone() });
+            return Ok(false);
+        }
+        let epoch = format!("{:016x}", self.random.next()).into();
+        self.by_name.insert(name.clone(), Session::new(name.clone(), epoch));
+        Ok(true)
+    }
+
     /// A connection has ended.
     pub fn gone(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+        self.loading.remove(conn);
         self.of(conn, |session| session.leave(conn, turn));
         if let Some(name) = self.members.remove(&conn) {
-            self.forget_if_lingered(&name, turn.now, turn.limits);
+            self.forget_if_lingered(&name, turn);
         }
     }
 
@@ -92,7 +132,7 @@ impl Sessions {
         }
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.of(conn, |session| session.send_state_to_others(conn, turn));
+        self.of(conn, |session| session.recover(conn, turn));
         self.gone(conn, turn);
     }
 
@@ -100,7 +140,7 @@ impl Sessions {
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
         let Some(session) = self.by_name.get_mut(name) else { return };
         match timer {
-            SessionTimer::Linger => self.forget_if_lingered(name, turn.now, turn.limits),
+            SessionTimer::Linger => self.forget_if_lingered(name, turn),
             SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
             SessionTimer::Settle(item) => session.settle_due(&item, turn),
             SessionTimer::Expiry(conn) => {
@@ -130,24 +170,41 @@ impl Sessions {
         for (conn, _) in refused {
             self.members.remove(conn);
         }
-        self.forget_if_lingered(name, turn.now, turn.limits);
+        self.forget_if_lingered(name, turn);
     }
 
-    /// Removes a session that has been without members for as long as it is kept.
-    fn forget_if_lingered(&mut self, name: &str, now: Now, limits: &Limits) {
+    /// A session that nobody is in lingers from now on, if it doesn't already.
+    pub(super) fn linger_if_deserted(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
+        if let Some(session) = self.by_name.get_mut(name) {
+            session.linger_if_deserted(turn);
+        }
+        self.forget_if_lingered(name, turn);
+    }
+
+    /// Removes a session that has been without members for as long as it is kept in memory.
+    pub(super) fn forget_if_lingered(&mut self, name: &str, turn: &Turn<'_>) {
         let session = self.by_name.get(name);
-        if session.is_some_and(|session| session.has_lingered(now.elapsed, limits.linger)) {
-            self.by_name.remove(name);
+        if session.is_some_and(|session| session.has_lingered(turn.now.elapsed, turn.limits)) {
+            self.forget(name);
         }
     }
 
-    /// Makes room for a new session where one that lingers holds no work.
-    fn forget_an_empty_one(&mut self) -> bool {
-        let idle = self.by_name.values().find(|session| session.is_idle_and_empty());
-        match idle.map(|session| session.room.name().clone()) {
-            Some(name) => self.by_name.remove(&name).is_some(),
+    /// Makes room for another session where one that lingers holds nothing that would be lost.
+    fn make_room(&mut self, limits: &Limits) -> bool {
+        let mut spare = self.by_name.values().filter(|session| session.can_be_spared(limits));
+        match spare.next().map(|session| session.room.name().clone()) {
+            Some(name) => self.forget(&name),
             None => false,
         }
+    }
+
+    /// Drops a session from memory. Whether it was there.
+    fn forget(&mut self, name: &str) -> bool {
+        let Some((name, session)) = self.by_name.remove_entry(name) else { return false };
+        if session.keeping.has_begun {
+            self.stored.insert(name);
+        }
+        true
     }
 }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::Turn;
 use super::document::{Author, Bounds};
 use super::item::Field;
+use super::keeping::Made;
 use super::member::{Arrival, IN_FLIGHT};
 use super::session::Session;
 use super::settle::{add, settled_remove, settled_update};
+use crate::kept::Why;
 use crate::protocol::inbound::State;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{self, item_command};
@@ -58,10 +60,20 @@ impl Session {
         }
         let is_newcomer = shows_itself || matches!(member.arrival, Arrival::Unknown { .. });
         self.room[place].has_shown_canvas |= shows_itself;
+        let why = if is_new_design { Why::NewDesign } else { Why::Snapshot };
+        if is_new_design && !self.document.is_empty() {
+            self.keep_version(turn);
+        }
         let changes = self.merge(state, &user, is_new_design, turn);
+        // A new design forgets, too, what was removed.
+        let is_news = self.set_extra(&state.extra) || is_new_design;
         let commands = self.relayed_changes(&changes, state.version, &user, turn);
         if !changes.is_empty() {
             self.note_change(&user, turn);
+        }
+        if !changes.is_empty() || is_news {
+            let frames = commands.iter().map(|(change, _)| change.clone()).collect();
+            self.keep_made(Made { user: &user, frames, id: None }, why, turn);
         }
         self.tell_others(place, target, &commands, turn);
         match is_newcomer {
@@ -155,21 +167,19 @@ impl Session {
                 }
             }
         }
-        self.set_extra(&state.extra);
         changes
     }
 
-    /// The changes as commands in the host's name, numbered and kept in the history. An item that
-    /// was added is followed up by its whole data.
+    /// The changes as commands in the host's name, numbered and kept in the history; an item that
+    /// was added with what follows it up, its whole data.
     fn relayed_changes(
         &mut self,
         changes: &[Change],
         version: u64,
         user: &UserId,
         turn: &mut Turn<'_>,
-    ) -> Vec<Frame> {
-        let mut commands = Vec::with_capacity(changes.len());
-        for change in changes {
+    ) -> Vec<(Frame, Option<Frame>)> {
+        let commands = changes.iter().map(|change| {
             let (action, id) = match change {
                 Change::Added(id) => ("add_item", id),
                 Change::Changed(id) => ("update_item", id),
@@ -182,13 +192,12 @@ impl Session {
                 None => json.extend_from_slice(b"{}"),
             });
             let command = command.string("user_id", user).timestamp(turn.now.wall);
-            commands.push(self.applied(command, version, turn));
-            if let (Change::Added(id), true) = (change, turn.limits.settle) {
-                commands
-                    .extend(self.document.get(id).map(|item| settled_update(item, turn.now.wall)));
-            }
-        }
-        commands
+            let command = self.applied(command, version, turn);
+            let is_followed_up = matches!(change, Change::Added(_)) && turn.limits.settle;
+            let added = self.document.get(id).filter(|_| is_followed_up);
+            (command, added.map(|item| settled_update(item, turn.now.wall)))
+        });
+        commands.collect()
     }
 
     /// Everyone but the sender hears of the changes: the target, or with none everyone, by a state.
@@ -196,7 +205,7 @@ impl Session {
         &mut self,
         sender: usize,
         target: Option<&str>,
-        commands: &[Frame],
+        commands: &[(Frame, Option<Frame>)],
         turn: &mut Turn<'_>,
     ) {
         let mut by_state = Vec::new();
@@ -213,7 +222,10 @@ impl Session {
                 Some(_) if commands.is_empty() => {}
                 Some(_) => {
                     member.corrected_until = turn.elapsed() + IN_FLIGHT;
-                    commands.iter().for_each(|frame| turn.send(member.conn, frame));
+                    for (change, follow_up) in commands {
+                        turn.send(member.conn, change);
+                        follow_up.iter().for_each(|frame| turn.send(member.conn, frame));
+                    }
                 }
             }
         }

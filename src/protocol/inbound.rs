@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Object};
 use super::relayed::{Body, Completed, complete_item, names_the_item};
+pub use super::state::{State, StateItem};
 
 /// Types only the server sends.
 const SERVERS_TYPES: [&str; 9] = [
@@ -78,22 +79,6 @@ pub struct Command {
     pub data: Fields,
     pub id: Option<MessageId>,
     pub body: Body,
-}
-
-/// A canvas as a client sends it.
-pub struct State {
-    /// In order; ids are unique.
-    pub items: Vec<StateItem>,
-    /// 0 where the client gave none.
-    pub version: u64,
-    /// What else the state carried.
-    pub extra: Fields,
-}
-
-/// One item of a [`State`].
-pub struct StateItem {
-    pub id: Box<str>,
-    pub fields: Fields,
 }
 
 impl fmt::Debug for ClientMessage {
@@ -255,12 +240,12 @@ fn command(message: &Object<'_>) -> Result<Command, Refused> {
     })
 }
 
-fn is_item_id(id: &str) -> bool {
+pub(super) fn is_item_id(id: &str) -> bool {
     (1..=LONGEST_ITEM_ID).contains(&id.len())
 }
 
-/// Where an item says where it is, it says so in numbers.
-fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
+/// Where an item says where it is, it says so in finite numbers.
+pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
     for name in ["x_mm", "y_mm", "angle_deg"] {
         if data.get(name).is_some_and(|value| json::as_number(value).is_none()) {
             return Err("`x_mm`, `y_mm` and `angle_deg` have to be finite numbers");
@@ -292,48 +277,11 @@ fn message_id(message: &Object<'_>) -> Result<Option<MessageId>, Refused> {
 }
 
 fn state(message: &Object<'_>) -> Result<State, Refused> {
-    let bad = |why| Refused("bad_state", why);
     let state = message
         .get("state")
         .and_then(|value| Object::parse(value.get()).ok())
-        .ok_or(bad("`state` has to be an object"))?;
-    let items: Vec<&RawValue> = state
-        .get("items")
-        .and_then(|value| serde_json::from_str(value.get()).ok())
-        .ok_or(bad("`state.items` has to be a list"))?;
-    let version = match state.get("version").filter(|value| value.get() != "null") {
-        // Fractions are rounded up: the document is never behind what a client sent.
-        Some(version) => json::as_number(version)
-            .map(|number| number.ceil() as u64)
-            .ok_or(bad("`state.version` has to be a number"))?,
-        None => 0,
-    };
-    let mut parsed = State {
-        items: Vec::with_capacity(items.len()),
-        version: version.min(LARGEST_VERSION),
-        extra: Fields::new(),
-    };
-    let mut places = std::collections::HashMap::with_capacity(items.len());
-    for item in items {
-        let fields = Object::parse(item.get()).map_err(|_| bad("items have to be objects"))?;
-        check_place(&fields).map_err(bad)?;
-        let name = |key| fields.get(key).and_then(json::as_string).filter(|id| is_item_id(id));
-        let id = name("uuid")
-            .or_else(|| name("item_uuid"))
-            .ok_or(bad("items need a `uuid` or `item_uuid`, a string of 1 to 1024 bytes"))?;
-        let item = StateItem { id: id.as_str().into(), fields: fields.to_fields() };
-        match places.get(&id) {
-            Some(&place) => parsed.items[place] = item,
-            None => {
-                places.insert(id, parsed.items.len());
-                parsed.items.push(item);
-            }
-        }
-    }
-    let known = ["items", "version", "timestamp"];
-    let extra = state.iter().filter(|(key, _)| !known.contains(key));
-    parsed.extra = extra.map(|(key, value)| (key.into(), value.to_owned())).collect();
-    Ok(parsed)
+        .ok_or("`state` has to be an object");
+    state.and_then(|state| State::of(&state)).map_err(|why| Refused("bad_state", why))
 }
 
 #[cfg(test)]

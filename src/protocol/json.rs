@@ -48,6 +48,14 @@ impl<'a> Object<'a> {
 /// Fields that own their text.
 pub type Fields = Vec<(Box<str>, Box<RawValue>)>;
 
+/// Whether fields are the same to the letter, and in the same order.
+pub fn same_text(a: &Fields, b: &Fields) -> bool {
+    fn text((key, value): &(Box<str>, Box<RawValue>)) -> (&str, &str) {
+        (key, value.get())
+    }
+    a.iter().map(text).eq(b.iter().map(text))
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor)
@@ -112,9 +120,10 @@ pub fn as_string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// Whether a value is a string.
+/// Whether a value is a string; one with half a character in it (`"\ud800"`) is none, as nobody can
+/// read it.
 pub fn is_string(value: &RawValue) -> bool {
-    value.get().starts_with('"')
+    serde_json::from_str::<Key<'_>>(value.get()).is_ok()
 }
 
 /// Reads a finite number as the nearest `f64`; `None` for any other kind of value.
@@ -233,6 +242,15 @@ mod tests {
         for text in ["true", "null", "\"1\"", "[1]"] {
             assert_eq!(as_number(&raw(text)), None);
         }
+    }
+
+    #[test]
+    fn only_what_can_be_read_is_a_string() {
+        for (text, is_one) in [(r#""""#, true), (r#""\ud83d\ude00""#, true), (r#""\ud800""#, false)]
+        {
+            assert_eq!(is_string(&raw(text)), is_one, "{text}");
+        }
+        assert!(!is_string(&raw("7")) && !is_string(&raw("null")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inbound;
 pub mod json;
 pub mod outbound;
 pub mod relayed;
+mod state;
 pub mod timestamp;
 
 pub use frame::Frame;

@@ -175,3 +175,13 @@ pub fn delivered(id: &RawValue, seq: u64, original_type: &str, now: Timestamp) -
         .timestamp(now)
         .finish()
 }
+
+/// The answer to whoever restored a session: as which change it was.
+pub fn restored(session: &str, epoch: &str, seq: u64, now: Timestamp) -> Vec<u8> {
+    let answer = Message::new("restored")
+        .string("session_id", session)
+        .string("epoch", epoch)
+        .number("seq", seq)
+        .timestamp(now);
+    answer.finish().payload().to_vec()
+}

@@ -161,6 +161,11 @@ impl<S: Service> Client<'_, S> {
             Ok(Ok(Err(Refusal::KeyRefused))) => {
                 Response::text(403, "this key does not open this session for this user")
             }
+            Ok(Ok(Err(Refusal::NotLoaded))) => Response::text(
+                503,
+                "this session is stored but can't be read now: whoever runs this server finds the \
+                 reason in its log",
+            ),
             _ if self.shared.stopping.has_begun() => Response::text(503, STOPPING),
             _ => not_now(),
         };

@@ -47,6 +47,7 @@ pub fn limits() -> Limits {
         document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: false,
+        durable: false,
     }
 }
 
@@ -103,6 +104,7 @@ impl Rig {
         self.hub.handle(event, Now { elapsed: self.elapsed, wall }, &mut effects);
         for effect in effects {
             let (conn, done) = match effect {
+                Effect::Keep(_) | Effect::Load { .. } => continue,
                 Effect::Admit { conn } => (conn, Done::Admitted),
                 Effect::Refuse { conn, why } => (conn, Done::Refused(why)),
                 Effect::Close { conn, code, reason } => (conn, Done::Closed(code, reason)),

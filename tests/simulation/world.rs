@@ -107,6 +107,7 @@ impl World {
             document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
             history: HistoryBounds { changes: 50, bytes: 1 << 20 },
             settle,
+            durable: false,
         };
         let editors: Vec<Editor> = (0..2 + random.below(3))
             .map(|n| {
@@ -260,7 +261,7 @@ impl World {
                     }
                 }
                 Effect::Close { conn, .. } => (conn, Parcel::End),
-                Effect::Admit { .. } => continue,
+                Effect::Admit { .. } | Effect::Keep(_) | Effect::Load { .. } => continue,
                 Effect::Refuse { .. } | Effect::Answer { .. } => {
                     panic!("nobody asks for these here")
                 }

@@ -1,0 +1,173 @@
+//! What of a session has to survive, said as it happens: each applied change once, and the whole
+//! document where a change can't be replayed, or so that there is less to replay.
+
+use std::time::Duration;
+
+use super::past::Past;
+use super::session::Session;
+use super::{Effect, Turn};
+use crate::kept::{Keep, Why};
+use crate::protocol::inbound::MessageId;
+use crate::protocol::{Frame, UserId, outbound};
+
+/// The whole document is kept from time to time: not before so many changes, and as many bytes of
+/// them as the document has, so that what is written is at most doubled; but then after so many
+/// changes at the latest, which are replayed in a few hundredths of a second.
+const FEWEST: usize = 1_000;
+const MOST: usize = 10_000;
+/// And with the next change when the first one after the last whole document was so long ago.
+const OLDEST: Duration = Duration::from_secs(600);
+/// What was kept so shortly before the disk was found to fail may not have been written either.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// What was kept of a session so far.
+#[derive(Debug, Default)]
+pub struct Keeping {
+    /// Whether there is anything, so that the session can be loaded again.
+    pub has_begun: bool,
+    /// When something was kept last by this hub.
+    last: Option<Duration>,
+    /// Whether something was kept that isn't written because the disk fails: the session has to stay
+    /// in memory.
+    pub is_at_risk: bool,
+    /// How large the whole document was that was kept last.
+    whole: usize,
+    /// How many changes there were since, how large they are, and when the first of them was.
+    changes: usize,
+    bytes: usize,
+    since: Duration,
+}
+
+impl Keeping {
+    /// What was kept of a session that is loaded.
+    pub fn of(past: &Past) -> Self {
+        let (changes, bytes) = past.changes;
+        Keeping { has_begun: true, whole: past.whole, changes, bytes, ..Keeping::default() }
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        let enough = self.changes >= FEWEST && self.bytes >= self.whole;
+        enough || self.changes >= MOST || now >= self.since + OLDEST
+    }
+}
+
+/// The change, or the changes, that made the document what it is.
+pub struct Made<'a> {
+    pub user: &'a UserId,
+    pub frames: Vec<Frame>,
+    pub id: Option<&'a MessageId>,
+}
+
+impl Session {
+    /// The last change, as it was relayed.
+    pub fn keep_change(
+        &mut self,
+        user: &UserId,
+        frame: &Frame,
+        id: Option<&MessageId>,
+        turn: &mut Turn<'_>,
+    ) {
+        if !turn.limits.durable {
+            return;
+        }
+        let keep = Keep::Change {
+            session: self.room.name().clone(),
+            epoch: self.epoch.clone(),
+            seq: self.history.seq(),
+            at: turn.now.wall,
+            user: user.clone(),
+            frame: frame.clone(),
+            id: id.map(|id| id.get().into()),
+        };
+        self.keep(keep, turn);
+        let keeping = &mut self.keeping;
+        if keeping.changes == 0 {
+            keeping.since = turn.elapsed();
+        }
+        keeping.changes += 1;
+        keeping.bytes += frame.payload().len();
+        if keeping.is_due(turn.elapsed()) {
+            self.keep_document(turn);
+        }
+    }
+
+    /// An id that was taken without a change.
+    pub fn keep_id(&mut self, user: &UserId, id: Option<&MessageId>, turn: &mut Turn<'_>) {
+        let Some(id) = id.filter(|_| turn.limits.durable) else { return };
+        let keep = Keep::Taken {
+            session: self.room.name().clone(),
+            epoch: self.epoch.clone(),
+            seq: self.history.seq(),
+            user: user.clone(),
+            id: id.get().into(),
+        };
+        self.keep(keep, turn);
+    }
+
+    /// The whole document, because what made it can't be replayed.
+    pub fn keep_made(&mut self, made: Made<'_>, why: Why, turn: &mut Turn<'_>) {
+        self.keep_whole(Some(made), why, turn);
+    }
+
+    /// The whole document as it is.
+    pub fn keep_document(&mut self, turn: &mut Turn<'_>) {
+        self.keep_whole(None, Why::Regular, turn);
+    }
+
+    /// The same, if it has changed since it was kept: it is about to be replaced, and is to be found
+    /// among the versions.
+    pub fn keep_version(&mut self, turn: &mut Turn<'_>) {
+        if self.keeping.changes > 0 {
+            self.keep_document(turn);
+        }
+    }
+
+    fn keep_whole(&mut self, made: Option<Made<'_>>, why: Why, turn: &mut Turn<'_>) {
+        if !turn.limits.durable {
+            return;
+        }
+        let document = self.document.to_stored();
+        let keeping = &mut self.keeping;
+        (keeping.whole, keeping.changes, keeping.bytes) = (document.len(), 0, 0);
+        let user = made.as_ref().map(|made| made.user.clone());
+        let id = made.as_ref().and_then(|made| made.id).map(|id| id.get().into());
+        let keep = Keep::Whole {
+            session: self.room.name().clone(),
+            epoch: self.epoch.clone(),
+            seq: self.history.seq(),
+            at: turn.now.wall,
+            user,
+            document,
+            frames: made.map_or(Vec::new(), |made| made.frames),
+            id,
+            why,
+        };
+        self.keep(keep, turn);
+    }
+
+    /// The disk fails, or works again.
+    pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
+        if turn.disk_fails {
+            let lately = |last| last + LATELY >= turn.elapsed();
+            self.keeping.is_at_risk |= self.keeping.last.is_some_and(lately);
+            self.room.send(&not_durable(), turn);
+        } else if self.keeping.is_at_risk {
+            self.keeping.is_at_risk = false;
+            self.keep_document(turn);
+        }
+    }
+
+    fn keep(&mut self, keep: Keep, turn: &mut Turn<'_>) {
+        self.keeping.has_begun = true;
+        self.keeping.last = Some(turn.elapsed());
+        self.keeping.is_at_risk |= turn.disk_fails;
+        turn.effects.push(Effect::Keep(Box::new(keep)));
+    }
+}
+
+/// What everyone is told while nothing can be written to the disk.
+pub fn not_durable() -> Frame {
+    let message = "the server can't write to its disk: what is done now is kept in memory only, and \
+                   not confirmed until it can be written";
+    outbound::error("not_durable", message, 503, None, None)
+}

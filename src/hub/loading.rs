@@ -1,0 +1,145 @@
+//! Sessions that are stored and not in memory: who waits for one to be loaded, and what becomes of
+//! them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::past::Past;
+use super::session::Session;
+use super::sessions::Sessions;
+use super::{ConnId, ConnMap, Effect, Refusal, Turn};
+use crate::keys::Grant;
+use crate::protocol::UserId;
+use crate::protocol::inbound::State;
+
+/// A session is stored, but can't be read now or at all; whoever tried has said why in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotLoaded;
+
+/// What waits for a session to be loaded.
+#[derive(Debug)]
+pub enum Waiting {
+    Join { user: UserId, grant: Option<Grant> },
+    Restore { state: Box<State>, by: UserId },
+}
+
+/// The sessions that are being loaded. As many wait for them as there are connections, at most.
+#[derive(Debug, Default)]
+pub struct Loading {
+    /// In the order they came.
+    sessions: HashMap<Arc<str>, BTreeMap<u64, (ConnId, Waiting)>>,
+    conns: ConnMap<(Arc<str>, u64)>,
+    next: u64,
+}
+
+impl Loading {
+    /// How many sessions are being loaded.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether this one is.
+    pub fn has(&self, session: &str) -> bool {
+        self.sessions.contains_key(session)
+    }
+
+    /// One more is.
+    pub fn begin(&mut self, session: Arc<str>) {
+        self.sessions.entry(session).or_default();
+    }
+
+    /// Has somebody wait for a session that is being loaded.
+    pub fn wait(&mut self, session: Arc<str>, conn: ConnId, waiting: Waiting) {
+        self.next += 1;
+        self.conns.insert(conn, (session.clone(), self.next));
+        self.sessions.entry(session).or_default().insert(self.next, (conn, waiting));
+    }
+
+    /// Somebody waits no longer, if they did.
+    pub fn remove(&mut self, conn: ConnId) {
+        if let Some((session, number)) = self.conns.remove(&conn)
+            && let Some(waiting) = self.sessions.get_mut(&session)
+        {
+            waiting.remove(&number);
+        }
+    }
+
+    /// A session is not being loaded any more. Who waited for it, in order; `None` where it wasn't.
+    fn end(&mut self, session: &str) -> Option<Vec<(ConnId, Waiting)>> {
+        let waiting: Vec<_> = self.sessions.remove(session)?.into_values().collect();
+        for (conn, _) in &waiting {
+            self.conns.remove(conn);
+        }
+        Some(waiting)
+    }
+}
+
+impl Sessions {
+    /// A session has been loaded, or can't be. `past` is `None` where it turned out that nothing is
+    /// stored.
+    pub fn loaded(
+        &mut self,
+        name: &Arc<str>,
+        past: Result<Option<Box<Past>>, NotLoaded>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(waiting) = self.loading.end(name) else { return };
+        match past {
+            Ok(Some(_)) if waiting.is_empty() => return,
+            Ok(Some(past)) => {
+                self.by_name.insert(name.clone(), Session::resume(name.clone(), *past));
+            }
+            Ok(None) => drop(self.stored.remove(name)),
+            Err(NotLoaded) => {
+                let refuse = |(conn, _)| Effect::Refuse { conn, why: Refusal::NotLoaded };
+                return turn.effects.extend(waiting.into_iter().map(refuse));
+            }
+        }
+        for (conn, waiting) in waiting {
+            match waiting {
+                Waiting::Join { user, grant } => self.join(conn, name.clone(), user, grant, turn),
+                Waiting::Restore { state, by } => {
+                    self.restore(conn, name.clone(), state, by, turn);
+                }
+            }
+        }
+        self.linger_if_deserted(name, turn);
+    }
+
+    /// Puts an earlier document, or one from elsewhere, in the place of a session's own.
+    pub fn restore(
+        &mut self,
+        conn: ConnId,
+        name: Arc<str>,
+        state: Box<State>,
+        by: UserId,
+        turn: &mut Turn<'_>,
+    ) {
+        match self.reach(&name, turn) {
+            Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
+            Ok(false) => return self.loading.wait(name, conn, Waiting::Restore { state, by }),
+            Ok(true) => {}
+        }
+        if let Some(session) = self.by_name.get_mut(&name) {
+            session.restore(conn, *state, &by, turn);
+        }
+        self.linger_if_deserted(&name, turn);
+    }
+
+    /// Whether nothing can be written to the disk has changed.
+    pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
+        let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
+        for name in names {
+            let Some(session) = self.by_name.get_mut(&name) else { continue };
+            session.disk_changed(turn);
+            self.forget_if_lingered(&name, turn);
+        }
+    }
+
+    /// Whoever writes lacks something of a session: its whole document makes up for it.
+    pub fn wanted(&mut self, name: &str, turn: &mut Turn<'_>) {
+        if let Some(session) = self.by_name.get_mut(name) {
+            session.keep_document(turn);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The past of a session that was stored: what the hub goes on from, and what the document was like
+//! after any of its changes.
+//!
+//! Making it means parsing, which the hub doesn't do: whoever has read the store does it on its own
+//! thread ([`Past::of`]) and gives the hub the result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::document::{Author, Bounds, Document, Outcome};
+use super::history::{self, History};
+use super::stored::Damaged;
+use crate::kept::{Stored, StoredChange};
+use crate::protocol::Frame;
+use crate::protocol::inbound::{self, ClientMessage};
+
+/// What was applied once fits, whatever the bounds are now.
+const UNBOUNDED: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Past {
+    pub(super) epoch: Arc<str>,
+    pub(super) document: Document,
+    pub(super) history: History,
+    /// How large the whole document was that was stored last, and the changes after it: how many,
+    /// and how large.
+    pub(super) whole: usize,
+    pub(super) changes: (usize, usize),
+}
+
+impl Past {
+    /// Reads what was stored. The history reaches back as far as it was loaded and `bounds` allow.
+    ///
+    /// # Errors
+    /// [`Damaged`], where something is missing or isn't what a hub wanted kept.
+    pub fn of(stored: Stored, bounds: history::Bounds) -> Result<Self, Damaged> {
+        let Stored { epoch, seq, document, seq_of_document, changes, history: earlier, taken } =
+            stored;
+        let whole = document.len();
+        let begins = seq_of_document.checked_sub(earlier.len() as u64);
+        let begins = begins.ok_or(Damaged::Change(seq_of_document, "it has too many before it"))?;
+        let mut history = History::after_change(begins);
+        let mut taken = taken.into_iter().peekable();
+        let mut take = |history: &mut History| {
+            while let Some(id) = taken.next_if(|id| id.seq <= history.seq()) {
+                history.confirm(&id.user, &id.id, bounds);
+            }
+        };
+        take(&mut history);
+        for change in earlier.iter().chain(&changes) {
+            if change.seq != history.next_seq() {
+                return Err(Damaged::Change(history.next_seq(), "it is missing"));
+            }
+            history.push(Frame::text(text(change)?), bounds);
+            if let Some(id) = &change.id {
+                history.confirm(&change.user, id, bounds);
+            }
+            take(&mut history);
+        }
+        if history.seq() != seq {
+            return Err(Damaged::Change(seq, "it is missing"));
+        }
+        let document = replay(&document, &changes)?;
+        let bytes = changes.iter().map(|change| change.frame.len()).sum();
+        Ok(Past { epoch, document, history, whole, changes: (changes.len(), bytes) })
+    }
+}
+
+/// The document after these changes, each as it was relayed; before them it was `document`, in
+/// stored form, or an empty one where that is empty.
+///
+/// It is exactly what the hub had. Only amid the changes of one host's snapshot, which are made
+/// together, it is what their receivers were told so far.
+///
+/// # Errors
+/// [`Damaged`], where a change can't be read or changes nothing.
+pub fn replay<'a>(
+    document: &[u8],
+    changes: impl IntoIterator<Item = &'a StoredChange>,
+) -> Result<Document, Damaged> {
+    let mut document = match document {
+        b"" => Document::default(),
+        stored => Document::from_stored(stored)?,
+    };
+    for change in changes {
+        let damaged = |why| Damaged::Change(change.seq, why);
+        let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
+            return Err(damaged("it is not a command"));
+        };
+        let author = Author { user: &change.user, at: Duration::ZERO };
+        match document.apply(&mut command, author, UNBOUNDED) {
+            Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
+            _ => return Err(damaged("it changes nothing")),
+        }
+    }
+    Ok(document)
+}
+
+fn text(change: &StoredChange) -> Result<&str, Damaged> {
+    std::str::from_utf8(&change.frame).map_err(|_| Damaged::Change(change.seq, "it is not UTF-8"))
+}

@@ -1,0 +1,326 @@
+//! A document as it is stored: JSON that a person can read, with exactly what it takes to go on.
+//!
+//! ```json
+//! {"format":1,"version":7,
+//!  "items":[{"uuid":"a","item_type":"lens","x_mm":1.50},{"uuid":"b","item_type":"mirror"}],
+//!  "users":["alice","bob"],
+//!  "writers":[{"last":1,"fields":[0,0,1],"again":true},0],
+//!  "removed":[["c",1]],
+//!  "extra":{"zoom":3}}
+//! ```
+//!
+//! `items` are what every canvas shows, to the byte. `writers` has one entry for each: the user who
+//! wrote all of it, or who wrote it last and who each field, by their places in `users`; `again`
+//! where an item of that name was removed before. `removed` are the items that were removed and by
+//! whom, the oldest first; `extra` is what a client's canvas carried beside its items. When something
+//! was written is not stored: it was before the server's start, that is, long ago.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::document::Document;
+use super::item::{Field, Item};
+use super::removed::Removed;
+use crate::protocol::UserId;
+use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
+use crate::protocol::json::{self, Object};
+use crate::protocol::outbound::write_object;
+
+/// The one format there is.
+const FORMAT: u64 = 1;
+/// When whatever was stored was written: no later than the hub's start.
+const LONG_AGO: Duration = Duration::ZERO;
+
+/// What was stored is not what a document is made of. Says where, and nothing of what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damaged {
+    Document(&'static str),
+    /// In the change of this number.
+    Change(u64, &'static str),
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damaged::Document(why) => write!(f, "the stored document can't be read: {why}"),
+            Damaged::Change(seq, why) => write!(f, "change {seq} can't be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+impl Document {
+    /// The document in stored form.
+    pub fn to_stored(&self) -> Vec<u8> {
+        let mut users = Users::default();
+        let mut writers = Vec::new();
+        for item in self.items() {
+            writers.extend_from_slice(if writers.is_empty() { b"" } else { b"," });
+            write_writers(&mut writers, item, &mut users);
+        }
+        let mut removed = Vec::new();
+        for (id, by) in self.removed().iter() {
+            removed.extend_from_slice(if removed.is_empty() { b"[" } else { b",[" });
+            json::write_string(&mut removed, id);
+            removed.extend_from_slice(format!(",{}]", users.place(by)).as_bytes());
+        }
+        let mut stored = Vec::with_capacity(self.bytes() + writers.len() + removed.len() + 256);
+        let head = format!("{{\"format\":{FORMAT},\"version\":{},\"items\":[", self.version());
+        stored.extend_from_slice(head.as_bytes());
+        for (place, item) in self.items().enumerate() {
+            stored.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
+            item.write(&mut stored);
+        }
+        stored.extend_from_slice(b"],\n\"users\":[");
+        for (place, user) in users.names.iter().enumerate() {
+            stored.extend_from_slice(if place == 0 { b"" } else { b"," });
+            json::write_string(&mut stored, user);
+        }
+        stored.extend_from_slice(b"],\n\"writers\":[");
+        stored.extend_from_slice(&writers);
+        stored.extend_from_slice(b"],\n\"removed\":[");
+        stored.extend_from_slice(&removed);
+        stored.extend_from_slice(b"],\n\"extra\":");
+        write_object(&mut stored, self.extra().iter().map(|(key, value)| (&**key, &**value)));
+        stored.extend_from_slice(b"}\n");
+        stored
+    }
+
+    /// The document that was stored.
+    ///
+    /// # Errors
+    /// [`Damaged`], for whatever [`to_stored`](Self::to_stored) didn't write.
+    pub fn from_stored(stored: &[u8]) -> Result<Self, Damaged> {
+        read(stored).map_err(Damaged::Document)
+    }
+}
+
+/// The users of a document by their places in the list that is stored.
+#[derive(Default)]
+struct Users<'a> {
+    names: Vec<&'a UserId>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> Users<'a> {
+    fn place(&mut self, user: &'a UserId) -> usize {
+        *self.places.entry(user).or_insert_with(|| {
+            self.names.push(user);
+            self.names.len() - 1
+        })
+    }
+}
+
+fn write_writers<'a>(json: &mut Vec<u8>, item: &'a Item, users: &mut Users<'a>) {
+    let last = users.place(&item.writer);
+    let wrote_all = item.fields.iter().all(|field| field.writer == item.writer);
+    if wrote_all && !item.came_back {
+        return json.extend_from_slice(last.to_string().as_bytes());
+    }
+    json.extend_from_slice(format!("{{\"last\":{last}").as_bytes());
+    if !wrote_all {
+        json.extend_from_slice(b",\"fields\":[");
+        for (place, field) in item.fields.iter().enumerate() {
+            json.extend_from_slice(if place == 0 { b"" } else { b"," });
+            json.extend_from_slice(users.place(&field.writer).to_string().as_bytes());
+        }
+        json.push(b']');
+    }
+    if item.came_back {
+        json.extend_from_slice(b",\"again\":true");
+    }
+    json.push(b'}');
+}
+
+/// Who wrote an item, where it was not one user alone.
+#[derive(serde::Deserialize)]
+struct Writers {
+    last: usize,
+    fields: Option<Vec<usize>>,
+    #[serde(default)]
+    again: bool,
+}
+
+impl Writers {
+    fn read(value: &RawValue) -> Option<Self> {
+        match serde_json::from_str(value.get()) {
+            Ok(last) => Some(Writers { last, fields: None, again: false }),
+            Err(_) => serde_json::from_str(value.get()).ok(),
+        }
+    }
+}
+
+fn read(stored: &[u8]) -> Result<Document, &'static str> {
+    let text = std::str::from_utf8(stored).map_err(|_| "it is not UTF-8")?;
+    json::check_proportions(text)?;
+    let stored = Object::parse(text).map_err(|_| "it is not a JSON object")?;
+    match part::<u64>(&stored, "format") {
+        Some(FORMAT) => {}
+        Some(_) => return Err("a newer collabd has written it"),
+        None => return Err("it has no format"),
+    }
+    let version = part(&stored, "version").filter(|version| *version <= LARGEST_VERSION);
+    let version = version.ok_or("it has no version")?;
+    let users: Vec<Box<str>> = part(&stored, "users").ok_or("it has no users")?;
+    let users: Vec<UserId> = users.into_iter().map(UserId::from).collect();
+    let items: Vec<&RawValue> = part(&stored, "items").ok_or("it has no items")?;
+    let writers: Vec<&RawValue> = part(&stored, "writers").ok_or("it has no writers")?;
+    if items.len() != writers.len() {
+        return Err("its items and writers don't match");
+    }
+    let items = items.into_iter().zip(writers).map(|(item, writers)| {
+        let writers = Writers::read(writers).ok_or("who wrote an item is no number")?;
+        read_item(item, &writers, &users)
+    });
+    let items: Vec<Item> = items.collect::<Result<_, _>>()?;
+    let removed: Vec<(Box<str>, usize)> =
+        part(&stored, "removed").ok_or("it has no list of removed items")?;
+    let mut remembered = Removed::default();
+    for (id, by) in removed {
+        remembered.remember(id.into(), users.get(by).ok_or(UNKNOWN_USER)?.clone());
+    }
+    let extra = stored.get("extra").and_then(|extra| Object::parse(extra.get()).ok());
+    let extra = extra.ok_or("it has nothing extra")?.to_fields();
+    Document::of(items, remembered, extra, version).ok_or("two items have one name")
+}
+
+const UNKNOWN_USER: &str = "a user is not in the list";
+
+fn part<'a, T: serde::Deserialize<'a>>(stored: &Object<'a>, name: &str) -> Option<T> {
+    serde_json::from_str(stored.get(name)?.get()).ok()
+}
+
+fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Item, &'static str> {
+    let fields = Object::parse(item.get()).map_err(|_| "an item is not a JSON object")?;
+    let id = fields.get("uuid").and_then(json::as_string);
+    let id = id.filter(|id| (1..=LONGEST_ITEM_ID).contains(&id.len()));
+    let id = id.ok_or("an item has no name")?;
+    if !fields.get("item_type").is_some_and(json::is_string) {
+        return Err("an item has no type");
+    }
+    let fields = fields.to_fields();
+    if writers.fields.as_ref().is_some_and(|writers| writers.len() != fields.len()) {
+        return Err("an item's fields and their writers don't match");
+    }
+    let user = |place: usize| users.get(place).cloned().ok_or(UNKNOWN_USER);
+    let fields = fields.into_iter().enumerate().map(|(place, (key, value))| {
+        let writer = writers.fields.as_ref().map_or(writers.last, |fields| fields[place]);
+        Ok(Field { key, value, writer: user(writer)?, at: LONG_AGO })
+    });
+    let fields = fields.collect::<Result<_, &'static str>>()?;
+    let mut item = Item::new(id.into(), fields, user(writers.last)?, LONG_AGO);
+    item.came_back = writers.again;
+    Ok(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::document::{Author, Bounds};
+    use crate::protocol::inbound::{self, ClientMessage, State};
+
+    const BOUNDS: Bounds = Bounds { item: 1 << 20, document: 1 << 20 };
+
+    fn author(user: &UserId) -> Author<'_> {
+        Author { user, at: Duration::from_secs(7) }
+    }
+
+    fn apply(document: &mut Document, user: &str, command: &str) {
+        let text = format!(r#"{{"type":"command","command":{command}}}"#);
+        let Ok(ClientMessage::Command(mut command)) = inbound::parse(&text) else { panic!() };
+        document.apply(&mut command, author(&user.into()), BOUNDS).expect("there is room");
+        document.advance(0);
+    }
+
+    fn example() -> Document {
+        let mut document = Document::default();
+        let state = r#"{"items":[{"uuid":"b","item_type":"mirror","ü\n":18446744073709551616},
+            {"uuid":"c"}],"version":4,"zoom":3.50}"#;
+        document.replace(State::parse(state).expect("a state"), author(&"bob".into()));
+        for (user, command) in [
+            (
+                "alice",
+                r#"{"action":"add_item","item_id":"a","item_type":"lens","data":{"x_mm":1}}"#,
+            ),
+            ("bob", r#"{"action":"remove_item","item_id":"a"}"#),
+            (
+                "alice",
+                r#"{"action":"add_item","item_id":"a","item_type":"lens","data":{"x_mm":1}}"#,
+            ),
+            ("bob", r#"{"action":"move_item","item_id":"a","data":{"x_mm":1.50}}"#),
+            ("carol", r#"{"action":"remove_item","item_id":"c"}"#),
+        ] {
+            apply(&mut document, user, command);
+        }
+        document
+    }
+
+    #[test]
+    fn a_person_can_read_it() {
+        let stored = String::from_utf8(example().to_stored()).expect("text");
+        let expected = r#"{"format":1,"version":5,"items":[
+{"uuid":"b","item_type":"mirror","ü\n":18446744073709551616},
+{"x_mm":1.50,"uuid":"a","item_type":"lens"}],
+"users":["bob","alice","carol"],
+"writers":[0,{"last":0,"fields":[0,1,1],"again":true}],
+"removed":[["c",2]],
+"extra":{"zoom":3.50}}
+"#;
+        assert_eq!(stored, expected);
+    }
+
+    #[test]
+    fn it_is_read_back_as_it_was() {
+        for document in [example(), Document::default()] {
+            let stored = document.to_stored();
+            let read = Document::from_stored(&stored).expect("it was just written");
+            assert_eq!(read.to_stored(), stored);
+            assert_eq!((read.bytes(), read.version()), (document.bytes(), document.version()));
+            let canvas = |document: &Document| {
+                let mut json = Vec::new();
+                document.write_state(&mut json, crate::protocol::Timestamp::from_millis(0));
+                json
+            };
+            assert_eq!(canvas(&read), canvas(&document));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_document_is_refused_and_nothing_of_it_is_shown() {
+        let whole = String::from_utf8(example().to_stored()).expect("text");
+        for (part, wrong) in [
+            ("\"format\":1", "\"format\":2"),
+            ("\"format\":1", "\"SECRET\":1"),
+            ("\"version\":5", "\"version\":-1"),
+            ("\"version\":5", "\"version\":9007199254740992"),
+            ("\"uuid\":\"a\"", "\"uuid\":\"b\""),
+            ("\"uuid\":\"a\"", "\"uuid\":\"\""),
+            ("\"item_type\":\"lens\"", "\"item_type\":{\"SECRET\":1}"),
+            ("\"item_type\":\"lens\"", "\"item_type\":\"\\ud800\""),
+            ("\"fields\":[0,1,1]", "\"fields\":[0,1]"),
+            ("\"fields\":[0,1,1]", "\"fields\":[0,1,3]"),
+            ("\"last\":0", "\"last\":3"),
+            ("\"writers\":[0,", "\"writers\":["),
+            ("\"writers\":[0,", "\"writers\":[\"SECRET\","),
+            ("[\"c\",2]", "[\"c\",3]"),
+            ("[\"c\",2]", "\"SECRET\""),
+            ("\"extra\":{\"zoom\":3.50}", "\"extra\":[]"),
+            ("\"users\"", "\"SECRET\""),
+        ] {
+            assert!(whole.contains(part), "{part}");
+            let damaged = Document::from_stored(whole.replace(part, wrong).as_bytes());
+            let why = damaged.expect_err(wrong).to_string();
+            assert!(!why.contains("SECRET"), "{why}");
+        }
+        for cut in 0..whole.len() - 2 {
+            assert!(Document::from_stored(&whole.as_bytes()[..cut]).is_err(), "the first {cut}");
+        }
+        assert!(Document::from_stored(b"\xff").is_err());
+        let deep = format!("{{\"format\":{}", "[".repeat(1_000_000));
+        assert!(Document::from_stored(deep.as_bytes()).is_err());
+    }
+}
