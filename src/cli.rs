@@ -160,6 +160,24 @@ const SERVE: &[Opt] = &[
         "0",
         "close a client with 1008 that says nothing for so long, at least 45; 0 never does: TCP keep-alive finds dead ones",
     ),
+    opt(
+        "data-dir",
+        "DIR",
+        "",
+        "store sessions there, so that they survive; without it they are forgotten with the server",
+    ),
+    opt(
+        "keep-versions",
+        "NUMBER",
+        "1000",
+        "versions of each stored session to go back to; 0 for any number; the newest always stays",
+    ),
+    opt(
+        "keep-days",
+        "DAYS",
+        "90",
+        "days a version stays after the next one has taken its place; 0 for ever",
+    ),
     opt("keys", "FILE", "", "who may come in: a file made by collabd key new"),
     opt("require-key", "", "", "sessions ask for a key, too: the client protocol always does"),
     list(

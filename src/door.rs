@@ -6,8 +6,12 @@ mod gate;
 pub mod origin;
 mod route;
 
+#[cfg(feature = "durable")]
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+#[cfg(feature = "durable")]
+use std::time::Instant;
 
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
@@ -15,7 +19,11 @@ use crate::keys::{KeyRefusal, KeyRing};
 use crate::protocol::{Frame, inbound};
 use crate::server::http::{Request, Response};
 use crate::server::service::{Answer, Heard, Said, Service, Speaker};
+#[cfg(feature = "durable")]
+use crate::server::service::{Keeper, Tell};
 use crate::sessions::Member;
+#[cfg(feature = "durable")]
+use crate::shelf::Shelf;
 pub use gate::Gate;
 use origin::Origins;
 use route::Route;
@@ -34,6 +42,9 @@ pub struct Door {
     pub require_key: bool,
     /// Whether there is `/debug/client_…`.
     pub debug_endpoints: bool,
+    /// What makes sessions durable, where they are.
+    #[cfg(feature = "durable")]
+    pub shelf: Option<Shelf>,
 }
 
 impl Door {
@@ -45,6 +56,8 @@ impl Door {
             origins: Origins::default(),
             require_key: false,
             debug_endpoints: false,
+            #[cfg(feature = "durable")]
+            shelf: None,
         }
     }
 
@@ -114,6 +127,18 @@ impl Service for Door {
                 Answer::Upgrade(Guest::Client(client))
             }
             Route::Threads => self.threads(request, from, conn),
+        }
+    }
+
+    #[cfg(feature = "durable")]
+    fn begin(&self, tell: Tell<Event>) -> io::Result<Option<Arc<dyn Keeper>>> {
+        self.shelf.as_ref().map_or(Ok(None), |shelf| shelf.begin(tell))
+    }
+
+    #[cfg(feature = "durable")]
+    fn end(&self, deadline: Instant) {
+        if let Some(shelf) = &self.shelf {
+            shelf.end(deadline);
         }
     }
 

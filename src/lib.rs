@@ -26,6 +26,7 @@
 //! | [`door`] | who may come in, and where a request goes |
 //! | [`door`] | who may come in, and as what |
 //! | [`keys`] | keys, and the file they are in |
+//! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
 //! | `sessions`, `clients` | the two protocols, on a client's own thread |
 //! | [`hub`] | all state of sessions and channels: events in, effects out |
 //! | [`keys`] | who may come in |
@@ -51,3 +52,5 @@ mod os;
 pub mod protocol;
 pub mod server;
 mod sessions;
+#[cfg(feature = "durable")]
+pub mod shelf;

@@ -10,6 +10,8 @@ use super::{Listen, Opt, Usage, text};
 use crate::commands::serve;
 use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
+#[cfg(feature = "durable")]
+use crate::shelf::Keeping;
 use crate::server::{Config, RateLimits, Room, SendMode};
 
 /// The options' values, as text.
@@ -67,6 +69,10 @@ impl Values {
 
     /// What `serve` is told.
     pub(super) fn serve(&self) -> Result<serve::Options, Usage> {
+        if cfg!(not(feature = "durable")) && self.is_set("data-dir") {
+            let why = "--data-dir needs a collabd that was built with the feature `durable`";
+            return Err(Usage(why.into()));
+        }
         let config = self.config()?;
         let document = self.bytes("max-document-bytes")?;
         if config.queue_bytes.is_some_and(|bytes| bytes < 2 * document) {
@@ -86,9 +92,26 @@ impl Values {
                 bytes: self.bytes("history-bytes")?,
             },
             settle: !self.is_set("no-settle"),
-            durable: false,
+            durable: self.is_set("data-dir"),
         };
-        Ok(serve::Options { listen: self.listen()?, config, limits, door: self.door()? })
+        Ok(serve::Options {
+            listen: self.listen()?,
+            config,
+            door: self.door()?,
+            #[cfg(feature = "durable")]
+            data: self.data(limits.history)?,
+            limits,
+        })
+    }
+
+    /// Where sessions are stored.
+    #[cfg(feature = "durable")]
+    fn data(&self, history: HistoryBounds) -> Result<Option<serve::DataOptions>, Usage> {
+        let Some(directory) = self.0.get("data-dir").map(PathBuf::from) else { return Ok(None) };
+        let days: u32 = self.number("keep-days")?;
+        let age = Duration::from_secs(u64::from(days) * 24 * 3600);
+        let keeping = Keeping { versions: self.number("keep-versions")?, age, history };
+        Ok(Some(serve::DataOptions { directory, keeping }))
     }
 
     /// Who may come in.

@@ -10,6 +10,8 @@ use crate::door::origin::Origins;
 use crate::hub::{Hub, Limits};
 use crate::keys::KeyRing;
 use crate::server::Config;
+#[cfg(feature = "durable")]
+use crate::shelf::{Keeping, Shelf};
 
 /// What `serve` is told.
 #[derive(Debug)]
@@ -18,6 +20,17 @@ pub struct Options {
     pub config: Config,
     pub limits: Limits,
     pub door: DoorOptions,
+    /// Where sessions are stored, if they are.
+    #[cfg(feature = "durable")]
+    pub data: Option<DataOptions>,
+}
+
+/// Where sessions are stored, and for how long.
+#[cfg(feature = "durable")]
+#[derive(Debug)]
+pub struct DataOptions {
+    pub directory: PathBuf,
+    pub keeping: Keeping,
 }
 
 /// Who may come in.
@@ -38,14 +51,24 @@ pub fn run(options: Options) -> ExitCode {
     // Without the system's randomness epochs still differ from one start to the next.
     let clock = || crate::protocol::Timestamp::now().to_string().bytes().map(u64::from).sum();
     let seed = getrandom::u64().unwrap_or_else(|_| clock());
-    let Options { listen, config, limits, door } = options;
+    let Options { listen, config, limits, door, .. } = options;
     listening::run("sessions", &listen, config, || {
         let ring = KeyRing::open(door.keys, door.dev_keys)?;
         let hub = Hub::new(limits, seed);
+        #[cfg(feature = "durable")]
+        let (hub, shelf) = match options.data {
+            Some(data) => {
+                let (shelf, names) = Shelf::open(&data.directory, data.keeping)?;
+                (hub.with_stored(names), Some(shelf))
+            }
+            None => (hub, None),
+        };
         let door = Door {
             origins: door.origins,
             require_key: door.require_key,
             debug_endpoints: door.debug_endpoints,
+            #[cfg(feature = "durable")]
+            shelf,
             ..Door::new(ring)
         };
         Ok((door, hub))

@@ -170,7 +170,7 @@ impl<S: Service> Client<'_, S> {
             };
             match speaker.hear(self.conn, heard) {
                 Said::Event(event) => {
-                    if self.shared.inbox.send(Input::Event { conn: self.conn, event }).is_err() {
+                    if self.shared.say(Input::Event { conn: self.conn, event }).is_err() {
                         return Ending::Server(close::GOING_AWAY, "server shutting down");
                     }
                 }

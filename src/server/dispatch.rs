@@ -13,7 +13,7 @@ use crossbeam_channel::Sender;
 use super::FLUSH;
 use super::inbox::Inputs;
 use super::outbox::{Outbox, TooSlow};
-use super::service::Machine;
+use super::service::{Keeper, Machine};
 use crate::hub::{ConnId, ConnMap, Effect, Now, Refusal};
 use crate::protocol::{Timestamp, close};
 
@@ -45,6 +45,8 @@ pub enum Input<E> {
 /// The hub thread's own state: the machine and the outboxes its effects go to.
 pub struct Dispatcher<M: Machine> {
     machine: M,
+    /// Where what has to survive goes.
+    keeper: Option<Arc<dyn Keeper>>,
     started: Instant,
     clients: ConnMap<Client>,
     /// Who waits for an answer; as many at most as there are connections.
@@ -66,9 +68,10 @@ struct Client {
 
 impl<M: Machine> Dispatcher<M> {
     /// A hub thread's state at its start.
-    pub fn new(machine: M) -> Self {
+    pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>) -> Self {
         Dispatcher {
             machine,
+            keeper,
             started: Instant::now(),
             clients: ConnMap::default(),
             asking: ConnMap::default(),
@@ -164,9 +167,17 @@ impl<M: Machine> Dispatcher<M> {
                 Effect::Send { conn, frame, supersedes } => {
                     self.push(conn, frame.into_bytes(), supersedes);
                 }
-                Effect::Confirm { conn, frame } => self.push(conn, frame.into_bytes(), None),
-                // There is no store yet, and no session is durable.
-                Effect::Keep(_) | Effect::Load { .. } => {}
+                Effect::Confirm { conn, frame } => self.confirm(conn, frame.into_bytes()),
+                Effect::Keep(keep) => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.keep(*keep);
+                    }
+                }
+                Effect::Load { session } => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.load(session);
+                    }
+                }
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
                     if let Some(client) = self.clients.get(&conn) {
@@ -209,6 +220,19 @@ impl<M: Machine> Dispatcher<M> {
             // One that doesn't wait any more has no use for it.
             let _ = waiting.try_send(verdict);
         }
+    }
+
+    /// Where changes are made durable, a confirmation waits until what it confirms is.
+    fn confirm(&mut self, conn: ConnId, frame: bytes::Bytes) {
+        let Some(keeper) = &self.keeper else { return self.push(conn, frame, None) };
+        let Some(client) = self.clients.get(&conn) else { return };
+        let outbox = client.outbox.clone();
+        keeper.after(Box::new(move || {
+            if outbox.push(frame, None).is_err() {
+                outbox.close_instead(close::POLICY, "too slow");
+            }
+            outbox.flush();
+        }));
     }
 
     fn push(&mut self, conn: ConnId, frame: bytes::Bytes, supersedes: Option<ConnId>) {

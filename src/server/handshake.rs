@@ -153,7 +153,7 @@ impl<S: Service> Client<'_, S> {
         // From here on a stopping server must not cut it: the client may have the answer to its
         // handshake before this thread knows, and then it is to get a close.
         self.shared.connections.entrust(self.conn, true);
-        let refusal = match self.shared.inbox.send(join).map(|()| decided.recv()) {
+        let refusal = match self.shared.say(join).map(|()| decided.recv()) {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(Refusal::Full))) => {
                 Response::text(503, "there are too many sessions: try again later")

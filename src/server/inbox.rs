@@ -41,6 +41,12 @@ pub fn inbox<T>(bound: usize) -> (Inbox<T>, Inputs<T>) {
     (Inbox { channel: sender, alarm: alarm.clone() }, Inputs { channel: receiver, alarm })
 }
 
+impl<T> Clone for Inbox<T> {
+    fn clone(&self) -> Self {
+        Inbox { channel: self.channel.clone(), alarm: self.alarm.clone() }
+    }
+}
+
 impl<T> Inbox<T> {
     /// Sends one input; waits while the inbox is full.
     ///

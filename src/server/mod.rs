@@ -32,7 +32,7 @@ use dispatch::{Dispatcher, Input};
 use inbox::Inbox;
 pub use outbox::SendMode;
 pub use rate::RateLimits;
-use service::Service;
+use service::{Keeper, Service};
 use stopping::Stopping;
 use threads::Threads;
 
@@ -43,6 +43,8 @@ const INBOX: usize = 256;
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long threads are waited for after that.
 const JOIN: Duration = Duration::from_millis(700);
+/// How long what waits for the disk is waited for: before the clients are told, and at the very end.
+const WRITING: Duration = Duration::from_millis(250);
 
 /// What a server keeps to.
 #[derive(Debug, Clone)]
@@ -77,6 +79,19 @@ struct Shared<S: Service> {
     connections: Connections,
     threads: Arc<Threads>,
     stopping: Stopping,
+    /// Where what has to survive goes.
+    keeper: Option<Arc<dyn Keeper>>,
+}
+
+impl<S: Service> Shared<S> {
+    /// Says something to the hub; waits while that, or what makes changes durable, has too much to
+    /// do: back-pressure to this sender alone.
+    fn say(&self, input: Input<S::Event>) -> Result<(), inbox::Gone> {
+        if let Some(keeper) = &self.keeper {
+            keeper.wait_for_room();
+        }
+        self.inbox.send(input)
+    }
 }
 
 /// A running server.
@@ -105,6 +120,10 @@ pub fn start<S: Service>(
         log::info!("room for {most} connections: the system permits no more");
         room.connections = most;
     }
+    let telling = inbox.clone();
+    // When the hub has ended, there is nobody to tell.
+    let keeper = service.begin(Box::new(move |event| drop(telling.send(Input::Watched(event)))))?;
+    let dispatcher = Dispatcher::new(machine, keeper.clone());
     let shared = Arc::new(Shared {
         service,
         config,
@@ -112,8 +131,9 @@ pub fn start<S: Service>(
         connections: Connections::new(room),
         threads: threads.clone(),
         stopping: Stopping::default(),
+        keeper,
     });
-    threads.spawn("hub".into(), None, move || Dispatcher::new(machine).run(&events))?;
+    threads.spawn("hub".into(), None, move || dispatcher.run(&events))?;
     let accepting = shared.clone();
     threads.spawn("accept".into(), None, move || accept::run(listener, &accepting))?;
     let watching = shared.clone();
@@ -127,22 +147,32 @@ impl<S: Service> ServerHandle<S> {
         self.addr
     }
 
-    /// Stops the server: the port is released, every client gets close 1001, what is queued for
-    /// them is flushed for up to 2 s, then all sockets are closed and all threads joined.
+    /// Stops the server: the port is released, what waits for the disk is written and confirmed,
+    /// every client gets close 1001, what is queued for them is flushed for up to 2 s, then all
+    /// sockets are closed and all threads joined.
     ///
     /// Takes at most 3 s. Returns the names of threads that had not ended by then.
     pub fn stop(self) -> Vec<String> {
         let begun = Instant::now();
         self.shared.stopping.begin();
         accept::wake(self.addr);
+        if let Some(keeper) = &self.shared.keeper {
+            let (done, written) = crossbeam_channel::bounded(1);
+            keeper.after(Box::new(move || {
+                // Who has lost patience doesn't wait any more.
+                let _ = done.try_send(());
+            }));
+            let _ = written.recv_timeout(WRITING);
+        }
         // A full inbox is being emptied by the hub; where it is not, joining below finds out.
         let _ = self.shared.inbox.send_within(Input::Stop, FLUSH);
         self.shared.connections.cut(false);
-        let left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
-        if left.is_empty() {
-            return left;
+        let mut left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
+        if !left.is_empty() {
+            self.shared.connections.cut(true);
+            left = self.shared.threads.join_all(begun + FLUSH + JOIN);
         }
-        self.shared.connections.cut(true);
-        self.shared.threads.join_all(begun + FLUSH + JOIN)
+        self.shared.service.end(begun + FLUSH + JOIN + WRITING);
+        left
     }
 }

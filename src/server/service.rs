@@ -1,10 +1,14 @@
-//! What a server is for: the three parts of whatever is served on its sockets.
+//! What a server is for: the three parts of whatever is served on its sockets, and where it keeps
+//! what has to survive.
 
+use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::http::{Request, Response};
 use crate::hub::{ConnId, Effect, Now};
+use crate::kept::Keep;
 use crate::protocol::Frame;
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
@@ -22,6 +26,19 @@ pub trait Service: Send + Sync + 'static {
     /// one. Runs on the client's thread, which it may block; a panic is answered with 500.
     fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Self::Speaker>;
 
+    /// Begins what the service does on threads of its own, before anybody connects. `tell` takes
+    /// events to the machine; it waits while the machine has too much to do, and drops them when it
+    /// has ended. Where there is something that makes changes durable, it is returned.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    fn begin(&self, _tell: Tell<Self::Event>) -> io::Result<Option<Arc<dyn Keeper>>> {
+        Ok(None)
+    }
+
+    /// Ends what was begun, until `deadline` at the latest. The machine has ended by then.
+    fn end(&self, _deadline: Instant) {}
+
     /// Looks whether anything outside has changed that the machine has to hear of.
     ///
     /// Called when the server starts and then about once a second, on a thread of its own named
@@ -29,6 +46,26 @@ pub trait Service: Send + Sync + 'static {
     fn watch(&self) -> Option<Self::Event> {
         None
     }
+}
+
+/// Takes an event to the machine.
+pub type Tell<E> = Box<dyn Fn(E) + Send + Sync>;
+
+/// Makes what has happened survive, on a thread of its own. Nothing here waits for a disk, except
+/// [`wait_for_room`](Self::wait_for_room).
+pub trait Keeper: Send + Sync {
+    /// Has something kept.
+    fn keep(&self, keep: Keep);
+
+    /// Has `done` run, on another thread, when all that was given to be kept before it is on disk.
+    fn after(&self, done: Box<dyn FnOnce() + Send>);
+
+    /// Has a session loaded; the machine is told of the result.
+    fn load(&self, session: Arc<str>);
+
+    /// Waits while too much waits for the disk. For clients' threads, before they say anything to
+    /// the machine.
+    fn wait_for_room(&self);
 }
 
 /// What becomes of a request.

@@ -1,0 +1,127 @@
+//! What makes sessions durable in a running server: the store, its thread, and what it tells the hub.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::hub::{Event, HistoryBounds, NotLoaded, Past};
+use crate::kept::{Keep, Reach, Stored};
+use crate::server::service::{self, Tell};
+use crate::store::thread::keeper;
+use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
+
+/// How long what is stored of a session is kept beside its newest state.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    /// How many versions of a session; 0 for any number.
+    pub versions: usize,
+    /// How long a version after the next one has taken its place; zero for ever.
+    pub age: Duration,
+    /// What a session that is loaded remembers for clients that catch up.
+    pub history: HistoryBounds,
+}
+
+/// See the module's text.
+pub struct Shelf {
+    keeping: Keeping,
+    state: Mutex<State>,
+}
+
+enum State {
+    Opened(Box<Store>),
+    Running(Keeper, JoinHandle<()>),
+    Ended,
+}
+
+impl Shelf {
+    /// Opens the store of a data directory; what is in it is returned by name. Blocks on the disk.
+    ///
+    /// # Errors
+    /// One line that says what to do.
+    pub fn open(directory: &Path, keeping: Keeping) -> Result<(Self, Vec<Arc<str>>), String> {
+        let store = Store::open(directory)?;
+        let names: Vec<_> = store.names().cloned().collect();
+        log::info!("{} sessions are stored in {}", names.len(), store.file().display());
+        let state = Mutex::new(State::Opened(Box::new(store)));
+        Ok((Shelf { keeping, state }, names))
+    }
+
+    /// Starts the thread `store`.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn begin(&self, tell: Tell<Event>) -> io::Result<Option<Arc<dyn service::Keeper>>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Opened(store) = std::mem::replace(&mut *state, State::Ended) else {
+            return Ok(None);
+        };
+        let Keeping { versions, age, history } = self.keeping;
+        let reach = Reach { changes: history.changes, bytes: history.bytes };
+        let retention = Retention { versions, age, history: history.changes };
+        let events = move |event| tell(event_of(event, history));
+        let (keeper, writer) = keeper(*store, Settings::new(reach, retention), events);
+        let thread = std::thread::Builder::new().name("store".into()).spawn(|| writer.run())?;
+        *state = State::Running(keeper.clone(), thread);
+        Ok(Some(Arc::new(keeper)))
+    }
+
+    /// Has what waits written and the thread ended, until `deadline` at the latest.
+    pub fn end(&self, deadline: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Running(keeper, thread) = std::mem::replace(&mut *state, State::Ended) else {
+            return;
+        };
+        if keeper.stop(deadline) {
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        } else {
+            log::error!("not everything that happened could be written; what was confirmed is");
+        }
+    }
+}
+
+/// Parsing a session takes a while, which the thread `store` has and the hub hasn't.
+fn event_of(event: StoreEvent, bounds: HistoryBounds) -> Event {
+    match event {
+        StoreEvent::Durable(works) => Event::Durable(works),
+        StoreEvent::Wanted { session } => Event::Wanted { session },
+        StoreEvent::Loaded { session, stored } => {
+            let past = match stored {
+                Ok(None) => Ok(None),
+                Ok(Some(stored)) => past_of(&session, stored, bounds).map(Some),
+                Err(()) => Err(NotLoaded),
+            };
+            Event::Loaded { session, past }
+        }
+    }
+}
+
+fn past_of(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<Past>, NotLoaded> {
+    Past::of(stored, bounds).map(Box::new).map_err(|damaged| {
+        log::error!(
+            "session {session:?} is stored but can't be used: {damaged}; nobody can join it until \
+             it is restored from a version or deleted"
+        );
+        NotLoaded
+    })
+}
+
+impl service::Keeper for Keeper {
+    fn keep(&self, keep: Keep) {
+        Keeper::keep(self, keep);
+    }
+
+    fn after(&self, done: Box<dyn FnOnce() + Send>) {
+        Keeper::after(self, done);
+    }
+
+    fn load(&self, session: Arc<str>) {
+        Keeper::load(self, session);
+    }
+
+    fn wait_for_room(&self) {
+        Keeper::wait_for_room(self);
+    }
+}
