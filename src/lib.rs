@@ -54,3 +54,5 @@ pub mod server;
 mod sessions;
 #[cfg(feature = "durable")]
 pub mod shelf;
+#[cfg(feature = "durable")]
+pub mod store;

@@ -10,9 +10,9 @@ use super::{Listen, Opt, Usage, text};
 use crate::commands::serve;
 use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
+use crate::server::{Config, RateLimits, Room, SendMode};
 #[cfg(feature = "durable")]
 use crate::shelf::Keeping;
-use crate::server::{Config, RateLimits, Room, SendMode};
 
 /// The options' values, as text.
 pub(super) struct Values(HashMap<&'static str, String>);
