@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance windows simulate bench long
+.PHONY: run build test lint rust outside conformance kills torture windows simulate bench long
 CARGO ?= cargo
 ARGS ?=
 
@@ -13,7 +13,7 @@ build:
 	$(CARGO) build --release
 	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
 
-test: lint rust outside conformance
+test: lint rust outside conformance kills
 
 lint:
 	$(CARGO) fmt --check
@@ -36,6 +36,16 @@ outside: build
 conformance: build
 	bash tests/conformance/setup.sh
 	python3 tests/conformance/run.py
+
+# The server is killed ten times while people work, and nothing that was confirmed may be lost.
+kills: build
+	bash tests/outside/setup.sh
+	.deps/venv/bin/python tests/torture/run.py 10
+
+# The same two hundred times: some minutes.
+torture: build
+	bash tests/outside/setup.sh
+	.deps/venv/bin/python tests/torture/run.py 200
 
 # collabd.exe, cross-built and run under wine.
 windows: build
