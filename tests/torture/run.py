@@ -32,6 +32,8 @@ COLLABD = Path(os.environ.get("COLLABD_BIN") or TARGET / "release" / ("collabd.e
 SESSIONS = ("table", "bench")
 CLIENTS = 10  # in each session
 ITEMS = 12  # that they fight over
+# All of it, so that a look at it shows everything.
+HISTORY = ("--history-changes", "1000000", "--history-bytes", "1GiB")
 PATIENCE = 20  # seconds, after which a server that says nothing is broken
 
 
@@ -47,7 +49,7 @@ def expect(true, what):
 class Server:
     def __init__(self, directory):
         self.process = subprocess.Popen(
-            [COLLABD, "--host", "127.0.0.1", "--port", "0", "--linger", "3600", "--data-dir", directory],
+            [COLLABD, "--host", "127.0.0.1", "--port", "0", "--linger", "3600", *HISTORY, "--data-dir", directory],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -298,8 +300,8 @@ def main():
                 failed += 1
                 break
             confirmed += sum(len(client.confirmed) for client in everyone)
-            # A history reaches back so far, and the looker wants all of it.
-            if max(changes.values()) > 8000:
+            # So that a look doesn't take longer and longer.
+            if max(changes.values()) > 20_000:
                 for file in Path(directory).iterdir():
                     file.unlink()
                 epochs = {}
