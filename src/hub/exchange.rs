@@ -67,6 +67,9 @@ impl Session {
                 relayed
             }
         };
+        if outcome == Outcome::Added {
+            self.make_way(conn, &command.item_id, turn);
+        }
         self.room.send_to_others(conn, &relayed, turn);
         if command.action != Action::Other {
             self.touch(place, &command.item_id, outcome, turn);
