@@ -50,8 +50,9 @@ pub enum Keep {
         session: Arc<str>,
         epoch: Arc<str>,
         seq: u64,
+        /// Empty where it is the server itself.
         user: UserId,
-        /// As JSON.
+        /// As JSON. A client's is a string or a number; a list is the hub's own.
         id: Box<str>,
     },
 }

@@ -56,7 +56,9 @@ impl Session {
         let relayed = relayed.string("user_id", &user).timestamp(turn.now.wall);
         let relayed = match outcome {
             Outcome::Nothing => {
-                self.keep_id(&user, command.id.as_ref(), turn);
+                if let Some(id) = &command.id {
+                    self.keep_id(user.clone(), id.get().into(), turn);
+                }
                 relayed.finish()
             }
             _ => {
@@ -65,6 +67,9 @@ impl Session {
                 relayed
             }
         };
+        if outcome == Outcome::Added {
+            self.make_way(conn, &command.item_id, turn);
+        }
         self.room.send_to_others(conn, &relayed, turn);
         if command.action != Action::Other {
             self.touch(place, &command.item_id, outcome, turn);

@@ -91,17 +91,19 @@ impl Session {
         }
     }
 
-    /// An id that was taken without a change.
-    pub fn keep_id(&mut self, user: &UserId, id: Option<&MessageId>, turn: &mut Turn<'_>) {
-        let Some(id) = id.filter(|_| turn.limits.durable) else { return };
-        let keep = Keep::Taken {
-            session: self.room.name().clone(),
-            epoch: self.epoch.clone(),
-            seq: self.history.seq(),
-            user: user.clone(),
-            id: id.get().into(),
-        };
-        self.keep(keep, turn);
+    /// An id that was taken without a change, as JSON.
+    pub fn keep_id(&mut self, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
+        if turn.limits.durable {
+            let (session, epoch) = (self.room.name().clone(), self.epoch.clone());
+            let keep = Keep::Taken { session, epoch, seq: self.history.seq(), user, id };
+            self.keep(keep, turn);
+        }
+    }
+
+    /// The server has been started since this session was stored.
+    pub fn begin_life(&mut self, turn: &mut Turn<'_>) {
+        let (user, id) = self.lives.begin(self.history.seq());
+        self.keep_id(user, id, turn);
     }
 
     /// The whole document, because what made it can't be replayed.

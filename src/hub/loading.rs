@@ -87,7 +87,11 @@ impl Sessions {
         match past {
             Ok(Some(_)) if waiting.is_empty() => return,
             Ok(Some(past)) => {
-                self.by_name.insert(name.clone(), Session::resume(name.clone(), *past));
+                let mut session = Session::resume(name.clone(), *past);
+                if self.unopened.remove(name) {
+                    session.begin_life(turn);
+                }
+                self.by_name.insert(name.clone(), session);
             }
             Ok(None) => drop(self.stored.remove(name)),
             Err(NotLoaded) => {

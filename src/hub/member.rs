@@ -31,7 +31,7 @@ pub struct Member {
     state_sent_at: Duration,
     state_is_received: bool,
     states_before_ping: u64,
-    joined_at: Duration,
+    pub joined_at: Duration,
     /// Until then a correction may be on its way to it that undoes what it has just done.
     pub corrected_until: Duration,
     /// Until then an item may be on its way to it as it had it itself a moment ago.
@@ -123,6 +123,11 @@ impl Member {
         // A state it was sent on arrival came before the Ping; later ones didn't.
         self.state_is_received |= is_ours && self.states_sent == self.states_before_ping;
         is_ours
+    }
+
+    /// Whether it may have a canvas that it has not shown and that nothing was put in the place of.
+    pub fn has_unseen_canvas(&self) -> bool {
+        self.states_sent == 0 && matches!(self.arrival, Arrival::Unknown { .. })
     }
 
     /// Whether a state may be on its way to it that wipes what it has just done.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::document::{Author, Bounds, Document, Outcome};
 use super::history::{self, History};
+use super::lives::Lives;
 use super::stored::Damaged;
 use crate::kept::{Stored, StoredChange};
 use crate::protocol::Frame;
@@ -23,6 +24,7 @@ pub struct Past {
     pub(super) epoch: Arc<str>,
     pub(super) document: Document,
     pub(super) history: History,
+    pub(super) lives: Lives,
     /// How large the whole document was that was stored last, and the changes after it: how many,
     /// and how large.
     pub(super) whole: usize,
@@ -41,7 +43,8 @@ impl Past {
         let begins = seq_of_document.checked_sub(earlier.len() as u64);
         let begins = begins.ok_or(Damaged::Change(seq_of_document, "it has too many before it"))?;
         let mut history = History::after_change(begins);
-        let mut taken = taken.into_iter().peekable();
+        let mut lives = Lives::default();
+        let mut taken = taken.into_iter().filter(|id| !lives.remember(id)).peekable();
         let mut take = |history: &mut History| {
             while let Some(id) = taken.next_if(|id| id.seq <= history.seq()) {
                 history.confirm(&id.user, &id.id, bounds);
@@ -63,7 +66,9 @@ impl Past {
         }
         let document = replay(&document, &changes)?;
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
-        Ok(Past { epoch, document, history, whole, changes: (changes.len(), bytes) })
+        // Nothing is older than the last change.
+        taken.for_each(drop);
+        Ok(Past { epoch, document, history, lives, whole, changes: (changes.len(), bytes) })
     }
 }
 

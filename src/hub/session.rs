@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::document::Document;
 use super::history::History;
 use super::keeping::{Keeping, not_durable};
+use super::lives::Lives;
 use super::member::{Arrival, Member, Request};
 use super::pass::Pass;
 use super::past::Past;
-use super::resumed::Resumed;
 use super::room::Room;
 use super::settle::{Settling, settled_update};
 use super::timers::SessionTimer;
@@ -33,8 +33,7 @@ pub struct Session {
     pub history: History,
     pub settling: Settling,
     pub keeping: Keeping,
-    /// Where it went on, if it was loaded.
-    resumed: Option<Resumed>,
+    pub lives: Lives,
     /// The document as it was sent last, and as of which change.
     encoded: Option<(u64, Arc<[Frame]>)>,
     /// When the last member left; `None` while there is one.
@@ -52,7 +51,7 @@ impl Session {
             history: History::default(),
             settling: Settling::default(),
             keeping: Keeping::default(),
-            resumed: None,
+            lives: Lives::default(),
             encoded: None,
             empty_since: None,
         }
@@ -61,9 +60,8 @@ impl Session {
     /// One that goes on.
     pub fn resume(name: Arc<str>, past: Past) -> Self {
         let keeping = Keeping::of(&past);
-        let Past { epoch, document, history, .. } = past;
-        let resumed = Some(Resumed::after(history.seq()));
-        Session { document, history, keeping, resumed, ..Session::new(name, epoch) }
+        let Past { epoch, document, history, lives, .. } = past;
+        Session { document, history, lives, keeping, ..Session::new(name, epoch) }
     }
 
     /// Makes a connection a member. Returns the connection it replaces, if its user was present.
@@ -258,9 +256,11 @@ impl Session {
     fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
         let since = request.since.as_ref().filter(|since| *since.epoch == *self.epoch);
         let since = since.map(|since| since.seq);
-        let user = &self.room[place].user;
-        let is_known = self.resumed.as_mut().is_none_or(|resumed| resumed.knows(user, since));
-        let since = since.filter(|_| is_known);
+        let user = self.room[place].user.clone();
+        if let Some(id) = self.lives.meet(&user, since) {
+            self.keep_id(user.clone(), id, turn);
+        }
+        let since = since.filter(|since| self.lives.trust(&user, *since));
         let Some(missed) = since.and_then(|since| self.history.after(since)) else {
             self.send_state(&[place], turn);
             return;

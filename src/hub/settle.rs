@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Turn;
 use super::document::Outcome;
 use super::item::Item;
 use super::member::IN_FLIGHT;
 use super::session::Session;
 use super::timers::SessionTimer;
+use super::{ConnId, Turn};
 use crate::protocol::outbound::{Message, item_command};
 use crate::protocol::{Frame, Timestamp, UserId};
 
@@ -171,6 +171,18 @@ impl Session {
         }
         let untold = !(writer_too || affected(&writer));
         activity.settled = Some((turn.now.elapsed, untold.then_some(writer)));
+    }
+
+    /// Before others are told of a new item: whoever may have a canvas that nobody has seen yet may have
+    /// an item of this name on it, from before a crash, and would show it twice.
+    pub fn make_way(&self, sender: ConnId, id: &str, turn: &mut Turn<'_>) {
+        let Some(item) = self.document.get(id).filter(|_| turn.limits.settle) else { return };
+        let mut unseen = self.room.iter().filter(|member| member.has_unseen_canvas()).peekable();
+        if unseen.peek().is_some() {
+            let remove = settled_remove(id, &item.writer, turn.now.wall);
+            let others = unseen.filter(|member| member.conn != sender);
+            others.for_each(|member| turn.send(member.conn, &remove));
+        }
     }
 
     /// Tells one member at once what an item looks like: its own change was not taken.

@@ -46,8 +46,11 @@ impl Session {
             return;
         }
         let returns = matches!(member.arrival, Arrival::Unknown { returns: true, .. });
+        // Others may have come since, and not to see their work replaced.
+        let present = turn.elapsed().saturating_sub(member.joined_at);
         let is_new_design = shows_itself
             && returns
+            && !self.changed_by_others_within(&user, present, turn)
             && state.items.iter().all(|item| self.document.get(&item.id).is_none());
         let fits = match is_new_design {
             true => self.document.fits_alone(state, turn.limits.document),
@@ -75,12 +78,17 @@ impl Session {
             let frames = commands.iter().map(|(change, _)| change.clone()).collect();
             self.keep_made(Made { user: &user, frames, id: None }, why, turn);
         }
+        for change in &changes {
+            if let Change::Added(id) = change {
+                self.make_way(conn, id, turn);
+            }
+        }
         self.tell_others(place, target, &commands, turn);
         match is_newcomer {
             true => self.tell_newcomer(place, state, !changes.is_empty(), turn),
             false => {
                 self.room[place].arrival = Arrival::Host { canvas_is_known: false };
-                self.correct_canvas(place, state, turn);
+                self.correct_canvas(place, state, &changes, turn);
             }
         }
     }
@@ -267,7 +275,13 @@ impl Session {
     }
 
     /// Tells a host, as commands, what its canvas shows differently from the document.
-    fn correct_canvas(&mut self, place: usize, shown: &State, turn: &mut Turn<'_>) {
+    fn correct_canvas(
+        &mut self,
+        place: usize,
+        shown: &State,
+        changes: &[Change],
+        turn: &mut Turn<'_>,
+    ) {
         let conn = self.room[place].conn;
         let (now, wall) = (turn.elapsed(), turn.now.wall);
         let fields: HashMap<&str, &Fields> =
@@ -276,6 +290,11 @@ impl Session {
         // A state or a correction on its way to the host may hold what the snapshot lacks.
         let crossed = member.may_be_wiped(now) || now < member.corrected_until;
         let mut corrections = Vec::new();
+        for change in changes.iter().filter(|_| crossed) {
+            if let Change::Removed(id) = change {
+                corrections.push(settled_remove(id, &member.user, wall));
+            }
+        }
         for item in &shown.items {
             if self.document.get(&item.id).is_none() {
                 let by = self.document.removed_by(&item.id).unwrap_or(&member.user);

@@ -78,6 +78,11 @@ pub struct Editor {
     pub is_watcher: bool,
     /// The server takes its snapshots whenever somebody joins.
     pub is_sessions_host: bool,
+    /// What it has said under an id and nobody has confirmed yet.
+    pub unconfirmed: Vec<Value>,
+    /// Of somebody who follows: the session's life and the last change it knows, as JSON; null at
+    /// first.
+    pub position: Option<(Value, Value)>,
     /// Commands before `connection:ack` are dropped.
     is_acknowledged: bool,
     version: u64,
@@ -93,10 +98,18 @@ impl Editor {
             is_mute: true,
             is_watcher: false,
             is_sessions_host: false,
+            unconfirmed: Vec::new(),
+            position: None,
             is_acknowledged: false,
             version: 0,
             last_seq: 0,
         }
+    }
+
+    /// Somebody who changes nothing and keeps the canvas when it is away.
+    pub fn follower(user: String) -> Self {
+        let position = Some((Value::Null, Value::Null));
+        Editor { position, ..Editor::new(user, Role::Script) }
     }
 
     /// Somebody who joins empty and may only watch.
@@ -106,7 +119,7 @@ impl Editor {
 
     /// What the user does to connect: a host keeps its canvas, all others start empty.
     pub fn connect(&mut self) {
-        if self.role != Role::Host {
+        if self.role != Role::Host && self.position.is_none() {
             self.canvas.clear();
         }
         self.is_mute = self.role != Role::Host;
@@ -122,8 +135,19 @@ impl Editor {
             assert_eq!(kind, "connection:ack", "it comes first");
         }
         if let (Some(seq), true) = (message["seq"].as_u64(), kind == "command") {
-            assert!(seq > self.last_seq, "change {seq} came after {}", self.last_seq);
+            // What is caught up on may be older than the state that came first.
+            let is_catching_up = self.position.is_some();
+            assert!(
+                seq > self.last_seq || is_catching_up,
+                "change {seq} came after {}",
+                self.last_seq
+            );
             self.last_seq = seq;
+        }
+        if let (Some((_, since)), Some(seq)) = (&mut self.position, message.get("seq"))
+            && matches!(kind, "command" | "sync:state")
+        {
+            *since = seq.clone();
         }
         match kind {
             "connection:ack" => {
@@ -133,7 +157,21 @@ impl Editor {
                 self.is_acknowledged = true;
                 self.is_sessions_host = message["is_host"] == true;
                 assert!(!(self.is_watcher && self.is_sessions_host), "a watcher is host");
-                return vec![json!({"type": "sync:request", "user_id": self.user})];
+                let request = json!({"type": "sync:request", "user_id": self.user});
+                if let Some((epoch, since)) = &mut self.position {
+                    if *epoch == message["epoch"] && since.is_number() {
+                        let request =
+                            json!({"type": "sync:request", "epoch": epoch, "since": since});
+                        return vec![request];
+                    }
+                    *epoch = message["epoch"].clone();
+                    *since = Value::Null;
+                }
+                // What wasn't confirmed is said again, and what came of it is asked for.
+                return self.unconfirmed.iter().cloned().chain([request]).collect();
+            }
+            "message_delivered" => {
+                self.unconfirmed.retain(|said| said["id"] != message["id"]);
             }
             "user:joined" if self.role == Role::Host => return vec![self.snapshot_for(message)],
             "host:changed" => self.is_sessions_host = message["user_id"] == self.user.as_str(),
@@ -143,7 +181,8 @@ impl Editor {
                 // Only a host that isn't the session's is refused, and nobody shows it; and whoever
                 // may only watch but tries more.
                 let expected = if self.is_watcher { "read_only" } else { "not_host" };
-                assert_eq!(message["error_type"], expected, "{message}");
+                let is_expected = message["error_type"] == expected;
+                assert!(is_expected || message["error_type"] == "not_durable", "{message}");
             }
             _ => {}
         }

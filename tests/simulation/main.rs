@@ -5,6 +5,8 @@
 //! again; a failing run prints its seed.
 
 mod editor;
+#[path = "../kept/mod.rs"]
+mod kept;
 mod random;
 mod world;
 
@@ -19,10 +21,10 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
 }
 
-#[test]
-fn every_canvas_ends_equal_to_the_document() {
+/// Runs as many simulations as are asked for, on all processors, or the one of `SEED`.
+fn simulate(run: impl Fn(u64, bool) + Sync + std::panic::RefUnwindSafe) {
     if let Some(seed) = number("SEED") {
-        return world::run(seed, true, true);
+        return run(seed, true);
     }
     let (next, end) = (AtomicU64::new(0), number("SIMULATIONS").unwrap_or(SIMULATIONS));
     let wrong = Mutex::new(Vec::new());
@@ -32,7 +34,7 @@ fn every_canvas_ends_equal_to_the_document() {
             if seed >= end {
                 return;
             }
-            if catch_unwind(|| world::run(seed, true, false)).is_err() {
+            if catch_unwind(|| run(seed, false)).is_err() {
                 wrong.lock().expect("nobody panics with it").push(seed);
             }
         }
@@ -42,8 +44,20 @@ fn every_canvas_ends_equal_to_the_document() {
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
     let wrong = wrong.into_inner().expect("nobody panics with it");
-    assert!(wrong.is_empty(), "a canvas went wrong: SEED=N brings it back, N of {wrong:?}");
+    assert!(wrong.is_empty(), "something went wrong: SEED=N brings it back, N of {wrong:?}");
     println!("{end} sessions simulated");
+}
+
+#[test]
+fn every_canvas_ends_equal_to_the_document() {
+    simulate(|seed, verbose| world::run(seed, true, verbose));
+}
+
+/// What was confirmed is there after every crash; the document is what it was after one of the changes
+/// that everyone saw; whoever comes back ends with the same canvas as all others.
+#[test]
+fn nothing_confirmed_is_lost_when_the_server_crashes() {
+    simulate(world::run_durable);
 }
 
 /// The simulation has to be able to fail: without settling the editors' bugs show.

@@ -1,5 +1,7 @@
 //! One simulated session: the hub, its editors, and the links between them.
 
+mod disk;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::editor::{Editor, FIELDS, Item, Role};
 use crate::random::Random;
+use disk::Disk;
 
 const SESSION: &str = "bench";
 /// The hub counts on answers within 2 s, there and back.
@@ -52,6 +55,10 @@ struct Connection {
     down: Link,
     /// The editor still listens.
     is_current: bool,
+    /// The server has let it in.
+    is_admitted: bool,
+    /// The server it led to is no more.
+    is_dead: bool,
 }
 
 /// Something a user keeps doing for a moment.
@@ -65,8 +72,15 @@ struct Drag {
 
 struct World {
     random: Random,
+    limits: Limits,
     hub: Hub,
     now: Duration,
+    /// When the hub began.
+    started: Duration,
+    /// Where sessions survive.
+    disk: Option<Disk>,
+    /// Whether the last event was of something that has to survive.
+    was_kept: bool,
     effects: Vec<Effect>,
     editors: Vec<Editor>,
     connections: BTreeMap<ConnId, Connection>,
@@ -86,18 +100,28 @@ struct World {
 
 /// Simulates the session of one seed; panics where something is wrong with it.
 pub fn run(seed: u64, settle: bool, verbose: bool) {
-    let mut world = World::new(seed, settle, verbose);
-    let end = Duration::from_millis(2000 + world.random.below(15_000));
-    while world.now < end {
-        let pause = Duration::from_millis(1 + world.random.below(400));
-        world.advance(world.now + pause);
-        world.act();
-    }
-    world.come_to_rest();
-    world.check();
+    World::new(seed, settle, verbose).run();
+}
+
+/// The same where sessions survive, on a server that crashes and a disk that fails.
+pub fn run_durable(seed: u64, verbose: bool) {
+    World::new(seed, true, verbose).with_disk().run();
 }
 
 impl World {
+    fn run(mut self) {
+        let world = &mut self;
+        let end = Duration::from_millis(2000 + world.random.below(15_000));
+        while world.now < end {
+            let pause = Duration::from_millis(1 + world.random.below(400));
+            world.advance(world.now + pause);
+            world.act();
+        }
+        world.come_to_rest();
+        world.check();
+        world.check_the_past();
+    }
+
     fn new(seed: u64, settle: bool, verbose: bool) -> Self {
         let mut random = Random::new(seed);
         let limits = Limits {
@@ -132,8 +156,12 @@ impl World {
         let current = vec![None; editors.len()];
         let mut world = World {
             random,
-            hub: Hub::new(limits, seed),
+            hub: Hub::new(limits.clone(), seed),
+            limits,
             now: Duration::ZERO,
+            started: Duration::ZERO,
+            disk: None,
+            was_kept: false,
             effects: Vec::new(),
             editors,
             connections: BTreeMap::new(),
@@ -178,16 +206,22 @@ impl World {
         loop {
             let links = self.connections.values().flat_map(|c| [c.up.next(), c.down.next()]);
             let drags = self.drags.iter().map(|drag| Some(drag.next));
-            let due = links.chain(drags).chain([self.hub.next_deadline()]).flatten().min();
+            let others = [self.next_tick(), self.next_commit()];
+            let due = links.chain(drags).chain(others).flatten().min();
             let Some(due) = due.filter(|due| *due <= until) else { break };
             self.now = self.now.max(due);
-            if self.hub.next_deadline().is_some_and(|at| at <= self.now) {
+            if self.next_tick().is_some_and(|at| at <= self.now) {
                 self.handle(Event::Tick);
             }
+            self.commit();
             self.deliver();
             self.drag();
         }
         self.now = until;
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        self.hub.next_deadline().map(|at| self.started + at)
     }
 
     /// Delivers all parcels that are due.
@@ -212,6 +246,8 @@ impl World {
     /// The server reads something.
     fn arrive(&mut self, conn: ConnId, parcel: Parcel) {
         match parcel {
+            Parcel::End if self.connections[&conn].is_dead => drop(self.connections.remove(&conn)),
+            _ if self.connections[&conn].is_dead => {}
             Parcel::Text(value) => {
                 let text = value.to_string();
                 let message = inbound::parse(&text).expect("editors send what is allowed");
@@ -224,6 +260,7 @@ impl World {
                 let before = self.snapshot_begins(conn, &value);
                 self.handle(Event::Message { conn, message });
                 self.note(conn, &value, before);
+                self.note_writers();
             }
             Parcel::Pong(payload) => self.handle(Event::Pong { conn, payload }),
             Parcel::Ping(_) => unreachable!("editors don't ping"),
@@ -237,12 +274,21 @@ impl World {
     fn handle(&mut self, event: Event) {
         let wall = Timestamp::from_millis(1_700_000_000_000 + self.now.as_millis() as u64);
         let mut effects = std::mem::take(&mut self.effects);
-        self.hub.handle(event, Now { elapsed: self.now, wall }, &mut effects);
+        let now = Now { elapsed: self.now - self.started, wall };
+        self.hub.handle(event, now, &mut effects);
+        let mut kept = None;
         // What the hub sends at one time arrives at one time: nobody acts in between.
         let mut arrivals: HashMap<ConnId, Duration> = HashMap::new();
         let (mut parsed, mut frames): (Option<(*const u8, Rc<Value>)>, Vec<Frame>) =
             (None, Vec::new());
         for effect in effects.drain(..) {
+            let effect = match effect {
+                Effect::Confirm { conn, frame } => match self.hold_back(conn, frame) {
+                    Some((conn, frame)) => Effect::Send { conn, frame, supersedes: None },
+                    None => continue,
+                },
+                effect => effect,
+            };
             let (conn, parcel) = match effect {
                 Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
                     match frame.bytes()[0] {
@@ -261,10 +307,22 @@ impl World {
                     }
                 }
                 Effect::Close { conn, .. } => (conn, Parcel::End),
-                Effect::Admit { .. } | Effect::Keep(_) | Effect::Load { .. } => continue,
-                Effect::Refuse { .. } | Effect::Answer { .. } => {
-                    panic!("nobody asks for these here")
+                Effect::Admit { conn } => {
+                    self.connections.get_mut(&conn).expect("it asked").is_admitted = true;
+                    continue;
                 }
+                Effect::Keep(keep) => {
+                    kept = Some(keep.seq());
+                    self.keep(*keep);
+                    continue;
+                }
+                Effect::Load { session } => {
+                    self.load(session);
+                    continue;
+                }
+                // Of a document that was restored.
+                Effect::Answer { .. } => continue,
+                Effect::Refuse { why, .. } => panic!("{why:?}"),
             };
             let at = match arrivals.get(&conn) {
                 Some(at) => *at,
@@ -279,6 +337,8 @@ impl World {
             }
         }
         self.effects = effects;
+        self.note_moment(kept);
+        self.was_kept = kept.is_some();
     }
 
     /// One number, one message, whoever it goes to.
@@ -340,8 +400,14 @@ impl World {
         self.lose(editor);
         self.editors[editor].connect();
         self.current[editor] = Some(conn);
-        let connection =
-            Connection { editor, up: Link::default(), down: Link::default(), is_current: true };
+        let connection = Connection {
+            editor,
+            up: Link::default(),
+            down: Link::default(),
+            is_current: true,
+            is_admitted: false,
+            is_dead: false,
+        };
         self.connections.insert(conn, connection);
         let user = self.editors[editor].user.clone();
         self.say(|| format!("{user} ({:?}) joins on c{}", self.editors[editor].role, conn.0));
@@ -359,8 +425,13 @@ impl World {
         self.handle(Event::Join { conn, session: SESSION.into(), user, grant });
     }
 
-    fn send(&mut self, editor: usize, message: Value) {
+    fn send(&mut self, editor: usize, mut message: Value) {
         let Some(conn) = self.current[editor] else { return };
+        let is_script = self.editors[editor].role == Role::Script;
+        if self.disk.is_some() && is_script && !self.editors[editor].is_watcher {
+            message["id"] = json!(self.value());
+            self.editors[editor].unconfirmed.push(message.clone());
+        }
         self.say(|| format!("{} says {message}", self.editors[editor].user));
         let at = self.delay();
         if let Some(connection) = self.connections.get_mut(&conn) {
@@ -377,15 +448,27 @@ impl World {
     /// One user does something.
     fn act(&mut self) {
         let editor = self.random.below(self.editors.len() as u64) as usize;
-        let is_connected = self.current[editor].is_some();
-        if !is_connected {
+        if self.have_an_accident() {
+            return;
+        }
+        let Some(conn) = self.current[editor] else {
             if self.random.chance(60) {
                 self.join(editor);
+            }
+            return;
+        };
+        // Nobody can say anything before the handshake is over.
+        if !self.connections[&conn].is_admitted {
+            if self.random.chance(10) {
+                self.lose(editor);
             }
             return;
         }
         if self.editors[editor].is_watcher {
             return self.watch(editor);
+        }
+        if self.editors[editor].position.is_some() {
+            return self.follow(editor);
         }
         let can_edit = !self.editors[editor].is_mute;
         match self.random.below(100) {
@@ -436,6 +519,15 @@ impl World {
                 editor,
                 json!({"type": "sync:full_state", "state": {"items": []}, "target_user": "user0"}),
             ),
+            _ => {}
+        }
+    }
+
+    /// Somebody who wants to miss nothing comes and goes.
+    fn follow(&mut self, editor: usize) {
+        match self.random.below(100) {
+            0..=6 => self.lose(editor),
+            7..=14 => self.join(editor),
             _ => {}
         }
     }
@@ -551,7 +643,8 @@ impl World {
             // It replaces what anybody did.
             self.writers.clear();
         }
-        if message["type"] == "command" {
+        // What was said twice is not applied twice.
+        if message["type"] == "command" && (self.was_kept || self.disk.is_none()) {
             let id = message["command"]["item_id"].as_str().expect("a string");
             if self.hub.document(SESSION).is_some_and(|document| document.get(id).is_some()) {
                 self.writers.insert(id.to_owned(), user);
@@ -585,6 +678,9 @@ impl World {
     fn come_to_rest(&mut self) {
         self.say(|| "everyone rests".into());
         self.drags.clear();
+        if self.disk.is_some() {
+            self.work_again();
+        }
         self.advance(self.now + Duration::from_secs(20));
         for late in [
             Editor::new("late".into(), Role::Client),

@@ -1,0 +1,232 @@
+//! A store without a disk: it commits when it is told to, loses what it has not committed, and holds
+//! what the hub wants kept against what it may rely on.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use collabd::hub::ConnId;
+use collabd::kept::{Keep, Stored, StoredChange, StoredId, Why};
+use collabd::protocol::{Frame, Timestamp, UserId};
+
+/// What a commit brings.
+#[derive(Debug)]
+pub enum Done {
+    Confirmed { conn: ConnId, frame: Frame },
+    Loaded { session: Arc<str>, stored: Option<Stored> },
+}
+
+#[derive(Debug)]
+enum Entry {
+    Keep(Keep),
+    Confirm(ConnId, Frame),
+    Load(Arc<str>),
+}
+
+/// A session as it is stored; nothing is ever removed.
+#[derive(Debug)]
+pub struct Kept {
+    pub epoch: Arc<str>,
+    pub seq: u64,
+    pub documents: BTreeMap<u64, (Why, Vec<u8>)>,
+    pub changes: BTreeMap<u64, StoredChange>,
+    pub taken: Vec<StoredId>,
+}
+
+/// See the file's text.
+#[derive(Debug, Default)]
+pub struct ModelStore {
+    sessions: HashMap<Arc<str>, Kept>,
+    waiting: VecDeque<Entry>,
+    /// Sessions of which something was dropped: only a whole document makes up for it.
+    lacking: Vec<Arc<str>>,
+    /// Confirmations that wait for one.
+    held: Vec<(ConnId, Frame)>,
+}
+
+impl ModelStore {
+    pub fn keep(&mut self, keep: Keep) {
+        self.waiting.push_back(Entry::Keep(keep));
+    }
+
+    pub fn confirm(&mut self, conn: ConnId, frame: Frame) {
+        self.waiting.push_back(Entry::Confirm(conn, frame));
+    }
+
+    pub fn load(&mut self, session: Arc<str>) {
+        self.waiting.push_back(Entry::Load(session));
+    }
+
+    /// How much waits.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Commits up to so many of those that wait.
+    pub fn commit(&mut self, most: usize, reach: usize) -> Vec<Done> {
+        let mut done = Vec::new();
+        for _ in 0..most.min(self.waiting.len()) {
+            match self.waiting.pop_front().expect("there are so many") {
+                Entry::Keep(keep) => self.write(keep, &mut done),
+                Entry::Confirm(conn, frame) if self.lacking.is_empty() => {
+                    done.push(Done::Confirmed { conn, frame });
+                }
+                Entry::Confirm(conn, frame) => self.held.push((conn, frame)),
+                Entry::Load(session) => {
+                    let stored = self.stored(&session, reach);
+                    done.push(Done::Loaded { session, stored });
+                }
+            }
+        }
+        done
+    }
+
+    /// Loses everything that is not committed.
+    pub fn crash(&mut self) {
+        self.waiting.clear();
+        self.lacking.clear();
+        self.held.clear();
+    }
+
+    /// Drops what is to be kept of whatever waits, as a store does whose disk fails for long.
+    pub fn drop_keeps(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for entry in waiting {
+            match entry {
+                Entry::Keep(keep) => self.lacks(keep.session()),
+                other => self.waiting.push_back(other),
+            }
+        }
+    }
+
+    fn lacks(&mut self, session: &Arc<str>) {
+        if !self.lacking.contains(session) {
+            self.lacking.push(session.clone());
+        }
+    }
+
+    /// The sessions that only a whole document helps that doesn't wait yet.
+    pub fn wanted(&self) -> Vec<Arc<str>> {
+        let comes = |session: &Arc<str>| {
+            self.waiting.iter().any(|entry| {
+                matches!(entry, Entry::Keep(keep @ Keep::Whole { .. }) if keep.session() == session)
+            })
+        };
+        self.lacking.iter().filter(|session| !comes(session)).cloned().collect()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = Arc<str>> {
+        self.sessions.keys().cloned()
+    }
+
+    pub fn kept(&self, session: &str) -> Option<&Kept> {
+        self.sessions.get(session)
+    }
+
+    /// A session to go on from, with a history that reaches back as far as wanted.
+    pub fn stored(&self, session: &str, reach: usize) -> Option<Stored> {
+        let kept = self.sessions.get(session)?;
+        let mut stored = kept.at(kept.seq).expect("the newest is always there");
+        let mut next = stored.seq_of_document;
+        for change in kept.changes.range(..=next).rev().map(|(_, change)| change) {
+            if change.seq != next || stored.history.len() + stored.changes.len() >= reach {
+                break;
+            }
+            stored.history.insert(0, change.clone());
+            next -= 1;
+        }
+        stored.taken = kept.taken.iter().filter(|id| id.seq >= next).cloned().collect();
+        Some(stored)
+    }
+
+    fn write(&mut self, keep: Keep, done: &mut Vec<Done>) {
+        if self.lacking.contains(keep.session()) {
+            if !matches!(keep, Keep::Whole { .. }) {
+                return;
+            }
+            self.lacking.retain(|session| session != keep.session());
+        }
+        let kept = self.sessions.entry(keep.session().clone());
+        let kept = kept.or_insert_with(|| Kept {
+            epoch: keep.epoch().clone(),
+            seq: 0,
+            documents: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            taken: Vec::new(),
+        });
+        assert_eq!(kept.epoch, *keep.epoch(), "a session that is stored has another epoch");
+        kept.write(keep);
+        if self.lacking.is_empty() {
+            let held = self.held.drain(..);
+            done.extend(held.map(|(conn, frame)| Done::Confirmed { conn, frame }));
+        }
+    }
+}
+
+impl Kept {
+    /// The document as of change `seq` and what it takes to get there; `None` where something of it
+    /// was never stored.
+    pub fn at(&self, seq: u64) -> Option<Stored> {
+        let newest = self.documents.range(..=seq).next_back();
+        let (seq_of_document, document) =
+            newest.map_or((0, Vec::new()), |(seq, (_, document))| (*seq, document.clone()));
+        let after = self.changes.range((Bound::Excluded(seq_of_document), Bound::Included(seq)));
+        let changes: Vec<StoredChange> = after.map(|(_, change)| change.clone()).collect();
+        let is_complete = changes.len() as u64 == seq - seq_of_document;
+        is_complete.then(|| Stored {
+            epoch: self.epoch.clone(),
+            seq,
+            document,
+            seq_of_document,
+            changes,
+            history: Vec::new(),
+            taken: Vec::new(),
+        })
+    }
+
+    /// Whether this user's message with this `id` is stored as taken.
+    pub fn has_taken(&self, user: &str, id: &str) -> bool {
+        let by_change = self
+            .changes
+            .values()
+            .any(|change| *change.user == *user && change.id.as_deref() == Some(id));
+        by_change || self.taken.iter().any(|taken| *taken.user == *user && *taken.id == *id)
+    }
+
+    fn write(&mut self, keep: Keep) {
+        match keep {
+            Keep::Change { seq, at, user, frame, id, .. } => {
+                assert_eq!(seq, self.seq + 1, "a change is missing before it");
+                self.add(seq, at, user, &frame, id);
+            }
+            Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
+                assert!(seq >= self.seq, "older than what is stored");
+                assert!(why != Why::Regular || frames.is_empty());
+                match frames.split_last() {
+                    Some((last, earlier)) => {
+                        let user = user.expect("whose changes they are");
+                        let first = seq - earlier.len() as u64;
+                        assert!(first > self.seq, "{why:?} made {first} again");
+                        for (seq, frame) in (first..).zip(earlier) {
+                            self.add(seq, at, user.clone(), frame, None);
+                        }
+                        self.add(seq, at, user, last, id);
+                    }
+                    None => assert_eq!(id, None, "what changes nothing has no id to confirm"),
+                }
+                self.seq = seq;
+                self.documents.insert(seq, (why, document));
+            }
+            Keep::Taken { seq, user, id, .. } => {
+                assert_eq!(seq, self.seq);
+                self.taken.push(StoredId { seq, user, id });
+            }
+        }
+    }
+
+    fn add(&mut self, seq: u64, at: Timestamp, user: UserId, frame: &Frame, id: Option<Box<str>>) {
+        let frame = frame.payload().to_vec();
+        self.changes.insert(seq, StoredChange { seq, at, user, frame, id });
+        self.seq = seq;
+    }
+}

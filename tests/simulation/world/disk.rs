@@ -1,0 +1,273 @@
+//! What is different where sessions survive: a store that commits late, a disk that fails now and
+//! then, and a server that crashes.
+
+use std::collections::BTreeMap;
+
+use collabd::hub::{Document, Past, replay};
+use collabd::kept::{Keep, Stored};
+
+use super::*;
+use crate::kept::{Done, ModelStore};
+
+/// How far back a session is loaded.
+const REACH: usize = 50;
+
+/// See the file's text.
+#[derive(Debug, Default)]
+pub struct Disk {
+    store: ModelStore,
+    /// When something is committed next.
+    due: Option<Duration>,
+    slowest: u64,
+    fails: bool,
+    /// It has failed for so long that something of what waited was dropped.
+    has_dropped: bool,
+    /// What the document was like after each change, and who had written what.
+    moments: BTreeMap<u64, Moment>,
+    /// The last change that somebody was told is safe.
+    confirmed: u64,
+    crashes: u64,
+}
+
+#[derive(Debug)]
+struct Moment {
+    /// In stored form. More than one where nobody can tell them apart by what is on the canvas: an
+    /// empty new design in an empty document's place forgets what was removed.
+    documents: Vec<Vec<u8>>,
+    writers: HashMap<String, String>,
+}
+
+impl World {
+    /// The same world with a store.
+    pub fn with_disk(mut self) -> Self {
+        let slowest = if self.random.chance(50) { 30 } else { 2000 };
+        self.limits.durable = true;
+        self.hub = Hub::new(self.limits.clone(), self.random.below(1 << 40));
+        self.disk = Some(Disk { slowest, ..Disk::default() });
+        // Somebody who changes nothing, and asks for what was missed instead of for everything.
+        let follower = Editor::follower("follower".into());
+        self.editors.push(follower);
+        self.current.push(None);
+        self
+    }
+
+    fn disk(&mut self) -> &mut Disk {
+        self.disk.as_mut().expect("sessions survive here")
+    }
+
+    pub fn next_commit(&self) -> Option<Duration> {
+        self.disk.as_ref()?.due.filter(|_| self.disk.as_ref().is_some_and(|disk| !disk.fails))
+    }
+
+    /// Something waits for the disk.
+    fn schedule(&mut self) {
+        let slowest = self.disk().slowest;
+        let at = self.now + Duration::from_millis(self.random.below(slowest));
+        self.disk().due.get_or_insert(at);
+    }
+
+    pub fn keep(&mut self, keep: Keep) {
+        self.disk().store.keep(keep);
+        self.schedule();
+    }
+
+    pub fn load(&mut self, session: Arc<str>) {
+        self.disk().store.load(session);
+        self.schedule();
+    }
+
+    /// Holds a confirmation back; without a store it goes out at once.
+    pub fn hold_back(&mut self, conn: ConnId, frame: Frame) -> Option<(ConnId, Frame)> {
+        let Some(disk) = &mut self.disk else { return Some((conn, frame)) };
+        disk.store.confirm(conn, frame);
+        self.schedule();
+        None
+    }
+
+    /// Commits some of what waits, if it is time.
+    pub fn commit(&mut self) {
+        if self.next_commit().is_none_or(|due| due > self.now) {
+            return;
+        }
+        let most = 1 + self.random.below(20) as usize;
+        let disk = self.disk();
+        disk.due = None;
+        let done = disk.store.commit(most, REACH);
+        for done in done {
+            match done {
+                Done::Confirmed { conn, frame } => self.confirmed(conn, &frame),
+                Done::Loaded { session, stored } => self.loaded(session, stored),
+            }
+        }
+        for session in self.disk().store.wanted() {
+            self.handle(Event::Wanted { session });
+        }
+        if self.disk().store.waiting() > 0 {
+            self.schedule();
+        }
+    }
+
+    fn confirmed(&mut self, conn: ConnId, frame: &Frame) {
+        let message: Value = serde_json::from_slice(frame.payload()).expect("JSON");
+        let (id, seq) = (message["id"].to_string(), message["seq"].as_u64().expect("a number"));
+        let at = self.delay();
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let user = self.editors[connection.editor].user.clone();
+        connection.down.send(at, Parcel::Text(Rc::new(message)));
+        let disk = self.disk();
+        disk.confirmed = disk.confirmed.max(seq);
+        let kept = disk.store.kept(SESSION).expect("what is confirmed is stored");
+        assert!(kept.seq >= seq, "{user} was told that {seq} is safe");
+        // What was dropped is made up for by the whole document, but for the ids.
+        assert!(disk.has_dropped || kept.has_taken(&user, &id), "{user}'s {id} is not stored");
+    }
+
+    fn loaded(&mut self, session: Arc<str>, stored: Option<Stored>) {
+        self.say(|| format!("loaded as of {:?}", stored.as_ref().map(|stored| stored.seq)));
+        let seq = stored.as_ref().map(|stored| stored.seq);
+        let bounds = self.limits.history;
+        let past = stored.map(|stored| Past::of(stored, bounds).expect("what a hub wanted kept"));
+        let newest = self.disk().moments.last_key_value().map(|(seq, _)| *seq);
+        self.handle(Event::Loaded { session, past: Ok(past.map(Box::new)) });
+        // Unless somebody has waited to restore something.
+        if self.disk().moments.last_key_value().map(|(seq, _)| *seq) == newest {
+            let now = self.hub.document(SESSION).map(Document::to_stored);
+            if let (Some(now), Some(seq)) = (now, seq) {
+                assert!(self.disk().moments[&seq].documents.contains(&now), "{seq} was different");
+            }
+        }
+    }
+
+    /// What a document has become in one event that had this kept of it last.
+    pub fn note_moment(&mut self, kept: Option<u64>) {
+        let (Some(disk), Some(document)) = (&mut self.disk, self.hub.document(SESSION)) else {
+            return;
+        };
+        let stored = document.to_stored();
+        let Some(seq) = kept else {
+            let last = disk.moments.last_key_value().map(|(_, moment)| &moment.documents);
+            assert!(last.is_none_or(|last| last.contains(&stored)), "changed and not kept");
+            return;
+        };
+        let canvas = |stored: &[u8]| {
+            let stored: Value = serde_json::from_slice(stored).expect("JSON");
+            stored["items"].clone()
+        };
+        let writers = self.writers.clone();
+        let moment = disk.moments.entry(seq);
+        let moment = moment.or_insert_with(|| Moment { documents: Vec::new(), writers });
+        if !moment.documents.contains(&stored) {
+            if let Some(other) = moment.documents.first() {
+                assert_eq!(canvas(other), canvas(&stored), "changed without a number");
+            }
+            moment.documents.push(stored);
+        }
+    }
+
+    /// Who wrote what became clear only after the event.
+    pub fn note_writers(&mut self) {
+        if let Some(disk) = &mut self.disk
+            && let Some(mut last) = disk.moments.last_entry()
+        {
+            last.get_mut().writers.clone_from(&self.writers);
+        }
+    }
+
+    /// Something happens to the server. Whether it did.
+    pub fn have_an_accident(&mut self) -> bool {
+        if self.disk.is_none() {
+            return false;
+        }
+        match self.random.below(100) {
+            0..=1 => self.crash(),
+            2 => self.fail(),
+            3..=9 if self.disk().fails => self.work_again(),
+            10..=11 => self.restore(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn fail(&mut self) {
+        if !std::mem::replace(&mut self.disk().fails, true) {
+            self.say(|| "the disk fails".into());
+            self.handle(Event::Durable(false));
+        }
+    }
+
+    pub fn work_again(&mut self) {
+        if self.random.chance(50) {
+            self.disk().store.drop_keeps();
+            self.disk().has_dropped = true;
+        }
+        self.disk().fails = false;
+        self.say(|| "the disk works again".into());
+        self.handle(Event::Durable(true));
+        self.schedule();
+    }
+
+    /// The power goes and comes back.
+    fn crash(&mut self) {
+        let disk = self.disk.as_mut().expect("sessions survive here");
+        disk.store.crash();
+        (disk.fails, disk.due) = (false, None);
+        disk.crashes += 1;
+        let kept = disk.store.kept(SESSION);
+        let seq = kept.map_or(0, |kept| kept.seq);
+        assert!(seq >= disk.confirmed, "{} was confirmed, {seq} is stored", disk.confirmed);
+        drop(disk.moments.split_off(&(seq + 1)));
+        if kept.is_none() {
+            disk.moments.clear();
+        }
+        self.writers = disk.moments.get(&seq).map(|m| m.writers.clone()).unwrap_or_default();
+        self.relayed.retain(|relayed, _| *relayed <= seq);
+        let names: Vec<Arc<str>> = disk.store.names().collect();
+        self.hub = Hub::new(self.limits.clone(), self.random.below(1 << 40)).with_stored(names);
+        self.started = self.now;
+        self.say(|| format!("the server crashes; {seq} is stored"));
+        let conns: Vec<ConnId> = self.connections.keys().copied().collect();
+        for conn in conns {
+            let at = self.delay();
+            let takes_with_it = self.random.chance(50);
+            let Some(connection) = self.connections.get_mut(&conn) else { continue };
+            connection.is_dead = true;
+            connection.up.parcels.clear();
+            if takes_with_it {
+                connection.down.parcels.clear();
+            }
+            match connection.is_current {
+                true => connection.down.send(at, Parcel::End),
+                false => drop(self.connections.remove(&conn)),
+            }
+        }
+    }
+
+    /// Somebody brings back what was once.
+    fn restore(&mut self) {
+        let seqs: Vec<u64> = self.disk().moments.keys().copied().collect();
+        let Some(&seq) = self.random.pick(&seqs) else { return };
+        let Some(stored) = self.disk().store.kept(SESSION).and_then(|kept| kept.at(seq)) else {
+            return;
+        };
+        self.say(|| format!("somebody restores {seq}"));
+        let state = replay(&stored.document, &stored.changes).expect("it is stored").into_state();
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        // It puts everybody's work in somebody else's name; what is there for long is noted again.
+        self.writers.clear();
+        let (session, by) = (SESSION.into(), "operator".into());
+        self.handle(Event::Restore { conn, session, state: Box::new(state), by });
+        self.note_writers();
+    }
+
+    /// Every document that can be brought back is what it was.
+    pub fn check_the_past(&self) {
+        let Some(disk) = &self.disk else { return };
+        let Some(kept) = disk.store.kept(SESSION) else { return };
+        for (seq, moment) in disk.moments.range(..=kept.seq) {
+            let Some(stored) = kept.at(*seq) else { continue };
+            let document = replay(&stored.document, &stored.changes).expect("it is stored");
+            assert!(moment.documents.contains(&document.to_stored()), "{seq} was different");
+        }
+    }
+}
