@@ -94,6 +94,16 @@ impl Document {
         self.items.is_empty()
     }
 
+    /// Its size as JSON.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many removed items are remembered.
+    pub fn removed(&self) -> usize {
+        self.removed.order.len().max(self.removed.by.len())
+    }
+
     /// Who removed the item with this id, if it was removed and has not come back.
     pub fn removed_by(&self, id: &str) -> Option<&UserId> {
         self.removed.by.get(id).map(|(user, _)| user)

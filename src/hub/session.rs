@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::Document;
+use super::footprint::SessionFootprint;
 use super::history::History;
 use super::member::{Arrival, Member, Request};
 use super::pass::Pass;
@@ -208,6 +209,21 @@ impl Session {
     pub fn note_what_is_known(&mut self, place: usize, command: &Command) {
         let known = self.document.get(&command.item_id);
         self.room[place].speaks_of(command.action, known);
+    }
+
+    /// How much it holds.
+    pub fn footprint(&self) -> SessionFootprint {
+        let (history, history_bytes, confirmed) = self.history.kept();
+        SessionFootprint {
+            name: self.room.name().clone(),
+            members: self.room.len(),
+            document_bytes: self.document.bytes(),
+            removed: self.document.removed(),
+            history,
+            history_bytes,
+            confirmed,
+            settling: self.settling.len(),
+        }
     }
 
     /// The members for whom `left_out` doesn't hold.

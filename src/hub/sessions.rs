@@ -30,6 +30,16 @@ impl Sessions {
         self.by_name.get(name)
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_name.values()
+    }
+
+    /// How many connections are known to be in one.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// Does something in the session that a connection is a member of, if it is one.
     pub fn of(&mut self, conn: ConnId, act: impl FnOnce(&mut Session)) {
         let name = self.members.get(&conn);
