@@ -108,9 +108,12 @@ impl Sessions {
 
     /// A session's timer has fired.
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
+        if timer == SessionTimer::Linger {
+            self.forget_if_lingered(name, turn.now, turn.limits);
+        }
         let Some(session) = self.by_name.get_mut(name) else { return };
         match timer {
-            SessionTimer::Linger => self.forget_if_lingered(name, turn.now, turn.limits),
+            SessionTimer::Linger => session.linger_timer_fired(turn),
             SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
             SessionTimer::Settle(item) => session.settle_due(&item, turn),
             SessionTimer::Expiry(conn) => {

@@ -27,6 +27,23 @@ fn a_connection_joins_a_thousand_channels() {
 }
 
 #[test]
+fn a_session_that_is_left_again_and_again_has_one_timer_that_ends_it() {
+    let mut rig = Rig::new();
+    for _ in 0..100 {
+        let conn = rig.join_session("a", "alice", None);
+        rig.gone(conn);
+        rig.pass(5000);
+    }
+    assert_eq!(rig.hub.footprint().timers, 1);
+    // It lingers from the last time on.
+    rig.pass(600_000 - 5001);
+    assert_eq!(rig.hub.footprint().sessions.len(), 1);
+    rig.pass(1);
+    let left = rig.hub.footprint();
+    assert_eq!((left.sessions.len(), left.timers), (0, 0));
+}
+
+#[test]
 fn there_are_as_many_channels_as_permitted() {
     let mut rig = Rig::with(Limits { max_channels: 3, ..limits() });
     let conn = rig.member("web", &["a", "b", "c"]);
