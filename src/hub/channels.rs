@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::footprint::ChannelsFootprint;
 use super::room::Room;
 use super::threads::Threads;
 use super::{ConnId, Turn};
@@ -149,6 +150,27 @@ impl Channels {
             }
         }
         json.extend_from_slice(format!("],\"total\":{total},\"timestamp\":\"{now}\"}}").as_bytes());
+    }
+
+    /// How much the channels hold: as each counts its own, and as is kept of all of them, but for
+    /// their members.
+    pub fn footprints(&self) -> (ChannelsFootprint, ChannelsFootprint) {
+        let mut each = ChannelsFootprint::default();
+        for channel in self.channels.values() {
+            each.channels += 1;
+            each.deserted += usize::from(channel.room.is_empty());
+            each.threads += channel.threads.numbers().count();
+            each.thread_bytes += channel.threads.bytes();
+            each.members += channel.room.len();
+        }
+        let all = ChannelsFootprint {
+            channels: self.channels.len(),
+            deserted: self.deserted.len(),
+            threads: self.threads.len(),
+            thread_bytes: self.thread_bytes,
+            members: 0,
+        };
+        (each, all)
     }
 
     /// Whether there was one.
