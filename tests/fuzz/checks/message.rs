@@ -71,7 +71,7 @@ fn text(frame: &Frame) -> Option<&str> {
 /// A message of the session protocol, said by one of two in a session with a few items.
 pub fn check_member(input: &[u8]) {
     let said = String::from_utf8_lossy(input);
-    let mut table = Table::new(input.len() % 2 == 0);
+    let mut table = Table::new(input.len().is_multiple_of(2));
     for (conn, user) in [(ANN, "ann"), (BOB, "bob")] {
         table.handle(Event::Join { conn, session: "s".into(), user: user.into(), grant: None });
         table.pass(2000);
