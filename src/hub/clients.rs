@@ -165,11 +165,11 @@ impl Clients {
     /// The threads that a key may know of, as JSON. A key that is good for nothing any more is told
     /// of none.
     pub fn threads(&self, channel: Option<&str>, grant: Grant, turn: &Turn<'_>) -> Vec<u8> {
-        let pass = Pass::issue(grant, turn.keys, turn.now.wall).ok();
-        let opens = |name: &str| pass.as_ref().is_some_and(|pass| pass.opens(name));
-        let mut body = Vec::new();
-        self.channels.write_threads(&mut body, channel, opens, turn.now.wall);
-        body
+        let now = turn.now.wall;
+        match Pass::issue(grant, turn.keys, now) {
+            Ok(pass) => self.channels.threads(channel, pass.rooms(), now),
+            Err(_) => self.channels.threads(channel, Some(&[]), now),
+        }
     }
 
     /// Refuses the key of a `connect` and ends the connection.
@@ -239,10 +239,9 @@ impl Authenticated {
             if self.joined.len() >= MOST_JOINED {
                 return self.refuse(TOO_MANY_JOINED, id, turn);
             }
-            if channels.join(&channel, self.who.conn, turn.limits.max_channels).is_err() {
-                return self.refuse(CHANNELS_FULL, id, turn);
-            }
-            self.joined.insert(channel.clone());
+            let joined = channels.join(&channel, self.who.conn, turn.limits.max_channels);
+            let Ok(own_name) = joined else { return self.refuse(CHANNELS_FULL, id, turn) };
+            self.joined.insert(own_name);
         }
         let Established { conn, client, .. } = &self.who;
         turn.send(*conn, &outbound::join_delivered(kind, id.as_deref(), client, turn.now.wall));
