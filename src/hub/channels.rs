@@ -25,6 +25,8 @@ pub enum Said {
     Connect(Result<Grant, KeyRefusal>),
     /// Everything else that could be read, but for a `ping`, which the thread answers itself.
     Request(Request),
+    /// What is no message at all; the last one of as many in a row as end a connection.
+    Unreadable { is_last: bool },
 }
 
 /// All channels that somebody is in, or that have threads.

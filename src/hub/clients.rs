@@ -14,8 +14,8 @@ use super::timers::{ClientTimer, Timer};
 use super::{ConnId, ConnMap, Effect, Turn};
 use crate::keys::{Grant, KeyRefusal};
 use crate::protocol::client::refusal::{
-    AUTH_TIMEOUT, CHANNELS_FULL, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED, NOT_JOINED, NOT_OPENED,
-    READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,
+    AUTH_TIMEOUT, CHANNELS_FULL, INVALID_FORMAT, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED,
+    NOT_JOINED, NOT_OPENED, READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,
 };
 use crate::protocol::client::{Refusal, Request, Subscription, Talk, outbound};
 use crate::protocol::inbound::MessageId;
@@ -79,6 +79,14 @@ impl Clients {
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         match (said, stage) {
             (Said::Connect(key), _) => self.connect(conn, key, turn),
+            (Said::Unreadable { is_last: true }, _) => {
+                let reason = "invalid message format";
+                self.close(conn, INVALID_FORMAT, close::INVALID_FORMAT, reason, turn);
+            }
+            (Said::Unreadable { is_last: false }, stage) => {
+                let client = &stage.who().client;
+                turn.send(conn, &outbound::error(INVALID_FORMAT, None, client, turn.now.wall));
+            }
             (Said::Request(request), Stage::Authenticated(client)) => {
                 client.request(request, &mut self.channels, turn);
             }
