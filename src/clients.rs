@@ -40,13 +40,14 @@ impl Client {
                 channels::Said::Connect(self.gate.check(key.as_deref(), self.from))
             }
             Ok(client::Heard::Request(request)) => channels::Said::Request(request),
+            // The hub answers: its earlier answers come first.
             Err(Unreadable) => {
                 self.unreadable += 1;
-                let told = outbound::invalid_format(&self.id, Timestamp::now());
-                return match self.unreadable >= MOST_UNREADABLE {
-                    true => Said::Farewell(told, close::INVALID_FORMAT, "invalid message format"),
-                    false => Said::Reply(told),
-                };
+                let is_last = self.unreadable >= MOST_UNREADABLE;
+                return Said::Event(Event::Said {
+                    conn,
+                    said: channels::Said::Unreadable { is_last },
+                });
             }
         };
         self.unreadable = 0;

@@ -13,6 +13,7 @@ mod handshake;
 pub mod http;
 mod inbox;
 mod outbox;
+mod questions;
 mod rate;
 pub mod service;
 mod stopping;
@@ -33,6 +34,7 @@ pub use connections::Room;
 use dispatch::{Dispatcher, Input};
 use inbox::Inbox;
 pub use outbox::SendMode;
+use questions::Questions;
 pub use rate::RateLimits;
 use service::Service;
 use stopping::Stopping;
@@ -78,6 +80,7 @@ struct Shared<S: Service> {
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     threads: Arc<Threads>,
+    questions: Questions,
     stopping: Stopping,
 }
 
@@ -113,6 +116,7 @@ pub fn start<S: Service>(
         inbox,
         connections: Connections::new(room),
         threads: threads.clone(),
+        questions: Questions::default(),
         stopping: Stopping::default(),
     });
     threads.spawn("hub".into(), None, move || Dispatcher::new(machine).run(&events))?;
