@@ -124,8 +124,11 @@ impl<S: Service> Client<'_, S> {
     /// Reads until the connection ends.
     #[inline(never)] // a name in thread dumps
     fn read(&self, speaker: &mut S::Speaker, rest: Vec<u8>) -> Ending {
+        let most = self.shared.config.max_message_bytes;
+        let limit_for = |speaker: &S::Speaker| speaker.largest().map_or(most, |own| own.min(most));
+        let mut limit = limit_for(speaker);
         let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
-        let mut socket = web_socket(stream, rest, self.shared.config.max_message_bytes);
+        let mut socket = web_socket(stream, rest, limit);
         let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
         loop {
@@ -184,6 +187,14 @@ impl<S: Service> Client<'_, S> {
                     return Ending::Server(code, reason);
                 }
                 Said::Nothing => {}
+            }
+            let limit_now = limit_for(speaker);
+            if limit_now != limit {
+                limit = limit_now;
+                socket.set_config(|config| {
+                    config.max_message_size = Some(limit);
+                    config.max_frame_size = Some(limit);
+                });
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use collabd::door::Guest;
 use collabd::hub::{ConnId, Effect, Event, Hub};
 use collabd::keys::Level;
-use collabd::protocol::Frame;
 use collabd::protocol::inbound::{self, ClientMessage};
+use collabd::protocol::{Frame, client};
 use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 
 use super::json::{self, Fields};
@@ -208,11 +208,15 @@ pub fn check_client(input: &[u8]) {
     table.effects.clear();
     check_stranger(&mut table, &mut guests[2], &said);
     table.effects.clear();
-    let (sent, event) = match guests[0].hear(ANN, Heard::Text(&said)) {
-        Said::Event(event) => (Fields::sent(&said).expect("it was taken"), event),
+    let event = match guests[0].hear(ANN, Heard::Text(&said)) {
+        Said::Event(event) if client::parse(&said).is_err() => {
+            return check_unreadable(&mut table, ANN, event);
+        }
+        Said::Event(event) => event,
         Said::Reply(frame) => return check_reply(text(&frame).expect("a text"), &said),
         _ => panic!("it was answered neither by the hub nor at once"),
     };
+    let sent = Fields::sent(&said).expect("it was taken");
     table.handle(event);
     assert!(table.told(EVE).is_empty() && !table.is_closed(BOB), "others are concerned");
     let kind = sent.string("type").expect("a type");
@@ -280,6 +284,7 @@ fn clients(table: &mut Table) -> [Guest; 3] {
 /// Whoever has shown no key reaches nobody, whatever it says.
 fn check_stranger(table: &mut Table, eve: &mut Guest, said: &str) {
     match eve.hear(EVE, Heard::Text(said)) {
+        Said::Event(event) if client::parse(said).is_err() => check_unreadable(table, EVE, event),
         Said::Event(event) => {
             let is_connect = Fields::sent(said).and_then(|said| said.string("type")).as_deref()
                 == Some("connect");
@@ -297,29 +302,28 @@ fn check_stranger(table: &mut Table, eve: &mut Guest, said: &str) {
     table.handle(Event::Gone { conn: EVE });
 }
 
-/// What is answered without asking the hub: a ping, and what can't be read.
+/// What can't be read is answered to its sender, and that is all.
+fn check_unreadable(table: &mut Table, from: ConnId, event: Event) {
+    table.handle(event);
+    assert!([ANN, BOB, EVE].iter().all(|conn| *conn == from || table.told(*conn).is_empty()));
+    let told = table.told(from);
+    let [told] = told[..] else { panic!("one answer, not {}", told.len()) };
+    let told = Fields::read(told).expect("an object");
+    let data = told.object("data").expect("data");
+    assert_eq!(data.string("error_type").as_deref(), Some("invalid_format"));
+    assert!(data.get("id").is_none() && told.0.len() == 4 && !table.is_closed(from));
+}
+
+/// A ping is answered without asking the hub.
 fn check_reply(told: &str, said: &str) {
     let told = Fields::read(told).expect("an object");
-    let sent = Fields::sent(said);
-    match &*told.string("type").expect("a type") {
-        "pong" => {
-            let sent = sent.expect("it was read");
-            assert_eq!(sent.string("type").as_deref(), Some("ping"));
-            for name in ["id", "t"] {
-                assert_eq!(told.get(name), sent.get(name));
-            }
-            assert_eq!(
-                told.0.len(),
-                3 + ["id", "t"].iter().filter(|n| sent.get(n).is_some()).count()
-            );
-        }
-        "error" => {
-            let data = told.object("data").expect("data");
-            assert_eq!(data.string("error_type").as_deref(), Some("invalid_format"));
-            assert!(data.get("id").is_none() && told.0.len() == 4);
-        }
-        other => panic!("{other}"),
+    let sent = Fields::sent(said).expect("it was read");
+    let kinds = (told.string("type"), sent.string("type"));
+    assert_eq!((kinds.0.as_deref(), kinds.1.as_deref()), (Some("pong"), Some("ping")));
+    for name in ["id", "t"] {
+        assert_eq!(told.get(name), sent.get(name));
     }
+    assert_eq!(told.0.len(), 3 + ["id", "t"].iter().filter(|n| sent.get(n).is_some()).count());
 }
 
 fn check_confirmation(told: &Fields, sent: &Fields, kind: &str) {
