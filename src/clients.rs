@@ -12,6 +12,8 @@ use crate::server::service::{Heard, Said, Speaker};
 
 /// How many unreadable messages in a row end a connection.
 const MOST_UNREADABLE: u32 = 3;
+/// The largest message before a key was good, in bytes: memory for everybody who can connect.
+const LARGEST_BEFORE_KEY: usize = 64 << 10;
 
 /// A front end or an agent.
 pub struct Client {
@@ -21,12 +23,14 @@ pub struct Client {
     gate: Arc<Gate>,
     /// How many unreadable messages have come in a row.
     unreadable: u32,
+    /// Whether a key of it was good. The hub may find that it is not any more, and ends it then.
+    had_key: bool,
 }
 
 impl Client {
     /// A client that calls itself `id` and comes from this address.
     pub fn new(id: UserId, debug: bool, from: IpAddr, gate: Arc<Gate>) -> Self {
-        Client { id, debug, from, gate, unreadable: 0 }
+        Client { id, debug, from, gate, unreadable: 0, had_key: false }
     }
 
     fn text(&mut self, conn: ConnId, text: &str) -> Said<Event> {
@@ -37,16 +41,19 @@ impl Client {
             }
             // The key goes no further than this line; the hub gets what it permits.
             Ok(client::Heard::Connect { key }) => {
-                channels::Said::Connect(self.gate.check(key.as_deref(), self.from))
+                let checked = self.gate.check(key.as_deref(), self.from);
+                self.had_key |= checked.is_ok();
+                channels::Said::Connect(checked)
             }
             Ok(client::Heard::Request(request)) => channels::Said::Request(request),
+            // The hub answers: its earlier answers come first.
             Err(Unreadable) => {
                 self.unreadable += 1;
-                let told = outbound::invalid_format(&self.id, Timestamp::now());
-                return match self.unreadable >= MOST_UNREADABLE {
-                    true => Said::Farewell(told, close::INVALID_FORMAT, "invalid message format"),
-                    false => Said::Reply(told),
-                };
+                let is_last = self.unreadable >= MOST_UNREADABLE;
+                return Said::Event(Event::Said {
+                    conn,
+                    said: channels::Said::Unreadable { is_last },
+                });
             }
         };
         self.unreadable = 0;
@@ -67,6 +74,10 @@ impl Speaker for Client {
             Heard::Binary(_) => Said::Close(close::VIOLATION, "only text messages are understood"),
             Heard::Pong(_) => Said::Nothing,
         }
+    }
+
+    fn largest(&self) -> Option<usize> {
+        (!self.had_key).then_some(LARGEST_BEFORE_KEY)
     }
 
     fn apology(&self) -> Option<Frame> {

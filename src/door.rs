@@ -180,6 +180,13 @@ impl Speaker for Guest {
         }
     }
 
+    fn largest(&self) -> Option<usize> {
+        match self {
+            Guest::Member(member) => member.largest(),
+            Guest::Client(client) => client.largest(),
+        }
+    }
+
     fn apology(&self) -> Option<Frame> {
         match self {
             Guest::Member(member) => member.apology(),

@@ -10,7 +10,9 @@ use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
 use collabd::keys::KeyRing;
 use collabd::server::{Config, RateLimits, Room, SendMode};
 use serde_json::json;
-use support::{Client, Server, Wire, handshake};
+use support::{Client, Server, Wire, handshake, masked};
+
+const TEXT: u8 = 0x81;
 
 #[test]
 fn an_address_has_room_for_so_many_connections() {
@@ -108,4 +110,31 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
     };
     assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "silent for too long"));
     assert!(server.stop().is_empty());
+}
+
+/// Whoever may not talk yet takes little memory: a key is shown in less than 64 KiB.
+#[test]
+fn before_a_key_was_good_only_small_messages_are_taken() {
+    let server = Server::start(&["--dev-keys"]);
+    let connect = |key: &str, size: usize| {
+        let text = json!({"type": "connect", "data": {"api_key": key, "domain": ""}}).to_string();
+        text.replace(r#""domain":"""#, &format!(r#""domain":"{}""#, "x".repeat(size - text.len())))
+    };
+    let closed = |text: String| {
+        let mut wire = Wire::upgrade(&server, "/client_web");
+        wire.send(text);
+        wire.closed().0
+    };
+    assert_eq!(closed(connect("wrong", 64 << 10)), 4000);
+    assert_eq!(closed(connect("development", (64 << 10) + 1)), 1009);
+    let mut wire = Wire::upgrade(&server, "/client_web");
+    // In one go: the large one waits behind the key already.
+    let large = json!({"type": "x", "p": "x".repeat(900_000)}).to_string();
+    let both = [&connect("development", 64 << 10), &large];
+    wire.write(both.map(|text| masked(TEXT, text.as_bytes())).concat());
+    let told = (0..4).map(|_| wire.next()["type"].as_str().map(str::to_owned));
+    let expected = ["connection_established", "connection_success", "message_delivered", "x"];
+    assert_eq!(told.collect::<Vec<_>>(), expected.map(|kind| Some(kind.to_owned())));
+    wire.send(json!({"type": "x", "p": "x".repeat(1 << 20)}).to_string());
+    assert_eq!(wire.closed().0, 1009);
 }

@@ -16,7 +16,7 @@ use collabd::protocol::Frame;
 use collabd::server::http::{Request, Response as Page};
 use collabd::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
 use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
-use support::{Response, SAFETY_NET, Wire};
+use support::{Response, SAFETY_NET, Wire, reading_slowly_from};
 use tungstenite::{Message, WebSocket};
 
 /// Answers by the path it is asked for.
@@ -139,6 +139,7 @@ impl Machine for Desk {
                     let _ = self.stuck.send(());
                     let _ = self.freed.recv();
                 }
+                "/huge" => effects.push(Effect::Answer { conn, body: vec![b' '; 8 << 20] }),
                 "/panic" => panic!("on purpose"),
                 "/gone" => {
                     let body = format!(r#"{{"gone":{}}}"#, self.gone.len()).into_bytes();
@@ -290,6 +291,24 @@ fn a_question_without_an_answer_is_503_and_then_forgotten() {
         assert!(began.elapsed() < SAFETY_NET, "it is told");
     }
     assert_eq!(running.get("/late").status, 200);
+    running.stop();
+}
+
+/// However many ask for something large and don't read it, it is in memory sixteen times at most.
+#[test]
+fn whoever_asks_while_too_many_do_is_told_so_at_once() {
+    let running = Running::start(|_| {});
+    let mut slow: Vec<Wire> =
+        (0..16).map(|_| Wire::on(reading_slowly_from(running.addr()))).collect();
+    slow.iter_mut().for_each(|wire| wire.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n"));
+    slow.iter_mut().for_each(|wire| assert_eq!(wire.head().status, 200));
+    let refused = running.get("/ask");
+    assert_eq!((refused.status, &*refused.body), (503, "the server is busy: try again\n"));
+    drop(slow);
+    let began = Instant::now();
+    while running.get("/ask").status != 200 {
+        assert!(began.elapsed() < SAFETY_NET, "there is room again");
+    }
     running.stop();
 }
 

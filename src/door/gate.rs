@@ -33,9 +33,38 @@ impl Gate {
             return Err(KeyRefusal::TooMany);
         }
         let checked = self.ring.check(key, Timestamp::now());
-        if checked.is_err() && key.is_some() {
-            self.attempts.refused(from, now);
+        // Others from there may have been wrong since: what the eleventh was is not told.
+        if checked.is_err() && key.is_some() && !self.attempts.refused(from, now) {
+            return Err(KeyRefusal::TooMany);
         }
         checked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// Again and again, because they have to meet.
+    #[test]
+    fn of_wrong_keys_at_one_moment_ten_are_looked_at() {
+        let gate = Gate::new(KeyRing::open(None, true).expect("no file"));
+        for round in 0..200 {
+            let from = IpAddr::from([192, 0, 2, round]);
+            let all_at_once = Barrier::new(16);
+            let try_one = || {
+                all_at_once.wait();
+                gate.check(Some("wrong"), from).err()
+            };
+            let told: Vec<Option<KeyRefusal>> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..16).map(|_| scope.spawn(try_one)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            let count = |why| told.iter().filter(|told| **told == Some(why)).count();
+            assert_eq!((count(KeyRefusal::Invalid), count(KeyRefusal::TooMany)), (10, 6));
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The channels of the client protocol: rooms whose members talk, and threads that are counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
+use super::footprint::ChannelsFootprint;
 use super::room::Room;
-use super::threads::Threads;
+use super::threads::{MOST_THREADS, Threads};
 use super::{ConnId, Turn};
 use crate::keys::{Grant, KeyRefusal};
 use crate::protocol::client::Request;
@@ -12,6 +13,11 @@ use crate::protocol::{Frame, Timestamp, UserId};
 
 /// How much memory the threads of all channels may take, in bytes; the oldest are forgotten.
 const MOST_THREAD_BYTES: usize = 16 << 20;
+/// How many threads one answer lists, the newest ones; as many as a channel has.
+const MOST_LISTED: usize = MOST_THREADS;
+/// How long one answer may be, in bytes: it waits in memory until it has been read. A thousand
+/// threads are longer only where ids and names are, and participants many.
+const LONGEST_ANSWER: usize = 4 << 20;
 
 /// What a client's thread makes of a message of the client protocol.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub enum Said {
     Connect(Result<Grant, KeyRefusal>),
     /// Everything else that could be read, but for a `ping`, which the thread answers itself.
     Request(Request),
+    /// What is no message at all; the last one of as many in a row as end a connection.
+    Unreadable { is_last: bool },
 }
 
 /// All channels that somebody is in, or that have threads.
@@ -48,11 +56,12 @@ struct Channel {
 pub(super) struct Full;
 
 impl Channels {
-    /// Makes a connection a member, which it must not be yet.
+    /// Makes a connection a member, which it must not be yet. Returns the channel's own copy of its
+    /// name: for whoever remembers the membership, so that there is one copy and not one a member.
     ///
     /// # Errors
     /// [`Full`], where it is a new channel and every other has members.
-    pub fn join(&mut self, name: &Arc<str>, conn: ConnId, most: usize) -> Result<(), Full> {
+    pub fn join(&mut self, name: &Arc<str>, conn: ConnId, most: usize) -> Result<Arc<str>, Full> {
         let is_new = !self.channels.contains_key(name);
         if is_new && most > 0 && self.channels.len() >= most {
             let (_, oldest) = self.deserted.first_key_value().ok_or(Full)?;
@@ -67,7 +76,7 @@ impl Channels {
         if let Some(number) = channel.deserted.take() {
             self.deserted.remove(&number);
         }
-        Ok(())
+        Ok(channel.room.name().clone())
     }
 
     /// Ends a membership.
@@ -98,7 +107,7 @@ impl Channels {
         self.number += 1;
         let threads = &mut channel.threads;
         self.thread_bytes -= threads.bytes();
-        let before = threads.count(thread, from, at, self.number);
+        let before = threads.count(channel.room.name(), thread, from, at, self.number);
         let forgotten = if threads.are_too_many() { threads.forget_oldest() } else { None };
         self.thread_bytes += threads.bytes();
         self.threads.insert(self.number, channel.room.name().clone());
@@ -108,47 +117,101 @@ impl Channels {
         while self.thread_bytes > MOST_THREAD_BYTES && self.forget_oldest_thread() {}
     }
 
-    /// Appends `{"threads":[…],"total":…,"timestamp":…}` as JSON: the threads of one channel or of all,
-    /// newest first, of those channels that `opens` holds for.
-    pub fn write_threads(
-        &self,
-        json: &mut Vec<u8>,
+    /// `{"threads":[…],"total":…,"timestamp":…}` as JSON: the newest threads of one channel or of all,
+    /// newest first, of those channels that are among `opens`, where not all of them are. `total` is
+    /// how many there are, listed or not.
+    ///
+    /// Costs as much as is listed, and a little for each name in `opens`; not for what is there.
+    pub fn threads<'a>(
+        &'a self,
         only: Option<&str>,
-        opens: impl Fn(&str) -> bool,
+        opens: Option<&[Box<str>]>,
         now: Timestamp,
-    ) {
-        if only.is_none() {
-            json.reserve(self.thread_bytes);
-        }
+    ) -> Vec<u8> {
+        let mut listed = Vec::new();
+        let mut length = 100;
+        let mut list = |number, channel: &'a Channel| {
+            length += channel.threads.longest(number);
+            let fits = length <= LONGEST_ANSWER && listed.len() < MOST_LISTED;
+            if fits {
+                listed.push((number, channel));
+            }
+            fits
+        };
+        let total = match (only, opens) {
+            (None, None) => {
+                let newest = self.threads.iter().rev();
+                let mut newest =
+                    newest.filter_map(|(n, name)| Some((*n, self.channels.get(name)?)));
+                while newest.next().is_some_and(|(number, channel)| list(number, channel)) {}
+                self.threads.len()
+            }
+            (Some(name), None) => self.list([name], &mut list),
+            (Some(name), Some(opens)) => {
+                self.list(opens.iter().map(|open| &**open).filter(|open| *open == name), &mut list)
+            }
+            (None, Some(opens)) => self.list(opens.iter().map(|open| &**open), &mut list),
+        };
+        let mut json = Vec::with_capacity(length.min(LONGEST_ANSWER));
         json.extend_from_slice(b"{\"threads\":[");
-        let mut total = 0;
-        let mut write = |channel: &Channel, number| {
-            if total > 0 {
+        for (place, (number, channel)) in listed.into_iter().enumerate() {
+            if place > 0 {
                 json.push(b',');
             }
-            total += 1;
-            channel.threads.write(number, channel.room.name(), json);
-        };
-        match only {
-            Some(name) => {
-                if let Some(channel) = self.channels.get(name).filter(|_| opens(name)) {
-                    channel.threads.numbers().rev().for_each(|number| write(channel, number));
-                }
-            }
-            None => {
-                // Many threads have few channels: each is looked up once.
-                let mut opened: HashMap<&str, Option<&Channel>> = HashMap::new();
-                for (number, name) in self.threads.iter().rev() {
-                    let channel = opened
-                        .entry(name)
-                        .or_insert_with(|| self.channels.get(name).filter(|_| opens(name)));
-                    if let Some(channel) = channel {
-                        write(channel, *number);
-                    }
-                }
-            }
+            channel.threads.write(number, &mut json);
         }
         json.extend_from_slice(format!("],\"total\":{total},\"timestamp\":\"{now}\"}}").as_bytes());
+        json
+    }
+
+    /// Lists the threads of these channels, newest first, for as long as `list` takes them. Returns
+    /// how many there are.
+    fn list<'a, 'n>(
+        &'a self,
+        names: impl IntoIterator<Item = &'n str>,
+        mut list: impl FnMut(u64, &'a Channel) -> bool,
+    ) -> usize {
+        // A list of names may have one of them twice.
+        let channels: HashMap<&str, &Channel> =
+            names.into_iter().filter_map(|name| Some((name, self.channels.get(name)?))).collect();
+        let mut newest: Vec<_> = channels
+            .into_values()
+            .map(|channel| (channel.threads.numbers().rev(), channel))
+            .collect();
+        let mut next: BinaryHeap<(u64, usize)> = newest
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, (numbers, _))| Some((numbers.next()?, place)))
+            .collect();
+        while let Some((number, place)) = next.pop() {
+            let (numbers, channel) = &mut newest[place];
+            if !list(number, channel) {
+                break;
+            }
+            next.extend(numbers.next().map(|number| (number, place)));
+        }
+        newest.iter().map(|(_, channel)| channel.threads.len()).sum()
+    }
+
+    /// How much the channels hold: as each counts its own, and as is kept of all of them, but for
+    /// their members.
+    pub fn footprints(&self) -> (ChannelsFootprint, ChannelsFootprint) {
+        let mut each = ChannelsFootprint::default();
+        for channel in self.channels.values() {
+            each.channels += 1;
+            each.deserted += usize::from(channel.room.is_empty());
+            each.threads += channel.threads.numbers().count();
+            each.thread_bytes += channel.threads.bytes();
+            each.members += channel.room.len();
+        }
+        let all = ChannelsFootprint {
+            channels: self.channels.len(),
+            deserted: self.deserted.len(),
+            threads: self.threads.len(),
+            thread_bytes: self.thread_bytes,
+            members: 0,
+        };
+        (each, all)
     }
 
     /// Whether there was one.
@@ -231,9 +294,53 @@ mod tests {
         assert_eq!(channels.threads_of("deserted"), None);
         assert_eq!(channels.threads_of("channel 0"), None);
         assert_eq!(channels.threads_of("channel 39"), Some(1000));
+        let list = channels.threads(None, None, at);
+        let listed: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
+        assert_eq!(listed["threads"].as_array().map(Vec::len), Some(MOST_LISTED));
+        assert_eq!(listed["total"], channels.threads.len());
         channels.leave(&kept, conn);
         channels.assert_consistent();
         channels.join(&"new".into(), conn, 5).expect("the deserted make room");
         channels.assert_consistent();
+    }
+
+    /// Threads that are as long as they may be as JSON: the one channel's name, the ids and the names of
+    /// whoever talks are escaped, which makes six bytes of one.
+    #[test]
+    fn neither_what_is_kept_nor_one_answer_outgrows_its_bound() {
+        let mut channels = Channels::default();
+        let (conn, at) = (ConnId(1), Timestamp::from_millis(0));
+        let participants: Vec<UserId> =
+            (0..40).map(|n| format!("{}{n:02}", "\u{1f600}".repeat(126)).into()).collect();
+        for name in ["a", "b"] {
+            let name: Arc<str> = format!("{name}{}", "\"".repeat(127)).into();
+            channels.join(&name, conn, 0).expect("there is room");
+            for thread in 0..1000 {
+                let thread = format!("{thread:04}{}", "\u{1}".repeat(252));
+                for participant in &participants {
+                    channels.count(&name, &thread, participant, at);
+                }
+            }
+        }
+        channels.assert_consistent();
+        let kept: usize = channels
+            .channels
+            .values()
+            .flat_map(|channel| channel.threads.numbers().map(|n| channel.threads.longest(n)))
+            .sum();
+        assert!(kept <= MOST_THREAD_BYTES, "{kept} bytes of JSON");
+        let list = channels.threads(None, None, at);
+        assert!((LONGEST_ANSWER - 50_000..=LONGEST_ANSWER).contains(&list.len()), "{}", list.len());
+        assert!(list.capacity() <= LONGEST_ANSWER);
+        let listed: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
+        assert_eq!(listed["total"], channels.threads.len());
+    }
+
+    #[test]
+    fn a_membership_keeps_no_copy_of_the_channels_name() {
+        let mut channels = Channels::default();
+        let first = channels.join(&"general".into(), ConnId(1), 0).expect("there is room");
+        let second = channels.join(&"general".into(), ConnId(2), 0).expect("there is room");
+        assert!(Arc::ptr_eq(&first, &second));
     }
 }

@@ -14,8 +14,8 @@ use super::timers::{ClientTimer, Timer};
 use super::{ConnId, ConnMap, Effect, Turn};
 use crate::keys::{Grant, KeyRefusal};
 use crate::protocol::client::refusal::{
-    AUTH_TIMEOUT, CHANNELS_FULL, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED, NOT_JOINED, NOT_OPENED,
-    READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,
+    AUTH_TIMEOUT, CHANNELS_FULL, INVALID_FORMAT, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED,
+    NOT_JOINED, NOT_OPENED, READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,
 };
 use crate::protocol::client::{Refusal, Request, Subscription, Talk, outbound};
 use crate::protocol::inbound::MessageId;
@@ -69,6 +69,25 @@ impl Clients {
         self.connections.insert(conn, Stage::Established(entered));
     }
 
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// How many channels each of them is in, summed up.
+    pub fn joined(&self) -> usize {
+        let joined = self.connections.values().map(|stage| match stage {
+            Stage::Established(_) => 0,
+            Stage::Authenticated(client) => client.joined.len(),
+        });
+        joined.sum()
+    }
+
+    /// The channels they are in.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
     /// Whether this connection speaks the client protocol.
     pub fn has(&self, conn: ConnId) -> bool {
         self.connections.contains_key(&conn)
@@ -79,6 +98,14 @@ impl Clients {
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         match (said, stage) {
             (Said::Connect(key), _) => self.connect(conn, key, turn),
+            (Said::Unreadable { is_last: true }, _) => {
+                let reason = "invalid message format";
+                self.close(conn, INVALID_FORMAT, close::INVALID_FORMAT, reason, turn);
+            }
+            (Said::Unreadable { is_last: false }, stage) => {
+                let client = &stage.who().client;
+                turn.send(conn, &outbound::error(INVALID_FORMAT, None, client, turn.now.wall));
+            }
             (Said::Request(request), Stage::Authenticated(client)) => {
                 client.request(request, &mut self.channels, turn);
             }
@@ -165,11 +192,11 @@ impl Clients {
     /// The threads that a key may know of, as JSON. A key that is good for nothing any more is told
     /// of none.
     pub fn threads(&self, channel: Option<&str>, grant: Grant, turn: &Turn<'_>) -> Vec<u8> {
-        let pass = Pass::issue(grant, turn.keys, turn.now.wall).ok();
-        let opens = |name: &str| pass.as_ref().is_some_and(|pass| pass.opens(name));
-        let mut body = Vec::new();
-        self.channels.write_threads(&mut body, channel, opens, turn.now.wall);
-        body
+        let now = turn.now.wall;
+        match Pass::issue(grant, turn.keys, now) {
+            Ok(pass) => self.channels.threads(channel, pass.rooms(), now),
+            Err(_) => self.channels.threads(channel, Some(&[]), now),
+        }
     }
 
     /// Refuses the key of a `connect` and ends the connection.
@@ -239,10 +266,9 @@ impl Authenticated {
             if self.joined.len() >= MOST_JOINED {
                 return self.refuse(TOO_MANY_JOINED, id, turn);
             }
-            if channels.join(&channel, self.who.conn, turn.limits.max_channels).is_err() {
-                return self.refuse(CHANNELS_FULL, id, turn);
-            }
-            self.joined.insert(channel.clone());
+            let joined = channels.join(&channel, self.who.conn, turn.limits.max_channels);
+            let Ok(own_name) = joined else { return self.refuse(CHANNELS_FULL, id, turn) };
+            self.joined.insert(own_name);
         }
         let Established { conn, client, .. } = &self.who;
         turn.send(*conn, &outbound::join_delivered(kind, id.as_deref(), client, turn.now.wall));

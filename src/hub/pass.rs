@@ -63,6 +63,11 @@ impl Pass {
         self.grant.key.opens(room)
     }
 
+    /// The names of the sessions and channels it opens; `None` where it opens all.
+    pub fn rooms(&self) -> Option<&[Box<str>]> {
+        self.grant.key.opens.as_deref()
+    }
+
     /// Whether its key's time is over.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.grant.key.has_expired(now)

@@ -22,6 +22,11 @@ impl Removed {
         self.by.get(id).map(|(user, _)| user)
     }
 
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.order.len().max(self.by.len())
+    }
+
     /// All that are remembered, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &UserId)> {
         self.order.values().filter_map(|id| Some((id, self.by(id)?)))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::Document;
+use super::footprint::SessionFootprint;
 use super::history::History;
 use super::keeping::{Keeping, not_durable};
 use super::lives::Lives;
@@ -21,6 +22,8 @@ use crate::protocol::{Frame, Timestamp, UserId, close};
 
 /// How long a newcomer has to prove itself a host.
 const ARRIVAL: Duration = Duration::from_secs(2);
+/// When a session is looked at again that has lingered and could not be forgotten.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// A room whose members work on one document. One of them is the host (`roles.rs`).
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Session {
     encoded: Option<(u64, Arc<[Frame]>)>,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
+    /// When the timer fires that looks whether it has lingered; `None` while there is none.
+    linger_timer: Option<Duration>,
 }
 
 impl Session {
@@ -54,6 +59,7 @@ impl Session {
             lives: Lives::default(),
             encoded: None,
             empty_since: None,
+            linger_timer: None,
         }
     }
 
@@ -135,9 +141,34 @@ impl Session {
         if self.room.is_empty() && self.empty_since.is_none() {
             self.encoded = None;
             self.empty_since = Some(turn.elapsed());
-            let until = turn.elapsed() + turn.limits.linger;
+            self.watch_lingering(turn);
+        }
+    }
+
+    /// Sets a timer for the moment at which the session may have lingered for long enough, unless
+    /// there is one: it may be left many times meanwhile.
+    fn watch_lingering(&mut self, turn: &mut Turn<'_>) {
+        if let (Some(since), None) = (self.empty_since, self.linger_timer) {
+            // What must not be forgotten although its time is over is looked at again.
+            let until = match since + turn.limits.linger {
+                until if until > turn.elapsed() => until,
+                _ => turn.elapsed() + AGAIN,
+            };
+            self.linger_timer = Some(until);
             turn.timers.set_in_session(until, self.room.name(), SessionTimer::Linger);
         }
+    }
+
+    /// The timer has fired, and the session is still there.
+    pub fn linger_timer_fired(&mut self, turn: &mut Turn<'_>) {
+        if self.linger_timer.take_if(|at| *at <= turn.elapsed()).is_some() {
+            self.watch_lingering(turn);
+        }
+    }
+
+    /// When it sees whether it has lingered, if that is to be seen.
+    pub fn linger_timer(&self) -> Option<Duration> {
+        self.linger_timer
     }
 
     /// Whether the session has been without members for as long as it is kept in memory.
@@ -239,6 +270,21 @@ impl Session {
     pub fn note_what_is_known(&mut self, place: usize, command: &Command) {
         let known = self.document.get(&command.item_id);
         self.room[place].speaks_of(command.action, known);
+    }
+
+    /// How much it holds.
+    pub fn footprint(&self) -> SessionFootprint {
+        let (history, history_bytes, confirmed) = self.history.kept();
+        SessionFootprint {
+            name: self.room.name().clone(),
+            members: self.room.len(),
+            document_bytes: self.document.bytes(),
+            removed: self.document.removed().len(),
+            history,
+            history_bytes,
+            confirmed,
+            settling: self.settling.len(),
+        }
     }
 
     /// The members for whom `left_out` doesn't hold.

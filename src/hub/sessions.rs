@@ -7,7 +7,7 @@ use super::loading::{Loading, Waiting};
 use super::pass::{KeyIndex, Pass};
 use super::session::Session;
 use super::timers::SessionTimer;
-use super::{ConnId, ConnMap, Effect, Limits, Refusal, Turn};
+use super::{ConnId, ConnMap, Effect, Refusal, Turn};
 use crate::keys::{Grant, KeyRefusal};
 use crate::protocol::{UserId, close, outbound};
 
@@ -48,6 +48,16 @@ impl Sessions {
     /// The session of this name.
     pub fn get(&self, name: &str) -> Option<&Session> {
         self.by_name.get(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_name.values()
+    }
+
+    /// How many connections are known to be in one.
+    pub fn members(&self) -> usize {
+        self.members.len()
     }
 
     /// Does something in the session that a connection is a member of, if it is one.
@@ -106,7 +116,7 @@ impl Sessions {
         }
         let most = turn.limits.max_sessions;
         let is_full = most > 0 && self.by_name.len() + self.loading.len() >= most;
-        if is_full && !self.make_room(turn.limits) {
+        if is_full && !self.make_room(turn) {
             return Err(Refusal::Full);
         }
         if self.stored.contains(name) {
@@ -142,9 +152,12 @@ impl Sessions {
 
     /// A session's timer has fired.
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
+        if timer == SessionTimer::Linger {
+            self.forget_if_lingered(name, turn);
+        }
         let Some(session) = self.by_name.get_mut(name) else { return };
         match timer {
-            SessionTimer::Linger => self.forget_if_lingered(name, turn),
+            SessionTimer::Linger => session.linger_timer_fired(turn),
             SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
             SessionTimer::Settle(item) => session.settle_due(&item, turn),
             SessionTimer::Expiry(conn) => {
@@ -186,25 +199,29 @@ impl Sessions {
     }
 
     /// Removes a session that has been without members for as long as it is kept in memory.
-    pub(super) fn forget_if_lingered(&mut self, name: &str, turn: &Turn<'_>) {
+    pub(super) fn forget_if_lingered(&mut self, name: &str, turn: &mut Turn<'_>) {
         let session = self.by_name.get(name);
         if session.is_some_and(|session| session.has_lingered(turn.now.elapsed, turn.limits)) {
-            self.forget(name);
+            self.forget(name, turn);
         }
     }
 
     /// Makes room for another session where one that lingers holds nothing that would be lost.
-    fn make_room(&mut self, limits: &Limits) -> bool {
-        let mut spare = self.by_name.values().filter(|session| session.can_be_spared(limits));
+    fn make_room(&mut self, turn: &mut Turn<'_>) -> bool {
+        let mut spare = self.by_name.values().filter(|session| session.can_be_spared(turn.limits));
         match spare.next().map(|session| session.room.name().clone()) {
-            Some(name) => self.forget(&name),
+            Some(name) => self.forget(&name, turn),
             None => false,
         }
     }
 
     /// Drops a session from memory. Whether it was there.
-    fn forget(&mut self, name: &str) -> bool {
+    fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
         let Some((name, session)) = self.by_name.remove_entry(name) else { return false };
+        // Sessions that come and go must not leave anything behind.
+        if let Some(at) = session.linger_timer() {
+            turn.timers.take_back(at, &name, SessionTimer::Linger);
+        }
         if session.keeping.has_begun {
             self.stored.insert(name);
         }

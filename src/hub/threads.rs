@@ -11,9 +11,11 @@ use crate::protocol::{Timestamp, UserId, json};
 pub const MOST_THREADS: usize = 1000;
 /// How many of a thread's participants are listed, the first ones.
 pub const MOST_PARTICIPANTS: usize = 100;
-/// What a thread costs beside its id, and a participant beside its name.
+/// What a thread costs beside its texts, and a participant beside its names.
 const THREAD_OVERHEAD: usize = 256;
 const PARTICIPANT_OVERHEAD: usize = 16;
+/// What stands between the parts of a thread's JSON that are kept, at most.
+const BETWEEN: usize = 100;
 
 /// See the module's text. A thread is called by the number of its latest message: by them all threads
 /// of all channels are in one order.
@@ -24,12 +26,18 @@ pub struct Threads {
     bytes: usize,
 }
 
+/// The parts of its JSON that are costly to make, because texts have to be escaped, are made once:
+/// whoever asks for a thousand threads has them put together.
 #[derive(Debug)]
 struct Thread {
     id: Arc<str>,
     messages: u64,
     last_message_at: Timestamp,
     participants: Vec<UserId>,
+    /// Of its JSON what stands before the number of messages.
+    head: Box<[u8]>,
+    /// Of its JSON the participants, with commas between them.
+    names: Vec<u8>,
     bytes: usize,
 }
 
@@ -39,7 +47,12 @@ impl Threads {
         self.by_number.is_empty()
     }
 
-    /// What they take of memory, in bytes.
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// What they take of memory, in bytes: their texts as they were said and as JSON.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -49,21 +62,24 @@ impl Threads {
         self.by_number.keys().copied()
     }
 
-    /// Counts the message with this number, which is higher than any before. Returns the number
-    /// that the thread had before.
-    pub fn count(&mut self, id: &str, from: &UserId, at: Timestamp, number: u64) -> Option<u64> {
+    /// Counts the message with this number, which is higher than any before, in a channel of this
+    /// name. Returns the number that the thread had before.
+    pub fn count(
+        &mut self,
+        channel: &str,
+        id: &str,
+        from: &UserId,
+        at: Timestamp,
+        number: u64,
+    ) -> Option<u64> {
         let before = self.numbers.get(id).copied();
         let known = before.and_then(|before| self.by_number.remove(&before));
-        let mut thread = known.unwrap_or_else(|| {
-            let bytes = THREAD_OVERHEAD + id.len();
-            Thread { id: id.into(), messages: 0, last_message_at: at, participants: vec![], bytes }
-        });
+        let mut thread = known.unwrap_or_else(|| Thread::new(channel, id, at));
         self.bytes -= before.map_or(0, |_| thread.bytes);
         thread.messages += 1;
         thread.last_message_at = at;
         if thread.participants.len() < MOST_PARTICIPANTS && !thread.participants.contains(from) {
-            thread.participants.push(from.clone());
-            thread.bytes += PARTICIPANT_OVERHEAD + from.len();
+            thread.add(from);
         }
         self.bytes += thread.bytes;
         self.numbers.insert(thread.id.clone(), number);
@@ -84,24 +100,53 @@ impl Threads {
         Some(number)
     }
 
+    /// How long the thread with this number is as JSON, at most; 0 where there is none.
+    pub fn longest(&self, number: u64) -> usize {
+        let thread = self.by_number.get(&number);
+        thread.map_or(0, |thread| thread.head.len() + thread.names.len() + BETWEEN)
+    }
+
     /// Appends the thread with this number as JSON.
-    pub fn write(&self, number: u64, channel: &str, json: &mut Vec<u8>) {
+    pub fn write(&self, number: u64, json: &mut Vec<u8>) {
         let Some(thread) = self.by_number.get(&number) else { return };
-        let Thread { id, messages, last_message_at, participants, .. } = thread;
-        json.push(b'{');
-        write_key(json, "thread_id");
-        json::write_string(json, id);
-        write_key(json, "channel");
-        json::write_string(json, channel);
+        let Thread { messages, last_message_at, head, names, .. } = thread;
+        json.extend_from_slice(head);
         // Writing to memory can't fail.
-        let _ = write!(json, ",\"messages\":{messages},\"last_message_at\":\"{last_message_at}\"");
+        let _ = write!(json, "{messages},\"last_message_at\":\"{last_message_at}\"");
         json.extend_from_slice(b",\"participants\":[");
-        for (place, participant) in participants.iter().enumerate() {
-            if place > 0 {
-                json.push(b',');
-            }
-            json::write_string(json, participant);
-        }
+        json.extend_from_slice(names);
         json.extend_from_slice(b"]}");
+    }
+}
+
+impl Thread {
+    /// One that nobody has said anything in.
+    fn new(channel: &str, id: &str, at: Timestamp) -> Self {
+        let mut head = vec![b'{'];
+        write_key(&mut head, "thread_id");
+        json::write_string(&mut head, id);
+        write_key(&mut head, "channel");
+        json::write_string(&mut head, channel);
+        write_key(&mut head, "messages");
+        Thread {
+            id: id.into(),
+            messages: 0,
+            last_message_at: at,
+            participants: Vec::new(),
+            bytes: THREAD_OVERHEAD + id.len() + head.len(),
+            head: head.into(),
+            names: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, participant: &UserId) {
+        let before = self.names.len();
+        if before > 0 {
+            self.names.push(b',');
+        }
+        json::write_string(&mut self.names, participant);
+        self.names.shrink_to_fit();
+        self.bytes += PARTICIPANT_OVERHEAD + participant.len() + (self.names.len() - before);
+        self.participants.push(participant.clone());
     }
 }

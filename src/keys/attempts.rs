@@ -74,9 +74,10 @@ impl Attempts {
         self.lock().by_source.get(&Source::of(addr)).is_some_and(|refused| refused.is_locked(now))
     }
 
-    /// Counts a refused key. One that came while the address was locked is not to be told, and if it
-    /// is, it doesn't count: trying on prolongs nothing.
-    pub fn refused(&self, addr: IpAddr, now: Instant) {
+    /// Counts a refused key, unless the address is locked by now, and says whether it did: of keys that
+    /// come at the same moment no more than are left are told apart from any other. Trying on while
+    /// locked prolongs nothing.
+    pub fn refused(&self, addr: IpAddr, now: Instant) -> bool {
         let source = Source::of(addr);
         let mut counted = self.lock();
         let Counted { by_source, by_turn, turns } = &mut *counted;
@@ -84,7 +85,7 @@ impl Attempts {
         let refused =
             refused.or_insert_with(|| Refused { at: VecDeque::with_capacity(MOST), turn: 0 });
         if refused.is_locked(now) {
-            return;
+            return false;
         }
         if refused.at.len() == MOST {
             refused.at.pop_front();
@@ -94,6 +95,7 @@ impl Attempts {
         by_turn.remove(&std::mem::replace(&mut refused.turn, *turns));
         by_turn.insert(*turns, source);
         counted.forget(now, self.capacity);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
@@ -155,11 +157,11 @@ mod tests {
         let (attempts, start, mallory) = (Attempts::new(), Instant::now(), ip("192.0.2.1"));
         for n in 0..10 {
             assert!(!attempts.is_locked(mallory, after(start, n * 1000)));
-            attempts.refused(mallory, after(start, n * 1000));
+            assert!(attempts.refused(mallory, after(start, n * 1000)));
         }
         assert!(attempts.is_locked(mallory, after(start, 9000)));
         for n in 0..1000 {
-            attempts.refused(mallory, after(start, 9000 + n));
+            assert!(!attempts.refused(mallory, after(start, 9000 + n)));
         }
         assert!(attempts.is_locked(mallory, after(start, 59_999)));
         assert!(!attempts.is_locked(mallory, after(start, 60_000)));

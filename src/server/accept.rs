@@ -154,7 +154,7 @@ fn welcome<S: Service>(
 /// Tells a client that the server is full, without a thread and without waiting. The socket is kept
 /// a while: closed at once, it could take the answer with it.
 fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
-    let full = full().bytes("GET");
+    let full = full().parts("GET").concat();
     if socket.set_nonblocking(true).is_ok() {
         // What a new connection's buffer doesn't take is not worth waiting for.
         let _ = { &*socket }.write(&full);

@@ -124,13 +124,11 @@ impl<S: Service> Client<'_, S> {
     /// Reads until the connection ends.
     #[inline(never)] // a name in thread dumps
     fn read(&self, speaker: &mut S::Speaker, rest: Vec<u8>) -> Ending {
-        let limit = Some(self.shared.config.max_message_bytes);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(limit)
-            .max_frame_size(limit);
+        let most = self.shared.config.max_message_bytes;
+        let limit_for = |speaker: &S::Speaker| speaker.largest().map_or(most, |own| own.min(most));
+        let mut limit = limit_for(speaker);
         let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
-        let mut socket = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config));
+        let mut socket = web_socket(stream, rest, limit);
         let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
         loop {
@@ -190,6 +188,14 @@ impl<S: Service> Client<'_, S> {
                 }
                 Said::Nothing => {}
             }
+            let limit_now = limit_for(speaker);
+            if limit_now != limit {
+                limit = limit_now;
+                socket.set_config(|config| {
+                    config.max_message_size = Some(limit);
+                    config.max_frame_size = Some(limit);
+                });
+            }
         }
     }
 
@@ -216,6 +222,16 @@ impl<S: Service> Client<'_, S> {
             }
         }
     }
+}
+
+/// How a client's frames are read: from `rest`, which came with its request, and then from `stream`;
+/// messages of at most `limit` bytes. What tungstenite answers by itself is written to `stream`.
+pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> WebSocket<S> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    WebSocket::from_partially_read(stream, rest, Role::Server, Some(config))
 }
 
 /// What an error of tungstenite's means for the connection.
@@ -276,6 +292,6 @@ impl Write for Stream {
 }
 
 /// Whether a frame is a close: final, opcode 8.
-fn is_close(frames: &[u8]) -> bool {
+pub fn is_close(frames: &[u8]) -> bool {
     frames.first() == Some(&0x88)
 }

@@ -1,7 +1,9 @@
 //! The hub thread: takes events, lets the machine handle them, carries out its effects.
 //!
 //! It takes all that waits in its inbox up to a bound, applies all of it, and only then flushes each
-//! outbox that was touched: under load many frames go to a client with one system call.
+//! outbox that was touched: under load many frames go to a client with one system call. A question
+//! without a WebSocket ends such a batch, and what came before it goes out first: nobody waits for the
+//! answers to many of them.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,8 +34,9 @@ pub enum Input<E> {
     Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<Verdict>, event: E },
     /// A connection has something to say.
     Event { conn: ConnId, event: E },
-    /// A connection that is no WebSocket asks something; `reply` is told the machine's answer.
-    Ask { conn: ConnId, reply: Sender<Vec<u8>>, event: E },
+    /// A connection that is no WebSocket asks something; `reply` is told the machine's answer. Nobody
+    /// waits for it any more after `until`.
+    Ask { conn: ConnId, reply: Sender<Vec<u8>>, until: Instant, event: E },
     /// The service has seen something.
     Watched(E),
     /// A connection has ended, or asks no longer.
@@ -92,7 +95,14 @@ impl<M: Machine> Dispatcher<M> {
                     self.flush();
                     return self.stop(inbox);
                 }
+                let is_question = matches!(input, Input::Ask { .. });
+                if is_question {
+                    self.flush();
+                }
                 self.take(input);
+                if is_question {
+                    break;
+                }
             }
             self.keep_time();
             self.flush();
@@ -107,7 +117,8 @@ impl<M: Machine> Dispatcher<M> {
                 self.handle(Some(conn), event);
             }
             Input::Event { conn, event } => self.handle(Some(conn), event),
-            Input::Ask { conn, reply, event } => {
+            Input::Ask { until, .. } if until <= Instant::now() => {}
+            Input::Ask { conn, reply, event, .. } => {
                 self.asking.insert(conn, reply);
                 self.handle(Some(conn), event);
             }
@@ -300,5 +311,106 @@ impl<M: Machine> Dispatcher<M> {
         for client in self.clients.values() {
             client.outbox.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::inbox::inbox;
+    use super::super::outbox::SendMode;
+    use super::super::threads::Threads;
+    use super::*;
+    use crate::protocol::Frame;
+
+    enum Happening {
+        Join(ConnId),
+        Say(ConnId),
+        Ask(ConnId),
+        Other,
+    }
+
+    /// Answers a question with what has reached the member by then.
+    struct Reporter {
+        member: TcpStream,
+    }
+
+    impl Machine for Reporter {
+        type Event = Happening;
+
+        fn handle(&mut self, event: Happening, _now: Now, effects: &mut Vec<Effect>) {
+            effects.push(match event {
+                Happening::Join(conn) => Effect::Admit { conn },
+                Happening::Say(conn) => {
+                    Effect::Send { conn, frame: Frame::text("said"), supersedes: None }
+                }
+                Happening::Ask(conn) => {
+                    let mut body = vec![0; Frame::text("said").bytes().len()];
+                    self.member.read_exact(&mut body).expect("it has been sent");
+                    Effect::Answer { conn, body }
+                }
+                Happening::Other => return,
+            });
+        }
+
+        fn next_deadline(&self) -> Option<Duration> {
+            None
+        }
+
+        fn tick() -> Happening {
+            Happening::Other
+        }
+
+        fn gone(_: ConnId) -> Happening {
+            Happening::Other
+        }
+
+        fn failed(_: ConnId) -> Happening {
+            Happening::Other
+        }
+    }
+
+    /// The answers to questions that came in one go, each behind something that is said, the first one
+    /// before it was asked in time.
+    #[test]
+    fn what_was_said_goes_out_before_the_next_question_and_a_late_question_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let member = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
+        let (socket, _) = listener.accept().expect("it has connected");
+        // Where it fails it has to end.
+        member.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+        let conn = ConnId(1);
+        let threads = Arc::new(Threads::default());
+        let outbox = Outbox::new(conn, socket.into(), threads, SendMode::NonBlocking, 1 << 20);
+        let (inbox, inputs) = inbox(16);
+        let (verdict, _decided) = crossbeam_channel::bounded(1);
+        let put = |input| inbox.send(input).expect("there is room");
+        put(Input::Join { conn, outbox, verdict, event: Happening::Join(conn) });
+        let ask = |asker, until| {
+            let (reply, answer) = crossbeam_channel::bounded(1);
+            put(Input::Ask {
+                conn: ConnId(asker),
+                reply,
+                until,
+                event: Happening::Ask(ConnId(asker)),
+            });
+            answer
+        };
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
+        let late = ask(2, now);
+        put(Input::Event { conn, event: Happening::Say(conn) });
+        let late_too = ask(3, now);
+        let first = ask(4, later);
+        put(Input::Event { conn, event: Happening::Say(conn) });
+        let second = ask(5, later);
+        put(Input::Stop);
+        put(Input::Gone(conn));
+        Dispatcher::new(Reporter { member }, None).run(&inputs);
+        let said = Frame::text("said").bytes().to_vec();
+        assert_eq!((late.recv().ok(), late_too.recv().ok()), (None, None), "nobody was asked");
+        assert_eq!(first.recv(), Ok(said.clone()));
+        assert_eq!(second.recv(), Ok(said));
     }
 }

@@ -64,10 +64,14 @@ impl<S: Service> Client<'_, S> {
             // A probe that connects and leaves is nobody's business.
             Err(HeadError::Gone) => return None,
         };
-        let is_question = matches!(course, Course::Ask(_));
+        // Held until the answer has been read: until then it takes memory.
+        let mut turn = None;
         let page = match course {
             Course::Answered(page) => page,
-            Course::Ask(event) => self.ask(event),
+            Course::Ask(event) => {
+                turn = self.shared.questions.ask();
+                if turn.is_some() { self.ask(event) } else { busy() }
+            }
             Course::Join(speaker, accept, rest) => match self.join(&speaker, accept) {
                 Ok(()) => return Some(Joined { speaker, rest, from }),
                 Err(page) => page,
@@ -75,7 +79,7 @@ impl<S: Service> Client<'_, S> {
         };
         log::debug!("c{}: answered {from} with {}", self.conn.0, page.status());
         self.answer(&page, method, deadline);
-        if is_question {
+        if turn.is_some() {
             let _ = self.shared.inbox.send(Input::Gone(self.conn));
         }
         None
@@ -83,7 +87,7 @@ impl<S: Service> Client<'_, S> {
 
     /// Sends a page and waits for the client to hang up.
     fn answer(&self, page: &Response, method: &str, deadline: Option<Instant>) {
-        self.outbox.replace_all(page.bytes(method).into());
+        self.outbox.replace_all(page.parts(method));
         self.outbox.flush();
         if page.status() == 200 {
             self.outbox.wait_until_empty(Instant::now() + READING);
@@ -127,7 +131,7 @@ impl<S: Service> Client<'_, S> {
     fn ask(&self, event: S::Event) -> Response {
         let until = Instant::now() + ANSWER;
         let (reply, answered) = crossbeam_channel::bounded(1);
-        let ask = Input::Ask { conn: self.conn, reply, event };
+        let ask = Input::Ask { conn: self.conn, reply, until, event };
         let answer = match self.shared.inbox.send_within(ask, ANSWER) {
             Ok(()) => answered.recv_deadline(until),
             Err(inbox::Gone) => Err(RecvTimeoutError::Timeout),
@@ -135,8 +139,8 @@ impl<S: Service> Client<'_, S> {
         match answer {
             Ok(body) => Response::json(body),
             Err(_) if self.shared.stopping.has_begun() => Response::text(503, STOPPING),
-            Err(RecvTimeoutError::Timeout) => Response::text(503, "the server is busy: try again"),
-            Err(RecvTimeoutError::Disconnected) => failed(),
+            Err(RecvTimeoutError::Disconnected) if Instant::now() < until => failed(),
+            Err(_) => busy(),
         }
     }
 
@@ -145,7 +149,7 @@ impl<S: Service> Client<'_, S> {
     fn join(&self, speaker: &S::Speaker, accept: Vec<u8>) -> Result<(), Response> {
         let not_now = || Response::text(503, "the server could not take you in: try again later");
         self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| not_now())?;
-        self.outbox.replace_all(accept.into());
+        self.outbox.replace_all([accept.into()]);
         let (verdict, decided) = crossbeam_channel::bounded(1);
         let event = speaker.join(self.conn);
         let outbox = self.outbox.clone();
@@ -177,4 +181,9 @@ impl<S: Service> Client<'_, S> {
 /// What a client is told when its request met a bug of ours.
 fn failed() -> Response {
     Response::text(500, "internal server error: this is a bug in the server")
+}
+
+/// What a client is told that asks while too many others do, or too much is going on.
+fn busy() -> Response {
+    Response::text(503, "the server is busy: try again")
 }

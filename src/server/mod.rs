@@ -8,11 +8,12 @@ mod accept;
 mod connection;
 mod connections;
 mod dispatch;
-mod forwarded;
+pub mod forwarded;
 mod handshake;
 pub mod http;
 mod inbox;
 mod outbox;
+mod questions;
 mod rate;
 pub mod service;
 mod stopping;
@@ -26,11 +27,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use accept::{BindError, bind};
+#[doc(hidden)]
+pub use connection::{is_close, web_socket};
 use connections::Connections;
 pub use connections::Room;
 use dispatch::{Dispatcher, Input};
 use inbox::Inbox;
 pub use outbox::SendMode;
+use questions::Questions;
 pub use rate::RateLimits;
 use service::{Keeper, Service};
 use stopping::Stopping;
@@ -78,6 +82,7 @@ struct Shared<S: Service> {
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     threads: Arc<Threads>,
+    questions: Questions,
     stopping: Stopping,
     /// Where what has to survive goes.
     keeper: Option<Arc<dyn Keeper>>,
@@ -130,6 +135,7 @@ pub fn start<S: Service>(
         inbox,
         connections: Connections::new(room),
         threads: threads.clone(),
+        questions: Questions::default(),
         stopping: Stopping::default(),
         keeper,
     });

@@ -151,9 +151,9 @@ impl Outbox {
         Ok(!std::mem::replace(&mut state.is_dirty, true))
     }
 
-    /// Replaces everything that has not begun to go out.
-    pub fn replace_all(&self, frame: Bytes) {
-        self.lock().replace_all(frame);
+    /// Replaces everything that has not begun to go out, whatever the bound.
+    pub fn replace_all(&self, frames: impl IntoIterator<Item = Bytes>) {
+        self.lock().replace_all(frames);
     }
 
     /// Queues a close frame as the last one. Only the first close counts.
@@ -172,7 +172,7 @@ impl Outbox {
     pub fn close_instead(&self, code: u16, reason: &'static str) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
-            state.replace_all(Frame::close(code, reason).bytes().clone());
+            state.replace_all([Frame::close(code, reason).into_bytes()]);
             state.closing(Some((code, reason)));
             self.changed.notify_all();
         }
@@ -343,12 +343,12 @@ impl State {
         self.closed_with = closed_with;
     }
 
-    fn replace_all(&mut self, frame: Bytes) {
+    fn replace_all(&mut self, frames: impl IntoIterator<Item = Bytes>) {
         // What is on its way has to go out whole, or the client can't read what follows.
         let begun = self.in_flight.max(usize::from(self.sent > 0));
         self.queue.truncate(begun);
         self.latest.clear();
-        self.queue.push_back(frame);
+        self.queue.extend(frames);
         self.bytes = self.queue.iter().map(Bytes::len).sum::<usize>() - self.sent;
     }
 

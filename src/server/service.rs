@@ -95,6 +95,11 @@ pub trait Speaker {
         None
     }
 
+    /// The largest message that is taken from it now, in bytes, where that is less than from others.
+    fn largest(&self) -> Option<usize> {
+        None
+    }
+
     /// What a client is told before its connection ends by a bug of ours.
     fn apology(&self) -> Option<Frame>;
 

@@ -1,6 +1,6 @@
 //! Two steps: a connection is accepted, and has to show a key before anything else.
 
-use collabd::hub::Event;
+use collabd::hub::{Event, Said};
 use collabd::keys::{KeyRefusal, Level};
 use serde_json::{Value, json};
 
@@ -189,4 +189,37 @@ fn a_session_and_a_channel_of_one_name_are_strangers() {
     rig.tell(editor, json!({"type": "chat"}));
     rig.gone(web);
     assert_eq!(rig.all(), []);
+}
+
+/// Before `connect` as after it.
+#[test]
+fn what_cannot_be_read_is_answered_in_its_turn_and_the_last_of_a_row_is_the_end() {
+    let mut rig = Rig::new();
+    let unreadable = |is_last| Said::Unreadable { is_last };
+    let conn = rig.enter("web");
+    rig.on(conn);
+    rig.handle(Event::Said { conn, said: unreadable(false) });
+    rig.connect(conn, Ok(writer()));
+    rig.handle(Event::Said { conn, said: unreadable(false) });
+    rig.say(conn, join("a"));
+    rig.handle(Event::Said { conn, said: unreadable(true) });
+    rig.say(conn, join("b"));
+    rig.handle(Event::Said { conn, said: unreadable(true) });
+    let told = rig.told(conn);
+    let delivered = ["message_delivered", "subscription_success"];
+    assert_eq!(
+        told,
+        [
+            &["invalid_format", "connection_success", "message_delivered", "invalid_format"][..],
+            &delivered,
+            &["invalid_format", "4002 invalid message format"],
+        ]
+        .concat()
+    );
+    let early = rig.enter("early");
+    rig.on(early);
+    rig.handle(Event::Said { conn: early, said: unreadable(true) });
+    let message = "A message is one JSON object with a string `type`, nested at most 100 deep";
+    let error = error(&rig, "early", "invalid_format", message, 400);
+    assert_eq!(rig.on(early), [error, Done::Closed(4002, "invalid message format")]);
 }

@@ -118,3 +118,31 @@ fn a_key_is_told_of_the_channels_it_opens() {
     let expired = granted(until(0, key("late", Level::Read)), 3);
     assert_eq!(rig.threads(None, expired)["total"], 0);
 }
+
+/// A thousand are kept of each channel, and a thousand are listed of whatever is asked for.
+#[test]
+fn of_many_threads_the_newest_thousand_are_listed_and_all_are_counted() {
+    let mut rig = Rig::new();
+    let conn = rig.member("web", &["a", "b", "c"]);
+    for n in 0..700 {
+        for channel in ["a", "b", "c"] {
+            rig.say(conn, in_thread(channel, &format!("{channel}{n}")));
+        }
+    }
+    let newest_of = |channels: &[&str]| -> Vec<String> {
+        let of = |n| channels.iter().rev().map(move |channel| format!("{channel}{n}"));
+        (0..700).rev().flat_map(of).take(1000).collect()
+    };
+    let all = rig.threads(None, writer());
+    assert_eq!((ids(&all).len(), &all["total"]), (1000, &json!(2100)));
+    assert_eq!(ids(&all), newest_of(&["a", "b", "c"]));
+    // Twice in the list is once.
+    let narrow = granted(only(&["a", "c", "a", "none"], key("narrow", Level::Read)), 0);
+    let some = rig.threads(None, narrow);
+    assert_eq!(
+        (ids(&some), &some["total"]),
+        (newest_of(&["a", "c"])[..].iter().map(|id| &**id).collect(), &json!(1400))
+    );
+    let one = rig.threads(Some("b"), writer());
+    assert_eq!((ids(&one).len(), &one["total"]), (700, &json!(700)));
+}

@@ -1,7 +1,7 @@
 //! A client of the session protocol, through a WebSocket library.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
@@ -239,9 +239,14 @@ impl Write for Steady {
 
 /// A socket that takes little before somebody reads from it.
 pub fn reading_slowly(server: &Server) -> TcpStream {
+    reading_slowly_from(server.addr())
+}
+
+/// The same, of a server that runs in this process.
+pub fn reading_slowly_from(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(8 * 1024).expect("a socket");
-    socket.connect(&server.addr().into()).expect("the server accepts");
+    socket.connect(&addr.into()).expect("the server accepts");
     socket.into()
 }
 

@@ -7,7 +7,7 @@ mod messages;
 mod server;
 mod wire;
 
-pub use client::{Client, nothing_more, reading_slowly};
+pub use client::{Client, nothing_more, reading_slowly, reading_slowly_from};
 pub use messages::{add, command, full_state, move_to, remove, update, with_id};
 pub use server::{Ended, Run, Server, collabd, free_port};
 pub use wire::{Response, Wire, handshake, masked};

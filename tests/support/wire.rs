@@ -63,7 +63,11 @@ impl Wire {
 
     /// To a server that runs in this process.
     pub fn open_to(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).expect("the server accepts");
+        Self::on(TcpStream::connect(addr).expect("the server accepts"))
+    }
+
+    /// On a socket that is connected.
+    pub fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_write_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
@@ -171,7 +175,8 @@ impl Wire {
         assert!(rest.is_empty(), "{rest:?}");
     }
 
-    fn head(&mut self) -> Response {
+    /// An answer up to its body, which is not read.
+    pub fn head(&mut self) -> Response {
         let mut line = || {
             let mut line = String::new();
             self.0.read_line(&mut line).expect("a line");

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::value::RawValue;
 
-use super::refusal::{INVALID_FORMAT, Refusal, SERVER_ERROR};
+use super::refusal::{Refusal, SERVER_ERROR};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::relayed::Body;
@@ -82,11 +82,6 @@ pub fn error(why: Refusal, id: Option<&RawValue>, client: &str, now: Timestamp) 
         repeated(data, id);
     });
     signed(error, client, now)
-}
-
-/// `error` 400: the message can't be read.
-pub fn invalid_format(client: &str, now: Timestamp) -> Frame {
-    error(INVALID_FORMAT, None, client, now)
 }
 
 /// `error` 500: a bug on our side; the connection is closed with 1011 after it.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
 use super::Response;
@@ -67,8 +68,7 @@ impl Request<'_> {
             return Err(Response::upgrade_required("Sec-WebSocket-Version has to be 13"));
         }
         let key = self.header("sec-websocket-key").map(str::trim).unwrap_or_default();
-        // 16 bytes in base64.
-        if key.len() != 24 || !key.ends_with("==") {
+        if BASE64.decode(key.as_bytes()).map_or(0, |bytes| bytes.len()) != 16 {
             return Err(Response::text(400, "Sec-WebSocket-Key has to be 16 bytes in base64"));
         }
         let accept = derive_accept_key(key.as_bytes());
@@ -159,6 +159,34 @@ mod tests {
         assert_eq!(request.headers("via").next_back(), Some(""));
         assert_eq!(request.header("x"), Some("\u{fffd}"));
         assert_eq!(request.header("y"), None);
+    }
+
+    #[test]
+    fn a_websocket_key_is_sixteen_bytes_in_base64() {
+        let status = |key: &str| {
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            );
+            request(head.as_bytes()).accept().map_or_else(|refusal| refusal.status(), |_| 101)
+        };
+        for good in
+            ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="]
+        {
+            assert_eq!(status(good), 101, "{good}");
+        }
+        for bad in [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZWQ=",
+            "dGhlIHNhbXBsZSBub25j",
+            "!!!!!!!!!!!!!!!!!!!!!!==",
+            "-_-_-_-_-_-_-_-_-_-_-w==",
+            "dGhlIHNhbXBs ZSBub25jZQ==",
+            "========================",
+        ] {
+            assert_eq!(status(bad), 400, "{bad}");
+        }
     }
 
     #[test]

@@ -60,10 +60,10 @@ impl Response {
         self.status
     }
 
-    /// The answer as bytes; `HEAD` gets it without the body.
+    /// The answer as it goes out: its head, and its body, which isn't copied; `HEAD` gets an empty one.
     ///
     /// Nothing is for a cache: every answer is true of this moment, and many of this client alone.
-    pub fn bytes(&self, method: &str) -> Vec<u8> {
+    pub fn parts(&self, method: &str) -> [Bytes; 2] {
         // The editor shows a refusal to its user by this phrase.
         let reason = match self.status {
             200 => "OK",
@@ -95,11 +95,8 @@ impl Response {
             head.push_str("\r\n");
         }
         head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        if method != "HEAD" {
-            bytes.extend_from_slice(&self.body);
-        }
-        bytes
+        let body = if method == "HEAD" { Bytes::new() } else { self.body.clone() };
+        [head.into(), body]
     }
 }
 
@@ -108,7 +105,7 @@ mod tests {
     use super::*;
 
     fn shown(response: &Response, method: &str) -> String {
-        String::from_utf8(response.bytes(method)).unwrap()
+        String::from_utf8(response.parts(method).concat()).unwrap()
     }
 
     #[test]
@@ -119,6 +116,13 @@ mod tests {
                     X-Content-Type-Options: nosniff\r\nX-More: yes\r\n\r\n";
         assert_eq!(shown(&answer, "GET"), format!("{head}{{\"total\":0}}"));
         assert_eq!(shown(&answer, "HEAD"), head);
+    }
+
+    #[test]
+    fn a_body_is_shared_and_not_copied() {
+        let body = Bytes::from(vec![b'x'; 100]);
+        let [_, sent] = Response::json(body.clone()).parts("GET");
+        assert_eq!(sent.as_ptr(), body.as_ptr());
     }
 
     #[test]

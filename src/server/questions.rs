@@ -1,0 +1,50 @@
+//! How many may ask something without a WebSocket at one time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many questions there may be at one time, from when they reach the hub's inbox until their
+/// answers have been read. The inbox has room for many more events than that, so that whoever asks
+/// over and over never stands in the way of whoever says something.
+pub const MOST: usize = 16;
+
+/// The questions that are being answered. Any thread may ask; nobody waits.
+#[derive(Debug, Default)]
+pub struct Questions {
+    open: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a>(&'a Questions);
+
+impl Questions {
+    /// A turn; `None` while there are [`MOST`].
+    pub fn ask(&self) -> Option<Turn<'_>> {
+        let one_more = |open| (open < MOST).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Turn(self))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_sixteen_turns_and_one_that_is_over_is_there_again() {
+        let questions = Questions::default();
+        let mut turns: Vec<Turn<'_>> = (0..MOST).filter_map(|_| questions.ask()).collect();
+        assert_eq!((turns.len(), questions.ask().is_none()), (MOST, true));
+        drop(turns.pop());
+        let again = questions.ask();
+        assert!(again.is_some() && questions.ask().is_none());
+        drop((turns, again));
+        assert_eq!((0..100).map(|_| questions.ask()).filter(Option::is_some).count(), 100);
+    }
+}
