@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use collabd::cli::{self, Command};
+#[cfg(feature = "durable")]
+use collabd::commands::sessions;
 use collabd::commands::{check, echo, key, serve};
 
 /// What was typed makes no sense.
@@ -15,6 +17,8 @@ fn main() -> ExitCode {
         Ok(Command::Echo(options)) => echo::run(options),
         Ok(Command::Check(options)) => check::run(&options),
         Ok(Command::Key(options)) => key::run(options),
+        #[cfg(feature = "durable")]
+        Ok(Command::Sessions(options)) => sessions::run(options),
         Ok(Command::Print(text)) => {
             // A reader that has seen enough, like `head`, is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());

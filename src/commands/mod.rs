@@ -4,4 +4,9 @@ pub mod check;
 pub mod echo;
 pub mod key;
 mod listening;
+#[cfg(feature = "durable")]
+mod progress;
 pub mod serve;
+#[cfg(feature = "durable")]
+pub mod sessions;
+mod table;
