@@ -21,6 +21,10 @@ pub enum Command {
     Key(commands::key::Options),
     #[cfg(feature = "durable")]
     Sessions(commands::sessions::Options),
+    #[cfg(feature = "durable")]
+    Record(commands::record::Options),
+    #[cfg(feature = "durable")]
+    Replay(commands::replay::Options),
     /// Print this text.
     Print(String),
 }
@@ -241,6 +245,8 @@ const TABLES: &[(&str, &[Opt])] = &[
     ("sessions restore", sessions::RESTORE),
     ("sessions delete", sessions::DELETE),
     ("sessions compact", sessions::COMPACT),
+    ("record", sessions::RECORD),
+    ("replay", sessions::REPLAY),
 ];
 
 const INTRODUCTION: &str = "\
@@ -267,6 +273,10 @@ collabd: people edit one optical table together; this is the server between them
   collabd sessions delete SESSION --yes --data-dir DIR
   collabd sessions compact [SESSION] --data-dir DIR [OPTIONS]
                                 change what is stored, while no server uses the directory
+  collabd record SESSION --out FILE --data-dir DIR
+                                what happened in a session, as a file
+  collabd replay FILE URL [OPTIONS]
+                                play it into a session of a running server
   collabd --help | --version
 
 Every option is also an environment variable: --log-file FILE is COLLABD_LOG_FILE=FILE, a switch is
@@ -322,8 +332,15 @@ pub fn parse(
         "key" => return key::parse(words, typed, environment).map(Command::Key),
         #[cfg(feature = "durable")]
         "sessions" => return sessions::parse(words, typed, environment).map(Command::Sessions),
+        #[cfg(feature = "durable")]
+        "record" => return sessions::record(words, typed, environment).map(Command::Record),
+        #[cfg(feature = "durable")]
+        "replay" => return sessions::replay(words, typed, environment).map(Command::Replay),
         #[cfg(not(feature = "durable"))]
-        "sessions" => return sessions::parse(words, typed, environment),
+        "sessions" | "record" | "replay" => {
+            let why = "needs a collabd that was built with the feature `durable`";
+            return Err(Usage(format!("{command} {why}")));
+        }
         "help" => return Ok(Command::Print(help())),
         _ => return Err(Usage(format!("there is no command {command:?}: see collabd --help"))),
     };

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use collabd::cli::{self, Command};
-#[cfg(feature = "durable")]
-use collabd::commands::sessions;
 use collabd::commands::{check, echo, key, serve};
+#[cfg(feature = "durable")]
+use collabd::commands::{record, replay, sessions};
 
 /// What was typed makes no sense.
 const USAGE: u8 = 2;
@@ -17,6 +17,10 @@ fn main() -> ExitCode {
         Ok(Command::Echo(options)) => echo::run(options),
         Ok(Command::Check(options)) => check::run(&options),
         Ok(Command::Key(options)) => key::run(options),
+        #[cfg(feature = "durable")]
+        Ok(Command::Record(options)) => record::run(&options),
+        #[cfg(feature = "durable")]
+        Ok(Command::Replay(options)) => replay::run(&options),
         #[cfg(feature = "durable")]
         Ok(Command::Sessions(options)) => sessions::run(options),
         Ok(Command::Print(text)) => {

@@ -16,9 +16,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("collabd-sessions-{}-{number}", std::process::id());
+        let name = format!("collabd-sessions-{}-{}", std::process::id(), number());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory).expect("a new directory");
         Place(directory)
@@ -71,6 +69,12 @@ impl Drop for Place {
     }
 }
 
+/// Another one each time.
+fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 fn items(canvas: &Value) -> Vec<Value> {
     assert!(canvas["version"].is_number() && canvas["timestamp"].is_string(), "{canvas}");
     canvas["items"].as_array().expect("a list of items").clone()
@@ -84,9 +88,14 @@ fn kill(mut server: Server) {
 
 /// Has it done, and waits until it is on disk.
 fn confirmed(client: &mut Client, message: Value) -> u64 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    client.send(with_id(message, NEXT.fetch_add(1, Ordering::Relaxed)));
+    client.send(with_id(message, number()));
     client.expect("message_delivered")["seq"].as_u64().expect("a number")
+}
+
+/// The same where others are at work, too.
+fn until_confirmed(client: &mut Client, message: Value) {
+    client.send(with_id(message, "m-".to_owned() + &number().to_string()));
+    while client.next()["type"] != "message_delivered" {}
 }
 
 /// Four changes; what the canvas shows after each.
@@ -312,5 +321,180 @@ fn where_nothing_is_stored_nothing_is_made() {
     ] {
         place.fails(&[&["sessions"], words].concat(), 1);
         assert!(!PathBuf::from(place.data()).exists(), "{words:?}");
+    }
+}
+
+/// Three users at work, one of them a host; the canvas at the end.
+fn work(server: &Server, session: &str) -> Vec<Value> {
+    let items = json!([{"uuid": "h", "item_type": "lens", "x_mm": 1.50}]);
+    let mut host = Client::host(server, session, "host", items);
+    host.expect("sync:state");
+    let mut alice = Client::join(server, session, "alice");
+    host.expect("user:joined");
+    let mut bob = Client::join(server, session, "b\u{f6}b/2");
+    host.expect("user:joined");
+    alice.expect("user:joined");
+    for n in 0..20 {
+        for (client, id) in [(&mut alice, "a"), (&mut bob, "b")] {
+            until_confirmed(client, add(&format!("{id}{n}"), json!({"n": n})));
+            until_confirmed(client, move_to("h", f64::from(n)));
+        }
+    }
+    until_confirmed(&mut alice, remove("b3"));
+    let canvas =
+        json!({"items": [{"uuid": "h"}, {"uuid": "new", "k": 1.0}], "version": 7, "zoom": 2});
+    until_confirmed(&mut bob, json!({"type": "sync:update", "state": canvas}));
+    until_confirmed(&mut bob, update("new", json!({"k": 2.50})));
+    let mut late = Client::join(server, session, "late");
+    late.document()["items"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn a_recording_played_elsewhere_ends_with_the_same_canvas() {
+    let place = Place::new();
+    let server = place.serve();
+    let canvas = work(&server, "table");
+    let file = place.path("table.jsonl");
+    let out = place.succeeds(&["record", "table", "--out", &file]);
+    assert!(out.contains("changes"), "{out}");
+    let text = fs::read_to_string(&file).expect("a file");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["session"], &lines[0]["from_seq"]), (&json!("table"), &json!(0)));
+    assert_eq!(lines[0]["document"]["items"], json!([]));
+    assert_eq!(lines.len() as u64, 1 + lines[0]["to_seq"].as_u64().expect("a number"));
+    for line in &lines[1..] {
+        let message = &line["message"];
+        assert!(message["type"] == "command" || message["type"] == "sync:update", "{line}");
+        assert!(line["user"].is_string() && line["offset_ms"].is_number(), "{line}");
+        for field in ["user_id", "seq", "timestamp", "settled", "id"] {
+            assert!(message.get(field).is_none(), "{line}");
+        }
+    }
+
+    let url = format!("ws://{}", server.addr());
+    let other = Server::start(&[]);
+    let there = format!("ws://{}", other.addr());
+    for (url, server, session, speed) in [
+        (&url, &server, "copy", "max"),
+        (&there, &other, "copy", "1000"),
+        (&there, &other, "x", "0"),
+    ] {
+        let run = place.run(&["replay", &file, url, "--session", session, "--speed", speed]);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        assert!(run.out.contains("were played into") && run.err.contains(" of "), "{}", run.err);
+        let mut eve = Client::knock(server, session, "eve");
+        eve.arrive();
+        eve.send(json!({"type": "sync:request"}));
+        let state = eve.expect("sync:state");
+        assert_eq!(state["state"]["items"], json!(canvas), "{session} {speed}");
+    }
+
+    // It isn't played over what somebody works at, unless that is meant.
+    let line = place.fails(&["replay", &file, &there, "--session", "copy"], 1);
+    assert!(line.contains("--replace"), "{line}");
+    let again = ["replay", &file, &there, "--session", "copy", "--speed", "max", "--replace"];
+    let run = place.run(&again);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+}
+
+#[test]
+fn what_was_there_before_the_recorded_changes_is_in_it() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    story(&mut alice);
+    kill(server);
+    place.succeeds(&["sessions", "restore", "table", "--to", "3"]);
+    let server = place.serve();
+    let canvas = place.exported(&["table"]);
+    let file = place.path("table.jsonl");
+    place.succeeds(&["record", "table", "--out", &file]);
+    let url = format!("ws://{}", server.addr());
+    let run = place.run(&["replay", &file, &url, "--session", "copy", "--speed", "max"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert_eq!(place.exported(&["copy"]), canvas);
+}
+
+#[test]
+fn what_the_server_refuses_is_reported() {
+    let place = Place::new();
+    let file = place.path("table.jsonl");
+    let head = r#"{"collabd_recording":1,"session":"table","document":{"items":[]}}"#;
+    let line = |message: &str| format!(r#"{{"offset_ms":0,"user":"alice","message":{message}}}"#);
+    let server = Server::start(&[]);
+    let url = format!("ws://{}", server.addr());
+    let bad = line(r#"{"type":"command","command":7}"#);
+    fs::write(&file, [head, &bad].join("\n")).expect("written");
+    let run = place.run(&["replay", &file, &url]);
+    assert_eq!(run.code, Some(1), "{}", run.out);
+    assert!(run.err.contains("refused 1 of 1") && run.err.contains("bad_command"), "{}", run.err);
+
+    let chat = line(r#"{"type":"chat"}"#);
+    for text in ["", "{}", "[]", &head.replace(":1", ":2")]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(["{}", &chat].map(|line| [head, line].join("\n")))
+    {
+        fs::write(&file, &text).expect("written");
+        let line = place.fails(&["replay", &file, &url], 1);
+        assert!(line.contains("no recording"), "{text}: {line}");
+    }
+    let mut eve = Client::join(&server, "busy", "alice");
+    fs::write(&file, [head, &bad].join("\n")).expect("written");
+    let line = place.fails(&["replay", &file, &url, "--session", "busy"], 1);
+    assert!(line.contains("\"alice\" is in session"), "{line}");
+    eve.expect("user:joined");
+    drop(server);
+    let line = place.fails(&["replay", &file, &url], 1);
+    assert!(line.contains("can't reach"), "{line}");
+    let line = place.fails(&["replay", &file, "http://hunter2"], 2);
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_replay_keeps_its_pace_and_can_be_stopped() {
+    let place = Place::new();
+    let file = place.path("table.jsonl");
+    let head = r#"{"collabd_recording":1,"session":"table","document":{"items":[]}}"#;
+    let line = |offset: u32, item: &str| {
+        json!({"offset_ms": offset, "user": "alice", "message": add(item, json!({}))}).to_string()
+    };
+    fs::write(&file, [head, &line(0, "a"), &line(3_600_000, "b")].join("\n")).expect("written");
+    let server = Server::start(&["--no-settle"]);
+    let mut eve = Client::join(&server, "table", "eve");
+    let url = format!("ws://{}", server.addr());
+    let replay = collabd(&["replay", &file, &url]).spawn().expect("collabd starts");
+    while eve.next()["type"] != "command" {}
+    let pid = replay.id().to_string();
+    let sent = std::process::Command::new("kill").args(["-s", "INT", &pid]).status();
+    assert!(sent.expect("kill runs").success());
+    let ended = replay.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(1));
+    let err = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(err.contains("stopped after 1 of 2 changes"), "{err}");
+    let left = [eve.expect("user:left"), eve.expect("user:left")];
+    assert!(left.iter().any(|left| left["user_id"] == "alice"), "{left:?}");
+    assert_eq!(eve.items().len(), 1);
+}
+
+#[test]
+fn what_was_typed_wrong_is_one_line_and_exit_2() {
+    let place = Place::new();
+    for words in [
+        &["record", "table"][..],
+        &["record", "--out", "f"],
+        &["record", "a", "b", "--out", "f"],
+        &["replay"],
+        &["replay", "f"],
+        &["replay", "f", "ws://localhost:1", "--speed", "-1"],
+        &["replay", "f", "ws://localhost:1", "--speed", "fast"],
+        &["replay", "f", "ws://localhost:1", "--speed", "nan"],
+        &["replay", "f", "ws://localhost:1", "--session", ""],
+        &["sessions"],
+        &["sessions", "restore", "table"],
+    ] {
+        place.fails(words, 2);
     }
 }

@@ -1,17 +1,21 @@
 //! What can be typed after `collabd sessions`.
 
+#[cfg(feature = "durable")]
 use std::ffi::OsString;
+#[cfg(feature = "durable")]
 use std::path::PathBuf;
 #[cfg(feature = "durable")]
 use std::time::Duration;
 
-#[cfg(not(feature = "durable"))]
-use super::Command;
+#[cfg(feature = "durable")]
+use super::Usage;
 #[cfg(feature = "durable")]
 use super::values::Values;
-use super::{Opt, Usage, Variable, opt};
+use super::{Opt, Variable, opt};
 #[cfg(feature = "durable")]
 use crate::commands::sessions::{Action, Options};
+#[cfg(feature = "durable")]
+use crate::commands::{record, replay};
 #[cfg(feature = "durable")]
 use crate::protocol::Timestamp;
 #[cfg(feature = "durable")]
@@ -51,6 +55,24 @@ pub(super) const COMPACT: &[Opt] = &[
     opt("keep-days", "DAYS", "0", "remove versions that were replaced so long ago; 0 for none"),
 ];
 
+pub(super) const RECORD: &[Opt] = &[
+    opt("data-dir", "DIR", "", "the directory that a server was given with --data-dir"),
+    typed_only("out", "FILE", "write it there"),
+];
+
+pub(super) const REPLAY: &[Opt] = &[
+    Opt {
+        default: "1",
+        ..typed_only("speed", "NUMBER", "so many times as fast; max is as fast as it goes")
+    },
+    typed_only(
+        "session",
+        "NAME",
+        "the session to play it into; without it, the one that was recorded",
+    ),
+    typed_only("replace", "", "also where that session has items, which are replaced"),
+];
+
 const fn typed_only(name: &'static str, value: &'static str, help: &'static str) -> Opt {
     Opt { variable: Variable::None, ..opt(name, value, "", help) }
 }
@@ -67,20 +89,6 @@ const ACTIONS: [(&str, &str, usize, usize, &[Opt]); 8] = [
     ("delete", "SESSION --yes", 1, 1, DELETE),
     ("compact", "[SESSION]", 0, 1, COMPACT),
 ];
-
-/// Without the feature there is nothing to make sense of.
-///
-/// # Errors
-/// Always.
-#[cfg(not(feature = "durable"))]
-pub(super) fn parse(
-    _words: impl Iterator<Item = String>,
-    _typed: Vec<(String, Option<String>)>,
-    _environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Command, Usage> {
-    let why = "sessions needs a collabd that was built with the feature `durable`";
-    Err(Usage(why.into()))
-}
 
 /// Makes sense of the words after `sessions` and of what was typed with them.
 ///
@@ -156,6 +164,61 @@ pub(super) fn parse(
         }
     };
     Ok(Options { directory, action })
+}
+
+/// Makes sense of the words after `record` and of what was typed with them.
+///
+/// # Errors
+/// [`Usage`], in a line for the person who typed it.
+#[cfg(feature = "durable")]
+pub(super) fn record(
+    words: impl Iterator<Item = String>,
+    typed: Vec<(String, Option<String>)>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<record::Options, Usage> {
+    let values = Values::gather("record", &[RECORD], typed, environment)?;
+    let words: Vec<String> = words.collect();
+    match <[String; 1]>::try_from(words) {
+        Ok([session]) if !values.get("out").is_empty() => Ok(record::Options {
+            directory: directory(&values)?,
+            session,
+            out: values.get("out").into(),
+        }),
+        _ => Err(Usage("record is typed like: collabd record SESSION --out FILE".into())),
+    }
+}
+
+/// Makes sense of the words after `replay` and of what was typed with them.
+///
+/// # Errors
+/// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
+#[cfg(feature = "durable")]
+pub(super) fn replay(
+    words: impl Iterator<Item = String>,
+    typed: Vec<(String, Option<String>)>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<replay::Options, Usage> {
+    let values = Values::gather("replay", &[REPLAY], typed, environment)?;
+    let words: Vec<String> = words.collect();
+    let Ok([file, url]) = <[String; 2]>::try_from(words) else {
+        let why = "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME";
+        return Err(Usage(why.into()));
+    };
+    let speed = match values.get("speed") {
+        "max" | "0" => None,
+        speed => {
+            let number = speed.parse().ok();
+            let number = number.filter(|number: &f64| (0.001..=1000.0).contains(number));
+            Some(number.ok_or_else(|| {
+                Usage(format!(
+                    "--speed has to be a number from 0.001 to 1000, or max, not {speed:?}"
+                ))
+            })?)
+        }
+    };
+    let name = values.is_set("session").then(|| session(values.get("session").to_owned()));
+    let replace = values.is_set("replace");
+    Ok(replay::Options { file: file.into(), url, speed, session: name.transpose()?, replace })
 }
 
 /// Where the sessions are stored.

@@ -6,6 +6,10 @@ pub mod key;
 mod listening;
 #[cfg(feature = "durable")]
 mod progress;
+#[cfg(feature = "durable")]
+pub mod record;
+#[cfg(feature = "durable")]
+pub mod replay;
 pub mod serve;
 #[cfg(feature = "durable")]
 pub mod sessions;
