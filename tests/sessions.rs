@@ -216,6 +216,30 @@ fn a_session_is_restored_and_what_it_was_before_is_a_version() {
 }
 
 #[test]
+fn a_damaged_session_is_shown_as_such_and_can_be_restored() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    kill(server);
+    let file = PathBuf::from(place.data()).join("collabd.db");
+    let db = rusqlite::Connection::open(file).expect("a database");
+    db.execute("UPDATE changes SET message = '{}' WHERE seq = 3", []).expect("written");
+    drop(db);
+    let list = place.succeeds(&["sessions", "list"]);
+    assert!(list.contains("table  damaged"), "{list}");
+    place.fails(&["sessions", "export", "table"], 1);
+    place.fails(&["sessions", "restore", "table", "--to", "4"], 1);
+    assert_eq!(place.run(&["sessions", "compact"]).code, Some(1));
+    let out = place.succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert!(out.contains("could not be read"), "{out}");
+    let server = place.serve();
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!(bob.ack()["seq"], 5);
+    assert_eq!(bob.items(), canvases[2]);
+}
+
+#[test]
 fn a_canvas_goes_out_and_comes_in_unchanged() {
     let place = Place::new();
     let server = place.serve();

@@ -14,3 +14,5 @@ pub mod serve;
 #[cfg(feature = "durable")]
 pub mod sessions;
 mod table;
+#[cfg(feature = "durable")]
+mod whole_file;

@@ -15,7 +15,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::table::{print, write_file};
+use super::table::print;
+use super::whole_file::write_file;
 use crate::hub::replay;
 use crate::kept::StoredChange;
 use crate::protocol::Timestamp;

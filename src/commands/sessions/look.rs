@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::{document, moment, size, stored, summary, told};
 use crate::commands::progress::Progress;
-use crate::commands::table::{print, printable, table, write_file};
+use crate::commands::table::{print, printable, table};
+use crate::commands::whole_file::write_file;
 use crate::protocol::Timestamp;
 use crate::store::{Point, Reader, Summary};
 
