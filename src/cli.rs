@@ -1,6 +1,7 @@
 //! What can be typed: commands, options, their defaults and units, and the help that lists them.
 
 mod key;
+mod sessions;
 mod values;
 
 use std::ffi::OsString;
@@ -18,6 +19,12 @@ pub enum Command {
     Echo(echo::Options),
     Check(check::Options),
     Key(commands::key::Options),
+    #[cfg(feature = "durable")]
+    Sessions(commands::sessions::Options),
+    #[cfg(feature = "durable")]
+    Record(commands::record::Options),
+    #[cfg(feature = "durable")]
+    Replay(commands::replay::Options),
     /// Print this text.
     Print(String),
 }
@@ -232,6 +239,14 @@ const TABLES: &[(&str, &[Opt])] = &[
     ("check", CHECK),
     ("key", key::KEY),
     ("key new", key::NEW),
+    ("sessions", sessions::SESSIONS),
+    ("sessions export", sessions::EXPORT),
+    ("sessions import", sessions::IMPORT),
+    ("sessions restore", sessions::RESTORE),
+    ("sessions delete", sessions::DELETE),
+    ("sessions compact", sessions::COMPACT),
+    ("record", sessions::RECORD),
+    ("replay", sessions::REPLAY),
 ];
 
 const INTRODUCTION: &str = "\
@@ -245,6 +260,23 @@ collabd: people edit one optical table together; this is the server between them
   collabd key list [OPTIONS]    the names of the keys, and what each opens
   collabd key revoke NAME [OPTIONS]
                                 have a key open nothing any more
+  collabd sessions list --data-dir DIR
+                                the sessions that are stored there, also while a server runs
+  collabd sessions show SESSION --data-dir DIR
+                                one of them, and the versions it can be brought back to
+  collabd sessions export SESSION --data-dir DIR [OPTIONS]
+                                a canvas as an editor saves it, as it is or as it was
+  collabd sessions backup FILE --data-dir DIR
+                                a copy of everything, also while a server runs
+  collabd sessions import SESSION FILE --data-dir DIR [OPTIONS]
+  collabd sessions restore SESSION --to SEQ|TIME --data-dir DIR
+  collabd sessions delete SESSION --yes --data-dir DIR
+  collabd sessions compact [SESSION] --data-dir DIR [OPTIONS]
+                                change what is stored, while no server uses the directory
+  collabd record SESSION --out FILE --data-dir DIR
+                                what happened in a session, as a file
+  collabd replay FILE URL [OPTIONS]
+                                play it into a session of a running server
   collabd --help | --version
 
 Every option is also an environment variable: --log-file FILE is COLLABD_LOG_FILE=FILE, a switch is
@@ -298,6 +330,17 @@ pub fn parse(
             })?),
         ),
         "key" => return key::parse(words, typed, environment).map(Command::Key),
+        #[cfg(feature = "durable")]
+        "sessions" => return sessions::parse(words, typed, environment).map(Command::Sessions),
+        #[cfg(feature = "durable")]
+        "record" => return sessions::record(words, typed, environment).map(Command::Record),
+        #[cfg(feature = "durable")]
+        "replay" => return sessions::replay(words, typed, environment).map(Command::Replay),
+        #[cfg(not(feature = "durable"))]
+        "sessions" | "record" | "replay" => {
+            let why = "needs a collabd that was built with the feature `durable`";
+            return Err(Usage(format!("{command} {why}")));
+        }
         "help" => return Ok(Command::Print(help())),
         _ => return Err(Usage(format!("there is no command {command:?}: see collabd --help"))),
     };

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use collabd::cli::{self, Command};
 use collabd::commands::{check, echo, key, serve};
+#[cfg(feature = "durable")]
+use collabd::commands::{record, replay, sessions};
 
 /// What was typed makes no sense.
 const USAGE: u8 = 2;
@@ -15,6 +17,12 @@ fn main() -> ExitCode {
         Ok(Command::Echo(options)) => echo::run(options),
         Ok(Command::Check(options)) => check::run(&options),
         Ok(Command::Key(options)) => key::run(options),
+        #[cfg(feature = "durable")]
+        Ok(Command::Record(options)) => record::run(&options),
+        #[cfg(feature = "durable")]
+        Ok(Command::Replay(options)) => replay::run(&options),
+        #[cfg(feature = "durable")]
+        Ok(Command::Sessions(options)) => sessions::run(options),
         Ok(Command::Print(text)) => {
             // A reader that has seen enough, like `head`, is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());

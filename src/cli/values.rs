@@ -217,7 +217,15 @@ impl Values {
         self.0.contains_key(name)
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Usage> {
+    /// How large an item and a document may be.
+    #[cfg(feature = "durable")]
+    pub(super) fn document_bounds(&self) -> Result<DocumentBounds, Usage> {
+        let (item, document) =
+            (self.bytes("max-message-bytes")?, self.bytes("max-document-bytes")?);
+        Ok(DocumentBounds { item, document })
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Usage> {
         let value = self.get(name);
         value.parse().map_err(|_| bad_value(name, value, "a whole number in its range"))
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::table::{print, printable, table};
 use crate::keys::entries::to_hex;
 use crate::keys::file::{self, Locked};
 use crate::keys::{Key, KeyHash, Level};
@@ -127,13 +128,7 @@ fn list(file: &Path) -> Result<(), String> {
     let text = table(
         [["NAME", "LEVEL", "EXPIRES", "SESSIONS"].map(str::to_owned)].into_iter().chain(rows),
     );
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that has seen enough, like `head`, is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("can't print the keys: {error}"))
-        }
-        _ => Ok(()),
-    }
+    print(text.as_bytes()).map_err(|why| format!("{}: {why}", file.display()))
 }
 
 fn row(key: &Key, now: Timestamp) -> [String; 4] {
@@ -148,28 +143,6 @@ fn row(key: &Key, now: Timestamp) -> [String; 4] {
         Some(names) => names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", "),
     };
     [printable(&key.name), key.level.name().to_owned(), expires, sessions]
-}
-
-/// Names are anybody's: none of them may move the cursor or turn the line around.
-fn printable(name: &str) -> String {
-    let quoted = format!("{name:?}");
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// Columns as wide as their widest cell.
-fn table(rows: impl Iterator<Item = [String; 4]>) -> String {
-    let rows: Vec<[String; 4]> = rows.collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 fn revoke(file: &Path, name: &str) -> Result<(), String> {

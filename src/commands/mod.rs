@@ -4,4 +4,15 @@ pub mod check;
 pub mod echo;
 pub mod key;
 mod listening;
+#[cfg(feature = "durable")]
+mod progress;
+#[cfg(feature = "durable")]
+pub mod record;
+#[cfg(feature = "durable")]
+pub mod replay;
 pub mod serve;
+#[cfg(feature = "durable")]
+pub mod sessions;
+mod table;
+#[cfg(feature = "durable")]
+mod whole_file;

@@ -21,7 +21,7 @@ mod received;
 mod refusals;
 mod report;
 mod staying;
-mod target;
+pub(super) mod target;
 mod walk;
 mod wire;
 

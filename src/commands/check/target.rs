@@ -6,10 +6,10 @@ const USAGE: &str = "expected ws://HOST[:PORT][/PREFIX], for example ws://lab-pc
 
 /// A server, and the path prefix it is reached under.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(in crate::commands) struct Target {
     /// Host name or address, an IPv6 one without its brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(in crate::commands) host: String,
+    pub(in crate::commands) port: u16,
     /// Percent-encoded, without a slash at its end: empty or `/key/SECRET`.
     prefix: String,
 }
@@ -19,14 +19,14 @@ impl Target {
     ///
     /// # Errors
     /// One line for the user, which repeats no part of the address that may hold a key.
-    pub(super) fn parse(typed: &str) -> Result<Target, String> {
+    pub(in crate::commands) fn parse(typed: &str) -> Result<Target, String> {
         let typed = typed.trim();
         let rest = match typed.split_once("://") {
             None => typed,
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => rest,
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => {
-                return Err("wss:// needs TLS, which this check does not speak: \
-                     check the plain ws:// port behind the proxy"
+                return Err("wss:// needs TLS, which collabd does not speak: \
+                     name the plain ws:// port behind the proxy"
                     .to_owned());
             }
             Some(_) => return Err(format!("the address does not begin with ws://; {USAGE}")),
@@ -51,18 +51,18 @@ impl Target {
     }
 
     /// The path of `user`'s place in `session`.
-    pub(super) fn place(&self, session: &str, user: &str) -> String {
+    pub(in crate::commands) fn place(&self, session: &str, user: &str) -> String {
         let [session, user] = [session, user].map(|name| encoded(&name.replace('%', "%25")));
         self.under_prefix(&format!("/ws/{session}/{user}"))
     }
 
     /// `path` with the prefix before it.
-    pub(super) fn under_prefix(&self, path: &str) -> String {
+    pub(in crate::commands) fn under_prefix(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
 
     /// What goes into the `Host` header.
-    pub(super) fn host_header(&self) -> String {
+    pub(in crate::commands) fn host_header(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -71,7 +71,7 @@ impl Target {
     }
 
     /// The address as it may be printed.
-    pub(super) fn shown(&self) -> String {
+    pub(in crate::commands) fn shown(&self) -> String {
         let mut after_key = false;
         let mut shown = format!("ws://{}", self.host_header());
         for segment in self.prefix.split('/').skip(1) {
@@ -83,7 +83,7 @@ impl Target {
     }
 
     /// The keys in the address, as they were typed and as a server could show them.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    pub(in crate::commands) fn secrets(&self) -> Vec<String> {
         let segments: Vec<&str> = self.prefix.split('/').collect();
         let keys = segments.windows(2).filter(|pair| is_key_marker(pair[0])).map(|pair| pair[1]);
         let mut secrets: Vec<String> = keys

@@ -1,0 +1,328 @@
+//! What can be typed after `collabd sessions`.
+
+#[cfg(feature = "durable")]
+use std::ffi::OsString;
+#[cfg(feature = "durable")]
+use std::path::PathBuf;
+#[cfg(feature = "durable")]
+use std::time::Duration;
+
+#[cfg(feature = "durable")]
+use super::Usage;
+#[cfg(feature = "durable")]
+use super::values::Values;
+use super::{Opt, Variable, opt};
+#[cfg(feature = "durable")]
+use crate::commands::sessions::{Action, Options};
+#[cfg(feature = "durable")]
+use crate::commands::{record, replay};
+#[cfg(feature = "durable")]
+use crate::protocol::Timestamp;
+#[cfg(feature = "durable")]
+use crate::store::{Point, Retention};
+
+/// How many of its newest changes a session keeps for clients that catch up, unless the server is
+/// told otherwise.
+#[cfg(feature = "durable")]
+const HISTORY: usize = 10_000;
+
+pub(super) const SESSIONS: &[Opt] =
+    &[opt("data-dir", "DIR", "", "the directory that a server was given with --data-dir")];
+
+pub(super) const EXPORT: &[Opt] = &[
+    typed_only("at", "SEQ|TIME", "the canvas as it was after a change, or at a moment"),
+    typed_only("out", "FILE", "write it there; without it, to stdout"),
+];
+
+pub(super) const IMPORT: &[Opt] = &[
+    typed_only(
+        "replace",
+        "",
+        "put it in the place of what the session has, which becomes a version",
+    ),
+    opt("max-document-bytes", "BYTES", "4MiB", "largest document of a session"),
+    opt("max-message-bytes", "BYTES", "1MiB", "largest item of it"),
+];
+
+pub(super) const RESTORE: &[Opt] =
+    &[typed_only("to", "SEQ|TIME", "as it was after this change, or at a moment")];
+
+pub(super) const DELETE: &[Opt] =
+    &[typed_only("yes", "", "really: neither it nor its versions come back")];
+
+pub(super) const COMPACT: &[Opt] = &[
+    opt("keep-versions", "NUMBER", "0", "remove older versions than so many; 0 for none"),
+    opt("keep-days", "DAYS", "0", "remove versions that were replaced so long ago; 0 for none"),
+];
+
+pub(super) const RECORD: &[Opt] = &[
+    opt("data-dir", "DIR", "", "the directory that a server was given with --data-dir"),
+    typed_only("out", "FILE", "write it there"),
+];
+
+pub(super) const REPLAY: &[Opt] = &[
+    Opt {
+        default: "1",
+        ..typed_only("speed", "NUMBER", "so many times as fast; max is as fast as it goes")
+    },
+    typed_only(
+        "session",
+        "NAME",
+        "the session to play it into; without it, the one that was recorded",
+    ),
+    typed_only("replace", "", "also where that session has items, which are replaced"),
+];
+
+const fn typed_only(name: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { variable: Variable::None, ..opt(name, value, "", help) }
+}
+
+#[cfg(feature = "durable")]
+/// What is typed with it, and the words that go with each action.
+const ACTIONS: [(&str, &str, usize, usize, &[Opt]); 8] = [
+    ("list", "", 0, 0, &[]),
+    ("show", "SESSION", 1, 1, &[]),
+    ("export", "SESSION", 1, 1, EXPORT),
+    ("backup", "FILE", 1, 1, &[]),
+    ("import", "SESSION FILE", 2, 2, IMPORT),
+    ("restore", "SESSION --to SEQ|TIME", 1, 1, RESTORE),
+    ("delete", "SESSION --yes", 1, 1, DELETE),
+    ("compact", "[SESSION]", 0, 1, COMPACT),
+];
+
+/// Makes sense of the words after `sessions` and of what was typed with them.
+///
+/// # Errors
+/// [`Usage`], in a line for the person who typed it.
+#[cfg(feature = "durable")]
+pub(super) fn parse(
+    mut words: impl Iterator<Item = String>,
+    typed: Vec<(String, Option<String>)>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Options, Usage> {
+    let action = words.next().unwrap_or_default();
+    let known = ACTIONS.iter().find(|(name, ..)| *name == action);
+    let &(name, usage, fewest, most, options) = known.ok_or_else(|| {
+        Usage(
+            "sessions is followed by list, show, export, backup, import, restore, delete or \
+             compact: see collabd --help"
+                .into(),
+        )
+    })?;
+    let command = format!("sessions {name}");
+    let words: Vec<String> = words.collect();
+    if !(fewest..=most).contains(&words.len()) {
+        let like = format!("{command} {usage}");
+        return Err(Usage(format!("{command} is typed like: collabd {}", like.trim_end())));
+    }
+    let values = Values::gather(&command, &[SESSIONS, options], typed, environment)?;
+    let directory = directory(&values)?;
+    let mut words = words.into_iter();
+    let mut word = || words.next().unwrap_or_default();
+    let action = match name {
+        "list" => Action::List,
+        "show" => Action::Show { session: word() },
+        "export" => {
+            let at = values.is_set("at").then(|| point("at", values.get("at"))).transpose()?;
+            let out = values.is_set("out").then(|| PathBuf::from(values.get("out")));
+            if out.as_ref().is_some_and(|out| out.as_os_str().is_empty()) {
+                return Err(Usage("--out has to be the name of a file".into()));
+            }
+            Action::Export { session: word(), at, out }
+        }
+        "backup" => Action::Backup { to: word().into() },
+        "import" => Action::Import {
+            session: session(word())?,
+            file: word().into(),
+            replace: values.is_set("replace"),
+            bounds: values.document_bounds()?,
+        },
+        "restore" if !values.is_set("to") => {
+            return Err(Usage(
+                "sessions restore needs --to and the number of a change or a time: collabd \
+                 sessions show SESSION lists its versions"
+                    .into(),
+            ));
+        }
+        "restore" => Action::Restore { session: word(), to: point("to", values.get("to"))? },
+        "delete" if !values.is_set("yes") => {
+            return Err(Usage(format!(
+                "sessions delete removes {:?} and all its versions for ever: say it again with \
+                 --yes",
+                word()
+            )));
+        }
+        "delete" => Action::Delete { session: word() },
+        _ => {
+            let days: u32 = values.number("keep-days")?;
+            let retention = Retention {
+                versions: values.number("keep-versions")?,
+                age: Duration::from_secs(u64::from(days) * 24 * 3600),
+                history: HISTORY,
+            };
+            Action::Compact { session: Some(word()).filter(|word| !word.is_empty()), retention }
+        }
+    };
+    Ok(Options { directory, action })
+}
+
+/// Makes sense of the words after `record` and of what was typed with them.
+///
+/// # Errors
+/// [`Usage`], in a line for the person who typed it.
+#[cfg(feature = "durable")]
+pub(super) fn record(
+    words: impl Iterator<Item = String>,
+    typed: Vec<(String, Option<String>)>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<record::Options, Usage> {
+    let values = Values::gather("record", &[RECORD], typed, environment)?;
+    let words: Vec<String> = words.collect();
+    match <[String; 1]>::try_from(words) {
+        Ok([session]) if !values.get("out").is_empty() => Ok(record::Options {
+            directory: directory(&values)?,
+            session,
+            out: values.get("out").into(),
+        }),
+        _ => Err(Usage("record is typed like: collabd record SESSION --out FILE".into())),
+    }
+}
+
+/// Makes sense of the words after `replay` and of what was typed with them.
+///
+/// # Errors
+/// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
+#[cfg(feature = "durable")]
+pub(super) fn replay(
+    words: impl Iterator<Item = String>,
+    typed: Vec<(String, Option<String>)>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<replay::Options, Usage> {
+    let values = Values::gather("replay", &[REPLAY], typed, environment)?;
+    let words: Vec<String> = words.collect();
+    let Ok([file, url]) = <[String; 2]>::try_from(words) else {
+        let why = "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME";
+        return Err(Usage(why.into()));
+    };
+    let speed = match values.get("speed") {
+        "max" | "0" => None,
+        speed => {
+            let number = speed.parse().ok();
+            let number = number.filter(|number: &f64| (0.001..=1000.0).contains(number));
+            Some(number.ok_or_else(|| {
+                Usage(format!(
+                    "--speed has to be a number from 0.001 to 1000, or max, not {speed:?}"
+                ))
+            })?)
+        }
+    };
+    let name = values.is_set("session").then(|| session(values.get("session").to_owned()));
+    let replace = values.is_set("replace");
+    Ok(replay::Options { file: file.into(), url, speed, session: name.transpose()?, replace })
+}
+
+/// Where the sessions are stored.
+///
+/// # Errors
+/// [`Usage`], where nobody has said it.
+#[cfg(feature = "durable")]
+pub(super) fn directory(values: &Values) -> Result<PathBuf, Usage> {
+    match values.get("data-dir") {
+        "" => Err(Usage(
+            "which sessions? name the server's directory with --data-dir DIR or COLLABD_DATA_DIR"
+                .into(),
+        )),
+        directory => Ok(directory.into()),
+    }
+}
+
+/// The name of a session that can be joined.
+#[cfg(feature = "durable")]
+pub(super) fn session(name: String) -> Result<String, Usage> {
+    match (1..=128).contains(&name.chars().count()) && !name.contains(char::is_control) {
+        true => Ok(name),
+        false => Err(Usage(
+            "a session's name has to be 1 to 128 characters long, without control characters"
+                .into(),
+        )),
+    }
+}
+
+#[cfg(feature = "durable")]
+fn point(option: &str, value: &str) -> Result<Point, Usage> {
+    let seq = Some(value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    let point = match seq.map(str::parse) {
+        Some(seq) => seq.ok().map(Point::Seq),
+        None => Timestamp::parse(value).map(Point::Time),
+    };
+    point.ok_or_else(|| {
+        Usage(format!(
+            "--{option} has to be the number of a change, like 120, or a time, like \
+             2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {value:?}"
+        ))
+    })
+}
+
+#[cfg(all(test, feature = "durable"))]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    fn sessions(words: &str) -> Result<Options, Usage> {
+        let words = ["sessions"].into_iter().chain(words.split_whitespace()).map(OsString::from);
+        match parse(words, |name| (name == "COLLABD_DATA_DIR").then(|| "data".into())) {
+            Ok(Command::Sessions(options)) => Ok(options),
+            Ok(other) => panic!("{other:?}"),
+            Err(usage) => Err(usage),
+        }
+    }
+
+    #[test]
+    fn a_moment_or_a_change() {
+        for (typed, expected) in [
+            ("7", Point::Seq(7)),
+            ("2025-10-28T13:30:45.123Z", Point::Time(Timestamp::from_millis(1_761_658_245_123))),
+        ] {
+            let options = sessions(&format!("restore table --to {typed}")).expect("good words");
+            let Action::Restore { session, to } = options.action else { panic!("{options:?}") };
+            assert_eq!((&*session, to), ("table", expected));
+            assert_eq!(options.directory, PathBuf::from("data"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_answered_with_one_line() {
+        for words in [
+            "",
+            "forget",
+            "list table",
+            "show",
+            "show a b",
+            "export",
+            "export a --at",
+            "export a --at yesterday",
+            "export a --at -1",
+            "export a --at 99999999999999999999",
+            "export a --out=",
+            "backup",
+            "import a",
+            "import a b c",
+            "import a b --max-document-bytes much",
+            "restore a",
+            "restore a --to",
+            "restore a --to 2026-02-30T00:00:00Z",
+            "delete a",
+            "delete --yes",
+            "compact a b",
+            "compact --keep-days some",
+            "list --data-dir=",
+            "list --port 1",
+            "list --yes",
+        ] {
+            let Usage(line) = sessions(words).expect_err(words);
+            assert!(!line.contains('\n') && !line.is_empty(), "{words}: {line}");
+        }
+        let words = ["sessions", "list"].map(OsString::from);
+        assert!(parse(words, |_| None).is_err());
+    }
+}

@@ -1,0 +1,235 @@
+//! `collabd record`: what happened in a stored session, as a file that `collabd replay` plays.
+//!
+//! A recording is JSON, a line each. The first says what it is and what the canvas was like before:
+//!
+//! ```json
+//! {"collabd_recording":1,"session":"table","epoch":"…","from_seq":0,"to_seq":2,"started":"…","document":{"items":[],…}}
+//! {"offset_ms":0,"user":"alice","message":{"type":"command","command":{…}}}
+//! {"offset_ms":850,"user":"bob","message":{"type":"sync:update","state":{…}}}
+//! ```
+//!
+//! The others are the changes in their order, as their senders could have sent them: without what
+//! the server adds (`user_id`, `timestamp`, `seq`) and without the `id` of whoever sent them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::table::print;
+use super::whole_file::write_file;
+use crate::hub::replay;
+use crate::kept::StoredChange;
+use crate::protocol::Timestamp;
+use crate::protocol::json::{Object, as_string, write_string};
+use crate::protocol::outbound::write_object;
+use crate::store::{Point, Reader, Trouble, Version};
+
+/// The one format there is.
+pub const FORMAT: u64 = 1;
+/// How many changes are read at a time.
+const AT_A_TIME: usize = 1000;
+/// What a change carries that its sender did not write, or that is of no use a second time.
+const SERVERS_FIELDS: [&str; 5] = ["user_id", "timestamp", "seq", "settled", "id"];
+/// Who is said to have made a change that nobody is known to have made.
+const NOBODY: &str = "collabd";
+
+/// What `record` is told.
+#[derive(Debug)]
+pub struct Options {
+    pub directory: PathBuf,
+    pub session: String,
+    pub out: PathBuf,
+}
+
+/// Does it.
+pub fn run(options: &Options) -> ExitCode {
+    match record(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("collabd: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn record(options: &Options) -> Result<(), String> {
+    let Options { directory, session, out } = options;
+    let tape = Tape::of(directory, session)?;
+    let mut changes = 0;
+    write_file(out, |file| {
+        changes = tape.write(file)?;
+        Ok(())
+    })?;
+    let text = format!(
+        "{} has {changes} changes of session {session:?}: collabd replay plays it\n",
+        out.display()
+    );
+    print(text.as_bytes())
+}
+
+/// What is to be recorded.
+struct Tape<'a> {
+    reader: Reader,
+    directory: &'a Path,
+    session: &'a str,
+    epoch: Box<str>,
+    /// The change it begins after, and the one it ends with.
+    from: u64,
+    to: u64,
+    versions: Vec<Version>,
+}
+
+impl<'a> Tape<'a> {
+    fn of(directory: &'a Path, session: &'a str) -> Result<Self, String> {
+        let reader = Reader::open(directory)?;
+        let failed = |trouble| failed(directory, &trouble);
+        let summary = reader.session(session).map_err(failed)?.ok_or_else(|| {
+            format!(
+                "there is no session {session:?} in {}: collabd sessions list shows which there are",
+                directory.display()
+            )
+        })?;
+        let versions = reader.versions(session).map_err(failed)?.unwrap_or_default();
+        let first = reader.changes_after(session, 0, 1).map_err(failed)?;
+        let first = first.first().map_or(0, |change| change.seq);
+        let oldest = versions.first().map(|version| version.seq);
+        // From the beginning, or from the oldest state that can still be brought back.
+        let from = match (first, oldest) {
+            (1, _) | (0, None) => 0,
+            (_, Some(oldest)) => oldest,
+            (first, None) => first - 1,
+        };
+        let (epoch, to) = (summary.epoch.as_ref().into(), summary.seq);
+        Ok(Tape { reader, directory, session, epoch, from, to, versions })
+    }
+
+    /// How many changes were written.
+    fn write(&self, file: &mut impl Write) -> Result<u64, String> {
+        let mut lines = Lines { tape: self, file, started: None, written: 0, last: self.from };
+        while lines.last < self.to {
+            let changes = self.reader.changes_after(self.session, lines.last, AT_A_TIME);
+            let changes = changes.map_err(|trouble| failed(self.directory, &trouble))?;
+            let before = lines.last;
+            // What comes while it is being read belongs to the next recording.
+            for change in changes.iter().take_while(|change| change.seq <= self.to) {
+                lines.bridge(change.seq - 1)?;
+                lines.write(change.seq, change.at, &change.user, &message(change)?)?;
+            }
+            if lines.last == before {
+                lines.bridge(self.to)?;
+            }
+        }
+        if lines.started.is_none() {
+            lines.begin(Timestamp::now())?;
+        }
+        Ok(lines.written)
+    }
+
+    fn gap(&self, seq: u64) -> String {
+        format!(
+            "change {seq} of session {:?} is not stored: a recording would not be true",
+            self.session
+        )
+    }
+
+    fn write_head(&self, file: &mut impl Write, started: Timestamp) -> Result<(), String> {
+        let mut head = format!("{{\"collabd_recording\":{FORMAT},\"session\":").into_bytes();
+        write_string(&mut head, self.session);
+        head.extend_from_slice(b",\"epoch\":");
+        write_string(&mut head, &self.epoch);
+        let place = format!(
+            ",\"from_seq\":{},\"to_seq\":{},\"started\":\"{started}\",\"document\":",
+            self.from, self.to
+        );
+        head.extend_from_slice(place.as_bytes());
+        head.extend_from_slice(&self.state(self.from, started)?);
+        head.extend_from_slice(b"}\n");
+        file.write_all(&head).map_err(|error| format!("can't write it: {error}"))
+    }
+
+    /// The canvas as it was after a change.
+    fn state(&self, seq: u64, now: Timestamp) -> Result<Vec<u8>, String> {
+        let found = self.reader.document_at(self.session, Point::Seq(seq));
+        let stored = found.map_err(|trouble| failed(self.directory, &trouble))?;
+        let stored = stored.ok_or_else(|| self.gap(seq))?;
+        let document = replay(&stored.document, &stored.changes)
+            .map_err(|damaged| format!("session {:?}: {damaged}", self.session))?;
+        let mut json = Vec::new();
+        document.write_state(&mut json, now);
+        Ok(json)
+    }
+}
+
+/// A recording that is being written.
+struct Lines<'a, W> {
+    tape: &'a Tape<'a>,
+    file: &'a mut W,
+    /// When its first change was.
+    started: Option<Timestamp>,
+    written: u64,
+    /// The change that was written last.
+    last: u64,
+}
+
+impl<W: Write> Lines<'_, W> {
+    fn begin(&mut self, at: Timestamp) -> Result<Timestamp, String> {
+        if let Some(started) = self.started {
+            return Ok(started);
+        }
+        self.tape.write_head(self.file, at)?;
+        self.started = Some(at);
+        Ok(at)
+    }
+
+    /// Where changes up to `seq` are not stored, because the disk had failed, there is the whole
+    /// document that they had led to.
+    fn bridge(&mut self, seq: u64) -> Result<(), String> {
+        if seq <= self.last {
+            return Ok(());
+        }
+        let version = self.tape.versions.iter().find(|version| version.seq == seq);
+        let version = version.ok_or_else(|| self.tape.gap(self.last + 1))?;
+        let mut message = b"{\"type\":\"sync:update\",\"state\":".to_vec();
+        message.extend_from_slice(&self.tape.state(seq, version.at)?);
+        message.push(b'}');
+        self.write(seq, version.at, version.user.as_deref().unwrap_or_default(), &message)
+    }
+
+    fn write(&mut self, seq: u64, at: Timestamp, user: &str, message: &[u8]) -> Result<(), String> {
+        let started = self.begin(at)?;
+        // A clock that was put back doesn't make it negative.
+        let offset = at.millis().saturating_sub(started.millis());
+        let mut line = format!("{{\"offset_ms\":{offset},\"user\":").into_bytes();
+        write_string(&mut line, if user.is_empty() { NOBODY } else { user });
+        line.extend_from_slice(b",\"message\":");
+        // Line breaks, which JSON allows between its tokens, would end the line.
+        line.extend(message.iter().map(|byte| if b"\r\n".contains(byte) { b' ' } else { *byte }));
+        line.extend_from_slice(b"}\n");
+        self.file.write_all(&line).map_err(|error| format!("can't write it: {error}"))?;
+        self.written += 1;
+        self.last = seq;
+        Ok(())
+    }
+}
+
+fn failed(directory: &Path, trouble: &Trouble) -> String {
+    format!("{}: {trouble}: {}", directory.display(), trouble.advice())
+}
+
+/// A change as its sender could have sent it.
+fn message(change: &StoredChange) -> Result<Vec<u8>, String> {
+    let damaged = || format!("change {} is not JSON", change.seq);
+    let text = std::str::from_utf8(&change.frame).map_err(|_| damaged())?;
+    let relayed = Object::parse(text).map_err(|_| damaged())?;
+    let mut message = Vec::with_capacity(text.len());
+    if relayed.get("type").and_then(as_string).as_deref() == Some("sync:state") {
+        let state = relayed.get("state").ok_or_else(damaged)?;
+        message.extend_from_slice(b"{\"type\":\"sync:update\",\"state\":");
+        message.extend_from_slice(state.get().as_bytes());
+        message.push(b'}');
+        return Ok(message);
+    }
+    let own = relayed.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key));
+    write_object(&mut message, own);
+    Ok(message)
+}

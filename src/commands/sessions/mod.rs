@@ -1,0 +1,159 @@
+//! `collabd sessions`: what is stored in a data directory. Looking is possible while a server uses
+//! it; changing something is not, except through that server.
+
+mod change;
+mod look;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::hub::{DocumentBounds, replay};
+use crate::kept::Stored;
+use crate::protocol::Timestamp;
+use crate::store::{Point, Reader, Retention, Summary, Trouble};
+
+/// What `sessions` is told.
+#[derive(Debug)]
+pub struct Options {
+    pub directory: PathBuf,
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Action {
+    List,
+    Show {
+        session: String,
+    },
+    /// Writes a canvas as an editor would save it, to stdout where no file is named.
+    Export {
+        session: String,
+        at: Option<Point>,
+        out: Option<PathBuf>,
+    },
+    Backup {
+        to: PathBuf,
+    },
+    /// Makes a session of a canvas, or puts it in the place of a session's own.
+    Import {
+        session: String,
+        file: PathBuf,
+        replace: bool,
+        bounds: DocumentBounds,
+    },
+    Restore {
+        session: String,
+        to: Point,
+    },
+    Delete {
+        session: String,
+    },
+    /// Makes opening faster and the file smaller. One session, or all.
+    Compact {
+        session: Option<String>,
+        retention: Retention,
+    },
+}
+
+/// Does it.
+pub fn run(options: Options) -> ExitCode {
+    let directory = &*options.directory;
+    let done = match options.action {
+        Action::List => look::list(directory),
+        Action::Show { session } => look::show(directory, &session),
+        Action::Export { session, at, out } => {
+            look::export(directory, &session, at, out.as_deref())
+        }
+        Action::Backup { to } => look::backup(directory, &to),
+        Action::Import { session, file, replace, bounds } => {
+            change::import(directory, &session, &file, replace, bounds)
+        }
+        Action::Restore { session, to } => change::restore(directory, &session, to),
+        Action::Delete { session } => change::delete(directory, &session),
+        Action::Compact { session, retention } => {
+            change::compact(directory, session.as_deref(), &retention)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("collabd: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What went wrong with the store of a directory, in a line.
+fn told(directory: &Path) -> impl Fn(Trouble) -> String {
+    let shown = directory.display().to_string();
+    move |trouble| format!("{shown}: {trouble}: {}", trouble.advice())
+}
+
+fn unknown(directory: &Path, session: &str) -> String {
+    format!(
+        "there is no session {session:?} in {}: collabd sessions list shows which there are",
+        directory.display()
+    )
+}
+
+/// A session, which has to be there.
+fn summary(reader: &Reader, directory: &Path, session: &str) -> Result<Summary, String> {
+    let summary = reader.session(session).map_err(told(directory))?;
+    summary.ok_or_else(|| unknown(directory, session))
+}
+
+/// A session as it was then; without a point, as it is.
+fn stored(
+    reader: &Reader,
+    directory: &Path,
+    session: &str,
+    point: Option<Point>,
+) -> Result<Stored, String> {
+    let summary = summary(reader, directory, session)?;
+    let wanted = point.unwrap_or(Point::Seq(summary.seq));
+    let found = reader.document_at(session, wanted).map_err(told(directory))?;
+    found.ok_or_else(|| {
+        let point = match wanted {
+            Point::Seq(seq) if seq > summary.seq => {
+                return format!(
+                    "session {session:?} has no change {seq}: its last one is {}",
+                    summary.seq
+                );
+            }
+            Point::Seq(seq) => format!("after change {seq}"),
+            Point::Time(time) => format!("at {time}"),
+        };
+        format!(
+            "what session {session:?} was like {point} isn't stored, or not any more: collabd \
+             sessions show lists its versions, the oldest of which is as far back as it goes"
+        )
+    })
+}
+
+/// The document that was stored.
+fn document(session: &str, stored: &Stored) -> Result<crate::hub::Document, String> {
+    replay(&stored.document, &stored.changes).map_err(|damaged| {
+        format!(
+            "session {session:?} can't be used: {damaged}: restore it to one of the versions that \
+             collabd sessions show lists, or from a backup"
+        )
+    })
+}
+
+/// A size for a person.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} B"),
+        10_240..10_485_760 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / (1 << 20)),
+    }
+}
+
+/// A moment for a person, or that there was none.
+fn moment(at: Timestamp) -> String {
+    match at.millis() {
+        0 => "never".to_owned(),
+        _ => at.to_string(),
+    }
+}

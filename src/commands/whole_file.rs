@@ -1,0 +1,33 @@
+//! Files that are whole or not there.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Writes a file, which is whole when it has this name: it is written beside it and on disk before
+/// it takes the place of one that was there. Blocks on the disk.
+///
+/// # Errors
+/// One line, when it can't be written or `write` has failed; what was there is as it was then.
+pub fn write_file(
+    file: &Path,
+    write: impl FnOnce(&mut BufWriter<fs::File>) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    let failed = |error: io::Error| {
+        format!("can't write {}: {error}: name another file with --out", file.display())
+    };
+    let made = OpenOptions::new().write(true).create_new(true).open(&unfinished);
+    let mut writer = BufWriter::new(made.map_err(failed)?);
+    let written = write(&mut writer).and_then(|()| {
+        writer.flush().and_then(|()| writer.get_ref().sync_all()).map_err(failed)?;
+        fs::rename(&unfinished, file).map_err(failed)
+    });
+    if written.is_err() {
+        // It is of no use to anybody; the reason is being told.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}

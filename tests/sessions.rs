@@ -1,0 +1,524 @@
+//! `collabd sessions`: what is stored is looked at while a server runs, and changed when none does.
+
+#![cfg(feature = "durable")]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+use support::{Client, Run, Server, add, collabd, move_to, remove, update, with_id};
+
+/// A data directory of a test's own, and room beside it; gone when the test ends.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let name = format!("collabd-sessions-{}-{}", std::process::id(), number());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir(&directory).expect("a new directory");
+        Place(directory)
+    }
+
+    fn data(&self) -> String {
+        self.path("data")
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(&["--no-settle", "--data-dir", &self.data()])
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        let mut command = collabd(args);
+        command.env("COLLABD_DATA_DIR", self.data());
+        Run::of(command)
+    }
+
+    /// A run that does what it should and has nothing to remark.
+    fn succeeds(&self, args: &[&str]) -> String {
+        let run = self.run(args);
+        assert_eq!((run.code, &*run.err), (Some(0), ""), "{args:?}");
+        run.out
+    }
+
+    /// A run that fails with one line.
+    fn fails(&self, args: &[&str], code: i32) -> String {
+        let run = self.run(args);
+        assert_eq!((run.code, &*run.out), (Some(code), ""), "{args:?}: {}", run.err);
+        let line = run.err.strip_prefix("collabd: ").expect("who says it").trim_end();
+        assert!(!line.is_empty() && !line.contains('\n'), "{args:?}: {line}");
+        line.to_owned()
+    }
+
+    /// The items that `sessions export` writes.
+    fn exported(&self, args: &[&str]) -> Vec<Value> {
+        let text = self.succeeds(&[&["sessions", "export"], args].concat());
+        items(&serde_json::from_str(&text).expect("JSON"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Another one each time.
+fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn items(canvas: &Value) -> Vec<Value> {
+    assert!(canvas["version"].is_number() && canvas["timestamp"].is_string(), "{canvas}");
+    canvas["items"].as_array().expect("a list of items").clone()
+}
+
+/// Killed without a word.
+fn kill(mut server: Server) {
+    server.signal("KILL");
+    server.wait();
+}
+
+/// Has it done, and waits until it is on disk.
+fn confirmed(client: &mut Client, message: Value) -> u64 {
+    client.send(with_id(message, number()));
+    client.expect("message_delivered")["seq"].as_u64().expect("a number")
+}
+
+/// The same where others are at work, too.
+fn until_confirmed(client: &mut Client, message: Value) {
+    client.send(with_id(message, "m-".to_owned() + &number().to_string()));
+    while client.next()["type"] != "message_delivered" {}
+}
+
+/// Four changes; what the canvas shows after each.
+fn story(client: &mut Client) -> Vec<Vec<Value>> {
+    let changes = [
+        add("a", json!({"x_mm": 1.50, "ü\n": "\u{202e}"})),
+        add("b", json!({"n": 1})),
+        move_to("a", 7.25),
+        remove("b"),
+    ];
+    let mut canvases = vec![Vec::new()];
+    for change in changes {
+        confirmed(client, change);
+        canvases.push(client.items());
+    }
+    canvases
+}
+
+#[test]
+fn what_is_stored_is_seen_while_the_server_runs() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let mut eve = Client::join(&server, "\u{202e}eve", "eve");
+    confirmed(&mut eve, add("a", json!({})));
+
+    let list = place.succeeds(&["sessions", "list"]);
+    let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..5], ["NAME", "ITEMS", "SIZE", "CHANGES", "LAST"]);
+    assert_eq!(rows.len(), 3, "{list}");
+    let row = rows.iter().find(|row| row[0] == "table").expect("the session");
+    assert_eq!((row[1], row[4], row[6]), ("1", "4", "alice"), "{list}");
+    assert!(
+        rows.iter().any(|row| row[0] == "\\u{202e}eve") && !list.contains('\u{202e}'),
+        "{list}"
+    );
+
+    let show = place.succeeds(&["sessions", "show", "table"]);
+    let epoch = alice.ack()["epoch"].as_str().expect("an epoch");
+    assert!(show.contains(epoch) && show.contains("by alice"), "{show}");
+
+    for (seq, canvas) in canvases.iter().enumerate() {
+        assert_eq!(place.exported(&["table", "--at", &seq.to_string()]), *canvas, "{seq}");
+    }
+    assert_eq!(place.exported(&["table"]), canvases[4]);
+    let file = place.path("canvas.json");
+    place.succeeds(&["sessions", "export", "table", "--out", &file]);
+    let written = fs::read_to_string(&file).expect("a file");
+    assert!(written.contains("\"x_mm\":7.25"), "{written}");
+    assert_eq!(items(&serde_json::from_str(&written).expect("JSON")), canvases[4]);
+
+    let line = place.fails(&["sessions", "export", "table", "--at", "5"], 1);
+    assert!(line.contains("its last one is 4"), "{line}");
+    place.fails(&["sessions", "export", "table", "--at", "2001-01-01T00:00:00Z"], 1);
+    let line = place.fails(&["sessions", "show", "no\u{202e}ne"], 1);
+    assert!(line.contains("no\\u{202e}ne"), "{line}");
+}
+
+#[test]
+fn a_backup_made_while_the_server_runs_can_be_used() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let file = place.path("copy.db");
+    let run = place.run(&["sessions", "backup", &file]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("pages") && run.out.contains("collabd.lock"), "{}", run.err);
+    confirmed(&mut alice, add("c", json!({})));
+    // There is one of that name already.
+    let run = place.run(&["sessions", "backup", &file]);
+    assert_eq!(run.code, Some(1), "{}", run.out);
+
+    let other = Place::new();
+    fs::create_dir(other.data()).expect("a directory");
+    fs::rename(&file, PathBuf::from(other.data()).join("collabd.db")).expect("the same disk");
+    let server = other.serve();
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!(bob.items(), canvases[4]);
+}
+
+#[test]
+fn a_session_is_restored_and_what_it_was_before_is_a_version() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let epoch = alice.ack()["epoch"].clone();
+    let canvases = story(&mut alice);
+    let line = place.fails(&["sessions", "restore", "table", "--to", "2"], 1);
+    assert!(line.contains("another collabd uses"), "{line}");
+    kill(server);
+
+    let line = place.fails(&["sessions", "restore", "table", "--to", "9"], 1);
+    assert!(line.contains("no change 9"), "{line}");
+    let out = place.succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert!(out.contains("change 5"), "{out}");
+    let show = place.succeeds(&["sessions", "show", "table"]);
+    assert!(show.contains("restored") && show.contains("regular"), "{show}");
+    for (seq, canvas) in canvases.iter().enumerate() {
+        assert_eq!(place.exported(&["table", "--at", &seq.to_string()]), *canvas, "{seq}");
+    }
+
+    let server = place.serve();
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!((&bob.ack()["epoch"], &bob.ack()["seq"]), (&epoch, &json!(5)));
+    assert_eq!(bob.items(), canvases[2]);
+    assert_eq!(confirmed(&mut bob, update("b", json!({"n": 2}))), 6);
+    kill(server);
+
+    // And back again.
+    place.succeeds(&["sessions", "restore", "table", "--to", "4"]);
+    assert_eq!(place.exported(&["table"]), canvases[4]);
+    let show = place.succeeds(&["sessions", "show", "table"]);
+    let time = show.lines().last().and_then(|line| line.split_whitespace().nth(1)).expect("a time");
+    place.succeeds(&["sessions", "restore", "table", "--to", time]);
+    assert_eq!(place.exported(&["table"]), canvases[4]);
+}
+
+#[test]
+fn a_damaged_session_is_shown_as_such_and_can_be_restored() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    kill(server);
+    let file = PathBuf::from(place.data()).join("collabd.db");
+    let db = rusqlite::Connection::open(file).expect("a database");
+    db.execute("UPDATE changes SET message = '{}' WHERE seq = 3", []).expect("written");
+    drop(db);
+    let list = place.succeeds(&["sessions", "list"]);
+    assert!(list.contains("table  damaged"), "{list}");
+    place.fails(&["sessions", "export", "table"], 1);
+    place.fails(&["sessions", "restore", "table", "--to", "4"], 1);
+    assert_eq!(place.run(&["sessions", "compact"]).code, Some(1));
+    let out = place.succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert!(out.contains("could not be read"), "{out}");
+    let server = place.serve();
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!(bob.ack()["seq"], 5);
+    assert_eq!(bob.items(), canvases[2]);
+}
+
+#[test]
+fn a_canvas_goes_out_and_comes_in_unchanged() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let file = place.path("canvas.json");
+    place.succeeds(&["sessions", "export", "table", "--at", "3", "--out", &file]);
+    place.fails(&["sessions", "import", "copy", &file], 1);
+    kill(server);
+
+    place.succeeds(&["sessions", "import", "copy", &file]);
+    let line = place.fails(&["sessions", "import", "table", &file], 1);
+    assert!(line.contains("--replace"), "{line}");
+    assert_eq!(place.exported(&["table"]), canvases[4]);
+    place.succeeds(&["sessions", "import", "table", &file, "--replace"]);
+    assert_eq!(place.exported(&["table", "--at", "4"]), canvases[4]);
+
+    let server = place.serve();
+    for session in ["copy", "table"] {
+        let mut bob = Client::join(&server, session, "bob");
+        assert_eq!(bob.items(), canvases[3], "{session}");
+    }
+}
+
+#[test]
+fn what_no_client_may_send_is_not_imported_either() {
+    let place = Place::new();
+    let file = place.path("canvas.json");
+    place.fails(&["sessions", "import", "table", &file], 1);
+    for (canvas, why) in [
+        ("[1, 2]", "object"),
+        ("{\"items\":[", "object"),
+        ("{\"items\":{}}", "list"),
+        ("{\"items\":[{\"name\":\"SECRET\"}]}", "uuid"),
+        ("{\"items\":[{\"uuid\":\"a\",\"x_mm\":\"SECRET\"}]}", "x_mm"),
+        ("{\"items\":[],\"version\":\"SECRET\"}", "version"),
+    ] {
+        fs::write(&file, canvas).expect("written");
+        let line = place.fails(&["sessions", "import", "table", &file], 1);
+        assert!(line.contains(why) && !line.contains("SECRET"), "{canvas}: {line}");
+    }
+    let large = json!({"items": [{"uuid": "a", "text": "x".repeat(2000)}]});
+    fs::write(&file, large.to_string()).expect("written");
+    let small = ["sessions", "import", "table", &file, "--max-document-bytes", "1KiB"];
+    let line = place.fails(&small, 1);
+    assert!(line.contains("--max-document-bytes"), "{line}");
+    place.succeeds(&small[..4]);
+}
+
+#[test]
+fn a_session_is_deleted_only_when_it_is_meant() {
+    let place = Place::new();
+    let server = place.serve();
+    for session in ["table", "other"] {
+        let mut alice = Client::join(&server, session, "alice");
+        confirmed(&mut alice, add("a", json!({})));
+    }
+    let line = place.fails(&["sessions", "delete", "table", "--yes"], 1);
+    assert!(line.contains("another collabd uses"), "{line}");
+    kill(server);
+    let line = place.fails(&["sessions", "delete", "table"], 2);
+    assert!(line.contains("--yes"), "{line}");
+    place.succeeds(&["sessions", "delete", "table", "--yes"]);
+    place.fails(&["sessions", "delete", "table", "--yes"], 1);
+    let list = place.succeeds(&["sessions", "list"]);
+    assert!(list.contains("other") && !list.contains("table"), "{list}");
+    let server = place.serve();
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!(bob.ack()["seq"], 0);
+    assert_eq!(bob.items(), Vec::<Value>::new());
+}
+
+#[test]
+fn compacting_loses_nothing_that_is_not_named() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    place.fails(&["sessions", "compact"], 1);
+    kill(server);
+    place.fails(&["sessions", "compact", "none"], 1);
+    place.succeeds(&["sessions", "compact"]);
+    for (seq, canvas) in canvases.iter().enumerate() {
+        assert_eq!(place.exported(&["table", "--at", &seq.to_string()]), *canvas, "{seq}");
+    }
+    place.succeeds(&["sessions", "restore", "table", "--to", "1"]);
+    place.succeeds(&["sessions", "compact", "table", "--keep-versions", "1"]);
+    assert_eq!(place.exported(&["table"]), canvases[1]);
+    let show = place.succeeds(&["sessions", "show", "table"]);
+    assert!(show.contains("restored") && !show.contains("regular"), "{show}");
+}
+
+#[test]
+fn where_nothing_is_stored_nothing_is_made() {
+    let place = Place::new();
+    for words in [
+        &["list"][..],
+        &["show", "table"],
+        &["export", "table"],
+        &["restore", "table", "--to", "1"],
+        &["delete", "table", "--yes"],
+        &["compact"],
+    ] {
+        place.fails(&[&["sessions"], words].concat(), 1);
+        assert!(!PathBuf::from(place.data()).exists(), "{words:?}");
+    }
+}
+
+/// Three users at work, one of them a host; the canvas at the end.
+fn work(server: &Server, session: &str) -> Vec<Value> {
+    let items = json!([{"uuid": "h", "item_type": "lens", "x_mm": 1.50}]);
+    let mut host = Client::host(server, session, "host", items);
+    host.expect("sync:state");
+    let mut alice = Client::join(server, session, "alice");
+    host.expect("user:joined");
+    let mut bob = Client::join(server, session, "b\u{f6}b/2");
+    host.expect("user:joined");
+    alice.expect("user:joined");
+    for n in 0..20 {
+        for (client, id) in [(&mut alice, "a"), (&mut bob, "b")] {
+            until_confirmed(client, add(&format!("{id}{n}"), json!({"n": n})));
+            until_confirmed(client, move_to("h", f64::from(n)));
+        }
+    }
+    until_confirmed(&mut alice, remove("b3"));
+    let canvas =
+        json!({"items": [{"uuid": "h"}, {"uuid": "new", "k": 1.0}], "version": 7, "zoom": 2});
+    until_confirmed(&mut bob, json!({"type": "sync:update", "state": canvas}));
+    until_confirmed(&mut bob, update("new", json!({"k": 2.50})));
+    let mut late = Client::join(server, session, "late");
+    late.document()["items"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn a_recording_played_elsewhere_ends_with_the_same_canvas() {
+    let place = Place::new();
+    let server = place.serve();
+    let canvas = work(&server, "table");
+    let file = place.path("table.jsonl");
+    let out = place.succeeds(&["record", "table", "--out", &file]);
+    assert!(out.contains("changes"), "{out}");
+    let text = fs::read_to_string(&file).expect("a file");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["session"], &lines[0]["from_seq"]), (&json!("table"), &json!(0)));
+    assert_eq!(lines[0]["document"]["items"], json!([]));
+    assert_eq!(lines.len() as u64, 1 + lines[0]["to_seq"].as_u64().expect("a number"));
+    for line in &lines[1..] {
+        let message = &line["message"];
+        assert!(message["type"] == "command" || message["type"] == "sync:update", "{line}");
+        assert!(line["user"].is_string() && line["offset_ms"].is_number(), "{line}");
+        for field in ["user_id", "seq", "timestamp", "settled", "id"] {
+            assert!(message.get(field).is_none(), "{line}");
+        }
+    }
+
+    let url = format!("ws://{}", server.addr());
+    let other = Server::start(&[]);
+    let there = format!("ws://{}", other.addr());
+    for (url, server, session, speed) in [
+        (&url, &server, "copy", "max"),
+        (&there, &other, "copy", "1000"),
+        (&there, &other, "x", "0"),
+    ] {
+        let run = place.run(&["replay", &file, url, "--session", session, "--speed", speed]);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        assert!(run.out.contains("were played into") && run.err.contains(" of "), "{}", run.err);
+        let mut eve = Client::knock(server, session, "eve");
+        eve.arrive();
+        eve.send(json!({"type": "sync:request"}));
+        let state = eve.expect("sync:state");
+        assert_eq!(state["state"]["items"], json!(canvas), "{session} {speed}");
+    }
+
+    // It isn't played over what somebody works at, unless that is meant.
+    let line = place.fails(&["replay", &file, &there, "--session", "copy"], 1);
+    assert!(line.contains("--replace"), "{line}");
+    let again = ["replay", &file, &there, "--session", "copy", "--speed", "max", "--replace"];
+    let run = place.run(&again);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+}
+
+#[test]
+fn what_was_there_before_the_recorded_changes_is_in_it() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    story(&mut alice);
+    kill(server);
+    place.succeeds(&["sessions", "restore", "table", "--to", "3"]);
+    let server = place.serve();
+    let canvas = place.exported(&["table"]);
+    let file = place.path("table.jsonl");
+    place.succeeds(&["record", "table", "--out", &file]);
+    let url = format!("ws://{}", server.addr());
+    let run = place.run(&["replay", &file, &url, "--session", "copy", "--speed", "max"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert_eq!(place.exported(&["copy"]), canvas);
+}
+
+#[test]
+fn what_the_server_refuses_is_reported() {
+    let place = Place::new();
+    let file = place.path("table.jsonl");
+    let head = r#"{"collabd_recording":1,"session":"table","document":{"items":[]}}"#;
+    let line = |message: &str| format!(r#"{{"offset_ms":0,"user":"alice","message":{message}}}"#);
+    let server = Server::start(&[]);
+    let url = format!("ws://{}", server.addr());
+    let bad = line(r#"{"type":"command","command":7}"#);
+    fs::write(&file, [head, &bad].join("\n")).expect("written");
+    let run = place.run(&["replay", &file, &url]);
+    assert_eq!(run.code, Some(1), "{}", run.out);
+    assert!(run.err.contains("refused 1 of 1") && run.err.contains("bad_command"), "{}", run.err);
+
+    let chat = line(r#"{"type":"chat"}"#);
+    for text in ["", "{}", "[]", &head.replace(":1", ":2")]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(["{}", &chat].map(|line| [head, line].join("\n")))
+    {
+        fs::write(&file, &text).expect("written");
+        let line = place.fails(&["replay", &file, &url], 1);
+        assert!(line.contains("no recording"), "{text}: {line}");
+    }
+    let mut eve = Client::join(&server, "busy", "alice");
+    fs::write(&file, [head, &bad].join("\n")).expect("written");
+    let line = place.fails(&["replay", &file, &url, "--session", "busy"], 1);
+    assert!(line.contains("\"alice\" is in session"), "{line}");
+    eve.expect("user:joined");
+    drop(server);
+    let line = place.fails(&["replay", &file, &url], 1);
+    assert!(line.contains("can't reach"), "{line}");
+    let line = place.fails(&["replay", &file, "http://hunter2"], 2);
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_replay_keeps_its_pace_and_can_be_stopped() {
+    let place = Place::new();
+    let file = place.path("table.jsonl");
+    let head = r#"{"collabd_recording":1,"session":"table","document":{"items":[]}}"#;
+    let line = |offset: u32, item: &str| {
+        json!({"offset_ms": offset, "user": "alice", "message": add(item, json!({}))}).to_string()
+    };
+    fs::write(&file, [head, &line(0, "a"), &line(3_600_000, "b")].join("\n")).expect("written");
+    let server = Server::start(&["--no-settle"]);
+    let mut eve = Client::join(&server, "table", "eve");
+    let url = format!("ws://{}", server.addr());
+    let replay = collabd(&["replay", &file, &url]).spawn().expect("collabd starts");
+    while eve.next()["type"] != "command" {}
+    let pid = replay.id().to_string();
+    let sent = std::process::Command::new("kill").args(["-s", "INT", &pid]).status();
+    assert!(sent.expect("kill runs").success());
+    let ended = replay.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(1));
+    let err = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(err.contains("stopped after 1 of 2 changes"), "{err}");
+    let left = [eve.expect("user:left"), eve.expect("user:left")];
+    assert!(left.iter().any(|left| left["user_id"] == "alice"), "{left:?}");
+    assert_eq!(eve.items().len(), 1);
+}
+
+#[test]
+fn what_was_typed_wrong_is_one_line_and_exit_2() {
+    let place = Place::new();
+    for words in [
+        &["record", "table"][..],
+        &["record", "--out", "f"],
+        &["record", "a", "b", "--out", "f"],
+        &["replay"],
+        &["replay", "f"],
+        &["replay", "f", "ws://localhost:1", "--speed", "-1"],
+        &["replay", "f", "ws://localhost:1", "--speed", "fast"],
+        &["replay", "f", "ws://localhost:1", "--speed", "nan"],
+        &["replay", "f", "ws://localhost:1", "--session", ""],
+        &["sessions"],
+        &["sessions", "restore", "table"],
+    ] {
+        place.fails(words, 2);
+    }
+}
