@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use collabd::door::{Door, Gate, Guest};
+use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
 use collabd::keys::{Key, KeyHash, KeyRing, Level};
 use collabd::protocol::Timestamp;
