@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance windows simulate bench long
+.PHONY: run build test lint rust outside conformance windows simulate fuzz bench long
 CARGO ?= cargo
 ARGS ?=
 
@@ -54,3 +54,11 @@ long: build
 # A hundred thousand simulated sessions: some minutes.
 simulate:
 	SIMULATIONS=100000 $(CARGO) test --release --test simulation -- --nocapture
+
+# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: about half an hour.
+EXECUTIONS ?= 10000000
+fuzz: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked --root .deps/cargo cargo-fuzz
+	python3 tests/fuzz/run.py $(EXECUTIONS)

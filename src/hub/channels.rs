@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
+use super::footprint::ChannelsFootprint;
 use super::room::Room;
 use super::threads::{MOST_THREADS, Threads};
 use super::{ConnId, Turn};
@@ -190,6 +191,27 @@ impl Channels {
             next.extend(numbers.next().map(|number| (number, place)));
         }
         newest.iter().map(|(_, channel)| channel.threads.len()).sum()
+    }
+
+    /// How much the channels hold: as each counts its own, and as is kept of all of them, but for
+    /// their members.
+    pub fn footprints(&self) -> (ChannelsFootprint, ChannelsFootprint) {
+        let mut each = ChannelsFootprint::default();
+        for channel in self.channels.values() {
+            each.channels += 1;
+            each.deserted += usize::from(channel.room.is_empty());
+            each.threads += channel.threads.numbers().count();
+            each.thread_bytes += channel.threads.bytes();
+            each.members += channel.room.len();
+        }
+        let all = ChannelsFootprint {
+            channels: self.channels.len(),
+            deserted: self.deserted.len(),
+            threads: self.threads.len(),
+            thread_bytes: self.thread_bytes,
+            members: 0,
+        };
+        (each, all)
     }
 
     /// Whether there was one.

@@ -69,6 +69,25 @@ impl Clients {
         self.connections.insert(conn, Stage::Established(entered));
     }
 
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// How many channels each of them is in, summed up.
+    pub fn joined(&self) -> usize {
+        let joined = self.connections.values().map(|stage| match stage {
+            Stage::Established(_) => 0,
+            Stage::Authenticated(client) => client.joined.len(),
+        });
+        joined.sum()
+    }
+
+    /// The channels they are in.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
     /// Whether this connection speaks the client protocol.
     pub fn has(&self, conn: ConnId) -> bool {
         self.connections.contains_key(&conn)

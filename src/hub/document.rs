@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::item::{FIELD_OVERHEAD, Field, Item, find, is_identity, size, size_of};
+use super::item::{FIELD_OVERHEAD, Field, Item, find, is_identity, size, size_completed, size_of};
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::write_key;
@@ -92,6 +92,16 @@ impl Document {
     /// Whether there is no item.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Its size as JSON.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many removed items are remembered.
+    pub fn removed(&self) -> usize {
+        self.removed.order.len().max(self.removed.by.len())
     }
 
     /// Who removed the item with this id, if it was removed and has not come back.
@@ -275,24 +285,33 @@ impl Document {
         }
     }
 
-    /// Whether a client's state, with what it leaves untouched, fits into the bounds.
-    pub fn fits(&self, state: &State, bounds: Bounds) -> bool {
+    /// Whether a user's snapshot, with what it leaves untouched, fits into the bounds.
+    pub fn fits(&self, state: &State, user: &UserId, bounds: Bounds) -> bool {
         let mut incoming = 0;
         for item in &state.items {
-            let bytes = size(&item.id, &item.fields);
+            let known = self.get(&item.id);
+            let bytes = match known {
+                Some(known) if known.writer == *user => known.size_with(&item.fields),
+                Some(known) => known.bytes,
+                None => size_completed(&item.id, &item.fields),
+            };
             if bytes > bounds.item {
                 return false;
             }
-            incoming += bytes - self.get(&item.id).map_or(0, |known| known.bytes.min(bytes));
+            incoming += bytes - known.map_or(0, |known| known.bytes.min(bytes));
         }
         self.bytes + incoming <= bounds.document
     }
 
     /// Whether a client's state fits into the bounds as the whole document.
     pub fn fits_alone(&self, state: &State, bounds: Bounds) -> bool {
-        let mut sizes = state.items.iter().map(|item| size(&item.id, &item.fields));
         let mut total = 0;
-        sizes.all(|bytes| {
+        state.items.iter().all(|item| {
+            let kept = self.get(&item.id).filter(|known| known.is_shown_by(&item.fields));
+            let bytes = match kept {
+                Some(known) => known.bytes,
+                None => size_completed(&item.id, &item.fields),
+            };
             total += bytes;
             bytes <= bounds.item && total <= bounds.document
         })

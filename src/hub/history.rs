@@ -76,6 +76,11 @@ impl History {
         Some(changes.filter(move |(seq, _)| *seq > since).map(|(_, frame)| frame))
     }
 
+    /// How many entries are kept, in how many bytes, and how many ids.
+    pub fn kept(&self) -> (usize, usize, usize) {
+        (self.entries.len(), self.bytes, self.confirmed.len())
+    }
+
     fn append(&mut self, entry: Entry, bounds: Bounds) {
         self.bytes += entry.bytes;
         self.entries.push_back(entry);

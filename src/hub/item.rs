@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::protocol::UserId;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::write_object;
+use crate::protocol::relayed::complete_item;
 
 /// From this many comparisons on, a look-up table is cheaper than a linear search.
 const SEARCH_BY_TABLE: usize = 1 << 14;
@@ -65,6 +66,24 @@ impl Item {
         self.fields.iter().find(|field| &*field.key == key)
     }
 
+    /// How large it is at most once its last writer's canvas, which shows `fields`, is merged into it.
+    pub(super) fn size_with(&self, fields: &Fields) -> usize {
+        let places = find(&self.fields, fields);
+        let dropped = self.fields.iter().enumerate().filter(|(place, field)| {
+            field.writer == self.writer
+                && !matches!(&*field.key, "uuid" | "item_uuid" | "item_type")
+                && !places.contains(&Some(*place))
+        });
+        let size = |key: &str, value: &RawValue| key.len() + value.get().len() + FIELD_OVERHEAD;
+        let dropped: usize = dropped.map(|(_, field)| size(&field.key, &field.value)).sum();
+        let added = fields.iter().zip(&places).map(|((key, value), place)| match place {
+            _ if is_identity(key, value) => 0,
+            Some(place) => value.get().len().saturating_sub(self.fields[*place].value.get().len()),
+            None => size(key, value),
+        });
+        self.bytes - dropped + added.sum::<usize>()
+    }
+
     /// Whether a client that shows `fields` for this item shows what the document says. The fields
     /// that name the item don't count, nor does a type that only the server knows.
     pub fn is_shown_by(&self, fields: &Fields) -> bool {
@@ -93,6 +112,11 @@ pub(super) fn is_identity(key: &str, value: &RawValue) -> bool {
 /// An item's size as JSON.
 pub(super) fn size(id: &str, fields: &Fields) -> usize {
     size_of(id, fields.iter().map(|(key, value)| (&**key, &**value)))
+}
+
+/// The size of an item as it will be kept: with its id and a type, whatever a client called them.
+pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
+    size(id, &complete_item(id, fields.clone(), None))
 }
 
 /// The same, of any fields.

@@ -14,6 +14,7 @@ mod clients;
 mod conn;
 mod document;
 mod exchange;
+mod footprint;
 mod history;
 mod item;
 mod member;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::{Bounds as DocumentBounds, Document};
+pub use footprint::{ChannelsFootprint, Footprint, SessionFootprint};
 pub use history::Bounds as HistoryBounds;
 
 use crate::keys::{Grant, KeySet};

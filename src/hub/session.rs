@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::Document;
+use super::footprint::SessionFootprint;
 use super::history::History;
 use super::member::{Arrival, Member, Request};
 use super::pass::Pass;
@@ -33,6 +34,8 @@ pub struct Session {
     encoded: Option<(u64, Arc<[Frame]>)>,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
+    /// When the timer fires that looks whether it has lingered; `None` while there is none.
+    linger_timer: Option<Duration>,
 }
 
 impl Session {
@@ -46,6 +49,7 @@ impl Session {
             settling: Settling::default(),
             encoded: None,
             empty_since: None,
+            linger_timer: None,
         }
     }
 
@@ -112,8 +116,24 @@ impl Session {
         if self.room.is_empty() && !left.is_empty() {
             self.encoded = None;
             self.empty_since = Some(turn.elapsed());
-            let until = turn.elapsed() + turn.limits.linger;
+            self.watch_lingering(turn);
+        }
+    }
+
+    /// Sets a timer for the moment at which the session may have lingered for long enough, unless
+    /// there is one: it may be left many times meanwhile.
+    fn watch_lingering(&mut self, turn: &mut Turn<'_>) {
+        if let (Some(since), None) = (self.empty_since, self.linger_timer) {
+            let until = since + turn.limits.linger;
+            self.linger_timer = Some(until);
             turn.timers.set_in_session(until, self.room.name(), SessionTimer::Linger);
+        }
+    }
+
+    /// The timer has fired, and the session is still there.
+    pub fn linger_timer_fired(&mut self, turn: &mut Turn<'_>) {
+        if self.linger_timer.take_if(|at| *at <= turn.elapsed()).is_some() {
+            self.watch_lingering(turn);
         }
     }
 
@@ -208,6 +228,21 @@ impl Session {
     pub fn note_what_is_known(&mut self, place: usize, command: &Command) {
         let known = self.document.get(&command.item_id);
         self.room[place].speaks_of(command.action, known);
+    }
+
+    /// How much it holds.
+    pub fn footprint(&self) -> SessionFootprint {
+        let (history, history_bytes, confirmed) = self.history.kept();
+        SessionFootprint {
+            name: self.room.name().clone(),
+            members: self.room.len(),
+            document_bytes: self.document.bytes(),
+            removed: self.document.removed(),
+            history,
+            history_bytes,
+            confirmed,
+            settling: self.settling.len(),
+        }
     }
 
     /// The members for whom `left_out` doesn't hold.

@@ -30,6 +30,16 @@ impl Sessions {
         self.by_name.get(name)
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_name.values()
+    }
+
+    /// How many connections are known to be in one.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// Does something in the session that a connection is a member of, if it is one.
     pub fn of(&mut self, conn: ConnId, act: impl FnOnce(&mut Session)) {
         let name = self.members.get(&conn);
@@ -98,9 +108,12 @@ impl Sessions {
 
     /// A session's timer has fired.
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
+        if timer == SessionTimer::Linger {
+            self.forget_if_lingered(name, turn.now, turn.limits);
+        }
         let Some(session) = self.by_name.get_mut(name) else { return };
         match timer {
-            SessionTimer::Linger => self.forget_if_lingered(name, turn.now, turn.limits),
+            SessionTimer::Linger => session.linger_timer_fired(turn),
             SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
             SessionTimer::Settle(item) => session.settle_due(&item, turn),
             SessionTimer::Expiry(conn) => {

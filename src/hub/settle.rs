@@ -47,6 +47,13 @@ struct Activity {
     timer: Duration,
 }
 
+impl Settling {
+    /// How many items it is about.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
 impl Activity {
     fn by(user: &UserId) -> Self {
         Activity {

@@ -49,7 +49,7 @@ impl Session {
             && state.items.iter().all(|item| self.document.get(&item.id).is_none());
         let fits = match is_new_design {
             true => self.document.fits_alone(state, turn.limits.document),
-            false => self.document.fits(state, turn.limits.document),
+            false => self.document.fits(state, &user, turn.limits.document),
         };
         if !fits {
             self.refuse_as_too_big(place, "sync:full_state", None, turn);

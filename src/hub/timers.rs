@@ -60,6 +60,11 @@ impl Timers {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// How many are set.
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
     /// Takes the earliest timer that is due at `now`.
     pub fn pop_due(&mut self, now: Duration) -> Option<Timer> {
         if self.next()? > now {

@@ -72,6 +72,26 @@ impl KeyRing {
         Ok((KeyRing { file, dev_keys, in_force, seen: Mutex::new(seen) }, news))
     }
 
+    /// A ring of these keys and no file, as generation 1: for tests, which change them by
+    /// [`put_in_force`](Self::put_in_force).
+    #[doc(hidden)]
+    pub fn of(keys: Vec<Arc<Key>>) -> Self {
+        let in_force = RwLock::new(Arc::new(KeySet { generation: 1, keys }));
+        KeyRing { file: None, dev_keys: false, in_force, seen: Mutex::default() }
+    }
+
+    /// Puts other keys in force as the next generation and returns them; `None` where they are the
+    /// same.
+    #[doc(hidden)]
+    pub fn put_in_force(&self, keys: Vec<Arc<Key>>) -> Option<Arc<KeySet>> {
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if keys == in_force.keys {
+            return None;
+        }
+        *in_force = Arc::new(KeySet { generation: in_force.generation + 1, keys });
+        Some(in_force.clone())
+    }
+
     /// What `key` opens now. Whether its address has had too many refused is not asked here:
     /// [`Attempts`](super::Attempts).
     ///
@@ -130,14 +150,9 @@ impl KeyRing {
         let entries = entries?;
         seen.text = contents.text;
         seen.note_unknown(file, &entries, news);
-        let keys = with_dev_keys(&entries, self.dev_keys);
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        if keys == in_force.keys {
-            return None;
-        }
-        *in_force = Arc::new(KeySet { generation: in_force.generation + 1, keys });
+        let newer = self.put_in_force(with_dev_keys(&entries, self.dev_keys))?;
         news.push(count(file, &entries));
-        Some(in_force.clone())
+        Some(newer)
     }
 }
 

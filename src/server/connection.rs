@@ -127,12 +127,8 @@ impl<S: Service> Client<'_, S> {
         let most = self.shared.config.max_message_bytes;
         let limit_for = |speaker: &S::Speaker| speaker.largest().map_or(most, |own| own.min(most));
         let mut limit = limit_for(speaker);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(limit))
-            .max_frame_size(Some(limit));
         let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
-        let mut socket = WebSocket::from_partially_read(stream, rest, Role::Server, Some(config));
+        let mut socket = web_socket(stream, rest, limit);
         let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
         loop {
@@ -228,6 +224,16 @@ impl<S: Service> Client<'_, S> {
     }
 }
 
+/// How a client's frames are read: from `rest`, which came with its request, and then from `stream`;
+/// messages of at most `limit` bytes. What tungstenite answers by itself is written to `stream`.
+pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> WebSocket<S> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    WebSocket::from_partially_read(stream, rest, Role::Server, Some(config))
+}
+
 /// What an error of tungstenite's means for the connection.
 fn ending_of(error: &Error) -> Ending {
     match error {
@@ -286,6 +292,6 @@ impl Write for Stream {
 }
 
 /// Whether a frame is a close: final, opcode 8.
-fn is_close(frames: &[u8]) -> bool {
+pub fn is_close(frames: &[u8]) -> bool {
     frames.first() == Some(&0x88)
 }

@@ -8,7 +8,7 @@ mod accept;
 mod connection;
 mod connections;
 mod dispatch;
-mod forwarded;
+pub mod forwarded;
 mod handshake;
 pub mod http;
 mod inbox;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use accept::{BindError, bind};
+#[doc(hidden)]
+pub use connection::{is_close, web_socket};
 use connections::Connections;
 pub use connections::Room;
 use dispatch::{Dispatcher, Input};

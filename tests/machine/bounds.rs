@@ -1,7 +1,7 @@
 //! What there may be at most, and what happens at it.
 
-use collabd::hub::Limits;
-use serde_json::json;
+use collabd::hub::{ConnId, DocumentBounds, Limits};
+use serde_json::{Value, json};
 
 use crate::rig::*;
 
@@ -24,6 +24,88 @@ fn a_connection_joins_a_thousand_channels() {
     let other = rig.client("other", writer());
     rig.say(other, join("another"));
     assert_eq!(rig.told(other)[1], "subscription_success");
+}
+
+#[test]
+fn a_session_that_is_left_again_and_again_has_one_timer_that_ends_it() {
+    let mut rig = Rig::new();
+    for _ in 0..100 {
+        let conn = rig.join_session("a", "alice", None);
+        rig.gone(conn);
+        rig.pass(5000);
+    }
+    assert_eq!(rig.hub.footprint().timers, 1);
+    // It lingers from the last time on.
+    rig.pass(600_000 - 5001);
+    assert_eq!(rig.hub.footprint().sessions.len(), 1);
+    rig.pass(1);
+    let left = rig.hub.footprint();
+    assert_eq!((left.sessions.len(), left.timers), (0, 0));
+}
+
+/// A host, and somebody else who has added the item "i" with a field of his own.
+fn host_and_guest(document: DocumentBounds) -> (Rig, [ConnId; 2]) {
+    let mut rig = Rig::with(Limits { document, ..limits() });
+    let alice = rig.join_session("s", "alice", None);
+    let bob = rig.join_session("s", "bob", None);
+    let data = json!({"of_bob": "b".repeat(100)});
+    let add = json!({"action": "add_item", "item_id": "i", "item_type": "lens", "data": data});
+    rig.tell(bob, json!({"type": "command", "command": add}));
+    let data = json!({"of_alice": 1});
+    let update = json!({"action": "update_item", "item_id": "i", "data": data});
+    rig.tell(alice, json!({"type": "command", "command": update}));
+    rig.pass(5000);
+    rig.all();
+    (rig, [alice, bob])
+}
+
+/// Whether a state of these items is taken, as a snapshot of the host's or as an update.
+fn is_taken(rig: &mut Rig, host: ConnId, kind: &str, items: Value) -> bool {
+    rig.tell(host, json!({"type": kind, "id": 1, "state": {"items": items}}));
+    !rig.told(host).contains(&"document_full".to_owned())
+}
+
+#[test]
+fn what_a_state_lacks_and_the_server_adds_counts() {
+    // Its id and its type are there a second time, in the fields that editors read.
+    let untyped = json!([{"item_uuid": "x".repeat(50), "_type": "t".repeat(50)}]);
+    for kind in ["sync:update", "sync:full_state"] {
+        for (most, taken) in [(700, true), (260, false)] {
+            let (mut rig, [alice, _]) =
+                host_and_guest(DocumentBounds { item: most, document: 1 << 20 });
+            assert_eq!(is_taken(&mut rig, alice, kind, untyped.clone()), taken, "{kind}, {most}");
+            let (mut rig, [alice, _]) =
+                host_and_guest(DocumentBounds { item: 1 << 20, document: most });
+            assert_eq!(is_taken(&mut rig, alice, kind, untyped.clone()), taken, "{kind}, {most}");
+            assert!(rig.hub.footprint().sessions[0].document_bytes <= most);
+        }
+    }
+}
+
+#[test]
+fn what_a_snapshot_leaves_in_an_item_counts() {
+    let shown = json!([{"uuid": "i", "item_type": "lens", "of_alice": "a".repeat(100)}]);
+    for (most, taken) in [(400, true), (250, false)] {
+        for bounds in [
+            DocumentBounds { item: most, document: 1 << 20 },
+            DocumentBounds { item: 1 << 20, document: most },
+        ] {
+            let (mut rig, [alice, _]) = host_and_guest(bounds);
+            assert_eq!(is_taken(&mut rig, alice, "sync:full_state", shown.clone()), taken);
+            assert!(rig.hub.footprint().sessions[0].document_bytes <= most);
+        }
+    }
+    // What the host drops makes room for what it adds.
+    let shown = json!([{"uuid": "i", "item_type": "lens", "of_alice_too": "a".repeat(90)}]);
+    let (mut rig, [alice, _]) = host_and_guest(DocumentBounds { item: 285, document: 285 });
+    assert!(is_taken(
+        &mut rig,
+        alice,
+        "sync:full_state",
+        json!([{"uuid": "i", "item_type": "lens", "of_alice": "a".repeat(90)}])
+    ));
+    rig.pass(5000);
+    assert!(is_taken(&mut rig, alice, "sync:full_state", shown));
 }
 
 #[test]

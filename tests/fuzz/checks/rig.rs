@@ -1,0 +1,106 @@
+//! What all checks share: a hub with small bounds, keys, a door, and the time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use collabd::door::{Door, Gate, Guest};
+use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
+use collabd::keys::{Key, KeyHash, KeyRing, Level};
+use collabd::protocol::Timestamp;
+use collabd::server::http::{Response, parse_head};
+use collabd::server::service::{Answer, Service as _};
+
+/// The wall clock at the hub's start: far ahead, because a gate asks the system's clock whether a key
+/// has expired, and the hub this one.
+pub const START: u64 = 4_102_444_800_000;
+
+/// Small enough to be met.
+pub fn limits() -> Limits {
+    Limits {
+        linger: Duration::from_secs(30),
+        max_sessions: 3,
+        max_channels: 4,
+        document: DocumentBounds { item: 600, document: 1500 },
+        history: HistoryBounds { changes: 8, bytes: 4000 },
+        settle: true,
+    }
+}
+
+/// The moment `elapsed` after the hub's start.
+pub fn now(elapsed: Duration) -> Now {
+    Now { elapsed, wall: Timestamp::from_millis(START + elapsed.as_millis() as u64) }
+}
+
+/// A key, by what it is called and by itself; `opens` is the rooms it is good for, or all.
+pub fn key(
+    name: &str,
+    secret: &str,
+    level: Level,
+    opens: Option<&[&str]>,
+    expires: Option<u64>,
+) -> Arc<Key> {
+    Arc::new(Key {
+        name: name.into(),
+        hash: KeyHash::of(secret),
+        level,
+        expires: expires.map(|millis| Timestamp::from_millis(START + millis)),
+        opens: opens.map(|rooms| rooms.iter().map(|&room| room.into()).collect()),
+    })
+}
+
+/// A door with these keys and everything switched on.
+pub fn door(keys: Vec<Arc<Key>>, require_key: bool) -> Door {
+    Door {
+        gate: Arc::new(Gate::new(KeyRing::of(keys))),
+        origins: Default::default(),
+        require_key,
+        debug_endpoints: true,
+    }
+}
+
+/// A path's segment that means this text.
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+/// Asks for a path as a client would.
+pub fn ask(door: &Door, path: &str, key: Option<&str>, from: IpAddr, conn: ConnId) -> Asked {
+    let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{key}\r\n");
+    let Ok(Some(head)) = parse_head(head.as_bytes()) else { panic!("a request: {head:?}") };
+    door.answer(&head.request, from, conn)
+}
+
+/// What a door says to a request.
+pub type Asked = Answer<Guest>;
+
+/// The status of a page that was an answer.
+pub fn status(answer: &Asked) -> Option<u16> {
+    match answer {
+        Answer::Page(page) => Some(page.status()),
+        _ => None,
+    }
+}
+
+/// A page is HTTP, its body one line, and nothing in it is the client's.
+pub fn check_page(page: &Response, is_the_clients: impl Fn(&[u8]) -> bool) {
+    for method in ["GET", "HEAD"] {
+        let bytes = page.parts(method).concat();
+        assert!(!is_the_clients(&bytes), "an answer has a part of the request in it");
+        let text = String::from_utf8(bytes).expect("an answer is ASCII");
+        let (head, body) = text.split_once("\r\n\r\n").expect("an empty line");
+        assert!(
+            head.starts_with("HTTP/1.1 ")
+                && head.bytes().all(|b| b == 9 || b == 10 || b == 13 || (b' '..=b'~').contains(&b))
+        );
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.expect("a length").parse().expect("a number");
+        if method == "GET" {
+            assert_eq!(body.len(), length);
+            assert!(body.lines().count() == 1 && body.ends_with('\n'), "{body:?}");
+        } else {
+            assert!(body.is_empty());
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! A witness of all that a hub wants done: knows who is where from what they were told, and who said
+//! what, and panics when somebody is told what is none of their business.
+
+mod held;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use collabd::hub::{ConnId, Effect, Limits, Now};
+use collabd::keys::{Grant, KeySet};
+use collabd::protocol::Frame;
+
+use super::growth::{Growth, Reason};
+use super::json::Fields;
+use super::marks;
+use super::session::in_force;
+use super::shape;
+use told::{is_error_to, text};
+
+/// Who a connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Member { session: String, user: String },
+    Client { client: String, debug: bool },
+}
+
+/// Why the hub does something.
+#[derive(Debug)]
+pub struct Cause<'a> {
+    kind: Kind,
+    /// The connection it comes from.
+    from: Option<ConnId>,
+    /// A text, and the mark in it.
+    said: Option<(&'a str, &'a str)>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A connection came in or said something.
+    By,
+    Gone,
+    Failed,
+    Keys,
+    Tick,
+    Question {
+        channel: Option<String>,
+        grant: Grant,
+    },
+}
+
+impl<'a> Cause<'a> {
+    pub fn saying(conn: ConnId, said: Option<(&'a str, &'a str)>) -> Self {
+        Cause { kind: Kind::By, from: Some(conn), said }
+    }
+}
+
+impl Cause<'static> {
+    fn of(kind: Kind, from: Option<ConnId>) -> Self {
+        Cause { kind, from, said: None }
+    }
+
+    pub fn by(conn: ConnId) -> Self {
+        Cause::of(Kind::By, Some(conn))
+    }
+
+    pub fn gone(conn: ConnId) -> Self {
+        Cause::of(Kind::Gone, Some(conn))
+    }
+
+    pub fn failed(conn: ConnId) -> Self {
+        Cause::of(Kind::Failed, Some(conn))
+    }
+
+    pub fn keys() -> Self {
+        Cause::of(Kind::Keys, None)
+    }
+
+    pub fn tick() -> Self {
+        Cause::of(Kind::Tick, None)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Asked,
+    In,
+    /// Closed by the hub; the client may not know yet.
+    Closed,
+}
+
+/// A connection as far as it is known.
+#[derive(Debug, Clone)]
+struct Conn {
+    who: Who,
+    stage: Stage,
+    since: Duration,
+    grant: Option<Grant>,
+    /// How many texts and Pings it was sent.
+    texts: usize,
+    pings: usize,
+    /// Which life of the session it is in.
+    epoch: Option<String>,
+    is_authenticated: bool,
+    channels: BTreeSet<String>,
+}
+
+/// Who may be told of a mark.
+#[derive(Debug, Clone)]
+enum Scope {
+    Nobody,
+    Speaker(ConnId),
+    /// Members of a session, in one of its lives or in all.
+    Session {
+        session: String,
+        epoch: Option<String>,
+    },
+    /// Who was in the channel at that event; afterwards whoever may see its threads.
+    Talk {
+        by: ConnId,
+        channel: Option<String>,
+        event: u64,
+    },
+    /// A client's name: it goes where the client talks.
+    Client {
+        client: String,
+        talked: BTreeSet<String>,
+    },
+}
+
+/// What is known of the event that is being watched.
+struct Scene<'a> {
+    cause: &'a Cause<'a>,
+    now: Now,
+    speaker: Option<Conn>,
+    kind: Option<String>,
+    channel: Option<String>,
+    is_refused: bool,
+}
+
+/// See the file's text.
+pub struct Witness {
+    limits: Limits,
+    conns: BTreeMap<ConnId, Conn>,
+    scopes: HashMap<String, Scope>,
+    keys: Arc<KeySet>,
+    key_changes: u64,
+    growth: Growth,
+    event: u64,
+}
+
+impl Witness {
+    pub fn new(limits: Limits) -> Self {
+        Witness {
+            limits,
+            conns: BTreeMap::new(),
+            scopes: HashMap::new(),
+            keys: Arc::default(),
+            key_changes: 0,
+            growth: Growth::default(),
+            event: 0,
+        }
+    }
+
+    pub fn nobody_hears(&mut self, mark: String) {
+        self.scopes.insert(mark, Scope::Nobody);
+    }
+
+    /// The marks of these names are for members of a session.
+    pub fn only_session_hears(&mut self, session: &str, names: &[&str]) {
+        for name in names {
+            let scope = Scope::Session { session: session.to_owned(), epoch: None };
+            self.scopes.insert(marks::of_name(name).to_owned(), scope);
+        }
+    }
+
+    pub fn only_by_its_talk(&mut self, client: &str) {
+        let scope = Scope::Client { client: client.to_owned(), talked: BTreeSet::new() };
+        self.scopes.entry(marks::of_name(client).to_owned()).or_insert(scope);
+    }
+
+    /// So much time passes before the hub looks at its timers.
+    pub fn hub_is_late(&mut self, by: Duration) {
+        self.growth.delay(by);
+    }
+
+    /// A connection asks to come in.
+    pub fn comes(&mut self, conn: ConnId, who: Who, grant: Option<Grant>, now: Duration) {
+        let conn_ = Conn {
+            who,
+            stage: Stage::Asked,
+            since: now,
+            grant,
+            texts: 0,
+            pings: 0,
+            epoch: None,
+            is_authenticated: false,
+            channels: BTreeSet::new(),
+        };
+        self.conns.insert(conn, conn_);
+        self.growth.allow(Reason::Arrival(conn), now, Duration::from_secs(10));
+    }
+
+    /// A connection's key was found good by its thread.
+    pub fn shows_key(&mut self, conn: ConnId, grant: &Grant) {
+        if let Some(known) = self.conns.get_mut(&conn)
+            && known.stage == Stage::In
+            && in_force(grant, &self.keys).is_some()
+        {
+            known.grant = Some(grant.clone());
+            self.key_changes += 1;
+        }
+    }
+
+    pub fn keys_change(&mut self, keys: Arc<KeySet>) {
+        self.keys = keys;
+        self.key_changes += 1;
+    }
+
+    pub fn expect_answer(
+        &mut self,
+        conn: ConnId,
+        channel: Option<String>,
+        grant: Grant,
+    ) -> Cause<'static> {
+        Cause::of(Kind::Question { channel, grant }, Some(conn))
+    }
+
+    pub fn is_known(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
+    }
+
+    /// A client's own thread has answered it.
+    pub fn answered(&mut self, conn: ConnId, frame: &Frame, said: Option<(&str, &str)>) {
+        if let Some((_, mark)) = said {
+            self.scopes.insert(mark.to_owned(), Scope::Speaker(conn));
+        }
+        let to = &self.conns[&conn];
+        let text = text(frame).expect("a text");
+        let message = match to.who {
+            Who::Member { .. } => shape::to_editor(text),
+            Who::Client { .. } => Fields::read(text).expect("an object"),
+        };
+        let kind = message.string("type").expect("a type");
+        assert!(matches!(&*kind, "pong" | "error"), "{kind} from a client's thread");
+        for mark in marks::find(text.as_bytes()) {
+            let is_own = match self.scopes.get(mark) {
+                Some(Scope::Speaker(speaker)) => *speaker == conn,
+                Some(Scope::Client { client, .. }) => {
+                    matches!(&to.who, Who::Client { client: own, .. } if own == client)
+                }
+                Some(_) => false,
+                None => true,
+            };
+            assert!(is_own, "c{} was answered with what somebody else said: {text}", conn.0);
+        }
+    }
+
+    /// Watches all that one event led to.
+    pub fn sees(&mut self, cause: &Cause<'_>, effects: &[Effect], now: Now) {
+        self.event += 1;
+        let speaker = cause.from.and_then(|from| self.conns.get(&from)).cloned();
+        let is_late = speaker.as_ref().is_some_and(|speaker| speaker.stage == Stage::Closed);
+        if is_late && matches!(cause.kind, Kind::By | Kind::Gone) {
+            assert!(effects.is_empty(), "what came after a close had effects: {effects:?}");
+        }
+        let sent = cause.said.and_then(|(text, _)| Fields::sent(text));
+        let channel = |sent: &Fields| sent.string("channel");
+        let scene = Scene {
+            cause,
+            now,
+            kind: sent.as_ref().and_then(|sent| sent.string("type")),
+            channel: sent.as_ref().and_then(channel),
+            is_refused: effects.iter().any(|effect| is_error_to(effect, cause.from)),
+            speaker,
+        };
+        self.note_what_was_said(&scene, sent.as_ref());
+        for effect in effects {
+            self.see(&scene, effect);
+        }
+        if matches!(cause.kind, Kind::Gone)
+            && let Some(conn) = cause.from
+            && let Some(gone) = self.conns.remove(&conn)
+        {
+            self.note_departure(conn, &gone, now.elapsed);
+        }
+        self.check_who_is_in(cause, now);
+    }
+
+    /// Who may be told of what was said now.
+    fn note_what_was_said(&mut self, scene: &Scene<'_>, sent: Option<&Fields>) {
+        let (Some((_, mark)), Some(from), Some(speaker)) =
+            (scene.cause.said, scene.cause.from, &scene.speaker)
+        else {
+            return;
+        };
+        let scope = match &speaker.who {
+            _ if scene.is_refused => Scope::Speaker(from),
+            Who::Member { session, .. } => {
+                let session = session.clone();
+                let command = sent.and_then(|sent| sent.object("command"));
+                if let Some(id) = command.and_then(|command| command.string("item_id")) {
+                    let reason = Reason::Settle(session.clone(), id);
+                    self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
+                }
+                Scope::Session { session, epoch: speaker.epoch.clone() }
+            }
+            Who::Client { client, .. } => {
+                let is_in = |name: &String| speaker.channels.contains(name);
+                let talks = scene.channel.clone().filter(is_in);
+                let name = self.scopes.get_mut(marks::of_name(client));
+                if let Some(Scope::Client { talked, .. }) = name {
+                    talked.extend(talks.clone());
+                }
+                Scope::Talk { by: from, channel: talks, event: self.event }
+            }
+        };
+        self.scopes.insert(mark.to_owned(), scope);
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, effect: &Effect) {
+        let cause = scene.cause;
+        match effect {
+            Effect::Admit { conn } => {
+                let known = self.conns.get_mut(conn).expect("it has asked");
+                assert!(known.stage == Stage::Asked && cause.from == Some(*conn));
+                known.stage = Stage::In;
+            }
+            Effect::Refuse { conn, .. } => {
+                let refused = self.conns.remove(conn).expect("it has asked");
+                assert!(refused.stage == Stage::Asked && cause.from == Some(*conn));
+            }
+            Effect::Close { conn, .. } => {
+                let known = self.conns.get_mut(conn).expect("it is open");
+                let was_open = std::mem::replace(&mut known.stage, Stage::Closed) != Stage::Closed;
+                assert!(was_open || matches!(cause.kind, Kind::Failed), "closed twice");
+                let closed = known.clone();
+                known.channels.clear();
+                self.note_departure(*conn, &closed, scene.now.elapsed);
+            }
+            Effect::Answer { conn, body } => {
+                let Kind::Question { channel, grant } = &cause.kind else { panic!("no question") };
+                assert_eq!(cause.from, Some(*conn));
+                self.check_answer(body, channel.as_deref(), grant);
+            }
+            Effect::Confirm { conn, frame } => {
+                assert_eq!(Some(*conn), cause.from, "somebody else's confirmation");
+                self.see_frame(scene, *conn, frame, None);
+            }
+            Effect::Send { conn, frame, supersedes } => {
+                self.see_frame(scene, *conn, frame, *supersedes);
+            }
+        }
+    }
+
+    /// What a connection is told says where it is.
+    fn learn(&mut self, conn: ConnId, message: &Fields) {
+        let to = self.conns.get_mut(&conn).expect("it is there");
+        to.texts += 1;
+        let kind = message.string("type").expect("a type");
+        match (&to.who, &*kind) {
+            (Who::Member { .. }, "connection:ack") => to.epoch = message.string("epoch"),
+            (Who::Member { .. }, "sync:state" | "sync:done") => {
+                assert_eq!(message.string("epoch"), to.epoch, "a state of another session");
+            }
+            (Who::Client { .. }, "connection_success") => to.is_authenticated = true,
+            (Who::Client { .. }, "subscription_success") => {
+                assert!(to.is_authenticated);
+                to.channels.insert(message.string("channel").expect("a channel"));
+            }
+            (Who::Client { .. }, "unsubscription_success") => {
+                assert!(to.channels.remove(&message.string("channel").expect("a channel")));
+            }
+            _ => {}
+        }
+    }
+
+    /// Timers are never cancelled: some go on for a while.
+    fn note_departure(&mut self, conn: ConnId, gone: &Conn, now: Duration) {
+        if gone.grant.is_some() {
+            let reason = Reason::Expiry(conn, u64::MAX);
+            self.growth.allow(reason, now, Duration::from_secs(60));
+        }
+        if let Who::Member { session, .. } = &gone.who
+            && let Some(epoch) = &gone.epoch
+        {
+            let reason = Reason::Linger(session.clone(), epoch.clone());
+            self.growth.allow(reason, now, self.limits.linger);
+        }
+    }
+}
