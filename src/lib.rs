@@ -39,6 +39,7 @@
 pub mod cli;
 pub mod commands;
 pub mod hub;
+pub mod kept;
 pub mod keys;
 pub mod logging;
 mod os;

@@ -1,0 +1,280 @@
+//! What has to survive, as plain data: what the hub wants kept, and what it is given to go on from.
+//!
+//! The hub says it ([`Keep`]), the store writes it and gives it back ([`Stored`]). Neither knows the
+//! other. `Debug` never shows what people wrote.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::protocol::{Frame, Timestamp, UserId};
+
+/// What an entry costs in memory beside its texts, in bytes.
+const OVERHEAD: usize = 160;
+
+/// Something that has to survive. They are given in the order in which they happened.
+#[derive(Clone)]
+pub enum Keep {
+    /// One applied change of one item, as it was relayed to the others: a `command` with `seq`,
+    /// `user_id` and `timestamp`.
+    Change {
+        session: Arc<str>,
+        epoch: Arc<str>,
+        /// 1 is a session's first change; each is one more than the one before it.
+        seq: u64,
+        at: Timestamp,
+        user: UserId,
+        frame: Frame,
+        /// What the sender called it, as JSON.
+        id: Option<Box<str>>,
+    },
+    /// The whole document as of change `seq`: where a change can't be replayed from its relayed form,
+    /// and from time to time. Everything before it may be missing; it can always be kept.
+    Whole {
+        session: Arc<str>,
+        epoch: Arc<str>,
+        seq: u64,
+        at: Timestamp,
+        /// Whose change it was, where it was one.
+        user: Option<UserId>,
+        /// In stored form: JSON.
+        document: Vec<u8>,
+        /// Change `seq` as it was relayed, where this is it: for catching up.
+        frame: Option<Frame>,
+        /// What the sender called it, as JSON.
+        id: Option<Box<str>>,
+        why: Why,
+    },
+    /// An id that was taken without a change, as of change `seq`.
+    Taken {
+        session: Arc<str>,
+        epoch: Arc<str>,
+        seq: u64,
+        user: UserId,
+        /// As JSON.
+        id: Box<str>,
+    },
+}
+
+/// Why a whole document is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A `sync:update` replaced it.
+    Replaced,
+    /// A host's canvas was merged into it.
+    Snapshot,
+    /// A new canvas under an old name took its place; what was there before is a version.
+    NewDesign,
+    /// So that there is less to replay.
+    Regular,
+}
+
+impl Why {
+    /// All of them.
+    pub const ALL: [Why; 4] = [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Regular];
+
+    /// As it is shown and stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Why::Replaced => "replaced",
+            Why::Snapshot => "snapshot",
+            Why::NewDesign => "new design",
+            Why::Regular => "regular",
+        }
+    }
+
+    /// The one with this name; `None` where there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.name() == name)
+    }
+}
+
+impl Keep {
+    /// Whose it is.
+    pub fn session(&self) -> &Arc<str> {
+        match self {
+            Keep::Change { session, .. }
+            | Keep::Whole { session, .. }
+            | Keep::Taken { session, .. } => session,
+        }
+    }
+
+    /// The life of the session it belongs to.
+    pub fn epoch(&self) -> &Arc<str> {
+        match self {
+            Keep::Change { epoch, .. } | Keep::Whole { epoch, .. } | Keep::Taken { epoch, .. } => {
+                epoch
+            }
+        }
+    }
+
+    /// The change it is, or as of which it is.
+    pub fn seq(&self) -> u64 {
+        match self {
+            Keep::Change { seq, .. } | Keep::Whole { seq, .. } | Keep::Taken { seq, .. } => *seq,
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let texts = match self {
+            Keep::Change { frame, id, .. } => frame.bytes().len() + length(id),
+            Keep::Whole { document, frame, id, .. } => {
+                document.len() + frame.as_ref().map_or(0, |frame| frame.bytes().len()) + length(id)
+            }
+            Keep::Taken { id, .. } => id.len(),
+        };
+        OVERHEAD + texts
+    }
+}
+
+fn length(id: &Option<Box<str>>) -> usize {
+    id.as_ref().map_or(0, |id| id.len())
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Keep::Change { .. } => "Change".to_owned(),
+            Keep::Whole { why, .. } => format!("Whole, {}", why.name()),
+            Keep::Taken { .. } => "Taken".to_owned(),
+        };
+        let (session, seq, bytes) = (self.session(), self.seq(), self.bytes());
+        write!(f, "{kind}({session:?} {seq}, {bytes} bytes)")
+    }
+}
+
+/// What was kept of a session, to go on from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub epoch: Arc<str>,
+    /// The last change.
+    pub seq: u64,
+    /// In stored form, as of change `seq_of_document`; empty where the session never had a whole
+    /// document stored, which is then to be made from the changes alone.
+    pub document: Vec<u8>,
+    pub seq_of_document: u64,
+    /// All changes after the document, in order.
+    pub changes: Vec<StoredChange>,
+    /// Changes up to the document, in order and without a gap before it: the newest that fit what
+    /// was asked for. For catching up and for repeated ids.
+    pub history: Vec<StoredChange>,
+    /// Ids that were taken without a change, in order: the newest, as far as the history reaches.
+    pub taken: Vec<StoredId>,
+}
+
+/// One change as it was relayed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredChange {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub user: UserId,
+    /// A frame's payload: JSON.
+    pub frame: Vec<u8>,
+    /// What the sender called it, as JSON.
+    pub id: Option<Box<str>>,
+}
+
+/// An id that was taken without a change.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredId {
+    /// The last change at that moment.
+    pub seq: u64,
+    pub user: UserId,
+    /// As JSON.
+    pub id: Box<str>,
+}
+
+/// How far a history reaches back: at most as many changes and as many bytes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    pub changes: usize,
+    pub bytes: usize,
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("epoch", &self.epoch)
+            .field("seq", &self.seq)
+            .field("document", &self.document.len())
+            .field("seq_of_document", &self.seq_of_document)
+            .field("changes", &self.changes)
+            .field("history", &self.history)
+            .field("taken", &self.taken)
+            .finish()
+    }
+}
+
+impl fmt::Debug for StoredChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({} bytes)", self.seq, self.frame.len())
+    }
+}
+
+impl fmt::Debug for StoredId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "id at {}", self.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_people_wrote_is_shown() {
+        let (session, epoch, at): (Arc<str>, Arc<str>, _) =
+            ("s".into(), "e".into(), Timestamp::from_millis(0));
+        let keeps = [
+            Keep::Change {
+                session: session.clone(),
+                epoch: epoch.clone(),
+                seq: 1,
+                at,
+                user: "u".into(),
+                frame: Frame::text("SECRET"),
+                id: Some("SECRET".into()),
+            },
+            Keep::Whole {
+                session: session.clone(),
+                epoch: epoch.clone(),
+                seq: 1,
+                at,
+                user: None,
+                document: b"SECRET".to_vec(),
+                frame: Some(Frame::text("SECRET")),
+                id: None,
+                why: Why::Replaced,
+            },
+            Keep::Taken { session, epoch, seq: 1, user: "u".into(), id: "SECRET".into() },
+        ];
+        let change = StoredChange {
+            seq: 1,
+            at,
+            user: "u".into(),
+            frame: b"SECRET".to_vec(),
+            id: Some("SECRET".into()),
+        };
+        let stored = Stored {
+            epoch: "e".into(),
+            seq: 1,
+            document: b"SECRET".to_vec(),
+            seq_of_document: 0,
+            changes: vec![change],
+            history: Vec::new(),
+            taken: vec![StoredId { seq: 1, user: "u".into(), id: "SECRET".into() }],
+        };
+        let shown = format!("{keeps:?} {stored:?}");
+        assert!(shown.contains("replaced"), "{shown}");
+        // Neither as text nor as a list of bytes.
+        assert!(!shown.contains("SECRET") && !shown.contains("83, 69"), "{shown}");
+    }
+
+    #[test]
+    fn a_reason_is_known_by_its_name() {
+        for why in Why::ALL {
+            assert_eq!(Why::named(why.name()), Some(why));
+        }
+        assert_eq!(Why::named("regularly"), None);
+    }
+}
