@@ -46,3 +46,5 @@ mod os;
 pub mod protocol;
 pub mod server;
 pub mod sessions;
+#[cfg(feature = "durable")]
+pub mod store;

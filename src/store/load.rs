@@ -1,0 +1,101 @@
+//! Bringing a session back: the newest whole document, and the changes after it.
+
+use rusqlite::Connection;
+
+use super::changes::{self, Order};
+use super::documents::{self, Document};
+use super::rows::Session;
+use super::trouble::Trouble;
+use crate::kept::{Reach, Stored, StoredChange};
+
+/// A session as it is now, with as much of its past as `reach` allows. To be called in a transaction.
+///
+/// # Errors
+/// [`Trouble::Damaged`] when something of it is missing or not as it was written.
+pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, Trouble> {
+    let document = documents::before(db, session.id, session.seq)?;
+    if document.as_ref().map(|document| document.seq) != session.document {
+        return Err(Trouble::Damaged("the newest document is missing".into()));
+    }
+    let Some(mut stored) = after(db, session, document, session.seq)? else {
+        return Err(missing(session.seq));
+    };
+    stored.history = history(db, session, &stored, reach)?;
+    let oldest = stored.history.first().or(stored.changes.first());
+    let first = oldest.map_or(stored.seq, |change| change.seq - 1);
+    stored.taken = changes::taken(db, session, first, reach.changes)?;
+    Ok(stored)
+}
+
+fn missing(seq: u64) -> Trouble {
+    Trouble::Damaged(format!("change {seq} or one before it is missing"))
+}
+
+/// A session as it was after change `seq`; `None` where not all is kept any more that it takes.
+///
+/// # Errors
+/// [`Trouble::Damaged`] when something is missing or not as it was written.
+pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, Trouble> {
+    let document = documents::before(db, session.id, seq)?;
+    let from = document.as_ref().map_or(0, |document| document.seq) + 1;
+    match after(db, session, document, seq)? {
+        None if from >= session.changes_from => Err(missing(seq)),
+        stored => Ok(stored),
+    }
+}
+
+/// A whole document, or the empty one a session begins with, and all changes after it up to `seq`.
+fn after(
+    db: &Connection,
+    session: &Session,
+    document: Option<Document>,
+    seq: u64,
+) -> Result<Option<Stored>, Trouble> {
+    let (seq_of_document, document) =
+        document.map_or((0, Vec::new()), |found| (found.seq, found.document));
+    let mut changes: Vec<StoredChange> = Vec::new();
+    let mut next = seq_of_document + 1;
+    changes::read(db, session.id, (next, seq), Order::OldestFirst, |change| {
+        let follows = change.seq == next;
+        if follows {
+            next += 1;
+            changes.push(change);
+        }
+        Ok(follows)
+    })?;
+    let (epoch, history, taken) = (session.epoch.clone(), Vec::new(), Vec::new());
+    let stored = Stored { epoch, seq, document, seq_of_document, changes, history, taken };
+    Ok((next == seq + 1).then_some(stored))
+}
+
+/// The newest changes up to the document that fit beside those after it.
+fn history(
+    db: &Connection,
+    session: &Session,
+    stored: &Stored,
+    reach: Reach,
+) -> Result<Vec<StoredChange>, Trouble> {
+    let after: usize = stored.changes.iter().map(|change| change.frame.len()).sum();
+    let mut bytes = reach.bytes.saturating_sub(after);
+    let most = reach.changes.saturating_sub(stored.changes.len());
+    let last = stored.seq_of_document;
+    let first = (last.saturating_sub(most as u64) + 1).max(session.changes_from);
+    let mut next = last;
+    let mut is_full = false;
+    let mut history = Vec::new();
+    changes::read(db, session.id, (first, last), Order::NewestFirst, |change| {
+        is_full = change.frame.len() > bytes;
+        if change.seq != next || is_full {
+            return Ok(false);
+        }
+        next -= 1;
+        bytes -= change.frame.len();
+        history.push(change);
+        Ok(true)
+    })?;
+    if next >= first && !is_full {
+        return Err(missing(next));
+    }
+    history.reverse();
+    Ok(history)
+}

@@ -1,0 +1,239 @@
+//! Looking into a store, beside whoever writes it or when nobody does.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::changes::{self, Order};
+use super::directory::{database, sync_directory, writing};
+use super::documents;
+use super::load;
+use super::rows;
+use super::schema::{self, Kind};
+use super::trouble::Trouble;
+use super::versions::{self, Point, Version};
+use crate::kept::{Reach, Stored, StoredChange};
+use crate::protocol::Timestamp;
+
+/// A connection that only reads. Every call sees one state of the file, holds nobody up who writes,
+/// and blocks on the disk.
+pub struct Reader {
+    db: Connection,
+    file: PathBuf,
+}
+
+/// What there is to know about a session without opening it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    pub name: Arc<str>,
+    pub epoch: Arc<str>,
+    /// The last change.
+    pub seq: u64,
+    pub created: Timestamp,
+    /// When its last change was.
+    pub changed: Timestamp,
+    /// How many changes are stored.
+    pub changes: u64,
+    /// How many whole documents are stored.
+    pub versions: u64,
+    /// How much its messages and documents take, in bytes.
+    pub bytes: u64,
+}
+
+impl Reader {
+    /// Opens the store of a data directory to look into it.
+    ///
+    /// # Errors
+    /// One line that says what to do, when there is none or it is none of this collabd's.
+    pub fn open(directory: &Path) -> Result<Self, String> {
+        let file = database(directory);
+        let shown = file.display();
+        if !file.is_file() {
+            return Err(format!(
+                "there is no {shown}: name the directory of a server's --data-dir"
+            ));
+        }
+        // SQLite takes a name that begins with `file:` for an address.
+        let file = std::path::absolute(&file).map_err(|error| format!("{shown}: {error}"))?;
+        let failed = |trouble: Trouble| format!("can't read {shown}: {trouble}");
+        // Not to write: a reader, too, has to recover what a crash left, and to share the journal.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&file, flags).map_err(|error| failed(error.into()))?;
+        schema::configure(&db).map_err(failed)?;
+        db.pragma_update(None, "query_only", true).map_err(|error| failed(error.into()))?;
+        match schema::kind(&db).map_err(failed)? {
+            Kind::Ours(schema::FORMAT) => Ok(Reader { db, file }),
+            Kind::Ours(format) => Err(format!(
+                "{shown} is of an older format ({format}): start the server on it once, which \
+                 brings it up to date"
+            )),
+            Kind::Newer(format) => Err(format!(
+                "{shown} was written by a newer collabd (format {format}, this one knows up to \
+                 {}): use that version",
+                schema::FORMAT
+            )),
+            Kind::Empty | Kind::Foreign => Err(format!("{shown} is not collabd's")),
+        }
+    }
+
+    /// All sessions, by name.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when what stands about one is not as it was written.
+    pub fn sessions(&self) -> Result<Vec<Summary>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let (sessions, _) = rows::sessions(&self.db)?;
+        let summaries = sessions.into_values().map(|session| self.summary(session));
+        let mut summaries: Vec<Summary> = summaries.collect::<Result<_, Trouble>>()?;
+        summaries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(summaries)
+    }
+
+    /// One session; `None` where there is none of this name.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when what stands about it is not as it was written.
+    pub fn session(&self, name: &str) -> Result<Option<Summary>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        rows::session(&self.db, name)?.map(|session| self.summary(session)).transpose()
+    }
+
+    fn summary(&self, session: rows::Session) -> Result<Summary, Trouble> {
+        let rows::Session { id, name, epoch, seq, created, changed, .. } = session;
+        let count = |sql: &str| {
+            self.db
+                .prepare_cached(sql)?
+                .query_row(params![id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        };
+        let (changes, of_changes) = count(
+            "SELECT count(*), coalesce(sum(octet_length(message)), 0) FROM changes WHERE session = ?",
+        )?;
+        let (versions, of_versions) =
+            count("SELECT count(*), coalesce(sum(bytes), 0) FROM documents WHERE session = ?")?;
+        let [changes, versions, bytes] =
+            [changes, versions, of_changes + of_versions].map(|n| u64::try_from(n).unwrap_or(0));
+        Ok(Summary { name, epoch, seq, created, changed, changes, versions, bytes })
+    }
+
+    /// What was kept of a session, as [`Store::load`](super::Store::load).
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when it can't be brought back as it was.
+    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let session = rows::session(&self.db, session)?;
+        session.map(|session| load::load(&self.db, &session, reach)).transpose()
+    }
+
+    /// The whole documents stored of a session, the oldest first; `None` where there is no such
+    /// session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when they can't be read.
+    pub fn versions(&self, session: &str) -> Result<Option<Vec<Version>>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let session = rows::session(&self.db, session)?;
+        session.map(|session| documents::versions(&self.db, session.id)).transpose()
+    }
+
+    /// A session as it was: a whole document, and in `changes` what is to be applied to it. Without
+    /// history. `None` where there is no such session, or not all is stored any more that it takes.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when something of it is not as it was written.
+    pub fn document_at(&self, session: &str, point: Point) -> Result<Option<Stored>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
+        let seq = match point {
+            Point::Seq(seq) => Some(seq).filter(|seq| *seq <= session.seq),
+            Point::Time(time) => versions::seq_at(&self.db, &session, time)?,
+        };
+        match seq {
+            Some(seq) => load::at(&self.db, &session, seq),
+            None => Ok(None),
+        }
+    }
+
+    /// Up to `most` of the changes that are stored of a session after change `seq`, in order; there
+    /// may be gaps where the disk failed. Empty, too, where there is no such session.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when one is not as it was written.
+    pub fn changes_after(
+        &self,
+        session: &str,
+        seq: u64,
+        most: usize,
+    ) -> Result<Vec<StoredChange>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let Some(session) = rows::session(&self.db, session)? else { return Ok(Vec::new()) };
+        let mut changes = Vec::new();
+        let range = (seq.saturating_add(1), session.seq);
+        if most > 0 {
+            changes::read(&self.db, session.id, range, Order::OldestFirst, |change| {
+                changes.push(change);
+                Ok(changes.len() < most)
+            })?;
+        }
+        Ok(changes)
+    }
+
+    /// Copies the store, as it is at this moment, into a new file. `progress` is told how many pages
+    /// of how many are done. To use the copy: stop the server, put it in the place of `collabd.db`
+    /// and remove `collabd.db-wal` and `collabd.lock`.
+    ///
+    /// # Errors
+    /// One line, when there is such a file already or it can't be written; there is none then.
+    pub fn backup(&self, to: &Path, progress: impl FnMut(u64, u64)) -> Result<(), String> {
+        let shown = to.display();
+        // Beside it first: a file of that name is a whole copy.
+        let mut unfinished = to.as_os_str().to_owned();
+        unfinished.push(".new");
+        let unfinished = PathBuf::from(unfinished);
+        if to.exists() {
+            return Err(format!("{shown} is there already: name a file that isn't"));
+        }
+        let made = writing().create_new(true).open(&unfinished);
+        made.map_err(|error| format!("can't write {}: {error}", unfinished.display()))?;
+        let copied = self.copy(&unfinished, progress).and_then(|()| {
+            std::fs::rename(&unfinished, to)?;
+            let directory = to.parent().filter(|parent| *parent != Path::new(""));
+            sync_directory(directory.unwrap_or(Path::new(".")));
+            Ok(())
+        });
+        copied.map_err(|trouble| {
+            let _ = std::fs::remove_file(&unfinished);
+            format!("can't copy {} to {shown}: {trouble}", self.file.display())
+        })
+    }
+
+    fn copy(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), Trouble> {
+        let to = std::path::absolute(to)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(to, flags)?;
+        // A reading transaction around all steps: each sees the same state, whatever is written.
+        let _reading = self.db.unchecked_transaction()?;
+        self.db.query_row("SELECT count(*) FROM store", [], |_| Ok(()))?;
+        {
+            let backup = Backup::new(&self.db, &mut copy)?;
+            loop {
+                let step = backup.step(1000)?;
+                let done = backup.progress();
+                let [pages, left] = [done.pagecount, done.remaining]
+                    .map(|count| u64::try_from(count).unwrap_or_default());
+                progress(pages - left.min(pages), pages);
+                match step {
+                    StepResult::Done => break,
+                    StepResult::More => {}
+                    _ => return Err(Trouble::Full("another program holds the file".into())),
+                }
+            }
+        }
+        // One file, not one and a journal.
+        copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+        copy.close().map_err(|(_, error)| Trouble::from(error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Earlier states of a session: which there are, how long they are kept, and what goes with them.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::changes::{self, Order};
+use super::documents;
+use super::rows::{self, Session};
+use super::{Store, Trouble};
+use crate::kept::Why;
+use crate::protocol::{Timestamp, UserId};
+
+/// A whole document that is stored. Every state from the oldest of them on can be brought back, not
+/// only these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The change as of which it is.
+    pub seq: u64,
+    pub at: Timestamp,
+    /// Whose change it was, where it was one.
+    pub user: Option<UserId>,
+    pub why: Why,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+}
+
+/// Which state is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// After this change.
+    Seq(u64),
+    /// After the newest change that was made then or before. Where a clock has jumped, changes later
+    /// in the order may bear earlier times: the order counts.
+    Time(Timestamp),
+}
+
+/// How long versions are kept. A version goes when it is over the number or over the age; what a
+/// session goes on from never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How many versions a session has at most, the newest included; 0 for any number.
+    pub versions: usize,
+    /// How long after it was replaced by the next one a version is kept; zero for ever.
+    pub age: Duration,
+    /// How many of its newest changes a session keeps in any case, for catching up.
+    pub history: usize,
+}
+
+/// The newest change of a session that was made at `time` or before.
+///
+/// # Errors
+/// [`Trouble`], when what stands after it can't be read or is not as it was written.
+pub fn seq_at(db: &Connection, session: &Session, time: Timestamp) -> Result<Option<u64>, Trouble> {
+    let versions = documents::versions(db, session.id)?;
+    let version = versions.iter().rfind(|version| version.at <= time).map(|version| version.seq);
+    let mut change = None;
+    let range = (version.unwrap_or(0) + 1, session.seq);
+    // One by one, so that each is known to be as it was written.
+    changes::read(db, session.id, range, Order::NewestFirst, |found| {
+        change = Some(found.seq).filter(|_| found.at <= time);
+        Ok(change.is_none())
+    })?;
+    Ok(change.or(version))
+}
+
+impl Store {
+    /// Removes versions of a session that are not to be kept, and changes that nothing needs any
+    /// more: at most about `most` rows. Whether there is more to remove. `now` is what ages are
+    /// reckoned from.
+    ///
+    /// # Errors
+    /// [`Trouble`], and then nothing has been removed.
+    pub fn prune(
+        &mut self,
+        session: &str,
+        retention: &Retention,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<bool, Trouble> {
+        let Some(known) = self.sessions.get_mut(session) else { return Ok(false) };
+        let mut session = known.clone();
+        let pruned = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let versions = documents::versions(&pruned, session.id)?;
+        let mut left = most;
+        let history = retention.history as u64;
+        let needed = session.taken.saturating_sub(history) + 1;
+        let (from, mut more) =
+            remove_up_to(&pruned, ("taken", "n"), session.id, needed, &mut left)?;
+        session.taken_from = session.taken_from.max(from);
+        if let Some(oldest) = oldest_to_keep(&versions, retention, now) {
+            more |= remove_documents(&pruned, session.id, oldest, &mut left)?;
+            // Those after the oldest version make the states that follow it.
+            let needed = session.seq.saturating_sub(history).min(oldest) + 1;
+            let (from, most_left) =
+                remove_up_to(&pruned, ("changes", "seq"), session.id, needed, &mut left)?;
+            session.changes_from = session.changes_from.max(from);
+            more |= most_left;
+        }
+        if left == most {
+            // Nothing was removed, and nothing has to be written.
+            return Ok(more);
+        }
+        session.write(&pruned)?;
+        pruned.commit()?;
+        *known = session;
+        Ok(more)
+    }
+
+    /// Gives up to so many free pages of 4 KiB at the file's end back to the file system. Whether
+    /// there are more.
+    ///
+    /// # Errors
+    /// [`Trouble`], and then nothing has changed.
+    pub fn shrink(&mut self, pages: u32) -> Result<bool, Trouble> {
+        // Each row it returns is a page that was freed.
+        let mut statement = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut freed = statement.query([])?;
+        while freed.next()?.is_some() {}
+        drop(freed);
+        drop(statement);
+        Ok(super::schema::pragma::<i64>(&self.db, "freelist_count")? > 0)
+    }
+
+    /// Removes a session and all its versions. Whether there was one.
+    ///
+    /// # Errors
+    /// [`Trouble`], and then it is as it was.
+    pub fn delete(&mut self, session: &str) -> Result<bool, Trouble> {
+        let Some(row) = self.sessions.get(session) else { return Ok(false) };
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for table in ["changes", "documents", "taken"] {
+            transaction.execute(&format!("DELETE FROM {table} WHERE session = ?"), [row.id])?;
+        }
+        transaction.execute("DELETE FROM sessions WHERE id = ?", [row.id])?;
+        let sessions = self.sessions.len() as u64 - 1;
+        rows::write_totals(&transaction, self.commits + 1, sessions)?;
+        transaction.commit()?;
+        self.sessions.remove(session);
+        self.committed()?;
+        Ok(true)
+    }
+}
+
+/// The change of the oldest version to keep; `None` where there is no version.
+fn oldest_to_keep(versions: &[Version], retention: &Retention, now: Timestamp) -> Option<u64> {
+    let newest = versions.len().checked_sub(1)?;
+    let by_number = match retention.versions {
+        0 => 0,
+        most => versions.len().saturating_sub(most),
+    };
+    let oldest_age = u64::try_from(retention.age.as_millis()).unwrap_or(u64::MAX);
+    let mut by_age = 0;
+    if oldest_age > 0 {
+        // A version was replaced when its successor was made. Where a clock has jumped, none is
+        // taken to be older than one before it, and a time that is yet to come says nothing.
+        let mut latest = None;
+        for (place, version) in versions.iter().enumerate() {
+            if version.at <= now {
+                latest = latest.max(Some(version.at.millis()));
+            }
+            let is_old = latest.is_some_and(|latest| now.millis() - latest > oldest_age);
+            if is_old {
+                by_age = place;
+            }
+        }
+    }
+    Some(versions[by_number.max(by_age).min(newest)].seq)
+}
+
+/// Removes versions older than `oldest`, as many as there is time left for. Whether there are more.
+fn remove_documents(
+    db: &Connection,
+    session: i64,
+    oldest: u64,
+    left: &mut usize,
+) -> Result<bool, Trouble> {
+    // A large one is as much work as many changes.
+    const ROWS: usize = 100;
+    let sql = "DELETE FROM documents WHERE session = ?1 AND seq IN (SELECT seq FROM documents
+        WHERE session = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3)";
+    let [oldest, most] = [oldest, (*left / ROWS) as u64 + 1].map(limit);
+    let removed = db.prepare_cached(sql)?.execute(params![session, oldest, most])?;
+    *left = left.saturating_sub(removed * ROWS);
+    Ok(*left == 0)
+}
+
+/// Removes the oldest rows of a session up to and without number `needed`, as many as there is time
+/// left for. From which number on they are there now, and whether there are more to remove.
+fn remove_up_to(
+    db: &Connection,
+    (table, number): (&str, &str),
+    session: i64,
+    needed: u64,
+    left: &mut usize,
+) -> Result<(u64, bool), Trouble> {
+    let oldest = format!("SELECT min({number}) FROM {table} WHERE session = ?");
+    let oldest: Option<i64> = db.prepare_cached(&oldest)?.query_row([session], |row| row.get(0))?;
+    let oldest = oldest.and_then(|oldest| u64::try_from(oldest).ok());
+    let Some(oldest) = oldest.filter(|oldest| *oldest < needed) else { return Ok((0, false)) };
+    let until = oldest.saturating_add(*left as u64).min(needed);
+    let remove = format!("DELETE FROM {table} WHERE session = ?1 AND {number} < ?2");
+    let removed = db.prepare_cached(&remove)?.execute(params![session, limit(until)])?;
+    *left = left.saturating_sub(removed);
+    Ok((until, until < needed))
+}
+
+/// A number to compare a column with.
+fn limit(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

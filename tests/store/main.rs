@@ -1,0 +1,11 @@
+//! The store by itself, on real disks and against real failures: what was committed is there again,
+//! whatever happens in between, and what is not as it was written is refused.
+
+#![cfg(feature = "durable")]
+
+mod damage;
+mod looking;
+mod model;
+mod properties;
+mod refusals;
+mod scratch;
