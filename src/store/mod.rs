@@ -10,15 +10,21 @@
 //! transactions is noted beside the file: what is not as it was written is refused, never believed.
 
 mod changes;
+mod chores;
 mod commit;
 mod directory;
 mod documents;
+mod failing;
+mod keeper;
+mod line;
 mod load;
 mod open;
+mod queue;
 mod reader;
 mod rows;
 mod schema;
 mod sum;
+mod thread;
 mod trouble;
 mod versions;
 
@@ -31,8 +37,10 @@ use rusqlite::Connection;
 
 use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
+pub use keeper::{After, Job, Keeper, Settings, StoreEvent};
 pub use reader::{Reader, Summary};
 use rows::Session;
+pub use thread::Writer;
 pub use trouble::Trouble;
 pub use versions::{Point, Retention, Version};
 

@@ -4,8 +4,12 @@
 #![cfg(feature = "durable")]
 
 mod damage;
+mod disks;
+mod figures;
+mod kills;
 mod looking;
 mod model;
 mod properties;
 mod refusals;
 mod scratch;
+mod waiting;

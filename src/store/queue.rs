@@ -1,0 +1,194 @@
+//! The way to the thread `store`: what the hub gives it, without ever waiting, and where readers wait
+//! when it can't keep up.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::keeper::{After, Job};
+use super::line::AFTER_BYTES;
+use crate::kept::Keep;
+
+/// More than so many bytes are not waited with.
+const PLENTY: usize = 1 << 20;
+
+/// Something for the store.
+pub enum Entry {
+    Keep(Keep),
+    After(After),
+    Load(Arc<str>),
+    Job(Job),
+}
+
+/// See the module's text. Any thread gives, the thread `store` takes.
+pub struct Queue {
+    state: Mutex<State>,
+    /// The store has something to do.
+    work: Condvar,
+    /// There is room again, or the store has ended.
+    changed: Condvar,
+    /// How many bytes may wait before readers do.
+    bound: usize,
+    /// Whether more wait; looked at without the lock.
+    is_full: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    /// Of these entries.
+    bytes: usize,
+    /// Of what the store has taken and not written yet.
+    taken: usize,
+    /// Somebody waits for what is in here.
+    is_urgent: bool,
+    is_asleep: bool,
+    stop_by: Option<Instant>,
+    /// Whether everything had been written when the store ended.
+    ended: Option<bool>,
+}
+
+impl Queue {
+    pub fn new(bound: usize) -> Self {
+        Queue {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            changed: Condvar::new(),
+            bound,
+            is_full: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds something; dropped when the store has ended. Wakes the store when it has slept because
+    /// there was nothing, or when somebody waits for this.
+    pub fn give(&self, entry: Entry) {
+        let (bytes, is_urgent) = match &entry {
+            Entry::Keep(keep) => (keep.bytes(), false),
+            Entry::After(_) => (AFTER_BYTES, true),
+            Entry::Load(_) | Entry::Job(_) => (AFTER_BYTES, true),
+        };
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        let is_first = state.entries.is_empty();
+        state.entries.push_back(entry);
+        state.bytes += bytes;
+        state.is_urgent |= is_urgent || state.bytes > PLENTY;
+        if state.bytes + state.taken > self.bound {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        let wakes = state.is_asleep && (is_first || state.is_urgent);
+        if wakes {
+            state.is_asleep = false;
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits as long as more than the bound waits for the disk; not after the store has ended.
+    pub fn wait_for_room(&self) {
+        if !self.is_full.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.lock();
+        while state.ended.is_none() && state.bytes + state.taken > self.bound {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until there is something for the store to do, or until `deadline`, and moves all there
+    /// is into `entries`. What nobody waits for is waited with for `gather`. Returns until when the
+    /// store is to have ended, if it is to end.
+    pub fn take(
+        &self,
+        entries: &mut VecDeque<Entry>,
+        gather: Duration,
+        deadline: Option<Instant>,
+    ) -> Option<Instant> {
+        let mut state = self.lock();
+        let mut gathered = None;
+        while !state.is_urgent && state.stop_by.is_none() {
+            let now = Instant::now();
+            if !state.entries.is_empty() && gathered.is_none() {
+                gathered = Some(now + gather);
+            }
+            let until = gathered.into_iter().chain(deadline).min();
+            if until.is_some_and(|until| until <= now) {
+                break;
+            }
+            state.is_asleep = true;
+            state = match until {
+                Some(until) => {
+                    let waited = self.work.wait_timeout(state, until - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+            state.is_asleep = false;
+        }
+        self.move_all(&mut state, entries);
+        state.stop_by
+    }
+
+    /// The same without waiting.
+    pub fn take_at_once(&self, entries: &mut VecDeque<Entry>) -> Option<Instant> {
+        let mut state = self.lock();
+        self.move_all(&mut state, entries);
+        state.stop_by
+    }
+
+    fn move_all(&self, state: &mut State, entries: &mut VecDeque<Entry>) {
+        entries.append(&mut state.entries);
+        state.taken += std::mem::take(&mut state.bytes);
+        state.is_urgent = false;
+    }
+
+    /// Says how much of what the store has taken is still to be written, in bytes.
+    pub fn still_taken(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.taken = bytes;
+        let is_full = state.bytes + state.taken > self.bound;
+        drop(state);
+        if self.is_full.swap(is_full, Ordering::Relaxed) && !is_full {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks the store to end, and waits until it has, or until `deadline`. Whether everything it was
+    /// given is on disk.
+    pub fn stop(&self, deadline: Instant) -> bool {
+        let mut state = self.lock();
+        state.stop_by = Some(deadline);
+        self.work.notify_one();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match state.ended {
+                Some(complete) => return complete,
+                None if left.is_zero() => return false,
+                None => {}
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The store has ended: whatever was given since is dropped, and nobody waits any more. Whether
+    /// everything had been `complete` before holds only if nothing was given since.
+    pub fn end(&self, complete: bool) {
+        let mut state = self.lock();
+        let rest = std::mem::take(&mut state.entries);
+        let complete = complete && !rest.iter().any(|entry| matches!(entry, Entry::Keep(_)));
+        state.ended.get_or_insert(complete);
+        self.is_full.store(false, Ordering::Relaxed);
+        drop(state);
+        self.changed.notify_all();
+        // Outside the lock: they may be dropped with anything.
+        drop(rest);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,270 @@
+//! The thread `store`: writes what the hub wants kept, as much at a time as has come meanwhile.
+//!
+//! One transaction takes all that waits, and only then the confirmations that stood behind it go out.
+//! What nobody waits for is gathered for a moment first. The hub gives and never waits; while more
+//! than a bound waits for the disk, clients' readers wait ([`Keeper::wait_for_room`](super::Keeper::wait_for_room)).
+//!
+//! When the disk fails, the session goes on in memory: nothing is confirmed, what waits is bounded by
+//! dropping whole sessions of it, and writing is tried again until it succeeds. Then the hub is asked
+//! for the whole document of each session of which something was dropped.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::chores::Chores;
+use super::failing::State;
+use super::keeper::{After, Job, Settings, StoreEvent};
+use super::line::Line;
+use super::queue::{Entry, Queue};
+use super::{Store, Trouble};
+
+/// How much one transaction takes at most: so many things, or about so many bytes.
+const MOST: usize = 4096;
+const MOST_BYTES: usize = 4 << 20;
+/// How long somebody is given to send a whole document that was asked for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What runs on the thread `store`.
+pub struct Writer {
+    queue: Arc<Queue>,
+    pub(super) settings: Settings,
+    pub(super) events: Box<dyn Fn(StoreEvent) + Send>,
+    /// `None` while it couldn't be opened again.
+    pub(super) store: Option<Store>,
+    pub(super) directory: PathBuf,
+    pub(super) state: State,
+    pub(super) line: Line,
+    /// The job that has begun.
+    pub(super) job: Option<Job>,
+    chores: Chores,
+    /// Whether it was said that it can't be tidied up.
+    is_untidy: bool,
+    /// Until when it is to have ended, if it is to end.
+    pub(super) stop_by: Option<Instant>,
+}
+
+impl Writer {
+    /// Still to be run.
+    pub(super) fn new(
+        store: Store,
+        settings: Settings,
+        events: Box<dyn Fn(StoreEvent) + Send>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Writer {
+            queue,
+            chores: Chores::new(settings.retention, &store),
+            directory: store.directory().to_owned(),
+            settings,
+            events,
+            store: Some(store),
+            state: State::Well,
+            line: Line::default(),
+            job: None,
+            is_untidy: false,
+            stop_by: None,
+        }
+    }
+
+    /// The thread's body; to be run on a thread named `store`. Ends after [`Keeper::stop`](super::Keeper::stop).
+    #[inline(never)] // a name in thread dumps
+    pub fn run(mut self) {
+        let body = AssertUnwindSafe(|| self.run_to_the_end());
+        let complete = catch_unwind(body).unwrap_or_else(|_| {
+            log::error!("a bug in the server: the store has ended, nothing is written any more");
+            // The same may fail again.
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.events)(StoreEvent::Durable(false))));
+            false
+        });
+        self.queue.end(complete);
+    }
+
+    fn run_to_the_end(&mut self) -> bool {
+        let mut entries = VecDeque::new();
+        loop {
+            let (gather, deadline) = (self.settings.gather, self.deadline());
+            self.stop_by = self.queue.take(&mut entries, gather, deadline);
+            self.line_up(&mut entries);
+            while self.step() {
+                self.stop_by = self.queue.take_at_once(&mut entries);
+                self.line_up(&mut entries);
+            }
+            self.queue.still_taken(self.line.bytes());
+            match (&self.state, self.stop_by) {
+                (_, None) => {}
+                (State::Well, Some(_)) if self.line.is_idle() => return self.close(),
+                (State::Well, Some(until)) if Instant::now() < until => {}
+                (_, Some(_)) => return self.give_up(),
+            }
+        }
+    }
+
+    /// Does what can be done next. Whether there may be more.
+    fn step(&mut self) -> bool {
+        match self.state {
+            State::Well => self.work(),
+            _ => self.endure(),
+        }
+    }
+
+    fn line_up(&mut self, entries: &mut VecDeque<Entry>) {
+        for entry in entries.drain(..) {
+            match entry {
+                Entry::Keep(keep) => self.line.keep(keep),
+                Entry::After(after) => self.line.after(after),
+                Entry::Load(session) => self.line.load(session),
+                Entry::Job(job) => self.line.job(job),
+            }
+        }
+    }
+
+    /// Writes, and what can be done then. Whether there was anything to do.
+    fn work(&mut self) -> bool {
+        let written = match self.write() {
+            Ok(written) => written,
+            Err(trouble) => {
+                self.fail(&trouble);
+                return false;
+            }
+        };
+        let mut did = written > 0;
+        while let Some(after) = self.line.ready_after() {
+            did = true;
+            run(after);
+        }
+        self.queue.still_taken(self.line.bytes());
+        while let Some(session) = self.line.ready_load() {
+            did = true;
+            self.load(session);
+        }
+        self.ask_for_what_is_lacking();
+        if self.stop_by.is_some() {
+            self.job = None;
+            self.line.drop_jobs();
+            return did;
+        }
+        did |= self.work_on_job();
+        let Some(store) = &mut self.store else { return did };
+        let tidied = store.tidy_journal().and_then(|()| self.chores.work(store, written == 0));
+        match tidied {
+            Ok(more) => {
+                self.is_untidy = false;
+                did || more
+            }
+            Err(trouble @ Trouble::Corrupt(_)) => {
+                self.fail(&trouble);
+                false
+            }
+            // It is tried again; what has to be written is written all the same.
+            Err(trouble) => {
+                if !std::mem::replace(&mut self.is_untidy, true) {
+                    log::warn!("{}: can't be tidied up: {trouble}", self.directory.display());
+                }
+                did
+            }
+        }
+    }
+
+    /// Writes what waits, as one transaction. How much it was.
+    pub(super) fn write(&mut self) -> Result<usize, Trouble> {
+        let Some(store) = &mut self.store else {
+            return Err(Trouble::Unreachable("it is not open".into()));
+        };
+        let count = self.line.batch(MOST, MOST_BYTES).count();
+        if count > 0 {
+            let lacking = store.commit(self.line.batch(MOST, MOST_BYTES))?;
+            self.chores.note(self.line.batch(MOST, MOST_BYTES));
+            self.line.written(count, &lacking);
+        }
+        Ok(count)
+    }
+
+    pub(super) fn load(&mut self, session: Arc<str>) {
+        if self.line.give_up(&session) {
+            log::error!(
+                "session {session:?}: what happened last is lost: it could not be written, and \
+                 nobody has it any more"
+            );
+        }
+        let reach = self.settings.reach;
+        let stored = match &self.store {
+            Some(store) => store.load(&session, reach),
+            None => Err(Trouble::Unreachable("it is not open".into())),
+        };
+        if let Err(trouble) = &stored {
+            log::error!("session {session:?} can't be loaded: {trouble}: {}", trouble.advice());
+        }
+        let is_corrupt =
+            stored.as_ref().err().filter(|t| matches!(t, Trouble::Corrupt(_))).cloned();
+        (self.events)(StoreEvent::Loaded { session, stored: stored.map_err(|_| ()) });
+        if let Some(trouble) = is_corrupt {
+            self.fail(&trouble);
+        }
+    }
+
+    pub(super) fn ask_for_what_is_lacking(&mut self) {
+        let now = Instant::now();
+        for session in self.line.ask(now) {
+            (self.events)(StoreEvent::Wanted { session });
+        }
+        while let Some(since) = now.checked_sub(PATIENCE)
+            && let Some(session) = self.line.in_vain(since)
+        {
+            self.line.give_up(&session);
+            log::error!(
+                "session {session:?}: what happened while nothing could be written is lost: nobody \
+                 has it any more"
+            );
+        }
+    }
+
+    fn work_on_job(&mut self) -> bool {
+        let Some(store) = &mut self.store else { return false };
+        let Some(mut job) = self.job.take().or_else(|| self.line.ready_job()) else { return false };
+        match catch_unwind(AssertUnwindSafe(|| job(store))) {
+            Ok(ControlFlow::Continue(())) => self.job = Some(job),
+            Ok(ControlFlow::Break(())) => {}
+            Err(_) => log::error!("a bug in the server: something with the store failed"),
+        }
+        true
+    }
+
+    /// When there is something to do, even if nothing comes.
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Failing { again, .. } => Some(*again),
+            State::Corrupt => None,
+            State::Well => {
+                let asked = self.line.is_asking().then(|| Instant::now() + PATIENCE);
+                asked.into_iter().chain(self.chores.deadline()).min()
+            }
+        }
+    }
+
+    fn close(&mut self) -> bool {
+        if let Some(store) = self.store.take()
+            && let Err(trouble) = store.close()
+        {
+            log::warn!("{}: not closed properly: {trouble}", self.directory.display());
+        }
+        self.line.afters() == 0
+    }
+
+    /// Ends though not everything is written.
+    fn give_up(&mut self) -> bool {
+        log::error!("{}: what happened last is not written", self.directory.display());
+        self.store = None;
+        false
+    }
+}
+
+/// One that panics takes nothing else with it.
+pub(super) fn run(after: After) {
+    if catch_unwind(AssertUnwindSafe(after)).is_err() {
+        log::error!("a bug in the server: a confirmation could not be sent");
+    }
+}
