@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past};
 use crate::kept::{Keep, Reach, Stored};
 use crate::server::service::{self, Tell};
-use crate::store::thread::keeper;
 use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
 
 /// How long what is stored of a session is kept beside its newest state.
@@ -61,8 +60,7 @@ impl Shelf {
         let reach = Reach { changes: history.changes, bytes: history.bytes };
         let retention = Retention { versions, age, history: history.changes };
         let events = move |event| tell(event_of(event, history));
-        let (keeper, writer) = keeper(*store, Settings::new(reach, retention), events);
-        let thread = std::thread::Builder::new().name("store".into()).spawn(|| writer.run())?;
+        let (keeper, thread) = Keeper::start(*store, Settings::new(reach, retention), events)?;
         *state = State::Running(keeper.clone(), thread);
         Ok(Some(Arc::new(keeper)))
     }

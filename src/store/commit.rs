@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::rows::{self, NewChange, NewDocument, Session};
+use super::changes::{self, NewChange};
+use super::documents::{self, NewDocument};
+use super::rows::{self, Session};
 use super::{Store, Trouble};
 use crate::kept::{Keep, Why};
 use crate::protocol::Timestamp;
@@ -76,7 +78,7 @@ impl Writing<'_> {
                 }
                 let (id, message) = (id.as_deref(), frame.payload());
                 let change = NewChange { seq: *seq, at: *at, user, id, message };
-                rows::add_change(self.db, session.id, &change)?;
+                changes::add(self.db, session.id, &change)?;
                 session.advance(*seq, *at);
                 self.changed.insert(session.name.clone(), session);
                 Ok(true)
@@ -95,16 +97,16 @@ impl Writing<'_> {
                 session.document = Some(*seq);
                 let (by, id) = (user.unwrap_or_default(), id.as_deref());
                 let newest = *seq;
-                let first = (*seq + 1).saturating_sub(frames.len() as u64);
-                for (seq, frame) in (first..=*seq).zip(frames) {
+                let first = (newest + 1).saturating_sub(frames.len() as u64);
+                for (seq, frame) in (first..=newest).zip(frames) {
                     // What its sender called it is the last of what came of it.
                     let id = id.filter(|_| seq == newest);
                     let message = frame.payload();
                     let change = NewChange { seq, at: *at, user: by, id, message };
-                    rows::add_change(self.db, session.id, &change)?;
+                    changes::add(self.db, session.id, &change)?;
                 }
                 if let Some(id) = id.filter(|_| frames.is_empty()) {
-                    rows::add_taken(self.db, &mut session, *seq, by, id)?;
+                    changes::add_taken(self.db, &mut session, newest, by, id)?;
                 }
                 // The changes before it that are missing, and itself, where it was not relayed.
                 session.changes_from = match first <= session.seq + 1 {
@@ -124,7 +126,7 @@ impl Writing<'_> {
                 if *seq > session.seq {
                     return Ok(false);
                 }
-                rows::add_taken(self.db, &mut session, *seq, user, id)?;
+                changes::add_taken(self.db, &mut session, *seq, user, id)?;
                 self.changed.insert(session.name.clone(), session);
                 Ok(true)
             }
@@ -134,15 +136,15 @@ impl Writing<'_> {
     /// A whole document; that it is there regularly is no news about one that is there already.
     fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), Trouble> {
         let old = match new.why {
-            Why::Regular => rows::reason(self.db, session, new.seq)?,
+            Why::Regular => documents::reason(self.db, session, new.seq)?,
             _ => None,
         };
         match &old {
             Some((at, user, why)) => {
                 let (at, user, why) = (*at, user.as_deref(), *why);
-                rows::put_document(self.db, session, &NewDocument { at, user, why, ..*new })
+                documents::put(self.db, session, &NewDocument { at, user, why, ..*new })
             }
-            None => rows::put_document(self.db, session, new),
+            None => documents::put(self.db, session, new),
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::thread::{After, Job};
+use super::keeper::{After, Job};
 use crate::kept::Keep;
 
 /// What a waiting confirmation is reckoned to take, in bytes.
@@ -269,5 +269,247 @@ fn pop_up_to<T>(queue: &mut VecDeque<(u64, T)>, most: u64) -> Option<T> {
     match queue.front() {
         Some((number, _)) if *number <= most => queue.pop_front().map(|(_, first)| first),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kept::Why;
+    use crate::protocol::{Frame, Timestamp};
+
+    fn at() -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    fn change(session: &str, seq: u64) -> Keep {
+        let frame = Frame::text("a change");
+        let (session, epoch, user) = (session.into(), "e".into(), "u".into());
+        Keep::Change { session, epoch, seq, at: at(), user, frame, id: None }
+    }
+
+    fn whole(session: &str, seq: u64) -> Keep {
+        let (session, epoch, why) = (session.into(), "e".into(), Why::Regular);
+        let (document, user) = (Vec::new(), None);
+        Keep::Whole {
+            session,
+            epoch,
+            seq,
+            at: at(),
+            user,
+            document,
+            frames: Vec::new(),
+            id: None,
+            why,
+        }
+    }
+
+    fn seqs(line: &Line) -> Vec<(String, u64)> {
+        let all = line.batch(usize::MAX, usize::MAX);
+        all.map(|keep| (keep.session().to_string(), keep.seq())).collect()
+    }
+
+    fn ready(line: &mut Line) -> usize {
+        std::iter::from_fn(|| line.ready_after()).count()
+    }
+
+    #[test]
+    fn a_confirmation_waits_for_what_came_before_it() {
+        let mut line = Line::default();
+        line.after(Box::new(|| {}));
+        assert_eq!(ready(&mut line), 1);
+        line.keep(change("s", 1));
+        line.after(Box::new(|| {}));
+        line.keep(change("s", 2));
+        line.after(Box::new(|| {}));
+        assert_eq!(ready(&mut line), 0);
+        line.written(1, &[]);
+        assert_eq!(ready(&mut line), 1);
+        line.written(1, &[]);
+        assert_eq!((ready(&mut line), line.bytes()), (1, 0));
+    }
+
+    #[test]
+    fn a_transaction_is_bounded_and_a_job_comes_before_what_follows_it() {
+        let mut line = Line::default();
+        (1..=5).for_each(|seq| line.keep(change("s", seq)));
+        assert_eq!(line.batch(3, usize::MAX).count(), 3);
+        let one = change("s", 1).bytes();
+        assert_eq!(line.batch(9, one + 1).count(), 2);
+        assert_eq!(line.batch(9, 1).count(), 1);
+        line.job(Box::new(|_| std::ops::ControlFlow::Break(())));
+        line.keep(change("s", 6));
+        line.load("t".into());
+        assert_eq!(line.batch(9, usize::MAX).count(), 5);
+        assert!(line.ready_job().is_none() && line.ready_load().is_none());
+        line.written(5, &[]);
+        assert_eq!(line.batch(9, usize::MAX).count(), 0);
+        assert!(line.ready_load().is_none());
+        assert!(line.ready_job().is_some());
+        assert_eq!(line.batch(9, usize::MAX).count(), 1);
+        line.written(1, &[]);
+        assert!(line.ready_load().is_some() && line.is_idle());
+    }
+
+    #[test]
+    fn what_is_dropped_is_made_up_for_by_a_whole_document_and_nothing_else() {
+        let mut line = Line::default();
+        line.keep(change("t", 1));
+        line.after(Box::new(|| {}));
+        (1..=9).for_each(|seq| line.keep(change("s", seq)));
+        line.after(Box::new(|| {}));
+        line.shrink_to(4 * AFTER_BYTES);
+        assert_eq!(seqs(&line), [("t".into(), 1)]);
+        line.keep(change("s", 10));
+        line.keep(change("t", 2));
+        line.after(Box::new(|| {}));
+        assert_eq!(seqs(&line), [("t".into(), 1), ("t".into(), 2)]);
+        line.written(2, &[]);
+        assert_eq!(ready(&mut line), 1);
+        let now = Instant::now();
+        assert_eq!(line.ask(now), ["s".into()]);
+        assert_eq!(line.ask(now).len(), 0);
+        assert_eq!(line.in_vain(now).as_deref(), Some("s"));
+        line.keep(whole("s", 10));
+        line.keep(change("s", 11));
+        assert_eq!((ready(&mut line), line.in_vain(now)), (0, None));
+        line.written(1, &[]);
+        assert_eq!(ready(&mut line), 2);
+        assert_eq!(seqs(&line), [("s".into(), 11)]);
+    }
+
+    #[test]
+    fn a_whole_document_that_waits_is_the_last_to_be_dropped() {
+        let mut line = Line::default();
+        line.keep(change("s", 1));
+        line.keep(whole("s", 1));
+        line.keep(change("s", 2));
+        line.keep(whole("s", 2));
+        line.keep(change("s", 3));
+        let two = whole("s", 2).bytes() + change("s", 3).bytes();
+        line.shrink_to(two);
+        assert_eq!(seqs(&line), [("s".into(), 2), ("s".into(), 3)]);
+        assert_eq!(line.ask(Instant::now()).len(), 0);
+        line.shrink_to(two - 1);
+        assert_eq!((seqs(&line).len(), line.bytes()), (0, 0));
+        assert_eq!(line.ask(Instant::now()), ["s".into()]);
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_holds_nothing_up() {
+        let mut line = Line::default();
+        line.after(Box::new(|| {}));
+        line.keep(change("s", 1));
+        line.after(Box::new(|| panic!("this was lost")));
+        line.drop_all();
+        assert!(line.concerns("s") && !line.concerns("t"));
+        assert!(line.give_up("s") && !line.give_up("s"));
+        line.keep(change("s", 2));
+        line.after(Box::new(|| {}));
+        let mut run = 0;
+        line.written(1, &[]);
+        while let Some(after) = line.ready_after() {
+            after();
+            run += 1;
+        }
+        assert_eq!((run, line.bytes()), (2, 0));
+    }
+
+    /// What happens to a line.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Change(usize),
+        Whole(usize),
+        After,
+        Written(usize),
+        Lacking(usize),
+        Shrink(usize),
+        DropAll,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..3usize).prop_map(Step::Change),
+            2 => (0..3usize).prop_map(Step::Whole),
+            5 => Just(Step::After),
+            3 => (0..6usize).prop_map(Step::Written),
+            1 => (0..3usize).prop_map(Step::Lacking),
+            1 => (0..2000usize).prop_map(Step::Shrink),
+            1 => Just(Step::DropAll),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is dropped and written: when a confirmation goes out, everything given before it
+        /// is on disk, or in a later whole document of its session that is.
+        #[test]
+        fn nothing_is_confirmed_that_is_not_on_disk(steps in vec(step(), 1..80)) {
+            let names = ["a", "b", "c"];
+            let mut line = Line::default();
+            let mut seqs = [0; 3];
+            // The last change on disk of each session, without a gap.
+            let mut disk: BTreeMap<String, u64> = BTreeMap::new();
+            let out: Arc<Mutex<Vec<[u64; 3]>>> = Arc::default();
+            for step in steps {
+                match step {
+                    Step::Change(session) => {
+                        seqs[session] += 1;
+                        line.keep(change(names[session], seqs[session]));
+                    }
+                    Step::Whole(session) => line.keep(whole(names[session], seqs[session])),
+                    Step::After => {
+                        let (out, promised) = (out.clone(), seqs);
+                        line.after(Box::new(move || out.lock().unwrap().push(promised)));
+                    }
+                    Step::Written(_) | Step::Lacking(_) => {
+                        let most = if let Step::Written(most) = step { most } else { 4 };
+                        let batch: Vec<_> = line.batch(most, usize::MAX).cloned().collect();
+                        let mut lacking: Vec<Arc<str>> = Vec::new();
+                        if let Step::Lacking(session) = step
+                            && batch.iter().any(|keep| **keep.session() == *names[session])
+                            && line.afters() == 0
+                        {
+                            // As if an older file had been put in its place.
+                            disk.insert(names[session].into(), 0);
+                        }
+                        for keep in &batch {
+                            let last = disk.entry(keep.session().to_string()).or_default();
+                            if matches!(keep, Keep::Whole { .. }) || keep.seq() == *last + 1 {
+                                *last = keep.seq();
+                                lacking.retain(|name| name != keep.session());
+                            } else if keep.seq() > *last {
+                                lacking.push(keep.session().clone());
+                            }
+                        }
+                        line.written(batch.len(), &lacking);
+                    }
+                    Step::Shrink(bound) => line.shrink_to(bound),
+                    Step::DropAll => line.drop_all(),
+                }
+                while let Some(after) = line.ready_after() {
+                    after();
+                    let promised = *out.lock().unwrap().last().expect("one was sent");
+                    for (name, seq) in names.iter().zip(promised) {
+                        let on_disk = disk.get(*name).copied().unwrap_or(0);
+                        prop_assert!(on_disk >= seq, "{name}: {on_disk} of {seq}");
+                    }
+                }
+            }
+            // And when whole documents have come of all sessions, everything goes out.
+            for (name, seq) in names.iter().zip(seqs) {
+                line.keep(whole(name, seq));
+            }
+            line.written(usize::MAX, &[]);
+            while line.ready_after().is_some() {}
+            prop_assert_eq!((line.afters(), line.bytes()), (0, 0));
+        }
     }
 }

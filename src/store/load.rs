@@ -2,7 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::rows::{self, Document, Order, Session};
+use super::changes::{self, Order};
+use super::documents::{self, Document};
+use super::rows::Session;
 use super::trouble::Trouble;
 use crate::kept::{Reach, Stored, StoredChange};
 
@@ -11,7 +13,7 @@ use crate::kept::{Reach, Stored, StoredChange};
 /// # Errors
 /// [`Trouble::Damaged`] when something of it is missing or not as it was written.
 pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, Trouble> {
-    let document = rows::document_before(db, session.id, session.seq)?;
+    let document = documents::before(db, session.id, session.seq)?;
     if document.as_ref().map(|document| document.seq) != session.document {
         return Err(Trouble::Damaged("the newest document is missing".into()));
     }
@@ -21,7 +23,7 @@ pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, 
     stored.history = history(db, session, &stored, reach)?;
     let oldest = stored.history.first().or(stored.changes.first());
     let first = oldest.map_or(stored.seq, |change| change.seq - 1);
-    stored.taken = rows::taken(db, session, first, reach.changes)?;
+    stored.taken = changes::taken(db, session, first, reach.changes)?;
     Ok(stored)
 }
 
@@ -34,7 +36,7 @@ fn missing(seq: u64) -> Trouble {
 /// # Errors
 /// [`Trouble::Damaged`] when something is missing or not as it was written.
 pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, Trouble> {
-    let document = rows::document_before(db, session.id, seq)?;
+    let document = documents::before(db, session.id, seq)?;
     let from = document.as_ref().map_or(0, |document| document.seq) + 1;
     match after(db, session, document, seq)? {
         None if from >= session.changes_from => Err(missing(seq)),
@@ -53,7 +55,7 @@ fn after(
         document.map_or((0, Vec::new()), |found| (found.seq, found.document));
     let mut changes: Vec<StoredChange> = Vec::new();
     let mut next = seq_of_document + 1;
-    rows::changes(db, session.id, (next, seq), Order::OldestFirst, |change| {
+    changes::read(db, session.id, (next, seq), Order::OldestFirst, |change| {
         let follows = change.seq == next;
         if follows {
             next += 1;
@@ -81,7 +83,7 @@ fn history(
     let mut next = last;
     let mut is_full = false;
     let mut history = Vec::new();
-    rows::changes(db, session.id, (first, last), Order::NewestFirst, |change| {
+    changes::read(db, session.id, (first, last), Order::NewestFirst, |change| {
         is_full = change.frame.len() > bytes;
         if change.seq != next || is_full {
             return Ok(false);

@@ -9,9 +9,13 @@
 //! holds a prefix of that order. Each row has a check sum, changes have no gaps, and the number of
 //! transactions is noted beside the file: what is not as it was written is refused, never believed.
 
+mod changes;
 mod chores;
 mod commit;
 mod directory;
+mod documents;
+mod failing;
+mod keeper;
 mod line;
 mod load;
 mod open;
@@ -20,7 +24,7 @@ mod reader;
 mod rows;
 mod schema;
 mod sum;
-pub mod thread;
+mod thread;
 mod trouble;
 mod versions;
 
@@ -33,9 +37,10 @@ use rusqlite::Connection;
 
 use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
+pub use keeper::{After, Job, Keeper, Settings, StoreEvent};
 pub use reader::{Reader, Summary};
 use rows::Session;
-pub use thread::{Keeper, Settings, StoreEvent};
+pub use thread::Writer;
 pub use trouble::Trouble;
 pub use versions::{Point, Retention, Version};
 
@@ -84,6 +89,11 @@ impl Store {
         self.directory.database()
     }
 
+    /// How many transactions there have been, ever.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
     /// The names of all sessions that are stored.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.sessions.keys()
@@ -113,6 +123,17 @@ impl Store {
         // Counted anew from the next commit on, which begins the journal again.
         self.journal.store(0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Has nothing more be written to the file, not even when it is closed.
+    fn leave_alone(&self) -> Result<(), Trouble> {
+        schema::keep_journal(&self.db, true)
+    }
+
+    /// Whether another program that holds the file is waited for, for a second.
+    fn wait_for_others(&self, wait: bool) -> Result<(), Trouble> {
+        let patience = if wait { schema::PATIENCE } else { std::time::Duration::ZERO };
+        Ok(self.db.busy_timeout(patience)?)
     }
 
     /// Closes it properly: the next start has nothing to recover. Dropping it is safe, too.

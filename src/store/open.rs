@@ -96,6 +96,8 @@ fn opened(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(directory.database(), flags)?;
     schema::configure(&db)?;
+    // Until it is known to be as it should be.
+    schema::keep_journal(&db, true)?;
     let format = match schema::kind(&db)? {
         Kind::Ours(format) => format,
         Kind::Empty if may_be_new => 0,
@@ -139,6 +141,7 @@ fn opened(
         pages.store(usize::try_from(length).unwrap_or_default(), Ordering::Relaxed);
         Ok(())
     }))?;
+    schema::keep_journal(&db, false)?;
     directory.note_for_good(Note { commits, stopped: false })?;
     directory.opened();
     let next_id = sessions.values().map(|session| session.id).max().unwrap_or(0) + 1;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::keeper::{After, Job};
 use super::line::AFTER_BYTES;
-use super::thread::{After, Job};
 use crate::kept::Keep;
 
 /// More than so many bytes are not waited with.

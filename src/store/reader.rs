@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::changes::{self, Order};
 use super::directory::{database, sync_directory, writing};
+use super::documents;
 use super::load;
-use super::rows::{self, Order};
+use super::rows;
 use super::schema::{self, Kind};
 use super::trouble::Trouble;
 use super::versions::{self, Point, Version};
@@ -133,7 +135,7 @@ impl Reader {
     pub fn versions(&self, session: &str) -> Result<Option<Vec<Version>>, Trouble> {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
-        session.map(|session| rows::versions(&self.db, session.id)).transpose()
+        session.map(|session| documents::versions(&self.db, session.id)).transpose()
     }
 
     /// A session as it was: a whole document, and in `changes` what is to be applied to it. Without
@@ -170,7 +172,7 @@ impl Reader {
         let mut changes = Vec::new();
         let range = (seq.saturating_add(1), session.seq);
         if most > 0 {
-            rows::changes(&self.db, session.id, range, Order::OldestFirst, |change| {
+            changes::read(&self.db, session.id, range, Order::OldestFirst, |change| {
                 changes.push(change);
                 Ok(changes.len() < most)
             })?;

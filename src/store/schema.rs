@@ -8,11 +8,17 @@
 //! write them. Texts that are JSON are stored as such: SQLite's JSON functions work on them. `sum` is
 //! the check sum of a row (`sum.rs`).
 
+use std::time::Duration;
+
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::rows;
 use super::trouble::Trouble;
 
+/// How long another program that holds the file is waited for. After that what happens is not on disk
+/// in time, and people are to know.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// "clbd".
 const APPLICATION: i32 = 0x636c_6264;
 /// The present format.
@@ -142,8 +148,7 @@ pub fn kind(db: &Connection) -> Result<Kind, Trouble> {
 /// # Errors
 /// [`Trouble`], when the file doesn't allow it.
 pub fn configure(db: &Connection) -> Result<(), Trouble> {
-    use rusqlite::config::DbConfig;
-    db.busy_timeout(std::time::Duration::from_secs(2))?;
+    db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(64);
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -151,6 +156,15 @@ pub fn configure(db: &Connection) -> Result<(), Trouble> {
     db.pragma_update(None, "mmap_size", 0)?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// Whether closing leaves the journal as it is, instead of moving it into the database.
+///
+/// # Errors
+/// [`Trouble::Bug`], never seen.
+pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), Trouble> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
 }
 

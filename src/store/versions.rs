@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::rows::{self, Order, Session};
+use super::changes::{self, Order};
+use super::documents;
+use super::rows::{self, Session};
 use super::{Store, Trouble};
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
@@ -50,12 +52,12 @@ pub struct Retention {
 /// # Errors
 /// [`Trouble`], when what stands after it can't be read or is not as it was written.
 pub fn seq_at(db: &Connection, session: &Session, time: Timestamp) -> Result<Option<u64>, Trouble> {
-    let versions = rows::versions(db, session.id)?;
+    let versions = documents::versions(db, session.id)?;
     let version = versions.iter().rfind(|version| version.at <= time).map(|version| version.seq);
     let mut change = None;
     let range = (version.unwrap_or(0) + 1, session.seq);
     // One by one, so that each is known to be as it was written.
-    rows::changes(db, session.id, range, Order::NewestFirst, |found| {
+    changes::read(db, session.id, range, Order::NewestFirst, |found| {
         change = Some(found.seq).filter(|_| found.at <= time);
         Ok(change.is_none())
     })?;
@@ -79,7 +81,7 @@ impl Store {
         let Some(known) = self.sessions.get_mut(session) else { return Ok(false) };
         let mut session = known.clone();
         let pruned = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let versions = rows::versions(&pruned, session.id)?;
+        let versions = documents::versions(&pruned, session.id)?;
         let mut left = most;
         let history = retention.history as u64;
         let needed = session.taken.saturating_sub(history) + 1;

@@ -1,0 +1,130 @@
+//! The handle to the thread `store`, what it is told and what it tells.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::queue::{Entry, Queue};
+use super::thread::Writer;
+use super::{Retention, Store};
+use crate::kept::{Keep, Reach, Stored};
+
+/// A confirmation, or whatever else has to wait for the disk. Must not block for long.
+pub type After = Box<dyn FnOnce() + Send>;
+/// Something to be done with the store, between two transactions. Called again, with whatever was
+/// given meanwhile on disk, until it breaks; each call holds everyone up who waits for the disk.
+pub type Job = Box<dyn FnMut(&mut Store) -> ControlFlow<()> + Send>;
+
+/// What the store tells the hub.
+#[derive(Debug, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// A session that was to be loaded; `None` where none is stored. An error where it can't be
+    /// loaded now or at all; the log says why.
+    Loaded { session: Arc<str>, stored: Result<Option<Stored>, ()> },
+    /// Whether what happens is being written. True at the start, without being said.
+    Durable(bool),
+    /// What was to be kept of this session has been dropped: a [`Keep::Whole`] has to come of it.
+    Wanted { session: Arc<str> },
+}
+
+/// What the thread keeps to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many bytes may wait before clients' readers do; and half of it is what is kept in memory
+    /// at most while the disk fails.
+    pub queue_bytes: usize,
+    /// How long what nobody waits for is gathered.
+    pub gather: Duration,
+    /// How long to wait before writing is tried again: at first, and at most.
+    pub retry: (Duration, Duration),
+    /// How far back a session is loaded.
+    pub reach: Reach,
+    pub retention: Retention,
+}
+
+impl Settings {
+    /// With this reach and retention, and the rest as it is by default.
+    pub fn new(reach: Reach, retention: Retention) -> Self {
+        Settings {
+            queue_bytes: 16 << 20,
+            gather: Duration::from_millis(50),
+            retry: (Duration::from_secs(1), Duration::from_secs(10)),
+            reach,
+            retention,
+        }
+    }
+}
+
+/// The handle to the thread `store`: the hub gives, clients' threads wait for room. Cloning it is
+/// cheap, and any thread may use it.
+#[derive(Clone)]
+pub struct Keeper {
+    queue: Arc<Queue>,
+}
+
+impl Keeper {
+    /// The handle to a store's thread, and what is to be run on it. `events` is called on that
+    /// thread; it may wait for the hub's inbox, as the hub never waits for the store.
+    pub fn new(
+        store: Store,
+        settings: Settings,
+        events: impl Fn(StoreEvent) + Send + 'static,
+    ) -> (Self, Writer) {
+        let queue = Arc::new(Queue::new(settings.queue_bytes));
+        let writer = Writer::new(store, settings, Box::new(events), queue.clone());
+        (Keeper { queue }, writer)
+    }
+
+    /// The same, with the thread started: for whoever has no server's threads to put it among.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(
+        store: Store,
+        settings: Settings,
+        events: impl Fn(StoreEvent) + Send + 'static,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let (keeper, writer) = Self::new(store, settings, events);
+        let thread = std::thread::Builder::new().name("store".into());
+        Ok((keeper, thread.spawn(move || writer.run())?))
+    }
+
+    /// Has something kept. Never waits for the disk. Dropped when the thread has ended.
+    pub fn keep(&self, keep: Keep) {
+        self.queue.give(Entry::Keep(keep));
+    }
+
+    /// Has something run on the thread `store` when everything that was to be kept before it is on
+    /// disk, in the order given. Never waits for the disk. Dropped without being run when that can't
+    /// be: when the thread has ended, or what came before is lost.
+    pub fn after(&self, after: After) {
+        self.queue.give(Entry::After(after));
+    }
+
+    /// Has a session loaded, which is answered with [`StoreEvent::Loaded`]. Never waits for the
+    /// disk.
+    pub fn load(&self, session: Arc<str>) {
+        self.queue.give(Entry::Load(session));
+    }
+
+    /// Has something done with the store, after everything that was to be kept before it. Never
+    /// waits for the disk. Dropped without being called while the disk fails, or when the thread has
+    /// ended.
+    pub fn job(&self, job: Job) {
+        self.queue.give(Entry::Job(job));
+    }
+
+    /// Waits while more than [`Settings::queue_bytes`] wait for the disk. For clients' threads,
+    /// before they give the hub anything; never for the hub's.
+    pub fn wait_for_room(&self) {
+        self.queue.wait_for_room();
+    }
+
+    /// Has the thread write what waits and end, and waits for that until `deadline`. Whether
+    /// everything is on disk. Call it when nobody gives anything any more.
+    pub fn stop(&self, deadline: Instant) -> bool {
+        self.queue.stop(deadline)
+    }
+}

@@ -1,0 +1,454 @@
+//! The thread `store`: what goes out when, who waits for whom, and what becomes of everything when the
+//! disk fails.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use collabd::kept::{Keep, Reach, Why};
+use collabd::store::{Keeper, Retention, Settings, Store, StoreEvent};
+use rusqlite::Connection;
+
+use super::scratch::{ALL, Scratch, change, changes, expect_changes, whole};
+
+/// How long anything is waited for before a test fails.
+pub const SAFETY_NET: Duration = Duration::from_secs(20);
+
+/// A store's thread, and what it told the hub.
+pub struct Running {
+    pub keeper: Keeper,
+    pub events: Receiver<StoreEvent>,
+    confirmed: (Sender<u64>, Receiver<u64>),
+    thread: Option<JoinHandle<()>>,
+}
+
+pub fn settings() -> Settings {
+    let reach = Reach { changes: 1000, bytes: 1 << 20 };
+    let retention = Retention { versions: 0, age: Duration::ZERO, history: 1000 };
+    Settings {
+        // Tried again at once: these tests wait for it.
+        retry: (Duration::from_millis(5), Duration::from_millis(20)),
+        ..Settings::new(reach, retention)
+    }
+}
+
+impl Running {
+    pub fn start(scratch: &Scratch) -> Self {
+        Self::with(scratch.open(), settings())
+    }
+
+    pub fn with(store: Store, settings: Settings) -> Self {
+        let (sender, events) = channel();
+        let events_of = move |event| sender.send(event).expect("the test hears it");
+        let (keeper, thread) = Keeper::start(store, settings, events_of).expect("a thread");
+        Running { keeper, events, confirmed: channel(), thread: Some(thread) }
+    }
+
+    pub fn keep(&self, keeps: &[Keep]) {
+        keeps.iter().for_each(|keep| self.keeper.keep(keep.clone()));
+    }
+
+    /// Asks for a confirmation of everything up to here.
+    pub fn confirm(&self, number: u64) {
+        let sender = self.confirmed.0.clone();
+        self.keeper.after(Box::new(move || {
+            // The test may have ended.
+            let _ = sender.send(number);
+        }));
+    }
+
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.1.recv_timeout(SAFETY_NET).expect("a confirmation")
+    }
+
+    pub fn confirmed_already(&self) -> Option<u64> {
+        self.confirmed.1.try_recv().ok()
+    }
+
+    pub fn nothing_confirmed(&self) -> bool {
+        self.confirmed.1.try_recv().is_err()
+    }
+
+    pub fn event(&self) -> StoreEvent {
+        self.events.recv_timeout(SAFETY_NET).expect("an event")
+    }
+
+    /// Does something with the store, and waits until it is done.
+    pub fn with_store<T: Send + 'static>(
+        &self,
+        act: impl Fn(&mut Store) -> T + Send + 'static,
+    ) -> T {
+        let (sender, done) = channel();
+        self.keeper.job(Box::new(move |store| {
+            sender.send(act(store)).expect("the test waits");
+            ControlFlow::Break(())
+        }));
+        done.recv_timeout(SAFETY_NET).expect("was done")
+    }
+
+    pub fn stop(mut self) -> bool {
+        let complete = self.keeper.stop(Instant::now() + SAFETY_NET);
+        self.thread.take().expect("runs").join().expect("ended");
+        complete
+    }
+}
+
+/// Holds the store's thread until it is let go.
+fn hold(running: &Running) -> Sender<()> {
+    let (release, held) = channel::<()>();
+    let (begun, begins) = channel();
+    running.keeper.job(Box::new(move |_| {
+        begun.send(()).expect("the test waits");
+        let _ = held.recv();
+        ControlFlow::Break(())
+    }));
+    begins.recv_timeout(SAFETY_NET).expect("the job begins");
+    release
+}
+
+#[test]
+fn a_confirmation_goes_out_when_its_change_is_on_disk() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    for seq in 1..=20 {
+        running.keep(&[change("s", "e", seq)]);
+        let file = scratch.data();
+        let (sender, seen) = channel();
+        running.keeper.after(Box::new(move || {
+            let reader = collabd::store::Reader::open(&file).expect("a reader");
+            let summary = reader.session("s").expect("is read").expect("is stored");
+            sender.send(summary.seq).expect("the test waits");
+        }));
+        assert_eq!(seen.recv_timeout(SAFETY_NET).expect("a confirmation"), seq);
+    }
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 20);
+}
+
+#[test]
+fn confirmations_go_out_in_order_and_many_share_a_transaction() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    let commits = |running: &Running| running.with_store(|store| store.commits());
+    let before = commits(&running);
+    let release = hold(&running);
+    for seq in 1..=1000 {
+        running.keep(&[change("s", "e", seq)]);
+        running.confirm(seq);
+    }
+    assert!(running.nothing_confirmed());
+    drop(release);
+    (1..=1000).for_each(|seq| assert_eq!(running.confirmed(), seq));
+    assert_eq!(commits(&running) - before, 1);
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 1000);
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_soon_and_together() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    let before = running.with_store(|store| store.commits());
+    running.keep(&changes("s", 1, 50));
+    let begun = Instant::now();
+    let reader = collabd::store::Reader::open(&scratch.data()).expect("a reader");
+    while reader.session("s").expect("is read").is_none() {
+        assert!(begun.elapsed() < SAFETY_NET);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(reader.session("s").expect("is read").expect("is stored").seq, 50);
+    assert_eq!(running.with_store(|store| store.commits()) - before, 1);
+    assert!(running.stop());
+}
+
+#[test]
+fn a_session_is_loaded_as_it_is_after_everything_given_before() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&changes("s", 1, 30));
+    running.keep(&[whole("s", "e", 30, Why::Regular)]);
+    running.keeper.load("s".into());
+    running.keeper.load("t".into());
+    let StoreEvent::Loaded { session, stored: Ok(Some(stored)) } = running.event() else {
+        panic!("not loaded")
+    };
+    assert_eq!((&*session, stored.seq, stored.history.len()), ("s", 30, 30));
+    let none = StoreEvent::Loaded { session: "t".into(), stored: Ok(None) };
+    assert_eq!(running.event(), none);
+    assert!(running.stop());
+}
+
+#[test]
+fn a_job_comes_between_what_was_given_before_and_after_it() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&changes("s", 1, 5));
+    let mut calls = 0;
+    let (sender, done) = channel();
+    running.keeper.job(Box::new(move |store| {
+        calls += 1;
+        let seq = store.load("s", ALL).expect("loads").map(|stored| stored.seq);
+        sender.send(seq).expect("the test waits");
+        assert!(calls < 3 || store.delete("s").expect("deleted"));
+        if calls < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }));
+    running.keep(&[change("s", "another", 1)]);
+    running.confirm(1);
+    assert_eq!(done.recv_timeout(SAFETY_NET).expect("the job begins"), Some(5));
+    running.confirmed();
+    assert!(running.stop());
+}
+
+#[test]
+fn readers_wait_while_too_much_waits_for_the_disk_and_the_hub_never_does() {
+    let scratch = Scratch::on_disk();
+    let settings = Settings { queue_bytes: 10_000, ..settings() };
+    let running = Running::with(scratch.open(), settings);
+    running.keeper.wait_for_room();
+    let release = hold(&running);
+    // More than the bound: the hub doesn't wait.
+    running.keep(&changes("s", 1, 200));
+    let keeper = running.keeper.clone();
+    let (sender, has_room) = channel();
+    let reader = std::thread::spawn(move || {
+        keeper.wait_for_room();
+        sender.send(()).expect("the test waits");
+    });
+    assert!(has_room.recv_timeout(Duration::from_millis(50)).is_err());
+    drop(release);
+    has_room.recv_timeout(SAFETY_NET).expect("room");
+    reader.join().expect("ended");
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 200);
+}
+
+#[test]
+fn nobody_waits_for_a_store_that_has_ended() {
+    let scratch = Scratch::on_disk();
+    let settings = Settings { queue_bytes: 1000, ..settings() };
+    let running = Running::with(scratch.open(), settings);
+    let release = hold(&running);
+    running.keep(&changes("s", 1, 50));
+    let keeper = running.keeper.clone();
+    let reader = std::thread::spawn(move || keeper.wait_for_room());
+    let keeper = running.keeper.clone();
+    // It can't end yet.
+    assert!(!keeper.stop(Instant::now() + Duration::from_millis(20)));
+    drop(release);
+    assert!(running.stop());
+    reader.join().expect("ended");
+    keeper.keep(change("s", "e", 51));
+    keeper.after(Box::new(|| panic!("nothing is confirmed any more")));
+    keeper.wait_for_room();
+    expect_changes(&scratch.open(), "s", 50);
+}
+
+#[test]
+fn a_confirmation_or_a_job_that_panics_takes_nothing_with_it() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&[change("s", "e", 1)]);
+    running.keeper.after(Box::new(|| panic!("on purpose")));
+    running.keeper.job(Box::new(|_| panic!("on purpose")));
+    running.keep(&[change("s", "e", 2)]);
+    running.confirm(2);
+    assert_eq!(running.confirmed(), 2);
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 2);
+}
+
+/// Another program that holds the file: the store's transactions fail until it lets go.
+struct Holder(Connection);
+
+impl Holder {
+    fn new(scratch: &Scratch) -> Self {
+        let db = Connection::open(scratch.file("collabd.db")).expect("a database");
+        db.busy_timeout(SAFETY_NET).expect("set");
+        db.execute_batch("BEGIN IMMEDIATE").expect("begun");
+        Holder(db)
+    }
+
+    fn let_go(self) {
+        self.0.execute_batch("ROLLBACK").expect("rolled back");
+    }
+}
+
+#[test]
+fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&changes("s", 1, 5));
+    running.confirm(5);
+    assert_eq!(running.confirmed(), 5);
+    let holder = Holder::new(&scratch);
+    running.keep(&changes("s", 6, 10));
+    running.confirm(10);
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    running.keep(&changes("s", 11, 15));
+    running.confirm(15);
+    // What is on disk can be read, unless more of it waits.
+    running.keeper.load("s".into());
+    running.keeper.load("t".into());
+    assert_eq!(running.event(), StoreEvent::Loaded { session: "s".into(), stored: Err(()) });
+    assert_eq!(running.event(), StoreEvent::Loaded { session: "t".into(), stored: Ok(None) });
+    running.keeper.wait_for_room();
+    assert!(running.nothing_confirmed());
+    holder.let_go();
+    assert_eq!(running.event(), StoreEvent::Durable(true));
+    assert_eq!((running.confirmed(), running.confirmed()), (10, 15));
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 15);
+}
+
+#[test]
+fn what_had_to_be_dropped_is_asked_for_and_confirmed_when_it_is_there() {
+    let scratch = Scratch::on_disk();
+    let settings = Settings { queue_bytes: 20_000, ..settings() };
+    let running = Running::with(scratch.open(), settings);
+    let holder = Holder::new(&scratch);
+    running.keep(&changes("quiet", 1, 3));
+    running.keep(&[change("busy", "e", 1)]);
+    running.confirm(1);
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    for seq in 2..=300 {
+        running.keep(&[change("busy", "e", seq)]);
+        // As a client's thread does: it is never held up for long.
+        running.keeper.wait_for_room();
+    }
+    running.confirm(300);
+    running.keep(&[change("quiet", "e", 4)]);
+    running.confirm(4);
+    holder.let_go();
+    assert_eq!(running.event(), StoreEvent::Durable(true));
+    assert_eq!(running.event(), StoreEvent::Wanted { session: "busy".into() });
+    assert!(running.nothing_confirmed());
+    running.keep(&[whole("busy", "e", 300, Why::Regular), change("busy", "e", 301)]);
+    running.confirm(301);
+    let order: Vec<u64> = (0..4).map(|_| running.confirmed()).collect();
+    assert_eq!(order, [1, 300, 4, 301]);
+    assert!(running.stop());
+    let store = scratch.open();
+    expect_changes(&store, "quiet", 4);
+    let stored = store.load("busy", ALL).expect("loads").expect("is stored");
+    assert_eq!((stored.seq, stored.seq_of_document, stored.changes.len()), (301, 300, 1));
+}
+
+#[test]
+fn a_change_that_does_not_follow_is_not_confirmed_before_a_whole_document_came() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&[change("s", "e", 7), change("t", "e", 1)]);
+    running.confirm(7);
+    assert_eq!(running.event(), StoreEvent::Wanted { session: "s".into() });
+    running.keep(&[change("s", "e", 8)]);
+    running.keep(&[whole("s", "e", 8, Why::Regular)]);
+    assert_eq!(running.confirmed(), 7);
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "t", 1);
+}
+
+#[test]
+fn what_nobody_has_any_more_is_given_up_when_it_is_asked_for() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&[change("s", "e", 7)]);
+    running.confirm(7);
+    assert_eq!(running.event(), StoreEvent::Wanted { session: "s".into() });
+    // Whoever loads it doesn't have it.
+    running.keeper.load("s".into());
+    assert_eq!(running.event(), StoreEvent::Loaded { session: "s".into(), stored: Ok(None) });
+    running.keep(&[change("t", "e", 1)]);
+    running.confirm(1);
+    assert_eq!(running.confirmed(), 1);
+    assert!(running.nothing_confirmed());
+    assert!(running.stop());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_is_taken_away_is_noticed_and_taken_up_again_when_it_is_back() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&changes("s", 1, 5));
+    running.confirm(5);
+    assert_eq!(running.confirmed(), 5);
+    let away = scratch.path().join("away");
+    fs::rename(scratch.data(), &away).expect("renamed");
+    running.keep(&changes("s", 6, 10));
+    running.confirm(10);
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    // Whatever is there now is not begun anew.
+    fs::create_dir(scratch.data()).expect("a directory");
+    loop {
+        // An error says that it was closed and could not be opened again.
+        running.keeper.load("t".into());
+        if matches!(running.event(), StoreEvent::Loaded { stored: Err(()), .. }) {
+            break;
+        }
+    }
+    assert_eq!(fs::read_dir(scratch.data()).expect("a directory").count(), 0);
+    assert!(running.nothing_confirmed());
+    fs::remove_dir(scratch.data()).expect("removed");
+    fs::rename(&away, scratch.data()).expect("renamed");
+    assert_eq!(running.event(), StoreEvent::Durable(true));
+    assert_eq!(running.confirmed(), 10);
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 10);
+}
+
+#[test]
+fn a_file_that_is_broken_while_it_is_written_is_left_alone() {
+    let scratch = Scratch::on_disk();
+    let mut store = scratch.open();
+    // More than SQLite keeps in memory.
+    super::scratch::commit(&mut store, &changes("s", 1, 10_000));
+    store.close().expect("closed");
+    let running = Running::start(&scratch);
+    let mut bytes = fs::read(scratch.file("collabd.db")).expect("a file");
+    for page in bytes.chunks_mut(4096).skip(8) {
+        page[..2048].fill(0xff);
+    }
+    let file = fs::OpenOptions::new().write(true).open(scratch.file("collabd.db")).expect("a file");
+    std::io::Write::write_all(&mut &file, &bytes).expect("written");
+    drop(file);
+    let not_loaded = StoreEvent::Loaded { session: "s".into(), stored: Err(()) };
+    running.keeper.load("s".into());
+    assert_eq!(running.event(), not_loaded);
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    let length = fs::metadata(scratch.file("collabd.db-wal")).expect("a journal").len();
+    running.keep(&changes("s", 10_001, 10_010));
+    running.confirm(1);
+    running.keeper.load("s".into());
+    assert_eq!(running.event(), not_loaded);
+    assert!(running.nothing_confirmed());
+    assert_eq!(fs::metadata(scratch.file("collabd.db-wal")).expect("a journal").len(), length);
+    assert!(!running.stop());
+    assert!(scratch.refused().contains("damaged"));
+    assert!(fs::read(scratch.file("collabd.db")).expect("a file") == bytes, "it was written to");
+}
+
+#[test]
+fn what_many_clients_do_at_once_is_all_there() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    // As the hub does: one thread gives, in one order.
+    let confirmed: Arc<Mutex<Vec<(usize, u64)>>> = Arc::default();
+    for seq in 1..=500 {
+        for session in 0..8 {
+            running.keep(&[change(&format!("s{session}"), "e", seq)]);
+            let confirmed = confirmed.clone();
+            running.keeper.after(Box::new(move || {
+                confirmed.lock().expect("no panic").push((session, seq));
+            }));
+        }
+        running.keeper.wait_for_room();
+    }
+    assert!(running.stop());
+    let expected = (1..=500).flat_map(|seq| (0..8).map(move |session| (session, seq)));
+    assert_eq!(*confirmed.lock().expect("no panic"), expected.collect::<Vec<_>>());
+    let store = scratch.open();
+    (0..8).for_each(|session| expect_changes(&store, &format!("s{session}"), 500));
+}
