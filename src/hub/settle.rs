@@ -214,8 +214,17 @@ impl Session {
 
     /// Whether somebody else changed the document within `span`.
     pub fn changed_by_others_within(&self, user: &UserId, span: Duration, turn: &Turn<'_>) -> bool {
-        let others = self.settling.changes.iter().filter(|(changer, _)| changer != user);
-        others.map(|(_, at)| *at).any(|at| at + span >= turn.elapsed())
+        self.changes_by_others(user).any(|at| at + span >= turn.elapsed())
+    }
+
+    /// Whether somebody else changed the document after this moment, which is not long past.
+    pub fn changed_by_others_after(&self, user: &UserId, moment: Duration) -> bool {
+        self.changes_by_others(user).any(|at| at > moment)
+    }
+
+    fn changes_by_others(&self, user: &UserId) -> impl Iterator<Item = Duration> {
+        let others = self.settling.changes.iter().filter(move |(changer, _)| changer != user);
+        others.map(|(_, at)| *at)
     }
 }
 

@@ -47,10 +47,9 @@ impl Session {
         }
         let returns = matches!(member.arrival, Arrival::Unknown { returns: true, .. });
         // Others may have come since, and not to see their work replaced.
-        let present = turn.elapsed().saturating_sub(member.joined_at);
         let is_new_design = shows_itself
             && returns
-            && !self.changed_by_others_within(&user, present, turn)
+            && !self.changed_by_others_after(&user, member.joined_at)
             && state.items.iter().all(|item| self.document.get(&item.id).is_none());
         let fits = match is_new_design {
             true => self.document.fits_alone(state, turn.limits.document),

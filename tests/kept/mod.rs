@@ -1,6 +1,8 @@
 //! A store without a disk: it commits when it is told to, loses what it has not committed, and holds
 //! what the hub wants kept against what it may rely on.
 
+#![allow(dead_code, reason = "each program that tests the hub uses a part")]
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;

@@ -1,11 +1,17 @@
 //! The hub as the pure machine it is: events and the time go in, and what comes out is compared to
-//! the letter. The client protocol, keys, and readers in sessions; no socket, no thread, no waiting.
+//! the letter. The client protocol, keys, readers in sessions, what survives of them; no socket, no thread, no waiting.
 
 mod authentication;
 mod bounds;
 mod channels;
+mod histories;
+mod keeping;
 mod keys;
+mod loading;
 mod properties;
 mod readers;
+mod restoring;
 mod rig;
+#[path = "../kept/mod.rs"]
+mod store;
 mod threads;

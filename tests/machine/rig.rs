@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::hub::{
-    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Refusal, Said,
+    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Past, Refusal, Said,
 };
+use collabd::kept::Keep;
 use collabd::keys::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use collabd::protocol::client::{Heard, parse};
 use collabd::protocol::{Timestamp, inbound};
 use serde_json::{Value, json};
+
+use crate::store::{self, ModelStore};
 
 /// The wall clock at the hub's start.
 pub const START: u64 = 1_761_658_245_123;
@@ -25,7 +28,14 @@ pub enum Done {
     Pinged(Vec<u8>),
     Answered(Value),
     Closed(u16, &'static str),
+    /// What was to be kept, in short: on no connection.
+    Kept(String),
+    /// A session that was to be loaded: on no connection.
+    Loading(String),
 }
+
+/// Where what concerns no connection stands.
+pub const NOBODY: ConnId = ConnId(0);
 
 /// See the file's text.
 pub struct Rig {
@@ -34,6 +44,8 @@ pub struct Rig {
     pub elapsed: Duration,
     /// By how many milliseconds the system's clock was set forward since then.
     pub jumped: u64,
+    /// What was to be kept is given to it; it commits when a session is loaded.
+    pub store: ModelStore,
     next_conn: u64,
     /// What was done and not yet taken, in order.
     done: Vec<(ConnId, Done)>,
@@ -86,7 +98,37 @@ impl Rig {
 
     pub fn with(limits: Limits) -> Self {
         let hub = Hub::new(limits, 1);
-        Rig { hub, elapsed: Duration::ZERO, jumped: 0, next_conn: 1, done: Vec::new() }
+        Rig {
+            hub,
+            elapsed: Duration::ZERO,
+            jumped: 0,
+            store: ModelStore::default(),
+            next_conn: 1,
+            done: Vec::new(),
+        }
+    }
+
+    /// The same, and sessions survive.
+    pub fn durable() -> Self {
+        Rig::with(Limits { durable: true, ..limits() })
+    }
+
+    /// Another hub, that knows what is on disk.
+    pub fn restart(&mut self, limits: Limits) {
+        self.store.crash();
+        self.hub = Hub::new(limits, 2).with_stored(self.store.names());
+        self.elapsed = Duration::ZERO;
+    }
+
+    /// Everything that waits is written, and what was to be loaded is.
+    pub fn commit(&mut self) {
+        for done in self.store.commit(usize::MAX, 100) {
+            if let store::Done::Loaded { session, stored } = done {
+                let bounds = limits().history;
+                let past = stored.map(|stored| Past::of(stored, bounds).expect("what was kept"));
+                self.handle(Event::Loaded { session, past: Ok(past.map(Box::new)) });
+            }
+        }
     }
 
     pub fn conn(&mut self) -> ConnId {
@@ -104,7 +146,15 @@ impl Rig {
         self.hub.handle(event, Now { elapsed: self.elapsed, wall }, &mut effects);
         for effect in effects {
             let (conn, done) = match effect {
-                Effect::Keep(_) | Effect::Load { .. } => continue,
+                Effect::Keep(keep) => {
+                    let kept = Done::Kept(in_short(&keep));
+                    self.store.keep(*keep);
+                    (NOBODY, kept)
+                }
+                Effect::Load { session } => {
+                    self.store.load(session.clone());
+                    (NOBODY, Done::Loading(session.to_string()))
+                }
                 Effect::Admit { conn } => (conn, Done::Admitted),
                 Effect::Refuse { conn, why } => (conn, Done::Refused(why)),
                 Effect::Close { conn, code, reason } => (conn, Done::Closed(code, reason)),
@@ -114,9 +164,10 @@ impl Rig {
                 Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
                     match frame.bytes()[0] {
                         0x81 => {
-                            let told: Value =
-                                serde_json::from_slice(frame.payload()).expect("JSON");
-                            (conn, Done::Told(told))
+                            // Half a character is passed on as it came, but serde can't read it.
+                            let text = String::from_utf8_lossy(frame.payload());
+                            let text = text.replace("\\ud800", "\\ufffd");
+                            (conn, Done::Told(serde_json::from_str(&text).expect("JSON")))
                         }
                         _ => (conn, Done::Pinged(frame.payload().to_vec())),
                     }
@@ -221,6 +272,15 @@ impl Rig {
         self.handle(Event::Keys(Arc::new(KeySet { generation, keys })));
     }
 
+    /// What was to be kept, in short, and loaded, since it was last asked for.
+    pub fn kept(&mut self) -> Vec<String> {
+        let kept = self.on(NOBODY).into_iter().map(|done| match done {
+            Done::Kept(kept) => kept,
+            other => format!("{other:?}"),
+        });
+        kept.collect()
+    }
+
     pub fn gone(&mut self, conn: ConnId) {
         self.handle(Event::Gone { conn });
     }
@@ -243,6 +303,18 @@ impl Rig {
             _ => None,
         });
         self.handle(Event::Pong { conn, payload: payload.expect("it was sent a Ping") });
+    }
+}
+
+fn in_short(keep: &Keep) -> String {
+    let id = |id: &Option<Box<str>>| id.as_ref().map_or(String::new(), |id| format!(" as {id}"));
+    match keep {
+        Keep::Change { seq, user, id: named, .. } => format!("{seq} by {user}{}", id(named)),
+        Keep::Whole { seq, user, frames, id: named, why, .. } => {
+            let by = user.as_ref().map_or(String::new(), |user| format!(" by {user}"));
+            format!("{}: {} up to {seq}{by}{}", why.name(), frames.len(), id(named))
+        }
+        Keep::Taken { seq, user, id, .. } => format!("{id} of {user} at {seq}"),
     }
 }
 
