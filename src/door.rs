@@ -94,15 +94,23 @@ impl Service for Door {
             Ok(route) => route,
             Err(why) => return Answer::Page(Response::text(404, why)),
         };
-        let is_page = matches!(route, Route::Threads);
+        let is_page = route.is_page();
         match request.method {
             "GET" => {}
             "HEAD" if is_page => {}
+            // A browser asks beforehand whether a page may send its key along.
+            "OPTIONS" if is_page && request.header("origin").is_some() => {}
             _ if is_page => return Answer::Page(Response::only_get_and_head("ask with GET")),
             _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
         }
         if !self.origins.permits(request.header("origin"), request.header("host"), from) {
             return Answer::Page(Response::text(403, WRONG_ORIGIN));
+        }
+        if request.method == "OPTIONS" {
+            let allowed = Response::empty()
+                .with("Access-Control-Allow-Methods: GET")
+                .with("Access-Control-Allow-Headers: authorization");
+            return Answer::Page(allowed);
         }
         match route {
             Route::Session { session, user, key } => {
@@ -115,6 +123,19 @@ impl Service for Door {
             }
             Route::Threads => self.threads(request, from, conn),
         }
+    }
+
+    /// A page whose origin is permitted may read what the API answers.
+    fn headers(&self, request: &Request<'_>, from: IpAddr) -> Vec<String> {
+        let origin = request
+            .header("origin")
+            .filter(|_| Route::of(request.path).is_ok_and(|route| route.is_page()));
+        let host = request.header("host");
+        let permitted = origin.and_then(|origin| self.origins.permitted(origin, host, from));
+        let lines = permitted.map(|origin| {
+            [format!("Access-Control-Allow-Origin: {origin}"), "Vary: Origin".to_owned()]
+        });
+        lines.into_iter().flatten().collect()
     }
 
     /// Looks whether the key file has changed.

@@ -388,3 +388,55 @@ fn a_session_that_lingers_with_work_in_it_is_not_given_up_for_a_new_one() {
     let mut alice = Client::join(&server, "table", "alice");
     assert_eq!(alice.items().len(), 1);
 }
+
+/// A page that is permitted may read the API with a key, which a browser asks about beforehand.
+#[test]
+fn a_permitted_page_may_ask_the_api_with_a_key_and_another_may_not() {
+    let server = Server::start(&["--dev-keys", "--allow-origin", "https://Lab.example:8443"]);
+    let ask = |method: &str, path: &str, headers: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: collab\r\n{headers}\r\n");
+        Wire::ask(&server, &request)
+    };
+    let threads = "/api/chat/threads";
+    let key = "Authorization: Bearer development\r\n";
+    for (origin, written) in [
+        ("https://lab.example:8443", "https://lab.example:8443"),
+        ("HTTPS://LAB.example:8443", "https://lab.example:8443"),
+        ("http://collab:80", "http://collab"),
+        ("http://localhost:3000", "http://localhost:3000"),
+    ] {
+        let headers = format!("Origin: {origin}\r\n");
+        let before = format!(
+            "{headers}Access-Control-Request-Method: GET\r\n\
+             Access-Control-Request-Headers: authorization\r\n"
+        );
+        let allowed = ask("OPTIONS", threads, &before);
+        assert_eq!((allowed.status, &*allowed.body), (204, ""), "{origin}");
+        assert_eq!(allowed.header("access-control-allow-methods"), Some("GET"));
+        assert_eq!(allowed.header("access-control-allow-headers"), Some("authorization"));
+        assert_eq!(allowed.header("content-length"), None);
+        let answers = [
+            (200, ask("GET", threads, &format!("{headers}{key}"))),
+            (403, ask("GET", threads, &headers)),
+            (405, ask("POST", threads, &headers)),
+            (204, allowed),
+        ];
+        for (status, answer) in answers {
+            assert_eq!(answer.status, status, "{origin}");
+            assert_eq!(answer.header("access-control-allow-origin"), Some(written));
+            assert_eq!(answer.header("vary"), Some("Origin"));
+        }
+    }
+    for origin in ["https://evil.example", "null", "https://lab.example"] {
+        for method in ["OPTIONS", "GET"] {
+            let answer = ask(method, threads, &format!("Origin: {origin}\r\n{key}"));
+            assert_eq!(answer.status, 403, "{method} {origin}");
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+    }
+    let without = ask("GET", threads, key);
+    assert_eq!((without.status, without.header("access-control-allow-origin")), (200, None));
+    assert_eq!(ask("OPTIONS", threads, "").status, 405);
+    let session = ask("OPTIONS", "/ws/table/alice", "Origin: http://localhost\r\n");
+    assert_eq!((session.status, session.header("access-control-allow-origin")), (405, None));
+}

@@ -3,6 +3,7 @@
 //! A browser sends a page's cookies, and reaches a person's own machine, for any page it shows; the
 //! `Origin` header is what tells them apart. Other clients send none and are not asked.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The pages that are allowed, whatever their own server.
@@ -59,14 +60,37 @@ impl Origins {
     /// `Host` without a port stands for the default port of the page's scheme, as what a proxy that
     /// ends TLS passes on does.
     pub fn permits(&self, origin: Option<&str>, host: Option<&str>, from: IpAddr) -> bool {
-        let Some(origin) = origin else { return true };
-        if self.is_any {
-            return true;
-        }
-        let Some(origin) = Origin::parse(origin) else { return false };
-        self.listed.contains(&origin)
+        origin.is_none_or(|origin| self.permitted(origin, host, from).is_some())
+    }
+
+    /// What an answer that this page may read says so with, `Access-Control-Allow-Origin`: the origin
+    /// as a browser writes it, put together from its parts. `*` for what has none where any page may.
+    /// `None` where this one may not come in.
+    pub fn permitted(&self, origin: &str, host: Option<&str>, from: IpAddr) -> Option<String> {
+        let Some(origin) = Origin::parse(origin) else {
+            return self.is_any.then(|| "*".to_owned());
+        };
+        let is_permitted = self.is_any
+            || self.listed.contains(&origin)
             || host.is_some_and(|host| origin.was_served_by(host))
-            || (origin.host.is_this_machine() && from.to_canonical().is_loopback())
+            || (origin.host.is_this_machine() && from.to_canonical().is_loopback());
+        is_permitted.then(|| origin.to_string())
+    }
+}
+
+impl fmt::Display for Origin {
+    /// As a browser serialises it (RFC 6454 §6.2): the scheme's own port is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { scheme, host, port } = self;
+        match host {
+            Host::Name(name) => write!(f, "{scheme}://{name}")?,
+            Host::Address(IpAddr::V4(address)) => write!(f, "{scheme}://{address}")?,
+            Host::Address(IpAddr::V6(address)) => write!(f, "{scheme}://[{address}]")?,
+        }
+        match port.filter(|port| Some(*port) != default_port(scheme)) {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -337,6 +361,26 @@ mod tests {
         ] {
             assert!(!permits(origin), "{origin}");
         }
+    }
+
+    #[test]
+    fn an_origin_is_written_back_as_a_browser_writes_it() {
+        let any = origins(&["*"]);
+        for (sent, written) in [
+            ("http://lab.example", "http://lab.example"),
+            ("HTTP://Lab.Example:80", "http://lab.example"),
+            ("https://lab.example:443", "https://lab.example"),
+            ("https://lab.example:8443", "https://lab.example:8443"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("http://[2001:DB8:0::1]:80", "http://[2001:db8::1]"),
+            ("tauri://localhost", "tauri://localhost"),
+            ("null", "*"),
+            ("http://lab.example\r\nX: y", "*"),
+        ] {
+            let permitted = any.permitted(sent, None, [192, 0, 2, 1].into());
+            assert_eq!(permitted.as_deref(), Some(written), "{sent}");
+        }
+        assert_eq!(origins(&[]).permitted("null", None, [127, 0, 0, 1].into()), None);
     }
 
     #[test]

@@ -56,6 +56,13 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Whether it is part of the API: something to be read, and no WebSocket.
+    pub fn is_page(&self) -> bool {
+        matches!(self, Route::Threads)
+    }
+}
+
 /// The key a request carries beside its path: `Authorization: Bearer`, `Basic` (the password), or
 /// `?key=`, in this order.
 pub fn key_of(request: &Request<'_>) -> Option<String> {

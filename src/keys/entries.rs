@@ -25,6 +25,11 @@ use crate::protocol::json::{self, Fields, Object};
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 64;
 
+/// The fields that say something.
+const FIELDS: [&str; 5] = ["name", "sha256", "level", "expires", "sessions"];
+/// The longest name of a field that is shown: a key is longer, wherever somebody has put it.
+const LONGEST_SHOWN: usize = 24;
+
 /// The keys of a file, and everything else in it.
 pub struct Entries {
     keys: Vec<Entry>,
@@ -80,6 +85,27 @@ impl Entries {
     /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.keys.iter().map(|entry| &entry.key)
+    }
+
+    /// Where a key has a field that says nothing, which may be another one misspelt: a key opens more
+    /// than was meant then. The first such field, and how many more there are, to stand after the
+    /// file's name; `None` where there is none. Quotes nothing but names.
+    pub fn unknown(&self) -> Option<String> {
+        let mut unknown = self.keys.iter().enumerate().flat_map(|(index, entry)| {
+            let fields = entry.fields.iter().map(|(field, _)| &**field);
+            let fields = fields.filter(|field| !FIELDS.contains(field));
+            fields.map(move |field| (index + 1, &entry.key.name, field))
+        });
+        let (number, name, field) = unknown.next()?;
+        let field = match field.len() <= LONGEST_SHOWN {
+            true => format!("the field {field:?}"),
+            false => "a field with a long name".to_owned(),
+        };
+        let more = match unknown.count() {
+            0 => String::new(),
+            more => format!(", and {more} more like it"),
+        };
+        Some(format!("{field} of key {number} ({name:?}){more}"))
     }
 
     /// The key of this name.
@@ -237,6 +263,25 @@ mod tests {
 
     fn problem(text: &str) -> String {
         Entries::parse(text.as_bytes()).err().unwrap_or_else(|| panic!("it was taken: {text}"))
+    }
+
+    #[test]
+    fn a_field_that_says_nothing_is_named_and_its_value_is_not() {
+        let unknown = |fields: &str| {
+            let hash = hash("a");
+            let text = format!(
+                "{{\"keys\":[{{\"name\":\"a\",\"sha256\":\"{hash}\",\"level\":\"read\"{fields}}}],\"x\":1}}"
+            );
+            Entries::parse(text.as_bytes()).expect("a key file").unknown()
+        };
+        assert_eq!(unknown(""), None);
+        assert_eq!(unknown(",\"expires\":null,\"sessions\":[]"), None);
+        let one = unknown(",\"session\":[\"SECRET\"]");
+        assert_eq!(one.as_deref(), Some("the field \"session\" of key 1 (\"a\")"));
+        let key = "ck_SECRETSECRETSECRETSECRETSECRET";
+        let two = unknown(&format!(",\"{key}\":1,\"Expires\":\"SECRET\""));
+        let line = "a field with a long name of key 1 (\"a\"), and 1 more like it";
+        assert_eq!(two.as_deref(), Some(line));
     }
 
     #[test]

@@ -30,6 +30,8 @@ struct Seen {
     problem: Option<String>,
     /// Its mode, where others may read or change it. Told likewise.
     exposed: Option<u32>,
+    /// Which fields of it say nothing. Told likewise.
+    unknown: Option<String>,
 }
 
 /// A line for the log.
@@ -55,6 +57,7 @@ impl KeyRing {
             let (entries, contents) = file::load(file).map_err(|problem| problem.with_advice())?;
             seen.text = contents.text;
             seen.note_mode(file, contents.exposed, &mut news);
+            seen.note_unknown(file, &entries, &mut news);
             news.push(count(file, &entries));
             keys = with_dev_keys(&entries, dev_keys);
         } else if dev_keys {
@@ -146,6 +149,7 @@ impl KeyRing {
         }
         let entries = entries?;
         seen.text = contents.text;
+        seen.note_unknown(file, &entries, news);
         let newer = self.put_in_force(with_dev_keys(&entries, self.dev_keys))?;
         news.push(count(file, &entries));
         Some(newer)
@@ -174,6 +178,20 @@ impl Seen {
             news.push((Warn, file::warning(file, mode)));
         }
         self.exposed = exposed;
+    }
+
+    fn note_unknown(&mut self, file: &Path, entries: &Entries, news: &mut Vec<News>) {
+        let unknown = entries.unknown();
+        if let Some(field) = &unknown
+            && self.unknown != unknown
+        {
+            let line = format!(
+                "the key file {}: {field} says nothing here: a key may open more than was meant",
+                file.display()
+            );
+            news.push((Warn, line));
+        }
+        self.unknown = unknown;
     }
 }
 
@@ -300,6 +318,22 @@ mod tests {
         assert_eq!(at(end - 1), Ok(()));
         assert_eq!(at(end), Err(KeyRefusal::Expired));
         assert_eq!(at(end + 1), Err(KeyRefusal::Expired));
+    }
+
+    #[test]
+    fn a_field_that_says_nothing_is_told_once_until_it_is_another() {
+        let scratch = Scratch::new();
+        put(&scratch.file(), text(&[("alice", "\"read\",\"session\":[\"a\"]")]));
+        let (ring, news) = KeyRing::begin(Some(scratch.file()), false).expect("a key file");
+        assert_eq!((news.len(), news[0].0), (2, Warn), "{news:?}");
+        assert!(news[0].1.contains("\"session\"") && !news[0].1.contains("[\"a\"]"), "{news:?}");
+        assert_eq!(look(&ring), (vec![], None));
+        put(&scratch.file(), text(&[("alice", "\"write\",\"session\":[\"b\"]")]));
+        assert_eq!(look(&ring).0.len(), 1, "the keys alone");
+        put(&scratch.file(), text(&[("alice", "\"write\",\"expire\":\"2026\"")]));
+        assert!(look(&ring).0.concat().contains("\"expire\""));
+        put(&scratch.file(), text(&[("alice", "\"write\"")]));
+        assert_eq!(look(&ring), (vec![], None));
     }
 
     #[test]

@@ -56,11 +56,14 @@ impl<S: Service> Client<'_, S> {
             let forwarded = request.headers("x-forwarded-for");
             let from = forwarded::client_address(self.peer.ip(), forwarded, trusted);
             let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
-            (self.course(request, rest, from), method, self.shown(from))
+            let (course, headers) = self.course(request, rest, from);
+            (course, headers, method, self.shown(from))
         });
-        let (course, method, from) = match read {
+        let (course, headers, method, from) = match read {
             Ok(course) => course,
-            Err(HeadError::Refuse(page)) => (Course::Answered(page), "GET", self.peer.to_string()),
+            Err(HeadError::Refuse(page)) => {
+                (Course::Answered(page), Vec::new(), "GET", self.peer.to_string())
+            }
             // A probe that connects and leaves is nobody's business.
             Err(HeadError::Gone) => return None,
         };
@@ -77,6 +80,7 @@ impl<S: Service> Client<'_, S> {
                 Err(page) => page,
             },
         };
+        let page = headers.into_iter().fold(page, Response::with);
         log::debug!("c{}: answered {from} with {}", self.conn.0, page.status());
         self.answer(&page, method, deadline);
         if turn.is_some() {
@@ -98,25 +102,34 @@ impl<S: Service> Client<'_, S> {
         self.say_farewell(deadline.map_or(most, |deadline| deadline.clamp(least, most)));
     }
 
-    /// Decides what becomes of a request from this address.
-    fn course(&self, request: &Request<'_>, rest: &[u8], from: IpAddr) -> Course<S::Speaker> {
+    /// Decides what becomes of a request from this address, and which headers an answer has.
+    fn course(
+        &self,
+        request: &Request<'_>,
+        rest: &[u8],
+        from: IpAddr,
+    ) -> (Course<S::Speaker>, Vec<String>) {
         if let Err(Full(why)) = self.shared.connections.locate(self.conn, from) {
             log::warn!("refused {}: {why}", self.shown(from));
-            return Course::Answered(accept::full());
+            return (Course::Answered(accept::full()), Vec::new());
         }
-        let answering = AssertUnwindSafe(|| self.shared.service.answer(request, from, self.conn));
-        match catch_unwind(answering) {
-            Ok(Answer::Page(page)) => Course::Answered(page),
-            Ok(Answer::Ask(event)) => Course::Ask(event),
-            Ok(Answer::Upgrade(speaker)) => match request.accept() {
+        let service = &self.shared.service;
+        let answering = AssertUnwindSafe(|| {
+            (service.answer(request, from, self.conn), service.headers(request, from))
+        });
+        let Ok((answer, headers)) = catch_unwind(answering) else {
+            log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
+            return (Course::Answered(failed()), Vec::new());
+        };
+        let course = match answer {
+            Answer::Page(page) => Course::Answered(page),
+            Answer::Ask(event) => Course::Ask(event),
+            Answer::Upgrade(speaker) => match request.accept() {
                 Ok(accept) => Course::Join(speaker, accept, rest.to_vec()),
                 Err(refusal) => Course::Answered(refusal),
             },
-            Err(_) => {
-                log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
-                Course::Answered(failed())
-            }
-        }
+        };
+        (course, headers)
     }
 
     /// The client's address for the log: with its port, unless a proxy stands between.

@@ -22,6 +22,12 @@ pub trait Service: Send + Sync + 'static {
     /// one. Runs on the client's thread, which it may block; a panic is answered with 500.
     fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Self::Speaker>;
 
+    /// The headers that every answer to this request has which is no WebSocket, be it a page, a refusal
+    /// or the machine's: whole lines, without their ends. Runs on the client's thread.
+    fn headers(&self, _request: &Request<'_>, _from: IpAddr) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Looks whether anything outside has changed that the machine has to hear of.
     ///
     /// Called when the server starts and then about once a second, on a thread of its own named

@@ -1,5 +1,7 @@
 //! An answer that ends the connection.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 /// An answer that ends the connection. Holds nothing of what the client sent.
@@ -8,7 +10,7 @@ pub struct Response {
     status: u16,
     content_type: &'static str,
     /// Whole lines, without their ends.
-    headers: Vec<&'static str>,
+    headers: Vec<Cow<'static, str>>,
     body: Bytes,
 }
 
@@ -49,9 +51,15 @@ impl Response {
         Self::text(429, line).with("Retry-After: 60")
     }
 
-    /// The same with one more header, a whole line without its end.
-    pub fn with(mut self, header: &'static str) -> Self {
-        self.headers.push(header);
+    /// 204: there is nothing to read but the headers.
+    pub fn empty() -> Self {
+        Response { status: 204, content_type: "", headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// The same with one more header, a whole line without its end, which has to be free of line
+    /// breaks.
+    pub fn with(mut self, header: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push(header.into());
         self
     }
 
@@ -67,6 +75,7 @@ impl Response {
         // The editor shows a refusal to its user by this phrase.
         let reason = match self.status {
             200 => "OK",
+            204 => "No Content",
             400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",
@@ -82,13 +91,20 @@ impl Response {
         };
         // "Connection: Upgrade" belongs to the Upgrade header of a 426 (RFC 9110 §7.8).
         let connection = if self.status == 426 { "Upgrade, close" } else { "close" };
+        // A 204 may not say how long nothing is (RFC 9110 §8.6).
+        let content = match self.status {
+            204 => String::new(),
+            _ => format!(
+                "Content-Type: {}\r\nContent-Length: {}\r\n",
+                self.content_type,
+                self.body.len()
+            ),
+        };
         let mut head = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+            "HTTP/1.1 {} {reason}\r\n{content}\
              Connection: {connection}\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\n",
             self.status,
-            self.content_type,
-            self.body.len(),
         );
         for header in &self.headers {
             head.push_str(header);
