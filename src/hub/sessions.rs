@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::pass::{KeyIndex, Pass};
 use super::session::Session;
 use super::timers::SessionTimer;
-use super::{ConnId, ConnMap, Effect, Limits, Now, Refusal, Turn};
+use super::{ConnId, ConnMap, Effect, Refusal, Turn};
 use crate::keys::{Grant, KeyRefusal};
 use crate::protocol::{UserId, close, outbound};
 
@@ -67,10 +67,10 @@ impl Sessions {
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
-        self.forget_if_lingered(&name, turn.now, turn.limits);
+        self.forget_if_lingered(&name, turn);
         let most = turn.limits.max_sessions;
         let is_full = most > 0 && self.by_name.len() >= most;
-        if is_full && !self.by_name.contains_key(&name) && !self.forget_an_empty_one() {
+        if is_full && !self.by_name.contains_key(&name) && !self.forget_an_empty_one(turn) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::Full });
         }
         let random = &mut self.random;
@@ -90,7 +90,7 @@ impl Sessions {
     pub fn gone(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.of(conn, |session| session.leave(conn, turn));
         if let Some(name) = self.members.remove(&conn) {
-            self.forget_if_lingered(&name, turn.now, turn.limits);
+            self.forget_if_lingered(&name, turn);
         }
     }
 
@@ -109,7 +109,7 @@ impl Sessions {
     /// A session's timer has fired.
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
         if timer == SessionTimer::Linger {
-            self.forget_if_lingered(name, turn.now, turn.limits);
+            self.forget_if_lingered(name, turn);
         }
         let Some(session) = self.by_name.get_mut(name) else { return };
         match timer {
@@ -143,24 +143,34 @@ impl Sessions {
         for (conn, _) in refused {
             self.members.remove(conn);
         }
-        self.forget_if_lingered(name, turn.now, turn.limits);
+        self.forget_if_lingered(name, turn);
     }
 
     /// Removes a session that has been without members for as long as it is kept.
-    fn forget_if_lingered(&mut self, name: &str, now: Now, limits: &Limits) {
-        let session = self.by_name.get(name);
-        if session.is_some_and(|session| session.has_lingered(now.elapsed, limits.linger)) {
-            self.by_name.remove(name);
+    fn forget_if_lingered(&mut self, name: &str, turn: &mut Turn<'_>) {
+        let (now, linger) = (turn.elapsed(), turn.limits.linger);
+        if self.by_name.get(name).is_some_and(|session| session.has_lingered(now, linger)) {
+            self.forget(name, turn);
         }
     }
 
     /// Makes room for a new session where one that lingers holds no work.
-    fn forget_an_empty_one(&mut self) -> bool {
+    fn forget_an_empty_one(&mut self, turn: &mut Turn<'_>) -> bool {
         let idle = self.by_name.values().find(|session| session.is_idle_and_empty());
         match idle.map(|session| session.room.name().clone()) {
-            Some(name) => self.by_name.remove(&name).is_some(),
+            Some(name) => self.forget(&name, turn),
             None => false,
         }
+    }
+
+    /// Removes a session. Whether it was there.
+    fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
+        let Some((name, session)) = self.by_name.remove_entry(name) else { return false };
+        // Sessions that come and go must not leave anything behind.
+        if let Some(at) = session.linger_timer() {
+            turn.timers.take_back(at, &name, SessionTimer::Linger);
+        }
+        true
     }
 }
 

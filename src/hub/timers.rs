@@ -1,7 +1,7 @@
-//! The hub's timers, as data. A timer is never cancelled: what it meant is checked when it is due.
+//! The hub's timers, as data. What a timer meant is checked when it is due; only one that would wait
+//! for long after its session is gone is taken back.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,13 +41,13 @@ pub enum ClientTimer {
 /// Timers by the moment they are due.
 #[derive(Debug, Default)]
 pub struct Timers {
-    due: BinaryHeap<Reverse<(Duration, Timer)>>,
+    due: BTreeSet<(Duration, Timer)>,
 }
 
 impl Timers {
     /// Sets one more timer.
     pub fn set(&mut self, at: Duration, timer: Timer) {
-        self.due.push(Reverse((at, timer)));
+        self.due.insert((at, timer));
     }
 
     /// Sets one more timer for a session.
@@ -55,9 +55,14 @@ impl Timers {
         self.set(at, Timer::Session(session.clone(), timer));
     }
 
+    /// Takes a session's timer back.
+    pub fn take_back(&mut self, at: Duration, session: &Arc<str>, timer: SessionTimer) {
+        self.due.remove(&(at, Timer::Session(session.clone(), timer)));
+    }
+
     /// The earliest moment at which one is due.
     pub fn next(&self) -> Option<Duration> {
-        self.due.peek().map(|Reverse((at, _))| *at)
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// How many are set.
@@ -70,6 +75,6 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.due.pop().map(|Reverse((_, timer))| timer)
+        self.due.pop_first().map(|(_, timer)| timer)
     }
 }

@@ -43,6 +43,18 @@ fn a_session_that_is_left_again_and_again_has_one_timer_that_ends_it() {
     assert_eq!((left.sessions.len(), left.timers), (0, 0));
 }
 
+#[test]
+fn sessions_that_make_way_for_others_leave_no_timers_behind() {
+    let mut rig = Rig::with(Limits { max_sessions: 3, ..limits() });
+    for n in 0..100 {
+        let conn = rig.join_session(&format!("session {n}"), "alice", None);
+        rig.gone(conn);
+        rig.pass(3000);
+    }
+    let left = rig.hub.footprint();
+    assert_eq!((left.sessions.len(), left.timers), (3, 3));
+}
+
 /// A host, and somebody else who has added the item "i" with a field of his own.
 fn host_and_guest(document: DocumentBounds) -> (Rig, [ConnId; 2]) {
     let mut rig = Rig::with(Limits { document, ..limits() });
