@@ -65,7 +65,7 @@ long: build
 simulate:
 	SIMULATIONS=100000 $(CARGO) test --release --test simulation -- --nocapture
 
-# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: about half an hour.
+# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: half an hour on two idle ones.
 EXECUTIONS ?= 10000000
 fuzz: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
 fuzz:

@@ -30,7 +30,7 @@ TARGETS = {
     "keyfile": (10, 2048),
     "frames": (5, 4096),
 }
-# One input may take a second at most, and a fuzzer a gigabyte: both far above what is needed.
+# How long one input may take, and how much memory a fuzzer: both far above what is needed.
 LIMITS = ["-timeout=10", "-rss_limit_mb=1024", "-malloc_limit_mb=256"]
 
 

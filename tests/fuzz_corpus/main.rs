@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use vary::Variations;
 
 /// How many variations of each target's inputs are tried where nothing else is asked for.
-const RUNS: u64 = 3000;
+const RUNS: u64 = 2000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))

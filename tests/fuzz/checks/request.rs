@@ -200,5 +200,5 @@ fn check_answers(request: &Request<'_>, mark: &str) {
 }
 
 fn opens(key: &Key) -> bool {
-    !key.has_expired(Timestamp::now())
+    key.expires.is_none_or(|end| end > Timestamp::now())
 }

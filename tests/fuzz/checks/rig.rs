@@ -57,7 +57,14 @@ pub fn door(keys: Vec<Arc<Key>>, require_key: bool) -> Door {
 
 /// A path's segment that means this text.
 pub fn percent_encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    let mut path = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() {
+            true => path.push(byte.into()),
+            false => path.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    path
 }
 
 /// Asks for a path as a client would.

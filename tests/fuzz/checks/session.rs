@@ -351,6 +351,11 @@ fn keys(marks: &Marks, names: &str) -> Vec<Arc<Key>> {
     keys
 }
 
+/// Whether a key is good for a room, asked of its list alone.
+pub fn opens(key: &Key, room: &str) -> bool {
+    key.opens.as_ref().is_none_or(|rooms| rooms.iter().any(|name| **name == *room))
+}
+
 /// What a grant is worth once the hub knows these keys; `None` where it is worth nothing.
 pub fn in_force<'a>(grant: &'a Grant, keys: &'a KeySet) -> Option<&'a Arc<Key>> {
     match grant.generation < keys.generation {

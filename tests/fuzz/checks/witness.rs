@@ -15,7 +15,7 @@ use collabd::protocol::Frame;
 use super::growth::{Growth, Reason};
 use super::json::Fields;
 use super::marks;
-use super::session::in_force;
+use super::session::{in_force, opens};
 use super::shape;
 use told::{is_error_to, text};
 

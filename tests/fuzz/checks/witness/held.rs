@@ -7,17 +7,15 @@ use super::*;
 impl Witness {
     /// Nobody is in whose key isn't good any more, nobody who should have shown one by now.
     pub(super) fn check_who_is_in(&self, cause: &Cause<'_>, now: Now) {
-        if !matches!(cause.kind, Kind::Keys | Kind::Tick) {
-            return;
-        }
         for conn in self.conns.values().filter(|conn| conn.stage == Stage::In) {
             if let Some(grant) = &conn.grant {
                 let key = in_force(grant, &self.keys).expect("a key that is gone");
-                let is_over = matches!(cause.kind, Kind::Tick) && key.has_expired(now.wall);
+                let is_over = matches!(cause.kind, Kind::Tick)
+                    && key.expires.is_some_and(|end| end <= now.wall);
                 assert!(!is_over, "a key that has expired");
                 let is_open = match &conn.who {
-                    Who::Member { session, .. } => key.opens(session),
-                    Who::Client { .. } => conn.channels.iter().all(|name| key.opens(name)),
+                    Who::Member { session, .. } => opens(key, session),
+                    Who::Client { .. } => conn.channels.iter().all(|name| opens(key, name)),
                 };
                 assert!(is_open, "{conn:?} with {key:?}");
             } else if let (Who::Client { .. }, Kind::Tick) = (&conn.who, &cause.kind) {

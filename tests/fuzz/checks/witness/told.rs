@@ -95,6 +95,11 @@ impl Witness {
             }
             _ => assert_ne!(kind, "connection:ack"),
         }
+        let is_servers =
+            |kind: &str| matches!(kind, "command" | "sync:state") || shape::SERVERS.contains(&kind);
+        if scene.cause.from == Some(conn) {
+            assert!(is_servers(&kind), "what it said came back: {kind}");
+        }
         let by_other = scene.cause.said.is_some() && scene.cause.from != Some(conn);
         assert_eq!(supersedes.is_some(), by_other && kind == "cursor");
         assert!(supersedes.is_none() || supersedes == scene.cause.from);
@@ -175,7 +180,7 @@ impl Witness {
         let threads = answer.get("threads").and_then(json::list).expect("a list");
         assert_eq!(answer.get("total"), Some(&*threads.len().to_string()));
         let key = in_force(grant, &self.keys);
-        let opens = |name: &str| key.is_some_and(|key| key.opens(name));
+        let opens = |name: &str| key.is_some_and(|key| opens(key, name));
         for thread in threads {
             let thread = Fields::read(thread).expect("an object");
             let channel = thread.string("channel").expect("a channel");
