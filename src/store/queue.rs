@@ -132,10 +132,12 @@ impl Queue {
         state.stop_by
     }
 
-    /// The same without waiting.
-    pub fn take_at_once(&self, entries: &mut VecDeque<Entry>) -> Option<Instant> {
+    /// The same without waiting, if somebody waits for what there is; else it is left to gather.
+    pub fn take_what_is_urgent(&self, entries: &mut VecDeque<Entry>) -> Option<Instant> {
         let mut state = self.lock();
-        self.move_all(&mut state, entries);
+        if state.is_urgent || state.stop_by.is_some() {
+            self.move_all(&mut state, entries);
+        }
         state.stop_by
     }
 
