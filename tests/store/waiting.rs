@@ -64,6 +64,7 @@ impl Running {
         self.confirmed.1.recv_timeout(SAFETY_NET).expect("a confirmation")
     }
 
+    #[cfg(unix)]
     pub fn confirmed_already(&self) -> Option<u64> {
         self.confirmed.1.try_recv().ok()
     }
