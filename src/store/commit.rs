@@ -136,9 +136,14 @@ impl Writing<'_> {
     /// A whole document; that it is there regularly is no news about one that is there already.
     fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), Trouble> {
         let old = match new.why {
-            Why::Regular => documents::reason(self.db, session, new.seq)?,
-            _ => None,
+            Why::Regular => documents::reason(self.db, session, new.seq),
+            _ => Ok(None),
         };
+        // One that is damaged is replaced like one that isn't there.
+        let old = old.or_else(|trouble| match trouble {
+            Trouble::Damaged(_) => Ok(None),
+            other => Err(other),
+        })?;
         match &old {
             Some((at, user, why)) => {
                 let (at, user, why) = (*at, user.as_deref(), *why);

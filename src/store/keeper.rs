@@ -49,7 +49,7 @@ impl Settings {
     pub fn new(reach: Reach, retention: Retention) -> Self {
         Settings {
             queue_bytes: 16 << 20,
-            gather: Duration::from_millis(50),
+            gather: Duration::from_millis(100),
             retry: (Duration::from_secs(1), Duration::from_secs(10)),
             reach,
             retention,

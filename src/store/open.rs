@@ -170,3 +170,24 @@ fn check(db: &mut Connection, longest: Duration) -> Result<bool, Trouble> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_waits_for_the_disk() {
+        let name = format!("collabd-unit-store-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        let store = open(&directory, true).expect("a store");
+        let setting = |name| -> i64 { schema::pragma(&store.db, name).expect("a setting") };
+        // Not one of them can be seen from outside before the power fails.
+        assert_eq!((setting("synchronous"), setting("mmap_size")), (2, 0));
+        assert_eq!((setting("fullfsync"), setting("checkpoint_fullfsync")), (1, 1));
+        assert_eq!((setting("foreign_keys"), setting("cell_size_check")), (1, 1));
+        let mode: String = schema::pragma(&store.db, "journal_mode").expect("a setting");
+        assert_eq!(mode, "wal");
+        drop(store);
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+}

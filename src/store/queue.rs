@@ -10,7 +10,7 @@ use super::keeper::{After, Job};
 use super::line::AFTER_BYTES;
 use crate::kept::Keep;
 
-/// More than so many bytes are not waited with.
+/// More than so many bytes are not waited with; nor more than half of what may wait.
 const PLENTY: usize = 1 << 20;
 
 /// Something for the store.
@@ -75,7 +75,7 @@ impl Queue {
         let is_first = state.entries.is_empty();
         state.entries.push_back(entry);
         state.bytes += bytes;
-        state.is_urgent |= is_urgent || state.bytes > PLENTY;
+        state.is_urgent |= is_urgent || state.bytes > PLENTY.min(self.bound / 2);
         if state.bytes + state.taken > self.bound {
             self.is_full.store(true, Ordering::Relaxed);
         }
@@ -132,10 +132,12 @@ impl Queue {
         state.stop_by
     }
 
-    /// The same without waiting.
-    pub fn take_at_once(&self, entries: &mut VecDeque<Entry>) -> Option<Instant> {
+    /// The same without waiting, if somebody waits for what there is; else it is left to gather.
+    pub fn take_what_is_urgent(&self, entries: &mut VecDeque<Entry>) -> Option<Instant> {
         let mut state = self.lock();
-        self.move_all(&mut state, entries);
+        if state.is_urgent || state.stop_by.is_some() {
+            self.move_all(&mut state, entries);
+        }
         state.stop_by
     }
 

@@ -90,7 +90,7 @@ impl Writer {
             self.stop_by = self.queue.take(&mut entries, gather, deadline);
             self.line_up(&mut entries);
             while self.step() {
-                self.stop_by = self.queue.take_at_once(&mut entries);
+                self.stop_by = self.queue.take_what_is_urgent(&mut entries);
                 self.line_up(&mut entries);
             }
             self.queue.still_taken(self.line.bytes());

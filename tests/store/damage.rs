@@ -228,6 +228,37 @@ fn after_a_power_failure_there_is_a_prefix_that_has_all_that_reached_the_disk() 
 }
 
 #[test]
+fn a_row_that_is_missing_is_noticed() {
+    let scratch = Scratch::new();
+    let (store, model) = fill(&scratch, |_| {});
+    store.close().expect("closed");
+    let missing = |what: &str| {
+        let damaged = Scratch::new();
+        copy(&scratch.data(), &damaged.data());
+        let db = rusqlite::Connection::open(damaged.file("collabd.db")).expect("a database");
+        db.pragma_update(None, "foreign_keys", false).expect("set");
+        let sql = format!("DELETE FROM {what}");
+        assert_eq!(db.execute(&sql, []).expect("deleted"), 1, "{what}");
+        drop(db);
+        look(&damaged.data(), &model)
+    };
+    let a = "session = (SELECT id FROM sessions WHERE name = 'a')";
+    for seq in [1, 20, 40, 41, 42, 59, 60] {
+        let found = missing(&format!("changes WHERE {a} AND seq = {seq}"));
+        assert_eq!(found, Found::Refused, "change {seq}");
+    }
+    for n in [1, 20, 40] {
+        let found = missing(&format!("taken WHERE {a} AND n = {n}"));
+        assert_eq!(found, Found::Refused, "id {n}");
+    }
+    // From an older one the same state is made.
+    assert_eq!(missing(&format!("documents WHERE {a} AND seq = 20")), Found::Harmless);
+    assert_eq!(missing(&format!("documents WHERE {a} AND seq = 41")), Found::Refused);
+    assert_eq!(missing("sessions WHERE name = 'a'"), Found::Refused);
+    assert_eq!(missing("store"), Found::Refused);
+}
+
+#[test]
 fn a_list_of_free_pages_that_has_one_in_use_is_noticed_before_it_is_written_to() {
     let scratch = Scratch::new();
     let mut store = scratch.open();

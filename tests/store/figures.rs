@@ -125,3 +125,46 @@ fn a_session_with_a_hundred_thousand_changes() {
     println!("loaded then: {:?}", begun.elapsed());
     assert_eq!(stored.changes.len(), 100);
 }
+
+/// How long a thread of this process has run on a processor.
+#[cfg(target_os = "linux")]
+fn processor_time(name: &str) -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("tasks");
+    let times = tasks.filter_map(|task| {
+        let task = task.expect("an entry").path();
+        let is_it = std::fs::read_to_string(task.join("comm")).ok()?.trim() == name;
+        let times = std::fs::read_to_string(task.join("schedstat")).ok().filter(|_| is_it)?;
+        times.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+    });
+    times.sum()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn processor_time_at_five_hundred_changes_a_second() {
+    let total = if cfg!(debug_assertions) { 100 } else { 1000 };
+    let scratch = Scratch::on_disk();
+    for is_confirmed in [false, true] {
+        let session = format!("confirmed: {is_confirmed}");
+        let running = Running::with(scratch.open(), settings());
+        let commits = running.with_store(|store| store.commits());
+        let (begun, before) = (Instant::now(), processor_time("store"));
+        for seq in 1..=total {
+            running.keep(&[change(&session, "e", seq)]);
+            if is_confirmed {
+                running.confirm(seq);
+            }
+            let next = Duration::from_millis(2) * u32::try_from(seq).expect("a few");
+            std::thread::sleep(next.saturating_sub(begun.elapsed()));
+        }
+        let spent = processor_time("store") - before;
+        let commits = running.with_store(|store| store.commits()) - commits;
+        println!(
+            "{session}: {:.1} ms of processor time a second, {:.1} µs a change, {commits} \
+             transactions for {total} changes",
+            spent.as_secs_f64() * 1e3 / begun.elapsed().as_secs_f64(),
+            spent.as_secs_f64() * 1e6 / total as f64
+        );
+        assert!(running.stop());
+    }
+}

@@ -64,6 +64,7 @@ impl Running {
         self.confirmed.1.recv_timeout(SAFETY_NET).expect("a confirmation")
     }
 
+    #[cfg(unix)]
     pub fn confirmed_already(&self) -> Option<u64> {
         self.confirmed.1.try_recv().ok()
     }
@@ -221,6 +222,33 @@ fn readers_wait_while_too_much_waits_for_the_disk_and_the_hub_never_does() {
     drop(release);
     has_room.recv_timeout(SAFETY_NET).expect("room");
     reader.join().expect("ended");
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 200);
+}
+
+#[test]
+fn what_is_being_written_takes_room_until_it_is_on_disk() {
+    let scratch = Scratch::on_disk();
+    let settings = Settings { queue_bytes: 10_000, ..settings() };
+    let running = Running::with(scratch.open(), settings);
+    let holder = Holder::new(&scratch);
+    running.keep(&changes("s", 1, 200));
+    // One that comes before the store has taken it, and one that comes while it waits to write it.
+    let (sender, has_room) = channel();
+    let readers = [(); 2].map(|()| {
+        let (keeper, sender) = (running.keeper.clone(), sender.clone());
+        let reader = std::thread::spawn(move || {
+            keeper.wait_for_room();
+            sender.send(()).expect("the test waits");
+        });
+        assert!(has_room.recv_timeout(Duration::from_millis(200)).is_err());
+        reader
+    });
+    holder.let_go();
+    for reader in readers {
+        has_room.recv_timeout(SAFETY_NET).expect("room");
+        reader.join().expect("ended");
+    }
     assert!(running.stop());
     expect_changes(&scratch.open(), "s", 200);
 }
