@@ -6,6 +6,10 @@
 //! members for a while; a channel has nothing but the counts of its threads. Whoever is in a session
 //! is in that one alone; a client (`clients.rs`) may be in many channels.
 //!
+//! Where sessions survive, the hub says what is to be kept ([`Effect::Keep`], `keeping.rs`) and is
+//! given what was ([`Past`]); a session in memory is then no more than one that somebody needs at
+//! present.
+//!
 //! Nothing here knows a socket, a file or a clock. One thread calls [`Hub::handle`]; tests call it
 //! too and run hours of a session in milliseconds.
 

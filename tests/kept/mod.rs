@@ -220,8 +220,9 @@ impl Kept {
                 self.documents.insert(seq, (why, document));
             }
             Keep::Taken { seq, user, id, .. } => {
-                assert_eq!(seq, self.seq);
+                assert!(seq <= self.seq, "as of a change that is yet to come");
                 self.taken.push(StoredId { seq, user, id });
+                self.taken.sort_by_key(|taken| taken.seq);
             }
         }
     }
