@@ -1,5 +1,5 @@
-//! Sessions that are stored and not in memory: who waits for one to be loaded, and what becomes of
-//! them.
+//! Sessions that are stored and not in memory: who waits for one to be loaded, what becomes of them,
+//! and what is done to sessions from outside.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -93,7 +93,10 @@ impl Sessions {
                 }
                 self.by_name.insert(name.clone(), session);
             }
-            Ok(None) => drop(self.stored.remove(name)),
+            Ok(None) => {
+                self.stored.remove(name);
+                self.unopened.remove(name);
+            }
             Err(NotLoaded) => {
                 let refuse = |(conn, _)| Effect::Refuse { conn, why: Refusal::NotLoaded };
                 return turn.effects.extend(waiting.into_iter().map(refuse));
@@ -128,6 +131,24 @@ impl Sessions {
             session.restore(conn, *state, &by, turn);
         }
         self.linger_if_deserted(&name, turn);
+    }
+
+    /// Removes a session, in memory and where it is stored, unless somebody is in it or about to be.
+    pub fn delete(&mut self, conn: ConnId, name: Arc<str>, turn: &mut Turn<'_>) {
+        let here = self.by_name.get(&name);
+        let why = match here {
+            Some(session) if !session.room.is_empty() => Some(Refusal::InUse),
+            None if self.loading.has(&name) => Some(Refusal::InUse),
+            None if !self.stored.contains(&name) => Some(Refusal::Unknown),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return turn.effects.push(Effect::Refuse { conn, why });
+        }
+        self.by_name.remove(&name);
+        self.stored.remove(&name);
+        self.unopened.remove(&name);
+        turn.effects.push(Effect::Delete { conn, session: name });
     }
 
     /// Whether nothing can be written to the disk has changed.

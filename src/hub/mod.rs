@@ -101,6 +101,9 @@ pub enum Event {
     /// Puts an earlier document, or one from elsewhere, in the place of a session's own; where there
     /// is no such session it begins with it. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
     Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
+    /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
+    /// [`Effect::Refuse`] while somebody is in it.
+    Delete { conn: ConnId, session: Arc<str> },
     /// The moment of [`Hub::next_deadline`] has come.
     Tick,
 }
@@ -119,6 +122,9 @@ pub enum Effect {
     Keep(Box<Keep>),
     /// A session is to be loaded, after everything that was to be kept of it: [`Event::Loaded`].
     Load { session: Arc<str> },
+    /// All that is stored of a session is to be removed, before anything that is to be kept from now
+    /// on: the next one of this name is another. `conn` asked for it.
+    Delete { conn: ConnId, session: Arc<str> },
     /// Tell a sender that its change was taken. A store that makes changes durable holds this back
     /// until everything before it is written.
     Confirm { conn: ConnId, frame: Frame },
@@ -139,6 +145,10 @@ pub enum Refusal {
     NotLoaded,
     /// What was to be restored is larger than a document may be.
     TooBig,
+    /// What was to be deleted is in use.
+    InUse,
+    /// What was to be deleted is not there.
+    Unknown,
 }
 
 /// What the hub keeps to.
@@ -264,6 +274,7 @@ impl Hub {
             Event::Restore { conn, session, state, by } => {
                 sessions.restore(conn, session, state, by, turn);
             }
+            Event::Delete { conn, session } => sessions.delete(conn, session, turn),
             Event::Tick => {
                 while let Some(timer) = turn.timers.pop_due(now.elapsed) {
                     match timer {

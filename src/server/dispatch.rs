@@ -166,7 +166,7 @@ impl<M: Machine> Dispatcher<M> {
                 }
                 Effect::Confirm { conn, frame } => self.push(conn, frame.into_bytes(), None),
                 // There is no store yet, and no session is durable.
-                Effect::Keep(_) | Effect::Load { .. } => {}
+                Effect::Keep(_) | Effect::Load { .. } | Effect::Delete { .. } => {}
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
                     if let Some(client) = self.clients.get(&conn) {
