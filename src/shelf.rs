@@ -1,12 +1,13 @@
 //! What makes sessions durable in a running server: the store, its thread, and what it tells the hub.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::hub::{Event, HistoryBounds, NotLoaded, Past};
+use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
 use crate::kept::{Keep, Reach, Stored};
 use crate::server::service::{self, Tell};
 use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
@@ -106,6 +107,26 @@ fn past_of(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<P
     })
 }
 
+/// Who is told what became of a deletion.
+type Told = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+/// A deletion that is dropped, because the disk fails, has not been done.
+struct Deletion(Option<Told>);
+
+impl Deletion {
+    fn tell(&mut self, done: Result<(), Refusal>) {
+        if let Some(told) = self.0.take() {
+            told(done);
+        }
+    }
+}
+
+impl Drop for Deletion {
+    fn drop(&mut self) {
+        self.tell(Err(Refusal::NotWritten));
+    }
+}
+
 impl service::Keeper for Keeper {
     fn keep(&self, keep: Keep) {
         Keeper::keep(self, keep);
@@ -117,6 +138,20 @@ impl service::Keeper for Keeper {
 
     fn load(&self, session: Arc<str>) {
         Keeper::load(self, session);
+    }
+
+    fn delete(&self, session: Arc<str>, told: Told) {
+        let mut told = Deletion(Some(told));
+        self.job(Box::new(move |store| {
+            match store.delete(&session) {
+                Ok(_) => told.tell(Ok(())),
+                Err(trouble) => log::error!(
+                    "session {session:?} can't be deleted: {trouble}: {}",
+                    trouble.advice()
+                ),
+            }
+            ControlFlow::Break(())
+        }));
     }
 
     fn wait_for_room(&self) {

@@ -3,8 +3,9 @@
 //!
 //! A failing case is printed, with the seed that brings it back.
 
+use collabd::hub::Document;
 use collabd::protocol::client::{self, Heard, Request};
-use collabd::protocol::inbound::{self, ClientMessage};
+use collabd::protocol::inbound::{self, ClientMessage, State};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -68,6 +69,8 @@ proptest! {
     fn no_text_makes_the_parsers_panic(text in any::<String>()) {
         let _ = inbound::parse(&text);
         let _ = client::parse(&text);
+        let _ = State::parse(&text);
+        let _ = Document::from_stored(text.as_bytes());
     }
 
     #[test]

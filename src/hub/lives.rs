@@ -47,10 +47,14 @@ impl Lives {
         true
     }
 
-    /// Another life begins after change `seq`. What is to be kept of that, in whose name.
-    pub fn begin(&mut self, seq: u64) -> (UserId, Box<str>) {
+    /// Another life begins after change `seq`.
+    pub fn begin(&mut self, seq: u64) {
         self.0.push(Life { after: seq, first: HashMap::new() });
-        ("".into(), "[]".into())
+    }
+
+    /// What is to be kept of the beginning of this life, and as of which change.
+    pub fn beginning(&self) -> Option<(u64, Box<str>)> {
+        self.0.last().map(|life| (life.after, "[]".into()))
     }
 
     /// A user asks for what followed `since`, or for a state. What is to be kept of that.
@@ -88,8 +92,9 @@ mod tests {
     fn resume(kept: &mut Vec<StoredId>, seq: u64) -> Lives {
         let mut lives = Lives::default();
         assert!(kept.iter().all(|id| lives.remember(id)));
-        let (user, id) = lives.begin(seq);
-        kept.push(StoredId { seq, user, id });
+        lives.begin(seq);
+        let (seq, id) = lives.beginning().expect("it has just begun");
+        kept.push(StoredId { seq, user: "".into(), id });
         lives
     }
 

@@ -1,5 +1,5 @@
-//! Sessions that are stored and not in memory: who waits for one to be loaded, and what becomes of
-//! them.
+//! Sessions that are stored and not in memory: who waits for one to be loaded, what becomes of them,
+//! and what is done to sessions from outside.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -93,7 +93,10 @@ impl Sessions {
                 }
                 self.by_name.insert(name.clone(), session);
             }
-            Ok(None) => drop(self.stored.remove(name)),
+            Ok(None) => {
+                self.stored.remove(name);
+                self.unopened.remove(name);
+            }
             Err(NotLoaded) => {
                 let refuse = |(conn, _)| Effect::Refuse { conn, why: Refusal::NotLoaded };
                 return turn.effects.extend(waiting.into_iter().map(refuse));
@@ -130,6 +133,26 @@ impl Sessions {
         self.linger_if_deserted(&name, turn);
     }
 
+    /// Removes a session, in memory and where it is stored, unless somebody is in it or about to be.
+    pub fn delete(&mut self, conn: ConnId, name: Arc<str>, turn: &mut Turn<'_>) {
+        let why = match self.by_name.get(&name) {
+            _ if turn.disk_fails => Some(Refusal::NotWritten),
+            Some(session) if !session.room.is_empty() => Some(Refusal::InUse),
+            None if self.loading.has(&name) => Some(Refusal::InUse),
+            None if !self.stored.contains(&name) => Some(Refusal::Unknown),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return turn.effects.push(Effect::Refuse { conn, why });
+        }
+        self.forget(&name, turn);
+        self.stored.remove(&name);
+        self.unopened.remove(&name);
+        let body = serde_json::json!({ "session_id": &*name, "deleted": true });
+        let body = body.to_string().into_bytes();
+        turn.effects.push(Effect::Delete { conn, session: name, body });
+    }
+
     /// Whether nothing can be written to the disk has changed.
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
@@ -143,7 +166,7 @@ impl Sessions {
     /// Whoever writes lacks something of a session: its whole document makes up for it.
     pub fn wanted(&mut self, name: &str, turn: &mut Turn<'_>) {
         if let Some(session) = self.by_name.get_mut(name) {
-            session.keep_document(turn);
+            session.keep_all(turn);
         }
     }
 }

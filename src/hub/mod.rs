@@ -6,6 +6,10 @@
 //! members for a while; a channel has nothing but the counts of its threads. Whoever is in a session
 //! is in that one alone; a client (`clients.rs`) may be in many channels.
 //!
+//! Where sessions survive, the hub says what is to be kept ([`Effect::Keep`], `keeping.rs`) and is
+//! given what was ([`Past`]); a session in memory is then no more than one that somebody needs at
+//! present.
+//!
 //! Nothing here knows a socket, a file or a clock. One thread calls [`Hub::handle`]; tests call it
 //! too and run hours of a session in milliseconds.
 
@@ -99,6 +103,9 @@ pub enum Event {
     /// Puts an earlier document, or one from elsewhere, in the place of a session's own; where there
     /// is no such session it begins with it. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
     Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
+    /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
+    /// [`Effect::Refuse`] while somebody is in it.
+    Delete { conn: ConnId, session: Arc<str> },
     /// The moment of [`Hub::next_deadline`] has come.
     Tick,
 }
@@ -117,6 +124,9 @@ pub enum Effect {
     Keep(Box<Keep>),
     /// A session is to be loaded, after everything that was to be kept of it: [`Event::Loaded`].
     Load { session: Arc<str> },
+    /// All that is stored of a session is to be removed, before anything that is to be kept from now
+    /// on: the next one of this name is another. When it is, `conn` is answered with this page of JSON.
+    Delete { conn: ConnId, session: Arc<str>, body: Vec<u8> },
     /// Tell a sender that its change was taken. A store that makes changes durable holds this back
     /// until everything before it is written.
     Confirm { conn: ConnId, frame: Frame },
@@ -137,6 +147,12 @@ pub enum Refusal {
     NotLoaded,
     /// What was to be restored is larger than a document may be.
     TooBig,
+    /// What was to be deleted is in use.
+    InUse,
+    /// What was to be deleted is not there.
+    Unknown,
+    /// It can't be written: the disk fails.
+    NotWritten,
 }
 
 /// What the hub keeps to.
@@ -262,6 +278,7 @@ impl Hub {
             Event::Restore { conn, session, state, by } => {
                 sessions.restore(conn, session, state, by, turn);
             }
+            Event::Delete { conn, session } => sessions.delete(conn, session, turn),
             Event::Tick => {
                 while let Some(timer) = turn.timers.pop_due(now.elapsed) {
                     match timer {

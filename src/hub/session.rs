@@ -159,11 +159,6 @@ impl Session {
         }
     }
 
-    /// When the timer fires that looks whether it has lingered, if there is one.
-    pub fn linger_timer(&self) -> Option<Duration> {
-        self.linger_timer
-    }
-
     /// The timer has fired, and the session is still there.
     pub fn linger_timer_fired(&mut self, turn: &mut Turn<'_>) {
         if self.linger_timer.take_if(|at| *at <= turn.elapsed()).is_some() {

@@ -216,7 +216,7 @@ impl Sessions {
     }
 
     /// Drops a session from memory. Whether it was there.
-    fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
         let Some((name, session)) = self.by_name.remove_entry(name) else { return false };
         // Sessions that come and go must not leave anything behind.
         if let Some(at) = session.linger_timer() {

@@ -26,6 +26,8 @@ const PATIENCE: Duration = FLUSH;
 
 /// Whether a connection is admitted, and if not, why.
 pub type Verdict = Result<(), Refusal>;
+/// What a question without a WebSocket is answered: a body of JSON, unless it is refused.
+pub type Reply = Result<Vec<u8>, Refusal>;
 
 /// What reaches the hub thread.
 pub enum Input<E> {
@@ -36,7 +38,7 @@ pub enum Input<E> {
     Event { conn: ConnId, event: E },
     /// A connection that is no WebSocket asks something; `reply` is told the machine's answer. Nobody
     /// waits for it any more after `until`.
-    Ask { conn: ConnId, reply: Sender<Vec<u8>>, until: Instant, event: E },
+    Ask { conn: ConnId, reply: Sender<Reply>, until: Instant, event: E },
     /// The service has seen something.
     Watched(E),
     /// A connection has ended, or asks no longer.
@@ -53,7 +55,7 @@ pub struct Dispatcher<M: Machine> {
     started: Instant,
     clients: ConnMap<Client>,
     /// Who waits for an answer; as many at most as there are connections.
-    asking: ConnMap<Sender<Vec<u8>>>,
+    asking: ConnMap<Sender<Reply>>,
     effects: Vec<Effect>,
     /// Outboxes that were pushed to and are still to be flushed.
     touched: Vec<Arc<Outbox>>,
@@ -189,6 +191,16 @@ impl<M: Machine> Dispatcher<M> {
                         keeper.load(session);
                     }
                 }
+                Effect::Delete { conn, session, body } => {
+                    let reply = self.asking.remove(&conn);
+                    let told = move |done: Result<(), Refusal>| {
+                        // One that doesn't wait any more has no use for it.
+                        let _ = reply.map(|reply| reply.try_send(done.map(|()| body)));
+                    };
+                    if let Some(keeper) = &self.keeper {
+                        keeper.delete(session, Box::new(told));
+                    }
+                }
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
                     if let Some(client) = self.clients.get(&conn) {
@@ -197,12 +209,10 @@ impl<M: Machine> Dispatcher<M> {
                     admitted = Some(conn);
                 }
                 Effect::Answer { conn, body } => {
-                    if let Some(reply) = self.asking.remove(&conn) {
-                        // One that doesn't wait any more has no use for it.
-                        let _ = reply.try_send(body);
-                    }
+                    self.reply(conn, Ok(body));
                 }
                 Effect::Refuse { conn, why } => {
+                    self.reply(conn, Err(why));
                     self.decide(conn, Err(why));
                     self.clients.remove(&conn);
                 }
@@ -222,6 +232,13 @@ impl<M: Machine> Dispatcher<M> {
         // Only now may its thread answer anything itself: nothing comes before the greetings.
         if let Some(conn) = admitted {
             self.decide(conn, Ok(()));
+        }
+    }
+
+    fn reply(&mut self, conn: ConnId, reply: Reply) {
+        if let Some(waiting) = self.asking.remove(&conn) {
+            // One that doesn't wait any more has no use for it.
+            let _ = waiting.try_send(reply);
         }
     }
 
@@ -410,7 +427,7 @@ mod tests {
         Dispatcher::new(Reporter { member }, None).run(&inputs);
         let said = Frame::text("said").bytes().to_vec();
         assert_eq!((late.recv().ok(), late_too.recv().ok()), (None, None), "nobody was asked");
-        assert_eq!(first.recv(), Ok(said.clone()));
-        assert_eq!(second.recv(), Ok(said));
+        assert_eq!(first.recv(), Ok(Ok(said.clone())));
+        assert_eq!(second.recv(), Ok(Ok(said)));
     }
 }

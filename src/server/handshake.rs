@@ -150,7 +150,8 @@ impl<S: Service> Client<'_, S> {
             Err(inbox::Gone) => Err(RecvTimeoutError::Timeout),
         };
         match answer {
-            Ok(body) => Response::json(body),
+            Ok(Ok(body)) => Response::json(body),
+            Ok(Err(why)) => refused(why),
             Err(_) if self.shared.stopping.has_begun() => Response::text(503, STOPPING),
             Err(RecvTimeoutError::Disconnected) if Instant::now() < until => failed(),
             Err(_) => busy(),
@@ -172,23 +173,33 @@ impl<S: Service> Client<'_, S> {
         self.shared.connections.entrust(self.conn, true);
         let refusal = match self.shared.say(join).map(|()| decided.recv()) {
             Ok(Ok(Ok(()))) => return Ok(()),
-            Ok(Ok(Err(Refusal::Full))) => {
-                Response::text(503, "there are too many sessions: try again later")
-            }
-            Ok(Ok(Err(Refusal::KeyRefused))) => {
-                Response::text(403, "this key does not open this session for this user")
-            }
-            Ok(Ok(Err(Refusal::NotLoaded))) => Response::text(
-                503,
-                "this session is stored but can't be read now: whoever runs this server finds the \
-                 reason in its log",
-            ),
+            Ok(Ok(Err(why))) => refused(why),
             _ if self.shared.stopping.has_begun() => Response::text(503, STOPPING),
             _ => not_now(),
         };
         self.shared.connections.entrust(self.conn, false);
         Err(refusal)
     }
+}
+
+/// What a client is told that the hub doesn't let in, or do what it asked for.
+fn refused(why: Refusal) -> Response {
+    let (status, line) = match why {
+        Refusal::Full => (503, "there are too many sessions: try again later"),
+        Refusal::KeyRefused => (403, "this key does not open this session for this user"),
+        Refusal::NotLoaded => (
+            503,
+            "this session is stored but can't be read now: whoever runs this server finds the \
+             reason in its log",
+        ),
+        Refusal::TooBig => (413, "this canvas is larger than a session's may be"),
+        Refusal::InUse => {
+            (409, "somebody is in this session: it can be deleted when they have left")
+        }
+        Refusal::Unknown => (404, "there is no such session"),
+        Refusal::NotWritten => (503, "the server can't write to its disk: nothing was changed"),
+    };
+    Response::text(status, line)
 }
 
 /// What a client is told when its request met a bug of ours.

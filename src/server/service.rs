@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::http::{Request, Response};
-use crate::hub::{ConnId, Effect, Now};
+use crate::hub::{ConnId, Effect, Now, Refusal};
 use crate::kept::Keep;
 use crate::protocol::Frame;
 
@@ -68,6 +68,10 @@ pub trait Keeper: Send + Sync {
 
     /// Has a session loaded; the machine is told of the result.
     fn load(&self, session: Arc<str>);
+
+    /// Has all that is stored of a session removed, after everything that was to be kept before it,
+    /// and tells on some thread whether it is.
+    fn delete(&self, session: Arc<str>, told: Box<dyn FnOnce(Result<(), Refusal>) + Send>);
 
     /// Waits while too much waits for the disk. For clients' threads, before they say anything to
     /// the machine.

@@ -23,6 +23,7 @@ enum Entry {
     Keep(Keep),
     Confirm(ConnId, Frame),
     Load(Arc<str>),
+    Delete(Arc<str>),
 }
 
 /// A session as it is stored; nothing is ever removed.
@@ -59,6 +60,10 @@ impl ModelStore {
         self.waiting.push_back(Entry::Load(session));
     }
 
+    pub fn delete(&mut self, session: Arc<str>) {
+        self.waiting.push_back(Entry::Delete(session));
+    }
+
     /// How much waits.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -74,6 +79,7 @@ impl ModelStore {
                     done.push(Done::Confirmed { conn, frame });
                 }
                 Entry::Confirm(conn, frame) => self.held.push((conn, frame)),
+                Entry::Delete(session) => drop(self.sessions.remove(&session)),
                 Entry::Load(session) => {
                     let stored = self.stored(&session, reach);
                     done.push(Done::Loaded { session, stored });
@@ -220,8 +226,9 @@ impl Kept {
                 self.documents.insert(seq, (why, document));
             }
             Keep::Taken { seq, user, id, .. } => {
-                assert_eq!(seq, self.seq);
+                assert!(seq <= self.seq, "as of a change that is yet to come");
                 self.taken.push(StoredId { seq, user, id });
+                self.taken.sort_by_key(|taken| taken.seq);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use collabd::hub::{ConnId, Event, Limits, NotLoaded, Refusal};
+use collabd::hub::{ConnId, Event, Limits, NotLoaded, Past, Refusal};
 use collabd::keys::Level;
 use serde_json::{Value, json};
 
@@ -132,6 +132,28 @@ fn who_saw_more_than_was_stored_gets_the_state() {
     let alice = member(&mut rig, "bench", "alice");
     rig.tell(alice, since(&epoch, 6));
     assert_eq!(rig.told(alice), ["sync:state"], "it has asked for nothing before");
+}
+
+#[test]
+fn where_a_life_began_is_kept_again_if_it_may_be_lost() {
+    let (mut rig, epoch, _) = after_three_changes();
+    rig.join_session("bench", "alice", None);
+    rig.store.commit(1, 0);
+    let past = rig.store.stored("bench", 100).map(|stored| Past::of(stored, limits().history));
+    let past = past.map(|past| Box::new(past.expect("what was kept")));
+    rig.handle(Event::Loaded { session: "bench".into(), past: Ok(past) });
+    rig.handle(Event::Durable(false));
+    rig.store.drop_keeps();
+    rig.kept();
+    rig.handle(Event::Durable(true));
+    assert_eq!(rig.kept(), ["regular: 0 up to 3", "[] of  at 3"]);
+    rig.handle(Event::Wanted { session: "bench".into() });
+    assert_eq!(rig.kept(), ["regular: 0 up to 3", "[] of  at 3"]);
+    rig.commit();
+    rig.restart(durable());
+    let bob = member(&mut rig, "bench", "bob");
+    rig.tell(bob, since(&epoch, 4));
+    assert_eq!(rig.told(bob), ["sync:state"]);
 }
 
 #[test]

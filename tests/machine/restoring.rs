@@ -132,3 +132,39 @@ fn what_can_not_be_done_is_refused() {
     assert_eq!((names(&rig, "bench"), rig.on(conn)), (vec!["a".to_owned()], vec![]));
     assert_eq!(rig.told(alice)[0], "Admitted");
 }
+
+#[test]
+fn a_session_that_is_deleted_begins_anew_under_its_name() {
+    let mut rig = Rig::durable();
+    let delete = |rig: &mut Rig, session: &str| {
+        let conn = rig.conn();
+        rig.handle(Event::Delete { conn, session: session.into() });
+        rig.on(conn)
+    };
+    let epoch = |rig: &Rig| rig.store.kept("bench").map(|kept| kept.epoch.clone());
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "a", json!({})));
+    assert_eq!(delete(&mut rig, "bench"), [Done::Refused(Refusal::InUse)]);
+    assert_eq!(delete(&mut rig, "unknown"), [Done::Refused(Refusal::Unknown)]);
+    rig.gone(alice);
+    assert_eq!(delete(&mut rig, "bench"), [Done::Deleted], "it lingers");
+    rig.kept();
+    // What is kept from now on is of another one.
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "b", json!({})));
+    rig.commit();
+    let second = epoch(&rig);
+    assert_eq!(names(&rig, "bench"), ["b"]);
+    rig.restart(Limits { durable: true, ..limits() });
+    let waiting = rig.join_session("bench", "alice", None);
+    assert_eq!(delete(&mut rig, "bench"), [Done::Refused(Refusal::InUse)]);
+    rig.gone(waiting);
+    rig.commit();
+    assert_eq!(delete(&mut rig, "bench"), [Done::Deleted], "it is stored");
+    assert_eq!(delete(&mut rig, "bench"), [Done::Refused(Refusal::Unknown)]);
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "c", json!({})));
+    rig.commit();
+    assert_eq!(names(&rig, "bench"), ["c"]);
+    assert!(second.is_some() && epoch(&rig) != second);
+}

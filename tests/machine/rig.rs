@@ -27,6 +27,7 @@ pub enum Done {
     /// A protocol Ping.
     Pinged(Vec<u8>),
     Answered(Value),
+    Deleted,
     Closed(u16, &'static str),
     /// What was to be kept, in short: on no connection.
     Kept(String),
@@ -154,6 +155,10 @@ impl Rig {
                 Effect::Load { session } => {
                     self.store.load(session.clone());
                     (NOBODY, Done::Loading(session.to_string()))
+                }
+                Effect::Delete { conn, session, .. } => {
+                    self.store.delete(session);
+                    (conn, Done::Deleted)
                 }
                 Effect::Admit { conn } => (conn, Done::Admitted),
                 Effect::Refuse { conn, why } => (conn, Done::Refused(why)),

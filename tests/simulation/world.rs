@@ -322,7 +322,7 @@ impl World {
                 }
                 // Of a document that was restored.
                 Effect::Answer { .. } => continue,
-                Effect::Refuse { why, .. } => panic!("{why:?}"),
+                effect @ (Effect::Refuse { .. } | Effect::Delete { .. }) => panic!("{effect:?}"),
             };
             let at = match arrivals.get(&conn) {
                 Some(at) => *at,
