@@ -197,8 +197,9 @@ impl<M: Machine> Dispatcher<M> {
                         // One that doesn't wait any more has no use for it.
                         let _ = reply.map(|reply| reply.try_send(done.map(|()| body)));
                     };
-                    if let Some(keeper) = &self.keeper {
-                        keeper.delete(session, Box::new(told));
+                    match &self.keeper {
+                        Some(keeper) => keeper.delete(session, Box::new(told)),
+                        None => told(Ok(())),
                     }
                 }
                 Effect::Admit { conn } => {

@@ -322,7 +322,9 @@ impl Witness {
     fn see(&mut self, scene: &Scene<'_>, effect: &Effect) {
         let cause = scene.cause;
         match effect {
-            Effect::Keep(_) | Effect::Load { .. } => panic!("no session is durable here"),
+            Effect::Keep(_) | Effect::Load { .. } | Effect::Delete { .. } => {
+                panic!("no session is durable here")
+            }
             Effect::Admit { conn } => {
                 let known = self.conns.get_mut(conn).expect("it has asked");
                 assert!(known.stage == Stage::Asked && cause.from == Some(*conn));
