@@ -61,9 +61,9 @@ impl Session {
         self.room.is_empty() && self.viewers.is_empty()
     }
 
-    /// Whether viewers keep it in memory: where it can be loaded again nobody notices a difference.
+    /// Whether viewers keep it in memory: where it could be loaded again nobody notices a difference.
     pub(super) fn is_held_by_viewers(&self, limits: &Limits) -> bool {
-        limits.durable && !self.viewers.is_empty()
+        limits.durable && self.keeping.has_begun && !self.viewers.is_empty()
     }
 
     /// Ends all viewing: the session is going to be forgotten. Returns who viewed.
