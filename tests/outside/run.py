@@ -30,6 +30,7 @@ PROGRAMS = {
     "crowd": [PYTHON, HERE / "test_crowd.py"],
     "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],
     "editors: drags": [PYTHON, HERE / "test_editors_drags.py"],
+    "editors: durable": [PYTHON, HERE / "test_editors_durable.py"],
     "editors: wire": [PYTHON, HERE / "test_editors_wire.py"],
     "editors: keys": [PYTHON, HERE / "test_editors_keys.py"],
     "editors: proxies": [PYTHON, HERE / "test_editors_proxies.py"],
