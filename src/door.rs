@@ -15,13 +15,13 @@ use std::time::Instant;
 
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
-use crate::keys::{KeyRefusal, KeyRing};
+use crate::keys::{Grant, KeyRefusal, KeyRing};
 use crate::protocol::{Frame, inbound};
 use crate::server::http::{Request, Response};
 use crate::server::service::{Answer, Heard, Said, Service, Speaker};
 #[cfg(feature = "durable")]
 use crate::server::service::{Keeper, Tell};
-use crate::sessions::Member;
+use crate::sessions::{Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
 pub use gate::Gate;
@@ -61,17 +61,55 @@ impl Door {
         }
     }
 
-    /// The session a request wants to join, with what its key permits.
-    fn session(&self, member: Member, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+    /// What a key permits that was shown for a session; nothing where sessions ask for none.
+    ///
+    /// # Errors
+    /// The answer to whoever may not come in.
+    fn grant(
+        &self,
+        session: Option<&str>,
+        key: Option<&str>,
+        from: IpAddr,
+    ) -> Result<Option<Grant>, Answer<Guest>> {
         if !self.require_key {
-            return Answer::Upgrade(Guest::Member(member));
+            return Ok(None);
         }
         match self.gate.check(key, from) {
-            Ok(grant) if grant.key.opens(member.session()) => {
-                Answer::Upgrade(Guest::Member(member.with(grant)))
-            }
-            Ok(_) => Answer::Page(Response::text(403, NOT_WITH_THIS_KEY)),
-            Err(refusal) => Answer::Page(refused(refusal)),
+            Ok(grant) if session.is_none_or(|session| grant.key.opens(session)) => Ok(Some(grant)),
+            Ok(_) => Err(Answer::Page(Response::text(403, NOT_WITH_THIS_KEY))),
+            Err(refusal) => Err(Answer::Page(refused(refusal))),
+        }
+    }
+
+    /// The session a request wants to join, with what its key permits.
+    fn session(&self, member: Member, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+        match self.grant(Some(member.session()), key, from) {
+            Ok(None) => Answer::Upgrade(Guest::Member(member)),
+            Ok(Some(grant)) => Answer::Upgrade(Guest::Member(member.with(grant))),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// The session a request wants to view.
+    fn view(&self, session: Arc<str>, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+        match self.grant(Some(&session), key, from) {
+            Ok(grant) => Answer::Upgrade(Guest::Viewer(Viewer::new(session, grant))),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// A question about sessions, or about one.
+    fn ask(
+        &self,
+        session: Option<&str>,
+        request: &Request<'_>,
+        from: IpAddr,
+        question: impl FnOnce(Option<Grant>) -> Event,
+    ) -> Answer<Guest> {
+        let key = route::key_of(request);
+        match self.grant(session, key.as_deref(), from) {
+            Ok(grant) => Answer::Ask(question(grant)),
+            Err(refusal) => refusal,
         }
     }
 
@@ -134,6 +172,25 @@ impl Service for Door {
                 let client = Client::new(id, debug, from, self.gate.clone());
                 Answer::Upgrade(Guest::Client(client))
             }
+            Route::View { session, key } => {
+                let key = key.or_else(|| route::key_of(request));
+                self.view(session, key.as_deref(), from)
+            }
+            Route::Sessions => {
+                self.ask(None, request, from, |grant| Event::Sessions { conn, grant })
+            }
+            Route::Details { session } => {
+                let about = session.clone();
+                self.ask(Some(&about), request, from, |grant| Event::Details {
+                    conn,
+                    session,
+                    grant,
+                })
+            }
+            Route::State { session } => {
+                let about = session.clone();
+                self.ask(Some(&about), request, from, |grant| Event::State { conn, session, grant })
+            }
             Route::Threads => self.threads(request, from, conn),
         }
     }
@@ -173,6 +230,8 @@ impl Service for Door {
 pub enum Guest {
     /// The session protocol.
     Member(Member),
+    /// The session protocol, without being a member.
+    Viewer(Viewer),
     /// The client protocol.
     Client(Client),
 }
@@ -183,6 +242,7 @@ impl Speaker for Guest {
     fn join(&self, conn: ConnId) -> Event {
         match self {
             Guest::Member(member) => member.join(conn),
+            Guest::Viewer(viewer) => viewer.join(conn),
             Guest::Client(client) => client.join(conn),
         }
     }
@@ -197,6 +257,7 @@ impl Speaker for Guest {
         }
         match self {
             Guest::Member(member) => member.hear(conn, heard),
+            Guest::Viewer(viewer) => viewer.hear(conn, heard),
             Guest::Client(client) => client.hear(conn, heard),
         }
     }
@@ -204,6 +265,7 @@ impl Speaker for Guest {
     fn largest(&self) -> Option<usize> {
         match self {
             Guest::Member(member) => member.largest(),
+            Guest::Viewer(viewer) => viewer.largest(),
             Guest::Client(client) => client.largest(),
         }
     }
@@ -211,6 +273,7 @@ impl Speaker for Guest {
     fn apology(&self) -> Option<Frame> {
         match self {
             Guest::Member(member) => member.apology(),
+            Guest::Viewer(viewer) => viewer.apology(),
             Guest::Client(client) => client.apology(),
         }
     }
@@ -218,6 +281,7 @@ impl Speaker for Guest {
     fn user(&self) -> &str {
         match self {
             Guest::Member(member) => member.user(),
+            Guest::Viewer(viewer) => viewer.user(),
             Guest::Client(client) => client.user(),
         }
     }
@@ -225,6 +289,7 @@ impl Speaker for Guest {
     fn place(&self) -> String {
         match self {
             Guest::Member(member) => member.place(),
+            Guest::Viewer(viewer) => viewer.place(),
             Guest::Client(client) => client.place(),
         }
     }
@@ -232,6 +297,7 @@ impl Speaker for Guest {
     fn overrun(&self) -> Option<(u16, &'static str)> {
         match self {
             Guest::Member(member) => member.overrun(),
+            Guest::Viewer(viewer) => viewer.overrun(),
             Guest::Client(client) => client.overrun(),
         }
     }

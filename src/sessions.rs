@@ -76,6 +76,65 @@ impl Speaker for Member {
     }
 }
 
+/// Somebody who views a session without being in it, on the viewer's own thread.
+#[derive(Debug)]
+pub struct Viewer {
+    session: Arc<str>,
+    grant: Option<Grant>,
+}
+
+impl Viewer {
+    /// Somebody who wants to view a session; `grant` is what its key permits, where one is asked for.
+    pub fn new(session: Arc<str>, grant: Option<Grant>) -> Self {
+        Viewer { session, grant }
+    }
+}
+
+impl Speaker for Viewer {
+    type Event = Event;
+
+    fn join(&self, conn: ConnId) -> Event {
+        Event::View { conn, session: self.session.clone(), grant: self.grant.clone() }
+    }
+
+    /// The hub hears of nothing that would change something.
+    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+        match heard {
+            Heard::Text(text) => match inbound::parse(text) {
+                Ok(ClientMessage::Ping { echo }) => {
+                    Said::Reply(outbound::pong(&echo, Timestamp::now()))
+                }
+                Ok(ClientMessage::SyncRequest { since }) => {
+                    Said::Event(Event::Look { conn, since })
+                }
+                Ok(ClientMessage::RefusedFullState(rejection)) | Err(rejection) => {
+                    Said::Reply(outbound::rejected(&rejection))
+                }
+                Ok(message) => {
+                    let why = "a viewer may watch, not change or say anything";
+                    Said::Reply(outbound::rejected(&message.read_only(why)))
+                }
+            },
+            Heard::Binary(_) => {
+                Said::Close(close::UNSUPPORTED, "only text messages are understood")
+            }
+            Heard::Pong(_) => Said::Nothing,
+        }
+    }
+
+    fn apology(&self) -> Option<Frame> {
+        Some(outbound::server_error())
+    }
+
+    fn user(&self) -> &str {
+        "viewer"
+    }
+
+    fn place(&self) -> String {
+        format!("the viewers of session {:?}", self.session)
+    }
+}
+
 impl Machine for Hub {
     type Event = Event;
 

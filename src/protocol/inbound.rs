@@ -95,6 +95,27 @@ impl fmt::Debug for ClientMessage {
     }
 }
 
+impl ClientMessage {
+    /// The refusal of this message by whoever may only watch, who is told `message`.
+    pub fn read_only(&self, message: &'static str) -> Rejection {
+        let text = |id: &Option<MessageId>| id.as_ref().map(|id| id.get().into());
+        let (original_type, id) = match self {
+            ClientMessage::Ping { .. } => (Some("ping".into()), None),
+            ClientMessage::Command(command) => (Some("command".into()), text(&command.id)),
+            ClientMessage::Relay { body, .. } => {
+                let (kind, id) = body.named();
+                (kind, id.map(Into::into))
+            }
+            ClientMessage::SyncRequest { .. } => (Some("sync:request".into()), None),
+            ClientMessage::SyncUpdate { id, .. } => (Some("sync:update".into()), text(id)),
+            ClientMessage::FullState { .. } | ClientMessage::RefusedFullState(_) => {
+                (Some("sync:full_state".into()), None)
+            }
+        };
+        Rejection { error_type: "read_only", message, code: 403, original_type, id }
+    }
+}
+
 /// Why a message was refused. The sender is told; nobody else notices.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejection {
