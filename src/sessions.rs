@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hub::{ConnId, Effect, Event, Hub, Now};
+use crate::hub::{ConnId, Effect, Event, Holdings, Hub, Now};
 use crate::keys::Grant;
 use crate::protocol::inbound::{self, ClientMessage};
-use crate::protocol::{Frame, Timestamp, UserId, close, outbound};
+use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 use crate::server::service::{Heard, Machine, Said, Speaker};
 
 /// A client's part of the session protocol, on its own thread.
@@ -15,12 +15,13 @@ pub struct Member {
     session: Arc<str>,
     user: UserId,
     grant: Option<Grant>,
+    last_kind: Kind,
 }
 
 impl Member {
     /// Somebody who wants to join a session.
     pub fn new(session: Arc<str>, user: UserId) -> Self {
-        Member { session, user, grant: None }
+        Member { session, user, grant: None, last_kind: Kind::Other }
     }
 
     /// The same, with what its key permits.
@@ -48,19 +49,30 @@ impl Speaker for Member {
 
     fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
         match heard {
-            Heard::Text(text) => match inbound::parse(text) {
-                // Answered here it costs a third of what it would cost through the hub.
-                Ok(ClientMessage::Ping { echo }) => {
-                    Said::Reply(outbound::pong(&echo, Timestamp::now()))
+            Heard::Text(text) => {
+                let parsed = inbound::parse(text);
+                self.last_kind = match &parsed {
+                    Ok(message) => message.kind(),
+                    Err(rejection) => rejection.kind(),
+                };
+                match parsed {
+                    // Answered here it costs a third of what it would cost through the hub.
+                    Ok(ClientMessage::Ping { echo }) => {
+                        Said::Reply(outbound::pong(&echo, Timestamp::now()))
+                    }
+                    Ok(message) => Said::Event(Event::Message { conn, message }),
+                    Err(rejection) => Said::Reply(outbound::rejected(&rejection)),
                 }
-                Ok(message) => Said::Event(Event::Message { conn, message }),
-                Err(rejection) => Said::Reply(outbound::rejected(&rejection)),
-            },
+            }
             Heard::Binary(_) => {
                 Said::Close(close::UNSUPPORTED, "only text messages are understood")
             }
             Heard::Pong(payload) => Said::Event(Event::Pong { conn, payload: payload.to_vec() }),
         }
+    }
+
+    fn last_kind(&self) -> Kind {
+        self.last_kind
     }
 
     fn apology(&self) -> Option<Frame> {
@@ -81,6 +93,10 @@ impl Machine for Hub {
 
     fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         Hub::handle(self, event, now, effects);
+    }
+
+    fn holdings(&self) -> Holdings {
+        Hub::holdings(self)
     }
 
     fn next_deadline(&self) -> Option<Duration> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::vitals::Vitals;
 use crate::hub::ConnId;
 use crate::os::sever;
 
@@ -32,6 +33,7 @@ struct State {
 #[derive(Debug)]
 struct Open {
     socket: Arc<TcpStream>,
+    vitals: Arc<Vitals>,
     /// Under which it is counted; nothing while only a proxy knows.
     address: Option<IpAddr>,
     /// The hub has been asked to admit it, and has a farewell for it when the server stops.
@@ -56,6 +58,7 @@ impl Connections {
         &self,
         conn: ConnId,
         socket: &Arc<TcpStream>,
+        vitals: &Arc<Vitals>,
         address: Option<IpAddr>,
     ) -> Result<(), Full> {
         let mut state = self.lock();
@@ -66,7 +69,8 @@ impl Connections {
         if let Some(address) = address {
             state.count(address, per_address)?;
         }
-        let open = Open { socket: socket.clone(), address, is_known: false };
+        let (socket, vitals) = (socket.clone(), vitals.clone());
+        let open = Open { socket, vitals, address, is_known: false };
         state.open.insert(conn, open);
         Ok(())
     }
@@ -105,6 +109,12 @@ impl Connections {
         }
     }
 
+    /// How each is doing, in no order. Holds up who comes and goes, and nobody else.
+    pub fn vitals<T>(&self, mut of: impl FnMut(ConnId, &Vitals) -> T) -> Vec<T> {
+        let state = self.lock();
+        state.open.iter().map(|(conn, open)| of(*conn, &open.vitals)).collect()
+    }
+
     /// Ends connections: all of them, or those the hub knows nothing of. Whoever reads from or writes
     /// to them is woken.
     pub fn cut(&self, even_known: bool) {
@@ -139,8 +149,9 @@ mod tests {
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let connections = Connections::new(Room { connections: 4, per_address: 1 });
         let (alice, bob) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        (1..=4).for_each(|conn| connections.add(ConnId(conn), &socket, None).unwrap());
-        assert!(connections.add(ConnId(5), &socket, None).is_err(), "four in all");
+        let add = |conn| connections.add(ConnId(conn), &socket, &Vitals::new(), None);
+        (1..=4).for_each(|conn| add(conn).unwrap());
+        assert!(add(5).is_err(), "four in all");
         let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
         assert!(locate(1, alice) && locate(2, bob));
         assert!(locate(1, alice), "it is there already");
@@ -157,7 +168,9 @@ mod tests {
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let connections = Connections::new(Room { connections: 3, per_address: 2 });
         let (here, there) = ([127, 0, 0, 1].into(), [10, 0, 0, 1].into());
-        let add = |conn, address| connections.add(ConnId(conn), &socket, Some(address)).is_ok();
+        let add = |conn, address| {
+            connections.add(ConnId(conn), &socket, &Vitals::new(), Some(address)).is_ok()
+        };
         assert!(add(1, here) && add(2, here));
         assert!(!add(3, here), "two from one address");
         assert!(add(4, there));
