@@ -23,7 +23,8 @@ const CONTROL_PAYLOAD: usize = 125;
 pub struct Frame {
     bytes: Bytes,
     header: u8,
-    kind: Kind,
+    /// None where it carries no message.
+    kind: Option<Kind>,
 }
 
 impl PartialEq for Frame {
@@ -77,11 +78,12 @@ impl Frame {
 
     /// The same, known to be a message of this type.
     pub fn of(self, kind: Kind) -> Self {
-        Frame { kind, ..self }
+        Frame { kind: Some(kind), ..self }
     }
 
-    /// The type of the message it carries, as far as whoever made it has said.
-    pub fn kind(&self) -> Kind {
+    /// The type of the message it carries, as far as whoever made it has said; `None` for a ping or a
+    /// close, which is no message.
+    pub fn kind(&self) -> Option<Kind> {
         self.kind
     }
 
@@ -133,7 +135,8 @@ impl FrameBuffer {
         buffer[start + 2..LONGEST_HEADER].copy_from_slice(&big_endian[8 - (header - 2)..]);
         buffer[start] = FIN | opcode;
         buffer[start + 1] = marker;
-        Frame { bytes: Bytes::from(buffer).slice(start..), header: header as u8, kind: Kind::Other }
+        let kind = matches!(opcode, TEXT | BINARY).then_some(Kind::Other);
+        Frame { bytes: Bytes::from(buffer).slice(start..), header: header as u8, kind }
     }
 }
 

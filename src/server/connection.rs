@@ -207,8 +207,7 @@ impl<S: Service> Client<'_, S> {
                     }
                 }
                 Said::Reply(frame) => {
-                    let bytes = frame.payload().len();
-                    self.shared.counters.said(self.conn, frame.kind(), bytes);
+                    self.shared.counters.said(self.conn, &frame);
                     if self.outbox.push(frame.into_bytes(), None).is_err() {
                         Counters::note(&self.shared.counters.too_slow);
                         return Ending::Server(close::POLICY, "too slow");

@@ -13,7 +13,7 @@ use super::http::{REASONS, Reason};
 use super::service::Role;
 use crate::hub::{ConnId, Holdings};
 use crate::protocol::kind::KINDS;
-use crate::protocol::{Kind, Timestamp};
+use crate::protocol::{Frame, Kind, Timestamp};
 
 /// How many shards clients' threads share.
 const SHARDS: usize = 16;
@@ -153,9 +153,11 @@ impl Counters {
         self.shard(conn).heard.add(kind, bytes);
     }
 
-    /// A client was told something of this type and size, by another thread than the hub's.
-    pub fn said(&self, conn: ConnId, kind: Kind, bytes: usize) {
-        self.shard(conn).said.add(kind, bytes);
+    /// A client is told this by another thread than the hub's.
+    pub fn said(&self, conn: ConnId, frame: &Frame) {
+        if let Some(kind) = frame.kind() {
+            self.shard(conn).said.add(kind, frame.payload().len());
+        }
     }
 
     fn shard(&self, conn: ConnId) -> &Shard {
@@ -289,11 +291,12 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A message of this type and size goes to a client.
-    pub fn said(&mut self, kind: Kind, bytes: usize) {
-        let [messages, all_bytes] = &mut self.said[kind.number()];
+    /// A client is told this.
+    pub fn said(&mut self, frame: &Frame) {
+        let Some(kind) = frame.kind() else { return };
+        let [messages, bytes] = &mut self.said[kind.number()];
         *messages += 1;
-        *all_bytes += bytes as u64;
+        *bytes += frame.payload().len() as u64;
         self.messages += 1;
     }
 
@@ -346,27 +349,29 @@ mod tests {
     #[test]
     fn what_several_threads_count_adds_up_by_type() {
         let counters = Counters::new();
+        let pong = Frame::text("1234567").of(Kind::Pong);
         std::thread::scope(|scope| {
             for conn in 0..40 {
-                let counters = &counters;
+                let (counters, pong) = (&counters, &pong);
                 scope.spawn(move || {
                     for n in 0..1000 {
                         counters.heard(ConnId(conn), Kind::Command, n);
-                        counters.said(ConnId(conn), Kind::Pong, 7);
+                        counters.said(ConnId(conn), pong);
                     }
                 });
             }
             let mut tally = Tally::default();
             for _ in 0..10 {
-                (0..100).for_each(|_| tally.said(Kind::Pong, 1));
-                (0..100).for_each(|_| tally.said(Kind::Other, 10));
+                (0..100).for_each(|_| tally.said(&pong));
+                (0..100).for_each(|_| tally.said(&Frame::text("0123456789")));
+                (0..100).for_each(|_| tally.said(&Frame::ping(b"no message")));
                 assert_eq!(tally.messages(), 200);
                 tally.flushed(&counters.hub);
                 assert_eq!(tally.messages(), 0);
             }
         });
         assert_eq!(counters.all_heard(Kind::Command), [40_000, 40 * 499_500]);
-        assert_eq!(counters.all_said(Kind::Pong), [41_000, 40_000 * 7 + 1000]);
+        assert_eq!(counters.all_said(Kind::Pong), [41_000, 41_000 * 7]);
         assert_eq!(counters.all_said(Kind::Other), [1000, 10_000]);
         assert_eq!(counters.all_said(Kind::Command), [0, 0]);
     }
@@ -389,7 +394,7 @@ mod tests {
         let all = |(counts, _): (Vec<u64>, u64)| counts.iter().sum::<u64>();
         assert_eq!(all(counters.hub.latency.read()), 0, "nothing has been said yet");
         tally.arrived(Instant::now());
-        tally.said(Kind::Command, 100);
+        tally.said(&Frame::text("x"));
         tally.flushed(&counters.hub);
         assert_eq!(all(counters.hub.latency.read()), 2);
         tally.flushed(&counters.hub);

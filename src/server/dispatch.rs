@@ -272,7 +272,7 @@ impl<M: Machine> Dispatcher<M> {
         let Some(client) = self.clients.get(&conn) else { return };
         let (outbox, counters) = (client.outbox.clone(), self.counters.clone());
         keeper.after(Box::new(move || {
-            counters.said(conn, frame.kind(), frame.payload().len());
+            counters.said(conn, &frame);
             if outbox.push(frame.into_bytes(), None).is_err() {
                 Counters::note(&counters.too_slow);
                 outbox.close_instead(close::POLICY, "too slow");
@@ -283,7 +283,7 @@ impl<M: Machine> Dispatcher<M> {
 
     fn push(&mut self, conn: ConnId, frame: Frame, supersedes: Option<ConnId>) {
         let Some(client) = self.clients.get(&conn) else { return };
-        self.tally.said(frame.kind(), frame.payload().len());
+        self.tally.said(&frame);
         match client.outbox.push(frame.into_bytes(), supersedes) {
             Ok(false) => {}
             Ok(true) => self.touched.push(client.outbox.clone()),
