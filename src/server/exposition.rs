@@ -196,3 +196,97 @@ impl Text {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::hub::ConnId;
+    use crate::protocol::Frame;
+    use crate::server::counters::Tally;
+
+    fn written(counters: &Counters, lag: Option<Lag>) -> String {
+        let queues = Queues { bytes: 77, slow: 2, stalled: 1 };
+        write(&Sources { counters, queues, lag, threads: 9, memory: Some(12345) })
+    }
+
+    /// What tests/outside has promtool say, as far as it can be said in a few lines.
+    #[test]
+    fn every_sample_belongs_to_a_metric_that_is_explained_and_named_by_the_conventions() {
+        let text = written(&Counters::new(), None);
+        let mut types: HashMap<&str, &str> = HashMap::new();
+        let mut seen = HashSet::new();
+        let mut current = "";
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, help) = help.split_once(' ').expect("a name and a help");
+                assert!(help.ends_with('.') && help.len() > 10, "{line}");
+                current = name;
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').expect("a name and a type");
+                assert_eq!(name, current);
+                assert!(types.insert(name, kind).is_none(), "{name} twice");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            } else {
+                let (sample, value) = line.rsplit_once(' ').expect("a sample and a value");
+                assert!(seen.insert(sample), "{sample} twice");
+                assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+                let name = sample.split('{').next().expect("a name");
+                let suffixes = ["", "_bucket", "_sum", "_count"];
+                let suffixes = if types[current] == "histogram" { &suffixes[1..] } else { &[""] };
+                assert!(suffixes.iter().any(|end| name == format!("{current}{end}")), "{line}");
+            }
+        }
+        assert_eq!(current, "collabd_store_waiting_bytes", "nothing is cut off");
+        assert!(text.ends_with('\n') && text.len() < LENGTH, "{} bytes", text.len());
+    }
+
+    #[test]
+    fn what_was_counted_is_written() {
+        let counters = Counters::new();
+        let mut tally = Tally::default();
+        for after in [0, 1_000, 60_000] {
+            let arrived = Instant::now().checked_sub(Duration::from_millis(after));
+            tally.said(&Frame::text("hello").of(Kind::Command));
+            tally.arrived(arrived.expect("a clock that has run for a minute"));
+        }
+        tally.flushed(&counters.hub);
+        counters.heard(ConnId(3), Kind::Cursor, 100);
+        counters.refused(Reason::Origin);
+        counters.closed(4001);
+        counters.closed(3999);
+        counters.opened(Role::Viewer);
+        let lag = Lag { bytes: 4096, oldest: Duration::from_millis(1500), fails: true };
+        let text = written(&counters, Some(lag));
+        for line in [
+            "collabd_messages_sent_total{type=\"command\"} 3",
+            "collabd_message_bytes_sent_total{type=\"command\"} 15",
+            "collabd_messages_received_total{type=\"cursor\"} 1",
+            "collabd_message_bytes_received_total{type=\"cursor\"} 100",
+            "collabd_requests_refused_total{reason=\"origin\"} 1",
+            "collabd_requests_refused_total{reason=\"key\"} 0",
+            "collabd_websockets_closed_total{code=\"4001\"} 1",
+            "collabd_websockets_closed_total{code=\"other\"} 1",
+            "collabd_connections{kind=\"viewer\"} 1",
+            "collabd_connections_behind{state=\"slow\"} 2",
+            "collabd_queue_bytes 77",
+            "collabd_threads 9",
+            "process_resident_memory_bytes 12345",
+            "collabd_fanout_latency_seconds_bucket{le=\"2.5\"} 2",
+            "collabd_fanout_latency_seconds_bucket{le=\"+Inf\"} 3",
+            "collabd_fanout_latency_seconds_count 3",
+            "collabd_store_configured 1",
+            "collabd_durable 0",
+            "collabd_store_lag_seconds 1.5",
+            "collabd_store_waiting_bytes 4096",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is missing in {text}");
+        }
+        assert!(
+            text.contains("\ncollabd_fanout_latency_seconds_bucket{le=\"0.00005\"} "),
+            "{text}"
+        );
+    }
+}

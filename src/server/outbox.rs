@@ -552,6 +552,30 @@ mod tests {
     }
 
     #[test]
+    fn anybody_sees_what_waits_and_for_how_long() {
+        for mode in BOTH {
+            let (outbox, mut client, _threads) = pair(mode, 64 << 20);
+            assert_eq!((outbox.pushed(), outbox.queued(), outbox.waiting_for()), (0, 0, None));
+            let big = Bytes::from(vec![b'x'; 32 << 20]);
+            outbox.push(big.clone(), None).unwrap();
+            outbox.flush();
+            let mut got = vec![0; big.len()];
+            client.read_exact(&mut got[..1]).unwrap();
+            let mut longest = Duration::ZERO;
+            while longest < Duration::from_millis(100) {
+                longest = outbox.waiting_for().expect("most of it waits");
+            }
+            assert!(outbox.queued() > 0 && outbox.queued() <= big.len(), "{mode:?}");
+            client.read_exact(&mut got[1..]).unwrap();
+            let until = soon();
+            while outbox.waiting_for().is_some() {
+                assert!(Instant::now() < until, "{mode:?}: all was taken");
+            }
+            assert_eq!((outbox.pushed(), outbox.queued()), (1, 0), "{mode:?}");
+        }
+    }
+
+    #[test]
     fn one_frame_of_any_size_is_taken() {
         let (outbox, ..) = pair(SendMode::NonBlocking, 1000);
         assert_eq!(outbox.push(Bytes::from(vec![0; 1 << 20]), None), Ok(true));
