@@ -529,6 +529,20 @@ fn behind_a_trusted_proxy_each_client_has_room_of_its_own() {
     let refused = running.ask("GET", "/from", &forwarded("192.0.2.1"));
     assert_eq!((refused.status, &*refused.body), (503, "the server is full: try again later\n"));
     assert_eq!(running.ask("GET", "/from", &forwarded("192.0.2.3")).status, 200);
+    // On one connection it may speak for one after the other; each is counted while it is spoken for.
+    let from = |address: &str| {
+        let headers = forwarded(address);
+        format!("GET /from HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
+    };
+    let mut shared = Wire::open_to(running.addr());
+    for address in ["192.0.2.4", "192.0.2.5", "192.0.2.4"] {
+        shared.write(from(address));
+        assert_eq!(shared.answer().body, address);
+    }
+    assert_eq!(running.ask("GET", "/from", &forwarded("192.0.2.4")).status, 503);
+    assert_eq!(running.ask("GET", "/from", &forwarded("192.0.2.5")).status, 200);
+    shared.write(from("192.0.2.1"));
+    assert_eq!(shared.refusal().status, 503, "alice is there already");
     // Whom it speaks for is counted out again.
     drop(alice);
     let began = Instant::now();

@@ -75,17 +75,23 @@ impl Connections {
         Ok(())
     }
 
-    /// Counts a connection under its address, which a proxy has told by now.
+    /// Counts a connection under its address, which a proxy has told by now, and under no other: a
+    /// proxy may ask for one client after the other on one connection.
     ///
     /// # Errors
-    /// [`Full`], and then it is still counted as one of all.
+    /// [`Full`], and then it is still counted as it was.
     pub fn locate(&self, conn: ConnId, address: IpAddr) -> Result<(), Full> {
         let mut state = self.lock();
-        if state.open.get(&conn).is_some_and(|open| open.address.is_none()) {
-            state.count(address, self.room.per_address)?;
-            if let Some(open) = state.open.get_mut(&conn) {
-                open.address = Some(address);
-            }
+        let Some(before) = state.open.get(&conn).map(|open| open.address) else { return Ok(()) };
+        if before == Some(address) {
+            return Ok(());
+        }
+        state.count(address, self.room.per_address)?;
+        if let Some(open) = state.open.get_mut(&conn) {
+            open.address = Some(address);
+        }
+        if let Some(before) = before {
+            state.count_out(before);
         }
         Ok(())
     }
@@ -100,12 +106,8 @@ impl Connections {
     /// Counts a connection out.
     pub fn remove(&self, conn: ConnId) {
         let mut state = self.lock();
-        let Some(address) = state.open.remove(&conn).and_then(|open| open.address) else { return };
-        if let Some(from_there) = state.by_address.get_mut(&address) {
-            *from_there -= 1;
-            if *from_there == 0 {
-                state.by_address.remove(&address);
-            }
+        if let Some(address) = state.open.remove(&conn).and_then(|open| open.address) {
+            state.count_out(address);
         }
     }
 
@@ -137,6 +139,15 @@ impl State {
         *from_there += 1;
         Ok(())
     }
+
+    fn count_out(&mut self, address: IpAddr) {
+        if let Some(from_there) = self.by_address.get_mut(&address) {
+            *from_there -= 1;
+            if *from_there == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -157,8 +168,13 @@ mod tests {
         assert!(locate(1, alice), "it is there already");
         assert!(!locate(3, alice));
         connections.remove(ConnId(3));
+        // One after the other on one connection.
+        let carol = [10, 0, 0, 3].into();
+        assert!(locate(1, carol) && locate(4, alice) && !locate(1, alice) && !locate(2, carol));
         connections.remove(ConnId(1));
-        assert!(locate(4, alice));
+        assert!(locate(2, carol) && locate(4, bob) && locate(4, alice));
+        connections.remove(ConnId(2));
+        assert_eq!(connections.lock().by_address.len(), 1, "only where somebody is");
         assert!(locate(9, bob), "one that has ended needs no room");
     }
 
