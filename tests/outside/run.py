@@ -37,6 +37,7 @@ PROGRAMS = {
     "keys": [PYTHON, HERE / "test_keys.py"],
     "keys in force": [PYTHON, HERE / "test_keys_in_force.py"],
     "front door": [PYTHON, HERE / "test_front_door.py"],
+    "metrics": [PYTHON, HERE / "test_metrics.py"],
     "channels": [PYTHON, HERE / "test_client_channels.py"],
     "websockets": [PYTHON, HERE / "test_websockets.py"],
     "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
