@@ -4,6 +4,7 @@
 
 mod gate;
 pub mod origin;
+mod page;
 mod route;
 
 #[cfg(feature = "durable")]
@@ -16,9 +17,9 @@ use std::time::Instant;
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
 use crate::keys::{Grant, KeyRefusal, KeyRing};
-use crate::protocol::{Frame, inbound};
-use crate::server::http::{Request, Response};
-use crate::server::service::{Answer, Heard, Said, Service, Speaker};
+use crate::protocol::{Frame, Kind, inbound};
+use crate::server::http::{Reason, Request, Response};
+use crate::server::service::{Answer, Heard, Report, Role, Said, Service, Speaker};
 #[cfg(feature = "durable")]
 use crate::server::service::{Keeper, Tell};
 use crate::sessions::{Member, Viewer};
@@ -26,6 +27,7 @@ use crate::sessions::{Member, Viewer};
 use crate::shelf::Shelf;
 pub use gate::Gate;
 use origin::Origins;
+pub use page::Page;
 use route::Route;
 
 /// What a key that opens nothing is told, whatever is wrong with it.
@@ -42,6 +44,8 @@ pub struct Door {
     pub require_key: bool,
     /// Whether there is `/debug/client_…`.
     pub debug_endpoints: bool,
+    /// What `/` is.
+    pub live: Page,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
     pub shelf: Option<Shelf>,
@@ -56,6 +60,7 @@ impl Door {
             origins: Origins::default(),
             require_key: false,
             debug_endpoints: false,
+            live: Page::default(),
             #[cfg(feature = "durable")]
             shelf: None,
         }
@@ -113,6 +118,18 @@ impl Door {
         }
     }
 
+    /// What the server says of itself. Whether it is well is nobody's secret; the rest is as open as
+    /// the sessions are.
+    fn report(&self, report: Report, request: &Request<'_>, from: IpAddr) -> Answer<Guest> {
+        if self.require_key
+            && report != Report::Health
+            && let Err(refusal) = self.gate.check(route::key_of(request).as_deref(), from)
+        {
+            return Answer::Page(refused(refusal));
+        }
+        Answer::Report(report)
+    }
+
     fn threads(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
         let key = route::key_of(request);
         match self.gate.check(key.as_deref(), from) {
@@ -142,6 +159,10 @@ impl Service for Door {
             Ok(Route::Client { debug: true, .. }) if !self.debug_endpoints => {
                 return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
             }
+            // Whoever connects there with a WebSocket has forgotten the rest of the path.
+            Ok(Route::Live) if request.wants_websocket() => {
+                return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
+            }
             Ok(route) => route,
             Err(why) => return Answer::Page(Response::text(404, why)),
         };
@@ -155,7 +176,7 @@ impl Service for Door {
             _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
         }
         if !self.origins.permits(request.header("origin"), request.header("host"), from) {
-            return Answer::Page(Response::text(403, WRONG_ORIGIN));
+            return Answer::Page(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
         }
         if request.method == "OPTIONS" {
             let allowed = Response::empty()
@@ -192,6 +213,8 @@ impl Service for Door {
                 self.ask(Some(&about), request, from, |grant| Event::State { conn, session, grant })
             }
             Route::Threads => self.threads(request, from, conn),
+            Route::Live => Answer::Page(self.live.answer(request)),
+            Route::Report(report) => self.report(report, request, from),
         }
     }
 
@@ -259,6 +282,22 @@ impl Speaker for Guest {
             Guest::Member(member) => member.hear(conn, heard),
             Guest::Viewer(viewer) => viewer.hear(conn, heard),
             Guest::Client(client) => client.hear(conn, heard),
+        }
+    }
+
+    fn last_kind(&self) -> Kind {
+        match self {
+            Guest::Member(member) => member.last_kind(),
+            Guest::Viewer(viewer) => viewer.last_kind(),
+            Guest::Client(client) => client.last_kind(),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self {
+            Guest::Member(member) => member.role(),
+            Guest::Viewer(viewer) => viewer.role(),
+            Guest::Client(client) => client.role(),
         }
     }
 

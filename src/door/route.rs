@@ -6,6 +6,7 @@ use data_encoding::BASE64;
 
 use crate::protocol::UserId;
 use crate::server::http::{Request, percent_decoded};
+use crate::server::service::Report;
 
 /// The longest session, user or client id, in characters.
 const LONGEST_ID: usize = 128;
@@ -32,6 +33,10 @@ pub enum Route {
     Client { id: UserId, debug: bool },
     /// `/api/chat/threads`
     Threads,
+    /// `/`
+    Live,
+    /// `/healthz`, `/metrics`, `/api/server`, `/api/connections`
+    Report(Report),
 }
 
 impl Route {
@@ -48,11 +53,15 @@ impl Route {
         if let Some(id) = path.strip_prefix("debug/client_") {
             return Ok(Route::Client { id: id_of(id)?.into(), debug: true });
         }
-        if path == "api/chat/threads" {
-            return Ok(Route::Threads);
-        }
-        if path == "api/sessions" {
-            return Ok(Route::Sessions);
+        match path {
+            "" => return Ok(Route::Live),
+            "healthz" => return Ok(Route::Report(Report::Health)),
+            "metrics" => return Ok(Route::Report(Report::Metrics)),
+            "api/server" => return Ok(Route::Report(Report::Server)),
+            "api/connections" => return Ok(Route::Report(Report::Connections)),
+            "api/chat/threads" => return Ok(Route::Threads),
+            "api/sessions" => return Ok(Route::Sessions),
+            _ => {}
         }
         if let Some(path) = path.strip_prefix("api/sessions/") {
             return match path.split_once('/') {
@@ -79,11 +88,16 @@ impl Route {
 }
 
 impl Route {
-    /// Whether it is part of the API: something to be read, and no WebSocket.
+    /// Whether it is something to be read, and no WebSocket.
     pub fn is_page(&self) -> bool {
         match self {
             Route::Session { .. } | Route::View { .. } | Route::Client { .. } => false,
-            Route::Sessions | Route::Details { .. } | Route::State { .. } | Route::Threads => true,
+            Route::Live
+            | Route::Report(_)
+            | Route::Sessions
+            | Route::Details { .. }
+            | Route::State { .. }
+            | Route::Threads => true,
         }
     }
 }
@@ -168,7 +182,22 @@ mod tests {
         ] {
             assert_eq!(Route::of(path), Ok(Route::Client { id: id.into(), debug }), "{path}");
         }
-        assert_eq!(Route::of("/api/chat/threads"), Ok(Route::Threads));
+    }
+
+    #[test]
+    fn paths_name_pages() {
+        for (path, route) in [
+            ("/", Route::Live),
+            ("//", Route::Live),
+            ("/healthz", Route::Report(Report::Health)),
+            ("/metrics", Route::Report(Report::Metrics)),
+            ("/api/server", Route::Report(Report::Server)),
+            ("/api/connections", Route::Report(Report::Connections)),
+            ("/api/chat/threads", Route::Threads),
+        ] {
+            assert!(route.is_page(), "{path}");
+            assert_eq!(Route::of(path), Ok(route), "{path}");
+        }
     }
 
     #[test]
@@ -197,7 +226,10 @@ mod tests {
         let too_long_client = format!("/client_{}", "x".repeat(129));
         for path in [
             "",
-            "/",
+            "/metrics/",
+            "/Metrics",
+            "/index.html",
+            "/api",
             "ws/a/b",
             "/ws",
             "/ws/",

@@ -10,7 +10,7 @@ use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
-use crate::protocol::{Frame, UserId};
+use crate::protocol::{Frame, Kind, UserId};
 
 impl Session {
     /// Handles what a member said.
@@ -52,9 +52,9 @@ impl Session {
         let relayed = match (outcome, command.action) {
             // An editor that has the item already would show it twice.
             (Outcome::Changed, Action::Add) => {
-                Message::continuing(&command.body.with_action("update_item"))
+                Message::continuing(&command.body.with_action("update_item"), Kind::Command)
             }
-            _ => Message::continuing(command.body.head()),
+            _ => Message::continuing(command.body.head(), Kind::Command),
         };
         let relayed = relayed.string("user_id", &user).timestamp(turn.now.wall);
         let relayed = match outcome {
@@ -105,7 +105,7 @@ impl Session {
 
     fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, turn: &mut Turn<'_>) {
         let Sender { conn, user } = self.sender(place);
-        let relayed = Message::continuing(body.head());
+        let relayed = Message::continuing(body.head(), body.kind());
         let frame = relayed.string("user_id", &user).timestamp(turn.now.wall).finish();
         match is_cursor {
             true => self.tell_latest_to_others(conn, &frame, turn),

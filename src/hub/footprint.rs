@@ -71,3 +71,14 @@ impl Hub {
         }
     }
 }
+
+/// How many of each a hub holds, for whoever looks at the server from outside.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Sessions in memory.
+    pub sessions: usize,
+    /// Members of all of them.
+    pub members: usize,
+    /// Channels of the client protocol.
+    pub channels: usize,
+}

@@ -48,7 +48,7 @@ use std::time::Duration;
 pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::{Bounds as DocumentBounds, Document};
-pub use footprint::{ChannelsFootprint, Footprint, SessionFootprint};
+pub use footprint::{ChannelsFootprint, Footprint, Holdings, SessionFootprint};
 pub use history::Bounds as HistoryBounds;
 pub use loading::NotLoaded;
 pub use past::{Past, replay};
@@ -318,6 +318,15 @@ impl Hub {
     /// When the hub wants its next [`Event::Tick`], since its start.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.timers.next()
+    }
+
+    /// How much it holds, from counts: takes no time.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            sessions: self.sessions.len(),
+            members: self.sessions.members(),
+            channels: self.clients.channels().len(),
+        }
     }
 
     /// The document of a session, for tests and for whoever stores it.

@@ -58,6 +58,11 @@ impl Sessions {
         self.by_name.values()
     }
 
+    /// How many of them are in memory.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// How many connections are known to be in one.
     pub fn members(&self) -> usize {
         self.members.len()

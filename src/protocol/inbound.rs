@@ -8,6 +8,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Object};
+use super::kind::Kind;
 use super::relayed::{Body, Completed, complete_item, names_the_item};
 pub use super::state::{State, StateItem};
 
@@ -81,6 +82,22 @@ pub struct Command {
     pub body: Body,
 }
 
+impl ClientMessage {
+    /// Its type, where the protocols know it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            ClientMessage::Ping { .. } => Kind::Ping,
+            ClientMessage::Command(_) => Kind::Command,
+            ClientMessage::Relay { body, .. } => body.kind(),
+            ClientMessage::SyncRequest { .. } => Kind::SyncRequest,
+            ClientMessage::SyncUpdate { .. } => Kind::SyncUpdate,
+            ClientMessage::FullState { .. } | ClientMessage::RefusedFullState(_) => {
+                Kind::SyncFullState
+            }
+        }
+    }
+}
+
 impl fmt::Debug for ClientMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -129,6 +146,13 @@ pub struct Rejection {
     pub original_type: Option<String>,
     /// The `id` of the refused message, where it had one.
     pub id: Option<Box<str>>,
+}
+
+impl Rejection {
+    /// The type of the refused message, where the protocols know it.
+    pub fn kind(&self) -> Kind {
+        self.original_type.as_deref().map_or(Kind::Other, Kind::of)
+    }
 }
 
 /// A [`Rejection`] whose message is still to be named.

@@ -13,7 +13,7 @@ use collabd::keys::{Key, Level};
 use collabd::protocol::Timestamp;
 use collabd::server::forwarded;
 use collabd::server::http::{Head, LARGEST_HEAD, Request, parse_head, percent_decoded};
-use collabd::server::service::{Answer, Service as _, Speaker as _};
+use collabd::server::service::{Answer, Report, Service as _, Speaker as _};
 
 use super::json::Fields;
 use super::marks::{self, Marks, PLACEHOLDER};
@@ -174,6 +174,12 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                 assert!(!is_the_clients(body));
                 let body = std::str::from_utf8(body).expect("UTF-8");
                 assert_eq!(Fields::read(body).expect("an object").get("total"), Some("0"));
+            }
+            Answer::Report(report) => {
+                assert!(matches!(request.method, "GET" | "HEAD"));
+                let has_key =
+                    request.header("authorization").is_some() || request.query.contains("key=");
+                assert!(!require_key || has_key || report == Report::Health, "{report:?}");
             }
             Answer::Upgrade(guest) => {
                 assert!(matches!(request.method, "GET"));
