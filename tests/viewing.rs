@@ -42,7 +42,7 @@ fn a_viewer_is_shown_what_is_there_and_what_happens() {
     assert_eq!(viewer.expect("user:joined")["user_id"], "carol");
     carol.leave();
     assert_eq!(viewer.expect("user:left")["user_id"], "carol");
-    alice.leave();
+    alice.vanish();
     assert_eq!(viewer.expect("user:left")["user_id"], "alice");
     assert_eq!(viewer.expect("host:changed")["user_id"], "bob");
 }
