@@ -2,9 +2,12 @@
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
 
+mod api;
 mod gate;
 pub mod origin;
 mod route;
+#[cfg(feature = "durable")]
+mod stored;
 
 #[cfg(feature = "durable")]
 use std::io;
@@ -24,6 +27,7 @@ use crate::server::service::{Keeper, Tell};
 use crate::sessions::Member;
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
+use api::Api;
 pub use gate::Gate;
 use origin::Origins;
 use route::Route;
@@ -31,6 +35,8 @@ use route::Route;
 /// What a key that opens nothing is told, whatever is wrong with it.
 const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";
 const TOO_MANY_KEYS: &str = "too many wrong keys came from this address: try again in a minute";
+/// As large as a document may be by default.
+const LARGEST_CANVAS: usize = 4 << 20;
 const WRONG_ORIGIN: &str =
     "pages of this origin may not connect: whoever runs this server can allow it";
 
@@ -42,6 +48,8 @@ pub struct Door {
     pub require_key: bool,
     /// Whether there is `/debug/client_…`.
     pub debug_endpoints: bool,
+    /// How long a canvas may be that is sent from outside a session, in bytes.
+    pub largest_canvas: usize,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
     pub shelf: Option<Shelf>,
@@ -56,6 +64,7 @@ impl Door {
             origins: Origins::default(),
             require_key: false,
             debug_endpoints: false,
+            largest_canvas: LARGEST_CANVAS,
             #[cfg(feature = "durable")]
             shelf: None,
         }
@@ -87,6 +96,19 @@ impl Door {
     }
 }
 
+impl Door {
+    #[cfg(feature = "durable")]
+    fn api(&self, page: Api, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
+        self.stored(page, request, from, conn)
+    }
+
+    /// Nothing is stored, and so there is nothing to be known or changed.
+    #[cfg(not(feature = "durable"))]
+    fn api(&self, _: Api, _: &Request<'_>, _: IpAddr, _: ConnId) -> Answer<Guest> {
+        Answer::Page(Response::text(404, api::NOTHING_STORED))
+    }
+}
+
 fn refused(refusal: KeyRefusal) -> Response {
     match refusal {
         KeyRefusal::TooMany => Response::too_many(TOO_MANY_KEYS),
@@ -108,11 +130,16 @@ impl Service for Door {
             Err(why) => return Answer::Page(Response::text(404, why)),
         };
         let is_page = route.is_page();
-        match request.method {
-            "GET" => {}
-            "HEAD" if is_page => {}
+        match (request.method, &route) {
             // A browser asks beforehand whether a page may send its key along.
-            "OPTIONS" if is_page && request.header("origin").is_some() => {}
+            ("OPTIONS", _) if is_page && request.header("origin").is_some() => {}
+            (method, Route::Api(page)) if page.allows(method) => {}
+            (_, Route::Api(page)) => {
+                let line = "this page knows other methods: its Allow header says which";
+                return Answer::Page(Response::not_allowed(line, page.methods().0));
+            }
+            ("GET", _) => {}
+            ("HEAD", _) if is_page => {}
             _ if is_page => return Answer::Page(Response::only_get_and_head("ask with GET")),
             _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
         }
@@ -120,10 +147,16 @@ impl Service for Door {
             return Answer::Page(Response::text(403, WRONG_ORIGIN));
         }
         if request.method == "OPTIONS" {
-            let allowed = Response::empty()
-                .with("Access-Control-Allow-Methods: GET")
-                .with("Access-Control-Allow-Headers: authorization");
-            return Answer::Page(allowed);
+            let (methods, headers) = match &route {
+                Route::Api(page) => {
+                    (page.methods().1, "Access-Control-Allow-Headers: authorization, content-type")
+                }
+                _ => (
+                    "Access-Control-Allow-Methods: GET",
+                    "Access-Control-Allow-Headers: authorization",
+                ),
+            };
+            return Answer::Page(Response::empty().with(methods).with(headers));
         }
         match route {
             Route::Session { session, user, key } => {
@@ -135,6 +168,7 @@ impl Service for Door {
                 Answer::Upgrade(Guest::Client(client))
             }
             Route::Threads => self.threads(request, from, conn),
+            Route::Api(page) => self.api(page, request, from, conn),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 
+use super::api::Api;
 use crate::protocol::UserId;
 use crate::server::http::{Request, percent_decoded};
 
@@ -24,6 +25,8 @@ pub enum Route {
     Client { id: UserId, debug: bool },
     /// `/api/chat/threads`
     Threads,
+    /// `/api/…`: the rest of it.
+    Api(Api),
 }
 
 impl Route {
@@ -43,6 +46,9 @@ impl Route {
         if path == "api/chat/threads" {
             return Ok(Route::Threads);
         }
+        if let Some(page) = path.strip_prefix("api/") {
+            return Api::of(page)?.map(Route::Api).ok_or(NO_SUCH_PAGE);
+        }
         let (key, path) = match path.strip_prefix("key/") {
             Some(keyed) => {
                 let (key, rest) = keyed.split_once('/').ok_or(NO_SUCH_PAGE)?;
@@ -57,9 +63,9 @@ impl Route {
 }
 
 impl Route {
-    /// Whether it is part of the API: something to be read, and no WebSocket.
+    /// Whether it is part of the API: something to be read or done, and no WebSocket.
     pub fn is_page(&self) -> bool {
-        matches!(self, Route::Threads)
+        matches!(self, Route::Threads | Route::Api(_))
     }
 }
 
@@ -82,7 +88,11 @@ pub fn key_of(request: &Request<'_>) -> Option<String> {
     authorization.or_else(|| Some(request.query_value("key")?.replace(" ", "+")))
 }
 
-fn id_of(encoded: &str) -> Result<String, &'static str> {
+/// An id as it was meant.
+///
+/// # Errors
+/// What a 404 says.
+pub fn id_of(encoded: &str) -> Result<String, &'static str> {
     percent_decoded(encoded).filter(|id| is_id(id)).ok_or(BAD_ID)
 }
 

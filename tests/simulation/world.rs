@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::hub::{
+    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Refusal,
+};
 use collabd::keys::{Grant, Key, KeyHash, Level};
 use collabd::protocol::{Frame, Timestamp, inbound};
 use serde_json::{Value, json};
@@ -321,7 +323,9 @@ impl World {
                     continue;
                 }
                 // Of a document that was restored.
-                Effect::Answer { .. } => continue,
+                Effect::AnswerKept { .. } => continue,
+                Effect::Refuse { why: Refusal::NotWritten, .. } => continue,
+                effect @ Effect::Answer { .. } => panic!("{effect:?}"),
                 effect @ (Effect::Refuse { .. } | Effect::Delete { .. }) => panic!("{effect:?}"),
             };
             let at = match arrivals.get(&conn) {

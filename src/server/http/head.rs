@@ -170,7 +170,7 @@ pub fn read_head<T>(
     let mut head = Vec::with_capacity(READ);
     loop {
         let known = head.len();
-        if !read_some(socket, &mut head, deadline)? {
+        if !read_some(socket, &mut head, READ, deadline)? {
             return Err(HeadError::Gone);
         }
         // Before it may be whole it isn't looked at again: one byte at a time, that would be long.
@@ -183,10 +183,11 @@ pub fn read_head<T>(
     }
 }
 
-/// Appends what the socket has; whether there was anything.
-fn read_some(
+/// Appends what the socket has, at most so many bytes; whether there was anything.
+pub(super) fn read_some(
     socket: &TcpStream,
     head: &mut Vec<u8>,
+    most: usize,
     deadline: Option<Instant>,
 ) -> Result<bool, HeadError> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -194,7 +195,7 @@ fn read_some(
         return Err(too_late(head));
     }
     let known = head.len();
-    head.resize(known + READ, 0);
+    head.resize(known + most, 0);
     let read = { socket }.read(&mut head[known..]);
     head.truncate(known + read.as_ref().copied().unwrap_or(0));
     match read {

@@ -161,6 +161,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
         let mut effects = Vec::new();
         match door.answer(request, [192, 0, 2, 1].into(), conn) {
             Answer::Page(page) => rig::check_page(&page, is_the_clients),
+            Answer::Work(_) => panic!("nothing is stored here"),
             Answer::Ask(event) => {
                 assert!(request.path.ends_with("api/chat/threads"));
                 assert!(matches!(&event, Event::Threads { grant, .. } if opens(&grant.key)));
