@@ -2,6 +2,8 @@
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
 
+#[cfg(feature = "durable")]
+mod access;
 mod api;
 mod gate;
 pub mod origin;

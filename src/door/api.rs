@@ -1,18 +1,9 @@
-//! The API of what is stored: which path is what, and who may do what.
+//! The API of what is stored: which path is what, and which methods it knows.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Door, NOT_WITH_THIS_KEY, refused, route};
-use crate::keys::{Grant, Level};
-use crate::server::http::{Request, Response};
+use super::route;
 
-/// What is told whoever may not change anything where there are no keys.
-const ONLY_FROM_HERE: &str = "without keys only programs on the server's own machine may do this, \
-                              not through a proxy: start the server with --keys, and use an admin \
-                              key";
-const NOT_AN_ADMIN: &str =
-    "this needs an admin key that opens this session: ask whoever runs this server";
 /// What such a path is told where nothing is stored.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     true => "this server stores no sessions: whoever runs it can start it with --data-dir",
@@ -86,6 +77,7 @@ impl Api {
     }
 
     /// The session it is about, if it is about one.
+    #[cfg(feature = "durable")]
     pub fn session(&self) -> Option<&Arc<str>> {
         match self {
             Api::Stored | Api::Compact => None,
@@ -94,63 +86,6 @@ impl Api {
             | Api::Versions(session)
             | Api::Changes(session)
             | Api::Restore(session) => Some(session),
-        }
-    }
-}
-
-impl Door {
-    /// Whether somebody may look: the sessions of this key alone, where there is one. As with the
-    /// sessions themselves, none is needed unless sessions ask for one.
-    pub(super) fn may_look(
-        &self,
-        request: &Request<'_>,
-        from: IpAddr,
-    ) -> Result<Option<Grant>, Response> {
-        if !self.require_key {
-            return Ok(None);
-        }
-        let key = route::key_of(request);
-        self.gate.check(key.as_deref(), from).map(Some).map_err(refused)
-    }
-
-    /// Whether somebody may change what is stored of a session, or of all. Who it is, for the log.
-    ///
-    /// Where there are keys, whoever has an admin key may. Where there are none, whoever is on the
-    /// server's own machine: not through a proxy there, which stands for somebody else, and not by a
-    /// page of another machine whose name leads to this one.
-    pub(super) fn may_change(
-        &self,
-        request: &Request<'_>,
-        from: IpAddr,
-        session: Option<&str>,
-    ) -> Result<String, Response> {
-        if self.gate.ring().asks() {
-            let key = route::key_of(request);
-            let Grant { key, .. } = self.gate.check(key.as_deref(), from).map_err(refused)?;
-            let opens = match session {
-                Some(session) => key.opens(session),
-                None => key.opens.is_none(),
-            };
-            return match key.level == Level::Admin && opens {
-                true => Ok(format!("key {:?}", key.name)),
-                false => Err(Response::text(403, NOT_AN_ADMIN)),
-            };
-        }
-        const BY_A_PROXY: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
-        let is_forwarded = BY_A_PROXY.iter().any(|name| request.header(name).is_some());
-        let is_from_here = from.to_canonical().is_loopback()
-            && request.header("origin").is_none_or(super::origin::is_of_this_machine);
-        match is_from_here && !is_forwarded {
-            true => Ok("somebody on this machine".into()),
-            false => Err(Response::text(403, ONLY_FROM_HERE)),
-        }
-    }
-
-    /// Whether a key that may look, may look at this session.
-    pub(super) fn opens(grant: Option<&Grant>, session: &str) -> Result<(), Response> {
-        match grant.is_none_or(|grant| grant.key.opens(session)) {
-            true => Ok(()),
-            false => Err(Response::text(403, NOT_WITH_THIS_KEY)),
         }
     }
 }

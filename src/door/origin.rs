@@ -15,6 +15,7 @@ pub struct Origins {
 }
 
 /// Whether a page comes from the machine that its browser runs on.
+#[cfg(feature = "durable")]
 pub fn is_of_this_machine(origin: &str) -> bool {
     Origin::parse(origin).is_some_and(|origin| origin.host.is_this_machine())
 }

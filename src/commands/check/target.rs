@@ -67,7 +67,7 @@ impl Target {
             }
             _ => typed,
         };
-        let mut target = Target::parse(bare)?;
+        let mut target = Target::parse(bare).map_err(|line| line.replace("ws://", "http://"))?;
         let Some((before, key)) = target.prefix.rsplit_once('/') else { return Ok((target, None)) };
         match before.rsplit_once('/') {
             Some((prefix, marker)) if is_key_marker(marker) => {

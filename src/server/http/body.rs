@@ -5,7 +5,7 @@
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::head::read_some;
+use super::head::{read_some, too_slow};
 use super::{HeadError, Request, Response};
 
 /// What a client that asks beforehand is told before it sends its body (RFC 9110 §10.1.1).
@@ -58,8 +58,14 @@ pub fn read_body(
     while body.len() < length {
         // Memory is taken for what has come, not for what was promised.
         let missing = (length - body.len()).min(ROOM);
-        if !read_some(socket, &mut body, missing, deadline)? {
-            return Err(HeadError::Gone);
+        match read_some(socket, &mut body, missing, deadline) {
+            Ok(true) => {}
+            // Its head has come, so somebody is told.
+            Err(HeadError::Gone) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                return Err(HeadError::Refuse(too_slow()));
+            }
+            Ok(false) => return Err(HeadError::Gone),
+            Err(error) => return Err(error),
         }
     }
     body.truncate(length);

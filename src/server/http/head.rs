@@ -209,8 +209,12 @@ pub(super) fn read_some(
 fn too_late(head: &[u8]) -> HeadError {
     match head.is_empty() {
         true => HeadError::Gone,
-        false => HeadError::Refuse(Response::text(408, "the request took too long to arrive")),
+        false => HeadError::Refuse(too_slow()),
     }
+}
+
+pub(super) fn too_slow() -> Response {
+    Response::text(408, "the request took too long to arrive")
 }
 
 /// Whether a read ended because its time was up: systems disagree on what to call it.

@@ -11,7 +11,9 @@ use collabd::hub::{ConnId, Effect, Event, Hub};
 use collabd::keys::{Key, Level};
 use collabd::protocol::Timestamp;
 use collabd::server::forwarded;
-use collabd::server::http::{Head, LARGEST_HEAD, Request, parse_head, percent_decoded};
+use collabd::server::http::{
+    Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded,
+};
 use collabd::server::service::{Answer, Service as _, Speaker as _};
 
 use super::json::Fields;
@@ -60,6 +62,7 @@ fn check_taken(bytes: &[u8], head: &Head<'_>, mark: &str) {
     assert!(!format!("{head:?}").contains(mark) || request.method.contains(mark));
     check_by_the_letter(whole, request);
     check_parts(request);
+    check_body(request, mark);
     check_answers(request, mark);
 }
 
@@ -97,6 +100,24 @@ fn check_by_the_letter(whole: &[u8], request: &Request<'_>) {
         assert!(request.header("content-length").is_none_or(|n| n.parse() == Ok(0u64)));
     }
     assert!(!request.path.contains(['?', '#']) && !request.query.contains('#'));
+}
+
+/// A body has one length, or is refused.
+fn check_body(request: &Request<'_>, mark: &str) {
+    let is_chunked = request.header("transfer-encoding").is_some();
+    let length: Option<u128> = request.header("content-length").and_then(|n| n.parse().ok());
+    for most in [0, 100] {
+        match body_length(request, most) {
+            Ok(read) => {
+                assert!(!is_chunked && read <= most && (most == 0 || length.is_some()));
+                assert_eq!(read as u128, length.unwrap_or(0));
+            }
+            Err(refusal) => {
+                assert!(matches!(refusal.status(), 411 | 413));
+                rig::check_page(&refusal, |answer| marks::has(answer, mark));
+            }
+        }
+    }
 }
 
 fn check_parts(request: &Request<'_>) {
