@@ -314,7 +314,8 @@ impl World {
                     continue;
                 }
                 Effect::Keep(keep) => {
-                    kept = Some(keep.seq());
+                    // Where a life began is as of a change that is long past.
+                    kept = kept.max(Some(keep.seq()));
                     self.keep(*keep);
                     continue;
                 }
