@@ -5,7 +5,10 @@ Sets itself up: builds collabd, the load generator and the relays, installs webs
 """
 
 import argparse
+import contextlib
+import http.client
 import json
+import math
 import os
 import platform
 import re
@@ -59,6 +62,10 @@ NOT_READING = 10
 # Clients that join one after the other while so many connections never finish their request.
 JOINS = 1500
 ATTACKERS = 1000
+# A hundred times as often as Prometheus would: every so many seconds.
+SCRAPES = 0.05
+# What is measured with a scraper and without.
+SCRAPED = ("50 x 10", "1,000 clients")
 PER_SESSION = 20  # idle connections
 # A run of the load generator is over by then, or it hangs.
 LONGEST = 60
@@ -79,14 +86,16 @@ def main():
     storm = measure_storm()
     readers = measure_readers(repetitions)
     attacked = measure_attack(repetitions)
+    scraped, took = measure_scrapes(repetitions)
     bars = Bars()
     judge(bars, table, idle, readers)
     for figure in ("p50", "p99"):
         slower = ratio(attacked[ATTACKERS], attacked[0], figure)
         bars.at_most(f"{ATTACKERS:,} slow handshakes: join {figure}, x that without", slower, 2)
+    judge_scrapes(bars, scraped, took)
     now = time.monotonic()
     print(f"\n{bars.met} of {bars.all} bars met; set up in {measured - begun:.0f} s, measured in {now - measured:.0f} s")
-    return 0 if faults([table, idle, storm, readers]) == 0 else 1
+    return 0 if faults([table, idle, storm, readers, scraped]) == 0 else 1
 
 
 def set_up():
@@ -322,6 +331,79 @@ def measure_attack(repetitions):
             figures = " /".join(f"{median(reports, field):8.3f}" for field in ("p50", "p99"))
             print(f"  {attackers:5,} slow handshakes {figures}  {median(reports, 'ready'):,.0f} joined")
     return attacked
+
+
+class Scraper:
+    """Asks for /metrics over and over on one connection, and notes how long each answer takes."""
+
+    def __init__(self, addr):
+        self.connection = http.client.HTTPConnection(addr, timeout=LONGEST)
+        self.took = []
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        # The last one of them may meet a server that is being killed.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while not self.ended.wait(SCRAPES):
+                begun = time.perf_counter()
+                self.connection.request("GET", "/metrics")
+                text = self.connection.getresponse().read()
+                self.took.append(time.perf_counter() - begun)
+                if b"\ncollabd_store_waiting_bytes " not in text:
+                    raise RuntimeError(f"not all of /metrics: {text[-200:]}")
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        self.connection.close()
+        return self.took
+
+
+def measure_scrapes(repetitions):
+    """The same load with somebody who reads /metrics all the time and without."""
+    scraped = {column: {False: [], True: []} for column in SCRAPED}
+    took = {column: [] for column in SCRAPED}
+    for repetition in range(repetitions):
+        for column in SCRAPED:
+            workload, parameters = COLUMNS[column]
+            # Long enough for a hundred scrapes.
+            parameters = {**parameters, "seconds": 6}
+            # Each first in turn.
+            for is_scraped in (False, True) if repetition % 2 == 0 else (True, False):
+                progress(f"{repetition + 1}/{repetitions} {column}: {'' if is_scraped else 'not '}scraped")
+                with Server("collabd") as running:
+                    scraper = Scraper(running.addr) if is_scraped else None
+                    try:
+                        scraped[column][is_scraped].append(running.load(workload, parameters))
+                    finally:
+                        if scraper:
+                            took[column] += scraper.stop()
+    progress("")
+    print(f"\n/metrics every {SCRAPES * 1000:g} ms: p50/p99 of a delivery and processor time without, with, x; p99 of an answer")
+    for column, reports in scraped.items():
+        without, with_it = (
+            f"{median(reports[way], 'p50'):.3f} /{median(reports[way], 'p99'):.3f} ms {median(reports[way], 'cpu_us'):.2f} µs"
+            for way in (False, True)
+        )
+        times = " /".join(f"{ratio(reports[True], reports[False], field):.2f}" for field in ("p50", "p99", "cpu_us"))
+        slowest = percentile(took[column], 99) * 1000
+        print(f"  {column:14} {without}, {with_it}, x {times}; {slowest:.2f} ms of {len(took[column])}")
+    return scraped, took
+
+
+def percentile(values, percent):
+    """The smallest value that so many percent are not above."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)] if values else math.inf
+
+
+def judge_scrapes(bars, scraped, took):
+    for column in SCRAPED:
+        ways = scraped[column]
+        bars.at_most(f"{column}, scraped: p99, x that without", ratio(ways[True], ways[False], "p99"), 1.15)
+        slowest = percentile(took[column], 99) * 1000
+        bars.at_most(f"{column}: /metrics, p99", slowest, 50, " ms")
 
 
 class Bars:

@@ -173,7 +173,7 @@ pub fn document(stored: &Stored) -> Result<Document, Damaged> {
 /// A canvas as an editor saves it, which says of which session it is and as of which change.
 pub fn state(session: &str, stored: &Stored, document: &Document) -> Vec<u8> {
     let mut state = Vec::new();
-    document.write_state(&mut state, Timestamp::now());
+    document.write_file(&mut state, Timestamp::now());
     state.pop();
     write_key(&mut state, "session_id");
     json::write_string(&mut state, session);

@@ -1,8 +1,8 @@
-//! Who may look at what is stored, and who may change it.
+//! Who may change what is stored.
 
 use std::net::IpAddr;
 
-use super::{Door, NOT_WITH_THIS_KEY, origin, refused, route};
+use super::{Door, origin, refused, route};
 use crate::keys::{Grant, Level};
 use crate::server::http::{Request, Response};
 
@@ -14,20 +14,6 @@ const NOT_AN_ADMIN: &str =
     "this needs an admin key that opens this session: ask whoever runs this server";
 
 impl Door {
-    /// Whether somebody may look: the sessions of this key alone, where there is one. As with the
-    /// sessions themselves, none is needed unless sessions ask for one.
-    pub(super) fn may_look(
-        &self,
-        request: &Request<'_>,
-        from: IpAddr,
-    ) -> Result<Option<Grant>, Response> {
-        if !self.require_key {
-            return Ok(None);
-        }
-        let key = route::key_of(request);
-        self.gate.check(key.as_deref(), from).map(Some).map_err(refused)
-    }
-
     /// Whether somebody may change what is stored of a session, or of all. Who it is, for the log.
     ///
     /// Where there are keys, whoever has an admin key may. Where there are none, whoever is on the
@@ -58,14 +44,6 @@ impl Door {
         match is_from_here && !is_forwarded {
             true => Ok("somebody on this machine".into()),
             false => Err(Response::text(403, ONLY_FROM_HERE)),
-        }
-    }
-
-    /// Whether a key that may look, may look at this session.
-    pub(super) fn opens(grant: Option<&Grant>, session: &str) -> Result<(), Response> {
-        match grant.is_none_or(|grant| grant.key.opens(session)) {
-            true => Ok(()),
-            false => Err(Response::text(403, NOT_WITH_THIS_KEY)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The API of what is stored: which path is what, and which methods it knows.
+//! The API about sessions: which path is what, and which methods it knows.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
 pub enum Api {
     /// `/api/stored`: which sessions are stored.
     Stored,
-    /// `/api/sessions/ID`
+    /// `/api/sessions/ID`: what there is to know of it while it is in memory.
     Session(Arc<str>),
     /// `/api/sessions/ID/state`: its canvas, as it is or was.
     State(Arc<str>),
@@ -65,7 +65,9 @@ impl Api {
             Api::State(_) => {
                 ("Allow: GET, HEAD, PUT", "Access-Control-Allow-Methods: GET, HEAD, PUT")
             }
-            Api::Session(_) => ("Allow: DELETE", "Access-Control-Allow-Methods: DELETE"),
+            Api::Session(_) => {
+                ("Allow: GET, HEAD, DELETE", "Access-Control-Allow-Methods: GET, HEAD, DELETE")
+            }
             Api::Restore(_) | Api::Compact => ("Allow: POST", "Access-Control-Allow-Methods: POST"),
         }
     }

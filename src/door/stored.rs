@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::api::Api;
-use super::{Door, Guest};
+use super::api::{Api, NOTHING_STORED};
+use super::{Door, Guest, route};
 use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
 use crate::hub::{ConnId, Event, Refusal};
 use crate::kept::Stored;
@@ -40,11 +40,11 @@ impl Door {
         conn: ConnId,
     ) -> Answer<Guest> {
         let Some(shelf) = &self.shelf else {
-            return Answer::Page(Response::text(404, super::api::NOTHING_STORED));
+            return Answer::Page(Response::text(404, NOTHING_STORED));
         };
         let office = shelf.office().clone();
         let worked = match request.method {
-            "GET" | "HEAD" => self.look(page, request, from, office),
+            "GET" | "HEAD" => self.look(page, request, from, conn, office),
             _ => self.change(page, request, from, conn, office),
         };
         match worked {
@@ -53,11 +53,16 @@ impl Door {
         }
     }
 
-    fn look(&self, page: Api, request: &Request<'_>, from: IpAddr, office: Arc<Office>) -> Worked {
-        let grant = self.may_look(request, from)?;
-        if let Some(session) = page.session() {
-            Door::opens(grant.as_ref(), session)?;
-        }
+    fn look(
+        &self,
+        page: Api,
+        request: &Request<'_>,
+        from: IpAddr,
+        conn: ConnId,
+        office: Arc<Office>,
+    ) -> Worked {
+        let key = route::key_of(request);
+        let grant = self.grant(page.session().map(|session| &**session), key.as_deref(), from)?;
         let act: Box<Act<Event>> = match page {
             Api::Stored => {
                 let after = request.query_value("after");
@@ -76,12 +81,12 @@ impl Door {
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 Box::new(move |_, _| changes(&office, &session, after, most))
             }
-            Api::State(session) => {
-                let at = point(request, "at")?;
-                Box::new(move |_, inside| state(&office, &session, at, inside))
-            }
+            Api::State(session) => match point(request, "at")? {
+                Some(at) => Box::new(move |_, _| as_of(&office, &session, Some(at))),
+                None => Box::new(move |_, inside| state(&office, conn, &session, grant, inside)),
+            },
             // It knows other methods only.
-            _ => return Err(Response::text(404, super::route::NO_SUCH_PAGE)),
+            _ => return Err(Response::text(404, route::NO_SUCH_PAGE)),
         };
         Ok((0, act))
     }
@@ -104,7 +109,8 @@ impl Door {
             Api::Session(session) => (
                 0,
                 Box::new(move |_, inside| {
-                    let deleted = inside.ask(Event::Delete { conn, session: session.clone() });
+                    let deleted =
+                        inside.have_done(Event::Delete { conn, session: session.clone() });
                     if deleted.is_ok() {
                         log::warn!("session {session:?} was deleted by {who}");
                     }
@@ -140,7 +146,7 @@ impl Door {
                     Box::new(move |_, inside| compact(&office, session, retention, &who, inside));
                 (0, compact)
             }
-            _ => return Err(Response::text(404, super::route::NO_SUCH_PAGE)),
+            _ => return Err(Response::text(404, route::NO_SUCH_PAGE)),
         })
     }
 }
@@ -170,18 +176,30 @@ fn changes(office: &Office, session: &str, after: u64, most: usize) -> Response 
     }
 }
 
-/// A canvas as it was then, or as it is.
+/// A canvas as it is: in memory, or where it isn't there, as it is stored.
 fn state(
     office: &Office,
-    session: &str,
-    at: Option<Point>,
+    conn: ConnId,
+    session: &Arc<str>,
+    grant: Option<Grant>,
     inside: &dyn Inside<Event>,
 ) -> Response {
-    if at.is_none()
-        && let Err(why) = office.written(&|| inside.is_stopping())
-    {
-        return unavailable(why);
+    match inside.ask(Event::State { conn, session: session.clone(), grant }) {
+        Ok(body) => Response::json(body),
+        // It may have been in memory a moment ago.
+        Err(Unanswered::Refused(Refusal::Unknown)) => {
+            match office.written(&|| inside.is_stopping()) {
+                Ok(()) => as_of(office, session, None),
+                Err(why) => unavailable(why),
+            }
+        }
+        Err(Unanswered::Busy) => unavailable(Unavailable::Busy),
+        Err(why) => why.page(),
     }
+}
+
+/// A canvas as it was then, or as it is stored.
+fn as_of(office: &Office, session: &str, at: Option<Point>) -> Response {
     match find(office, session, at) {
         Ok((_, stored)) => match archive::document(&stored) {
             Ok(document) => Response::json(archive::state(session, &stored, &document)),
@@ -220,7 +238,7 @@ fn put(
         Err(why) => return Response::text(400, why),
     };
     let (items, session, by) = (state.items.len(), session.clone(), BY.into());
-    let done = inside.ask(match replace {
+    let done = inside.have_done(match replace {
         true => Event::Restore { conn, session, state, by },
         false => Event::Import { conn, session, state, by },
     });
@@ -248,7 +266,7 @@ fn restore(
     let more = json!({"items": document.items().count(), "restored_to": stored.seq});
     let state = Box::new(document.into_state());
     let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
-    match inside.ask(restore) {
+    match inside.have_done(restore) {
         Ok(body) => restored(&body, more),
         // What it is now can't be read. What it was then could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
@@ -340,7 +358,7 @@ fn unavailable(why: Unavailable) -> Response {
              a backup",
         ),
         Unavailable::Unknown => (404, NO_SUCH_SESSION),
-        Unavailable::Stopping => (503, "the server is shutting down: try again later"),
+        Unavailable::Stopping => return Unanswered::Stopping.page(),
     };
     Response::text(status, line)
 }

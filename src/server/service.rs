@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::http::{Request, Response};
-use crate::hub::{ConnId, Effect, Now, Refusal};
-use crate::kept::Keep;
-use crate::protocol::Frame;
+use super::http::{Reason, Request, Response};
+use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
+use crate::kept::{Keep, Lag};
+use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
 pub trait Service: Send + Sync + 'static {
@@ -76,12 +76,19 @@ pub trait Keeper: Send + Sync {
     /// Waits while too much waits for the disk. For clients' threads, before they say anything to
     /// the machine.
     fn wait_for_room(&self);
+
+    /// How far behind the disk is. From any thread, without waiting for another.
+    fn lag(&self) -> Lag {
+        Lag::default()
+    }
 }
 
 /// What becomes of a request.
 pub enum Answer<S: Speaker> {
     /// A page, or a refusal.
     Page(Response),
+    /// The server says how it is itself; the machine isn't asked.
+    Report(Report),
     /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
     /// 503 where none comes within a second.
     Ask(S::Event),
@@ -107,12 +114,19 @@ pub type Act<E> = dyn FnOnce(Vec<u8>, &dyn Inside<E>) -> Response + Send;
 
 /// The server as it is for a request that is worked on.
 pub trait Inside<E> {
-    /// Tells the machine of this, and waits for its [`Effect::Answer`] or [`Effect::AnswerKept`] for
-    /// this connection: 10 s at most.
+    /// Tells the machine of a question, and waits for its [`Effect::Answer`] for this connection: 1 s
+    /// at most.
     ///
     /// # Errors
     /// Why there is none.
     fn ask(&self, event: E) -> Result<Vec<u8>, Unanswered>;
+
+    /// Has the machine change something, and waits for its [`Effect::AnswerKept`], or until it is
+    /// deleted: 10 s at most. Waits before that while too much waits for the disk.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn have_done(&self, event: E) -> Result<Vec<u8>, Unanswered>;
 
     /// Whether the server is stopping: whoever waits for something else is to give up.
     fn is_stopping(&self) -> bool;
@@ -143,14 +157,16 @@ impl Unanswered {
                 503,
                 "it could not be written to the disk: look whether it was done before you try again",
             ),
-            Unanswered::Stopping => (503, STOPPING),
+            Unanswered::Stopping => return stopping(),
         };
         Response::text(status, line)
     }
 }
 
-/// What a client is told while the server stops.
-pub(super) const STOPPING: &str = "the server is shutting down: try again later";
+/// What a client is told that comes too late.
+pub(super) fn stopping() -> Response {
+    Response::text(503, "the server is shutting down: try again later").because(Reason::Stopping)
+}
 
 /// What a client is told that the machine doesn't let in, or do what it asked for.
 pub(super) fn refused(why: Refusal) -> Response {
@@ -177,6 +193,48 @@ pub(super) fn refused(why: Refusal) -> Response {
     Response::text(status, line)
 }
 
+/// What the server says of itself, from what it counts: none of these waits for the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Whether it is well: 200, or 503 and why not.
+    Health,
+    /// All it counts, as Prometheus reads it.
+    Metrics,
+    /// What a person wants to know of it, as JSON.
+    Server,
+    /// Every open connection, as JSON.
+    Connections,
+}
+
+/// As what a connection is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// Not a WebSocket, or not yet.
+    Page,
+    /// A member of a session.
+    Member,
+    /// Somebody who looks at one.
+    Viewer,
+    /// A front end or an agent.
+    Client,
+}
+
+impl Role {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Role; 4] = [Role::Page, Role::Member, Role::Viewer, Role::Client];
+
+    /// What it is called where connections are counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Page => "page",
+            Role::Member => "member",
+            Role::Viewer => "viewer",
+            Role::Client => "client",
+        }
+    }
+}
+
 /// One connection's part of the protocol, on the client's own thread.
 pub trait Speaker {
     type Event;
@@ -196,6 +254,16 @@ pub trait Speaker {
     /// The largest message that is taken from it now, in bytes, where that is less than from others.
     fn largest(&self) -> Option<usize> {
         None
+    }
+
+    /// The type of the text message it heard last, for whoever counts.
+    fn last_kind(&self) -> Kind {
+        Kind::Other
+    }
+
+    /// As what its connection is open.
+    fn role(&self) -> Role {
+        Role::Member
     }
 
     /// What a client is told before its connection ends by a bug of ours.
@@ -235,6 +303,11 @@ pub trait Machine: Send + 'static {
 
     /// Handles one event. `now` never goes back.
     fn handle(&mut self, event: Self::Event, now: Now, effects: &mut Vec<Effect>);
+
+    /// How much it holds. Asked after every batch: from counts, not by counting.
+    fn holdings(&self) -> Holdings {
+        Holdings::default()
+    }
 
     /// When it wants its next [`tick`](Self::tick), since its start.
     fn next_deadline(&self) -> Option<Duration>;
