@@ -5,37 +5,16 @@ Sets itself up: builds collabd, the load generator and the relays, installs webs
 """
 
 import argparse
-import json
 import os
 import platform
 import re
 import resource
-import shutil
-import signal
-import statistics
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-REPO = HERE.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPO / "target").resolve()
-BENCH_TARGET = TARGET / "benches"
-COLLABD = str(Path(os.environ.get("COLLABD_BIN") or TARGET / "release" / "collabd").resolve())
-LOAD = str(BENCH_TARGET / "release" / "load")
-
-LISTEN = ["--host", "127.0.0.1", "--port", "0"]
-SERVERS = {
-    "floor": [str(BENCH_TARGET / "release" / "floor")],
-    "floor, batching": [str(BENCH_TARGET / "release" / "floor"), "batching"],
-    "Python websockets": [str(REPO / ".deps/venv/bin/python"), str(HERE / "relays/relay.py")],
-    "Node ws": ["node", str(HERE / "relays/relay.mjs"), str(REPO / ".deps/node")],
-    "tokio-tungstenite": [str(BENCH_TARGET / "release" / "tungstenite")],
-    "collabd --writer-threads": [COLLABD, *LISTEN, "--writer-threads"],
-    "collabd": [COLLABD, *LISTEN],
-}
+from figures import Bars, arrived, faults, median, ratio
+from servers import BENCH_TARGET, HERE, REPO, SERVERS, measure, progress
 
 COMMAND = {"kind": "command", "size": 300}
 # The table's columns: what the load generator is told.
@@ -60,9 +39,6 @@ NOT_READING = 10
 JOINS = 1500
 ATTACKERS = 1000
 PER_SESSION = 20  # idle connections
-# A run of the load generator is over by then, or it hangs.
-LONGEST = 60
-FAULTS = ("skipped", "repeated", "leaked", "misshapen")
 
 
 def main():
@@ -121,67 +97,6 @@ def describe_machine(repetitions):
         print("something else is running here: expect noise, above all in the latencies")
 
 
-class Server:
-    """A server process on a port of the loopback that it has chosen itself."""
-
-    def __init__(self, name, *options):
-        self.is_collabd = name.startswith("collabd")
-        self.process = subprocess.Popen(
-            [*SERVERS[name], *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.addr = None
-        self.listens = threading.Event()
-        threading.Thread(target=self.read, daemon=True).start()
-        if not self.listens.wait(20) or not self.addr:
-            self.stop()
-            raise RuntimeError(f"{name} does not start")
-
-    def read(self):
-        for line in self.process.stdout:
-            found = re.search(r"listening on (\S+:\d+)", line)
-            if found and not self.addr:
-                self.addr = found[1]
-                self.listens.set()
-        self.listens.set()
-
-    def load(self, workload, parameters):
-        """Runs the load generator against it and returns what it reports."""
-        words = {"addr": self.addr, "pid": self.process.pid, **parameters}
-        if self.is_collabd:
-            words["protocol"] = "session"
-        command = [LOAD, workload, *(f"{name}={value}" for name, value in words.items())]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
-        if run.returncode != 0:
-            raise RuntimeError(run.stderr.strip() or f"the load generator ended with {run.returncode}")
-        return json.loads(run.stdout)
-
-    def stop(self):
-        # Nothing is measured any more: no farewell to its clients.
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-def measure(server, workload, parameters, *options):
-    """One workload on a fresh server. None where it didn't survive, with a line that says so."""
-    try:
-        with Server(server, *options) as running:
-            return running.load(workload, parameters)
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
-        progress("")
-        print(f"{server}, {workload}: {error}")
-        return None
-
-
 def measure_table(repetitions):
     """{column: {server: [report, …]}}; in each repetition all servers have their turn in each column."""
     table = {column: {server: [] for server in SERVERS} for column in COLUMNS}
@@ -198,22 +113,6 @@ def measure_table(repetitions):
                     table[column][server].append(report)
     progress("")
     return table
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def median(reports, field):
-    """The median of a field; None where nothing was measured."""
-    values = [report[field] for report in reports if report]
-    return statistics.median(values) if values else None
-
-
-def arrived(reports):
-    """The smallest share of the messages that arrived in time."""
-    return min((report["delivered"] / max(1, report["expected"]) for report in reports), default=0)
 
 
 def print_table(table):
@@ -322,41 +221,6 @@ def measure_attack(repetitions):
             figures = " /".join(f"{median(reports, field):8.3f}" for field in ("p50", "p99"))
             print(f"  {attackers:5,} slow handshakes {figures}  {median(reports, 'ready'):,.0f} joined")
     return attacked
-
-
-class Bars:
-    """What has to be reached: prints a line for each."""
-
-    def __init__(self):
-        self.all = self.met = 0
-        print("\nbars")
-
-    def at_most(self, what, figure, limit, unit=""):
-        self.line(what, figure, f"at most {limit:g}{unit}", figure is not None and figure <= limit, unit)
-
-    def at_least(self, what, figure, limit, unit=""):
-        self.line(what, figure, f"at least {limit:,g}{unit}", figure is not None and figure >= limit, unit)
-
-    def line(self, what, figure, bar, is_met, unit=""):
-        self.all += 1
-        self.met += bool(is_met)
-        text = "not measured" if figure is None else f"{figure:,.4g}{unit}" if figure < 1000 else f"{figure:,.0f}{unit}"
-        print(f"  {what:52} {text:>14}  {bar:16} {'met' if is_met else 'NOT MET'}")
-
-
-def ratio(reports, others, field):
-    """How a field's medians compare; None where one is missing."""
-    figure, other = median(reports, field), median(others, field)
-    return figure / other if figure is not None and other else None
-
-
-def faults(reports):
-    """Everything that was lost, repeated, out of order, in the wrong session or of the wrong size."""
-    if isinstance(reports, dict):
-        if "p50" in reports:
-            return sum(reports.get(fault, 0) for fault in FAULTS)
-        return faults(list(reports.values()))
-    return sum(faults(report) for report in reports or [])
 
 
 def judge(bars, table, idle, readers):
