@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 
+import durable
 from figures import Bars, arrived, faults, median, ratio
-from servers import BENCH_TARGET, HERE, REPO, SERVERS, measure, progress
+from servers import BENCH_TARGET, DURABLE, HERE, PLAIN, REPO, SERVERS, measure, progress
 
 COMMAND = {"kind": "command", "size": 300}
 # The table's columns: what the load generator is told.
@@ -24,12 +25,21 @@ COLUMNS = {
         "relay",
         {"kind": "cursor", "size": 120, "sessions": 50, "clients": 10, "senders": 10, "rate": 10000, "seconds": 1},
     ),
+    # As an editor says it: in a drag everything is a change.
+    "50 x 10, all drag": (
+        "relay",
+        {"kind": "command", "size": 500, "sessions": 50, "clients": 10, "senders": 10, "rate": 10000, "seconds": 1},
+    ),
     "1,000 clients": ("relay", {**COMMAND, "sessions": 1, "clients": 1000, "senders": 1, "rate": 20, "seconds": 1}),
     "495,000/s": ("relay", {**COMMAND, "sessions": 1, "clients": 100, "senders": 5, "rate": 5000, "seconds": 1}),
     "window 1": ("window", {**COMMAND, "sessions": 1, "clients": 100, "senders": 1, "seconds": 0.5}),
 }
 # What a server can't do at all, or not at the full rate.
 SLOW = {"50 x 10": {"rate": 3333}, "495,000/s": None, "window 1": None}
+# A column that says what storing costs is not the others'.
+ONLY = {"50 x 10, all drag": (PLAIN, DURABLE)}
+# One look is enough at what is not judged.
+ONCE = ("Python websockets", "collabd --writer-threads")
 # Small enough that the clients who don't read reach their bound within the run. The items are as large as the
 # editor's, for the same reason.
 READERS = {"kind": "command", "size": 800, "sessions": 1, "clients": 100, "senders": 1, "rate": 2000, "seconds": 4}
@@ -55,14 +65,17 @@ def main():
     storm = measure_storm()
     readers = measure_readers(repetitions)
     attacked = measure_attack(repetitions)
+    confirmations = durable.measure_confirmations(repetitions)
+    opened = durable.measure_opening()
     bars = Bars()
-    judge(bars, table, idle, readers)
+    judge(bars, table, idle, readers, confirmations)
     for figure in ("p50", "p99"):
         slower = ratio(attacked[ATTACKERS], attacked[0], figure)
         bars.at_most(f"{ATTACKERS:,} slow handshakes: join {figure}, x that without", slower, 2)
+    durable.judge(bars, table, confirmations, opened)
     now = time.monotonic()
     print(f"\n{bars.met} of {bars.all} bars met; set up in {measured - begun:.0f} s, measured in {now - measured:.0f} s")
-    return 0 if faults([table, idle, storm, readers]) == 0 else 1
+    return 0 if faults([table, idle, storm, readers, confirmations]) == 0 else 1
 
 
 def set_up():
@@ -83,6 +96,7 @@ def set_up():
         installed = False
     if not installed or not (REPO / ".deps/node/node_modules/ws").exists():
         subprocess.run(["bash", str(REPO / "tests/outside/setup.sh")], check=True)
+    durable.set_up()
 
 
 def describe_machine(repetitions):
@@ -102,10 +116,9 @@ def measure_table(repetitions):
     table = {column: {server: [] for server in SERVERS} for column in COLUMNS}
     for repetition in range(repetitions):
         for column, (workload, parameters) in COLUMNS.items():
-            for server in SERVERS:
+            for server in ONLY.get(column, SERVERS):
                 changes = SLOW.get(column, {}) if server == "Python websockets" else {}
-                # One look is enough at what is not judged.
-                if changes is None or (repetition > 0 and server == "collabd --writer-threads"):
+                if changes is None or (repetition > 0 and server in ONCE):
                     continue
                 progress(f"{repetition + 1}/{repetitions} {column}: {server}")
                 report = measure(server, workload, {**parameters, **changes})
@@ -130,6 +143,8 @@ def print_table(table):
             ratios = ", ".join(f"{figure / value:.2f}" if value else "-" for value in base.values())
             what = "round trips/s" if workload == "window" else "µs"
             notes = []
+            if server == DURABLE:
+                notes.append(durable.beside(reports, table[column][PLAIN], field))
             if server == "Python websockets" and SLOW.get(column):
                 notes.append("at a third of the load")
             if arrived(reports) < 1:
@@ -223,7 +238,7 @@ def measure_attack(repetitions):
     return attacked
 
 
-def judge(bars, table, idle, readers):
+def judge(bars, table, idle, readers, confirmations):
     for column, limit in {"10 clients": 1.6, "50 x 10": 1.5, "1,000 clients": 1.15}.items():
         ours = table[column]["collabd"]
         bars.at_most(f"{column}: processor time, x floor", ratio(ours, table[column]["floor"], "cpu_us"), limit)
@@ -237,7 +252,7 @@ def judge(bars, table, idle, readers):
     rounds = table["window 1"]
     bars.at_least("window 1: round trips, x floor", ratio(rounds["collabd"], rounds["floor"], "rounds"), 0.85)
     for column, (workload, _) in COLUMNS.items():
-        if workload != "relay":
+        if workload != "relay" or column in ONLY:
             continue
         # The plain floor doesn't reach 495,000/s.
         floor = "floor, batching" if column == "495,000/s" else "floor"
@@ -264,6 +279,7 @@ def judge(bars, table, idle, readers):
     ours = [
         *(table[column][server] for column in table for server in SERVERS if server.startswith("collabd")),
         *readers.values(),
+        *confirmations.values(),
     ]
     lost = sum(report["expected"] - report["delivered"] for reports in ours for report in reports)
     bars.at_most("lost, everywhere", lost, 0)

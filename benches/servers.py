@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -25,17 +26,31 @@ SERVERS = {
     "tokio-tungstenite": [str(BENCH_TARGET / "release" / "tungstenite")],
     "collabd --writer-threads": [COLLABD, *LISTEN, "--writer-threads"],
     "collabd": [COLLABD, *LISTEN],
+    "collabd --data-dir": [COLLABD, *LISTEN],
 }
+PLAIN, DURABLE = "collabd", "collabd --data-dir"
+# What they store is written here, where it has to be a disk.
+DATA = BENCH_TARGET / "data"
 
 # A run of the load generator is over by then, or it hangs.
 LONGEST = 60
 
 
 class Server:
-    """A server process on a port of the loopback that it has chosen itself."""
+    """A server process on a port of the loopback that it has chosen itself.
 
-    def __init__(self, name, *options):
+    One that stores does so in a directory of its own, which goes with it, unless it is given one.
+    """
+
+    def __init__(self, name, *options, directory=None):
         self.is_collabd = name.startswith("collabd")
+        self.own = None
+        if name == DURABLE:
+            if directory is None:
+                DATA.mkdir(parents=True, exist_ok=True)
+                self.own = tempfile.TemporaryDirectory(dir=DATA)
+                directory = self.own.name
+            options = (*options, "--data-dir", str(directory))
         self.process = subprocess.Popen(
             [*SERVERS[name], *options],
             stdin=subprocess.DEVNULL,
@@ -69,10 +84,18 @@ class Server:
             raise RuntimeError(run.stderr.strip() or f"the load generator ended with {run.returncode}")
         return json.loads(run.stdout)
 
+    def finish(self):
+        """Ends it as an operator would: everything is written then."""
+        self.process.terminate()
+        if self.process.wait(LONGEST) != 0:
+            raise RuntimeError(f"the server ended with {self.process.returncode}")
+
     def stop(self):
         # Nothing is measured any more: no farewell to its clients.
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        if self.own:
+            self.own.cleanup()
 
     def __enter__(self):
         return self

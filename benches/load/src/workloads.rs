@@ -236,7 +236,9 @@ fn idle(arguments: &Arguments) -> io::Result<String> {
     swarm.join(sessions, clients, 0, AT_ONCE)?;
     let joined = now() - started;
     quiet(&mut swarm)?;
-    swarm.wait_for(ARRIVAL)?;
+    if swarm.protocol == Protocol::Session {
+        swarm.wait_for(ARRIVAL)?;
+    }
     let connections = swarm.clients.len();
     let process = status(pid)?;
     let used = processor_time(pid)?;

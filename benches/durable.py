@@ -1,0 +1,162 @@
+"""What it costs to store sessions: beside the same server without, and in what its disk needs for one fsync."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from figures import median, ratio
+from servers import COLLABD, DATA, DURABLE, LONGEST, PLAIN, Server, measure, progress
+
+BLOCK = 4096  # bytes
+FSYNCS = 100
+# Everyone has one change under way, waits until it is confirmed and sends the next: sessions x clients.
+CONFIRMED = {"kind": "confirmed", "size": 500, "seconds": 0.7}
+ALONE, TEN, HUNDRED = "1 client", "10 clients", "10 x 10 clients"
+WRITERS = {ALONE: (1, 1), TEN: (1, 10), HUNDRED: (10, 10)}
+# The session that is opened, and how often.
+CHANGES = 100_000
+ITEMS = 100
+LONG = {
+    "kind": "confirmed",
+    "size": 500,
+    "sessions": 1,
+    "clients": 1,
+    "senders": 1,
+    "items": ITEMS,
+    "under_way": 1000,
+    "changes": CHANGES,
+}
+UNLIMITED = ("--rate-messages", "0", "--rate-bytes", "0")
+OPENINGS = 5
+
+
+def set_up():
+    """Makes the place for what is stored, without what a run that was killed has left there."""
+    shutil.rmtree(DATA, ignore_errors=True)
+    DATA.mkdir(parents=True)
+    kind = subprocess.run(["stat", "-f", "-c", "%T", str(DATA)], capture_output=True, text=True, check=True)
+    if kind.stdout.strip() in ("tmpfs", "ramfs"):
+        sys.exit(f"{DATA} is in memory, where an fsync costs nothing: set CARGO_TARGET_DIR to a directory on a disk")
+
+
+def beside(reports, without, field):
+    """What storing costs in a column of the table."""
+    figures = (ratio(reports, without, field), ratio(reports, without, "p50"))
+    cost, p50 = ("-" if figure is None else f"{figure:.2f}" for figure in figures)
+    return f"x without: {cost}, p50 {p50}"
+
+
+def fsync_times():
+    """How long it takes to have one block of a file on disk, in ms, so many times; the file has its length already."""
+    times = []
+    with tempfile.TemporaryFile(dir=DATA, buffering=0) as file:
+        file.write(os.urandom(BLOCK) * FSYNCS)
+        os.fsync(file)
+        block = os.urandom(BLOCK)
+        for nth in range(FSYNCS):
+            begun = time.perf_counter()
+            os.pwrite(file.fileno(), block, nth * BLOCK)
+            os.fdatasync(file)
+            times.append((time.perf_counter() - begun) * 1000)
+    return times
+
+
+def measure_confirmations(repetitions):
+    """{writers: [report, …]}; those of the hundred, who are judged, with the `fsync` of their time."""
+    reports = {}
+    for writers, (sessions, clients) in WRITERS.items():
+        reports[writers] = []
+        parameters = {**CONFIRMED, "sessions": sessions, "clients": clients, "senders": clients}
+        for repetition in range(repetitions if writers == HUNDRED else 1):
+            progress(f"{repetition + 1}/{repetitions} confirmations: {writers}")
+            before = fsync_times()
+            report = measure(DURABLE, "confirm", parameters)
+            if report:
+                fsync = statistics.median(before + fsync_times())
+                reports[writers].append({**report, "fsync": fsync, "fsyncs": report["p50"] / fsync})
+    without = measure(PLAIN, "confirm", parameters)
+    progress("")
+    print("\na change until it is confirmed, one under way each: p50/p99 in ms, changes/s, one fsync in ms")
+    for writers, those in reports.items():
+        if those:
+            p50, p99, rate, fsync, fsyncs = (median(those, field) for field in ("p50", "p99", "rate", "fsync", "fsyncs"))
+            print(f"  {writers:26} {p50:8.3f} /{p99:8.3f} {rate:9,.0f}/s {fsync:8.3f}  p50 x fsync {fsyncs:.2f}")
+    if without:
+        print(f"  {'the same, stored nowhere':26} {without['p50']:8.3f} /{without['p99']:8.3f} {without['rate']:9,.0f}/s")
+    return reports
+
+
+def measure_opening():
+    """What a session of many changes was when it was left, and each time it was opened after a restart.
+
+    None where that was not possible, with a line that says why.
+    """
+    with tempfile.TemporaryDirectory(dir=DATA) as directory:
+        try:
+            return print_opening(fill(directory), open_once(directory), compact_and_open(directory))
+        except (RuntimeError, subprocess.SubprocessError) as error:
+            progress("")
+            print(f"{CHANGES:,} changes can't be opened: {error}")
+            return None
+
+
+def fill(directory):
+    """Makes the session. What the confirmations said, and what the last newcomer was shown."""
+    progress(f"{CHANGES:,} changes")
+    with Server(DURABLE, *UNLIMITED, directory=directory) as server:
+        filled = server.load("confirm", LONG)
+        left = server.load("open", {})
+        server.finish()
+    return filled, left
+
+
+def open_once(directory):
+    """What a newcomer is shown by a server that was just started, and when."""
+    with Server(DURABLE, directory=directory) as server:
+        opened = server.load("open", {})
+        server.finish()
+    return opened
+
+
+def compact_and_open(directory):
+    compact = [COLLABD, "sessions", "compact", "--data-dir", directory]
+    subprocess.run(compact, stdout=subprocess.DEVNULL, timeout=LONGEST, check=True)
+    reports = []
+    for nth in range(OPENINGS):
+        progress(f"{nth + 1}/{OPENINGS} opening {CHANGES:,} changes")
+        reports.append(open_once(directory))
+    return reports
+
+
+def print_opening(filled_and_left, as_left, compacted):
+    progress("")
+    filled, left = filled_and_left
+    print(
+        f"\na session of {filled['seq']:,} changes (written at {filled['sent'] / filled['seconds']:,.0f}/s) in a server"
+        f" that was just started: from connecting until its {left['items']} items, {left['bytes'] / 1000:.0f} kB, are there"
+    )
+    times = ", ".join(f"{report['p50']:.1f}" for report in compacted)
+    print(f"  as it was left {as_left['p50']:.1f} ms; compacted {times} ms")
+    wrong = sum(not is_same(report, left) for report in (as_left, *compacted))
+    lost = filled["sent"] - filled["confirmed"] + (filled["seq"] != left["seq"]) + wrong
+    return {"compacted": compacted, "lost": lost + sum(filled[fault] for fault in ("skipped", "repeated", "leaked"))}
+
+
+def is_same(report, other):
+    return all(report[field] == other[field] for field in ("seq", "items", "digest"))
+
+
+def judge(bars, table, confirmations, opened):
+    for column in ("50 x 10", "50 x 10, all drag"):
+        cost = ratio(table[column][DURABLE], table[column][PLAIN], "cpu_us")
+        bars.at_most(f"{column}: processor time, x without storing", cost, 1.15)
+    for column in ("10 clients", "1,000 clients"):
+        p50 = ratio(table[column][DURABLE], table[column][PLAIN], "p50")
+        bars.at_most(f"{column}: p50, x without storing", p50, 1.1)
+    bars.at_most("100 wait for the disk: p50, x one fsync", median(confirmations[HUNDRED], "fsyncs"), 3)
+    bars.at_most(f"{CHANGES:,} changes: opened", median(opened["compacted"] if opened else [], "p50"), 100, " ms")
+    bars.at_most(f"{CHANGES:,} changes: not as they were left", opened and opened["lost"], 0)
