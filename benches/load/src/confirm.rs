@@ -8,17 +8,19 @@ use crate::arguments::Arguments;
 use crate::histogram::Histogram;
 use crate::process::processor_time;
 use crate::swarm::{Confirmation, now};
-use crate::workloads::{DRAIN, set_up};
+use crate::workloads::{DRAIN, Scene, set_up};
 
 /// How long the whole may take.
 const PATIENCE: f64 = 50.0;
 
-/// All clients of a scene (`kind=confirmed`, `senders=` as many as `clients=`) send; each keeps
-/// `under_way=` commands on their way until they are confirmed and sends the next when one is: for
-/// `seconds=` after a warm-up of `warm_up=` seconds, or until there were `changes=` in all.
+/// All clients of a scene (`kind=confirmed`, `senders=` as many as `clients=`) send: for `seconds=`
+/// after a warm-up of `warm_up=` seconds, or until there were `changes=` in all. Each keeps
+/// `under_way=` commands on their way until they are confirmed and sends the next when one is; or,
+/// with `rate=` a second in all, they are due at fixed times.
 ///
 /// Latency is that of the confirmations. They count as deliveries, beside the relayed commands.
 pub fn confirm(arguments: &Arguments) -> io::Result<String> {
+    let rate: f64 = arguments.get_or("rate", 0.0)?;
     let under_way: u64 = arguments.get_or("under_way", 1)?;
     let most: u64 = arguments.get_or("changes", u64::MAX)?;
     let (warm_up, seconds): (f64, f64) =
@@ -27,44 +29,48 @@ pub fn confirm(arguments: &Arguments) -> io::Result<String> {
     if scene.senders.len() != scene.swarm.clients.len() {
         return Err(io::Error::other("everyone sends: senders= has to be clients="));
     }
-    let mut book = Book::new(scene.senders.len());
-    let mut sent = 0;
-    for _ in 0..under_way {
-        for sender in &mut scene.senders {
-            sender.say(&mut scene.swarm, now())?;
-            sent += 1;
-        }
-    }
+    let senders = scene.senders.len();
+    let mut book = Book::new(senders);
     let begun = now();
     let warm = begun + (warm_up * 1e9) as u64;
     let end = warm + (seconds * 1e9) as u64;
-    let mut started = None;
+    let due = |nth: u64| begun + (nth as f64 * 1e9 / rate) as u64;
+    let mut measured = None;
+    let mut sent = 0;
     while now() < end && sent < most {
-        if started.is_none() && now() >= warm {
+        if measured.is_none() && now() >= warm {
             book.latency = Histogram::new();
-            started = Some((now(), processor_time(scene.pid)?));
+            measured = Some((now(), processor_time(scene.pid)?));
         }
-        scene.swarm.wait(Duration::from_millis(20))?;
-        for confirmation in std::mem::take(&mut scene.swarm.confirmed) {
-            let sender = &mut scene.senders[confirmation.client];
-            book.enter(&confirmation, sender.has_said(confirmation.mark));
-            if sent < most {
-                sender.say(&mut scene.swarm, now())?;
+        let mut pause = Duration::from_millis(20);
+        if rate > 0.0 {
+            while sent < most && due(sent) <= now() {
+                scene.senders[sent as usize % senders].say(&mut scene.swarm, due(sent))?;
+                sent += 1;
+            }
+            pause = pause.min(Duration::from_nanos(due(sent).saturating_sub(now())));
+        } else if sent == 0 {
+            for nth in 0..under_way * senders as u64 {
+                scene.senders[nth as usize % senders].say(&mut scene.swarm, now())?;
+                sent += 1;
+            }
+        }
+        scene.swarm.wait(pause)?;
+        for client in book.enter_all(&mut scene) {
+            if rate == 0.0 && sent < most {
+                scene.senders[client].say(&mut scene.swarm, now())?;
                 sent += 1;
             }
         }
     }
-    let measured = book.latency.count();
-    let (from, used) = started.unwrap_or((begun, Duration::ZERO));
+    let (from, used) = measured.unwrap_or((begun, Duration::ZERO));
     let (used, elapsed) = (processor_time(scene.pid)? - used, (now() - from) as f64 / 1e9);
+    let measured = book.latency.count();
     let relayed = sent * (scene.readers - 1);
     let late = now() + DRAIN.as_nanos() as u64;
     while (book.confirmed < sent || scene.swarm.tally.delivered < relayed) && now() < late {
         scene.swarm.wait(Duration::from_millis(20))?;
-        for confirmation in std::mem::take(&mut scene.swarm.confirmed) {
-            let sender = &scene.senders[confirmation.client];
-            book.enter(&confirmation, sender.has_said(confirmation.mark));
-        }
+        book.enter_all(&mut scene);
     }
     let all = (now() - begun) as f64 / 1e9;
     let tally = &mut scene.swarm.tally;
@@ -116,6 +122,17 @@ impl Book {
             next: vec![(0, 0); clients],
             changes: HashSet::new(),
         }
+    }
+
+    /// Checks and counts what was confirmed since it was last asked. Whose that was.
+    fn enter_all(&mut self, scene: &mut Scene) -> Vec<usize> {
+        let confirmed = std::mem::take(&mut scene.swarm.confirmed);
+        let enter = |confirmation: &Confirmation| {
+            let was_said = scene.senders[confirmation.client].has_said(confirmation.mark);
+            self.enter(confirmation, was_said);
+            confirmation.client
+        };
+        confirmed.iter().map(enter).collect()
     }
 
     /// Checks and counts a confirmation; whether its client has said that.
