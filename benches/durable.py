@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from figures import median, ratio
+from figures import faults, median, ratio
 from servers import COLLABD, DATA, DURABLE, LONGEST, PLAIN, Server, measure, progress
 
 BLOCK = 4096  # bytes
@@ -73,7 +73,7 @@ def fsync_times():
 
 def measure_confirmations(repetitions):
     """{writers: [report, …]}, each with the `fsync` of its time and its p50 in `fsyncs`."""
-    print("\na change until it is confirmed: p50/p99 in ms, one fsync in ms; p50 where nothing is stored, changes/s")
+    print("\na change until it is confirmed: p50/p99 in ms, p50 in fsyncs, p50 where nothing is stored")
     confirmations = {}
     for writers, who in WRITERS.items():
         parameters = {**CONFIRMED, **who}
@@ -88,11 +88,10 @@ def measure_confirmations(repetitions):
         without = measure(PLAIN, "confirm", parameters)
         progress("")
         if reports and without:
-            p50, p99, fsync, fsyncs, rate = (median(reports, field) for field in ("p50", "p99", "fsync", "fsyncs", "rate"))
-            print(
-                f"  {writers:26} {p50:8.3f} /{p99:8.3f}  {fsync:.3f}: p50 is {fsyncs:.1f} of them"
-                f"  {without['p50']:8.3f} {rate:8,.0f}/s"
-            )
+            fields = ("p50", "p99", "fsync", "fsyncs", "rate")
+            p50, p99, fsync, fsyncs, rate = (median(reports, field) for field in fields)
+            times = f"{p50:8.3f} /{p99:8.3f}, {fsyncs:5.1f} x {fsync:.3f}, {without['p50']:8.3f}"
+            print(f"  {writers:26} {times}  {rate:8,.0f}/s")
     return confirmations
 
 
@@ -103,11 +102,21 @@ def measure_opening():
     """
     with tempfile.TemporaryDirectory(dir=DATA) as directory:
         try:
-            return print_opening(fill(directory), open_once(directory), compact_and_open(directory))
+            filled, left = fill(directory)
+            as_left = open_once(directory)
+            compacted = compact_and_open(directory)
         except (RuntimeError, subprocess.SubprocessError) as error:
             progress("")
             print(f"{CHANGES:,} changes can't be opened: {error}")
             return None
+    progress("")
+    times = ", ".join(f"{report['p50']:.1f}" for report in compacted)
+    print(f"\na session of {filled['seq']:,} changes, written at {filled['sent'] / filled['seconds']:,.0f}/s:")
+    print(f"from connecting to a server that was just started until its {left['items']} items are there")
+    print(f"  as it was left {as_left['p50']:.1f} ms; compacted {times} ms")
+    wrong = sum(not is_same(report, left) for report in (as_left, *compacted))
+    lost = filled["sent"] - filled["confirmed"] + faults(filled) + (filled["seq"] != left["seq"]) + wrong
+    return {"compacted": compacted, "lost": lost}
 
 
 def fill(directory):
@@ -131,25 +140,8 @@ def open_once(directory):
 def compact_and_open(directory):
     compact = [COLLABD, "sessions", "compact", "--data-dir", directory]
     subprocess.run(compact, stdout=subprocess.DEVNULL, timeout=LONGEST, check=True)
-    reports = []
-    for nth in range(OPENINGS):
-        progress(f"{nth + 1}/{OPENINGS} opening {CHANGES:,} changes")
-        reports.append(open_once(directory))
-    return reports
-
-
-def print_opening(filled_and_left, as_left, compacted):
-    progress("")
-    filled, left = filled_and_left
-    print(
-        f"\na session of {filled['seq']:,} changes (written at {filled['sent'] / filled['seconds']:,.0f}/s) in a server"
-        f" that was just started: from connecting until its {left['items']} items, {left['bytes'] / 1000:.0f} kB, are there"
-    )
-    times = ", ".join(f"{report['p50']:.1f}" for report in compacted)
-    print(f"  as it was left {as_left['p50']:.1f} ms; compacted {times} ms")
-    wrong = sum(not is_same(report, left) for report in (as_left, *compacted))
-    lost = filled["sent"] - filled["confirmed"] + (filled["seq"] != left["seq"]) + wrong
-    return {"compacted": compacted, "lost": lost + sum(filled[fault] for fault in ("skipped", "repeated", "leaked"))}
+    progress(f"opening {CHANGES:,} changes")
+    return [open_once(directory) for _ in range(OPENINGS)]
 
 
 def is_same(report, other):

@@ -29,7 +29,7 @@ SERVERS = {
     "collabd --data-dir": [COLLABD, *LISTEN],
 }
 PLAIN, DURABLE = "collabd", "collabd --data-dir"
-# What they store is written here, where it has to be a disk.
+# Where they store; a disk.
 DATA = BENCH_TARGET / "data"
 
 # A run of the load generator is over by then, or it hangs.
@@ -47,7 +47,6 @@ class Server:
         self.own = None
         if name == DURABLE:
             if directory is None:
-                DATA.mkdir(parents=True, exist_ok=True)
                 self.own = tempfile.TemporaryDirectory(dir=DATA)
                 directory = self.own.name
             options = (*options, "--data-dir", str(directory))
