@@ -75,14 +75,14 @@ impl Door {
         session: Option<&str>,
         key: Option<&str>,
         from: IpAddr,
-    ) -> Result<Option<Grant>, Answer<Guest>> {
+    ) -> Result<Option<Grant>, Response> {
         if !self.require_key {
             return Ok(None);
         }
         match self.gate.check(key, from) {
             Ok(grant) if session.is_none_or(|session| grant.key.opens(session)) => Ok(Some(grant)),
-            Ok(_) => Err(Answer::Page(Response::text(403, NOT_WITH_THIS_KEY))),
-            Err(refusal) => Err(Answer::Page(refused(refusal))),
+            Ok(_) => Err(Response::text(403, NOT_WITH_THIS_KEY)),
+            Err(refusal) => Err(refused(refusal)),
         }
     }
 
@@ -91,7 +91,7 @@ impl Door {
         match self.grant(Some(member.session()), key, from) {
             Ok(None) => Answer::Upgrade(Guest::Member(member)),
             Ok(Some(grant)) => Answer::Upgrade(Guest::Member(member.with(grant))),
-            Err(refusal) => refusal,
+            Err(refusal) => Answer::Page(refusal),
         }
     }
 
@@ -99,7 +99,7 @@ impl Door {
     fn view(&self, session: Arc<str>, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
         match self.grant(Some(&session), key, from) {
             Ok(grant) => Answer::Upgrade(Guest::Viewer(Viewer::new(session, grant))),
-            Err(refusal) => refusal,
+            Err(refusal) => Answer::Page(refusal),
         }
     }
 
@@ -114,7 +114,7 @@ impl Door {
         let key = route::key_of(request);
         match self.grant(session, key.as_deref(), from) {
             Ok(grant) => Answer::Ask(question(grant)),
-            Err(refusal) => refusal,
+            Err(refusal) => Answer::Page(refusal),
         }
     }
 
