@@ -186,10 +186,10 @@ fn state(
 ) -> Response {
     match inside.ask(Event::State { conn, session: session.clone(), grant }) {
         Ok(body) => Response::json(body),
-        // It may have been in memory a moment ago.
+        // It may have been in memory a moment ago. What isn't on disk while that fails is in memory.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
             match office.written(&|| inside.is_stopping()) {
-                Ok(()) => as_of(office, session, None),
+                Ok(()) | Err(Unavailable::NotWritten) => as_of(office, session, None),
                 Err(why) => unavailable(why),
             }
         }
@@ -353,7 +353,7 @@ fn unavailable(why: Unavailable) -> Response {
             "what is stored can't be read now: whoever runs this server finds the reason in its log",
         ),
         Unavailable::Damaged => (
-            500,
+            503,
             "what is stored of this session is damaged: restore it to one of its versions, or from \
              a backup",
         ),
