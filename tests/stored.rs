@@ -372,6 +372,23 @@ fn a_canvas_comes_in_while_people_work() {
 }
 
 #[test]
+fn a_canvas_that_was_fetched_brings_nothing_of_where_it_is_from() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    story(&mut alice);
+    let fetched = get(&server, "/api/sessions/table/state");
+    assert_eq!((&fetched["session_id"], &fetched["seq"]), (&"table".into(), &4.into()));
+    let put = status(&server, "PUT /api/sessions/copy/state", "", &fetched.to_string());
+    assert_eq!(put, 200);
+    let mut bob = Client::join(&server, "copy", "bob");
+    let document = bob.document();
+    let fields: Vec<&String> = document.as_object().expect("an object").keys().collect();
+    assert_eq!(fields, ["items", "timestamp", "version"]);
+    assert_eq!(document["items"], fetched["items"]);
+}
+
+#[test]
 fn a_session_is_deleted_when_everybody_has_left() {
     let place = Place::new();
     let server = place.serve();
