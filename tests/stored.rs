@@ -394,6 +394,28 @@ fn a_session_is_deleted_when_everybody_has_left() {
 }
 
 #[test]
+fn who_views_a_session_sees_what_is_restored_and_when_it_is_deleted() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let mut viewer = Wire::upgrade(&server, "/view/table");
+    let mut shown = |seq: u64| loop {
+        let message = viewer.next();
+        if message["type"] == "sync:state" && message["seq"] == seq {
+            return canvas_items(&message["state"]);
+        }
+    };
+    assert_eq!(shown(4), canvases[4]);
+    Remote::of(&server).succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert_eq!(shown(5), canvases[2]);
+    assert_eq!(restored(&mut alice), canvases[2]);
+    alice.leave();
+    Remote::of(&server).succeeds(&["sessions", "delete", "table", "--yes"]);
+    assert_eq!(viewer.closed(), (1000, "the session has ended".into()));
+}
+
+#[test]
 fn compacting_goes_on_beside_people_who_work() {
     let place = Place::new();
     let server = place.serve();
