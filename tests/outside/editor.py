@@ -79,6 +79,7 @@ class Editor(script.Conversing):
         self.faults = []  # what would have ended the real editor, or broke the order on the wire
         self.ghosts = []  # ids that stand twice on the canvas
         self.heartbeat_ms = heartbeat_ms
+        self.sockets = []  # all it ever had: Qt may still have something to say of one that is closed
         self._forget_connection()
 
     def _forget_connection(self):
@@ -102,6 +103,7 @@ class Editor(script.Conversing):
         self._forget_connection()
         self.known_as = known_as or self.user
         self.socket = socket = QWebSocket()
+        self.sockets.append(socket)
         self.heartbeat = QTimer()
         self.heartbeat.timeout.connect(lambda: self.send({"type": "ping"}))
         socket.connected.connect(lambda: self.heartbeat.start(self.heartbeat_ms))
@@ -359,4 +361,5 @@ class Editor(script.Conversing):
             self.heartbeat.stop()
             self._drags.clear()
             self.socket.abort()
-            self.socket.deleteLater()
+        for socket in self.sockets:
+            socket.deleteLater()

@@ -57,6 +57,15 @@ export class Connection {
     return message;
   }
 
+  /** Of a member of a session: resolves when the server knows that it is no host. */
+  async arrived() {
+    // The answer to its Ping may be on its way behind the first of these, but not behind the second.
+    for (let count = 0; count < 2; count++) {
+      this.send({ type: "ping" });
+      await this.next("pong");
+    }
+  }
+
   /** Nothing more comes, and the connection is closed with this code. */
   async ended(code, reason) {
     const end = await this.take(`a close with ${code}`);

@@ -23,6 +23,8 @@ BARRIER = {
     "command": {"action": "barrier", "item_type": "none", "item_id": "none", "data": {}},
 }
 
+ARRIVAL = {"type": "ping", "id": "arrival"}
+
 
 def is_barrier(message):
     """Whether this is somebody's barrier or the confirmation of the own one: the harness's business, no story's."""
@@ -75,6 +77,7 @@ class Script(Conversing):
         self.raw = []  # text as it came
         self.messages = []  # the same, parsed
         self.barriers = [0, 0]  # sent, confirmed
+        self.pongs = 0  # answers to its pings on arrival
         self.closed = None  # (code, reason) once it is over
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -89,6 +92,8 @@ class Script(Conversing):
                 message = json.loads(text)
                 if is_barrier(message):
                     self.barriers[1] += message["type"] == "message_delivered"
+                elif message["type"] == "pong" and message.get("id") == ARRIVAL["id"]:
+                    self.pongs += 1
                 else:
                     self.raw.append(text)
                     record.heard_message(message, text)
@@ -125,8 +130,12 @@ class Script(Conversing):
         return story.until(lambda: found() or (self.closed and bail(what())), what)
 
     def joined(self):
-        """Wait until the connection is a member; returns the acknowledgement."""
+        """Wait until the connection is a member, and known to be no host's; returns the acknowledgement."""
         self.expect("user:joined", user_id=self.user)
+        # The answer to the Ping that follows may be on its way behind the first of these, but not behind the second.
+        for count in (1, 2):
+            self.send(ARRIVAL)
+            story.until(lambda: self.pongs >= count or self.closed, lambda: f"a pong for {self.user}")
         return self.messages[0]
 
     def close(self, code=1000, reason=""):

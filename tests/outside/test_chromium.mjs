@@ -178,9 +178,11 @@ inBrowser("a page joins a session beside a script; each sees what the other does
   const script = own(new Connection(`${server.url}/ws/room/script`));
   await script.next("connection:ack", { is_host: true });
   await script.next("user:joined", { user_id: "script" });
+  await script.arrived();
   const page = own(new Connection(`${server.url}/ws/room/page`, { open }));
   await page.next("connection:ack", { is_host: false });
   await page.next("user:joined", { user_id: "page" });
+  await page.arrived();
   await script.next("user:joined", { user_id: "page" });
   for (const [from, to, user] of [[script, page, "script"], [page, script, "page"]]) {
     const data = { item_uuid: user, _type: "lens", x_mm: 1.5, y_mm: 0, angle_deg: 0 };

@@ -14,6 +14,8 @@ const BARRIER = {
   command: { action: "barrier", item_type: "none", item_id: "none", data: {} },
 };
 
+const ARRIVAL = { type: "ping", id: "arrival" };
+
 /** A member of a session: keeps all it received and wakes whoever waits for some of it. */
 class Member {
   constructor(server, session, user, options = {}) {
@@ -25,10 +27,12 @@ class Member {
     const address = `${server.url}/ws/${encodeURIComponent(session)}/${encodeURIComponent(user)}`;
     this.socket = new WebSocket(options.address ?? address, options);
     this.barriers = { sent: 0, confirmed: 0 };
+    this.pongs = 0; // answers to its pings on arrival
     this.socket.on("message", (data, isBinary) => {
       const message = isBinary ? { type: "binary" } : JSON.parse(data);
       const confirmed = message.type === "message_delivered" && message.id === BARRIER.id;
       if (confirmed) this.barriers.confirmed += 1;
+      else if (message.type === "pong" && message.id === ARRIVAL.id) this.pongs += 1;
       else if (message.command?.action !== BARRIER.command.action) this.messages.push(message);
       heardMessage(message);
       this.news();
@@ -100,6 +104,15 @@ class Member {
     this.send({ type: "command", command: { action, item_type: "lens", item_id, data }, ...more });
   }
 
+  /** Resolves when the server knows that this is no host. */
+  async arrived() {
+    // The answer to its Ping may be on its way behind the first of these, but not behind the second.
+    for (const count of [1, 2]) {
+      this.send(ARRIVAL);
+      await this.until(() => this.pongs >= count, "a pong");
+    }
+  }
+
   /** Everything sent before has been dealt with when this resolves, and what it led to here has come. */
   roundTrip() {
     const wanted = ++this.barriers.sent;
@@ -118,6 +131,7 @@ async function withRoom(tell, ...options) {
     const member = new Member(server, session, user);
     members.push(member);
     await member.expect("user:joined", { user_id: user });
+    await member.arrived();
     return member;
   };
   try {

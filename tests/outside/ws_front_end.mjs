@@ -148,12 +148,14 @@ atDesk(
       const member = join(user, way);
       assert.equal((await member.next("connection:ack")).is_host, user === "bearer");
       await member.next("user:joined", { user_id: user });
+      await member.arrived();
       for (const earlier of members) await earlier.next("user:joined", { user_id: user });
       members.push(member);
     }
     const reader = join("reader", { prefix: `/key/${reading}` });
     await reader.next("connection:ack");
     await reader.next("user:joined", { user_id: "reader" });
+    await reader.arrived();
     for (const member of members) await member.next("user:joined", { user_id: "reader" });
     reader.send({ type: "chat", text: "a reader's words" });
     const refused = await reader.next("error");
