@@ -68,4 +68,4 @@ for program in nginx caddy chromium openssl; do
 done
 [ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
 
-echo "outside clients: PyQt6 and websockets in $venv, ws, playwright-core and axe-core in $deps/node, nginx, caddy, chromium"
+echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, chromium"
