@@ -43,7 +43,8 @@ async function measure(what) {
   const { spent, intervals } = await look.page.evaluate(() => ((window.counting = false), { spent: window.spent, intervals: window.intervals.slice(1) }));
   const total = intervals.reduce((sum, each) => sum + each, 0);
   const late = intervals.filter((each) => each > 25).length;
-  return `${((1000 * intervals.length) / total).toFixed(1)} frames/s (${at(intervals, 0.5)} ms apart, 99 % within ${at(intervals, 0.99)} ms, ${late} of ${intervals.length} late), the page's part of a frame ${at(spent, 0.5)} ms, 99 % within ${at(spent, 0.99)} ms`;
+  const own = spent.length ? `the page's part of one ${at(spent, 0.5)} ms, 99 % within ${at(spent, 0.99)} ms` : "none of them drawn";
+  return `${((1000 * intervals.length) / total).toFixed(1)} frames/s (99 % within ${at(intervals, 0.99)} ms, ${late} of ${intervals.length} late), ${own}`;
 }
 
 console.log(`nothing moves: ${await measure(() => after(2000))}`);

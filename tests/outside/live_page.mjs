@@ -19,7 +19,7 @@ export function atPage(title, tell, options = () => []) {
     const [closing, keys] = [[], new KeyRing()];
     const own = (thing) => (closing.push(thing), thing);
     const desk = { keys, own };
-    desk.start = async (...more) => (desk.server = await startServer(...options(desk), ...more));
+    desk.start = async (...more) => (desk.server = await startServer(...desk.options, ...more));
     desk.look = async (where, how) => own(await Look.open(desk.server, where, how));
     desk.member = (session, user, path = "") =>
       own(new Member(`${desk.server.url}${path}/ws/${encodeURIComponent(session)}/${encodeURIComponent(user)}`));
@@ -30,6 +30,7 @@ export function atPage(title, tell, options = () => []) {
       await inTime(desk.server?.exited, () => "the server to be gone");
     };
     try {
+      desk.options = options(desk);
       await desk.start();
       await tell(desk);
       for (const each of closing) each.inspect?.();

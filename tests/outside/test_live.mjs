@@ -1,6 +1,7 @@
 // The live page in Chromium: what it shows while people edit, to whom, and what it never does.
 
 import assert from "node:assert/strict";
+import path from "node:path";
 import { closeBrowser } from "./browser.mjs";
 import { atPage } from "./live_page.mjs";
 import { main } from "./ws_story.mjs";
@@ -326,5 +327,42 @@ atPage("who wants less motion gets none", async ({ look, member }) => {
   await table.until("the item to be there", () => places.has(200));
   assert.deepEqual(await table.page.evaluate(() => [...places]), [0, 200]);
 });
+
+atPage("what is stored can be looked back at, and is listed when nobody is in", async ({ look, member, start, stop, server }) => {
+  const { port } = server;
+  const alice = await member("history", "alice").joined();
+  await alice.table([item("l", "lens", "Lens f=100", 0, 0)]);
+  for (let x = 10; x <= 50; x += 10) await alice.command("move_item", "l", { x_mm: x, y_mm: 0, angle_deg: 0 });
+  await alice.command("add_item", "m", item("m", "mirror", "M1", 5, 5));
+  const table = await look(session("history"));
+  table.expected.push(/net::ERR_|WebSocket connection to/);
+  const slider = table.page.getByLabel("Look back in time");
+  await slider.waitFor();
+  await table.until("the last change to be known", () => Number(document.querySelector("#moment").max) === 7);
+  await slider.focus();
+  // The first change was the table, the second moved the lens to 10.
+  for (let change = 7; change > 2; change--) await slider.press("ArrowLeft");
+  await table.shows("As it was after change 2", "#when");
+  await table.shows("by alice", "#when");
+  await table.until("the lens where it was", () => scene.get("l").x === 10 && scene.size === 1);
+  // What happens meanwhile is for later.
+  await alice.command("move_item", "l", { x_mm: 60, y_mm: 0, angle_deg: 0 });
+  await table.shows("(60.0, 0.0)", "#changes");
+  assert.equal((await table.drawn("l")).x, 10);
+  await table.page.getByRole("button", { name: "Now" }).click();
+  await table.until("the present", () => scene.get("l").x === 60 && scene.size === 2);
+  const versions = table.page.getByLabel("Versions");
+  await versions.selectOption({ index: 1 });
+  await table.shows("As it was after change", "#when");
+  alice.end();
+  await stop();
+  await start("--port", port);
+  await table.page.goto(table.home);
+  await table.shows("history", "#stored");
+  await table.page.getByRole("link", { name: "history" }).click();
+  // Looking at it is enough to have it read.
+  await table.until("the table as it was left", () => scene.get("l")?.x === 60 && scene.size === 2);
+  await table.shows("Nobody is in", "#members");
+}, ({ keys }) => ["--data-dir", path.join(keys.folder, "data")]);
 
 await main(closeBrowser);
