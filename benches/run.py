@@ -5,37 +5,18 @@ Sets itself up: builds collabd, the load generator and the relays, installs webs
 """
 
 import argparse
-import json
 import os
 import platform
 import re
 import resource
-import shutil
-import signal
-import statistics
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-REPO = HERE.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPO / "target").resolve()
-BENCH_TARGET = TARGET / "benches"
-COLLABD = str(Path(os.environ.get("COLLABD_BIN") or TARGET / "release" / "collabd").resolve())
-LOAD = str(BENCH_TARGET / "release" / "load")
-
-LISTEN = ["--host", "127.0.0.1", "--port", "0"]
-SERVERS = {
-    "floor": [str(BENCH_TARGET / "release" / "floor")],
-    "floor, batching": [str(BENCH_TARGET / "release" / "floor"), "batching"],
-    "Python websockets": [str(REPO / ".deps/venv/bin/python"), str(HERE / "relays/relay.py")],
-    "Node ws": ["node", str(HERE / "relays/relay.mjs"), str(REPO / ".deps/node")],
-    "tokio-tungstenite": [str(BENCH_TARGET / "release" / "tungstenite")],
-    "collabd --writer-threads": [COLLABD, *LISTEN, "--writer-threads"],
-    "collabd": [COLLABD, *LISTEN],
-}
+import durable
+import scraping
+from figures import Bars, arrived, faults, median, ratio
+from servers import BENCH_TARGET, DURABLE, HERE, PLAIN, REPO, SERVERS, measure, progress
 
 COMMAND = {"kind": "command", "size": 300}
 # The table's columns: what the load generator is told.
@@ -45,12 +26,22 @@ COLUMNS = {
         "relay",
         {"kind": "cursor", "size": 120, "sessions": 50, "clients": 10, "senders": 10, "rate": 10000, "seconds": 1},
     ),
+    # As an editor says it: in a drag everything is a change.
+    "50 x 10, all drag": (
+        "relay",
+        {"kind": "command", "size": 500, "sessions": 50, "clients": 10, "senders": 10, "rate": 10000, "seconds": 1},
+    ),
     "1,000 clients": ("relay", {**COMMAND, "sessions": 1, "clients": 1000, "senders": 1, "rate": 20, "seconds": 1}),
     "495,000/s": ("relay", {**COMMAND, "sessions": 1, "clients": 100, "senders": 5, "rate": 5000, "seconds": 1}),
     "window 1": ("window", {**COMMAND, "sessions": 1, "clients": 100, "senders": 1, "seconds": 0.5}),
 }
 # What a server can't do at all, or not at the full rate.
 SLOW = {"50 x 10": {"rate": 3333}, "495,000/s": None, "window 1": None}
+# A column that says what storing costs is not the others'.
+ONLY = {"50 x 10, all drag": (PLAIN, DURABLE)}
+# One look is enough at what is not judged, and at those whom a column is far too much for: it takes them seconds.
+ONCE = {"Python websockets", "collabd --writer-threads"}
+FLOODED = {"495,000/s": {"floor", "Node ws"}}
 # Small enough that the clients who don't read reach their bound within the run. The items are as large as the
 # editor's, for the same reason.
 READERS = {"kind": "command", "size": 800, "sessions": 1, "clients": 100, "senders": 1, "rate": 2000, "seconds": 4}
@@ -60,9 +51,6 @@ NOT_READING = 10
 JOINS = 1500
 ATTACKERS = 1000
 PER_SESSION = 20  # idle connections
-# A run of the load generator is over by then, or it hangs.
-LONGEST = 60
-FAULTS = ("skipped", "repeated", "leaked", "misshapen")
 
 
 def main():
@@ -79,14 +67,19 @@ def main():
     storm = measure_storm()
     readers = measure_readers(repetitions)
     attacked = measure_attack(repetitions)
+    confirmations = durable.measure_confirmations(repetitions)
+    opened = durable.measure_opening()
+    scraped, took = scraping.measure_scrapes(COLUMNS, repetitions)
     bars = Bars()
-    judge(bars, table, idle, readers)
+    judge(bars, table, idle, readers, confirmations)
     for figure in ("p50", "p99"):
         slower = ratio(attacked[ATTACKERS], attacked[0], figure)
         bars.at_most(f"{ATTACKERS:,} slow handshakes: join {figure}, x that without", slower, 2)
+    durable.judge(bars, table, confirmations, opened)
+    scraping.judge(bars, scraped, took)
     now = time.monotonic()
     print(f"\n{bars.met} of {bars.all} bars met; set up in {measured - begun:.0f} s, measured in {now - measured:.0f} s")
-    return 0 if faults([table, idle, storm, readers]) == 0 else 1
+    return 0 if faults([table, idle, storm, readers, confirmations, scraped]) == 0 else 1
 
 
 def set_up():
@@ -107,6 +100,7 @@ def set_up():
         installed = False
     if not installed or not (REPO / ".deps/node/node_modules/ws").exists():
         subprocess.run(["bash", str(REPO / "tests/outside/setup.sh")], check=True)
+    durable.set_up()
 
 
 def describe_machine(repetitions):
@@ -121,76 +115,15 @@ def describe_machine(repetitions):
         print("something else is running here: expect noise, above all in the latencies")
 
 
-class Server:
-    """A server process on a port of the loopback that it has chosen itself."""
-
-    def __init__(self, name, *options):
-        self.is_collabd = name.startswith("collabd")
-        self.process = subprocess.Popen(
-            [*SERVERS[name], *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.addr = None
-        self.listens = threading.Event()
-        threading.Thread(target=self.read, daemon=True).start()
-        if not self.listens.wait(20) or not self.addr:
-            self.stop()
-            raise RuntimeError(f"{name} does not start")
-
-    def read(self):
-        for line in self.process.stdout:
-            found = re.search(r"listening on (\S+:\d+)", line)
-            if found and not self.addr:
-                self.addr = found[1]
-                self.listens.set()
-        self.listens.set()
-
-    def load(self, workload, parameters):
-        """Runs the load generator against it and returns what it reports."""
-        words = {"addr": self.addr, "pid": self.process.pid, **parameters}
-        if self.is_collabd:
-            words["protocol"] = "session"
-        command = [LOAD, workload, *(f"{name}={value}" for name, value in words.items())]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
-        if run.returncode != 0:
-            raise RuntimeError(run.stderr.strip() or f"the load generator ended with {run.returncode}")
-        return json.loads(run.stdout)
-
-    def stop(self):
-        # Nothing is measured any more: no farewell to its clients.
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-def measure(server, workload, parameters, *options):
-    """One workload on a fresh server. None where it didn't survive, with a line that says so."""
-    try:
-        with Server(server, *options) as running:
-            return running.load(workload, parameters)
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
-        progress("")
-        print(f"{server}, {workload}: {error}")
-        return None
-
-
 def measure_table(repetitions):
     """{column: {server: [report, …]}}; in each repetition all servers have their turn in each column."""
     table = {column: {server: [] for server in SERVERS} for column in COLUMNS}
     for repetition in range(repetitions):
         for column, (workload, parameters) in COLUMNS.items():
-            for server in SERVERS:
+            once = ONCE | FLOODED.get(column, set())
+            for server in ONLY.get(column, SERVERS):
                 changes = SLOW.get(column, {}) if server == "Python websockets" else {}
-                # One look is enough at what is not judged.
-                if changes is None or (repetition > 0 and server == "collabd --writer-threads"):
+                if changes is None or (repetition > 0 and server in once):
                     continue
                 progress(f"{repetition + 1}/{repetitions} {column}: {server}")
                 report = measure(server, workload, {**parameters, **changes})
@@ -198,22 +131,6 @@ def measure_table(repetitions):
                     table[column][server].append(report)
     progress("")
     return table
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def median(reports, field):
-    """The median of a field; None where nothing was measured."""
-    values = [report[field] for report in reports if report]
-    return statistics.median(values) if values else None
-
-
-def arrived(reports):
-    """The smallest share of the messages that arrived in time."""
-    return min((report["delivered"] / max(1, report["expected"]) for report in reports), default=0)
 
 
 def print_table(table):
@@ -231,6 +148,8 @@ def print_table(table):
             ratios = ", ".join(f"{figure / value:.2f}" if value else "-" for value in base.values())
             what = "round trips/s" if workload == "window" else "µs"
             notes = []
+            if server == DURABLE:
+                notes.append(durable.beside(reports, table[column][PLAIN], field))
             if server == "Python websockets" and SLOW.get(column):
                 notes.append("at a third of the load")
             if arrived(reports) < 1:
@@ -324,42 +243,7 @@ def measure_attack(repetitions):
     return attacked
 
 
-class Bars:
-    """What has to be reached: prints a line for each."""
-
-    def __init__(self):
-        self.all = self.met = 0
-        print("\nbars")
-
-    def at_most(self, what, figure, limit, unit=""):
-        self.line(what, figure, f"at most {limit:g}{unit}", figure is not None and figure <= limit, unit)
-
-    def at_least(self, what, figure, limit, unit=""):
-        self.line(what, figure, f"at least {limit:,g}{unit}", figure is not None and figure >= limit, unit)
-
-    def line(self, what, figure, bar, is_met, unit=""):
-        self.all += 1
-        self.met += bool(is_met)
-        text = "not measured" if figure is None else f"{figure:,.4g}{unit}" if figure < 1000 else f"{figure:,.0f}{unit}"
-        print(f"  {what:52} {text:>14}  {bar:16} {'met' if is_met else 'NOT MET'}")
-
-
-def ratio(reports, others, field):
-    """How a field's medians compare; None where one is missing."""
-    figure, other = median(reports, field), median(others, field)
-    return figure / other if figure is not None and other else None
-
-
-def faults(reports):
-    """Everything that was lost, repeated, out of order, in the wrong session or of the wrong size."""
-    if isinstance(reports, dict):
-        if "p50" in reports:
-            return sum(reports.get(fault, 0) for fault in FAULTS)
-        return faults(list(reports.values()))
-    return sum(faults(report) for report in reports or [])
-
-
-def judge(bars, table, idle, readers):
+def judge(bars, table, idle, readers, confirmations):
     for column, limit in {"10 clients": 1.6, "50 x 10": 1.5, "1,000 clients": 1.15}.items():
         ours = table[column]["collabd"]
         bars.at_most(f"{column}: processor time, x floor", ratio(ours, table[column]["floor"], "cpu_us"), limit)
@@ -373,7 +257,7 @@ def judge(bars, table, idle, readers):
     rounds = table["window 1"]
     bars.at_least("window 1: round trips, x floor", ratio(rounds["collabd"], rounds["floor"], "rounds"), 0.85)
     for column, (workload, _) in COLUMNS.items():
-        if workload != "relay":
+        if workload != "relay" or column in ONLY:
             continue
         # The plain floor doesn't reach 495,000/s.
         floor = "floor, batching" if column == "495,000/s" else "floor"
@@ -400,6 +284,7 @@ def judge(bars, table, idle, readers):
     ours = [
         *(table[column][server] for column in table for server in SERVERS if server.startswith("collabd")),
         *readers.values(),
+        *confirmations.values(),
     ]
     lost = sum(report["expected"] - report["delivered"] for reports in ours for report in reports)
     bars.at_most("lost, everywhere", lost, 0)

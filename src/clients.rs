@@ -7,8 +7,8 @@ use crate::door::Gate;
 use crate::hub::channels;
 use crate::hub::{ConnId, Event};
 use crate::protocol::client::{self, Unreadable, outbound};
-use crate::protocol::{Frame, Timestamp, UserId, close};
-use crate::server::service::{Heard, Said, Speaker};
+use crate::protocol::{Frame, Kind, Timestamp, UserId, close};
+use crate::server::service::{Heard, Role, Said, Speaker};
 
 /// How many unreadable messages in a row end a connection.
 const MOST_UNREADABLE: u32 = 3;
@@ -25,16 +25,19 @@ pub struct Client {
     unreadable: u32,
     /// Whether a key of it was good. The hub may find that it is not any more, and ends it then.
     had_key: bool,
+    last_kind: Kind,
 }
 
 impl Client {
     /// A client that calls itself `id` and comes from this address.
     pub fn new(id: UserId, debug: bool, from: IpAddr, gate: Arc<Gate>) -> Self {
-        Client { id, debug, from, gate, unreadable: 0, had_key: false }
+        Client { id, debug, from, gate, unreadable: 0, had_key: false, last_kind: Kind::Other }
     }
 
     fn text(&mut self, conn: ConnId, text: &str) -> Said<Event> {
-        let said = match client::parse(text) {
+        let parsed = client::parse(text);
+        self.last_kind = parsed.as_ref().map_or(Kind::Other, client::Heard::kind);
+        let said = match parsed {
             Ok(client::Heard::Ping { echo }) => {
                 self.unreadable = 0;
                 return Said::Reply(outbound::pong(&echo, &self.id, Timestamp::now()));
@@ -78,6 +81,14 @@ impl Speaker for Client {
 
     fn largest(&self) -> Option<usize> {
         (!self.had_key).then_some(LARGEST_BEFORE_KEY)
+    }
+
+    fn last_kind(&self) -> Kind {
+        self.last_kind
+    }
+
+    fn role(&self) -> Role {
+        Role::Client
     }
 
     fn apology(&self) -> Option<Frame> {

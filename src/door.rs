@@ -4,6 +4,7 @@
 
 mod gate;
 pub mod origin;
+mod page;
 mod route;
 
 #[cfg(feature = "durable")]
@@ -15,17 +16,18 @@ use std::time::Instant;
 
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
-use crate::keys::{KeyRefusal, KeyRing};
-use crate::protocol::{Frame, inbound};
-use crate::server::http::{Request, Response};
-use crate::server::service::{Answer, Heard, Said, Service, Speaker};
+use crate::keys::{Grant, KeyRefusal, KeyRing};
+use crate::protocol::{Frame, Kind, inbound};
+use crate::server::http::{Reason, Request, Response};
+use crate::server::service::{Answer, Heard, Report, Role, Said, Service, Speaker};
 #[cfg(feature = "durable")]
 use crate::server::service::{Keeper, Tell};
-use crate::sessions::Member;
+use crate::sessions::{Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
 pub use gate::Gate;
 use origin::Origins;
+pub use page::Page;
 use route::Route;
 
 /// What a key that opens nothing is told, whatever is wrong with it.
@@ -42,6 +44,8 @@ pub struct Door {
     pub require_key: bool,
     /// Whether there is `/debug/client_…`.
     pub debug_endpoints: bool,
+    /// What `/` is.
+    pub live: Page,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
     pub shelf: Option<Shelf>,
@@ -56,23 +60,74 @@ impl Door {
             origins: Origins::default(),
             require_key: false,
             debug_endpoints: false,
+            live: Page::default(),
             #[cfg(feature = "durable")]
             shelf: None,
         }
     }
 
-    /// The session a request wants to join, with what its key permits.
-    fn session(&self, member: Member, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+    /// What a key permits that was shown for a session; nothing where sessions ask for none.
+    ///
+    /// # Errors
+    /// The answer to whoever may not come in.
+    fn grant(
+        &self,
+        session: Option<&str>,
+        key: Option<&str>,
+        from: IpAddr,
+    ) -> Result<Option<Grant>, Answer<Guest>> {
         if !self.require_key {
-            return Answer::Upgrade(Guest::Member(member));
+            return Ok(None);
         }
         match self.gate.check(key, from) {
-            Ok(grant) if grant.key.opens(member.session()) => {
-                Answer::Upgrade(Guest::Member(member.with(grant)))
-            }
-            Ok(_) => Answer::Page(Response::text(403, NOT_WITH_THIS_KEY)),
-            Err(refusal) => Answer::Page(refused(refusal)),
+            Ok(grant) if session.is_none_or(|session| grant.key.opens(session)) => Ok(Some(grant)),
+            Ok(_) => Err(Answer::Page(Response::text(403, NOT_WITH_THIS_KEY))),
+            Err(refusal) => Err(Answer::Page(refused(refusal))),
         }
+    }
+
+    /// The session a request wants to join, with what its key permits.
+    fn session(&self, member: Member, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+        match self.grant(Some(member.session()), key, from) {
+            Ok(None) => Answer::Upgrade(Guest::Member(member)),
+            Ok(Some(grant)) => Answer::Upgrade(Guest::Member(member.with(grant))),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// The session a request wants to view.
+    fn view(&self, session: Arc<str>, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
+        match self.grant(Some(&session), key, from) {
+            Ok(grant) => Answer::Upgrade(Guest::Viewer(Viewer::new(session, grant))),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// A question about sessions, or about one.
+    fn ask(
+        &self,
+        session: Option<&str>,
+        request: &Request<'_>,
+        from: IpAddr,
+        question: impl FnOnce(Option<Grant>) -> Event,
+    ) -> Answer<Guest> {
+        let key = route::key_of(request);
+        match self.grant(session, key.as_deref(), from) {
+            Ok(grant) => Answer::Ask(question(grant)),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// What the server says of itself. Whether it is well is nobody's secret; the rest is as open as
+    /// the sessions are.
+    fn report(&self, report: Report, request: &Request<'_>, from: IpAddr) -> Answer<Guest> {
+        if self.require_key
+            && report != Report::Health
+            && let Err(refusal) = self.gate.check(route::key_of(request).as_deref(), from)
+        {
+            return Answer::Page(refused(refusal));
+        }
+        Answer::Report(report)
     }
 
     fn threads(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
@@ -104,6 +159,10 @@ impl Service for Door {
             Ok(Route::Client { debug: true, .. }) if !self.debug_endpoints => {
                 return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
             }
+            // Whoever connects there with a WebSocket has forgotten the rest of the path.
+            Ok(Route::Live) if request.wants_websocket() => {
+                return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
+            }
             Ok(route) => route,
             Err(why) => return Answer::Page(Response::text(404, why)),
         };
@@ -117,7 +176,7 @@ impl Service for Door {
             _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
         }
         if !self.origins.permits(request.header("origin"), request.header("host"), from) {
-            return Answer::Page(Response::text(403, WRONG_ORIGIN));
+            return Answer::Page(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
         }
         if request.method == "OPTIONS" {
             let allowed = Response::empty()
@@ -134,7 +193,28 @@ impl Service for Door {
                 let client = Client::new(id, debug, from, self.gate.clone());
                 Answer::Upgrade(Guest::Client(client))
             }
+            Route::View { session, key } => {
+                let key = key.or_else(|| route::key_of(request));
+                self.view(session, key.as_deref(), from)
+            }
+            Route::Sessions => {
+                self.ask(None, request, from, |grant| Event::Sessions { conn, grant })
+            }
+            Route::Details { session } => {
+                let about = session.clone();
+                self.ask(Some(&about), request, from, |grant| Event::Details {
+                    conn,
+                    session,
+                    grant,
+                })
+            }
+            Route::State { session } => {
+                let about = session.clone();
+                self.ask(Some(&about), request, from, |grant| Event::State { conn, session, grant })
+            }
             Route::Threads => self.threads(request, from, conn),
+            Route::Live => Answer::Page(self.live.answer(request)),
+            Route::Report(report) => self.report(report, request, from),
         }
     }
 
@@ -173,6 +253,8 @@ impl Service for Door {
 pub enum Guest {
     /// The session protocol.
     Member(Member),
+    /// The session protocol, without being a member.
+    Viewer(Viewer),
     /// The client protocol.
     Client(Client),
 }
@@ -183,6 +265,7 @@ impl Speaker for Guest {
     fn join(&self, conn: ConnId) -> Event {
         match self {
             Guest::Member(member) => member.join(conn),
+            Guest::Viewer(viewer) => viewer.join(conn),
             Guest::Client(client) => client.join(conn),
         }
     }
@@ -197,13 +280,31 @@ impl Speaker for Guest {
         }
         match self {
             Guest::Member(member) => member.hear(conn, heard),
+            Guest::Viewer(viewer) => viewer.hear(conn, heard),
             Guest::Client(client) => client.hear(conn, heard),
+        }
+    }
+
+    fn last_kind(&self) -> Kind {
+        match self {
+            Guest::Member(member) => member.last_kind(),
+            Guest::Viewer(viewer) => viewer.last_kind(),
+            Guest::Client(client) => client.last_kind(),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self {
+            Guest::Member(member) => member.role(),
+            Guest::Viewer(viewer) => viewer.role(),
+            Guest::Client(client) => client.role(),
         }
     }
 
     fn largest(&self) -> Option<usize> {
         match self {
             Guest::Member(member) => member.largest(),
+            Guest::Viewer(viewer) => viewer.largest(),
             Guest::Client(client) => client.largest(),
         }
     }
@@ -211,6 +312,7 @@ impl Speaker for Guest {
     fn apology(&self) -> Option<Frame> {
         match self {
             Guest::Member(member) => member.apology(),
+            Guest::Viewer(viewer) => viewer.apology(),
             Guest::Client(client) => client.apology(),
         }
     }
@@ -218,6 +320,7 @@ impl Speaker for Guest {
     fn user(&self) -> &str {
         match self {
             Guest::Member(member) => member.user(),
+            Guest::Viewer(viewer) => viewer.user(),
             Guest::Client(client) => client.user(),
         }
     }
@@ -225,6 +328,7 @@ impl Speaker for Guest {
     fn place(&self) -> String {
         match self {
             Guest::Member(member) => member.place(),
+            Guest::Viewer(viewer) => viewer.place(),
             Guest::Client(client) => client.place(),
         }
     }
@@ -232,6 +336,7 @@ impl Speaker for Guest {
     fn overrun(&self) -> Option<(u16, &'static str)> {
         match self {
             Guest::Member(member) => member.overrun(),
+            Guest::Viewer(viewer) => viewer.overrun(),
             Guest::Client(client) => client.overrun(),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::protocol::{Frame, Timestamp, UserId};
 
@@ -222,6 +223,17 @@ impl fmt::Debug for StoredId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "id at {}", self.seq)
     }
+}
+
+/// How far what survives is behind what has happened.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// How much waits to be written, in bytes.
+    pub bytes: usize,
+    /// For how long the oldest of it has waited; zero where nothing does.
+    pub oldest: Duration,
+    /// Whether writing fails at present.
+    pub fails: bool,
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hub::{ConnId, Effect, Event, Hub, Now};
+use crate::hub::{ConnId, Effect, Event, Holdings, Hub, Now};
 use crate::keys::Grant;
-use crate::protocol::inbound::{self, ClientMessage};
-use crate::protocol::{Frame, Timestamp, UserId, close, outbound};
-use crate::server::service::{Heard, Machine, Said, Speaker};
+use crate::protocol::inbound::{self, ClientMessage, Rejection};
+use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
+use crate::server::service::{Heard, Machine, Role, Said, Speaker};
 
 /// A client's part of the session protocol, on its own thread.
 #[derive(Debug)]
@@ -15,12 +15,13 @@ pub struct Member {
     session: Arc<str>,
     user: UserId,
     grant: Option<Grant>,
+    last_kind: Kind,
 }
 
 impl Member {
     /// Somebody who wants to join a session.
     pub fn new(session: Arc<str>, user: UserId) -> Self {
-        Member { session, user, grant: None }
+        Member { session, user, grant: None, last_kind: Kind::Other }
     }
 
     /// The same, with what its key permits.
@@ -48,19 +49,27 @@ impl Speaker for Member {
 
     fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
         match heard {
-            Heard::Text(text) => match inbound::parse(text) {
-                // Answered here it costs a third of what it would cost through the hub.
-                Ok(ClientMessage::Ping { echo }) => {
-                    Said::Reply(outbound::pong(&echo, Timestamp::now()))
+            Heard::Text(text) => {
+                let (kind, parsed) = understood(text);
+                self.last_kind = kind;
+                match parsed {
+                    // Answered here it costs a third of what it would cost through the hub.
+                    Ok(ClientMessage::Ping { echo }) => {
+                        Said::Reply(outbound::pong(&echo, Timestamp::now()))
+                    }
+                    Ok(message) => Said::Event(Event::Message { conn, message }),
+                    Err(rejection) => Said::Reply(outbound::rejected(&rejection)),
                 }
-                Ok(message) => Said::Event(Event::Message { conn, message }),
-                Err(rejection) => Said::Reply(outbound::rejected(&rejection)),
-            },
+            }
             Heard::Binary(_) => {
                 Said::Close(close::UNSUPPORTED, "only text messages are understood")
             }
             Heard::Pong(payload) => Said::Event(Event::Pong { conn, payload: payload.to_vec() }),
         }
+    }
+
+    fn last_kind(&self) -> Kind {
+        self.last_kind
     }
 
     fn apology(&self) -> Option<Frame> {
@@ -76,11 +85,97 @@ impl Speaker for Member {
     }
 }
 
+/// Somebody who views a session without being in it, on the viewer's own thread.
+#[derive(Debug)]
+pub struct Viewer {
+    session: Arc<str>,
+    grant: Option<Grant>,
+    last_kind: Kind,
+}
+
+impl Viewer {
+    /// Somebody who wants to view a session; `grant` is what its key permits, where one is asked for.
+    pub fn new(session: Arc<str>, grant: Option<Grant>) -> Self {
+        Viewer { session, grant, last_kind: Kind::Other }
+    }
+}
+
+impl Speaker for Viewer {
+    type Event = Event;
+
+    fn join(&self, conn: ConnId) -> Event {
+        Event::View { conn, session: self.session.clone(), grant: self.grant.clone() }
+    }
+
+    /// The hub hears of nothing that would change something.
+    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+        match heard {
+            Heard::Text(text) => {
+                let (kind, parsed) = understood(text);
+                self.last_kind = kind;
+                match parsed {
+                    Ok(ClientMessage::Ping { echo }) => {
+                        Said::Reply(outbound::pong(&echo, Timestamp::now()))
+                    }
+                    Ok(ClientMessage::SyncRequest { since }) => {
+                        Said::Event(Event::Look { conn, since })
+                    }
+                    Ok(ClientMessage::RefusedFullState(rejection)) | Err(rejection) => {
+                        Said::Reply(outbound::rejected(&rejection))
+                    }
+                    Ok(message) => {
+                        let why = "a viewer may watch, not change or say anything";
+                        Said::Reply(outbound::rejected(&message.read_only(why)))
+                    }
+                }
+            }
+            Heard::Binary(_) => {
+                Said::Close(close::UNSUPPORTED, "only text messages are understood")
+            }
+            Heard::Pong(_) => Said::Nothing,
+        }
+    }
+
+    fn last_kind(&self) -> Kind {
+        self.last_kind
+    }
+
+    fn role(&self) -> Role {
+        Role::Viewer
+    }
+
+    fn apology(&self) -> Option<Frame> {
+        Some(outbound::server_error())
+    }
+
+    fn user(&self) -> &str {
+        "viewer"
+    }
+
+    fn place(&self) -> String {
+        format!("the viewers of session {:?}", self.session)
+    }
+}
+
+/// What a text says, and which type of message it is, for whoever counts.
+fn understood(text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
+    let parsed = inbound::parse(text);
+    let kind = match &parsed {
+        Ok(message) => message.kind(),
+        Err(rejection) => rejection.kind(),
+    };
+    (kind, parsed)
+}
+
 impl Machine for Hub {
     type Event = Event;
 
     fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         Hub::handle(self, event, now, effects);
+    }
+
+    fn holdings(&self) -> Holdings {
+        Hub::holdings(self)
     }
 
     fn next_deadline(&self) -> Option<Duration> {

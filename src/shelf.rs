@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
-use crate::kept::{Keep, Reach, Stored};
+use crate::kept::{Keep, Lag, Reach, Stored};
 use crate::server::service::{self, Tell};
 use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
 
@@ -156,5 +156,9 @@ impl service::Keeper for Keeper {
 
     fn wait_for_room(&self) {
         Keeper::wait_for_room(self);
+    }
+
+    fn lag(&self) -> Lag {
+        Keeper::lag(self)
     }
 }

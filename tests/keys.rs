@@ -5,33 +5,27 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use support::{Run, collabd};
+use support::{Folder, Run, collabd};
 
-/// A directory of a test's own, with a key file that is yet to be made; gone when the test ends.
-struct Place(PathBuf);
+/// A directory with a key file that is yet to be made.
+struct Place(Folder);
 
 impl Place {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("collabd-keys-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir(&directory).expect("a new directory");
-        Place(directory)
+        Place(Folder::new())
     }
 
     fn file(&self) -> PathBuf {
-        self.0.join("keys.json")
+        self.0.path().join("keys.json")
     }
 
     /// `collabd key …` in this directory, where `keys.json` is the file unless another is named.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = collabd(&[&["key"], args].concat());
-        command.current_dir(&self.0);
+        command.current_dir(self.0.path());
         command
     }
 
@@ -81,12 +75,6 @@ impl Place {
         let mut rows: Vec<_> = table.lines().map(row).collect();
         assert_eq!(rows.remove(0), ["NAME", "LEVEL", "EXPIRES", "SESSIONS"]);
         rows
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -307,7 +295,7 @@ fn what_was_typed_wrong_is_one_line_and_exit_2() {
     ] {
         place.fails(args, 2);
     }
-    assert_eq!(fs::read_dir(&place.0).expect("a directory").count(), 0, "nothing was made");
+    assert_eq!(fs::read_dir(place.0.path()).expect("a directory").count(), 0, "nothing was made");
 }
 
 #[test]
@@ -343,11 +331,11 @@ mod on_unix {
         // However much the user gives away.
         let mut command = Command::new("sh");
         command.args(["-c", "umask 0; exec \"$0\" key new --name alice"]);
-        command.arg(env!("CARGO_BIN_EXE_collabd")).current_dir(&place.0);
+        command.arg(env!("CARGO_BIN_EXE_collabd")).current_dir(place.0.path());
         command.env_remove("COLLABD_KEYS").stdout(Stdio::piped()).stderr(Stdio::piped());
         assert_eq!(Run::of(command).code, Some(0));
         assert_eq!(mode(&place.file()), 0o600);
-        assert_eq!(mode(&place.0.join("keys.json.lock")), 0o600);
+        assert_eq!(mode(&place.0.path().join("keys.json.lock")), 0o600);
         place.succeeds(&["revoke", "alice"]);
         assert_eq!(mode(&place.file()), 0o600);
     }

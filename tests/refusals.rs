@@ -35,7 +35,7 @@ fn get(path: &str) -> String {
 fn an_unknown_path_is_404_and_the_line_says_which_is_known() {
     let server = Server::start(&[]);
     for path in
-        ["/", "/index.html", "/ws", "/ws/", "/ws/table", "/wss/a/b", "/api/nothing", "/key/K", "*"]
+        ["/index.html", "/ws", "/ws/", "/ws/table", "/wss/a/b", "/api/nothing", "/key/K", "*"]
     {
         for request in [handshake(path), get(path)] {
             let response = refused(&server, &request);
@@ -43,6 +43,9 @@ fn an_unknown_path_is_404_and_the_line_says_which_is_known() {
             assert!(response.body.contains("/ws/"), "{response:?}");
         }
     }
+    // Whoever connects there has forgotten the rest of the path.
+    let response = refused(&server, &handshake("/"));
+    assert_eq!(status_and_reason(&response), (404, "Not Found"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use collabd::hub::{ConnId, Effect, Now};
 use collabd::protocol::Frame;
 use collabd::server::http::{Request, Response as Page};
-use collabd::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
+use collabd::server::service::{Answer, Heard, Machine, Report, Said, Service, Speaker};
 use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
 use support::{Response, SAFETY_NET, Wire, reading_slowly_from};
 use tungstenite::{Message, WebSocket};
@@ -52,6 +52,9 @@ impl Service for Probe {
                 let looks = self.looks.load(Ordering::Relaxed);
                 Answer::Page(Page::page("text/plain", looks.to_string()))
             }
+            "/healthz" => Answer::Report(Report::Health),
+            "/metrics" => Answer::Report(Report::Metrics),
+            "/connections" => Answer::Report(Report::Connections),
             "/bug" => panic!("on purpose"),
             "/limited" => Answer::Upgrade(Voice { is_limited: true }),
             "/free" => Answer::Upgrade(Voice { is_limited: false }),
@@ -333,6 +336,73 @@ fn a_machine_that_is_stuck_holds_up_nobody_who_asks() {
 }
 
 #[test]
+fn what_the_server_says_of_itself_it_says_while_the_machine_is_stuck() {
+    let running = Running::start(|_| {});
+    assert_eq!((running.get("/healthz").status, &*running.get("/healthz").body), (200, "ok\n"));
+    let mut first = running.asking("GET", "/stuck", "");
+    running.stuck.recv_timeout(SAFETY_NET).expect("it is stuck");
+    let began = Instant::now();
+    let unwell = loop {
+        let health = running.get("/healthz");
+        if health.status != 200 {
+            break health;
+        }
+        assert!(began.elapsed() < SAFETY_NET, "it is noticed");
+    };
+    assert_eq!((unwell.status, unwell.body.lines().count()), (503, 1), "{unwell:?}");
+    assert!(unwell.body.contains("the hub has not moved"), "{unwell:?}");
+    for path in ["/metrics", "/connections"] {
+        assert_eq!(running.get(path).status, 200, "{path}");
+    }
+    assert_eq!(first.refusal().status, 503);
+    running.free.send(()).expect("it waits for this");
+    while running.get("/healthz").status != 200 {
+        assert!(began.elapsed() < SAFETY_NET, "it is well again");
+    }
+    running.stop();
+}
+
+/// However many ask for what may be long and don't read it.
+#[test]
+fn questions_and_lists_share_their_turns() {
+    let running = Running::start(|_| {});
+    let mut slow: Vec<Wire> =
+        (0..16).map(|_| Wire::on(reading_slowly_from(running.addr()))).collect();
+    slow.iter_mut().for_each(|wire| wire.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\n"));
+    slow.iter_mut().for_each(|wire| assert_eq!(wire.head().status, 200));
+    assert_eq!(running.get("/connections").status, 503);
+    for path in ["/metrics", "/healthz"] {
+        assert_eq!(running.get(path).status, 200, "{path}: it is short");
+    }
+    drop(slow);
+    let began = Instant::now();
+    while running.get("/connections").status != 200 {
+        assert!(began.elapsed() < SAFETY_NET, "there is room again");
+    }
+    running.stop();
+}
+
+/// A kept connection's questions are told apart, whatever became of the one before.
+#[test]
+fn one_connection_asks_question_after_question() {
+    let running = Running::start(|_| {});
+    let mut wire = running.asking("GET", "/ask", "");
+    for _ in 0..50 {
+        assert_eq!(wire.answer().body, r#"{"answer":42}"#);
+        wire.write("GET /ask HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    assert_eq!(wire.answer().body, r#"{"answer":42}"#);
+    wire.write("GET /huge HTTP/1.1\r\nHost: h\r\n\r\nGET /ask HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(wire.answer().body.len(), 8 << 20);
+    assert_eq!(wire.answer().body, r#"{"answer":42}"#);
+    // One that isn't answered in time is the last.
+    wire.write("GET /never HTTP/1.1\r\nHost: h\r\n\r\nGET /late HTTP/1.1\r\nHost: h\r\n\r\n");
+    let refused = wire.refusal();
+    assert_eq!((refused.status, &*refused.body), (503, "the server is busy: try again\n"));
+    running.stop();
+}
+
+#[test]
 fn a_bug_is_500_for_whoever_asked_and_nobody_else() {
     let running = Running::start(|_| {});
     for path in ["/panic", "/bug", "/panic"] {
@@ -459,6 +529,20 @@ fn behind_a_trusted_proxy_each_client_has_room_of_its_own() {
     let refused = running.ask("GET", "/from", &forwarded("192.0.2.1"));
     assert_eq!((refused.status, &*refused.body), (503, "the server is full: try again later\n"));
     assert_eq!(running.ask("GET", "/from", &forwarded("192.0.2.3")).status, 200);
+    // On one connection it may speak for one after the other; each is counted while it is spoken for.
+    let from = |address: &str| {
+        let headers = forwarded(address);
+        format!("GET /from HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
+    };
+    let mut shared = Wire::open_to(running.addr());
+    for address in ["192.0.2.4", "192.0.2.5", "192.0.2.4"] {
+        shared.write(from(address));
+        assert_eq!(shared.answer().body, address);
+    }
+    assert_eq!(running.ask("GET", "/from", &forwarded("192.0.2.4")).status, 503);
+    assert_eq!(running.ask("GET", "/from", &forwarded("192.0.2.5")).status, 200);
+    shared.write(from("192.0.2.1"));
+    assert_eq!(shared.refusal().status, 503, "alice is there already");
     // Whom it speaks for is counted out again.
     drop(alice);
     let began = Instant::now();

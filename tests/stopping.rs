@@ -83,6 +83,8 @@ fn what_is_queued_is_flushed_before_the_close() {
     for n in 0..CHATS {
         assert_eq!(bob.expect("chat")["n"], n);
     }
+    // Nobody knew what Bob had on his canvas.
+    bob.expect_command("remove_item", "lens-1");
     bob.expect_command("add_item", "lens-1");
     assert_eq!(bob.expect_command("update_item", "lens-1")["settled"], true);
     assert_eq!(bob.closed(), (1001, "server shutting down".into()));

@@ -6,6 +6,7 @@ use data_encoding::BASE64;
 
 use crate::protocol::UserId;
 use crate::server::http::{Request, percent_decoded};
+use crate::server::service::Report;
 
 /// The longest session, user or client id, in characters.
 const LONGEST_ID: usize = 128;
@@ -20,10 +21,22 @@ const BAD_ID: &str = "bad id: connect to /ws/SESSION/USER or /client_CLIENT, eac
 pub enum Route {
     /// `[/key/KEY]/ws/SESSION/USER`
     Session { session: Arc<str>, user: UserId, key: Option<String> },
+    /// `[/key/KEY]/view/SESSION`
+    View { session: Arc<str>, key: Option<String> },
+    /// `/api/sessions`
+    Sessions,
+    /// `/api/sessions/SESSION`
+    Details { session: Arc<str> },
+    /// `/api/sessions/SESSION/state`
+    State { session: Arc<str> },
     /// `[/debug]/client_CLIENT`
     Client { id: UserId, debug: bool },
     /// `/api/chat/threads`
     Threads,
+    /// `/`
+    Live,
+    /// `/healthz`, `/metrics`, `/api/server`, `/api/connections`
+    Report(Report),
 }
 
 impl Route {
@@ -40,8 +53,22 @@ impl Route {
         if let Some(id) = path.strip_prefix("debug/client_") {
             return Ok(Route::Client { id: id_of(id)?.into(), debug: true });
         }
-        if path == "api/chat/threads" {
-            return Ok(Route::Threads);
+        match path {
+            "" => return Ok(Route::Live),
+            "healthz" => return Ok(Route::Report(Report::Health)),
+            "metrics" => return Ok(Route::Report(Report::Metrics)),
+            "api/server" => return Ok(Route::Report(Report::Server)),
+            "api/connections" => return Ok(Route::Report(Report::Connections)),
+            "api/chat/threads" => return Ok(Route::Threads),
+            "api/sessions" => return Ok(Route::Sessions),
+            _ => {}
+        }
+        if let Some(path) = path.strip_prefix("api/sessions/") {
+            return match path.split_once('/') {
+                None => Ok(Route::Details { session: session_of(path)? }),
+                Some((session, "state")) => Ok(Route::State { session: session_of(session)? }),
+                Some(_) => Err(NO_SUCH_PAGE),
+            };
         }
         let (key, path) = match path.strip_prefix("key/") {
             Some(keyed) => {
@@ -50,6 +77,10 @@ impl Route {
             }
             None => (None, path),
         };
+        if let Some(session) = path.strip_prefix("view/") {
+            let session = session_of(session)?;
+            return Ok(Route::View { session, key });
+        }
         let (session, user) =
             path.strip_prefix("ws/").ok_or(NO_SUCH_PAGE)?.split_once('/').ok_or(NO_SUCH_PAGE)?;
         Ok(Route::Session { session: id_of(session)?.into(), user: id_of(user)?.into(), key })
@@ -57,9 +88,17 @@ impl Route {
 }
 
 impl Route {
-    /// Whether it is part of the API: something to be read, and no WebSocket.
+    /// Whether it is something to be read, and no WebSocket.
     pub fn is_page(&self) -> bool {
-        matches!(self, Route::Threads)
+        match self {
+            Route::Session { .. } | Route::View { .. } | Route::Client { .. } => false,
+            Route::Live
+            | Route::Report(_)
+            | Route::Sessions
+            | Route::Details { .. }
+            | Route::State { .. }
+            | Route::Threads => true,
+        }
     }
 }
 
@@ -80,6 +119,14 @@ pub fn key_of(request: &Request<'_>) -> Option<String> {
     });
     // A key has no spaces, but may have been put there with a plus as it is.
     authorization.or_else(|| Some(request.query_value("key")?.replace(" ", "+")))
+}
+
+/// The id of a session that nothing may follow.
+fn session_of(encoded: &str) -> Result<Arc<str>, &'static str> {
+    match encoded.contains('/') {
+        true => Err(NO_SUCH_PAGE),
+        false => Ok(id_of(encoded)?.into()),
+    }
 }
 
 fn id_of(encoded: &str) -> Result<String, &'static str> {
@@ -135,7 +182,42 @@ mod tests {
         ] {
             assert_eq!(Route::of(path), Ok(Route::Client { id: id.into(), debug }), "{path}");
         }
-        assert_eq!(Route::of("/api/chat/threads"), Ok(Route::Threads));
+    }
+
+    #[test]
+    fn paths_name_pages() {
+        for (path, route) in [
+            ("/", Route::Live),
+            ("//", Route::Live),
+            ("/healthz", Route::Report(Report::Health)),
+            ("/metrics", Route::Report(Report::Metrics)),
+            ("/api/server", Route::Report(Report::Server)),
+            ("/api/connections", Route::Report(Report::Connections)),
+            ("/api/chat/threads", Route::Threads),
+        ] {
+            assert!(route.is_page(), "{path}");
+            assert_eq!(Route::of(path), Ok(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_name_a_session_to_be_viewed_or_asked_about() {
+        let view = |path: &str| match Route::of(path) {
+            Ok(Route::View { session, key }) => Some((session.to_string(), key)),
+            _ => None,
+        };
+        assert_eq!(view("/view/a%20b"), Some(("a b".into(), None)));
+        assert_eq!(view("//view/a%2Fb"), Some(("a/b".into(), None)));
+        assert_eq!(view("/key/S/view/view"), Some(("view".into(), Some("S".into()))));
+        let session = |name: &str| Arc::from(name);
+        for (path, route) in [
+            ("/api/sessions", Route::Sessions),
+            ("/api/sessions/a%2fb", Route::Details { session: session("a/b") }),
+            ("/api/sessions/state", Route::Details { session: session("state") }),
+            ("/api/sessions/%20/state", Route::State { session: session(" ") }),
+        ] {
+            assert_eq!(Route::of(path), Ok(route), "{path}");
+        }
     }
 
     #[test]
@@ -144,7 +226,10 @@ mod tests {
         let too_long_client = format!("/client_{}", "x".repeat(129));
         for path in [
             "",
-            "/",
+            "/metrics/",
+            "/Metrics",
+            "/index.html",
+            "/api",
             "ws/a/b",
             "/ws",
             "/ws/",
@@ -169,6 +254,18 @@ mod tests {
             "/debug/ws/a/b",
             "/key/k/client_a",
             "/api/chat/threads/",
+            "/view",
+            "/view/",
+            "/view/a/b",
+            "/view/a/",
+            "/view/%00",
+            "/api/sessions/",
+            "/api/sessions/a/",
+            "/api/sessions/a/states",
+            "/api/sessions/a/state/",
+            "/api/sessions//state",
+            "/api/sessions/%ff",
+            "/key/k/api/sessions",
             &too_long_client,
         ] {
             assert!(Route::of(path).is_err(), "{path}");

@@ -193,6 +193,11 @@ impl Channels {
         newest.iter().map(|(_, channel)| channel.threads.len()).sum()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
     /// How much the channels hold: as each counts its own, and as is kept of all of them, but for
     /// their members.
     pub fn footprints(&self) -> (ChannelsFootprint, ChannelsFootprint) {

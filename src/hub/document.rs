@@ -105,6 +105,11 @@ impl Document {
         self.items.values()
     }
 
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Whether there is no item.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -350,6 +355,15 @@ impl Document {
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
     pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
+        self.write_canvas(json, now, |_| true);
+    }
+
+    /// The same, without anything extra by the names of what a file says besides.
+    pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
+        self.write_canvas(json, now, |key| !matches!(key, "session_id" | "epoch" | "seq"));
+    }
+
+    fn write_canvas(&self, json: &mut Vec<u8>, now: Timestamp, is_wanted: impl Fn(&str) -> bool) {
         json.reserve(self.bytes + 128);
         json.extend_from_slice(b"{\"items\":[");
         for (place, item) in self.items.values().enumerate() {
@@ -361,7 +375,7 @@ impl Document {
         json.extend_from_slice(
             format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
         );
-        for (key, value) in &self.extra {
+        for (key, value) in self.extra.iter().filter(|(key, _)| is_wanted(key)) {
             write_key(json, key);
             json.extend_from_slice(value.get().as_bytes());
         }

@@ -3,13 +3,14 @@
 use super::document::{Author, Outcome};
 use super::keeping::Made;
 use super::member::{IN_FLIGHT, Request};
+use super::recent::{Did, Seen};
 use super::session::Session;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
-use crate::protocol::{Frame, UserId};
+use crate::protocol::{Frame, Kind, UserId};
 
 impl Session {
     /// Handles what a member said.
@@ -40,6 +41,8 @@ impl Session {
             return;
         }
         self.note_what_is_known(place, &command);
+        let removed = self.document.get(&command.item_id);
+        let removed = removed.filter(|_| command.action == Action::Remove).map(Seen::of);
         let author = Author { user: &user, at: turn.elapsed() };
         let Ok(outcome) = self.document.apply(&mut command, author, turn.limits.document) else {
             self.refuse_as_too_big(place, "command", command.id.as_ref(), turn);
@@ -49,9 +52,9 @@ impl Session {
         let relayed = match (outcome, command.action) {
             // An editor that has the item already would show it twice.
             (Outcome::Changed, Action::Add) => {
-                Message::continuing(&command.body.with_action("update_item"))
+                Message::continuing(&command.body.with_action("update_item"), Kind::Command)
             }
-            _ => Message::continuing(command.body.head()),
+            _ => Message::continuing(command.body.head(), Kind::Command),
         };
         let relayed = relayed.string("user_id", &user).timestamp(turn.now.wall);
         let relayed = match outcome {
@@ -64,26 +67,49 @@ impl Session {
             _ => {
                 let relayed = self.applied(relayed, 0, turn);
                 self.keep_change(&user, &relayed, command.id.as_ref(), turn);
+                self.note_done(&user, &command, removed, turn);
                 relayed
             }
         };
         if outcome == Outcome::Added {
             self.make_way(conn, &command.item_id, turn);
         }
-        self.room.send_to_others(conn, &relayed, turn);
+        self.tell_others(conn, &relayed, turn);
         if command.action != Action::Other {
             self.touch(place, &command.item_id, outcome, turn);
         }
         self.confirm(place, command.id, "command", turn);
     }
 
+    /// Takes note of a command that was applied.
+    fn note_done(
+        &mut self,
+        user: &UserId,
+        command: &Command,
+        removed: Option<Seen>,
+        turn: &Turn<'_>,
+    ) {
+        let did = match command.action {
+            Action::Add => Did::Add,
+            Action::Update => Did::Update,
+            Action::Move => Did::Move,
+            Action::Remove => {
+                let seq = self.history.seq();
+                return self.recent.note_seen(seq, user, Did::Remove, removed, turn.now);
+            }
+            Action::Other => return,
+        };
+        let item = self.document.get(&command.item_id);
+        self.recent.note(self.history.seq(), user, did, item, turn.now);
+    }
+
     fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, turn: &mut Turn<'_>) {
         let Sender { conn, user } = self.sender(place);
-        let relayed = Message::continuing(body.head());
+        let relayed = Message::continuing(body.head(), body.kind());
         let frame = relayed.string("user_id", &user).timestamp(turn.now.wall).finish();
         match is_cursor {
-            true => self.room.send_latest_to_others(conn, &frame, turn),
-            false => self.room.send_to_others(conn, &frame, turn),
+            true => self.tell_latest_to_others(conn, &frame, turn),
+            false => self.tell_others(conn, &frame, turn),
         }
     }
 
@@ -104,6 +130,7 @@ impl Session {
         self.put(state, &user, id.as_ref(), Why::Replaced, turn);
         let receivers = self.places_but(|member| member.conn == conn && !crossed);
         self.send_state(&receivers, turn);
+        self.show_viewers(turn);
         self.confirm(place, id, "sync:update", turn);
     }
 
@@ -118,6 +145,7 @@ impl Session {
         self.put(state, by, None, Why::Restored, turn);
         let everyone = self.places_but(|_| false);
         self.send_state(&everyone, turn);
+        self.show_viewers(turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
         turn.effects.push(Effect::Answer { conn, body });
@@ -137,6 +165,8 @@ impl Session {
         self.document.advance(version);
         let frame = self.state_frame(self.history.next_seq(), turn.now.wall);
         self.history.push(frame.clone(), turn.limits.history);
+        let did = if why == Why::Restored { Did::Restore } else { Did::Replace };
+        self.recent.note(self.history.seq(), user, did, None, turn.now);
         self.note_change(user, turn);
         self.keep_made(Made { user, frames: vec![frame], id }, why, turn);
     }

@@ -11,6 +11,8 @@ pub struct Footprint {
     pub timers: usize,
     /// Connections that are known to be in a session.
     pub members: usize,
+    /// Connections that are known to view one.
+    pub viewers: usize,
     /// Open connections of the client protocol.
     pub clients: usize,
     /// How many channels each of them is in, summed up.
@@ -27,6 +29,7 @@ pub struct Footprint {
 pub struct SessionFootprint {
     pub name: Arc<str>,
     pub members: usize,
+    pub viewers: usize,
     /// The document, in bytes of JSON, and how many removed items it remembers.
     pub document_bytes: usize,
     pub removed: usize,
@@ -59,6 +62,7 @@ impl Hub {
         Footprint {
             timers: self.timers.len(),
             members: self.sessions.members(),
+            viewers: self.sessions.viewers(),
             clients: self.clients.len(),
             joined,
             sessions: self.sessions.iter().map(|session| session.footprint()).collect(),
@@ -66,4 +70,15 @@ impl Hub {
             overall: ChannelsFootprint { members: joined, ..overall },
         }
     }
+}
+
+/// How many of each a hub holds, for whoever looks at the server from outside.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Sessions in memory.
+    pub sessions: usize,
+    /// Members of all of them.
+    pub members: usize,
+    /// Channels of the client protocol.
+    pub channels: usize,
 }

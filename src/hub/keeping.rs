@@ -168,7 +168,7 @@ impl Session {
         if turn.disk_fails {
             let lately = |last| last + LATELY >= turn.elapsed();
             self.keeping.is_at_risk |= self.keeping.last.is_some_and(lately);
-            self.room.send(&not_durable(), turn);
+            self.tell_all(&not_durable(), turn);
         } else if self.keeping.is_at_risk {
             self.keeping.is_at_risk = false;
             self.keep_all(turn);

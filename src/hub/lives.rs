@@ -73,6 +73,11 @@ impl Lives {
         let given_in = self.0.iter().rfind(|life| life.after < since);
         given_in.is_none_or(|life| life.first.get(user).is_some_and(|first| *first != Some(since)))
     }
+
+    /// Whether a change's number was given once only, whoever asks.
+    pub fn is_beyond_doubt(&self, since: u64) -> bool {
+        !self.0.iter().any(|life| life.after < since)
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +129,7 @@ mod tests {
         assert!(!asks(lives, &mut kept, "alice", Some(10)));
         assert!(asks(lives, &mut kept, "alice", Some(12)));
         assert!(!asks(lives, &mut kept, "dora", Some(21)));
+        assert!(lives.is_beyond_doubt(8) && !lives.is_beyond_doubt(9));
     }
 
     #[test]

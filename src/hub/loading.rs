@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::past::Past;
 use super::session::Session;
-use super::sessions::Sessions;
+use super::sessions::{Sessions, Visitor};
 use super::{ConnId, ConnMap, Effect, Refusal, Turn};
 use crate::keys::Grant;
 use crate::protocol::UserId;
@@ -20,6 +20,7 @@ pub struct NotLoaded;
 #[derive(Debug)]
 pub enum Waiting {
     Join { user: UserId, grant: Option<Grant> },
+    View { grant: Option<Grant> },
     Restore { state: Box<State>, by: UserId },
 }
 
@@ -33,9 +34,14 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// How many sessions are being loaded.
-    pub fn len(&self) -> usize {
-        self.sessions.len()
+    /// How many of the sessions that are being loaded take a place: who views only takes none.
+    pub fn places(&self) -> usize {
+        self.sessions.values().filter(|waiting| takes_a_place(waiting)).count()
+    }
+
+    /// Whether this one does.
+    pub fn has_place(&self, session: &str) -> bool {
+        self.sessions.get(session).is_some_and(takes_a_place)
     }
 
     /// Whether this one is.
@@ -74,6 +80,10 @@ impl Loading {
     }
 }
 
+fn takes_a_place(waiting: &BTreeMap<u64, (ConnId, Waiting)>) -> bool {
+    waiting.values().any(|(_, waiting)| !matches!(waiting, Waiting::View { .. }))
+}
+
 impl Sessions {
     /// A session has been loaded, or can't be. `past` is `None` where it turned out that nothing is
     /// stored.
@@ -84,8 +94,16 @@ impl Sessions {
         turn: &mut Turn<'_>,
     ) {
         let Some(waiting) = self.loading.end(name) else { return };
+        let refuse_all = |waiting: Vec<(ConnId, Waiting)>, why, turn: &mut Turn<'_>| {
+            turn.effects.extend(waiting.into_iter().map(|(conn, _)| Effect::Refuse { conn, why }));
+        };
+        let only_viewed =
+            waiting.iter().all(|(_, waiting)| matches!(waiting, Waiting::View { .. }));
         match past {
             Ok(Some(_)) if waiting.is_empty() => return,
+            Ok(Some(_)) if only_viewed && !self.make_room(Visitor::Viewer, turn) => {
+                return refuse_all(waiting, Refusal::Full, turn);
+            }
             Ok(Some(past)) => {
                 let mut session = Session::resume(name.clone(), *past);
                 if self.unopened.remove(name) {
@@ -97,14 +115,12 @@ impl Sessions {
                 self.stored.remove(name);
                 self.unopened.remove(name);
             }
-            Err(NotLoaded) => {
-                let refuse = |(conn, _)| Effect::Refuse { conn, why: Refusal::NotLoaded };
-                return turn.effects.extend(waiting.into_iter().map(refuse));
-            }
+            Err(NotLoaded) => return refuse_all(waiting, Refusal::NotLoaded, turn),
         }
         for (conn, waiting) in waiting {
             match waiting {
                 Waiting::Join { user, grant } => self.join(conn, name.clone(), user, grant, turn),
+                Waiting::View { grant } => self.view(conn, name.clone(), grant, turn),
                 Waiting::Restore { state, by } => {
                     self.restore(conn, name.clone(), state, by, turn);
                 }
@@ -122,7 +138,7 @@ impl Sessions {
         by: UserId,
         turn: &mut Turn<'_>,
     ) {
-        match self.reach(&name, turn) {
+        match self.reach(&name, Visitor::Member, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
             Ok(false) => return self.loading.wait(name, conn, Waiting::Restore { state, by }),
             Ok(true) => {}

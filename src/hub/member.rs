@@ -24,6 +24,9 @@ pub struct Member {
     pub connected_at: Timestamp,
     /// The payload of the Ping it was sent on arrival.
     token: [u8; 8],
+    /// When it was sent that, and how long it took to answer; `None` until it has.
+    pinged_at: Duration,
+    round_trip: Option<Duration>,
     pub arrival: Arrival,
     /// How many states it was sent on this connection. Each replaced its canvas.
     pub states_sent: u64,
@@ -87,6 +90,8 @@ impl Member {
             pass,
             connected_at: now.wall,
             token,
+            pinged_at: Duration::ZERO,
+            round_trip: None,
             arrival,
             states_sent: 0,
             state_sent_at: Duration::ZERO,
@@ -112,17 +117,26 @@ impl Member {
     }
 
     /// The Ping of its arrival, which follows all that it is greeted with.
-    pub fn ping(&mut self) -> Frame {
+    pub fn ping(&mut self, now: Duration) -> Frame {
+        self.pinged_at = now;
         self.states_before_ping = self.states_sent;
         Frame::ping(&self.token)
     }
 
     /// It has answered a Ping. Whether it was that of its arrival.
-    pub fn answers_the_ping(&mut self, payload: &[u8]) -> bool {
+    pub fn answers_the_ping(&mut self, payload: &[u8], now: Duration) -> bool {
         let is_ours = self.token == payload;
+        if is_ours && self.round_trip.is_none() {
+            self.round_trip = Some(now.saturating_sub(self.pinged_at));
+        }
         // A state it was sent on arrival came before the Ping; later ones didn't.
         self.state_is_received |= is_ours && self.states_sent == self.states_before_ping;
         is_ours
+    }
+
+    /// How long that took, the way to the hub and in it included; `None` as long as it hasn't.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     /// Whether it may have a canvas that it has not shown and that nothing was put in the place of.

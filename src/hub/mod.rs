@@ -22,11 +22,13 @@ mod footprint;
 mod history;
 mod item;
 mod keeping;
+mod listing;
 mod lives;
 mod loading;
 mod member;
 mod pass;
 mod past;
+mod recent;
 mod removed;
 mod roles;
 mod room;
@@ -37,6 +39,8 @@ mod snapshot;
 mod stored;
 mod threads;
 mod timers;
+mod viewers;
+mod viewing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +48,7 @@ use std::time::Duration;
 pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::{Bounds as DocumentBounds, Document};
-pub use footprint::{ChannelsFootprint, Footprint, SessionFootprint};
+pub use footprint::{ChannelsFootprint, Footprint, Holdings, SessionFootprint};
 pub use history::Bounds as HistoryBounds;
 pub use loading::NotLoaded;
 pub use past::{Past, replay};
@@ -52,9 +56,10 @@ pub use stored::Damaged;
 
 use crate::kept::Keep;
 use crate::keys::{Grant, KeySet};
-use crate::protocol::inbound::{ClientMessage, State};
+use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, Timestamp, UserId};
 use clients::Clients;
+use member::Request;
 use pass::KeyIndex;
 use sessions::Sessions;
 use timers::{Timer, Timers};
@@ -74,6 +79,11 @@ pub enum Event {
     /// A connection asks to be a member of a session. Answered with [`Effect::Admit`] or
     /// [`Effect::Refuse`]. `grant` is what its key permits, where keys are asked for.
     Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
+    /// A connection asks to view a session that is there, in memory or stored: to be sent what its
+    /// members are, without being one. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
+    View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// A viewer asks for the document, or for what came after `since`.
+    Look { conn: ConnId, since: Option<Since> },
     /// A connection of the client protocol comes in; `debug` is whether it came by the debug endpoint.
     /// Answered with [`Effect::Admit`].
     Enter { conn: ConnId, client: UserId, debug: bool },
@@ -82,6 +92,14 @@ pub enum Event {
     /// Somebody asks, without a WebSocket, for the threads of a channel, or of all that its key opens.
     /// Answered with [`Effect::Answer`].
     Threads { conn: ConnId, channel: Option<String>, grant: Grant },
+    /// Somebody asks, without a WebSocket, which sessions are in memory, of those that its key opens.
+    /// Answered with [`Effect::Answer`].
+    Sessions { conn: ConnId, grant: Option<Grant> },
+    /// The same about one session. Answered with [`Effect::Answer`], or with [`Effect::Refuse`] where
+    /// it isn't in memory.
+    Details { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// The same about its document.
+    State { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
     /// A member of a session said something.
     Message { conn: ConnId, message: ClientMessage },
     /// A member answered a protocol Ping with this payload.
@@ -115,7 +133,7 @@ pub enum Event {
 pub enum Effect {
     /// The connection is let in; what is sent to it follows.
     Admit { conn: ConnId },
-    /// The connection can't become a member, or have done what it asked for.
+    /// The connection can't become a member or viewer, or have done what it asked for.
     Refuse { conn: ConnId, why: Refusal },
     /// Queue a frame. With `supersedes`, an older frame with the same key that is still queued for
     /// this receiver may be replaced by it.
@@ -149,7 +167,7 @@ pub enum Refusal {
     TooBig,
     /// What was to be deleted is in use.
     InUse,
-    /// What was to be deleted is not there.
+    /// There is no such session.
     Unknown,
     /// It can't be written: the disk fails.
     NotWritten,
@@ -248,6 +266,8 @@ impl Hub {
             Event::Join { conn, session, user, grant } => {
                 sessions.join(conn, session, user, grant, turn);
             }
+            Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
+            Event::Look { conn, since } => sessions.look(conn, &Request { since }, turn),
             Event::Message { conn, message } => {
                 sessions.of(conn, |session| session.message(conn, message, turn));
             }
@@ -260,6 +280,11 @@ impl Hub {
                 let body = clients.threads(channel.as_deref(), grant, turn);
                 effects.push(Effect::Answer { conn, body });
             }
+            Event::Sessions { conn, grant } => sessions.list(conn, grant, turn),
+            Event::Details { conn, session, grant } => {
+                sessions.describe(conn, &session, grant, turn);
+            }
+            Event::State { conn, session, grant } => sessions.state(conn, &session, grant, turn),
             Event::Gone { conn } => {
                 clients.gone(conn);
                 sessions.gone(conn, turn);
@@ -293,6 +318,15 @@ impl Hub {
     /// When the hub wants its next [`Event::Tick`], since its start.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.timers.next()
+    }
+
+    /// How much it holds, from counts: takes no time.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            sessions: self.sessions.len(),
+            members: self.sessions.members(),
+            channels: self.clients.channels().len(),
+        }
     }
 
     /// The document of a session, for tests and for whoever stores it.

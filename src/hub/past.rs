@@ -12,8 +12,8 @@ use super::history::{self, History};
 use super::lives::Lives;
 use super::stored::Damaged;
 use crate::kept::{Stored, StoredChange};
-use crate::protocol::Frame;
 use crate::protocol::inbound::{self, ClientMessage};
+use crate::protocol::{Frame, Kind};
 
 /// What was applied once fits, whatever the bounds are now.
 const UNBOUNDED: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
@@ -55,7 +55,8 @@ impl Past {
             if change.seq != history.next_seq() {
                 return Err(Damaged::Change(history.next_seq(), "it is missing"));
             }
-            history.push(Frame::text(text(change)?), bounds);
+            let text = text(change)?;
+            history.push(Frame::text(text).of(kind_of(text)), bounds);
             if let Some(id) = &change.id {
                 history.confirm(&change.user, id, bounds);
             }
@@ -100,6 +101,14 @@ pub fn replay<'a>(
         }
     }
     Ok(document)
+}
+
+/// A change was a command, unless it was a whole state, which only the server words.
+fn kind_of(text: &str) -> Kind {
+    match text.starts_with(r#"{"type":"sync:state""#) {
+        true => Kind::SyncState,
+        false => Kind::Command,
+    }
 }
 
 fn text(change: &StoredChange) -> Result<&str, Damaged> {

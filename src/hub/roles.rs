@@ -1,12 +1,14 @@
 //! Who may do what in a session: readers, writers and the host; and what becomes of its members
 //! when keys change.
 
-use super::pass::KeyIndex;
+use std::sync::Arc;
+
+use super::pass::{KeyIndex, Pass};
 use super::session::{Session, host_changed};
 use super::timers::SessionTimer;
 use super::{ConnId, Effect, Turn};
 use crate::keys::KeyRefusal;
-use crate::protocol::inbound::{Action, ClientMessage, Command, Rejection};
+use crate::protocol::inbound::{Action, ClientMessage, Command};
 use crate::protocol::{UserId, close, outbound};
 
 impl Session {
@@ -34,7 +36,7 @@ impl Session {
     /// The same, and everyone is told.
     pub(super) fn hold_election(&mut self, turn: &mut Turn<'_>) {
         if let Some(host) = self.elect() {
-            self.room.send(&host_changed(&host, turn.now.wall), turn);
+            self.tell_all(&host_changed(&host, turn.now.wall), turn);
         }
     }
 
@@ -62,27 +64,14 @@ impl Session {
         message: &ClientMessage,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let (kind, id) = match message {
+        match message {
             ClientMessage::Ping { .. }
             | ClientMessage::Relay { is_cursor: true, .. }
             | ClientMessage::SyncRequest { .. }
             | ClientMessage::RefusedFullState(_) => return false,
-            ClientMessage::Relay { body, is_cursor: false } => body.named(),
-            ClientMessage::Command(command) => {
-                (Some("command".into()), command.id.as_ref().map(|id| id.get()))
-            }
-            ClientMessage::SyncUpdate { id, .. } => {
-                (Some("sync:update".into()), id.as_ref().map(|id| id.get()))
-            }
-            ClientMessage::FullState { .. } => (Some("sync:full_state".into()), None),
-        };
-        let rejection = Rejection {
-            error_type: "read_only",
-            message: "the key permits to watch, not to change",
-            code: 403,
-            original_type: kind,
-            id: id.map(Into::into),
-        };
+            _ => {}
+        }
+        let rejection = message.read_only("the key permits to watch, not to change");
         turn.send(self.room[place].conn, &outbound::rejected(&rejection));
         match message {
             ClientMessage::FullState { .. } => self.leave_canvas_alone(place, turn),
@@ -92,27 +81,28 @@ impl Session {
         true
     }
 
-    /// Another set of keys is in force. Returns the members that may not stay, and why.
+    /// Another set of keys is in force. Returns the members and viewers that may not stay, and why.
     pub fn renew_passes(
         &mut self,
         keys: &KeyIndex<'_>,
         turn: &mut Turn<'_>,
     ) -> Vec<(ConnId, KeyRefusal)> {
         let mut refused = Vec::new();
-        for place in 0..self.room.len() {
-            let name = self.room.name().clone();
-            let member = &mut self.room[place];
-            let Some(pass) = &mut member.pass else { continue };
+        let name = self.room.name().clone();
+        let members = self.room.iter_mut().map(|member| (member.conn, &mut member.pass));
+        let viewers = self.viewers.iter_mut().map(|viewer| (viewer.conn, &mut viewer.pass));
+        for (conn, pass) in members.chain(viewers) {
+            let Some(pass) = pass else { continue };
             match pass.renew(keys, turn.now.wall) {
-                Ok(()) if pass.opens(&name) => self.watch_expiry(place, turn),
-                Ok(()) => refused.push((member.conn, KeyRefusal::Invalid)),
-                Err(why) => refused.push((member.conn, why)),
+                Ok(()) if pass.opens(&name) => watch(pass, conn, &name, turn),
+                Ok(()) => refused.push((conn, KeyRefusal::Invalid)),
+                Err(why) => refused.push((conn, why)),
             }
         }
         refused
     }
 
-    /// Ends the memberships of those whose keys don't open the session any more.
+    /// Ends the memberships and the viewing of those whose keys don't open the session any more.
     pub fn dismiss(&mut self, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
         for (conn, why) in refused {
             let (error_type, message, reason) = match why {
@@ -123,29 +113,46 @@ impl Session {
             turn.effects.push(Effect::Close { conn: *conn, code: close::POLICY, reason });
         }
         let conns: Vec<ConnId> = refused.iter().map(|(conn, _)| *conn).collect();
+        conns.iter().for_each(|conn| self.look_away(*conn));
         self.leave_together(&conns, turn);
     }
 
-    /// Sets a timer for the moment at which a member's key may be over.
-    pub(super) fn watch_expiry(&mut self, place: usize, turn: &mut Turn<'_>) {
-        let member = &mut self.room[place];
-        if let Some(at) = member.pass.as_mut().and_then(|pass| pass.timer_to_set(turn.now)) {
-            let timer = SessionTimer::Expiry(member.conn);
-            turn.timers.set_in_session(at, self.room.name(), timer);
+    /// Sets a timer for the moment at which a member's or viewer's key may be over.
+    pub(super) fn watch_expiry(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+        let name = self.room.name().clone();
+        if let Some(pass) = self.pass_of(conn) {
+            watch(pass, conn, &name, turn);
         }
     }
 
-    /// The timer has fired. Whether the member's key is over.
+    /// The timer has fired. Whether the member's or viewer's key is over.
     pub fn has_expired(&mut self, conn: ConnId, turn: &mut Turn<'_>) -> bool {
-        let Some(place) = self.room.place(conn) else { return false };
-        let Some(pass) = &mut self.room[place].pass else { return false };
+        let Some(pass) = self.pass_of(conn) else { return false };
         if !pass.timer_fired(turn.elapsed()) {
             return false;
         }
         let is_over = pass.has_expired(turn.now.wall);
         if !is_over {
-            self.watch_expiry(place, turn);
+            self.watch_expiry(conn, turn);
         }
         is_over
+    }
+
+    /// What a member or viewer was let in with, where keys are asked for.
+    fn pass_of(&mut self, conn: ConnId) -> Option<&mut Pass> {
+        match self.room.place(conn) {
+            Some(place) => self.room[place].pass.as_mut(),
+            None => {
+                let place = self.viewers.place(conn)?;
+                self.viewers[place].pass.as_mut()
+            }
+        }
+    }
+}
+
+/// Sets a timer for the moment at which a key may be over.
+fn watch(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
+    if let Some(at) = pass.timer_to_set(turn.now) {
+        turn.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
     }
 }

@@ -11,9 +11,11 @@ use super::lives::Lives;
 use super::member::{Arrival, Member, Request};
 use super::pass::Pass;
 use super::past::Past;
+use super::recent::Recent;
 use super::room::Room;
 use super::settle::{Settling, settled_update};
 use super::timers::SessionTimer;
+use super::viewers::Viewer;
 use super::{ConnId, Effect, Limits, Turn};
 use crate::protocol::inbound::Command;
 use crate::protocol::json::{self, Fields};
@@ -29,6 +31,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Session {
     pub room: Room<Member>,
+    pub viewers: Room<Viewer>,
     pub epoch: Arc<str>,
     /// Who is host; `None` where nobody may write. Changed by elections alone.
     pub(super) host: Option<UserId>,
@@ -37,6 +40,7 @@ pub struct Session {
     pub settling: Settling,
     pub keeping: Keeping,
     pub lives: Lives,
+    pub recent: Recent,
     /// The document as it was sent last, and as of which change.
     encoded: Option<(u64, Arc<[Frame]>)>,
     /// When the last member left; `None` while there is one.
@@ -49,6 +53,7 @@ impl Session {
     /// One that begins.
     pub fn new(name: Arc<str>, epoch: Arc<str>) -> Self {
         Session {
+            viewers: Room::new(name.clone()),
             room: Room::new(name),
             epoch,
             host: None,
@@ -57,6 +62,7 @@ impl Session {
             settling: Settling::default(),
             keeping: Keeping::default(),
             lives: Lives::default(),
+            recent: Recent::default(),
             encoded: None,
             empty_since: None,
             linger_timer: None,
@@ -98,26 +104,26 @@ impl Session {
         };
         let elected = self.elect();
         turn.effects.push(Effect::Admit { conn });
-        turn.send(conn, &self.acknowledgement(place, turn.now.wall));
+        turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
         let joined = about_user("user:joined", &user, turn.now.wall);
         match replaced {
             Some(_) => turn.send(conn, &joined),
-            None => self.room.send(&joined, turn),
+            None => self.tell_all(&joined, turn),
         }
         if let Some(host) = elected {
             // The newcomer was told in its acknowledgement.
-            self.room.send_to_others(conn, &host_changed(&host, turn.now.wall), turn);
+            self.tell_others(conn, &host_changed(&host, turn.now.wall), turn);
         }
         if !alone && self.document.exists() {
             self.send_state(&[place], turn);
         }
-        turn.send(conn, &self.room[place].ping());
+        turn.send(conn, &self.room[place].ping(turn.elapsed()));
         if turn.disk_fails {
             turn.send(conn, &not_durable());
         }
         let arrival = SessionTimer::Arrival(conn);
         turn.timers.set_in_session(turn.elapsed() + ARRIVAL, self.room.name(), arrival);
-        self.watch_expiry(place, turn);
+        self.watch_expiry(conn, turn);
         replaced
     }
 
@@ -130,7 +136,7 @@ impl Session {
     pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
-            self.room.send(&about_user("user:left", &member.user, turn.now.wall), turn);
+            self.tell_all(&about_user("user:left", &member.user, turn.now.wall), turn);
         }
         self.hold_election(turn);
         self.linger_if_deserted(turn);
@@ -139,7 +145,7 @@ impl Session {
     /// Lingers from now on, if nobody is there and it doesn't already.
     pub fn linger_if_deserted(&mut self, turn: &mut Turn<'_>) {
         if self.room.is_empty() && self.empty_since.is_none() {
-            self.encoded = None;
+            self.forget_encoded();
             self.empty_since = Some(turn.elapsed());
             self.watch_lingering(turn);
         }
@@ -175,9 +181,10 @@ impl Session {
     pub fn has_lingered(&self, now: Duration, limits: &Limits) -> bool {
         self.empty_since.is_some_and(|since| now >= since + limits.linger)
             && !self.keeping.is_at_risk
+            && !self.is_held_by_viewers(limits)
     }
 
-    /// Whether nobody is there and no work would be lost with it.
+    /// Whether nobody but viewers is there and no work would be lost with it.
     pub fn can_be_spared(&self, limits: &Limits) -> bool {
         let is_safe = match limits.durable {
             true => !self.keeping.is_at_risk,
@@ -190,7 +197,7 @@ impl Session {
     /// member is no host.
     pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if self.room[place].answers_the_ping(payload) {
+        if self.room[place].answers_the_ping(payload, turn.elapsed()) {
             self.arrival_timed_out(conn, turn);
         }
     }
@@ -210,6 +217,11 @@ impl Session {
             self.encoded = None;
         }
         is_news
+    }
+
+    /// Forgets the document as it was sent last.
+    pub(super) fn forget_encoded(&mut self) {
+        self.encoded = None;
     }
 
     /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
@@ -235,7 +247,7 @@ impl Session {
     }
 
     /// `sync:state` and what follows it, encoded once for all who ask before the next change.
-    fn state_frames(&mut self, turn: &Turn<'_>) -> Arc<[Frame]> {
+    pub(super) fn state_frames(&mut self, turn: &Turn<'_>) -> Arc<[Frame]> {
         let seq = self.history.seq();
         if let Some((_, frames)) = self.encoded.as_ref().filter(|(as_of, _)| *as_of == seq) {
             return frames.clone();
@@ -263,6 +275,7 @@ impl Session {
             self.keep_document(turn);
             let others = self.places_but(|member| member.conn == conn);
             self.send_state(&others, turn);
+            self.show_viewers(turn);
         }
     }
 
@@ -278,6 +291,7 @@ impl Session {
         SessionFootprint {
             name: self.room.name().clone(),
             members: self.room.len(),
+            viewers: self.viewers.len(),
             document_bytes: self.document.bytes(),
             removed: self.document.removed().len(),
             history,
@@ -300,32 +314,47 @@ impl Session {
     }
 
     fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
-        let since = request.since.as_ref().filter(|since| *since.epoch == *self.epoch);
-        let since = since.map(|since| since.seq);
+        let since = self.since(request);
         let user = self.room[place].user.clone();
         if let Some(id) = self.lives.meet(&user, since) {
             self.keep_id(user.clone(), id, turn);
         }
         let since = since.filter(|since| self.lives.trust(&user, *since));
-        let Some(missed) = since.and_then(|since| self.history.after(since)) else {
-            self.send_state(&[place], turn);
-            return;
-        };
         let conn = self.room[place].conn;
+        if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
+            self.send_state(&[place], turn);
+        }
+    }
+
+    /// The change that a request wants to catch up from, if that is of this life of the session.
+    pub(super) fn since(&self, request: &Request) -> Option<u64> {
+        let since = request.since.as_ref().filter(|since| *since.epoch == *self.epoch);
+        since.map(|since| since.seq)
+    }
+
+    /// Sends somebody what came after a change, as far as it is still known. Whether it was.
+    pub(super) fn send_missed(&self, conn: ConnId, since: u64, turn: &mut Turn<'_>) -> bool {
+        let Some(missed) = self.history.after(since) else { return false };
         missed.for_each(|frame| turn.send(conn, frame));
         let done = Message::new("sync:done")
             .string("epoch", &self.epoch)
             .number("seq", self.history.seq())
             .timestamp(turn.now.wall);
         turn.send(conn, &done.finish());
+        true
     }
 
-    fn acknowledgement(&self, place: usize, now: Timestamp) -> Frame {
+    /// `connection:ack` for the member at `place`, or for a viewer.
+    pub(super) fn acknowledgement(&self, place: Option<usize>, now: Timestamp) -> Frame {
         let server = format!(r#"{{"name":"collabd","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-        Message::new("connection:ack")
-            .string("session_id", self.room.name())
-            .string("user_id", &self.room[place].user)
-            .flag("is_host", self.is_host(place))
+        let message = Message::new("connection:ack").string("session_id", self.room.name());
+        let message = match place {
+            Some(place) => message
+                .string("user_id", &self.room[place].user)
+                .flag("is_host", self.is_host(place)),
+            None => message.raw("user_id", "null").flag("viewer", true).flag("is_host", false),
+        };
+        message
             .written("users", |json| {
                 json.push(b'[');
                 for (place, member) in self.room.iter().enumerate() {

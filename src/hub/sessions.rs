@@ -23,6 +23,8 @@ pub struct Sessions {
     pub(super) loading: Loading,
     /// Which session a member is in.
     members: ConnMap<Arc<str>>,
+    /// Which session a viewer looks at.
+    pub(super) viewers: ConnMap<Arc<str>>,
     random: Random,
 }
 
@@ -35,6 +37,7 @@ impl Sessions {
             unopened: HashSet::new(),
             loading: Loading::default(),
             members: ConnMap::default(),
+            viewers: ConnMap::default(),
             random: Random(seed),
         }
     }
@@ -53,6 +56,11 @@ impl Sessions {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
         self.by_name.values()
+    }
+
+    /// How many of them are in memory.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
     }
 
     /// How many connections are known to be in one.
@@ -87,7 +95,7 @@ impl Sessions {
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
-        match self.reach(&name, turn) {
+        match self.reach(&name, Visitor::Member, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
             Ok(false) => return self.loading.wait(name, conn, Waiting::Join { user, grant }),
             Ok(true) => {}
@@ -106,18 +114,25 @@ impl Sessions {
     ///
     /// # Errors
     /// There is no room for one more.
-    pub(super) fn reach(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) -> Result<bool, Refusal> {
+    pub(super) fn reach(
+        &mut self,
+        name: &Arc<str>,
+        visitor: Visitor,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, Refusal> {
         self.forget_if_lingered(name, turn);
         if self.by_name.contains_key(name) {
             return Ok(true);
         }
-        if self.loading.has(name) {
+        let is_loading = self.loading.has(name);
+        if is_loading && (visitor == Visitor::Viewer || self.loading.has_place(name)) {
             return Ok(false);
         }
-        let most = turn.limits.max_sessions;
-        let is_full = most > 0 && self.by_name.len() + self.loading.len() >= most;
-        if is_full && !self.make_room(turn) {
+        if !self.make_room(visitor, turn) {
             return Err(Refusal::Full);
+        }
+        if is_loading {
+            return Ok(false);
         }
         if self.stored.contains(name) {
             self.loading.begin(name.clone());
@@ -132,6 +147,7 @@ impl Sessions {
     /// A connection has ended.
     pub fn gone(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.loading.remove(conn);
+        self.look_away(conn, turn);
         self.of(conn, |session| session.leave(conn, turn));
         if let Some(name) = self.members.remove(&conn) {
             self.forget_if_lingered(&name, turn);
@@ -141,7 +157,7 @@ impl Sessions {
     /// Handling something of this connection failed half-way.
     pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         // Whoever is no member may not even speak WebSocket.
-        if self.members.contains_key(&conn) {
+        if self.members.contains_key(&conn) || self.viewers.contains_key(&conn) {
             turn.send(conn, &outbound::server_error());
         }
         let reason = "internal server error";
@@ -178,14 +194,15 @@ impl Sessions {
         }
     }
 
-    /// Ends the memberships of those whose keys don't open their session any more, and has the
-    /// others agree on a host.
+    /// Ends the memberships and the viewing of those whose keys don't open their session any more, and
+    /// has the others agree on a host.
     fn dismiss(&mut self, name: &str, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
         if let Some(session) = self.by_name.get_mut(name) {
             session.dismiss(refused, turn);
         }
         for (conn, _) in refused {
             self.members.remove(conn);
+            self.viewers.remove(conn);
         }
         self.forget_if_lingered(name, turn);
     }
@@ -206,10 +223,18 @@ impl Sessions {
         }
     }
 
-    /// Makes room for another session where one that lingers holds nothing that would be lost.
-    fn make_room(&mut self, turn: &mut Turn<'_>) -> bool {
-        let mut spare = self.by_name.values().filter(|session| session.can_be_spared(turn.limits));
-        match spare.next().map(|session| session.room.name().clone()) {
+    /// Sees to it that there is room for another session, where one that lingers holds nothing that would
+    /// be lost: one that nobody views, or for a member, if need be, one that somebody does.
+    pub(super) fn make_room(&mut self, visitor: Visitor, turn: &mut Turn<'_>) -> bool {
+        let most = turn.limits.max_sessions;
+        if most == 0 || self.by_name.len() + self.loading.places() < most {
+            return true;
+        }
+        let spare = || self.by_name.values().filter(|session| session.can_be_spared(turn.limits));
+        let spared = spare()
+            .find(|session| session.viewers.is_empty())
+            .or_else(|| spare().next().filter(|_| visitor == Visitor::Member));
+        match spared.map(|session| session.room.name().clone()) {
             Some(name) => self.forget(&name, turn),
             None => false,
         }
@@ -217,7 +242,10 @@ impl Sessions {
 
     /// Drops a session from memory. Whether it was there.
     pub(super) fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
-        let Some((name, session)) = self.by_name.remove_entry(name) else { return false };
+        let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
+        for conn in session.dismiss_viewers(turn) {
+            self.viewers.remove(&conn);
+        }
         // Sessions that come and go must not leave anything behind.
         if let Some(at) = session.linger_timer() {
             turn.timers.take_back(at, &name, SessionTimer::Linger);
@@ -227,6 +255,14 @@ impl Sessions {
         }
         true
     }
+}
+
+/// Who needs a session to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visitor {
+    /// Whoever is going to be in it, or to change it.
+    Member,
+    Viewer,
 }
 
 /// SplitMix64: names for epochs and ping tokens that don't repeat; not for secrets.

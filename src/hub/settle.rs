@@ -81,7 +81,7 @@ impl Session {
         if let (Outcome::Added, true, Some(item)) =
             (outcome, turn.limits.settle, self.document.get(id))
         {
-            self.room.send_to_others(conn, &settled_update(item, turn.now.wall), turn);
+            self.tell_others(conn, &settled_update(item, turn.now.wall), turn);
         }
         let unheard_of = self.document.get(id).is_none() && self.document.removed_by(id).is_none();
         if unheard_of || !turn.limits.settle {
@@ -159,6 +159,7 @@ impl Session {
                         turn.send(member.conn, &update);
                     }
                 }
+                self.viewers.send(&update, turn);
             }
             // Removed by one, changed by another: nobody may be left with it.
             None => {
@@ -168,6 +169,9 @@ impl Session {
                     if others || (is_writer && told) || affected(&member.user) {
                         turn.send(member.conn, &remove);
                     }
+                }
+                if others {
+                    self.viewers.send(&remove, turn);
                 }
             }
         }

@@ -9,6 +9,7 @@ use super::document::{Author, Bounds};
 use super::item::Field;
 use super::keeping::Made;
 use super::member::{Arrival, IN_FLIGHT};
+use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{add, settled_remove, settled_update};
 use crate::kept::Why;
@@ -24,7 +25,7 @@ const UNBOUNDED: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 enum Change {
     Added(Arc<str>),
     Changed(Arc<str>),
-    Removed(Arc<str>),
+    Removed(Seen),
 }
 
 impl Session {
@@ -82,7 +83,7 @@ impl Session {
                 self.make_way(conn, id, turn);
             }
         }
-        self.tell_others(place, target, &commands, turn);
+        self.tell_of_changes(place, target, &commands, turn);
         match is_newcomer {
             true => self.tell_newcomer(place, state, !changes.is_empty(), turn),
             false => {
@@ -123,11 +124,11 @@ impl Session {
         let gone = self.document.items().filter(|item| {
             is_new_design || (item.writer == *user && !shown.contains_key(&*item.id))
         });
-        let gone: Vec<Arc<str>> = gone.map(|item| item.id.clone()).collect();
+        let gone: Vec<Seen> = gone.map(Seen::of).collect();
         let mut changes = Vec::new();
-        for id in gone {
-            self.document.remove(&id, user);
-            changes.push(Change::Removed(id));
+        for seen in gone {
+            self.document.remove(&seen.id, user);
+            changes.push(Change::Removed(seen));
         }
         if is_new_design {
             self.document.forget_removed();
@@ -190,7 +191,7 @@ impl Session {
             let (action, id) = match change {
                 Change::Added(id) => ("add_item", id),
                 Change::Changed(id) => ("update_item", id),
-                Change::Removed(id) => ("remove_item", id),
+                Change::Removed(seen) => ("remove_item", &seen.id),
             };
             let item = self.document.get(id);
             let item_type = item.map_or(serde_json::value::RawValue::NULL, |item| item.item_type());
@@ -200,6 +201,15 @@ impl Session {
             });
             let command = command.string("user_id", user).timestamp(turn.now.wall);
             let command = self.applied(command, version, turn);
+            let (seq, item) = (self.history.seq(), self.document.get(id));
+            match change {
+                Change::Added(_) => self.recent.note(seq, user, Did::Add, item, turn.now),
+                Change::Changed(_) => self.recent.note(seq, user, Did::Update, item, turn.now),
+                Change::Removed(seen) => {
+                    let seen = Some(seen.clone());
+                    self.recent.note_seen(seq, user, Did::Remove, seen, turn.now);
+                }
+            }
             let is_followed_up = matches!(change, Change::Added(_)) && turn.limits.settle;
             let added = self.document.get(id).filter(|_| is_followed_up);
             (command, added.map(|item| settled_update(item, turn.now.wall)))
@@ -208,7 +218,7 @@ impl Session {
     }
 
     /// Everyone but the sender hears of the changes: the target, or with none everyone, by a state.
-    fn tell_others(
+    fn tell_of_changes(
         &mut self,
         sender: usize,
         target: Option<&str>,
@@ -238,6 +248,17 @@ impl Session {
         }
         if !by_state.is_empty() {
             self.send_state(&by_state, turn);
+        }
+        match target {
+            None if commands.is_empty() => {}
+            None => self.show_viewers(turn),
+            Some(_) => {
+                for frame in
+                    commands.iter().flat_map(|(change, update)| [Some(change), update.as_ref()])
+                {
+                    frame.iter().for_each(|frame| self.viewers.send(frame, turn));
+                }
+            }
         }
     }
 
@@ -290,8 +311,8 @@ impl Session {
         let crossed = member.may_be_wiped(now) || now < member.corrected_until;
         let mut corrections = Vec::new();
         for change in changes.iter().filter(|_| crossed) {
-            if let Change::Removed(id) = change {
-                corrections.push(settled_remove(id, &member.user, wall));
+            if let Change::Removed(seen) = change {
+                corrections.push(settled_remove(&seen.id, &member.user, wall));
             }
         }
         for item in &shown.items {

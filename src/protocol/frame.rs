@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::kind::Kind;
+
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
@@ -17,11 +19,22 @@ const CONTROL_PAYLOAD: usize = 125;
 
 /// An encoded server frame. Cloning it shares the bytes, so a message to a thousand members exists once.
 /// `Debug` shows no more than its size.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Frame {
     bytes: Bytes,
-    header: usize,
+    header: u8,
+    /// None where it carries no message.
+    kind: Option<Kind>,
 }
+
+impl PartialEq for Frame {
+    /// What is on the wire is what counts.
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Frame {}
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +76,17 @@ impl Frame {
         buffer.finish(CLOSE)
     }
 
+    /// The same, known to be a message of this type.
+    pub fn of(self, kind: Kind) -> Self {
+        Frame { kind: Some(kind), ..self }
+    }
+
+    /// The type of the message it carries, as far as whoever made it has said; `None` for a ping or a
+    /// close, which is no message.
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
     /// The whole frame, header and payload, as it goes to the socket.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -75,7 +99,7 @@ impl Frame {
 
     /// What the frame carries.
     pub fn payload(&self) -> &[u8] {
-        &self.bytes[self.header..]
+        &self.bytes[usize::from(self.header)..]
     }
 }
 
@@ -111,7 +135,8 @@ impl FrameBuffer {
         buffer[start + 2..LONGEST_HEADER].copy_from_slice(&big_endian[8 - (header - 2)..]);
         buffer[start] = FIN | opcode;
         buffer[start + 1] = marker;
-        Frame { bytes: Bytes::from(buffer).slice(start..), header }
+        let kind = matches!(opcode, TEXT | BINARY).then_some(Kind::Other);
+        Frame { bytes: Bytes::from(buffer).slice(start..), header: header as u8, kind }
     }
 }
 

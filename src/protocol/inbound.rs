@@ -8,6 +8,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::json::{self, Fields, Object};
+use super::kind::Kind;
 use super::relayed::{Body, Completed, complete_item, names_the_item};
 pub use super::state::{State, StateItem};
 
@@ -81,6 +82,22 @@ pub struct Command {
     pub body: Body,
 }
 
+impl ClientMessage {
+    /// Its type, where the protocols know it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            ClientMessage::Ping { .. } => Kind::Ping,
+            ClientMessage::Command(_) => Kind::Command,
+            ClientMessage::Relay { body, .. } => body.kind(),
+            ClientMessage::SyncRequest { .. } => Kind::SyncRequest,
+            ClientMessage::SyncUpdate { .. } => Kind::SyncUpdate,
+            ClientMessage::FullState { .. } | ClientMessage::RefusedFullState(_) => {
+                Kind::SyncFullState
+            }
+        }
+    }
+}
+
 impl fmt::Debug for ClientMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -92,6 +109,27 @@ impl fmt::Debug for ClientMessage {
             ClientMessage::FullState { .. } => "FullState",
             ClientMessage::RefusedFullState(_) => "RefusedFullState",
         })
+    }
+}
+
+impl ClientMessage {
+    /// The refusal of this message by whoever may only watch, who is told `message`.
+    pub fn read_only(&self, message: &'static str) -> Rejection {
+        let text = |id: &Option<MessageId>| id.as_ref().map(|id| id.get().into());
+        let (original_type, id) = match self {
+            ClientMessage::Ping { .. } => (Some("ping".into()), None),
+            ClientMessage::Command(command) => (Some("command".into()), text(&command.id)),
+            ClientMessage::Relay { body, .. } => {
+                let (kind, id) = body.named();
+                (kind, id.map(Into::into))
+            }
+            ClientMessage::SyncRequest { .. } => (Some("sync:request".into()), None),
+            ClientMessage::SyncUpdate { id, .. } => (Some("sync:update".into()), text(id)),
+            ClientMessage::FullState { .. } | ClientMessage::RefusedFullState(_) => {
+                (Some("sync:full_state".into()), None)
+            }
+        };
+        Rejection { error_type: "read_only", message, code: 403, original_type, id }
     }
 }
 
@@ -108,6 +146,13 @@ pub struct Rejection {
     pub original_type: Option<String>,
     /// The `id` of the refused message, where it had one.
     pub id: Option<Box<str>>,
+}
+
+impl Rejection {
+    /// The type of the refused message, where the protocols know it.
+    pub fn kind(&self) -> Kind {
+        self.original_type.as_deref().map_or(Kind::Other, Kind::of)
+    }
 }
 
 /// A [`Rejection`] whose message is still to be named.

@@ -8,12 +8,14 @@ pub mod close;
 pub mod frame;
 pub mod inbound;
 pub mod json;
+pub mod kind;
 pub mod outbound;
 pub mod relayed;
 mod state;
 pub mod timestamp;
 
 pub use frame::Frame;
+pub use kind::Kind;
 pub use timestamp::Timestamp;
 
 /// A user of a session, or a client of the client protocol, as it stands in the request path: 1–128 characters, no control characters.

@@ -7,23 +7,24 @@ use serde_json::value::RawValue;
 use super::frame::{Frame, FrameBuffer};
 use super::inbound::Rejection;
 use super::json::{self, Fields};
+use super::kind::Kind;
 use super::timestamp::Timestamp;
 
 /// A JSON object being written, field by field, straight into the frame it will be sent as.
 #[derive(Debug)]
-pub struct Message(FrameBuffer);
+pub struct Message(FrameBuffer, Kind);
 
 impl Message {
     /// Starts a message of the server's own.
     pub fn new(kind: &str) -> Self {
-        let mut message = Message(FrameBuffer::with_capacity(192));
+        let mut message = Message(FrameBuffer::with_capacity(192), Kind::of(kind));
         message.0.0.push(b'{');
         message.string("type", kind)
     }
 
-    /// Continues a client's message: its opening brace and at least one field.
-    pub fn continuing(head: &[u8]) -> Self {
-        let mut message = Message(FrameBuffer::with_capacity(head.len() + 128));
+    /// Continues a client's message of this type: its opening brace and at least one field.
+    pub fn continuing(head: &[u8], kind: Kind) -> Self {
+        let mut message = Message(FrameBuffer::with_capacity(head.len() + 128), kind);
         message.0.0.extend_from_slice(head);
         message
     }
@@ -67,7 +68,7 @@ impl Message {
     /// Closes the object and encodes the frame.
     pub fn finish(mut self) -> Frame {
         self.0.0.push(b'}');
-        self.0.into_text()
+        self.0.into_text().of(self.1)
     }
 
     fn key(&mut self, key: &str) {

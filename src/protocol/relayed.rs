@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::inbound::LONGEST_ID;
 use super::json::{self, Fields, Object};
+use super::kind::Kind;
 use super::outbound::{write_key, write_object};
 
 /// The fields of a relayed message that the server owns on the session protocol; a sender's own are
@@ -25,12 +26,18 @@ pub struct Body {
     /// Where the values of `type` and `id` do.
     kind: Option<Range<usize>>,
     id: Option<Range<usize>>,
+    known: Kind,
 }
 
 impl Body {
     /// The bytes from the opening brace to the last of the sender's fields.
     pub fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// The message's type, where the protocols know it.
+    pub fn kind(&self) -> Kind {
+        self.known
     }
 
     /// The message's `type`, cut to 128 characters, and its `id` as JSON if it is short enough to be
@@ -74,7 +81,8 @@ impl Body {
         command: Option<&Object<'_>>,
         add: Option<&Completed<'_>>,
     ) -> Self {
-        let mut body = Body { head: vec![b'{'], action: None, kind: None, id: None };
+        let mut body =
+            Body { head: vec![b'{'], action: None, kind: None, id: None, known: Kind::Other };
         for (key, value) in message.iter().filter(|(key, _)| !servers.contains(key)) {
             body.key(key);
             let start = body.head.len();
@@ -83,7 +91,10 @@ impl Body {
                 None => body.head.extend_from_slice(value.get().as_bytes()),
             }
             match key {
-                "type" => body.kind = Some(start..body.head.len()),
+                "type" => {
+                    body.kind = Some(start..body.head.len());
+                    body.known = Kind::of(value.get().trim_matches('"'));
+                }
                 "id" => body.id = Some(start..body.head.len()),
                 _ => {}
             }

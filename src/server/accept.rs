@@ -13,9 +13,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::Shared;
 use super::connection;
 use super::connections::Full;
+use super::counters::Counters;
 use super::forwarded;
-use super::http::Response;
+use super::http::{Reason, Response};
 use super::service::Service;
+use super::vitals::Vitals;
 use crate::hub::ConnId;
 
 /// How many connections may wait to be accepted.
@@ -95,6 +97,7 @@ pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
             Ok((socket, peer)) => {
                 let conn = ConnId(next);
                 next += 1;
+                Counters::note(&shared.counters.accepted);
                 let peer = plain(peer);
                 if let Err(socket) = welcome(conn, socket, peer, shared) {
                     refuse(socket, &mut refused);
@@ -133,18 +136,20 @@ fn welcome<S: Service>(
     let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
 
-    let socket = Arc::new(socket);
+    let (socket, vitals) = (Arc::new(socket), Vitals::new());
     // For whom a proxy speaks stands in the request.
     let is_proxy = forwarded::is_trusted(peer.ip(), &shared.config.trusted_proxies);
     let address = (!is_proxy).then_some(peer.ip());
-    if let Err(Full(why)) = shared.connections.add(conn, &socket, address) {
+    if let Err(Full(why)) = shared.connections.add(conn, &socket, &vitals, address) {
         log::warn!("refused {peer}: {why}");
+        shared.counters.refused(Reason::Full);
         return Err(socket);
     }
     let (served, serving) = (socket.clone(), shared.clone());
-    let body = move || connection::run(conn, served, peer, &serving);
+    let body = move || connection::run(conn, served, peer, vitals, &serving);
     if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
         log::error!("refused {peer}: the system has no thread for it: {error}");
+        shared.counters.refused(Reason::Full);
         shared.connections.remove(conn);
         return Err(socket);
     }
@@ -168,7 +173,7 @@ fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
 
 /// What a client is told for whom there is no room.
 pub fn full() -> Response {
-    Response::text(503, "the server is full: try again later")
+    Response::text(503, "the server is full: try again later").because(Reason::Full)
 }
 
 /// IPv4 as IPv4: a listener on `::` calls it IPv6.

@@ -12,18 +12,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tungstenite::WebSocket;
 use tungstenite::error::{Error, ProtocolError};
-use tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tungstenite::protocol::{self, Message, WebSocketConfig};
 
 use super::Shared;
+use super::counters::Counters;
 use super::dispatch::Input;
 use super::handshake::Joined;
 use super::http;
 use super::outbox::Outbox;
 use super::rate::{Pace, Rate};
-use super::service::{Heard, Said, Service, Speaker};
+use super::service::{Heard, Role, Said, Service, Speaker};
 use super::threads::rename_current;
+use super::vitals::Vitals;
 use crate::hub::ConnId;
-use crate::protocol::{Frame, close};
+use crate::protocol::{Frame, Kind, close};
 
 /// tungstenite's read buffer: every idle connection has one.
 const READ_BUFFER: usize = 4096;
@@ -49,7 +51,13 @@ enum Ending {
 
 /// The body of a client's thread.
 #[inline(never)] // a name in thread dumps
-pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, shared: &Shared<S>) {
+pub fn run<S: Service>(
+    conn: ConnId,
+    socket: Arc<TcpStream>,
+    peer: SocketAddr,
+    vitals: Arc<Vitals>,
+    shared: &Shared<S>,
+) {
     let outbox = Outbox::new(
         conn,
         socket.clone(),
@@ -57,7 +65,9 @@ pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, s
         shared.config.send_mode,
         shared.config.queue_bytes.unwrap_or(NO_BOUND),
     );
-    let client = Client { conn, socket, peer, outbox, shared };
+    vitals.has(outbox.clone());
+    shared.counters.opened(vitals.role());
+    let client = Client { conn, socket, peer, outbox, vitals, shared };
     let serving = AssertUnwindSafe(|| {
         if let Some(joined) = client.shake_hands() {
             client.converse(joined);
@@ -65,12 +75,14 @@ pub fn run<S: Service>(conn: ConnId, socket: Arc<TcpStream>, peer: SocketAddr, s
     });
     if catch_unwind(serving).is_err() {
         log::error!("c{}: closed, a bug in the server: its thread panicked", conn.0);
+        Counters::note(&shared.counters.panics);
         // It may have been a member; the hub doesn't mind one that wasn't.
         let _ = client.shared.inbox.send(Input::Gone(conn));
         client.outbox.close(close::INTERNAL_ERROR, "internal server error");
         client.say_farewell(Instant::now() + FAREWELL);
     }
     client.outbox.abort();
+    shared.counters.left(client.vitals.role());
     shared.connections.remove(conn);
 }
 
@@ -80,6 +92,7 @@ pub(super) struct Client<'a, S: Service> {
     pub(super) socket: Arc<TcpStream>,
     pub(super) peer: SocketAddr,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) vitals: Arc<Vitals>,
     pub(super) shared: &'a Shared<S>,
 }
 
@@ -90,8 +103,10 @@ impl<S: Service> Client<'_, S> {
         rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
         let (user, place) = (speaker.user().to_owned(), speaker.place());
         log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
+        self.becomes(speaker.role());
         let reading = AssertUnwindSafe(|| self.read(&mut speaker, rest));
         let ending = catch_unwind(reading).unwrap_or_else(|_| {
+            Counters::note(&self.shared.counters.panics);
             if let Some(apology) = speaker.apology() {
                 // Too slow to hear it is too slow to hear it.
                 let _ = self.outbox.push(apology.bytes().clone(), None);
@@ -103,6 +118,10 @@ impl<S: Service> Client<'_, S> {
             Some((code, reason)) => Ending::Server(code, reason),
             None => ending,
         };
+        self.shared.counters.closed(match &ending {
+            Ending::Client(code, _) | Ending::Server(code, _) => *code,
+            Ending::Lost(_) => 1006,
+        });
         let how = match &ending {
             Ending::Client(code, reason) if reason.is_empty() => describe(*code),
             Ending::Client(code, reason) => format!("{}, {reason:?}", describe(*code)),
@@ -119,6 +138,13 @@ impl<S: Service> Client<'_, S> {
                 self.say_farewell(Instant::now() + FAREWELL);
             }
         }
+    }
+
+    /// It is open as this from now on.
+    fn becomes(&self, role: Role) {
+        self.shared.counters.left(self.vitals.role());
+        self.vitals.becomes(role);
+        self.shared.counters.opened(role);
     }
 
     /// Reads until the connection ends.
@@ -140,12 +166,17 @@ impl<S: Service> Client<'_, S> {
                 Err(error) => return ending.unwrap_or_else(|| ending_of(&error)),
             };
             // Back-pressure: what is not read stays with the sender.
-            let Pace { pause, is_overrun } = rate.take(message.len(), Instant::now());
+            let mut arrived = Instant::now();
+            let Pace { pause, is_overrun } = rate.take(message.len(), arrived);
             if is_overrun && let Some((code, reason)) = speaker.overrun() {
+                Counters::note(&self.shared.counters.overrun);
                 return Ending::Server(code, reason);
             }
             if !pause.is_zero() {
-                self.outbox.wait_until_closing(Instant::now() + pause);
+                Counters::note(&self.shared.counters.slowed);
+                self.outbox.wait_until_closing(arrived + pause);
+                // What it was made to wait is not what its way takes.
+                arrived = Instant::now();
             }
             let heard = match &message {
                 Message::Text(text) => Heard::Text(text),
@@ -166,14 +197,19 @@ impl<S: Service> Client<'_, S> {
                 }
                 Message::Ping(_) | Message::Frame(_) => continue,
             };
-            match speaker.hear(self.conn, heard) {
+            let said = speaker.hear(self.conn, heard);
+            self.count(&message, speaker);
+            match said {
                 Said::Event(event) => {
-                    if self.shared.say(Input::Event { conn: self.conn, event }).is_err() {
+                    let event = Input::Event { conn: self.conn, arrived, event };
+                    if self.shared.say(event).is_err() {
                         return Ending::Server(close::GOING_AWAY, "server shutting down");
                     }
                 }
                 Said::Reply(frame) => {
-                    if self.outbox.push(frame.bytes().clone(), None).is_err() {
+                    self.shared.counters.said(self.conn, &frame);
+                    if self.outbox.push(frame.into_bytes(), None).is_err() {
+                        Counters::note(&self.shared.counters.too_slow);
                         return Ending::Server(close::POLICY, "too slow");
                     }
                     self.outbox.flush();
@@ -197,6 +233,17 @@ impl<S: Service> Client<'_, S> {
                 });
             }
         }
+    }
+
+    /// Counts a message that was heard.
+    fn count(&self, message: &Message, speaker: &S::Speaker) {
+        let kind = match message {
+            Message::Text(_) => speaker.last_kind(),
+            Message::Binary(_) => Kind::Other,
+            _ => return,
+        };
+        self.vitals.hears();
+        self.shared.counters.heard(self.conn, kind, message.len());
     }
 
     /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
@@ -231,7 +278,7 @@ pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> We
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    WebSocket::from_partially_read(stream, rest, Role::Server, Some(config))
+    WebSocket::from_partially_read(stream, rest, protocol::Role::Server, Some(config))
 }
 
 /// What an error of tungstenite's means for the connection.

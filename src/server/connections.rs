@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::vitals::Vitals;
 use crate::hub::ConnId;
 use crate::os::sever;
 
@@ -32,6 +33,7 @@ struct State {
 #[derive(Debug)]
 struct Open {
     socket: Arc<TcpStream>,
+    vitals: Arc<Vitals>,
     /// Under which it is counted; nothing while only a proxy knows.
     address: Option<IpAddr>,
     /// The hub has been asked to admit it, and has a farewell for it when the server stops.
@@ -56,6 +58,7 @@ impl Connections {
         &self,
         conn: ConnId,
         socket: &Arc<TcpStream>,
+        vitals: &Arc<Vitals>,
         address: Option<IpAddr>,
     ) -> Result<(), Full> {
         let mut state = self.lock();
@@ -66,22 +69,29 @@ impl Connections {
         if let Some(address) = address {
             state.count(address, per_address)?;
         }
-        let open = Open { socket: socket.clone(), address, is_known: false };
+        let (socket, vitals) = (socket.clone(), vitals.clone());
+        let open = Open { socket, vitals, address, is_known: false };
         state.open.insert(conn, open);
         Ok(())
     }
 
-    /// Counts a connection under its address, which a proxy has told by now.
+    /// Counts a connection under its address, which a proxy has told by now, and under no other: a
+    /// proxy may ask for one client after the other on one connection.
     ///
     /// # Errors
-    /// [`Full`], and then it is still counted as one of all.
+    /// [`Full`], and then it is still counted as it was.
     pub fn locate(&self, conn: ConnId, address: IpAddr) -> Result<(), Full> {
         let mut state = self.lock();
-        if state.open.get(&conn).is_some_and(|open| open.address.is_none()) {
-            state.count(address, self.room.per_address)?;
-            if let Some(open) = state.open.get_mut(&conn) {
-                open.address = Some(address);
-            }
+        let Some(before) = state.open.get(&conn).map(|open| open.address) else { return Ok(()) };
+        if before == Some(address) {
+            return Ok(());
+        }
+        state.count(address, self.room.per_address)?;
+        if let Some(open) = state.open.get_mut(&conn) {
+            open.address = Some(address);
+        }
+        if let Some(before) = before {
+            state.count_out(before);
         }
         Ok(())
     }
@@ -96,13 +106,15 @@ impl Connections {
     /// Counts a connection out.
     pub fn remove(&self, conn: ConnId) {
         let mut state = self.lock();
-        let Some(address) = state.open.remove(&conn).and_then(|open| open.address) else { return };
-        if let Some(from_there) = state.by_address.get_mut(&address) {
-            *from_there -= 1;
-            if *from_there == 0 {
-                state.by_address.remove(&address);
-            }
+        if let Some(address) = state.open.remove(&conn).and_then(|open| open.address) {
+            state.count_out(address);
         }
+    }
+
+    /// How each is doing, in no order. Holds up who comes and goes, and nobody else.
+    pub fn vitals<T>(&self, mut of: impl FnMut(ConnId, &Vitals) -> T) -> Vec<T> {
+        let state = self.lock();
+        state.open.iter().map(|(conn, open)| of(*conn, &open.vitals)).collect()
     }
 
     /// Ends connections: all of them, or those the hub knows nothing of. Whoever reads from or writes
@@ -127,6 +139,15 @@ impl State {
         *from_there += 1;
         Ok(())
     }
+
+    fn count_out(&mut self, address: IpAddr) {
+        if let Some(from_there) = self.by_address.get_mut(&address) {
+            *from_there -= 1;
+            if *from_there == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,15 +160,21 @@ mod tests {
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let connections = Connections::new(Room { connections: 4, per_address: 1 });
         let (alice, bob) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        (1..=4).for_each(|conn| connections.add(ConnId(conn), &socket, None).unwrap());
-        assert!(connections.add(ConnId(5), &socket, None).is_err(), "four in all");
+        let add = |conn| connections.add(ConnId(conn), &socket, &Vitals::new(), None);
+        (1..=4).for_each(|conn| add(conn).unwrap());
+        assert!(add(5).is_err(), "four in all");
         let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
         assert!(locate(1, alice) && locate(2, bob));
         assert!(locate(1, alice), "it is there already");
         assert!(!locate(3, alice));
         connections.remove(ConnId(3));
+        // One after the other on one connection.
+        let carol = [10, 0, 0, 3].into();
+        assert!(locate(1, carol) && locate(4, alice) && !locate(1, alice) && !locate(2, carol));
         connections.remove(ConnId(1));
-        assert!(locate(4, alice));
+        assert!(locate(2, carol) && locate(4, bob) && locate(4, alice));
+        connections.remove(ConnId(2));
+        assert_eq!(connections.lock().by_address.len(), 1, "only where somebody is");
         assert!(locate(9, bob), "one that has ended needs no room");
     }
 
@@ -157,7 +184,9 @@ mod tests {
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let connections = Connections::new(Room { connections: 3, per_address: 2 });
         let (here, there) = ([127, 0, 0, 1].into(), [10, 0, 0, 1].into());
-        let add = |conn, address| connections.add(ConnId(conn), &socket, Some(address)).is_ok();
+        let add = |conn, address| {
+            connections.add(ConnId(conn), &socket, &Vitals::new(), Some(address)).is_ok()
+        };
         assert!(add(1, here) && add(2, here));
         assert!(!add(3, here), "two from one address");
         assert!(add(4, there));

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::FLUSH;
+use super::counters::{Counters, Tally};
 use super::inbox::Inputs;
 use super::outbox::{Outbox, TooSlow};
 use super::service::{Keeper, Machine};
 use crate::hub::{ConnId, ConnMap, Effect, Now, Refusal};
-use crate::protocol::{Timestamp, close};
+use crate::protocol::{Frame, Timestamp, close};
 
 /// How many events are handled before the outboxes are flushed.
 const BATCH: usize = 256;
@@ -34,8 +35,8 @@ pub enum Input<E> {
     /// A connection asks to be admitted; `verdict` is told whether it is. The answer to its
     /// handshake is the first thing in its outbox already.
     Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<Verdict>, event: E },
-    /// A connection has something to say.
-    Event { conn: ConnId, event: E },
+    /// A connection has something to say, which came at `arrived`.
+    Event { conn: ConnId, arrived: Instant, event: E },
     /// A connection that is no WebSocket asks something; `reply` is told the machine's answer. Nobody
     /// waits for it any more after `until`.
     Ask { conn: ConnId, reply: Sender<Reply>, until: Instant, event: E },
@@ -52,7 +53,8 @@ pub struct Dispatcher<M: Machine> {
     machine: M,
     /// Where what has to survive goes.
     keeper: Option<Arc<dyn Keeper>>,
-    started: Instant,
+    counters: Arc<Counters>,
+    tally: Tally,
     clients: ConnMap<Client>,
     /// Who waits for an answer; as many at most as there are connections.
     asking: ConnMap<Sender<Reply>>,
@@ -73,11 +75,12 @@ struct Client {
 
 impl<M: Machine> Dispatcher<M> {
     /// A hub thread's state at its start.
-    pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>) -> Self {
+    pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>, counters: Arc<Counters>) -> Self {
         Dispatcher {
             machine,
             keeper,
-            started: Instant::now(),
+            counters,
+            tally: Tally::default(),
             clients: ConnMap::default(),
             asking: ConnMap::default(),
             effects: Vec::new(),
@@ -91,8 +94,11 @@ impl<M: Machine> Dispatcher<M> {
     #[inline(never)] // a name in thread dumps
     pub fn run(mut self, inbox: &Inputs<Input<M::Event>>) {
         loop {
+            self.counters.hub.rests();
             let first = inbox.next(self.next_deadline());
+            let mut batch = 0;
             for input in first.into_iter().chain(inbox.waiting()).take(BATCH) {
+                batch += 1;
                 if matches!(input, Input::Stop) {
                     self.flush();
                     return self.stop(inbox);
@@ -108,6 +114,7 @@ impl<M: Machine> Dispatcher<M> {
             }
             self.keep_time();
             self.flush();
+            self.tally.batch_done(batch, self.machine.holdings(), &self.counters.hub);
         }
     }
 
@@ -118,7 +125,13 @@ impl<M: Machine> Dispatcher<M> {
                 self.clients.insert(conn, client);
                 self.handle(Some(conn), event);
             }
-            Input::Event { conn, event } => self.handle(Some(conn), event),
+            Input::Event { conn, arrived, event } => {
+                let said = self.tally.messages();
+                self.handle(Some(conn), event);
+                if self.tally.messages() > said {
+                    self.tally.arrived(arrived);
+                }
+            }
             Input::Ask { until, .. } if until <= Instant::now() => {}
             Input::Ask { conn, reply, event, .. } => {
                 self.asking.insert(conn, reply);
@@ -148,10 +161,12 @@ impl<M: Machine> Dispatcher<M> {
     /// it came from ends, and nothing else.
     fn handle_one(&mut self, from: Option<ConnId>, event: M::Event) {
         let now = self.now();
+        self.counters.hub.moves(now.elapsed);
         let (machine, effects) = (&mut self.machine, &mut self.effects);
         let handling = AssertUnwindSafe(|| machine.handle(event, now, effects));
         if catch_unwind(handling).is_err() {
             self.effects.clear();
+            Counters::note(&self.counters.panics);
             let Some(conn) = from else {
                 log::error!("a bug in the server: what came from no client could not be handled");
                 return;
@@ -178,9 +193,9 @@ impl<M: Machine> Dispatcher<M> {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { conn, frame, supersedes } => {
-                    self.push(conn, frame.into_bytes(), supersedes);
+                    self.push(conn, frame, supersedes);
                 }
-                Effect::Confirm { conn, frame } => self.confirm(conn, frame.into_bytes()),
+                Effect::Confirm { conn, frame } => self.confirm(conn, frame),
                 Effect::Keep(keep) => {
                     if let Some(keeper) = &self.keeper {
                         keeper.keep(*keep);
@@ -252,25 +267,29 @@ impl<M: Machine> Dispatcher<M> {
     }
 
     /// Where changes are made durable, a confirmation waits until what it confirms is.
-    fn confirm(&mut self, conn: ConnId, frame: bytes::Bytes) {
+    fn confirm(&mut self, conn: ConnId, frame: Frame) {
         let Some(keeper) = &self.keeper else { return self.push(conn, frame, None) };
         let Some(client) = self.clients.get(&conn) else { return };
-        let outbox = client.outbox.clone();
+        let (outbox, counters) = (client.outbox.clone(), self.counters.clone());
         keeper.after(Box::new(move || {
-            if outbox.push(frame, None).is_err() {
+            counters.said(conn, &frame);
+            if outbox.push(frame.into_bytes(), None).is_err() {
+                Counters::note(&counters.too_slow);
                 outbox.close_instead(close::POLICY, "too slow");
             }
             outbox.flush();
         }));
     }
 
-    fn push(&mut self, conn: ConnId, frame: bytes::Bytes, supersedes: Option<ConnId>) {
+    fn push(&mut self, conn: ConnId, frame: Frame, supersedes: Option<ConnId>) {
         let Some(client) = self.clients.get(&conn) else { return };
-        match client.outbox.push(frame, supersedes) {
+        self.tally.said(&frame);
+        match client.outbox.push(frame.into_bytes(), supersedes) {
             Ok(false) => {}
             Ok(true) => self.touched.push(client.outbox.clone()),
             Err(TooSlow) => {
                 log::warn!("c{}: closed, too slow: it doesn't read what is sent to it", conn.0);
+                Counters::note(&self.counters.too_slow);
                 client.outbox.close_instead(close::POLICY, "too slow");
                 self.touched.push(client.outbox.clone());
                 self.closing.push_back((Instant::now() + PATIENCE, conn));
@@ -284,20 +303,21 @@ impl<M: Machine> Dispatcher<M> {
         for outbox in self.touched.drain(..) {
             outbox.flush();
         }
+        self.tally.flushed(&self.counters.hub);
     }
 
     fn now(&self) -> Now {
-        Now { elapsed: self.started.elapsed(), wall: Timestamp::now() }
+        Now { elapsed: self.counters.started.elapsed(), wall: Timestamp::now() }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let machine = self.machine.next_deadline().map(|elapsed| self.started + elapsed);
+        let machine = self.machine.next_deadline().map(|elapsed| self.counters.started + elapsed);
         let closing = self.closing.front().map(|(until, _)| *until);
         machine.into_iter().chain(closing).min()
     }
 
     fn keep_time(&mut self) {
-        if self.machine.next_deadline().is_some_and(|due| due <= self.started.elapsed()) {
+        if self.machine.next_deadline().is_some_and(|due| due <= self.counters.started.elapsed()) {
             self.handle(None, M::tick());
         }
         let now = Instant::now();
@@ -313,6 +333,7 @@ impl<M: Machine> Dispatcher<M> {
     #[inline(never)] // a name in thread dumps
     fn stop(mut self, inbox: &Inputs<Input<M::Event>>) {
         let until = Instant::now() + FLUSH;
+        self.counters.hub.ends();
         self.asking.clear();
         for client in self.clients.values() {
             client.outbox.close(close::GOING_AWAY, "server shutting down");
@@ -341,7 +362,6 @@ mod tests {
     use super::super::outbox::SendMode;
     use super::super::threads::Threads;
     use super::*;
-    use crate::protocol::Frame;
 
     enum Happening {
         Join(ConnId),
@@ -418,14 +438,14 @@ mod tests {
         };
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
         let late = ask(2, now);
-        put(Input::Event { conn, event: Happening::Say(conn) });
+        put(Input::Event { conn, arrived: now, event: Happening::Say(conn) });
         let late_too = ask(3, now);
         let first = ask(4, later);
-        put(Input::Event { conn, event: Happening::Say(conn) });
+        put(Input::Event { conn, arrived: now, event: Happening::Say(conn) });
         let second = ask(5, later);
         put(Input::Stop);
         put(Input::Gone(conn));
-        Dispatcher::new(Reporter { member }, None).run(&inputs);
+        Dispatcher::new(Reporter { member }, None, Arc::new(Counters::new())).run(&inputs);
         let said = Frame::text("said").bytes().to_vec();
         assert_eq!((late.recv().ok(), late_too.recv().ok()), (None, None), "nobody was asked");
         assert_eq!(first.recv(), Ok(Ok(said.clone())));

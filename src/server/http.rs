@@ -1,9 +1,11 @@
-//! The HTTP a client speaks before its connection is a WebSocket: one request, one answer.
+//! The HTTP a client speaks before its connection is a WebSocket: requests, and an answer to each.
 
 mod head;
+mod reason;
 mod request;
 mod response;
 
 pub use head::{Head, HeadError, LARGEST_HEAD, is_timeout, parse_head, read_head};
+pub use reason::{REASONS, Reason};
 pub use request::{Request, percent_decoded};
 pub use response::Response;

@@ -7,7 +7,9 @@
 mod accept;
 mod connection;
 mod connections;
+mod counters;
 mod dispatch;
+mod exposition;
 pub mod forwarded;
 mod handshake;
 pub mod http;
@@ -15,10 +17,12 @@ mod inbox;
 mod outbox;
 mod questions;
 mod rate;
+mod report;
 pub mod service;
 mod stopping;
 mod system;
 mod threads;
+mod vitals;
 mod watch;
 
 use std::io;
@@ -31,6 +35,7 @@ pub use accept::{BindError, bind};
 pub use connection::{is_close, web_socket};
 use connections::Connections;
 pub use connections::Room;
+use counters::Counters;
 use dispatch::{Dispatcher, Input};
 use inbox::Inbox;
 pub use outbox::SendMode;
@@ -84,6 +89,7 @@ struct Shared<S: Service> {
     threads: Arc<Threads>,
     questions: Questions,
     stopping: Stopping,
+    counters: Arc<Counters>,
     /// Where what has to survive goes.
     keeper: Option<Arc<dyn Keeper>>,
 }
@@ -128,7 +134,8 @@ pub fn start<S: Service>(
     let telling = inbox.clone();
     // When the hub has ended, there is nobody to tell.
     let keeper = service.begin(Box::new(move |event| drop(telling.send(Input::Watched(event)))))?;
-    let dispatcher = Dispatcher::new(machine, keeper.clone());
+    let counters = Arc::new(Counters::new());
+    let dispatcher = Dispatcher::new(machine, keeper.clone(), counters.clone());
     let shared = Arc::new(Shared {
         service,
         config,
@@ -137,6 +144,7 @@ pub fn start<S: Service>(
         threads: threads.clone(),
         questions: Questions::default(),
         stopping: Stopping::default(),
+        counters,
         keeper,
     });
     threads.spawn("hub".into(), None, move || dispatcher.run(&events))?;

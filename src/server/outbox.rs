@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,45 @@ pub struct Outbox {
     bound: usize,
     state: Mutex<State>,
     changed: Condvar,
+    shown: Shown,
+}
+
+/// What anybody may know without the lock. Whoever has it writes here, too.
+#[derive(Debug)]
+struct Shown {
+    opened: Instant,
+    /// Frames that were pushed.
+    pushed: AtomicU64,
+    /// What waits, in bytes.
+    queued: AtomicUsize,
+    /// Since when nothing of what waits was taken, in milliseconds since the start, one more than that;
+    /// zero where nothing waits.
+    waiting_since: AtomicU64,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Shown {
+            opened: Instant::now(),
+            pushed: AtomicU64::default(),
+            queued: AtomicUsize::default(),
+            waiting_since: AtomicU64::default(),
+        }
+    }
+
+    /// Something waits, and the socket takes nothing from now on.
+    fn waits(&self) {
+        self.waiting_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
+    }
+
+    /// The socket has taken all there was.
+    fn is_done(&self) {
+        self.waiting_since.store(0, Relaxed);
+    }
+
+    fn shows(&self, state: &State) {
+        self.queued.store(state.bytes, Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +146,25 @@ impl Outbox {
             bound,
             state: Mutex::default(),
             changed: Condvar::new(),
+            shown: Shown::new(),
         })
+    }
+
+    /// How many frames were pushed. Doesn't wait.
+    pub fn pushed(&self) -> u64 {
+        self.shown.pushed.load(Relaxed)
+    }
+
+    /// How much waits, in bytes. Doesn't wait.
+    pub fn queued(&self) -> usize {
+        self.shown.queued.load(Relaxed)
+    }
+
+    /// For how long the socket has taken nothing of what waits; `None` where nothing waits for it.
+    /// Doesn't wait.
+    pub fn waiting_for(&self) -> Option<Duration> {
+        let since = self.shown.waiting_since.load(Relaxed).checked_sub(1)?;
+        Some(self.shown.opened.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
     /// Queues a frame, or anything else that has to go out whole. Never blocks. After a close
@@ -131,6 +189,7 @@ impl Outbox {
         } else {
             state.over_since = None;
         }
+        self.shown.pushed.store(self.shown.pushed.load(Relaxed) + 1, Relaxed);
         if let Some(sender) = supersedes.filter(|_| self.is_behind(&state)) {
             let held_back = state.front + state.in_flight.max(usize::from(state.sent > 0)) as u64;
             match state.latest.get(&sender) {
@@ -138,6 +197,7 @@ impl Outbox {
                     let place = (number - state.front) as usize;
                     let old = std::mem::replace(&mut state.queue[place], frame);
                     state.bytes = state.bytes - old.len() + state.queue[place].len();
+                    self.shown.shows(&state);
                     return Ok(false);
                 }
                 _ => {
@@ -148,12 +208,15 @@ impl Outbox {
         }
         state.bytes += frame.len();
         state.queue.push_back(frame);
+        self.shown.shows(&state);
         Ok(!std::mem::replace(&mut state.is_dirty, true))
     }
 
     /// Replaces everything that has not begun to go out, whatever the bound.
     pub fn replace_all(&self, frames: impl IntoIterator<Item = Bytes>) {
-        self.lock().replace_all(frames);
+        let mut state = self.lock();
+        state.replace_all(frames);
+        self.shown.shows(&state);
     }
 
     /// Queues a close frame as the last one. Only the first close counts.
@@ -173,6 +236,7 @@ impl Outbox {
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.replace_all([Frame::close(code, reason).into_bytes()]);
+            self.shown.shows(&state);
             state.closing(Some((code, reason)));
             self.changed.notify_all();
         }
@@ -211,6 +275,7 @@ impl Outbox {
                 Err(_) => self.end(&mut state),
             }
         }
+        self.shown.shows(&state);
         if state.has_work() {
             self.start_writer(&mut state);
         } else {
@@ -273,6 +338,7 @@ impl Outbox {
 
     fn start_writer(self: &Arc<Self>, state: &mut State) {
         state.writer = true;
+        self.shown.waits();
         let outbox = self.clone();
         let name = format!("w{}", self.conn.0);
         if let Err(error) = self.threads.spawn(name, Some(WRITER_STACK), move || outbox.write()) {
@@ -291,6 +357,7 @@ impl Outbox {
                 break;
             }
             if !state.has_work() {
+                self.shown.is_done();
                 self.changed.notify_all();
                 if self.mode == SendMode::NonBlocking || state.phase != Phase::Open {
                     break;
@@ -301,6 +368,8 @@ impl Outbox {
             let frames: Vec<Bytes> = state.queue.iter().take(BATCH).cloned().collect();
             let skip = state.sent;
             state.in_flight = frames.len();
+            // From now on, where it has just been given something, or has taken something.
+            self.shown.waits();
             drop(state);
             let mut slices: Vec<IoSlice<'_>> =
                 frames.iter().map(|frame| IoSlice::new(frame)).collect();
@@ -313,6 +382,7 @@ impl Outbox {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => self.end(&mut state),
             }
+            self.shown.shows(&state);
         }
         state.writer = false;
         self.changed.notify_all();
@@ -324,6 +394,8 @@ impl Outbox {
         state.queue.clear();
         state.latest.clear();
         (state.bytes, state.sent) = (0, 0);
+        self.shown.shows(state);
+        self.shown.is_done();
         sever(&self.socket);
         self.changed.notify_all();
     }
@@ -476,6 +548,30 @@ mod tests {
             assert!(outbox.lock().bytes <= 250_000);
             outbox.abort();
             assert!(threads.join_all(soon()).is_empty(), "a blocked writer is woken by the abort");
+        }
+    }
+
+    #[test]
+    fn anybody_sees_what_waits_and_for_how_long() {
+        for mode in BOTH {
+            let (outbox, mut client, _threads) = pair(mode, 64 << 20);
+            assert_eq!((outbox.pushed(), outbox.queued(), outbox.waiting_for()), (0, 0, None));
+            let big = Bytes::from(vec![b'x'; 32 << 20]);
+            outbox.push(big.clone(), None).unwrap();
+            outbox.flush();
+            let mut got = vec![0; big.len()];
+            client.read_exact(&mut got[..1]).unwrap();
+            let mut longest = Duration::ZERO;
+            while longest < Duration::from_millis(100) {
+                longest = outbox.waiting_for().expect("most of it waits");
+            }
+            assert!(outbox.queued() > 0 && outbox.queued() <= big.len(), "{mode:?}");
+            client.read_exact(&mut got[1..]).unwrap();
+            let until = soon();
+            while outbox.waiting_for().is_some() {
+                assert!(Instant::now() < until, "{mode:?}: all was taken");
+            }
+            assert_eq!((outbox.pushed(), outbox.queued()), (1, 0), "{mode:?}");
         }
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::http::{Request, Response};
-use crate::hub::{ConnId, Effect, Now, Refusal};
-use crate::kept::Keep;
-use crate::protocol::Frame;
+use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
+use crate::kept::{Keep, Lag};
+use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
 pub trait Service: Send + Sync + 'static {
@@ -76,17 +76,66 @@ pub trait Keeper: Send + Sync {
     /// Waits while too much waits for the disk. For clients' threads, before they say anything to
     /// the machine.
     fn wait_for_room(&self);
+
+    /// How far behind the disk is. From any thread, without waiting for another.
+    fn lag(&self) -> Lag {
+        Lag::default()
+    }
 }
 
 /// What becomes of a request.
 pub enum Answer<S: Speaker> {
     /// A page, or a refusal.
     Page(Response),
+    /// The server says how it is itself; the machine isn't asked.
+    Report(Report),
     /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
     /// 503 where none comes within a second.
     Ask(S::Event),
     /// The connection becomes a WebSocket on which this speaks.
     Upgrade(S),
+}
+
+/// What the server says of itself, from what it counts: none of these waits for the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Whether it is well: 200, or 503 and why not.
+    Health,
+    /// All it counts, as Prometheus reads it.
+    Metrics,
+    /// What a person wants to know of it, as JSON.
+    Server,
+    /// Every open connection, as JSON.
+    Connections,
+}
+
+/// As what a connection is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// Not a WebSocket, or not yet.
+    Page,
+    /// A member of a session.
+    Member,
+    /// Somebody who looks at one.
+    Viewer,
+    /// A front end or an agent.
+    Client,
+}
+
+impl Role {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Role; 4] = [Role::Page, Role::Member, Role::Viewer, Role::Client];
+
+    /// What it is called where connections are counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Page => "page",
+            Role::Member => "member",
+            Role::Viewer => "viewer",
+            Role::Client => "client",
+        }
+    }
 }
 
 /// One connection's part of the protocol, on the client's own thread.
@@ -108,6 +157,16 @@ pub trait Speaker {
     /// The largest message that is taken from it now, in bytes, where that is less than from others.
     fn largest(&self) -> Option<usize> {
         None
+    }
+
+    /// The type of the text message it heard last, for whoever counts.
+    fn last_kind(&self) -> Kind {
+        Kind::Other
+    }
+
+    /// As what its connection is open.
+    fn role(&self) -> Role {
+        Role::Member
     }
 
     /// What a client is told before its connection ends by a bug of ours.
@@ -147,6 +206,11 @@ pub trait Machine: Send + 'static {
 
     /// Handles one event. `now` never goes back.
     fn handle(&mut self, event: Self::Event, now: Now, effects: &mut Vec<Effect>);
+
+    /// How much it holds. Asked after every batch: from counts, not by counting.
+    fn holdings(&self) -> Holdings {
+        Holdings::default()
+    }
 
     /// When it wants its next [`tick`](Self::tick), since its start.
     fn next_deadline(&self) -> Option<Duration>;

@@ -1,4 +1,5 @@
-//! What the system permits: how many files may be open, how many threads may run.
+//! What the system permits: how many files may be open, how many threads may run; and how much memory
+//! it has given.
 //!
 //! Running out of either is not an error one could handle: a thread that finds no memory mapping
 //! for its signal stack aborts the whole process. Counting is the only defence.
@@ -37,4 +38,11 @@ fn most_files() -> Option<usize> {
 /// Other systems than Linux have no such file, and no such bound.
 fn read_number(path: &str) -> Option<usize> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// How much memory the process has, in bytes, where the system tells: without what is swapped out.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
@@ -14,6 +15,7 @@ const LONGEST_NAME: usize = 15;
 pub struct Threads {
     /// How many may run at a time, where there is a bound.
     most: Option<usize>,
+    running: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -29,6 +31,11 @@ impl Threads {
     /// None yet, and never more than `most`.
     pub fn new(most: Option<usize>) -> Self {
         Threads { most, ..Self::default() }
+    }
+
+    /// How many run. Doesn't wait.
+    pub fn running(&self) -> usize {
+        self.running.load(Relaxed)
     }
 
     /// Starts a thread. `stack` is its stack's size in bytes, where it isn't to be the default.
@@ -58,6 +65,7 @@ impl Threads {
             body();
         })?;
         state.running.insert(number, (name, handle));
+        self.running.store(state.running.len(), Relaxed);
         let ended = std::mem::take(&mut state.ended);
         drop(state);
         join(ended);
@@ -101,6 +109,7 @@ impl Drop for Ending<'_> {
         if let Some((_, handle)) = state.running.remove(&self.number) {
             state.ended.push(handle);
         }
+        self.threads.running.store(state.running.len(), Relaxed);
         self.threads.changed.notify_all();
     }
 }

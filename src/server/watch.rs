@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::Shared;
+use super::counters::Counters;
 use super::dispatch::Input;
 use super::service::Service;
 use crate::os::give_memory_back;
@@ -28,7 +29,10 @@ pub fn run<S: Service>(shared: &Shared<S>) {
             }
             Ok(None) => {}
             // The next look may go well.
-            Err(_) => log::error!("a bug in the server: the watch thread could not look"),
+            Err(_) => {
+                Counters::note(&shared.counters.panics);
+                log::error!("a bug in the server: the watch thread could not look");
+            }
         }
         looks += 1;
         if looks == LOOKS {

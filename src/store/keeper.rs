@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::queue::{Entry, Queue};
 use super::thread::Writer;
 use super::{Retention, Store};
-use crate::kept::{Keep, Reach, Stored};
+use crate::kept::{Keep, Lag, Reach, Stored};
 
 /// A confirmation, or whatever else has to wait for the disk. Must not block for long.
 pub type After = Box<dyn FnOnce() + Send>;
@@ -73,6 +73,13 @@ impl Keeper {
         events: impl Fn(StoreEvent) + Send + 'static,
     ) -> (Self, Writer) {
         let queue = Arc::new(Queue::new(settings.queue_bytes));
+        let shown = queue.clone();
+        let events = move |event| {
+            if let StoreEvent::Durable(works) = event {
+                shown.fails(!works);
+            }
+            events(event);
+        };
         let writer = Writer::new(store, settings, Box::new(events), queue.clone());
         (Keeper { queue }, writer)
     }
@@ -120,6 +127,11 @@ impl Keeper {
     /// before they give the hub anything; never for the hub's.
     pub fn wait_for_room(&self) {
         self.queue.wait_for_room();
+    }
+
+    /// How far the disk is behind. Doesn't wait.
+    pub fn lag(&self) -> Lag {
+        self.queue.lag()
     }
 
     /// Has the thread write what waits and end, and waits for that until `deadline`. Whether

@@ -2,13 +2,13 @@
 //! when it can't keep up.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::keeper::{After, Job};
 use super::line::AFTER_BYTES;
-use crate::kept::Keep;
+use crate::kept::{Keep, Lag};
 
 /// More than so many bytes are not waited with; nor more than half of what may wait.
 const PLENTY: usize = 1 << 20;
@@ -32,6 +32,19 @@ pub struct Queue {
     bound: usize,
     /// Whether more wait; looked at without the lock.
     is_full: AtomicBool,
+    shown: Shown,
+}
+
+/// What anybody may know without the lock. Whoever has it writes here, too.
+struct Shown {
+    opened: Instant,
+    /// What waits, taken or not, in bytes.
+    bytes: AtomicUsize,
+    /// Since when the oldest of it has waited, in milliseconds since the start, one more than that; zero
+    /// where nothing waits.
+    since: AtomicU64,
+    /// Whether nothing can be written at present.
+    fails: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,6 +57,10 @@ struct State {
     /// Somebody waits for what is in here.
     is_urgent: bool,
     is_asleep: bool,
+    /// Since when something has been in here that is to be kept.
+    given_since: Option<Instant>,
+    /// The same of what the store has taken and not written yet.
+    taken_since: Option<Instant>,
     stop_by: Option<Instant>,
     /// Whether everything had been written when the store ended.
     ended: Option<bool>,
@@ -57,12 +74,19 @@ impl Queue {
             changed: Condvar::new(),
             bound,
             is_full: AtomicBool::new(false),
+            shown: Shown {
+                opened: Instant::now(),
+                bytes: AtomicUsize::default(),
+                since: AtomicU64::default(),
+                fails: AtomicBool::new(false),
+            },
         }
     }
 
     /// Adds something; dropped when the store has ended. Wakes the store when it has slept because
     /// there was nothing, or when somebody waits for this.
     pub fn give(&self, entry: Entry) {
+        let is_kept = matches!(entry, Entry::Keep(_));
         let (bytes, is_urgent) = match &entry {
             Entry::Keep(keep) => (keep.bytes(), false),
             Entry::After(_) => (AFTER_BYTES, true),
@@ -75,6 +99,10 @@ impl Queue {
         let is_first = state.entries.is_empty();
         state.entries.push_back(entry);
         state.bytes += bytes;
+        if is_kept && state.given_since.is_none() {
+            state.given_since = Some(Instant::now());
+        }
+        self.show(&state);
         state.is_urgent |= is_urgent || state.bytes > PLENTY.min(self.bound / 2);
         if state.bytes + state.taken > self.bound {
             self.is_full.store(true, Ordering::Relaxed);
@@ -144,6 +172,8 @@ impl Queue {
     fn move_all(&self, state: &mut State, entries: &mut VecDeque<Entry>) {
         entries.append(&mut state.entries);
         state.taken += std::mem::take(&mut state.bytes);
+        let given_since = state.given_since.take();
+        state.taken_since = state.taken_since.or(given_since);
         state.is_urgent = false;
     }
 
@@ -151,6 +181,10 @@ impl Queue {
     pub fn still_taken(&self, bytes: usize) {
         let mut state = self.lock();
         state.taken = bytes;
+        if bytes == 0 {
+            state.taken_since = None;
+        }
+        self.show(&state);
         let is_full = state.bytes + state.taken > self.bound;
         drop(state);
         if self.is_full.swap(is_full, Ordering::Relaxed) && !is_full {
@@ -188,6 +222,32 @@ impl Queue {
         self.changed.notify_all();
         // Outside the lock: they may be dropped with anything.
         drop(rest);
+    }
+
+    fn show(&self, state: &State) {
+        let since = state.taken_since.or(state.given_since);
+        let since = since.map(|since| since.saturating_duration_since(self.shown.opened));
+        let since = since.map_or(0, |since| since.as_millis() as u64 + 1);
+        self.shown.since.store(since, Ordering::Relaxed);
+        self.shown.bytes.store(state.bytes + state.taken, Ordering::Relaxed);
+    }
+
+    /// Notes whether nothing can be written.
+    pub fn fails(&self, fails: bool) {
+        self.shown.fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// How far the disk is behind; while only some of what was taken has been written, at most so far.
+    /// Doesn't wait.
+    pub fn lag(&self) -> Lag {
+        let since = self.shown.since.load(Ordering::Relaxed).checked_sub(1);
+        let waited = since
+            .map(|since| self.shown.opened.elapsed().saturating_sub(Duration::from_millis(since)));
+        Lag {
+            bytes: self.shown.bytes.load(Ordering::Relaxed),
+            oldest: waited.unwrap_or_default(),
+            fails: self.shown.fails.load(Ordering::Relaxed),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -24,6 +24,8 @@ const CID: ConnId = ConnId(6);
 const DAN: ConnId = ConnId(7);
 /// Somebody who asks to come in.
 const NEW: ConnId = ConnId(8);
+/// Views the session that Alice and Bob are in.
+const VERA: ConnId = ConnId(9);
 
 struct Scene {
     hub: Hub,
@@ -52,6 +54,9 @@ impl Scene {
                 Event::Join { conn, session: session.into(), user: user.into(), grant: None };
             scene.handle(Cause::by(conn), event);
         }
+        scene.witness.comes(VERA, Who::Viewer { session: "a".into() }, None, Duration::ZERO);
+        let view = Event::View { conn: VERA, session: "a".into(), grant: None };
+        scene.handle(Cause::by(VERA), view);
         for (conn, client) in [(ANN, "ann"), (BEN, "ben"), (CID, "cid"), (DAN, "dan")] {
             let who = Who::Client { client: client.into(), debug: false };
             scene.witness.comes(conn, who, None, Duration::ZERO);
@@ -154,6 +159,40 @@ fn who_is_elsewhere_is_told_nothing() {
     assert!(scene.accepts(ANN, TALK, &[send(BEN, TALK_TOLD)]));
     let told = TALK_TOLD.replace("ann", "ben");
     assert!(!scene.sees(Cause::tick(), &[send(BEN, &told)]), "a channel forgets what was said");
+}
+
+#[test]
+fn viewers_hear_and_are_not_heard() {
+    assert!(Scene::new().accepts(ALICE, CHAT, &[send(BOB, CHAT_TOLD), send(VERA, CHAT_TOLD)]));
+    assert!(!Scene::new().accepts(
+        CAROL,
+        CHAT,
+        &[send(VERA, &CHAT_TOLD.replace("alice", "carol"))]
+    ));
+    let told = CHAT_TOLD.replace("alice", "viewer");
+    assert!(!Scene::new().accepts(VERA, CHAT, &[send(BOB, &told)]));
+    assert!(!Scene::new().sees(Cause::gone(VERA), &[send(BOB, r#"{"type":"user:left",NOW}"#)]));
+    let ping = Effect::Send { conn: VERA, frame: Frame::ping(&[0; 8]), supersedes: None };
+    assert!(!Scene::new().sees(Cause::by(VERA), &[ping]));
+    let mut scene = Scene::new();
+    scene.witness.comes(NEW, Who::Viewer { session: "a".into() }, None, Duration::ZERO);
+    let ack = r#"{"type":"connection:ack","session_id":"a","user_id":null,"viewer":true,"is_host":false,NOW}"#;
+    let member = ack.replace("null", "\"new\"");
+    assert!(scene.sees(Cause::by(NEW), &[Effect::Admit { conn: NEW }, send(NEW, ack)]));
+    scene.witness.comes(NEW, Who::Viewer { session: "a".into() }, None, Duration::ZERO);
+    assert!(!scene.sees(Cause::by(NEW), &[Effect::Admit { conn: NEW }, send(NEW, &member)]));
+    let answer = |conn, sessions: &str| Effect::Answer {
+        conn,
+        body: format!(r#"{{"sessions":[{sessions}],"total":1}}"#).into(),
+    };
+    let asks = |viewers: u32, only: Option<&str>| {
+        let mut scene = Scene::new();
+        let cause = Cause::about(NEW, only.map(Into::into), None);
+        let session = format!(r#"{{"session_id":"a","viewers":{viewers}}}"#);
+        scene.sees(cause, &[answer(NEW, &session)])
+    };
+    assert!(asks(1, None) && asks(1, Some("a")));
+    assert!(!asks(2, None) && !asks(1, Some("b")));
 }
 
 #[test]

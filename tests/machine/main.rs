@@ -7,6 +7,7 @@ mod channels;
 mod histories;
 mod keeping;
 mod keys;
+mod listing;
 mod loading;
 mod properties;
 mod readers;
@@ -15,3 +16,5 @@ mod rig;
 #[path = "../kept/mod.rs"]
 mod store;
 mod threads;
+mod viewed;
+mod viewers;

@@ -8,8 +8,9 @@ use collabd::hub::{
 };
 use collabd::kept::Keep;
 use collabd::keys::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
+use collabd::protocol::Timestamp;
 use collabd::protocol::client::{Heard, parse};
-use collabd::protocol::{Timestamp, inbound};
+use collabd::protocol::inbound::{self, Since};
 use serde_json::{Value, json};
 
 use crate::store::{self, ModelStore};
@@ -294,6 +295,39 @@ impl Rig {
         let conn = self.conn();
         self.handle(Event::Join { conn, session: session.into(), user: user.into(), grant });
         conn
+    }
+
+    pub fn view(&mut self, session: &str, grant: Option<Grant>) -> ConnId {
+        let conn = self.conn();
+        self.handle(Event::View { conn, session: session.into(), grant });
+        conn
+    }
+
+    /// A viewer asks for the document, or for what it has missed.
+    pub fn look(&mut self, conn: ConnId, since: Option<(&str, u64)>) {
+        let since = since.map(|(epoch, seq)| Since { epoch: epoch.into(), seq });
+        self.handle(Event::Look { conn, since });
+    }
+
+    /// The answer to a question that came without a WebSocket.
+    pub fn ask(&mut self, question: impl FnOnce(ConnId) -> Event) -> Result<Value, Refusal> {
+        let conn = self.conn();
+        self.handle(question(conn));
+        match self.on(conn).as_slice() {
+            [Done::Answered(answer)] => Ok(answer.clone()),
+            [Done::Refused(why)] => Err(*why),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The answer to `GET /api/sessions`.
+    pub fn list(&mut self, grant: Option<Grant>) -> Value {
+        self.ask(|conn| Event::Sessions { conn, grant }).expect("a list")
+    }
+
+    /// The answer to `GET /api/sessions/SESSION`.
+    pub fn details(&mut self, session: &str) -> Result<Value, Refusal> {
+        self.ask(|conn| Event::Details { conn, session: session.into(), grant: None })
     }
 
     pub fn tell(&mut self, conn: ConnId, message: Value) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the clients nobody here wrote (Qt's QWebSocket, Python's websockets, Node's ws) into .deps/, and from the
-# system's packages the proxies and the browser they come through.
+# system's packages the proxies and the browser they come through, and Prometheus's checker of metrics.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 deps=$top/.deps
@@ -66,6 +66,8 @@ for program in nginx caddy chromium openssl; do
     # Some people's PATH leaves out where servers are.
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
 done
+# What checks /metrics comes with what reads it.
+command -v promtool >/dev/null || missing+=(prometheus)
 [ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
 
-echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, chromium"
+echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, chromium, promtool"

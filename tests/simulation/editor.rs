@@ -76,6 +76,8 @@ pub struct Editor {
     pub is_mute: bool,
     /// It came with a key to watch and to point.
     pub is_watcher: bool,
+    /// It looks at the session without being in it.
+    pub is_viewer: bool,
     /// The server takes its snapshots whenever somebody joins.
     pub is_sessions_host: bool,
     /// What it has said under an id and nobody has confirmed yet.
@@ -97,6 +99,7 @@ impl Editor {
             canvas: BTreeMap::new(),
             is_mute: true,
             is_watcher: false,
+            is_viewer: false,
             is_sessions_host: false,
             unconfirmed: Vec::new(),
             position: None,
@@ -115,6 +118,11 @@ impl Editor {
     /// Somebody who joins empty and may only watch.
     pub fn watcher(user: String, role: Role) -> Self {
         Editor { is_watcher: true, ..Editor::new(user, role) }
+    }
+
+    /// Somebody who looks at the session without being in it.
+    pub fn viewer(user: String) -> Self {
+        Editor { is_viewer: true, ..Editor::new(user, Role::Script) }
     }
 
     /// What the user does to connect: a host keeps its canvas, all others start empty.
@@ -155,6 +163,14 @@ impl Editor {
                     message["users"].as_array().unwrap().iter().all(|u| u["user_id"].is_string())
                 );
                 self.is_acknowledged = true;
+                if self.is_viewer {
+                    assert_eq!(
+                        (&message["user_id"], &message["viewer"]),
+                        (&Value::Null, &json!(true))
+                    );
+                    // It is shown the document without asking.
+                    return Vec::new();
+                }
                 self.is_sessions_host = message["is_host"] == true;
                 assert!(!(self.is_watcher && self.is_sessions_host), "a watcher is host");
                 let request = json!({"type": "sync:request", "user_id": self.user});

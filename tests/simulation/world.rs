@@ -7,9 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::hub::{
+    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Refusal,
+};
 use collabd::keys::{Grant, Key, KeyHash, Level};
-use collabd::protocol::{Frame, Timestamp, inbound};
+use collabd::protocol::inbound::{self, ClientMessage};
+use collabd::protocol::{Frame, Timestamp};
 use serde_json::{Value, json};
 
 use crate::editor::{Editor, FIELDS, Item, Role};
@@ -148,6 +151,8 @@ impl World {
             Editor::watcher(format!("watcher{n}"), role)
         });
         let editors: Vec<Editor> = editors.into_iter().chain(watchers).collect();
+        let viewers = (0..random.below(3)).map(|n| Editor::viewer(format!("viewer{n}")));
+        let editors: Vec<Editor> = editors.into_iter().chain(viewers).collect();
         let slowest = match random.below(3) {
             0 => 5,
             1 => 80,
@@ -251,6 +256,12 @@ impl World {
             Parcel::Text(value) => {
                 let text = value.to_string();
                 let message = inbound::parse(&text).expect("editors send what is allowed");
+                if self.editors[self.connections[&conn].editor].is_viewer {
+                    let ClientMessage::SyncRequest { since } = message else {
+                        panic!("viewers say nothing else: {text}")
+                    };
+                    return self.handle(Event::Look { conn, since });
+                }
                 if self.editors[self.connections[&conn].editor].is_watcher {
                     let before = self.document();
                     self.handle(Event::Message { conn, message });
@@ -312,7 +323,8 @@ impl World {
                     continue;
                 }
                 Effect::Keep(keep) => {
-                    kept = Some(keep.seq());
+                    // Where a life began is as of a change that is long past.
+                    kept = kept.max(Some(keep.seq()));
                     self.keep(*keep);
                     continue;
                 }
@@ -322,6 +334,13 @@ impl World {
                 }
                 // Of a document that was restored.
                 Effect::Answer { .. } => continue,
+                Effect::Refuse { conn, why: Refusal::Unknown } => {
+                    let connection = self.connections.remove(&conn).expect("it asked");
+                    assert!(self.editors[connection.editor].is_viewer, "others begin a session");
+                    // Unless it has left meanwhile.
+                    self.current[connection.editor].take_if(|current| *current == conn);
+                    continue;
+                }
                 effect @ (Effect::Refuse { .. } | Effect::Delete { .. }) => panic!("{effect:?}"),
             };
             let at = match arrivals.get(&conn) {
@@ -362,7 +381,10 @@ impl World {
                 let answers = self.editors[editor].hear(&message);
                 answers.into_iter().map(Rc::new).map(Parcel::Text).collect()
             }
-            Parcel::Ping(payload) => vec![Parcel::Pong(payload)],
+            Parcel::Ping(payload) => {
+                assert!(!self.editors[editor].is_viewer, "nobody asks whether it is a host");
+                vec![Parcel::Pong(payload)]
+            }
             Parcel::End => {
                 self.lose(editor);
                 Vec::new()
@@ -411,6 +433,10 @@ impl World {
         self.connections.insert(conn, connection);
         let user = self.editors[editor].user.clone();
         self.say(|| format!("{user} ({:?}) joins on c{}", self.editors[editor].role, conn.0));
+        if self.editors[editor].is_viewer {
+            let session = SESSION.into();
+            return self.handle(Event::View { conn, session, grant: None });
+        }
         let grant = self.editors[editor].is_watcher.then(|| Grant {
             key: Arc::new(Key {
                 name: "watchers".into(),
@@ -428,7 +454,8 @@ impl World {
     fn send(&mut self, editor: usize, mut message: Value) {
         let Some(conn) = self.current[editor] else { return };
         let is_script = self.editors[editor].role == Role::Script;
-        if self.disk.is_some() && is_script && !self.editors[editor].is_watcher {
+        let is_member = !self.editors[editor].is_watcher && !self.editors[editor].is_viewer;
+        if self.disk.is_some() && is_script && is_member {
             message["id"] = json!(self.value());
             self.editors[editor].unconfirmed.push(message.clone());
         }
@@ -463,6 +490,9 @@ impl World {
                 self.lose(editor);
             }
             return;
+        }
+        if self.editors[editor].is_viewer {
+            return self.look(editor);
         }
         if self.editors[editor].is_watcher {
             return self.watch(editor);
@@ -519,6 +549,16 @@ impl World {
                 editor,
                 json!({"type": "sync:full_state", "state": {"items": []}, "target_user": "user0"}),
             ),
+            _ => {}
+        }
+    }
+
+    /// Somebody who looks on comes, goes, and asks.
+    fn look(&mut self, editor: usize) {
+        match self.random.below(100) {
+            0..=6 => self.lose(editor),
+            7..=12 => self.join(editor),
+            13..=30 => self.send(editor, json!({"type": "sync:request"})),
             _ => {}
         }
     }
@@ -685,6 +725,7 @@ impl World {
         for late in [
             Editor::new("late".into(), Role::Client),
             Editor::watcher("late watcher".into(), Role::Client),
+            Editor::viewer("late viewer".into()),
         ] {
             self.editors.push(late);
             self.current.push(None);

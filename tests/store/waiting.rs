@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Keep, Reach, Why};
+use collabd::kept::{Keep, Lag, Reach, Why};
 use collabd::store::{Keeper, Retention, Settings, Store, StoreEvent};
 use rusqlite::Connection;
 
@@ -315,6 +315,8 @@ fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
     running.keep(&changes("s", 6, 10));
     running.confirm(10);
     assert_eq!(running.event(), StoreEvent::Durable(false));
+    let lag = running.keeper.lag();
+    assert!(lag.fails && lag.bytes > 0 && lag.oldest > Duration::ZERO, "{lag:?}");
     running.keep(&changes("s", 11, 15));
     running.confirm(15);
     // What is on disk can be read, unless more of it waits.
@@ -327,6 +329,10 @@ fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
     holder.let_go();
     assert_eq!(running.event(), StoreEvent::Durable(true));
     assert_eq!((running.confirmed(), running.confirmed()), (10, 15));
+    let until = Instant::now() + SAFETY_NET;
+    while running.keeper.lag() != Lag::default() {
+        assert!(Instant::now() < until, "nothing waits: {:?}", running.keeper.lag());
+    }
     assert!(running.stop());
     expect_changes(&scratch.open(), "s", 15);
 }

@@ -1,5 +1,6 @@
 //! A client of the session protocol, through a WebSocket library.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,8 @@ pub struct Client {
     name: String,
     /// What it was sent before the Ping that ends its arrival.
     pub greeting: Vec<Value>,
+    /// What came while something else was waited for.
+    early: VecDeque<String>,
 }
 
 impl Client {
@@ -35,14 +38,24 @@ impl Client {
         let url = format!("ws://{}/ws/{}/{}", server.addr(), encoded(session), encoded(user));
         let (socket, _) =
             tungstenite::client(url, Steady(stream)).expect("the handshake is accepted");
-        Client { socket, name: user.into(), greeting: Vec::new() }
+        Client { socket, name: user.into(), greeting: Vec::new(), early: VecDeque::new() }
     }
 
-    /// Connects and reads up to the Ping that tells hosts from clients; answers it like a client.
+    /// Connects and reads up to the Ping that tells hosts from clients; answers it like a client, and
+    /// returns when the server knows.
     pub fn join(server: &Server, session: &str, user: &str) -> Self {
         let mut client = Self::knock(server, session, user);
         client.arrive();
-        client
+        client.send(json!({"type": "ping", "id": "the Pong comes before it"}));
+        let mut early = VecDeque::new();
+        loop {
+            let text = client.next_text();
+            if parsed(&text)["type"] == "pong" {
+                client.early = early;
+                return client;
+            }
+            early.push_back(text);
+        }
     }
 
     /// Several who join one after the other, with nothing left to read for any of them.
@@ -104,6 +117,9 @@ impl Client {
 
     /// The next message as it was written.
     pub fn next_text(&mut self) -> String {
+        if let Some(text) = self.early.pop_front() {
+            return text;
+        }
         loop {
             match self.read("a message") {
                 Message::Text(text) => return text.to_string(),

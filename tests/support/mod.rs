@@ -3,11 +3,13 @@
 #![allow(dead_code, unused_imports, reason = "each story is a program of its own and uses a part")]
 
 mod client;
+mod folder;
 mod messages;
 mod server;
 mod wire;
 
 pub use client::{Client, nothing_more, reading_slowly, reading_slowly_from};
+pub use folder::Folder;
 pub use messages::{add, command, full_state, move_to, remove, update, with_id};
 pub use server::{Ended, Run, Server, collabd, free_port};
 pub use wire::{Response, Wire, handshake, masked};

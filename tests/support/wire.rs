@@ -74,7 +74,7 @@ impl Wire {
         Wire(BufReader::new(stream))
     }
 
-    /// Sends a request and returns the one answer, after which the server has to hang up.
+    /// Sends a request and returns its answer; the connection ends with that.
     pub fn ask(server: &Server, request: &str) -> Response {
         let mut wire = Self::open(server);
         wire.write(request);
@@ -129,10 +129,24 @@ impl Wire {
         assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     }
 
-    /// An answer that ends the connection.
+    /// The last answer: one that ends the connection, or after which nothing is asked any more.
     pub fn refusal(&mut self) -> Response {
         let mut response = self.head();
+        if response.header("connection").is_none() {
+            self.hang_up();
+        }
         self.0.read_to_string(&mut response.body).expect("text, and then the end");
+        response
+    }
+
+    /// An answer to a GET after which there may be another one.
+    pub fn answer(&mut self) -> Response {
+        let mut response = self.head();
+        assert_eq!(response.header("connection"), None, "it ends here: {response:?}");
+        let length = response.header("content-length").map_or(0, |n| n.parse().expect("a number"));
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("the whole body");
+        response.body = String::from_utf8(body).expect("text");
         response
     }
 

@@ -149,6 +149,29 @@ def let_go(stage):
         )
 
 
+@story.story("a session with a data directory survives a kill and a stop, and its directory has one owner")
+def durable(stage):
+    data = stage.folder() / "data"
+    for seq, end in enumerate(("kill", "stop", "kill"), start=1):
+        server = stage.own(wine.Server("--data-dir", data))
+        client = stage.own(Client(server.port, "table", "alice"))
+        story.expect_equal(client.wait_for("connection:ack")["seq"], seq - 1, f"the last change at start {seq}")
+        command = {"action": "add_item", "item_type": "lens", "item_id": f"lens-{seq}", "data": {"x_mm": seq}}
+        client.say("command", id=seq, command=command)
+        story.expect_equal(client.wait_for("message_delivered")["seq"], seq, "the change that was confirmed")
+        if seq == 1:
+            second = wine.run(build.EXE, "--port", "0", "--data-dir", data)
+            story.expect_equal(second.returncode, 1, "the exit status of a second server")
+            story.expect("another collabd uses" in second.stderr, lambda: f"it said {second.stderr!r}")
+        if end == "kill":
+            server.close()
+        else:
+            server.stop()
+            server.wait(story.DEADLINE)
+    listed = wine.run(build.EXE, "sessions", "list", "--data-dir", data)
+    story.expect_equal((listed.returncode, "table  3" in listed.stdout), (0, True), f"what is listed: {listed.stdout}")
+
+
 @story.story("the unit tests pass as a Windows program")
 def unit_tests(stage):
     try:

@@ -11,6 +11,11 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// So many clients come from one address: a server may limit them, and ports run out.
 const PER_ADDRESS: usize = 900;
 
+/// Opcodes.
+pub const PING: u8 = 0x9;
+pub const PONG: u8 = 0xa;
+pub const CLOSE: u8 = 0x8;
+
 /// How far a client has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -73,9 +78,8 @@ impl Client {
         })
     }
 
-    /// Its request.
-    pub fn request(&self, addr: SocketAddrV4) -> Vec<u8> {
-        let (session, place) = (self.session, self.place);
+    /// The request of whoever wants this place in this session.
+    pub fn request(addr: SocketAddrV4, session: u32, place: u32) -> Vec<u8> {
         format!(
             "GET /ws/s{session}/u{place} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -3,13 +3,15 @@
 //! the slower of the two.
 //!
 //! `load WORKLOAD addr=127.0.0.1:PORT pid=PID [name=value …]`; the workloads and their parameters are
-//! in `workloads.rs`.
+//! in `workloads.rs`, `confirm.rs` and `open.rs`.
 
 mod arguments;
 mod attack;
 mod client;
+mod confirm;
 mod histogram;
 mod message;
+mod open;
 mod process;
 mod swarm;
 mod tally;

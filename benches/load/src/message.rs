@@ -12,8 +12,11 @@ const MARK: usize = 32;
 /// What stands before the mark, with either type.
 const CURSOR: &[u8] = br#"{"type":"cursor","mark":""#;
 const COMMAND: &[u8] = br#"{"type":"command","mark":""#;
+/// What stands before a command's id, and after it, when it is confirmed.
+const CONFIRMED: &[u8] = br#"{"type":"message_delivered","id":""#;
+const SEQ: &[u8] = br#"","seq":"#;
 /// How many items a sender drags in turn, so that the others become still and are settled.
-const ITEMS: u32 = 8;
+pub const ITEMS: u32 = 8;
 /// How many messages a drag has.
 const DRAG: u32 = 100;
 
@@ -30,7 +33,19 @@ impl Mark {
     /// The mark of a message, if it has one.
     pub fn of(payload: &[u8]) -> Option<Mark> {
         let start = [CURSOR, COMMAND].into_iter().find(|start| payload.starts_with(start))?;
-        let mut digits = payload.get(start.len()..start.len() + MARK)?.iter();
+        Mark::parse(payload.get(start.len()..start.len() + MARK)?)
+    }
+
+    /// The mark and the `seq` of a confirmation, if it is one.
+    pub fn confirmed(payload: &[u8]) -> Option<(Mark, u64)> {
+        let (mark, rest) = payload.strip_prefix(CONFIRMED)?.split_at_checked(MARK)?;
+        let seq = rest.strip_prefix(SEQ)?;
+        let seq = &seq[..seq.iter().position(|byte| !byte.is_ascii_digit())?];
+        Some((Mark::parse(mark)?, std::str::from_utf8(seq).ok()?.parse().ok()?))
+    }
+
+    fn parse(digits: &[u8]) -> Option<Mark> {
+        let mut digits = digits.iter();
         let mut fields = [0; 4];
         for (field, count) in fields.iter_mut().zip(DIGITS) {
             for digit in digits.by_ref().take(count) {
@@ -70,6 +85,9 @@ pub enum Kind {
     Cursor,
     /// `move_item` and `update_item` in turn, as a drag has them.
     Command,
+    /// The same with the mark as an id, so that they are confirmed, and in the item, so that no
+    /// change leaves it as it was.
+    Confirmed,
 }
 
 impl std::str::FromStr for Kind {
@@ -79,6 +97,7 @@ impl std::str::FromStr for Kind {
         match name {
             "cursor" => Ok(Kind::Cursor),
             "command" => Ok(Kind::Command),
+            "confirmed" => Ok(Kind::Confirmed),
             _ => Err(()),
         }
     }
@@ -93,28 +112,33 @@ pub struct Script {
 
 struct Template {
     frame: Vec<u8>,
-    mark: usize,
+    /// Where the mark goes.
+    marks: Vec<usize>,
 }
 
 impl Script {
-    /// The script of a sender whose messages have `size` bytes.
-    pub fn new(kind: Kind, session: u32, sender: u32, size: usize) -> Self {
+    /// The script of a sender whose messages have `size` bytes and change so many `items`.
+    pub fn new(kind: Kind, session: u32, sender: u32, size: usize, items: u32) -> Self {
         let mark = "0".repeat(MARK);
         if kind == Kind::Cursor {
             let text = format!(r#"{{"type":"cursor","mark":"{mark}","x_mm":12.5,"y_mm":-40.25"#);
-            let frames = vec![Template::new(filled(&text, "", size), CURSOR.len())];
+            let frames = vec![Template::new(&filled(&text, "", size), &mark)];
             return Script { frames, prologue: Vec::new() };
         }
+        let (id, field) = match kind {
+            Kind::Confirmed => (format!(r#","id":"{mark}""#), format!(r#""mark":"{mark}","#)),
+            _ => Default::default(),
+        };
         let mut prologue = Vec::new();
         let mut frames = Vec::new();
-        for n in 0..ITEMS {
-            let id = format!("item-{session}-{sender}-{n}");
-            prologue.extend(self::item(&id, size));
+        for n in 0..items {
+            let item = format!("item-{session}-{sender}-{n}");
+            prologue.extend(self::item(&item, size));
             for action in ["move_item", "update_item"] {
                 let text = format!(
-                    r#"{{"type":"command","mark":"{mark}","command":{{"action":"{action}","item_type":"lens","item_id":"{id}","data":{{"uuid":"{id}","item_type":"lens","x_mm":12.5,"y_mm":-40.25,"angle_deg":45.0"#
+                    r#"{{"type":"command","mark":"{mark}"{id},"command":{{"action":"{action}","item_type":"lens","item_id":"{item}","data":{{{field}"uuid":"{item}","item_type":"lens","x_mm":12.5,"y_mm":-40.25,"angle_deg":45.0"#
                 );
-                frames.push(Template::new(filled(&text, "}}", size), COMMAND.len()));
+                frames.push(Template::new(&filled(&text, "}}", size), &mark));
             }
         }
         Script { frames, prologue }
@@ -128,19 +152,21 @@ impl Script {
             _ => mark.number / DRAG % drags * 2 + mark.number % 2,
         };
         let template = &mut self.frames[place as usize];
-        let start = template.mark;
-        for (n, digit) in mark.digits().into_iter().enumerate() {
-            template.frame[start + n] = digit ^ MASK[(start - template.header() + n) % 4];
+        let header = template.header();
+        for start in &template.marks {
+            for (n, digit) in mark.digits().into_iter().enumerate() {
+                template.frame[start + n] = digit ^ MASK[(start - header + n) % 4];
+            }
         }
         &template.frame
     }
 }
 
 impl Template {
-    fn new(text: String, mark: usize) -> Self {
+    fn new(text: &str, mark: &str) -> Self {
         let frame = masked(text.as_bytes());
         let header = frame.len() - text.len();
-        Template { frame, mark: header + mark }
+        Template { frame, marks: text.match_indices(mark).map(|(at, _)| header + at).collect() }
     }
 
     fn header(&self) -> usize {
@@ -189,8 +215,13 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_back_from_every_message() {
-        for (kind, size) in [(Kind::Cursor, 120), (Kind::Command, 300), (Kind::Command, 2000)] {
-            let mut script = Script::new(kind, 7, 12, size);
+        for (kind, size) in [
+            (Kind::Cursor, 120),
+            (Kind::Command, 300),
+            (Kind::Confirmed, 500),
+            (Kind::Command, 2000),
+        ] {
+            let mut script = Script::new(kind, 7, 12, size, ITEMS);
             for number in [0, 1, 99, 100, 12_345] {
                 let mark = Mark { session: 7, sender: 12, number, due: 0x0123_4567_89ab_cdef };
                 let frame = script.frame(mark).to_vec();
@@ -204,5 +235,24 @@ mod tests {
                 assert_eq!((payload[0], payload[size - 1]), (b'{', b'}'));
             }
         }
+    }
+    #[test]
+    fn a_confirmation_has_the_mark_as_its_id() {
+        let mark = Mark { session: 7, sender: 12, number: 99, due: 0x0123_4567_89ab_cdef };
+        let mut script = Script::new(Kind::Confirmed, 7, 12, 500, ITEMS);
+        let frame = script.frame(mark);
+        let payload: Vec<u8> =
+            frame[8..].iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let text = String::from_utf8(payload).unwrap();
+        let id = text.split(r#""id":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let confirmation = |id: &str, seq: &str| {
+            format!(
+                r#"{{"type":"message_delivered","id":"{id}","seq":{seq},"original_type":"command"}}"#
+            )
+        };
+        let read = |id, seq| Mark::confirmed(confirmation(id, seq).as_bytes());
+        assert_eq!(read(id, "1042"), Some((mark, 1042)));
+        assert_eq!(read(id, "null"), None);
+        assert_eq!(read(&id[1..], "1042"), None);
     }
 }

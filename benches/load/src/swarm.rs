@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::client::{self, Client, Stage};
+use crate::client::{self, CLOSE, Client, PING, PONG, Stage};
 use crate::histogram::Histogram;
 use crate::message::{Mark, frame, masked};
 use crate::tally::Tally;
@@ -22,9 +22,6 @@ const EVENTS: usize = 1024;
 /// How long a handshake, or a whole set-up, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const PING: u8 = 0x9;
-const PONG: u8 = 0xa;
-const CLOSE: u8 = 0x8;
 const TOO_SLOW: &[u8] = &1008_u16.to_be_bytes();
 
 /// What the server speaks.
@@ -36,6 +33,17 @@ pub enum Protocol {
     Session,
 }
 
+/// A client was told that its command has been taken.
+pub struct Confirmation {
+    pub client: usize,
+    /// Of which command.
+    pub mark: Mark,
+    /// As which change.
+    pub seq: u64,
+    /// When it arrived.
+    pub at: u64,
+}
+
 /// See the file's first line.
 pub struct Swarm {
     pub clients: Vec<Client>,
@@ -45,6 +53,8 @@ pub struct Swarm {
     /// From a ping to its answer.
     pub pings: Histogram,
     pub ready: usize,
+    /// Confirmations nobody has looked at yet.
+    pub confirmed: Vec<Confirmation>,
     /// Bytes and frames that arrived.
     pub bytes: u64,
     pub frames: u64,
@@ -72,6 +82,7 @@ impl Swarm {
             joins: Histogram::new(),
             pings: Histogram::new(),
             ready: 0,
+            confirmed: Vec::new(),
             bytes: 0,
             frames: 0,
             protocol,
@@ -115,7 +126,7 @@ impl Swarm {
         let nth = self.clients.len();
         let client = Client::connect(self.addr, nth, session, place, senders, now())?;
         epoll::add(&self.epoll, &client.socket, EventData::new_u64(nth as u64), EventFlags::IN)?;
-        let request = client.request(self.addr);
+        let request = Client::request(self.addr, session, place);
         self.clients.push(client);
         self.connecting += 1;
         self.send(nth, &request)?;
@@ -310,6 +321,8 @@ impl Swarm {
         let is = |kind: &[u8]| payload.get(9..).is_some_and(|rest| rest.starts_with(kind));
         if self.protocol == Protocol::Relay {
             self.tally.other += 1;
+        } else if let Some((mark, seq)) = Mark::confirmed(payload) {
+            self.confirmed.push(Confirmation { client: nth, mark, seq, at: now });
         } else if payload.ends_with(b"\"settled\":true}") {
             self.tally.settled += 1;
         } else if is(b"pong\"") {

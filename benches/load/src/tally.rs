@@ -93,11 +93,16 @@ impl Tally {
         self.other = 0;
     }
 
-    /// The counts as fields of a JSON object.
+    /// The counts and latencies as fields of a JSON object.
     pub fn fields(&self) -> String {
+        format!("{},{}", self.counts(), self.latency.fields())
+    }
+
+    /// The counts alone.
+    pub fn counts(&self) -> String {
         format!(
             "\"delivered\":{},\"skipped\":{},\"repeated\":{},\"leaked\":{},\"misshapen\":{},\
-             \"settled\":{},\"other\":{},\"closed\":{},\"too_slow\":{},{}",
+             \"settled\":{},\"other\":{},\"closed\":{},\"too_slow\":{}",
             self.delivered,
             self.skipped,
             self.repeated,
@@ -106,8 +111,7 @@ impl Tally {
             self.settled,
             self.other,
             self.closed,
-            self.too_slow,
-            self.latency.fields()
+            self.too_slow
         )
     }
 }

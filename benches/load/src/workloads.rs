@@ -9,15 +9,17 @@ use std::time::Duration;
 use crate::arguments::Arguments;
 use crate::attack::Attack;
 use crate::client::Stage;
+use crate::confirm::confirm;
 use crate::histogram::Histogram;
-use crate::message::{Kind, Mark, Script, item};
+use crate::message::{ITEMS, Kind, Mark, Script, item};
+use crate::open::open;
 use crate::process::{processor_time, status};
 use crate::swarm::{Protocol, Swarm, now};
 
 /// How many handshakes are under way at a time.
 const AT_ONCE: usize = 64;
 /// How long what was sent may take to arrive once nothing more is sent.
-const DRAIN: Duration = Duration::from_secs(4);
+pub const DRAIN: Duration = Duration::from_secs(4);
 /// How long collabd may still be busy with those who have just come: it gives them 2 s to show what
 /// they are.
 const ARRIVAL: Duration = Duration::from_millis(2200);
@@ -33,12 +35,14 @@ pub fn run(workload: &str, arguments: &Arguments) -> io::Result<String> {
         "idle" => idle(arguments),
         "storm" => storm(arguments),
         "joins" => joins(arguments),
-        _ => Err(io::Error::other("there are relay, window, idle, storm and joins")),
+        "confirm" => confirm(arguments),
+        "open" => open(arguments),
+        _ => Err(io::Error::other("there are relay, window, idle, storm, joins, confirm and open")),
     }
 }
 
 /// One client that sends.
-struct Sender {
+pub struct Sender {
     client: usize,
     session: u32,
     place: u32,
@@ -47,7 +51,13 @@ struct Sender {
 }
 
 impl Sender {
-    fn say(&mut self, swarm: &mut Swarm, due: u64) -> io::Result<()> {
+    /// Whether this is the mark of a message of its own that was sent.
+    pub fn has_said(&self, mark: Mark) -> bool {
+        (mark.session, mark.sender) == (self.session, self.place) && mark.number < self.next
+    }
+
+    /// Sends its next message, which was `due` at this time.
+    pub fn say(&mut self, swarm: &mut Swarm, due: u64) -> io::Result<()> {
         let mark = Mark { session: self.session, sender: self.place, number: self.next, due };
         self.next += 1;
         swarm.send(self.client, self.script.frame(mark))
@@ -55,27 +65,29 @@ impl Sender {
 }
 
 /// Clients in sessions, some of which will speak.
-struct Scene {
-    swarm: Swarm,
-    senders: Vec<Sender>,
-    pid: i32,
+pub struct Scene {
+    pub swarm: Swarm,
+    pub senders: Vec<Sender>,
+    pub pid: i32,
     /// How many clients of a session read.
-    readers: u64,
+    pub readers: u64,
 }
 
-/// `sessions=`, `clients=` in each, `senders=` among those, `kind=cursor|command`, `size=` of a
-/// message in bytes; the last `silent=` clients of each session don't read.
-fn set_up(arguments: &Arguments) -> io::Result<Scene> {
+/// `sessions=`, `clients=` in each, `senders=` among those, `kind=cursor|command|confirmed`, `size=`
+/// of a message in bytes, `items=` that each sender has; the last `silent=` clients of each session
+/// don't read.
+pub fn set_up(arguments: &Arguments) -> io::Result<Scene> {
     let (sessions, clients): (u32, u32) = (arguments.get("sessions")?, arguments.get("clients")?);
     let (speaking, silent): (u32, u32) =
         (arguments.get("senders")?, arguments.get_or("silent", 0)?);
     let (kind, size): (Kind, usize) = (arguments.get("kind")?, arguments.get("size")?);
+    let items = arguments.get_or("items", ITEMS)?;
     let mut swarm = swarm(arguments, size)?;
     swarm.join(sessions, clients, speaking as usize, AT_ONCE)?;
     let mut senders = Vec::new();
     for (client, it) in swarm.clients.iter().enumerate() {
         if it.place < speaking {
-            let script = Script::new(kind, it.session, it.place, size);
+            let script = Script::new(kind, it.session, it.place, size, items);
             let (session, place) = (it.session, it.place);
             senders.push(Sender { client, session, place, script, next: 0 });
         }
@@ -224,7 +236,9 @@ fn idle(arguments: &Arguments) -> io::Result<String> {
     swarm.join(sessions, clients, 0, AT_ONCE)?;
     let joined = now() - started;
     quiet(&mut swarm)?;
-    swarm.wait_for(ARRIVAL)?;
+    if swarm.protocol == Protocol::Session {
+        swarm.wait_for(ARRIVAL)?;
+    }
     let connections = swarm.clients.len();
     let process = status(pid)?;
     let used = processor_time(pid)?;

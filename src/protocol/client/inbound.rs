@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::refusal::{BAD_CHANNEL, LONG_ID, NO_CONTENT, RESERVED_TYPE, Refusal};
 use crate::protocol::inbound::{LONGEST_ID, MessageId};
 use crate::protocol::json::{self, Fields, Object};
+use crate::protocol::kind::Kind;
 use crate::protocol::relayed::Body;
 
 /// The longest name of a channel, in characters.
@@ -39,6 +40,21 @@ pub enum Heard {
     Connect { key: Option<String> },
     /// Everything else: the hub's business.
     Request(Request),
+}
+
+impl Heard {
+    /// Its type, where the protocols know it and it isn't refused.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Heard::Ping { .. } => Kind::Ping,
+            Heard::Connect { .. } => Kind::Connect,
+            Heard::Request(Request::Join(subscription) | Request::Leave(subscription)) => {
+                Kind::of(subscription.kind)
+            }
+            Heard::Request(Request::Talk(talk)) => talk.body.kind(),
+            Heard::Request(Request::Refused { .. }) => Kind::Other,
+        }
+    }
 }
 
 impl fmt::Debug for Heard {

@@ -61,7 +61,7 @@ pub fn revoked(channel: &str, client: &str, now: Timestamp) -> Frame {
 
 /// What a member of the channel said, or an echo; `client` is who said it.
 pub fn relayed(body: &Body, client: &str, now: Timestamp) -> Frame {
-    signed(Message::continuing(body.head()), client, now)
+    signed(Message::continuing(body.head(), body.kind()), client, now)
 }
 
 /// `pong`, with what the ping wanted back.

@@ -155,7 +155,8 @@ pub enum HeadError {
     Refuse(Response),
 }
 
-/// Reads a request's head and hands it to `answer`, with whatever the client has sent after it.
+/// Reads a request's head and hands it to `answer`, with whatever the client has sent after it, which
+/// is what is in `bytes` afterwards. What is in it before is the beginning of the request.
 ///
 /// The whole head has to arrive before `deadline`; one slow byte at a time doesn't make the time
 /// longer. Without a deadline a client that says nothing is waited for until it leaves.
@@ -164,21 +165,25 @@ pub enum HeadError {
 /// See [`HeadError`].
 pub fn read_head<T>(
     socket: &TcpStream,
+    bytes: &mut Vec<u8>,
     deadline: Option<Instant>,
     answer: impl FnOnce(&Request<'_>, &[u8]) -> T,
 ) -> Result<T, HeadError> {
-    let mut head = Vec::with_capacity(READ);
+    let mut known = 0;
     loop {
-        let known = head.len();
-        if !read_some(socket, &mut head, deadline)? {
-            return Err(HeadError::Gone);
-        }
         // Before it may be whole it isn't looked at again: one byte at a time, that would be long.
-        if known > 0 && end_of_head(&head, known).is_none() && head.len() <= LARGEST_HEAD {
-            continue;
+        let may_be_whole = known == 0 || end_of_head(bytes, known).is_some();
+        if !bytes.is_empty()
+            && (may_be_whole || bytes.len() > LARGEST_HEAD)
+            && let Some(whole) = parse_head(bytes).map_err(HeadError::Refuse)?
+        {
+            let (answer, rest) = (answer(&whole.request, whole.rest), whole.rest.len());
+            bytes.drain(..bytes.len() - rest);
+            return Ok(answer);
         }
-        if let Some(whole) = parse_head(&head).map_err(HeadError::Refuse)? {
-            return Ok(answer(&whole.request, whole.rest));
+        known = bytes.len();
+        if !read_some(socket, bytes, deadline)? {
+            return Err(HeadError::Gone);
         }
     }
 }

@@ -47,11 +47,31 @@ impl Request<'_> {
 
     /// Whether the client asks for a WebSocket at all.
     pub fn wants_websocket(&self) -> bool {
-        let has = |name: &str, token: &str| {
-            let mut tokens = self.headers(name).flat_map(|value| value.split(','));
-            tokens.any(|part| part.trim().eq_ignore_ascii_case(token))
-        };
-        has("connection", "upgrade") && has("upgrade", "websocket")
+        self.lists("connection", "upgrade") && self.lists("upgrade", "websocket")
+    }
+
+    /// Whether nothing is asked after it: the client says so, or sends something after it that is no
+    /// request, because it has a body that nobody reads.
+    pub fn is_last(&self) -> bool {
+        let has_body = ["content-length", "transfer-encoding"]
+            .iter()
+            .any(|name| self.headers(name).any(|value| value.bytes().any(|byte| byte != b'0')));
+        self.lists("connection", "close") || has_body
+    }
+
+    /// Whether the client has the page of this tag already (RFC 9110 §13.1.2).
+    pub fn has_already(&self, tag: &str) -> bool {
+        let mut tags = self.headers("if-none-match").flat_map(|value| value.split(','));
+        tags.any(|one| {
+            let one = one.trim();
+            one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag
+        })
+    }
+
+    /// Whether a header that is a list has this token in it.
+    fn lists(&self, name: &str, token: &str) -> bool {
+        let mut tokens = self.headers(name).flat_map(|value| value.split(','));
+        tokens.any(|part| part.trim().eq_ignore_ascii_case(token))
     }
 
     /// The answer that makes the connection a WebSocket (RFC 6455 §4.2).

@@ -1,14 +1,20 @@
-//! An answer that ends the connection.
+//! An answer to a request, and why it is a refusal where it is one.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-/// An answer that ends the connection. Holds nothing of what the client sent.
+use super::{Reason, Request};
+
+/// An answer to a request. Holds nothing of what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     status: u16,
     content_type: &'static str,
+    /// What a cache may do with it.
+    cache: &'static str,
+    /// Why it was refused, where the status doesn't say enough.
+    reason: Option<Reason>,
     /// Whole lines, without their ends.
     headers: Vec<Cow<'static, str>>,
     body: Bytes,
@@ -17,13 +23,13 @@ pub struct Response {
 impl Response {
     /// One line of plain text that says what is wrong and what is accepted.
     pub fn text(status: u16, line: &'static str) -> Self {
-        let body = format!("{line}\n").into();
-        Response { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body }
+        Response { status, ..Self::page("text/plain; charset=utf-8", format!("{line}\n")) }
     }
 
     /// 200, with a body of this type.
     pub fn page(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Response { status: 200, content_type, headers: Vec::new(), body: body.into() }
+        let (headers, body) = (Vec::new(), body.into());
+        Response { status: 200, content_type, cache: "no-store", reason: None, headers, body }
     }
 
     /// 200, with JSON.
@@ -53,7 +59,7 @@ impl Response {
 
     /// 204: there is nothing to read but the headers.
     pub fn empty() -> Self {
-        Response { status: 204, content_type: "", headers: Vec::new(), body: Bytes::new() }
+        Response { status: 204, ..Self::page("", "") }
     }
 
     /// The same with one more header, a whole line without its end, which has to be free of line
@@ -63,19 +69,48 @@ impl Response {
         self
     }
 
+    /// The same page for a cache that asks each time whether it still has the right one: `tag` names
+    /// this one, quoted. Whoever has it already is answered 304, without the page.
+    pub fn for_a_cache(self, tag: &str, request: &Request<'_>) -> Self {
+        let page = Response { cache: "no-cache", ..self.with(format!("ETag: {tag}")) };
+        match request.has_already(tag) {
+            true => Response { status: 304, body: Bytes::new(), ..page },
+            false => page,
+        }
+    }
+
+    /// The same, counted as refused for this reason.
+    pub fn because(self, reason: Reason) -> Self {
+        Response { reason: Some(reason), ..self }
+    }
+
+    /// Why it is a refusal, if it is one.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason.or_else(|| Reason::of(self.status))
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The answer as it goes out: its head, and its body, which isn't copied; `HEAD` gets an empty one.
-    ///
-    /// Nothing is for a cache: every answer is true of this moment, and many of this client alone.
+    /// The answer as it goes out where the connection ends with it: its head, and its body, which isn't
+    /// copied; `HEAD` gets an empty one.
     pub fn parts(&self, method: &str) -> [Bytes; 2] {
+        self.encode(method, true)
+    }
+
+    /// The same where another request may follow.
+    pub fn parts_kept_alive(&self, method: &str) -> [Bytes; 2] {
+        self.encode(method, false)
+    }
+
+    fn encode(&self, method: &str, is_last: bool) -> [Bytes; 2] {
         // The editor shows a refusal to its user by this phrase.
         let reason = match self.status {
             200 => "OK",
             204 => "No Content",
+            304 => "Not Modified",
             400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",
@@ -92,10 +127,14 @@ impl Response {
             _ => "Internal Server Error",
         };
         // "Connection: Upgrade" belongs to the Upgrade header of a 426 (RFC 9110 §7.8).
-        let connection = if self.status == 426 { "Upgrade, close" } else { "close" };
-        // A 204 may not say how long nothing is (RFC 9110 §8.6).
+        let connection = match (self.status, is_last) {
+            (426, _) => "Connection: Upgrade, close\r\n",
+            (_, true) => "Connection: close\r\n",
+            (_, false) => "",
+        };
+        // A 204 may not say how long nothing is (RFC 9110 §8.6), and a 304 not how long something else is.
         let content = match self.status {
-            204 => String::new(),
+            204 | 304 => String::new(),
             _ => format!(
                 "Content-Type: {}\r\nContent-Length: {}\r\n",
                 self.content_type,
@@ -104,9 +143,9 @@ impl Response {
         };
         let mut head = format!(
             "HTTP/1.1 {} {reason}\r\n{content}\
-             Connection: {connection}\r\nCache-Control: no-store\r\n\
+             {connection}Cache-Control: {}\r\n\
              X-Content-Type-Options: nosniff\r\n",
-            self.status,
+            self.status, self.cache,
         );
         for header in &self.headers {
             head.push_str(header);

@@ -17,6 +17,7 @@ const KEY: &str = "development";
 const ANN: ConnId = ConnId(1);
 const BOB: ConnId = ConnId(2);
 const EVE: ConnId = ConnId(3);
+const VIEWER: ConnId = ConnId(4);
 
 /// A hub, its time, and what it had done.
 struct Table {
@@ -80,7 +81,9 @@ pub fn check_member(input: &[u8]) {
         table.handle(Event::Message { conn, message });
         table.pass(3000);
     }
+    table.handle(Event::View { conn: VIEWER, session: "s".into(), grant: None });
     table.effects.clear();
+    check_viewer(&said);
     let message = match inbound::parse(&said) {
         Ok(message) => message,
         Err(rejection) => {
@@ -98,12 +101,39 @@ pub fn check_member(input: &[u8]) {
     let refused = table.told(ANN).into_iter().any(|told| type_of(told) == "error");
     let to_bob: Vec<Fields> = table.told(BOB).into_iter().map(shape::to_editor).collect();
     table.told(ANN).into_iter().for_each(|told| drop(shape::to_editor(told)));
+    if kind != "sync:full_state" {
+        assert_eq!(table.told(BOB), table.told(VIEWER), "a viewer is told what a member is");
+    }
     if refused {
         assert!(to_bob.is_empty(), "others were told of what was refused");
     } else {
         check_relay(&kind, sent, to_bob);
     }
     check_afterwards(table);
+}
+
+/// Nothing of what a viewer says reaches the hub, but that it asks.
+fn check_viewer(said: &str) {
+    let door = rig::door(Vec::new(), false);
+    let Answer::Upgrade(mut viewer) =
+        rig::ask(&door, "/view/s", None, [192, 0, 2, 1].into(), VIEWER)
+    else {
+        panic!("anybody may come in")
+    };
+    let kind = inbound::type_of(said);
+    match viewer.hear(VIEWER, Heard::Text(said)) {
+        Said::Event(Event::Look { conn: VIEWER, .. }) => {
+            assert_eq!(kind.as_deref(), Some("sync:request"));
+        }
+        Said::Reply(frame) => match (kind.as_deref(), text(&frame).expect("a text")) {
+            (Some("ping"), told) if type_of(told) == "pong" => drop(shape::to_editor(told)),
+            (_, told) => {
+                let code = if told.contains("\"read_only\"") { 403 } else { 400 };
+                check_refusal(told, code);
+            }
+        },
+        _ => panic!("a viewer's message is neither answered nor a request"),
+    }
 }
 
 fn head(bytes: &[u8]) -> &str {

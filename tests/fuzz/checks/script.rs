@@ -6,6 +6,7 @@
 //! ```text
 //! =k                  on the first line: keys are asked for (k), no settling (s), no linger (l)
 //! 0j a alice w        joins session a as alice, with the key w
+//! 0v a w              views session a, with the key w
 //! 0t {"type":"chat"}  says a text; a $ in it becomes a word nobody can guess, @1 the name of 1
 //! 0p !                answers its last Ping (otherwise: with these bytes)
 //! 0b 123              says something that is no text
@@ -15,6 +16,7 @@
 //! -w 2000             so many milliseconds pass; l: and the hub is late with its timers
 //! -k wrn              these keys are in force; K: the clients' threads know it first, h: now the hub
 //! 1q w a              asks for the threads of channel a, or of all, with the key w
+//! 1s w a              asks about session a, or about all, with the key w; S: for its document
 //! ```
 
 use super::marks::PLACEHOLDER;
@@ -34,6 +36,7 @@ pub struct Switches {
 #[derive(Debug, Clone, Copy)]
 pub enum Act<'a> {
     Join { session: &'a str, user: &'a str, key: Option<char> },
+    View { session: &'a str, key: Option<char> },
     Enter { client: &'a str, debug: bool },
     Text(&'a str),
     Binary,
@@ -45,6 +48,7 @@ pub enum Act<'a> {
     Keys { names: &'a str, told: Told },
     HubHears,
     Threads { key: char, channel: Option<&'a str> },
+    Sessions { key: char, session: Option<&'a str>, state: bool },
 }
 
 /// Who is told of new keys.
@@ -90,6 +94,7 @@ fn act(line: &str) -> Option<(usize, Act<'_>)> {
             let (session, user) = (word().unwrap_or("a"), word().unwrap_or("u"));
             Act::Join { session, user, key: letter_of(word()) }
         }
+        'v' => Act::View { session: word().unwrap_or("a"), key: letter_of(word()) },
         'e' | 'E' => Act::Enter { client: word().unwrap_or("c"), debug: letter == 'E' },
         't' => Act::Text(rest),
         'b' => Act::Binary,
@@ -105,6 +110,10 @@ fn act(line: &str) -> Option<(usize, Act<'_>)> {
         'K' => Act::Keys { names: rest, told: Told::Threads },
         'h' => Act::HubHears,
         'q' => Act::Threads { key: letter_of(word()).unwrap_or('w'), channel: word() },
+        's' | 'S' => {
+            let (key, session) = (letter_of(word()).unwrap_or('w'), word());
+            Act::Sessions { key, session, state: letter == 'S' && session.is_some() }
+        }
         _ => return None,
     };
     Some((seat, act))

@@ -92,6 +92,12 @@ impl World {
                 let path = format!("/ws/{}/{}", path[1], path[2]);
                 self.come(seat, &path, key, Who::Member { session, user });
             }
+            Act::View { session, key } => {
+                let session = room_name(&self.marks, session);
+                self.witness.only_session_hears(&session, &[&session]);
+                let path = format!("/view/{}", rig::percent_encoded(&session));
+                self.come(seat, &path, key, Who::Viewer { session });
+            }
             Act::Enter { client, debug } => {
                 let client = short(client);
                 let client = format!("{client}{}", self.marks.mark(("client", &client)));
@@ -141,6 +147,7 @@ impl World {
             }
             Act::HubHears => self.tell_keys(),
             Act::Threads { key, channel } => self.ask_for_threads(key, channel),
+            Act::Sessions { key, session, state } => self.ask_about_sessions(key, session, state),
         }
     }
 
@@ -152,11 +159,11 @@ impl World {
         let from = [192, 0, 2, seat as u8].into();
         match rig::ask(&self.door, path, key.as_deref(), from, conn) {
             Answer::Page(page) => assert!(matches!(page.status(), 403 | 404 | 429)),
-            Answer::Ask(_) => panic!("a page at {path}"),
+            Answer::Ask(_) | Answer::Report(_) => panic!("a page at {path}"),
             Answer::Upgrade(guest) => {
                 let event = guest.join(conn);
                 let grant = match &event {
-                    Event::Join { grant, .. } => grant.clone(),
+                    Event::Join { grant, .. } | Event::View { grant, .. } => grant.clone(),
                     _ => None,
                 };
                 self.seats[seat] = Some(Seat { conn, guest, ping: Vec::new() });
@@ -249,6 +256,31 @@ impl World {
         }
     }
 
+    fn ask_about_sessions(&mut self, key: char, session: Option<&str>, state: bool) {
+        let session = session.map(|name| room_name(&self.marks, name));
+        if let Some(session) = &session {
+            self.witness.only_session_hears(session, &[session]);
+        }
+        let name = session.as_deref().map(|name| format!("/{}", rig::percent_encoded(name)));
+        let path = format!("/api/sessions{}", name.unwrap_or_default());
+        let path = if state { format!("{path}/state") } else { path };
+        let (conn, key) = (self.conn(), secret(&self.marks, key));
+        let from = std::net::Ipv4Addr::from(0x0a00_0000 + conn.0 as u32).into();
+        match rig::ask(&self.door, &path, Some(&key), from, conn) {
+            Answer::Ask(event) => {
+                let (Event::Sessions { grant, .. }
+                | Event::Details { grant, .. }
+                | Event::State { grant, .. }) = &event
+                else {
+                    panic!("{event:?}")
+                };
+                let cause = Cause::about(conn, session, grant.clone());
+                self.handle(cause, event);
+            }
+            page => assert_eq!(rig::status(&page), Some(403)),
+        }
+    }
+
     /// Lets time pass, with a tick at every deadline.
     fn pass(&mut self, millis: u64) {
         let end = self.elapsed + Duration::from_millis(millis);
@@ -291,6 +323,7 @@ impl World {
         self.pass(LONG);
         let left = self.hub.footprint();
         assert_eq!((left.timers, left.members, left.clients, left.joined), (0, 0, 0, 0));
+        assert_eq!(left.viewers, 0);
         assert!(left.sessions.is_empty(), "{:?}", left.sessions);
         assert_eq!(left.channels.channels, left.channels.deserted, "{:?}", left.channels);
         assert!(left.channels.channels <= left.channels.threads);

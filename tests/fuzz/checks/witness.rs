@@ -23,6 +23,7 @@ use told::{is_error_to, text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     Member { session: String, user: String },
+    Viewer { session: String },
     Client { client: String, debug: bool },
 }
 
@@ -48,6 +49,11 @@ enum Kind {
         channel: Option<String>,
         grant: Grant,
     },
+    /// About one session, or about all.
+    About {
+        session: Option<String>,
+        grant: Option<Grant>,
+    },
 }
 
 impl<'a> Cause<'a> {
@@ -63,6 +69,10 @@ impl Cause<'static> {
 
     pub fn by(conn: ConnId) -> Self {
         Cause::of(Kind::By, Some(conn))
+    }
+
+    pub fn about(conn: ConnId, session: Option<String>, grant: Option<Grant>) -> Self {
+        Cause::of(Kind::About { session, grant }, Some(conn))
     }
 
     pub fn gone(conn: ConnId) -> Self {
@@ -111,7 +121,7 @@ struct Conn {
 enum Scope {
     Nobody,
     Speaker(ConnId),
-    /// Members of a session, in one of its lives or in all.
+    /// Members and viewers of a session, in one of its lives or in all.
     Session {
         session: String,
         epoch: Option<String>,
@@ -239,7 +249,7 @@ impl Witness {
         let to = &self.conns[&conn];
         let text = text(frame).expect("a text");
         let message = match to.who {
-            Who::Member { .. } => shape::to_editor(text),
+            Who::Member { .. } | Who::Viewer { .. } => shape::to_editor(text),
             Who::Client { .. } => Fields::read(text).expect("an object"),
         };
         let kind = message.string("type").expect("a type");
@@ -296,6 +306,8 @@ impl Witness {
             return;
         };
         let scope = match &speaker.who {
+            // Of what a viewer says nobody is told anything.
+            Who::Viewer { .. } => Scope::Speaker(from),
             _ if scene.is_refused => Scope::Speaker(from),
             Who::Member { session, .. } => {
                 let session = session.clone();
@@ -330,6 +342,9 @@ impl Witness {
                 assert!(known.stage == Stage::Asked && cause.from == Some(*conn));
                 known.stage = Stage::In;
             }
+            Effect::Refuse { conn, .. } if matches!(cause.kind, Kind::About { .. }) => {
+                assert_eq!(cause.from, Some(*conn));
+            }
             Effect::Refuse { conn, .. } => {
                 let refused = self.conns.remove(conn).expect("it has asked");
                 assert!(refused.stage == Stage::Asked && cause.from == Some(*conn));
@@ -343,9 +358,16 @@ impl Witness {
                 self.note_departure(*conn, &closed, scene.now.elapsed);
             }
             Effect::Answer { conn, body } => {
-                let Kind::Question { channel, grant } = &cause.kind else { panic!("no question") };
                 assert_eq!(cause.from, Some(*conn));
-                self.check_answer(body, channel.as_deref(), grant);
+                match &cause.kind {
+                    Kind::Question { channel, grant } => {
+                        self.check_answer(body, channel.as_deref(), grant);
+                    }
+                    Kind::About { session, grant } => {
+                        self.check_answer_about(body, session.as_deref(), grant.as_ref());
+                    }
+                    _ => panic!("no question"),
+                }
             }
             Effect::Confirm { conn, frame } => {
                 assert_eq!(Some(*conn), cause.from, "somebody else's confirmation");
@@ -363,8 +385,10 @@ impl Witness {
         to.texts += 1;
         let kind = message.string("type").expect("a type");
         match (&to.who, &*kind) {
-            (Who::Member { .. }, "connection:ack") => to.epoch = message.string("epoch"),
-            (Who::Member { .. }, "sync:state" | "sync:done") => {
+            (Who::Member { .. } | Who::Viewer { .. }, "connection:ack") => {
+                to.epoch = message.string("epoch");
+            }
+            (Who::Member { .. } | Who::Viewer { .. }, "sync:state" | "sync:done") => {
                 assert_eq!(message.string("epoch"), to.epoch, "a state of another session");
             }
             (Who::Client { .. }, "connection_success") => to.is_authenticated = true,

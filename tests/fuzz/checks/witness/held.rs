@@ -14,7 +14,7 @@ impl Witness {
                     && key.expires.is_some_and(|end| end <= now.wall);
                 assert!(!is_over, "a key that has expired");
                 let is_open = match &conn.who {
-                    Who::Member { session, .. } => opens(key, session),
+                    Who::Member { session, .. } | Who::Viewer { session } => opens(key, session),
                     Who::Client { .. } => conn.channels.iter().all(|name| opens(key, name)),
                 };
                 assert!(is_open, "{conn:?} with {key:?}");
@@ -31,12 +31,16 @@ impl Witness {
             self.conns.values().filter(|conn| conn.stage == Stage::In && is(&conn.who)).count()
         };
         let members = open(|who| matches!(who, Who::Member { .. }));
+        let viewers = open(|who| matches!(who, Who::Viewer { .. }));
         let clients = open(|who| matches!(who, Who::Client { .. }));
         let joined: usize = self.conns.values().map(|conn| conn.channels.len()).sum();
         assert_eq!((held.members, held.clients, held.joined), (members, clients, joined));
+        assert_eq!(held.viewers, viewers);
         assert_eq!(held.channels, held.overall);
         let in_sessions: usize = held.sessions.iter().map(|session| session.members).sum();
         assert_eq!(in_sessions, members);
+        let viewing: usize = held.sessions.iter().map(|session| session.viewers).sum();
+        assert_eq!(viewing, viewers);
         assert!(held.sessions.len() <= self.limits.max_sessions);
         assert!(held.channels.channels <= self.limits.max_channels);
         for session in &held.sessions {
@@ -61,6 +65,6 @@ impl Witness {
                 self.growth.allow(reason, now, Duration::from_secs(60));
             }
         }
-        self.growth.check(held.timers, members + clients, now);
+        self.growth.check(held.timers, members + viewers + clients, now);
     }
 }

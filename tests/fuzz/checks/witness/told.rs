@@ -23,6 +23,7 @@ impl Witness {
         assert_eq!(frame.bytes().len() - frame.payload().len(), header(frame), "a frame's header");
         self.check_receiver(scene, conn, to);
         if frame.bytes()[0] == 0x89 {
+            assert!(matches!(to.who, Who::Member { .. }), "nobody asks whether it is a host");
             assert!(
                 frame.payload().len() == 8
                     && to.pings == 0
@@ -34,7 +35,9 @@ impl Witness {
         }
         let text = text(frame).expect("a text or a Ping");
         let message = match &to.who {
-            Who::Member { .. } => self.check_to_member(scene, conn, to, text, supersedes),
+            Who::Member { .. } | Who::Viewer { .. } => {
+                self.check_to_member(scene, conn, to, text, supersedes)
+            }
             Who::Client { .. } => self.check_to_client(scene, conn, to, text),
         };
         self.learn(conn, &message);
@@ -53,7 +56,10 @@ impl Witness {
             return;
         }
         let is_together = match (&speaker.who, &to.who) {
-            (Who::Member { session, .. }, Who::Member { session: other, .. }) => session == other,
+            (
+                Who::Member { session, .. },
+                Who::Member { session: other, .. } | Who::Viewer { session: other },
+            ) => session == other,
             (Who::Client { .. }, Who::Client { .. }) => {
                 let is_in =
                     |name: &String| speaker.channels.contains(name) && to.channels.contains(name);
@@ -82,17 +88,23 @@ impl Witness {
     ) -> Fields {
         let message = shape::to_editor(text);
         let kind = message.string("type").expect("a type");
-        let Who::Member { session, user } = &to.who else { unreachable!() };
-        match to.texts {
-            0 => {
+        match (to.texts, &to.who) {
+            (0, Who::Member { session, user }) => {
                 assert_eq!(kind, "connection:ack");
                 assert_eq!(message.string("session_id").as_ref(), Some(session));
                 assert_eq!(message.string("user_id").as_ref(), Some(user));
             }
-            1 => {
+            (0, Who::Viewer { session }) => {
+                assert_eq!(kind, "connection:ack");
+                assert_eq!(message.string("session_id").as_ref(), Some(session));
+                let is = ["user_id", "viewer", "is_host"].map(|name| message.get(name));
+                assert_eq!(is, [Some("null"), Some("true"), Some("false")]);
+            }
+            (1, Who::Member { user, .. }) => {
                 assert_eq!(kind, "user:joined");
                 assert_eq!(message.string("user_id").as_ref(), Some(user));
             }
+            (1, Who::Viewer { .. }) => assert_eq!(kind, "sync:state"),
             _ => assert_ne!(kind, "connection:ack"),
         }
         let is_servers =
@@ -158,8 +170,13 @@ impl Witness {
             Scope::Nobody => false,
             Scope::Speaker(speaker) => *speaker == conn,
             Scope::Session { session, epoch } => {
-                matches!(&to.who, Who::Member { session: own, .. } if own == session)
-                    && (epoch.is_none() || *epoch == to.epoch)
+                let is_there = match &to.who {
+                    Who::Member { session: own, .. } | Who::Viewer { session: own } => {
+                        own == session
+                    }
+                    Who::Client { .. } => false,
+                };
+                is_there && (epoch.is_none() || *epoch == to.epoch)
             }
             Scope::Talk { by, channel, event } => {
                 let hears = |channel| to.channels.contains(channel);
@@ -200,6 +217,50 @@ impl Witness {
                 "{:?} was answered with: {body}",
                 key.map(|key: &Arc<Key>| &key.name)
             );
+        }
+    }
+}
+
+impl Witness {
+    /// The sessions that a key may know of, what was said and done in them, and nothing of any other.
+    pub(super) fn check_answer_about(
+        &self,
+        body: &[u8],
+        only: Option<&str>,
+        grant: Option<&Grant>,
+    ) {
+        let body = std::str::from_utf8(body).expect("UTF-8");
+        let answer = Fields::read(body).expect("an object");
+        let may_know = |session: &str| {
+            let opened = grant.is_none_or(|grant| {
+                in_force(grant, &self.keys).is_some_and(|key| opens(key, session))
+            });
+            opened && only.is_none_or(|only| only == session)
+        };
+        let sessions = match answer.get("sessions").and_then(json::list) {
+            Some(sessions) => {
+                assert_eq!(answer.get("total"), Some(&*sessions.len().to_string()));
+                sessions.into_iter().map(|session| Fields::read(session).expect("one")).collect()
+            }
+            None => vec![answer],
+        };
+        for session in &sessions {
+            let name = session.string("session_id").expect("a name");
+            assert!(may_know(&name), "{body}");
+            let viewers = self.conns.values().filter(|conn| {
+                let is_it = matches!(&conn.who, Who::Viewer { session } if *session == name);
+                is_it && conn.stage == Stage::In
+            });
+            let counted = session.get("viewers").map(str::to_owned);
+            assert!(counted.is_none_or(|counted| counted == viewers.count().to_string()));
+        }
+        for mark in marks::find(body.as_bytes()) {
+            let is_theirs = match self.scopes.get(mark) {
+                None => true,
+                Some(Scope::Session { session, .. }) => may_know(session),
+                Some(_) => false,
+            };
+            assert!(is_theirs, "answered with: {body}");
         }
     }
 }

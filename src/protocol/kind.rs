@@ -1,0 +1,118 @@
+//! The types of messages that the two protocols know, for whoever counts messages by type.
+//!
+//! What clients may make up themselves is one type more, [`Kind::Other`]: what is counted stays as
+//! small as this list.
+
+/// A type of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Ping,
+    Pong,
+    Command,
+    Cursor,
+    SyncRequest,
+    SyncUpdate,
+    SyncFullState,
+    SyncState,
+    SyncDone,
+    ConnectionAck,
+    UserJoined,
+    UserLeft,
+    HostChanged,
+    MessageDelivered,
+    Error,
+    Connect,
+    ConnectionEstablished,
+    ConnectionSuccess,
+    Disconnect,
+    JoinChannel,
+    LeaveChannel,
+    Subscribe,
+    Unsubscribe,
+    SubscriptionSuccess,
+    UnsubscriptionSuccess,
+    ChatMessage,
+    ChannelMessage,
+    AgentStatus,
+    TaskUpdate,
+    GraphUpdate,
+    /// Any other, and what has no type.
+    Other,
+}
+
+/// How many there are.
+pub const KINDS: usize = ALL.len();
+
+/// All of them in their order, each with its name on the wire.
+const ALL: [(Kind, &str); 31] = [
+    (Kind::Ping, "ping"),
+    (Kind::Pong, "pong"),
+    (Kind::Command, "command"),
+    (Kind::Cursor, "cursor"),
+    (Kind::SyncRequest, "sync:request"),
+    (Kind::SyncUpdate, "sync:update"),
+    (Kind::SyncFullState, "sync:full_state"),
+    (Kind::SyncState, "sync:state"),
+    (Kind::SyncDone, "sync:done"),
+    (Kind::ConnectionAck, "connection:ack"),
+    (Kind::UserJoined, "user:joined"),
+    (Kind::UserLeft, "user:left"),
+    (Kind::HostChanged, "host:changed"),
+    (Kind::MessageDelivered, "message_delivered"),
+    (Kind::Error, "error"),
+    (Kind::Connect, "connect"),
+    (Kind::ConnectionEstablished, "connection_established"),
+    (Kind::ConnectionSuccess, "connection_success"),
+    (Kind::Disconnect, "disconnect"),
+    (Kind::JoinChannel, "join_channel"),
+    (Kind::LeaveChannel, "leave_channel"),
+    (Kind::Subscribe, "subscribe"),
+    (Kind::Unsubscribe, "unsubscribe"),
+    (Kind::SubscriptionSuccess, "subscription_success"),
+    (Kind::UnsubscriptionSuccess, "unsubscription_success"),
+    (Kind::ChatMessage, "chat_message"),
+    (Kind::ChannelMessage, "channel_message"),
+    (Kind::AgentStatus, "agent_status"),
+    (Kind::TaskUpdate, "task_update"),
+    (Kind::GraphUpdate, "graph_update"),
+    (Kind::Other, "other"),
+];
+
+impl Kind {
+    /// All of them, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        ALL.iter().map(|(kind, _)| *kind)
+    }
+
+    /// The one of this name.
+    pub fn of(name: &str) -> Kind {
+        ALL.iter().find(|(_, known)| *known == name).map_or(Kind::Other, |(kind, _)| *kind)
+    }
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        ALL[self.number()].1
+    }
+
+    /// Its number, less than [`KINDS`].
+    pub fn number(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_the_number_it_is_listed_under_and_is_found_by_its_name() {
+        for (number, kind) in Kind::all().enumerate() {
+            assert_eq!((kind.number(), Kind::of(kind.name())), (number, kind));
+        }
+        assert_eq!(Kind::all().count(), KINDS);
+        for unknown in ["", "Ping", "chat", "\u{1f600}"] {
+            assert_eq!(Kind::of(unknown), Kind::Other, "{unknown:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Sessions that survive: a server is killed, stopped, and loses its disk (PROTOCOL.md §2.5).
+
+#![cfg(feature = "durable")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{
+    Client, Folder, Run, Server, Wire, add, collabd, full_state, handshake, move_to, nothing_more,
+    update, with_id,
+};
+
+fn serve(folder: &Folder, more: &[&str]) -> Server {
+    let directory = folder.typed("data");
+    Server::start(&[&["--no-settle", "--data-dir", &directory], more].concat())
+}
+
+/// Has it done, and waits until it is on disk.
+fn confirmed(client: &mut Client, message: Value, id: &str) -> u64 {
+    client.send(with_id(message, id));
+    let confirmation = client.expect("message_delivered");
+    assert_eq!(confirmation["id"], id);
+    confirmation["seq"].as_u64().expect("a number")
+}
+
+fn kill(server: &mut Server) {
+    server.signal("KILL");
+    server.wait();
+}
+
+/// What a member missed: `{"type":"sync:request","epoch":…,"since":…}`.
+fn missed(client: &mut Client, epoch: &Value, since: u64) -> Vec<Value> {
+    client.send(json!({"type": "sync:request", "epoch": epoch, "since": since}));
+    let mut messages = Vec::new();
+    loop {
+        let message = client.next();
+        if message["type"] == "sync:done" {
+            return messages;
+        }
+        messages.push(message);
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_goes_on_where_it_was() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    let epoch = alice.ack()["epoch"].clone();
+    assert_eq!(confirmed(&mut alice, add("a", json!({"x_mm": 1.50})), "first"), 1);
+    assert_eq!(confirmed(&mut alice, move_to("a", 2.0), "second"), 2);
+    let relayed = [bob.next(), bob.next()];
+    kill(&mut server);
+
+    let server = serve(&folder, &[]);
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!((&bob.ack()["epoch"], &bob.ack()["seq"]), (&epoch, &json!(2)));
+    assert_eq!(bob.ack()["is_host"], true);
+    assert_eq!(missed(&mut bob, &epoch, 1), relayed[1..]);
+    assert_eq!(missed(&mut bob, &epoch, 2), [] as [Value; 0]);
+    let item = json!({"x_mm": 2.0, "uuid": "a", "item_type": "lens"});
+    assert_eq!(bob.items(), [item]);
+    // What was confirmed is confirmed again and not applied again; what comes next goes on.
+    let mut alice = Client::join(&server, "table", "alice");
+    bob.expect("user:joined");
+    assert_eq!(confirmed(&mut alice, move_to("a", 99.0), "second"), 2);
+    assert_eq!(confirmed(&mut alice, move_to("a", 3.0), "third"), 3);
+    assert_eq!(bob.expect_command("move_item", "a")["seq"], 3);
+    nothing_more([&mut alice, &mut bob]);
+}
+
+#[test]
+fn a_server_that_is_stopped_has_written_what_nobody_had_confirmed() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let mut alice = Client::join(&server, "table", "alice");
+    for n in 0..100 {
+        alice.send(add(&format!("item-{n}"), json!({"n": n})));
+    }
+    nothing_more([&mut alice]);
+    server.stop();
+    let server = serve(&folder, &[]);
+    assert_eq!(Client::join(&server, "table", "alice").items().len(), 100);
+}
+
+#[test]
+fn a_session_that_has_lingered_is_loaded_again() {
+    let folder = Folder::new();
+    let server = serve(&folder, &["--linger", "0", "--max-sessions", "1"]);
+    let mut alice = Client::join(&server, "table", "alice");
+    confirmed(&mut alice, add("a", json!({})), "first");
+    alice.leave();
+    // There is room in memory for one session, and any number of them is stored.
+    for session in ["bench", "shelf"] {
+        let mut bob = Client::join(&server, session, "bob");
+        confirmed(&mut bob, add("b", json!({})), "first");
+        bob.leave();
+    }
+    let mut alice = Client::join(&server, "table", "alice");
+    assert_eq!(alice.ack()["seq"], 1);
+    assert_eq!(alice.items().len(), 1);
+}
+
+#[test]
+fn a_stored_document_that_a_new_design_replaces_is_a_version() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let items = |id: &str| json!([{"uuid": id, "item_type": "lens"}]);
+    let mut alice = Client::host(&server, "table", "alice", items("old"));
+    alice.expect("sync:state");
+    alice.leave();
+    server.stop();
+    let server = serve(&folder, &[]);
+    let mut alice = Client::host(&server, "table", "alice", items("new"));
+    assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
+    confirmed(&mut alice, update("new", json!({"n": 1})), "written");
+    let directory = folder.typed("data");
+    let export = |at: &[&str]| {
+        let base = ["sessions", "export", "table", "--data-dir", &directory];
+        let run = Run::of(collabd(&[&base, at].concat()));
+        assert_eq!((run.code, &*run.err), (Some(0), ""));
+        let canvas: Value = serde_json::from_str(&run.out).expect("JSON");
+        canvas["items"][0]["uuid"].clone()
+    };
+    assert_eq!(export(&[]), "new");
+    assert_eq!(export(&["--at", "1"]), "old");
+}
+
+/// The directory is taken away from under the server, as a network share is, and comes back.
+#[cfg(unix)]
+#[test]
+fn while_the_disk_fails_everyone_is_told_and_nothing_is_confirmed() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    confirmed(&mut alice, add("a", json!({})), "first");
+    bob.expect_command("add_item", "a");
+    let (data, away) = (folder.path().join("data"), folder.path().join("away"));
+    fs::rename(&data, &away).expect("renamed");
+
+    alice.send(with_id(move_to("a", 1.0), "second"));
+    bob.expect_command("move_item", "a");
+    for member in [&mut alice, &mut bob] {
+        assert_eq!(member.expect_error("not_durable")["code"], 503);
+    }
+    // Sessions go on, and whoever comes is told, too.
+    let mut carol = Client::join(&server, "table", "carol");
+    let warned = carol.greeting.iter().any(|message| message["error_type"] == "not_durable");
+    if !warned {
+        carol.expect_error("not_durable");
+    }
+    for member in [&mut alice, &mut bob] {
+        member.expect("user:joined");
+    }
+    bob.send(json!({"type": "chat"}));
+    for other in [&mut alice, &mut carol] {
+        other.expect("chat");
+    }
+    assert_eq!(carol.items()[0]["x_mm"], 1.0);
+    let refused = Run::of(collabd(&["--port", "0", "--data-dir", &folder.typed("away")]));
+    assert_eq!(refused.code, Some(1), "the first server still holds it");
+    assert!(refused.err.contains("another collabd uses"), "{}", refused.err);
+
+    fs::rename(&away, &data).expect("renamed");
+    assert_eq!(alice.expect("message_delivered")["id"], "second");
+    kill(&mut server);
+    let server = serve(&folder, &[]);
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!(bob.ack()["seq"], 2);
+    assert_eq!(bob.items()[0]["x_mm"], 1.0);
+}
+
+/// Rows of one session are overwritten; the others don't suffer.
+#[test]
+fn a_session_that_is_damaged_is_refused_and_the_others_are_not() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    for (session, content) in [("table", "content-of-the-table"), ("bench", "content-of-the-bench")]
+    {
+        let mut alice = Client::join(&server, session, "alice");
+        confirmed(&mut alice, add("a", json!({"content": content})), "first");
+    }
+    server.stop();
+    let file = folder.path().join("data").join("collabd.db");
+    let mut bytes = fs::read(&file).expect("the database");
+    let place = bytes.windows(20).position(|found| found == b"content-of-the-table");
+    let place = place.expect("it is stored as text");
+    bytes[place..place + 7].copy_from_slice(b"CONTENT");
+    fs::write(&file, bytes).expect("written");
+    let server = serve(&folder, &[]);
+    let refusal = Wire::ask(&server, &handshake("/ws/table/alice"));
+    assert_eq!(refusal.status, 503);
+    assert!(refusal.body.contains("can't be read"), "{}", refusal.body);
+    server.wait_for_log("session \"table\"");
+    assert_eq!(Client::join(&server, "bench", "alice").items().len(), 1);
+}
+
+/// A host who comes back after the server was killed has the same canvas: nothing changes for it.
+#[test]
+fn a_host_who_comes_back_after_a_crash_keeps_its_canvas() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let items = json!([{"uuid": "a", "item_type": "lens", "x_mm": 1}, {"uuid": "b", "item_type": "lens", "x_mm": 2}]);
+    let mut alice = Client::host(&server, "table", "alice", items.clone());
+    alice.expect("sync:state");
+    let mut bob = Client::join(&server, "table", "bob");
+    alice.expect("user:joined");
+    alice.send(full_state(items.clone(), Some("bob")));
+    confirmed(&mut bob, move_to("b", 20.0), "moved");
+    alice.expect_command("move_item", "b");
+    kill(&mut server);
+    let server = serve(&folder, &[]);
+    // It comes with the canvas as it was before it was told.
+    let mut alice = Client::host(&server, "table", "alice", items);
+    let state = alice.expect("sync:state")["state"].take();
+    assert_eq!(state["items"][1]["x_mm"], 20.0);
+    assert_eq!(alice.items().len(), 2);
+}

@@ -1,0 +1,332 @@
+//! What is answered to whoever asks about sessions without a WebSocket.
+
+use std::time::{Duration, Instant};
+
+use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Now, Refusal};
+use collabd::keys::Level;
+use collabd::protocol::{Timestamp, inbound};
+use serde_json::{Value, json};
+
+use crate::keeping::{command, member};
+use crate::rig::*;
+
+fn at(rig: &Rig) -> Value {
+    json!(rig.wall().to_string())
+}
+
+fn minutes(counts: &[(usize, u32)]) -> Value {
+    let mut minutes = [0; 30];
+    counts.iter().for_each(|(ago, count)| minutes[29 - ago] = *count);
+    json!(minutes)
+}
+
+fn lens(id: &str) -> Value {
+    command("add_item", id, json!({"uuid": id, "item_type": "lens", "x_mm": 1.50}))
+}
+
+fn moved(id: &str, x: f64) -> Value {
+    command("move_item", id, json!({"x_mm": x, "y_mm": 2, "angle_deg": -90}))
+}
+
+fn state(rig: &mut Rig, session: &str) -> Result<Value, Refusal> {
+    rig.ask(|conn| Event::State { conn, session: session.into(), grant: None })
+}
+
+/// What was done last, in short.
+fn recent(rig: &mut Rig) -> Vec<String> {
+    let details = rig.details("bench").expect("it is there");
+    let recent = details["recent"].as_array().expect("a list").iter().map(|change| {
+        let text = |key: &str| change[key].as_str().unwrap_or("-").to_owned();
+        let of = [text("user_id"), text("action"), text("item_id"), text("label")];
+        format!("{} {} {}", change["seq"], of.join(" "), change["x_mm"])
+    });
+    recent.collect()
+}
+
+#[test]
+fn a_session_is_described_with_its_members() {
+    let mut rig = Rig::new();
+    let conn = rig.join_session("bench", "alice", Some(writer()));
+    rig.pass(12);
+    rig.pong(conn);
+    let (joined, conn_of_alice) = (at(&rig), conn.0);
+    rig.pass(59_988);
+    rig.tell(conn, lens("a"));
+    let bob = rig.join_session("bench", "bob", Some(reader()));
+    let viewer = rig.view("bench", None);
+    let Done::Told(ack) = &rig.on(viewer)[1] else { panic!("no acknowledgement") };
+    let epoch = ack["epoch"].clone();
+    let summary = json!({
+        "session_id": "bench", "epoch": epoch, "seq": 1, "items": 1,
+        "bytes": rig.hub.document("bench").expect("it is there").bytes(),
+        "viewers": 1, "member_count": 2,
+        "members": [
+            {"user_id": "alice", "is_host": true, "connected_at": START_SHOWN, "read_only": false,
+             "connection": conn_of_alice, "round_trip_ms": 12.0},
+            {"user_id": "bob", "is_host": false, "connected_at": at(&rig), "read_only": true,
+             "connection": bob.0, "round_trip_ms": null},
+        ],
+        "changed_at": at(&rig),
+        "changes_per_minute": minutes(&[(0, 1)]),
+        "stored": false,
+    });
+    assert_ne!(joined, START_SHOWN);
+    let list = json!({"sessions": [summary], "total": 1, "timestamp": at(&rig)});
+    assert_eq!(rig.list(None), list);
+    let mut details = summary;
+    details["recent"] = json!([{
+        "seq": 1, "at": at(&rig), "user_id": "alice", "action": "add_item", "item_id": "a",
+        "item_type": "lens", "label": null, "x_mm": 1.5,
+    }]);
+    details["timestamp"] = at(&rig);
+    assert_eq!(rig.details("bench"), Ok(details));
+    assert_eq!(rig.details("table"), Err(Refusal::Unknown));
+}
+
+const START_SHOWN: &str = "2025-10-28T13:30:45.123Z";
+
+#[test]
+fn a_session_nobody_has_changed_says_so() {
+    let mut rig = Rig::new();
+    member(&mut rig, "bench", "alice");
+    let details = rig.details("bench").expect("it is there");
+    let known = (&details["changed_at"], &details["recent"], &details["changes_per_minute"]);
+    assert_eq!(known, (&Value::Null, &json!([]), &minutes(&[])));
+}
+
+#[test]
+fn the_document_is_a_file_that_an_editor_can_open() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    let empty = state(&mut rig, "bench").expect("it is there");
+    assert_eq!(
+        (&empty["items"], &empty["version"], &empty["seq"]),
+        (&json!([]), &json!(0), &json!(0))
+    );
+    let canvas = r#"{"type":"sync:update","state":{"items":[{"uuid":"a","n":1.50}],"version":3,
+                     "zoom":2,"session_id":"mine","seq":99}}"#;
+    let message = inbound::parse(canvas).expect("what is allowed");
+    rig.handle(Event::Message { conn: alice, message });
+    let expected = json!({
+        "items": [{"uuid": "a", "n": 1.50, "item_type": "component"}], "version": 3,
+        "timestamp": at(&rig), "zoom": 2, "session_id": "bench", "epoch": empty["epoch"], "seq": 1,
+    });
+    assert_eq!(state(&mut rig, "bench"), Ok(expected));
+    assert_eq!(state(&mut rig, "table"), Err(Refusal::Unknown));
+    // To the letter, and nothing twice.
+    let mut effects = Vec::new();
+    let now = Now { elapsed: rig.elapsed, wall: rig.wall() };
+    let conn = ConnId(99);
+    rig.hub.handle(Event::State { conn, session: "bench".into(), grant: None }, now, &mut effects);
+    let Effect::Answer { body, .. } = &effects[0] else { panic!("{effects:?}") };
+    let body = String::from_utf8_lossy(body);
+    assert!(body.contains(r#""n":1.50"#) && body.matches("\"seq\"").count() == 1, "{body}");
+}
+
+#[test]
+fn only_what_a_key_opens_is_told_of() {
+    let mut rig = Rig::new();
+    for session in ["bench", "table", "rack"] {
+        member(&mut rig, session, "alice");
+    }
+    let narrow = || Some(granted(only(&["table", "none"], key("k", Level::Read)), 0));
+    let list = rig.list(narrow());
+    assert_eq!((&list["total"], &list["sessions"][0]["session_id"]), (&json!(1), &json!("table")));
+    for (session, expected) in [
+        ("table", None),
+        ("none", Some(Refusal::Unknown)),
+        ("bench", Some(Refusal::KeyRefused)),
+        ("unheard of", Some(Refusal::KeyRefused)),
+    ] {
+        let session = || session.into();
+        let details = |conn| Event::Details { conn, session: session(), grant: narrow() };
+        assert_eq!(rig.ask(details).err(), expected);
+        let state = |conn| Event::State { conn, session: session(), grant: narrow() };
+        assert_eq!(rig.ask(state).err(), expected);
+    }
+    // By now it is in force no more.
+    rig.keys(1, []);
+    assert_eq!(rig.list(narrow())["total"], 0);
+    let details = |conn| Event::Details { conn, session: "table".into(), grant: narrow() };
+    assert_eq!(rig.ask(details), Err(Refusal::KeyRefused));
+}
+
+#[test]
+fn sessions_with_members_come_first_and_then_those_that_were_changed_last() {
+    let mut rig = Rig::new();
+    for (session, changes, stays) in [
+        ("a", true, false),
+        ("b", true, true),
+        ("c", true, false),
+        ("d", false, false),
+        ("e", false, true),
+    ] {
+        let alice = member(&mut rig, session, "alice");
+        rig.pass(1000);
+        if changes {
+            rig.tell(alice, lens("a"));
+        }
+        if !stays {
+            rig.gone(alice);
+        }
+    }
+    let list = rig.list(None);
+    let names = list["sessions"].as_array().expect("a list").iter();
+    let names: Vec<&str> = names.map(|session| session["session_id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["b", "e", "c", "a", "d"]);
+}
+
+#[test]
+fn a_drag_is_one_thing_that_was_done() {
+    let mut rig = Rig::with(Limits { settle: true, ..limits() });
+    let alice = member(&mut rig, "bench", "alice");
+    let bob = member(&mut rig, "bench", "bob");
+    rig.tell(alice, lens("a"));
+    rig.tell(bob, lens("b"));
+    for step in 0..100 {
+        for (user, item) in [(alice, "a"), (bob, "b")] {
+            rig.tell(user, moved(item, f64::from(step)));
+            let whole = json!({"x_mm": step, "name": format!("of {item}")});
+            rig.tell(user, command("update_item", item, whole));
+        }
+        rig.pass(8);
+    }
+    let drags = [
+        "1 alice add_item a - 1.5",
+        "2 bob add_item b - 1.5",
+        "400 alice move_item a of a 99",
+        "402 bob move_item b of b 99",
+    ];
+    assert_eq!(recent(&mut rig), drags.map(|drag| drag.replace(" 99", " 99.0")));
+    rig.pass(1992);
+    rig.tell(alice, moved("a", 7.0));
+    assert_eq!(recent(&mut rig).last().map(String::as_str), Some("403 alice move_item a of a 7.0"));
+    assert_eq!(recent(&mut rig).len(), 4, "still the same drag");
+    rig.pass(2001);
+    rig.tell(alice, moved("a", 8.0));
+    rig.tell(bob, moved("a", 9.0));
+    rig.tell(alice, moved("a", 10.0));
+    rig.tell(alice, command("remove_item", "a", json!({})));
+    assert_eq!(
+        recent(&mut rig)[4..],
+        [
+            "404 alice move_item a of a 8.0",
+            "405 bob move_item a of a 9.0",
+            "406 alice move_item a of a 10.0",
+            "407 alice remove_item a of a 10.0"
+        ],
+        "in turns it is several"
+    );
+    let details = rig.details("bench").expect("it is there");
+    assert_eq!(details["changes_per_minute"], minutes(&[(0, 407)]));
+}
+
+#[test]
+fn whole_canvases_and_what_they_change_are_told_of() {
+    let mut rig = Rig::new();
+    let host = rig.join_session("bench", "host", None);
+    let canvas = |items: Value| json!({"items": items, "version": 1, "timestamp": "x"});
+    let shows = |items: Value| json!({"type": "sync:full_state", "target_user": "host", "state": canvas(items)});
+    rig.tell(host, shows(json!([{"uuid": "a", "name": "A"}, {"uuid": "b", "label": "B"}])));
+    rig.tell(host, shows(json!([{"uuid": "b", "label": "B", "x_mm": 3}])));
+    rig.tell(host, json!({"type": "sync:update", "state": canvas(json!([{"uuid": "c"}]))}));
+    let conn = rig.conn();
+    let text = canvas(json!([{"uuid": "d"}])).to_string();
+    let state = Box::new(inbound::State::parse(&text).expect("a state"));
+    rig.handle(Event::Restore { conn, session: "bench".into(), state, by: "operator".into() });
+    assert_eq!(
+        recent(&mut rig),
+        [
+            "1 host add_item a A null",
+            "2 host add_item b B null",
+            "3 host remove_item a A null",
+            "4 host update_item b B 3.0",
+            "5 host replace - - null",
+            "6 operator restore - - null"
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_shown_is_left_out_and_only_the_last_are_remembered() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    let long = "x".repeat(1023);
+    for name in [json!(""), json!(7), json!(long), json!(&long[..1022])] {
+        rig.tell(alice, command("add_item", "a", json!({"item_type": "lens", "name": name})));
+        rig.tell(alice, command("remove_item", "a", json!({})));
+    }
+    let labels = |rig: &mut Rig| -> Vec<Value> {
+        let details = rig.details("bench").expect("it is there");
+        let recent = details["recent"].as_array().expect("a list").iter();
+        recent.map(|change| change["label"].clone()).collect()
+    };
+    let short = json!(&long[..1022]);
+    let nothing = Value::Null;
+    assert_eq!(
+        labels(&mut rig)[..6],
+        [
+            nothing.clone(),
+            nothing.clone(),
+            nothing.clone(),
+            nothing.clone(),
+            nothing.clone(),
+            nothing.clone()
+        ]
+    );
+    assert_eq!(labels(&mut rig)[6..], [short.clone(), short]);
+    // Half a character is passed on as it came, and no text.
+    let half = r#"{"type":"command","command":{"action":"add_item","item_id":"h","data":{"name":"\ud800"}}}"#;
+    let message = inbound::parse(half).expect("what is allowed");
+    rig.handle(Event::Message { conn: alice, message });
+    assert_eq!(labels(&mut rig).last(), Some(&nothing));
+    rig.all();
+    for n in 0..100 {
+        rig.tell(alice, lens(&n.to_string()));
+    }
+    let shown = recent(&mut rig);
+    assert_eq!((shown.len(), &*shown[0]), (50, "60 alice add_item 50 - 1.5"));
+}
+
+/// The list is bounded, whatever there is, and takes the hub a few milliseconds where it is optimised.
+#[test]
+fn a_list_of_very_many_is_cut() {
+    let mut hub = Hub::new(limits(), 1);
+    let now = Now { elapsed: Duration::ZERO, wall: Timestamp::from_millis(START) };
+    let mut conns = 0;
+    let mut join = |hub: &mut Hub, session: &str, users: usize| {
+        for user in 0..users {
+            conns += 1;
+            let user = format!("user {user}").into();
+            let join =
+                Event::Join { conn: ConnId(conns), session: session.into(), user, grant: None };
+            hub.handle(join, now, &mut Vec::new());
+        }
+    };
+    let ask = |hub: &mut Hub, question| {
+        let mut effects = Vec::new();
+        let began = Instant::now();
+        hub.handle(question, now, &mut effects);
+        println!("took {:?}", began.elapsed());
+        let Some(Effect::Answer { body, .. }) = effects.pop() else { panic!("no answer") };
+        (serde_json::from_slice::<Value>(&body).expect("JSON"), body.len())
+    };
+    let list = || Event::Sessions { conn: ConnId(0), grant: None };
+    let length = |value: &Value| value.as_array().map(Vec::len);
+    (0..1010).for_each(|session| join(&mut hub, &format!("{session}"), 1));
+    let (answer, _) = ask(&mut hub, list());
+    assert_eq!((length(&answer["sessions"]), &answer["total"]), (Some(1000), &json!(1010)));
+    join(&mut hub, "0", 102);
+    let (answer, _) = ask(&mut hub, list());
+    let crowd = answer["sessions"].as_array().unwrap().iter().find(|s| s["session_id"] == "0");
+    let crowd = crowd.expect("it has members");
+    assert_eq!((length(&crowd["members"]), &crowd["member_count"]), (Some(100), &json!(102)));
+    let details = Event::Details { conn: ConnId(0), session: "0".into(), grant: None };
+    assert_eq!(length(&ask(&mut hub, details).0["members"]), Some(102));
+    // Longer than any name that gets past the door.
+    let long = "!".repeat(100_000);
+    (0..50).for_each(|session| join(&mut hub, &format!("{long}{session}"), 1));
+    let (answer, bytes) = ask(&mut hub, list());
+    assert!((3 << 20..=(4 << 20) + 100).contains(&bytes), "{bytes}");
+    assert_eq!(answer["total"], 1060);
+}
