@@ -11,6 +11,17 @@ const session = (id) => `#/session/${encodeURIComponent(id)}`;
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 const REDUCED = { reducedMotion: "reduce" };
 
+atPage("the page is one small file, and its policy lets nothing else in", async ({ server }) => {
+  const response = await fetch(`http://127.0.0.1:${server.port}/`);
+  const page = await response.text();
+  assert.ok(Buffer.byteLength(page) < 60_000, `${Buffer.byteLength(page)} bytes`);
+  assert.match(response.headers.get("content-security-policy"), /^default-src 'none'; script-src 'sha256-[^ ]+'; style-src 'sha256-[^ ]+'; connect-src 'self';/);
+  const count = (pattern) => page.match(pattern)?.length ?? 0;
+  assert.deepEqual([count(/<style/g), count(/<script/g), count(/ style=/g), count(/<[^>]* on\w+=/g)], [1, 1, 0, 0]);
+  // No markup is ever made of text.
+  assert.equal(count(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function/g), 0);
+});
+
 atPage("a session that an editor is editing is on the overview, and what is done in it on its table", async ({ look, editor }) => {
   const overview = await look();
   await overview.shows("Nobody is here yet");
