@@ -239,7 +239,8 @@ const TABLES: &[(&str, &[Opt])] = &[
     ("check", CHECK),
     ("key", key::KEY),
     ("key new", key::NEW),
-    ("sessions", sessions::SESSIONS),
+    ("sessions and record", sessions::SESSIONS),
+    ("sessions list and show", sessions::LIST),
     ("sessions export", sessions::EXPORT),
     ("sessions import", sessions::IMPORT),
     ("sessions restore", sessions::RESTORE),
@@ -260,20 +261,21 @@ collabd: people edit one optical table together; this is the server between them
   collabd key list [OPTIONS]    the names of the keys, and what each opens
   collabd key revoke NAME [OPTIONS]
                                 have a key open nothing any more
-  collabd sessions list --data-dir DIR
-                                the sessions that are stored there, also while a server runs
-  collabd sessions show SESSION --data-dir DIR
+  collabd sessions list [--json] --data-dir DIR | --server URL
+                                the sessions that are stored in a directory, or by a running server
+  collabd sessions show SESSION [--json] …
                                 one of them, and the versions it can be brought back to
-  collabd sessions export SESSION --data-dir DIR [OPTIONS]
+  collabd sessions export SESSION [OPTIONS] …
                                 a canvas as an editor saves it, as it is or as it was
   collabd sessions backup FILE --data-dir DIR
                                 a copy of everything, also while a server runs
-  collabd sessions import SESSION FILE --data-dir DIR [OPTIONS]
-  collabd sessions restore SESSION --to SEQ|TIME --data-dir DIR
-  collabd sessions delete SESSION --yes --data-dir DIR
-  collabd sessions compact [SESSION] --data-dir DIR [OPTIONS]
-                                change what is stored, while no server uses the directory
-  collabd record SESSION --out FILE --data-dir DIR
+  collabd sessions import SESSION FILE [OPTIONS] …
+  collabd sessions restore SESSION --to SEQ|TIME …
+  collabd sessions delete SESSION --yes …
+  collabd sessions compact [SESSION] [OPTIONS] …
+                                change what is stored: in a directory that no server uses, or
+                                through the running server
+  collabd record SESSION --out FILE …
                                 what happened in a session, as a file
   collabd replay FILE URL [OPTIONS]
                                 play it into a session of a running server

@@ -2,10 +2,15 @@
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
 
+#[cfg(feature = "durable")]
+mod access;
+mod api;
 mod gate;
 pub mod origin;
 mod page;
 mod route;
+#[cfg(feature = "durable")]
+mod stored;
 
 #[cfg(feature = "durable")]
 use std::io;
@@ -25,6 +30,7 @@ use crate::server::service::{Keeper, Tell};
 use crate::sessions::{Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
+use api::Api;
 pub use gate::Gate;
 use origin::Origins;
 pub use page::Page;
@@ -33,6 +39,8 @@ use route::Route;
 /// What a key that opens nothing is told, whatever is wrong with it.
 const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";
 const TOO_MANY_KEYS: &str = "too many wrong keys came from this address: try again in a minute";
+/// As large as a document may be by default.
+const LARGEST_CANVAS: usize = 4 << 20;
 const WRONG_ORIGIN: &str =
     "pages of this origin may not connect: whoever runs this server can allow it";
 
@@ -46,6 +54,8 @@ pub struct Door {
     pub debug_endpoints: bool,
     /// What `/` is.
     pub live: Page,
+    /// How long a canvas may be that is sent from outside a session, in bytes.
+    pub largest_canvas: usize,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
     pub shelf: Option<Shelf>,
@@ -61,6 +71,7 @@ impl Door {
             require_key: false,
             debug_endpoints: false,
             live: Page::default(),
+            largest_canvas: LARGEST_CANVAS,
             #[cfg(feature = "durable")]
             shelf: None,
         }
@@ -75,14 +86,14 @@ impl Door {
         session: Option<&str>,
         key: Option<&str>,
         from: IpAddr,
-    ) -> Result<Option<Grant>, Answer<Guest>> {
+    ) -> Result<Option<Grant>, Response> {
         if !self.require_key {
             return Ok(None);
         }
         match self.gate.check(key, from) {
             Ok(grant) if session.is_none_or(|session| grant.key.opens(session)) => Ok(Some(grant)),
-            Ok(_) => Err(Answer::Page(Response::text(403, NOT_WITH_THIS_KEY))),
-            Err(refusal) => Err(Answer::Page(refused(refusal))),
+            Ok(_) => Err(Response::text(403, NOT_WITH_THIS_KEY)),
+            Err(refusal) => Err(refused(refusal)),
         }
     }
 
@@ -91,7 +102,7 @@ impl Door {
         match self.grant(Some(member.session()), key, from) {
             Ok(None) => Answer::Upgrade(Guest::Member(member)),
             Ok(Some(grant)) => Answer::Upgrade(Guest::Member(member.with(grant))),
-            Err(refusal) => refusal,
+            Err(refusal) => Answer::Page(refusal),
         }
     }
 
@@ -99,7 +110,7 @@ impl Door {
     fn view(&self, session: Arc<str>, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
         match self.grant(Some(&session), key, from) {
             Ok(grant) => Answer::Upgrade(Guest::Viewer(Viewer::new(session, grant))),
-            Err(refusal) => refusal,
+            Err(refusal) => Answer::Page(refusal),
         }
     }
 
@@ -114,7 +125,7 @@ impl Door {
         let key = route::key_of(request);
         match self.grant(session, key.as_deref(), from) {
             Ok(grant) => Answer::Ask(question(grant)),
-            Err(refusal) => refusal,
+            Err(refusal) => Answer::Page(refusal),
         }
     }
 
@@ -139,6 +150,43 @@ impl Door {
             }
             Err(refusal) => Answer::Page(refused(refusal)),
         }
+    }
+}
+
+impl Door {
+    /// What is in memory is asked of the hub; what is stored is another matter.
+    fn api(&self, page: Api, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
+        let looks = matches!(request.method, "GET" | "HEAD");
+        match page {
+            Api::Session(session) if looks => {
+                self.ask(Some(&session.clone()), request, from, |grant| Event::Details {
+                    conn,
+                    session,
+                    grant,
+                })
+            }
+            Api::State(session)
+                if looks && !self.stores() && request.query_value("at").is_none() =>
+            {
+                self.ask(Some(&session.clone()), request, from, |grant| Event::State {
+                    conn,
+                    session,
+                    grant,
+                })
+            }
+            #[cfg(feature = "durable")]
+            page => self.stored(page, request, from, conn),
+            #[cfg(not(feature = "durable"))]
+            _ => Answer::Page(Response::text(404, api::NOTHING_STORED)),
+        }
+    }
+
+    /// Whether sessions are stored.
+    fn stores(&self) -> bool {
+        #[cfg(feature = "durable")]
+        return self.shelf.is_some();
+        #[cfg(not(feature = "durable"))]
+        false
     }
 }
 
@@ -167,11 +215,16 @@ impl Service for Door {
             Err(why) => return Answer::Page(Response::text(404, why)),
         };
         let is_page = route.is_page();
-        match request.method {
-            "GET" => {}
-            "HEAD" if is_page => {}
+        match (request.method, &route) {
             // A browser asks beforehand whether a page may send its key along.
-            "OPTIONS" if is_page && request.header("origin").is_some() => {}
+            ("OPTIONS", _) if is_page && request.header("origin").is_some() => {}
+            (method, Route::Api(page)) if page.allows(method) => {}
+            (_, Route::Api(page)) => {
+                let line = "this page knows other methods: its Allow header says which";
+                return Answer::Page(Response::not_allowed(line, page.methods().0));
+            }
+            ("GET", _) => {}
+            ("HEAD", _) if is_page => {}
             _ if is_page => return Answer::Page(Response::only_get_and_head("ask with GET")),
             _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
         }
@@ -179,10 +232,16 @@ impl Service for Door {
             return Answer::Page(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
         }
         if request.method == "OPTIONS" {
-            let allowed = Response::empty()
-                .with("Access-Control-Allow-Methods: GET")
-                .with("Access-Control-Allow-Headers: authorization");
-            return Answer::Page(allowed);
+            let (methods, headers) = match &route {
+                Route::Api(page) => {
+                    (page.methods().1, "Access-Control-Allow-Headers: authorization, content-type")
+                }
+                _ => (
+                    "Access-Control-Allow-Methods: GET",
+                    "Access-Control-Allow-Headers: authorization",
+                ),
+            };
+            return Answer::Page(Response::empty().with(methods).with(headers));
         }
         match route {
             Route::Session { session, user, key } => {
@@ -200,19 +259,8 @@ impl Service for Door {
             Route::Sessions => {
                 self.ask(None, request, from, |grant| Event::Sessions { conn, grant })
             }
-            Route::Details { session } => {
-                let about = session.clone();
-                self.ask(Some(&about), request, from, |grant| Event::Details {
-                    conn,
-                    session,
-                    grant,
-                })
-            }
-            Route::State { session } => {
-                let about = session.clone();
-                self.ask(Some(&about), request, from, |grant| Event::State { conn, session, grant })
-            }
             Route::Threads => self.threads(request, from, conn),
+            Route::Api(page) => self.api(page, request, from, conn),
             Route::Live => Answer::Page(self.live.answer(request)),
             Route::Report(report) => self.report(report, request, from),
         }

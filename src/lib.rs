@@ -27,6 +27,7 @@
 //! | [`door`] | who may come in, and as what |
 //! | [`keys`] | keys, and the file they are in |
 //! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
+//! | [`archive`] | what is stored, as it is shown |
 //! | `sessions`, `clients` | the two protocols, on a client's own thread |
 //! | [`hub`] | all state of sessions and channels: events in, effects out |
 //! | [`keys`] | who may come in |
@@ -40,6 +41,8 @@
 //! socket, no file and no clock; one thread owns all session state, so there is no lock around it;
 //! exactly one place writes to a client's socket; nothing the hub does can block.
 
+#[cfg(feature = "durable")]
+pub mod archive;
 pub mod cli;
 mod clients;
 pub mod commands;

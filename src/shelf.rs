@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::archive::Office;
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
 use crate::kept::{Keep, Lag, Reach, Stored};
 use crate::server::service::{self, Tell};
@@ -26,6 +27,7 @@ pub struct Keeping {
 /// See the module's text.
 pub struct Shelf {
     keeping: Keeping,
+    office: Arc<Office>,
     state: Mutex<State>,
 }
 
@@ -44,8 +46,16 @@ impl Shelf {
         let store = Store::open(directory)?;
         let names: Vec<_> = store.names().cloned().collect();
         log::info!("{} sessions are stored in {}", names.len(), store.file().display());
+        let Keeping { versions, age, history } = keeping;
+        let retention = Retention { versions, age, history: history.changes };
+        let office = Arc::new(Office::new(store.directory().to_owned(), retention));
         let state = Mutex::new(State::Opened(Box::new(store)));
-        Ok((Shelf { keeping, state }, names))
+        Ok((Shelf { keeping, office, state }, names))
+    }
+
+    /// Where what is stored is looked at, and changed from outside.
+    pub fn office(&self) -> &Arc<Office> {
+        &self.office
     }
 
     /// Starts the thread `store`.
@@ -57,11 +67,18 @@ impl Shelf {
         let State::Opened(store) = std::mem::replace(&mut *state, State::Ended) else {
             return Ok(None);
         };
-        let Keeping { versions, age, history } = self.keeping;
+        let history = self.keeping.history;
         let reach = Reach { changes: history.changes, bytes: history.bytes };
-        let retention = Retention { versions, age, history: history.changes };
-        let events = move |event| tell(event_of(event, history));
-        let (keeper, thread) = Keeper::start(*store, Settings::new(reach, retention), events)?;
+        let settings = Settings::new(reach, self.office.retention());
+        let office = self.office.clone();
+        let events = move |event| {
+            if let StoreEvent::Durable(works) = event {
+                office.note(works);
+            }
+            tell(event_of(event, history));
+        };
+        let (keeper, thread) = Keeper::start(*store, settings, events)?;
+        self.office.open(keeper.clone());
         *state = State::Running(keeper.clone(), thread);
         Ok(Some(Arc::new(keeper)))
     }

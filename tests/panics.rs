@@ -31,6 +31,7 @@ impl Service for FragileService {
         match self.0.answer(request, from, conn) {
             Answer::Page(page) => Answer::Page(page),
             Answer::Ask(event) => Answer::Ask(event),
+            Answer::Work(_) => panic!("nothing is stored here"),
             Answer::Report(report) => Answer::Report(report),
             Answer::Upgrade(guest) => Answer::Upgrade(FragileGuest(guest)),
         }

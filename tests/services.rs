@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use collabd::hub::{ConnId, Effect, Now};
 use collabd::protocol::Frame;
 use collabd::server::http::{Request, Response as Page};
-use collabd::server::service::{Answer, Heard, Machine, Report, Said, Service, Speaker};
+use collabd::server::service::{
+    Act, Answer, Heard, Inside, Machine, Report, Said, Service, Speaker, Work,
+};
 use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
 use support::{Response, SAFETY_NET, Wire, reading_slowly_from};
 use tungstenite::{Message, WebSocket};
@@ -56,6 +58,12 @@ impl Service for Probe {
             "/metrics" => Answer::Report(Report::Metrics),
             "/connections" => Answer::Report(Report::Connections),
             "/bug" => panic!("on purpose"),
+            path if path.starts_with("/work/") => {
+                let path = path["/work".len()..].to_owned();
+                let act: Box<Act<Event>> =
+                    Box::new(move |body, inside| work(conn, &path, body, inside));
+                Answer::Work(Work { body: if request.method == "PUT" { 100 } else { 0 }, act })
+            }
             "/limited" => Answer::Upgrade(Voice { is_limited: true }),
             "/free" => Answer::Upgrade(Voice { is_limited: false }),
             path => Answer::Ask(Event::Ask { conn, path: path.into() }),
@@ -70,6 +78,24 @@ impl Service for Probe {
         let look = self.looks.fetch_add(1, Ordering::Relaxed);
         assert!(look != 1, "on purpose");
         Some(Event::Saw(look))
+    }
+}
+
+/// What is worked on, by the path it is asked for.
+fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn Inside<Event>) -> Page {
+    match path {
+        "/bug" => panic!("on purpose"),
+        "/huge" => Page::page("text/plain", vec![b'x'; 8 << 20]),
+        "/endless" => {
+            while !inside.is_stopping() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Page::text(503, "it was cut short")
+        }
+        path => match inside.have_done(Event::Ask { conn, path: path.into() }) {
+            Ok(told) => Page::page("text/plain", [body, told].concat()),
+            Err(why) => why.page(),
+        },
     }
 }
 
@@ -313,6 +339,59 @@ fn whoever_asks_while_too_many_do_is_told_so_at_once() {
         assert!(began.elapsed() < SAFETY_NET, "there is room again");
     }
     running.stop();
+}
+
+#[test]
+fn what_is_worked_on_has_its_body_and_may_ask_the_machine() {
+    let running = Running::start(|_| {});
+    let mut wire = running.asking("PUT", "/work/ask", "Content-Length: 5\r\n");
+    wire.write("he");
+    wire.write("llo and more");
+    let answer = wire.refusal();
+    assert_eq!((answer.status, &*answer.body), (200, r#"hello{"answer":42}"#));
+    assert_eq!(running.get("/work/ask").body, r#"{"answer":42}"#);
+    assert_eq!(running.get("/work/bug").status, 500);
+    for (headers, status) in [("", 411), ("Content-Length: 101\r\n", 413)] {
+        assert_eq!(running.ask("PUT", "/work/ask", headers).status, status);
+    }
+    // The machine is told that whoever asked is gone.
+    let began = Instant::now();
+    while running.get("/gone").body == r#"{"gone":0}"# {
+        assert!(began.elapsed() < SAFETY_NET, "it is told");
+    }
+    running.stop();
+}
+
+/// Whoever reads slowly what was worked on is in nobody's way who asks the machine.
+#[test]
+fn a_few_are_worked_on_at_a_time() {
+    let running = Running::start(|_| {});
+    let mut slow: Vec<Wire> =
+        (0..8).map(|_| Wire::on(reading_slowly_from(running.addr()))).collect();
+    slow.iter_mut().for_each(|wire| wire.write("GET /work/huge HTTP/1.1\r\nHost: h\r\n\r\n"));
+    slow.iter_mut().for_each(|wire| assert_eq!(wire.head().status, 200));
+    let refused = running.get("/work/ask");
+    assert_eq!((refused.status, &*refused.body), (503, "the server is busy: try again\n"));
+    assert_eq!(running.get("/ask").status, 200);
+    drop(slow);
+    let began = Instant::now();
+    while running.get("/work/ask").status != 200 {
+        assert!(began.elapsed() < SAFETY_NET, "there is room again");
+    }
+    running.stop();
+}
+
+#[test]
+fn what_is_worked_on_ends_when_the_server_stops() {
+    let running = Running::start(|_| {});
+    let begun = ["/work/never", "/work/endless"].map(|path| {
+        let mut wire = running.asking("PUT", path, "Content-Length: 1\r\nExpect: 100-continue\r\n");
+        assert_eq!(wire.head().status, 100);
+        wire.write("x");
+        wire
+    });
+    running.stop();
+    drop(begun);
 }
 
 #[test]

@@ -6,112 +6,17 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
-use support::{Client, Run, Server, add, collabd, move_to, remove, update, with_id};
-
-/// A data directory of a test's own, and room beside it; gone when the test ends.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        let name = format!("collabd-sessions-{}-{}", std::process::id(), number());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir(&directory).expect("a new directory");
-        Place(directory)
-    }
-
-    fn data(&self) -> String {
-        self.path("data")
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    fn serve(&self) -> Server {
-        Server::start(&["--no-settle", "--data-dir", &self.data()])
-    }
-
-    fn run(&self, args: &[&str]) -> Run {
-        let mut command = collabd(args);
-        command.env("COLLABD_DATA_DIR", self.data());
-        Run::of(command)
-    }
-
-    /// A run that does what it should and has nothing to remark.
-    fn succeeds(&self, args: &[&str]) -> String {
-        let run = self.run(args);
-        assert_eq!((run.code, &*run.err), (Some(0), ""), "{args:?}");
-        run.out
-    }
-
-    /// A run that fails with one line.
-    fn fails(&self, args: &[&str], code: i32) -> String {
-        let run = self.run(args);
-        assert_eq!((run.code, &*run.out), (Some(code), ""), "{args:?}: {}", run.err);
-        let line = run.err.strip_prefix("collabd: ").expect("who says it").trim_end();
-        assert!(!line.is_empty() && !line.contains('\n'), "{args:?}: {line}");
-        line.to_owned()
-    }
-
-    /// The items that `sessions export` writes.
-    fn exported(&self, args: &[&str]) -> Vec<Value> {
-        let text = self.succeeds(&[&["sessions", "export"], args].concat());
-        items(&serde_json::from_str(&text).expect("JSON"))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Another one each time.
-fn number() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn items(canvas: &Value) -> Vec<Value> {
-    assert!(canvas["version"].is_number() && canvas["timestamp"].is_string(), "{canvas}");
-    canvas["items"].as_array().expect("a list of items").clone()
-}
-
-/// Killed without a word.
-fn kill(mut server: Server) {
-    server.signal("KILL");
-    server.wait();
-}
-
-/// Has it done, and waits until it is on disk.
-fn confirmed(client: &mut Client, message: Value) -> u64 {
-    client.send(with_id(message, number()));
-    client.expect("message_delivered")["seq"].as_u64().expect("a number")
-}
+use support::{
+    Client, Place, Server, add, canvas_items as items, collabd, confirmed, kill, move_to, number,
+    remove, story, update, with_id,
+};
 
 /// The same where others are at work, too.
 fn until_confirmed(client: &mut Client, message: Value) {
     client.send(with_id(message, "m-".to_owned() + &number().to_string()));
     while client.next()["type"] != "message_delivered" {}
-}
-
-/// Four changes; what the canvas shows after each.
-fn story(client: &mut Client) -> Vec<Vec<Value>> {
-    let changes = [
-        add("a", json!({"x_mm": 1.50, "ü\n": "\u{202e}"})),
-        add("b", json!({"n": 1})),
-        move_to("a", 7.25),
-        remove("b"),
-    ];
-    let mut canvases = vec![Vec::new()];
-    for change in changes {
-        confirmed(client, change);
-        canvases.push(client.items());
-    }
-    canvases
 }
 
 #[test]

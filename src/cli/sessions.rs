@@ -13,11 +13,11 @@ use super::Usage;
 use super::values::Values;
 use super::{Opt, Variable, opt};
 #[cfg(feature = "durable")]
-use crate::commands::sessions::{Action, Options};
+use crate::commands::remote::Server;
+#[cfg(feature = "durable")]
+use crate::commands::sessions::{Action, Options, Place};
 #[cfg(feature = "durable")]
 use crate::commands::{record, replay};
-#[cfg(feature = "durable")]
-use crate::protocol::Timestamp;
 #[cfg(feature = "durable")]
 use crate::store::{Point, Retention};
 
@@ -26,8 +26,18 @@ use crate::store::{Point, Retention};
 #[cfg(feature = "durable")]
 const HISTORY: usize = 10_000;
 
-pub(super) const SESSIONS: &[Opt] =
-    &[opt("data-dir", "DIR", "", "the directory that a server was given with --data-dir")];
+pub(super) const SESSIONS: &[Opt] = &[
+    opt("data-dir", "DIR", "", "the directory that a server was given with --data-dir"),
+    opt("server", "URL", "", "or a server that runs, like http://localhost:8765"),
+    opt(
+        "key",
+        "KEY",
+        "",
+        "what opens it: changing something needs an admin key where there are keys",
+    ),
+];
+
+pub(super) const LIST: &[Opt] = &[typed_only("json", "", "print JSON")];
 
 pub(super) const EXPORT: &[Opt] = &[
     typed_only("at", "SEQ|TIME", "the canvas as it was after a change, or at a moment"),
@@ -55,10 +65,7 @@ pub(super) const COMPACT: &[Opt] = &[
     opt("keep-days", "DAYS", "0", "remove versions that were replaced so long ago; 0 for none"),
 ];
 
-pub(super) const RECORD: &[Opt] = &[
-    opt("data-dir", "DIR", "", "the directory that a server was given with --data-dir"),
-    typed_only("out", "FILE", "write it there"),
-];
+pub(super) const RECORD: &[Opt] = &[typed_only("out", "FILE", "write it there")];
 
 pub(super) const REPLAY: &[Opt] = &[
     Opt {
@@ -80,8 +87,8 @@ const fn typed_only(name: &'static str, value: &'static str, help: &'static str)
 #[cfg(feature = "durable")]
 /// What is typed with it, and the words that go with each action.
 const ACTIONS: [(&str, &str, usize, usize, &[Opt]); 8] = [
-    ("list", "", 0, 0, &[]),
-    ("show", "SESSION", 1, 1, &[]),
+    ("list", "", 0, 0, LIST),
+    ("show", "SESSION", 1, 1, LIST),
     ("export", "SESSION", 1, 1, EXPORT),
     ("backup", "FILE", 1, 1, &[]),
     ("import", "SESSION FILE", 2, 2, IMPORT),
@@ -115,13 +122,26 @@ pub(super) fn parse(
         let like = format!("{command} {usage}");
         return Err(Usage(format!("{command} is typed like: collabd {}", like.trim_end())));
     }
+    let named = Named::of(&typed);
     let values = Values::gather(&command, &[SESSIONS, options], typed, environment)?;
-    let directory = directory(&values)?;
+    let place = named.place(&values)?;
+    if let (Place::Server(_), "backup") = (&place, name) {
+        return Err(Usage(
+            "sessions backup copies a server's directory, also while the server runs: name that \
+             with --data-dir, on its machine"
+                .into(),
+        ));
+    }
+    if let (Place::Server(_), true) = (&place, named.bounds) {
+        return Err(Usage(
+            "with --server, that server's own limits are the ones that count".into(),
+        ));
+    }
     let mut words = words.into_iter();
     let mut word = || words.next().unwrap_or_default();
     let action = match name {
-        "list" => Action::List,
-        "show" => Action::Show { session: word() },
+        "list" => Action::List { json: values.is_set("json") },
+        "show" => Action::Show { session: word(), json: values.is_set("json") },
         "export" => {
             let at = values.is_set("at").then(|| point("at", values.get("at"))).transpose()?;
             let out = values.is_set("out").then(|| PathBuf::from(values.get("out")));
@@ -163,7 +183,7 @@ pub(super) fn parse(
             Action::Compact { session: Some(word()).filter(|word| !word.is_empty()), retention }
         }
     };
-    Ok(Options { directory, action })
+    Ok(Options { place, action })
 }
 
 /// Makes sense of the words after `record` and of what was typed with them.
@@ -176,11 +196,12 @@ pub(super) fn record(
     typed: Vec<(String, Option<String>)>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<record::Options, Usage> {
-    let values = Values::gather("record", &[RECORD], typed, environment)?;
+    let named = Named::of(&typed);
+    let values = Values::gather("record", &[SESSIONS, RECORD], typed, environment)?;
     let words: Vec<String> = words.collect();
     match <[String; 1]>::try_from(words) {
         Ok([session]) if !values.get("out").is_empty() => Ok(record::Options {
-            directory: directory(&values)?,
+            place: named.place(&values)?,
             session,
             out: values.get("out").into(),
         }),
@@ -221,18 +242,45 @@ pub(super) fn replay(
     Ok(replay::Options { file: file.into(), url, speed, session: name.transpose()?, replace })
 }
 
-/// Where the sessions are stored.
-///
-/// # Errors
-/// [`Usage`], where nobody has said it.
+/// What was typed that says where the sessions are stored; the rest may come from the environment.
 #[cfg(feature = "durable")]
-pub(super) fn directory(values: &Values) -> Result<PathBuf, Usage> {
-    match values.get("data-dir") {
-        "" => Err(Usage(
-            "which sessions? name the server's directory with --data-dir DIR or COLLABD_DATA_DIR"
-                .into(),
-        )),
-        directory => Ok(directory.into()),
+struct Named {
+    directory: bool,
+    server: bool,
+    /// How large a canvas may be.
+    bounds: bool,
+}
+
+#[cfg(feature = "durable")]
+impl Named {
+    fn of(typed: &[(String, Option<String>)]) -> Self {
+        let has = |wanted: &str| typed.iter().any(|(name, _)| name == wanted);
+        let bounds = has("max-document-bytes") || has("max-message-bytes");
+        Named { directory: has("data-dir"), server: has("server"), bounds }
+    }
+
+    /// Where the sessions are stored: what is typed counts more than the environment.
+    ///
+    /// # Errors
+    /// [`Usage`], where nobody has said it, or both; nothing of an address is repeated.
+    fn place(&self, values: &Values) -> Result<Place, Usage> {
+        let (directory, url) = (values.get("data-dir"), values.get("server"));
+        match (self.directory, self.server) {
+            (true, true) => Err("--data-dir or --server? sessions are in one of them".into()),
+            (false, false) if !directory.is_empty() && !url.is_empty() => {
+                Err("COLLABD_DATA_DIR or COLLABD_SERVER? say --data-dir or --server".into())
+            }
+            (_, false) if !directory.is_empty() => Ok(Place::Directory(directory.into())),
+            (false, _) if !url.is_empty() => {
+                let key = Some(values.get("key").to_owned()).filter(|key| !key.is_empty());
+                let server = Server { url: url.to_owned(), key };
+                server.check().map(|()| Place::Server(server))
+            }
+            _ => Err("which sessions? name the server's directory with --data-dir DIR or \
+                      COLLABD_DATA_DIR, or a server that runs with --server URL or COLLABD_SERVER"
+                .into()),
+        }
+        .map_err(Usage)
     }
 }
 
@@ -250,12 +298,7 @@ pub(super) fn session(name: String) -> Result<String, Usage> {
 
 #[cfg(feature = "durable")]
 fn point(option: &str, value: &str) -> Result<Point, Usage> {
-    let seq = Some(value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
-    let point = match seq.map(str::parse) {
-        Some(seq) => seq.ok().map(Point::Seq),
-        None => Timestamp::parse(value).map(Point::Time),
-    };
-    point.ok_or_else(|| {
+    Point::parse(value).ok_or_else(|| {
         Usage(format!(
             "--{option} has to be the number of a change, like 120, or a time, like \
              2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {value:?}"
@@ -267,6 +310,7 @@ fn point(option: &str, value: &str) -> Result<Point, Usage> {
 mod tests {
     use super::*;
     use crate::cli::{Command, parse};
+    use crate::protocol::Timestamp;
 
     fn sessions(words: &str) -> Result<Options, Usage> {
         let words = ["sessions"].into_iter().chain(words.split_whitespace()).map(OsString::from);
@@ -286,7 +330,51 @@ mod tests {
             let options = sessions(&format!("restore table --to {typed}")).expect("good words");
             let Action::Restore { session, to } = options.action else { panic!("{options:?}") };
             assert_eq!((&*session, to), ("table", expected));
-            assert_eq!(options.directory, PathBuf::from("data"));
+            let Place::Directory(directory) = options.place else { panic!("a server") };
+            assert_eq!(directory, PathBuf::from("data"));
+        }
+    }
+
+    #[test]
+    fn a_directory_or_a_server() {
+        let place = |words: &str, environment: &[(&str, &str)]| {
+            let words = format!("sessions list {words}");
+            let words = words.split_whitespace().map(OsString::from);
+            let of = |name: &str| environment.iter().find(|(known, _)| *known == name);
+            match parse(words, |name| of(name).map(|(_, value)| value.into())) {
+                Ok(Command::Sessions(Options { place: Place::Directory(directory), .. })) => {
+                    Ok(directory.display().to_string())
+                }
+                Ok(Command::Sessions(Options { place: Place::Server(server), .. })) => {
+                    Ok(format!("{} {}", server.url, server.key.unwrap_or_default()))
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(Usage(line)) => Err(line),
+            }
+        };
+        let directory = ("COLLABD_DATA_DIR", "there");
+        let server = ("COLLABD_SERVER", "http://b");
+        let key = ("COLLABD_KEY", "k");
+        for (words, environment, expected) in [
+            ("--data-dir here", &[directory, server][..], "here"),
+            ("--server http://a", &[directory, server], "http://a "),
+            ("--server http://a --key l", &[key], "http://a l"),
+            ("", &[server, key], "http://b k"),
+            ("", &[directory, key], "there"),
+        ] {
+            assert_eq!(place(words, environment).as_deref(), Ok(expected), "{words}");
+        }
+        for (words, environment) in [
+            ("--data-dir here --server http://a", &[][..]),
+            ("", &[directory, server]),
+            ("", &[]),
+            ("--server=", &[]),
+            ("--server= ", &[directory]),
+            ("--server https://hunter2", &[]),
+            ("--server http://a/?key=hunter2", &[]),
+        ] {
+            let line = place(words, environment).expect_err(words);
+            assert!(!line.contains("hunter2") && !line.contains('\n'), "{words}: {line}");
         }
     }
 
@@ -318,6 +406,8 @@ mod tests {
             "list --data-dir=",
             "list --port 1",
             "list --yes",
+            "backup f --server http://a",
+            "import a b --server http://a --max-document-bytes 1MiB",
         ] {
             let Usage(line) = sessions(words).expect_err(words);
             assert!(!line.contains('\n') && !line.is_empty(), "{words}: {line}");

@@ -11,18 +11,19 @@
 //! The others are the changes in their order, as their senders could have sent them: without what
 //! the server adds (`user_id`, `timestamp`, `seq`) and without the `id` of whoever sent them.
 
+mod source;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::sessions::Place;
 use super::table::print;
 use super::whole_file::write_file;
-use crate::hub::replay;
-use crate::kept::StoredChange;
 use crate::protocol::Timestamp;
 use crate::protocol::json::{Object, as_string, write_string};
 use crate::protocol::outbound::write_object;
-use crate::store::{Point, Reader, Trouble, Version};
+use source::{Change, Source};
 
 /// The one format there is.
 pub const FORMAT: u64 = 1;
@@ -36,7 +37,7 @@ const NOBODY: &str = "collabd";
 /// What `record` is told.
 #[derive(Debug)]
 pub struct Options {
-    pub directory: PathBuf,
+    pub place: Place,
     pub session: String,
     pub out: PathBuf,
 }
@@ -53,8 +54,9 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn record(options: &Options) -> Result<(), String> {
-    let Options { directory, session, out } = options;
-    let tape = Tape::of(directory, session)?;
+    let Options { place, session, out } = options;
+    let source = source::of(place, session)?;
+    let tape = Tape::of(&*source, session)?;
     let mut changes = 0;
     write_file(out, |file| {
         changes = tape.write(file)?;
@@ -69,46 +71,40 @@ fn record(options: &Options) -> Result<(), String> {
 
 /// What is to be recorded.
 struct Tape<'a> {
-    reader: Reader,
-    directory: &'a Path,
+    source: &'a dyn Source,
     session: &'a str,
-    epoch: Box<str>,
+    epoch: String,
     /// The change it begins after, and the one it ends with.
     from: u64,
     to: u64,
     versions: Vec<Version>,
 }
 
+/// A whole document that is stored.
+struct Version {
+    seq: u64,
+    at: Timestamp,
+    user: String,
+}
+
 impl<'a> Tape<'a> {
-    fn of(directory: &'a Path, session: &'a str) -> Result<Self, String> {
-        let reader = Reader::open(directory)?;
-        let failed = |trouble| failed(directory, &trouble);
-        let summary = reader.session(session).map_err(failed)?.ok_or_else(|| {
-            format!(
-                "there is no session {session:?} in {}: collabd sessions list shows which there are",
-                directory.display()
-            )
-        })?;
-        let versions = reader.versions(session).map_err(failed)?.unwrap_or_default();
-        let first = reader.changes_after(session, 0, 1).map_err(failed)?;
-        let first = first.first().map_or(0, |change| change.seq);
-        let oldest = versions.first().map(|version| version.seq);
+    fn of(source: &'a dyn Source, session: &'a str) -> Result<Self, String> {
+        let found = source.versions()?;
+        let versions = found.versions.into_iter().map(|version| Version {
+            seq: version.seq,
+            at: Timestamp::parse(&version.at).unwrap_or(Timestamp::from_millis(0)),
+            user: version.user_id.unwrap_or_default(),
+        });
         // From the beginning, or from the oldest state that can still be brought back.
-        let from = match (first, oldest) {
-            (1, _) | (0, None) => 0,
-            (_, Some(oldest)) => oldest,
-            (first, None) => first - 1,
-        };
-        let (epoch, to) = (summary.epoch.as_ref().into(), summary.seq);
-        Ok(Tape { reader, directory, session, epoch, from, to, versions })
+        let (from, to, epoch) = (found.first_seq, found.seq, found.session.epoch);
+        Ok(Tape { source, session, epoch, from, to, versions: versions.collect() })
     }
 
     /// How many changes were written.
     fn write(&self, file: &mut impl Write) -> Result<u64, String> {
         let mut lines = Lines { tape: self, file, started: None, written: 0, last: self.from };
         while lines.last < self.to {
-            let changes = self.reader.changes_after(self.session, lines.last, AT_A_TIME);
-            let changes = changes.map_err(|trouble| failed(self.directory, &trouble))?;
+            let changes = self.source.changes_after(lines.last, AT_A_TIME)?;
             let before = lines.last;
             // What comes while it is being read belongs to the next recording.
             for change in changes.iter().take_while(|change| change.seq <= self.to) {
@@ -149,14 +145,7 @@ impl<'a> Tape<'a> {
 
     /// The canvas as it was after a change.
     fn state(&self, seq: u64, now: Timestamp) -> Result<Vec<u8>, String> {
-        let found = self.reader.document_at(self.session, Point::Seq(seq));
-        let stored = found.map_err(|trouble| failed(self.directory, &trouble))?;
-        let stored = stored.ok_or_else(|| self.gap(seq))?;
-        let document = replay(&stored.document, &stored.changes)
-            .map_err(|damaged| format!("session {:?}: {damaged}", self.session))?;
-        let mut json = Vec::new();
-        document.write_state(&mut json, now);
-        Ok(json)
+        self.source.state(seq, now)?.ok_or_else(|| self.gap(seq))
     }
 }
 
@@ -192,7 +181,7 @@ impl<W: Write> Lines<'_, W> {
         let mut message = b"{\"type\":\"sync:update\",\"state\":".to_vec();
         message.extend_from_slice(&self.tape.state(seq, version.at)?);
         message.push(b'}');
-        self.write(seq, version.at, version.user.as_deref().unwrap_or_default(), &message)
+        self.write(seq, version.at, &version.user, &message)
     }
 
     fn write(&mut self, seq: u64, at: Timestamp, user: &str, message: &[u8]) -> Result<(), String> {
@@ -212,12 +201,8 @@ impl<W: Write> Lines<'_, W> {
     }
 }
 
-fn failed(directory: &Path, trouble: &Trouble) -> String {
-    format!("{}: {trouble}: {}", directory.display(), trouble.advice())
-}
-
 /// A change as its sender could have sent it.
-fn message(change: &StoredChange) -> Result<Vec<u8>, String> {
+fn message(change: &Change) -> Result<Vec<u8>, String> {
     let damaged = || format!("change {} is not JSON", change.seq);
     let text = std::str::from_utf8(&change.frame).map_err(|_| damaged())?;
     let relayed = Object::parse(text).map_err(|_| damaged())?;

@@ -52,6 +52,8 @@ pub fn run(options: Options) -> ExitCode {
     let clock = || crate::protocol::Timestamp::now().to_string().bytes().map(u64::from).sum();
     let seed = getrandom::u64().unwrap_or_else(|_| clock());
     let Options { listen, config, limits, door, .. } = options;
+    // What can be exported can be imported.
+    let largest_canvas = config.max_message_bytes.max(limits.document.document);
     listening::run("sessions", &listen, config, || {
         let ring = KeyRing::open(door.keys, door.dev_keys)?;
         let hub = Hub::new(limits, seed);
@@ -67,6 +69,7 @@ pub fn run(options: Options) -> ExitCode {
             origins: door.origins,
             require_key: door.require_key,
             debug_endpoints: door.debug_endpoints,
+            largest_canvas,
             #[cfg(feature = "durable")]
             shelf,
             ..Door::new(ring)

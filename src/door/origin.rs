@@ -14,6 +14,12 @@ pub struct Origins {
     listed: Vec<Origin>,
 }
 
+/// Whether a page comes from the machine that its browser runs on.
+#[cfg(feature = "durable")]
+pub fn is_of_this_machine(origin: &str) -> bool {
+    Origin::parse(origin).is_some_and(|origin| origin.host.is_this_machine())
+}
+
 /// A page's origin: two are the same when all three are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {

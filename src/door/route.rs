@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 
+use super::api::Api;
 use crate::protocol::UserId;
 use crate::server::http::{Request, percent_decoded};
 use crate::server::service::Report;
@@ -25,14 +26,12 @@ pub enum Route {
     View { session: Arc<str>, key: Option<String> },
     /// `/api/sessions`
     Sessions,
-    /// `/api/sessions/SESSION`
-    Details { session: Arc<str> },
-    /// `/api/sessions/SESSION/state`
-    State { session: Arc<str> },
     /// `[/debug]/client_CLIENT`
     Client { id: UserId, debug: bool },
     /// `/api/chat/threads`
     Threads,
+    /// `/api/sessions/…` and what is stored.
+    Api(Api),
     /// `/`
     Live,
     /// `/healthz`, `/metrics`, `/api/server`, `/api/connections`
@@ -63,12 +62,8 @@ impl Route {
             "api/sessions" => return Ok(Route::Sessions),
             _ => {}
         }
-        if let Some(path) = path.strip_prefix("api/sessions/") {
-            return match path.split_once('/') {
-                None => Ok(Route::Details { session: session_of(path)? }),
-                Some((session, "state")) => Ok(Route::State { session: session_of(session)? }),
-                Some(_) => Err(NO_SUCH_PAGE),
-            };
+        if let Some(page) = path.strip_prefix("api/") {
+            return Api::of(page)?.map(Route::Api).ok_or(NO_SUCH_PAGE);
         }
         let (key, path) = match path.strip_prefix("key/") {
             Some(keyed) => {
@@ -88,16 +83,13 @@ impl Route {
 }
 
 impl Route {
-    /// Whether it is something to be read, and no WebSocket.
+    /// Whether it is something to be read or done, and no WebSocket.
     pub fn is_page(&self) -> bool {
         match self {
             Route::Session { .. } | Route::View { .. } | Route::Client { .. } => false,
-            Route::Live
-            | Route::Report(_)
-            | Route::Sessions
-            | Route::Details { .. }
-            | Route::State { .. }
-            | Route::Threads => true,
+            Route::Live | Route::Report(_) | Route::Sessions | Route::Api(_) | Route::Threads => {
+                true
+            }
         }
     }
 }
@@ -129,7 +121,11 @@ fn session_of(encoded: &str) -> Result<Arc<str>, &'static str> {
     }
 }
 
-fn id_of(encoded: &str) -> Result<String, &'static str> {
+/// An id as it was meant.
+///
+/// # Errors
+/// What a 404 says.
+pub fn id_of(encoded: &str) -> Result<String, &'static str> {
     percent_decoded(encoded).filter(|id| is_id(id)).ok_or(BAD_ID)
 }
 
@@ -212,9 +208,9 @@ mod tests {
         let session = |name: &str| Arc::from(name);
         for (path, route) in [
             ("/api/sessions", Route::Sessions),
-            ("/api/sessions/a%2fb", Route::Details { session: session("a/b") }),
-            ("/api/sessions/state", Route::Details { session: session("state") }),
-            ("/api/sessions/%20/state", Route::State { session: session(" ") }),
+            ("/api/sessions/a%2fb", Route::Api(Api::Session(session("a/b")))),
+            ("/api/sessions/state", Route::Api(Api::Session(session("state")))),
+            ("/api/sessions/%20/state", Route::Api(Api::State(session(" ")))),
         ] {
             assert_eq!(Route::of(path), Ok(route), "{path}");
         }

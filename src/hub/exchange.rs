@@ -148,7 +148,7 @@ impl Session {
         self.show_viewers(turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
-        turn.effects.push(Effect::Answer { conn, body });
+        turn.effects.push(Effect::AnswerKept { conn, body });
     }
 
     /// Puts a state in the document's place, as one change.

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::{Effect, Turn};
 use crate::kept::{Keep, Why};
 use crate::protocol::inbound::MessageId;
-use crate::protocol::{Frame, UserId, outbound};
+use crate::protocol::{Frame, Timestamp, UserId, outbound};
 
 /// The whole document is kept from time to time: not before so many changes, and as many bytes of
 /// them as the document has, so that what is written is at most doubled; but then after so many
@@ -118,12 +118,12 @@ impl Session {
 
     /// The whole document, because what made it can't be replayed.
     pub fn keep_made(&mut self, made: Made<'_>, why: Why, turn: &mut Turn<'_>) {
-        self.keep_whole(Some(made), why, turn);
+        self.keep_whole(Some(made), why, turn.now.wall, turn);
     }
 
     /// The whole document as it is.
     pub fn keep_document(&mut self, turn: &mut Turn<'_>) {
-        self.keep_whole(None, Why::Regular, turn);
+        self.keep_whole(None, Why::Regular, turn.now.wall, turn);
     }
 
     /// Something that was to be kept is lost: all that is needed to go on.
@@ -136,11 +136,13 @@ impl Session {
     /// among the versions.
     pub fn keep_version(&mut self, turn: &mut Turn<'_>) {
         if self.keeping.changes > 0 {
-            self.keep_document(turn);
+            // It has been what it is since its last change: what takes its place comes after it.
+            let at = self.recent.changed_at().unwrap_or(turn.now.wall);
+            self.keep_whole(None, Why::Regular, at, turn);
         }
     }
 
-    fn keep_whole(&mut self, made: Option<Made<'_>>, why: Why, turn: &mut Turn<'_>) {
+    fn keep_whole(&mut self, made: Option<Made<'_>>, why: Why, at: Timestamp, turn: &mut Turn<'_>) {
         if !turn.limits.durable {
             return;
         }
@@ -153,7 +155,7 @@ impl Session {
             session: self.room.name().clone(),
             epoch: self.epoch.clone(),
             seq: self.history.seq(),
-            at: turn.now.wall,
+            at,
             user,
             document,
             frames: made.map_or(Vec::new(), |made| made.frames),

@@ -138,7 +138,11 @@ impl Sessions {
         by: UserId,
         turn: &mut Turn<'_>,
     ) {
-        match self.reach(&name, Visitor::Member, turn) {
+        let reached = match turn.disk_fails {
+            true => Err(Refusal::NotWritten),
+            false => self.reach(&name, Visitor::Member, turn),
+        };
+        match reached {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
             Ok(false) => return self.loading.wait(name, conn, Waiting::Restore { state, by }),
             Ok(true) => {}
@@ -147,6 +151,26 @@ impl Sessions {
             session.restore(conn, *state, &by, turn);
         }
         self.linger_if_deserted(&name, turn);
+    }
+
+    /// Has a session begin with a document from elsewhere, unless there is one of this name: stored,
+    /// or with somebody in it, or with anything done in it.
+    pub fn import(
+        &mut self,
+        conn: ConnId,
+        name: Arc<str>,
+        state: Box<State>,
+        by: UserId,
+        turn: &mut Turn<'_>,
+    ) {
+        let is_there = |session: &Session| !session.room.is_empty() || session.history.seq() > 0;
+        if self.by_name.get(&name).is_some_and(is_there)
+            || self.stored.contains(&name)
+            || self.loading.has(&name)
+        {
+            return turn.effects.push(Effect::Refuse { conn, why: Refusal::Exists });
+        }
+        self.restore(conn, name, state, by, turn);
     }
 
     /// Removes a session, in memory and where it is stored, unless somebody is in it or about to be.

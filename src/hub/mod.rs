@@ -119,8 +119,11 @@ pub enum Event {
     /// document is needed.
     Wanted { session: Arc<str> },
     /// Puts an earlier document, or one from elsewhere, in the place of a session's own; where there
-    /// is no such session it begins with it. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
+    /// is no such session it begins with it. Answered with [`Effect::AnswerKept`] or
+    /// [`Effect::Refuse`].
     Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
+    /// The same, but only where there is no such session yet.
+    Import { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
     /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
     /// [`Effect::Refuse`] while somebody is in it.
     Delete { conn: ConnId, session: Arc<str> },
@@ -150,6 +153,8 @@ pub enum Effect {
     Confirm { conn: ConnId, frame: Frame },
     /// Answer a question that came without a WebSocket, with a page of JSON.
     Answer { conn: ConnId, body: Vec<u8> },
+    /// The same, when everything that was to be kept before it is written.
+    AnswerKept { conn: ConnId, body: Vec<u8> },
     /// Close the connection; the hub has forgotten it already.
     Close { conn: ConnId, code: u16, reason: &'static str },
 }
@@ -167,6 +172,8 @@ pub enum Refusal {
     TooBig,
     /// What was to be deleted is in use.
     InUse,
+    /// What was to begin is there already.
+    Exists,
     /// There is no such session.
     Unknown,
     /// It can't be written: the disk fails.
@@ -302,6 +309,9 @@ impl Hub {
             Event::Wanted { session } => sessions.wanted(&session, turn),
             Event::Restore { conn, session, state, by } => {
                 sessions.restore(conn, session, state, by, turn);
+            }
+            Event::Import { conn, session, state, by } => {
+                sessions.import(conn, session, state, by, turn);
             }
             Event::Delete { conn, session } => sessions.delete(conn, session, turn),
             Event::Tick => {

@@ -92,6 +92,12 @@ impl KeyRing {
         Some(in_force.clone())
     }
 
+    /// Whether there are keys of the operator's own, and so people who have one: others than
+    /// [`DEV_KEYS`].
+    pub fn asks(&self) -> bool {
+        self.file.is_some() || (!self.dev_keys && !self.current().keys.is_empty())
+    }
+
     /// What `key` opens now. Whether its address has had too many refused is not asked here:
     /// [`Attempts`](super::Attempts).
     ///

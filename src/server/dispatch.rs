@@ -227,6 +227,7 @@ impl<M: Machine> Dispatcher<M> {
                 Effect::Answer { conn, body } => {
                     self.reply(conn, Ok(body));
                 }
+                Effect::AnswerKept { conn, body } => self.reply_when_kept(conn, body),
                 Effect::Refuse { conn, why } => {
                     self.reply(conn, Err(why));
                     self.decide(conn, Err(why));
@@ -256,6 +257,17 @@ impl<M: Machine> Dispatcher<M> {
             // One that doesn't wait any more has no use for it.
             let _ = waiting.try_send(reply);
         }
+    }
+
+    /// Where changes are made durable, an answer that tells of one waits until it is. Where that
+    /// can't be, the answer's end is what is heard of it.
+    fn reply_when_kept(&mut self, conn: ConnId, body: Vec<u8>) {
+        let Some(keeper) = &self.keeper else { return self.reply(conn, Ok(body)) };
+        let Some(waiting) = self.asking.remove(&conn) else { return };
+        keeper.after(Box::new(move || {
+            // One that doesn't wait any more has no use for it.
+            let _ = waiting.try_send(Ok(body));
+        }));
     }
 
     fn decide(&mut self, conn: ConnId, verdict: Verdict) {

@@ -13,21 +13,24 @@ use super::connections::Full;
 use super::counters::Counters;
 use super::dispatch::Input;
 use super::forwarded;
-use super::http::{self, HeadError, Reason, Request, Response};
+use super::http::{self, HeadError, Request, Response};
 use super::inbox;
-use super::service::{Answer, Report, Service, Speaker};
-use crate::hub::Refusal;
+use super::service::{
+    Act, Answer, Inside, Report, Service, Speaker, Unanswered, Work, refused, stopping,
+};
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
 const SHORT_FAREWELL: Duration = Duration::from_millis(250);
 /// How long the hub is given to answer what is asked without a WebSocket.
 const ANSWER: Duration = Duration::from_secs(1);
+/// And to do something about what it is asked, up to the moment when that is on disk.
+const DONE: Duration = Duration::from_secs(10);
+/// How often whoever waits for that looks whether the server is stopping.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long an answer that isn't a refusal may take to be read: it may be large.
 const READING: Duration = Duration::from_secs(10);
 /// How many requests one connection may send.
 const MOST_REQUESTS: usize = 1000;
-
-const STOPPING: &str = "the server is shutting down: try again later";
 
 /// A connection that is a WebSocket, and that the hub has admitted.
 pub struct Joined<S> {
@@ -47,9 +50,21 @@ enum Course<S: Speaker> {
     Report(Report),
     /// The hub is asked.
     Ask(S::Event),
+    /// It is worked on.
+    Work(Order<S::Event>),
     /// The connection becomes a WebSocket: who speaks on it, the answer to the handshake, and what
     /// came after the request already.
     Join(S, Vec<u8>, Vec<u8>),
+}
+
+/// Something to be worked on, and what is known of its body.
+struct Order<E> {
+    act: Box<Act<E>>,
+    /// How long the body is, and what of it is there already.
+    length: usize,
+    begun: Vec<u8>,
+    /// Whether the client waits to be told that it may send it.
+    is_waiting: bool,
 }
 
 /// A request that was read.
@@ -107,16 +122,21 @@ impl<S: Service> Client<'_, S> {
             // A probe that connects and leaves is nobody's business.
             Err(HeadError::Gone) => return ControlFlow::Break(None),
         };
-        let asks_hub = matches!(course, Course::Ask(_));
+        let asks_hub = matches!(course, Course::Ask(_) | Course::Work(_));
         let is_report = matches!(course, Course::Report(_));
         let needs_turn = asks_hub || matches!(course, Course::Report(Report::Connections));
         // Held until the answer has been taken: until then it takes memory.
-        let turn = if needs_turn { self.shared.questions.ask() } else { None };
+        let turn = match &course {
+            Course::Work(_) => self.shared.work.ask(),
+            _ if needs_turn => self.shared.questions.ask(),
+            _ => None,
+        };
         let page = match course {
             _ if needs_turn && turn.is_none() => busy(),
             Course::Answered(page) => page,
             Course::Report(report) => self.shared.report(report),
             Course::Ask(event) => self.ask(event),
+            Course::Work(order) => self.work(order, deadline),
             Course::Join(speaker, accept, rest) => match self.join(&speaker, accept) {
                 Ok(()) => return ControlFlow::Break(Some(Joined { speaker, rest, from })),
                 Err(page) => page,
@@ -190,6 +210,15 @@ impl<S: Service> Client<'_, S> {
             Answer::Page(page) => Course::Answered(page),
             Answer::Report(report) => Course::Report(report),
             Answer::Ask(event) => Course::Ask(event),
+            Answer::Work(Work { body, act }) => match http::body_length(request, body) {
+                Ok(length) => Course::Work(Order {
+                    act,
+                    length,
+                    begun: rest[..length.min(rest.len())].to_vec(),
+                    is_waiting: http::expects_continue(request),
+                }),
+                Err(refusal) => Course::Answered(refusal),
+            },
             Answer::Upgrade(speaker) => match request.accept() {
                 Ok(accept) => Course::Join(speaker, accept, rest.to_vec()),
                 Err(refusal) => Course::Answered(refusal),
@@ -206,22 +235,64 @@ impl<S: Service> Client<'_, S> {
         }
     }
 
+    /// Reads what comes after the head, and has the work done.
+    #[inline(never)] // a name in thread dumps
+    fn work(&self, order: Order<S::Event>, deadline: Option<Instant>) -> Response {
+        let Order { act, length, begun, is_waiting } = order;
+        if is_waiting && begun.len() < length {
+            self.outbox.replace_all([http::CONTINUE.into()]);
+            self.outbox.flush();
+        }
+        let body = match http::read_body(&self.socket, begun, length, deadline) {
+            Ok(body) => body,
+            Err(HeadError::Refuse(page)) => return page,
+            Err(HeadError::Gone) => return Response::text(400, "the request ended too early"),
+        };
+        let working = AssertUnwindSafe(|| act(body, self));
+        catch_unwind(working).unwrap_or_else(|_| {
+            log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
+            Counters::note(&self.shared.counters.panics);
+            failed()
+        })
+    }
+
     /// Asks the hub, which is not waited for longer than it takes to lose patience.
     fn ask(&self, event: S::Event) -> Response {
-        let until = Instant::now() + ANSWER;
+        match self.reply(event, ANSWER) {
+            Ok(body) => Response::json(body),
+            Err(Unanswered::Lost) => failed(),
+            Err(Unanswered::Busy) => busy(),
+            Err(why) => why.page(),
+        }
+    }
+
+    /// The hub's reply, for which it has so much time.
+    fn reply(&self, event: S::Event, patience: Duration) -> Result<Vec<u8>, Unanswered> {
+        let until = Instant::now() + patience;
         let (reply, answered) = crossbeam_channel::bounded(1);
         let ask = Input::Ask { conn: self.conn, reply, until, event };
-        let answer = match self.shared.inbox.send_within(ask, ANSWER) {
-            Ok(()) => answered.recv_deadline(until),
-            Err(inbox::Gone) => Err(RecvTimeoutError::Timeout),
-        };
-        match answer {
-            Ok(Ok(body)) => Response::json(body),
-            Ok(Err(why)) => refused(why),
-            Err(_) if self.shared.stopping.has_begun() => stopping(),
-            Err(RecvTimeoutError::Disconnected) if Instant::now() < until => failed(),
-            Err(_) => busy(),
+        let is_stopping = || self.shared.stopping.has_begun();
+        if self.shared.inbox.send_within(ask, patience.min(ANSWER)) == Err(inbox::Gone) {
+            return Err(if is_stopping() { Unanswered::Stopping } else { Unanswered::Busy });
         }
+        // What was done shortly before the server stops may still be written.
+        let mut looks_left = 3;
+        let why = loop {
+            match answered.recv_deadline(until.min(Instant::now() + LOOK)) {
+                Ok(reply) => return reply.map_err(Unanswered::Refused),
+                Err(why) if why == RecvTimeoutError::Disconnected || Instant::now() >= until => {
+                    break why;
+                }
+                Err(_) if !is_stopping() => {}
+                Err(why) if looks_left == 0 => break why,
+                Err(_) => looks_left -= 1,
+            }
+        };
+        Err(match why {
+            _ if is_stopping() => Unanswered::Stopping,
+            RecvTimeoutError::Disconnected if Instant::now() < until => Unanswered::Lost,
+            _ => Unanswered::Busy,
+        })
     }
 
     /// Asks the hub to admit the connection; the answer to the handshake goes out together with
@@ -248,34 +319,26 @@ impl<S: Service> Client<'_, S> {
     }
 }
 
-/// What a client is told that the hub doesn't let in, or do what it asked for.
-fn refused(why: Refusal) -> Response {
-    let (status, line) = match why {
-        Refusal::Full => (503, "there are too many sessions: try again later"),
-        Refusal::KeyRefused => (403, "this key does not open this session for this user"),
-        Refusal::NotLoaded => (
-            503,
-            "this session is stored but can't be read now: whoever runs this server finds the \
-             reason in its log",
-        ),
-        Refusal::TooBig => (413, "this canvas is larger than a session's may be"),
-        Refusal::InUse => {
-            (409, "somebody is in this session: it can be deleted when they have left")
+impl<S: Service> Inside<S::Event> for Client<'_, S> {
+    fn ask(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
+        self.reply(event, ANSWER)
+    }
+
+    fn have_done(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
+        if let Some(keeper) = &self.shared.keeper {
+            keeper.wait_for_room();
         }
-        Refusal::Unknown => (404, "there is no such session"),
-        Refusal::NotWritten => (503, "the server can't write to its disk: nothing was changed"),
-    };
-    Response::text(status, line)
+        self.reply(event, DONE)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stopping.has_begun()
+    }
 }
 
 /// What a client is told when its request met a bug of ours.
 fn failed() -> Response {
     Response::text(500, "internal server error: this is a bug in the server")
-}
-
-/// What a client is told that comes too late.
-fn stopping() -> Response {
-    Response::text(503, STOPPING).because(Reason::Stopping)
 }
 
 /// What a client is told that asks while too many others do, or too much is going on.

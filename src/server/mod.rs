@@ -48,6 +48,9 @@ use threads::Threads;
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
 /// alone. Each holds at most one message.
 const INBOX: usize = 256;
+/// How many requests may be worked on at a time, from when their bodies are read until their answers
+/// have been: each may take several times what a document does.
+const WORK: usize = 8;
 /// How long clients are given to take what is queued for them when the server stops.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long threads are waited for after that.
@@ -88,6 +91,8 @@ struct Shared<S: Service> {
     connections: Connections,
     threads: Arc<Threads>,
     questions: Questions,
+    /// Requests that are worked on.
+    work: Questions,
     stopping: Stopping,
     counters: Arc<Counters>,
     /// Where what has to survive goes.
@@ -143,6 +148,7 @@ pub fn start<S: Service>(
         connections: Connections::new(room),
         threads: threads.clone(),
         questions: Questions::default(),
+        work: Questions::at_most(WORK),
         stopping: Stopping::default(),
         counters,
         keeper,

@@ -8,9 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub const MOST: usize = 16;
 
 /// The questions that are being answered. Any thread may ask; nobody waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Questions {
     open: AtomicUsize,
+    most: usize,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Questions::at_most(MOST)
+    }
 }
 
 /// One of them, until it is dropped.
@@ -18,9 +25,14 @@ pub struct Questions {
 pub struct Turn<'a>(&'a Questions);
 
 impl Questions {
-    /// A turn; `None` while there are [`MOST`].
+    /// At most so many at one time.
+    pub fn at_most(most: usize) -> Self {
+        Questions { open: AtomicUsize::new(0), most }
+    }
+
+    /// A turn; `None` while there are as many as there may be.
     pub fn ask(&self) -> Option<Turn<'_>> {
-        let one_more = |open| (open < MOST).then_some(open + 1);
+        let one_more = |open| (open < self.most).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Turn(self))
     }

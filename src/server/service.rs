@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::http::{Request, Response};
+use super::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
 use crate::kept::{Keep, Lag};
 use crate::protocol::{Frame, Kind};
@@ -92,8 +92,105 @@ pub enum Answer<S: Speaker> {
     /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
     /// 503 where none comes within a second.
     Ask(S::Event),
+    /// Something is worked on, on the client's thread.
+    Work(Work<S::Event>),
     /// The connection becomes a WebSocket on which this speaks.
     Upgrade(S),
+}
+
+/// A request that takes a while: a disk, several questions, or what comes after its head. A few are
+/// worked on at a time, until their answers have been read; more get 503.
+pub struct Work<E> {
+    /// How long the request's body may be, in bytes; 0 where it is to have none. It is read before
+    /// anything is done, and has to be there in the time that a request may take.
+    pub body: usize,
+    /// Does it, with the body. Runs on the client's thread, which it may block; a panic is answered
+    /// with 500.
+    pub act: Box<Act<E>>,
+}
+
+/// See [`Work`].
+pub type Act<E> = dyn FnOnce(Vec<u8>, &dyn Inside<E>) -> Response + Send;
+
+/// The server as it is for a request that is worked on.
+pub trait Inside<E> {
+    /// Tells the machine of a question, and waits for its [`Effect::Answer`] for this connection: 1 s
+    /// at most.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn ask(&self, event: E) -> Result<Vec<u8>, Unanswered>;
+
+    /// Has the machine change something, and waits for its [`Effect::AnswerKept`], or until it is
+    /// deleted: 10 s at most. Waits before that while too much waits for the disk.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn have_done(&self, event: E) -> Result<Vec<u8>, Unanswered>;
+
+    /// Whether the server is stopping: whoever waits for something else is to give up.
+    fn is_stopping(&self) -> bool;
+}
+
+/// Why the machine has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It doesn't do it.
+    Refused(Refusal),
+    /// It has too much to do, or what it did takes too long to be written: it may be done or not.
+    Busy,
+    /// What it did can't be written, or it failed: it may be done or not.
+    Lost,
+    /// The server is stopping: likewise.
+    Stopping,
+}
+
+impl Unanswered {
+    /// What a client is told.
+    pub fn page(self) -> Response {
+        let (status, line) = match self {
+            Unanswered::Refused(why) => return refused(why),
+            Unanswered::Busy => {
+                (503, "it takes too long: look whether it was done before you try again")
+            }
+            Unanswered::Lost => (
+                503,
+                "it could not be written to the disk: look whether it was done before you try again",
+            ),
+            Unanswered::Stopping => return stopping(),
+        };
+        Response::text(status, line)
+    }
+}
+
+/// What a client is told that comes too late.
+pub(super) fn stopping() -> Response {
+    Response::text(503, "the server is shutting down: try again later").because(Reason::Stopping)
+}
+
+/// What a client is told that the machine doesn't let in, or do what it asked for.
+pub(super) fn refused(why: Refusal) -> Response {
+    let (status, line) = match why {
+        Refusal::Full => (503, "there are too many sessions: try again later"),
+        Refusal::KeyRefused => (403, "this key does not open this session for this user"),
+        Refusal::NotLoaded => (
+            503,
+            "this session is stored but can't be read now: whoever runs this server finds the \
+             reason in its log",
+        ),
+        Refusal::TooBig => (413, "this canvas is larger than a session's may be"),
+        Refusal::InUse => {
+            (409, "somebody is in this session: it can be deleted when they have left")
+        }
+        Refusal::Exists => (
+            409,
+            "there is such a session already: with replace=1 this takes the place of its canvas, \
+             which stays as a version",
+        ),
+        Refusal::Unknown => (404, "there is no such session"),
+        Refusal::NotWritten => (503, "the server can't write to its disk: nothing was changed"),
+    };
+    Response::text(status, line)
 }
 
 /// What the server says of itself, from what it counts: none of these waits for the machine.

@@ -65,7 +65,7 @@ impl Directory {
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => format!(
                 "another collabd uses the data directory {shown}: stop that one, or give this one \
-                 a --data-dir of its own"
+                 a --data-dir of its own; collabd sessions --server goes through the one that runs"
             ),
             TryLockError::Error(error) => format!(
                 "can't lock {}: {error}: the data directory has to be on a file system of this \

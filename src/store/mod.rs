@@ -125,6 +125,16 @@ impl Store {
         Ok(())
     }
 
+    /// The same however long it is, without waiting for whoever reads: what was removed then makes
+    /// the file smaller.
+    ///
+    /// # Errors
+    /// [`Trouble`]: nothing is lost, the journal goes on growing.
+    pub fn empty_journal(&mut self) -> Result<(), Trouble> {
+        self.journal.store(JOURNAL_PAGES, Ordering::Relaxed);
+        self.tidy_journal()
+    }
+
     /// Has nothing more be written to the file, not even when it is closed.
     fn leave_alone(&self) -> Result<(), Trouble> {
         schema::keep_journal(&self.db, true)

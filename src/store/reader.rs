@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
@@ -78,17 +79,42 @@ impl Reader {
         }
     }
 
+    /// Has every call fail that isn't done by then.
+    ///
+    /// # Errors
+    /// [`Trouble::Bug`], never seen.
+    pub fn hurry(&mut self, until: Instant) -> Result<(), Trouble> {
+        Ok(self.db.progress_handler(10_000, Some(move || Instant::now() > until))?)
+    }
+
     /// All sessions, by name.
     ///
     /// # Errors
     /// [`Trouble::Damaged`] when what stands about one is not as it was written.
     pub fn sessions(&self) -> Result<Vec<Summary>, Trouble> {
+        Ok(self.some_sessions(|_| true, None, usize::MAX)?.0)
+    }
+
+    /// The sessions that are `wanted`, by name: up to `most` of those after `after`, and how many
+    /// there are in all.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when what stands about one is not as it was written.
+    pub fn some_sessions(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<(Vec<Summary>, usize), Trouble> {
         let _reading = self.db.unchecked_transaction()?;
         let (sessions, _) = rows::sessions(&self.db)?;
-        let summaries = sessions.into_values().map(|session| self.summary(session));
-        let mut summaries: Vec<Summary> = summaries.collect::<Result<_, Trouble>>()?;
-        summaries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(summaries)
+        let wanted = sessions.into_values().filter(|session| wanted(&session.name));
+        let mut found: Vec<rows::Session> = wanted.collect();
+        let total = found.len();
+        found.retain(|session| after.is_none_or(|after| &*session.name > after));
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let summaries = found.into_iter().take(most).map(|session| self.summary(session));
+        Ok((summaries.collect::<Result<_, Trouble>>()?, total))
     }
 
     /// One session; `None` where there is none of this name.
@@ -167,14 +193,29 @@ impl Reader {
         seq: u64,
         most: usize,
     ) -> Result<Vec<StoredChange>, Trouble> {
+        self.some_changes_after(session, seq, most, usize::MAX)
+    }
+
+    /// The same, but no more of them once their messages have `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`] when one is not as it was written.
+    pub fn some_changes_after(
+        &self,
+        session: &str,
+        seq: u64,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Vec<StoredChange>, Trouble> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(Vec::new()) };
-        let mut changes = Vec::new();
+        let (mut changes, mut size) = (Vec::new(), 0_usize);
         let range = (seq.saturating_add(1), session.seq);
         if most > 0 {
             changes::read(&self.db, session.id, range, Order::OldestFirst, |change| {
+                size = size.saturating_add(change.frame.len());
                 changes.push(change);
-                Ok(changes.len() < most)
+                Ok(changes.len() < most && size < bytes)
             })?;
         }
         Ok(changes)

@@ -67,6 +67,7 @@ impl From<Error> for Trouble {
                 Trouble::Full("another program holds the file".into())
             }
             ErrorCode::OutOfMemory => Trouble::Full(why),
+            ErrorCode::OperationInterrupted => Trouble::Full("it takes too long".into()),
             ErrorCode::SystemIoFailure
             | ErrorCode::ReadOnly
             | ErrorCode::CannotOpen

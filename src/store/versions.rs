@@ -35,6 +35,17 @@ pub enum Point {
     Time(Timestamp),
 }
 
+impl Point {
+    /// As people write it: the number of a change, or a time like `2026-12-20T10:30:00+01:00`.
+    /// `None` for what is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse().ok().map(Point::Seq),
+            false => Timestamp::parse(text).map(Point::Time),
+        }
+    }
+}
+
 /// How long versions are kept. A version goes when it is over the number or over the age; what a
 /// session goes on from never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -134,6 +134,43 @@ fn what_can_not_be_done_is_refused() {
 }
 
 #[test]
+fn what_comes_from_elsewhere_replaces_only_what_nobody_has_begun() {
+    let mut rig = Rig::durable();
+    let import = |rig: &mut Rig, session: &str| {
+        let conn = rig.conn();
+        let (session, state, by) = (session.into(), Box::new(canvas(&["x"])), "operator".into());
+        rig.handle(Event::Import { conn, session, state, by });
+        rig.on(conn)
+    };
+    assert!(matches!(import(&mut rig, "new")[..], [Done::Answered(_)]));
+    assert_eq!(import(&mut rig, "new"), [Done::Refused(Refusal::Exists)], "it is in memory");
+    let alice = member(&mut rig, "bench", "alice");
+    assert_eq!(import(&mut rig, "bench"), [Done::Refused(Refusal::Exists)], "somebody is there");
+    rig.gone(alice);
+    assert!(matches!(import(&mut rig, "bench")[..], [Done::Answered(_)]), "nothing was done");
+    rig.commit();
+    rig.restart(Limits { durable: true, ..limits() });
+    assert_eq!(import(&mut rig, "bench"), [Done::Refused(Refusal::Exists)], "it is stored");
+    let joining = rig.join_session("new", "alice", None);
+    assert_eq!(import(&mut rig, "new"), [Done::Refused(Refusal::Exists)], "it is being loaded");
+    rig.gone(joining);
+}
+
+#[test]
+fn nothing_is_restored_while_it_can_not_be_written() {
+    let mut rig = Rig::durable();
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "a", json!({})));
+    rig.handle(Event::Durable(false));
+    let conn = restore(&mut rig, "bench", canvas(&["b"]));
+    assert_eq!(rig.on(conn), [Done::Refused(Refusal::NotWritten)]);
+    assert_eq!(names(&rig, "bench"), ["a"]);
+    rig.handle(Event::Durable(true));
+    let conn = restore(&mut rig, "bench", canvas(&["b"]));
+    assert!(matches!(rig.on(conn)[..], [Done::Answered(_)]));
+}
+
+#[test]
 fn a_session_that_is_deleted_begins_anew_under_its_name() {
     let mut rig = Rig::durable();
     let delete = |rig: &mut Rig, session: &str| {

@@ -164,7 +164,7 @@ impl Rig {
                 Effect::Admit { conn } => (conn, Done::Admitted),
                 Effect::Refuse { conn, why } => (conn, Done::Refused(why)),
                 Effect::Close { conn, code, reason } => (conn, Done::Closed(code, reason)),
-                Effect::Answer { conn, body } => {
+                Effect::Answer { conn, body } | Effect::AnswerKept { conn, body } => {
                     (conn, Done::Answered(serde_json::from_slice(&body).expect("JSON")))
                 }
                 Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {

@@ -25,8 +25,11 @@ class Answer(NamedTuple):
         return len(self.body.strip().splitlines()) == 1
 
 
-def plain(server, method, path, headers=None, address=None):
-    """Ask and hang up. `address` is where the request comes from; a `Host` among the headers replaces the usual one."""
+def plain(server, method, path, headers=None, address=None, body=None, shows_canvas=False):
+    """Ask and hang up. `address` is where the request comes from; a `Host` among the headers replaces the usual one.
+
+    What an answer says that `shows_canvas` is somebody's, and to be found there.
+    """
     source = (address, 0) if address else None
     connection = http.client.HTTPConnection(
         "127.0.0.1", server.port, timeout=story.DEADLINE, source_address=source
@@ -35,11 +38,14 @@ def plain(server, method, path, headers=None, address=None):
         connection.putrequest(method, path, skip_accept_encoding=True, skip_host="Host" in (headers or {}))
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
-        connection.endheaders()
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
         response = connection.getresponse()
         answer = Answer(response.status, response.reason, response.read().decode(), response.headers)
     finally:
         connection.close()
-    record.heard(f"{answer.status} {answer.reason} {answer.body}")
+    shown = "" if shows_canvas and answer.status == 200 else answer.body
+    record.heard(f"{answer.status} {answer.reason} {shown}")
     record.heard(str(answer.headers))
     return answer

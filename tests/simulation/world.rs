@@ -333,7 +333,9 @@ impl World {
                     continue;
                 }
                 // Of a document that was restored.
-                Effect::Answer { .. } => continue,
+                Effect::AnswerKept { .. } => continue,
+                Effect::Refuse { why: Refusal::NotWritten, .. } => continue,
+                effect @ Effect::Answer { .. } => panic!("{effect:?}"),
                 Effect::Refuse { conn, why: Refusal::Unknown } => {
                     let connection = self.connections.remove(&conn).expect("it asked");
                     assert!(self.editors[connection.editor].is_viewer, "others begin a session");

@@ -5,12 +5,14 @@
 mod client;
 mod folder;
 mod messages;
+mod place;
 mod server;
 mod wire;
 
 pub use client::{Client, nothing_more, reading_slowly, reading_slowly_from};
 pub use folder::Folder;
 pub use messages::{add, command, full_state, move_to, remove, update, with_id};
+pub use place::{Place, canvas_items, confirmed, kill, number, story};
 pub use server::{Ended, Run, Server, collabd, free_port};
 pub use wire::{Response, Wire, handshake, masked};
 

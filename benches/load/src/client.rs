@@ -80,8 +80,17 @@ impl Client {
 
     /// The request of whoever wants this place in this session.
     pub fn request(addr: SocketAddrV4, session: u32, place: u32) -> Vec<u8> {
+        Self::request_for(addr, &format!("/ws/s{session}/u{place}"))
+    }
+
+    /// The request of whoever wants to view it.
+    pub fn view(addr: SocketAddrV4, session: u32) -> Vec<u8> {
+        Self::request_for(addr, &format!("/view/s{session}"))
+    }
+
+    fn request_for(addr: SocketAddrV4, path: &str) -> Vec<u8> {
         format!(
-            "GET /ws/s{session}/u{place} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         .into_bytes()

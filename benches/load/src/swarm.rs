@@ -59,6 +59,8 @@ pub struct Swarm {
     pub bytes: u64,
     pub frames: u64,
     pub protocol: Protocol,
+    /// Whether those who send nothing only view their sessions.
+    pub viewing: bool,
     addr: SocketAddrV4,
     /// Clients whose answer to the handshake is still to come.
     connecting: usize,
@@ -86,6 +88,7 @@ impl Swarm {
             bytes: 0,
             frames: 0,
             protocol,
+            viewing: false,
             addr,
             connecting: 0,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -106,6 +109,11 @@ impl Swarm {
         let until = now() + PATIENCE.as_nanos() as u64;
         let wanted = self.clients.len() + (sessions * places) as usize;
         for place in 0..places {
+            // What is to be viewed has to be there.
+            while self.viewing && place == senders as u32 && self.ready < self.clients.len() {
+                self.wait(Duration::from_millis(100))?;
+                self.check(until)?;
+            }
             for session in 0..sessions {
                 while self.connecting >= at_once {
                     self.wait(Duration::from_millis(100))?;
@@ -126,7 +134,10 @@ impl Swarm {
         let nth = self.clients.len();
         let client = Client::connect(self.addr, nth, session, place, senders, now())?;
         epoll::add(&self.epoll, &client.socket, EventData::new_u64(nth as u64), EventFlags::IN)?;
-        let request = Client::request(self.addr, session, place);
+        let request = match self.viewing && place >= senders as u32 {
+            true => Client::view(self.addr, session),
+            false => Client::request(self.addr, session, place),
+        };
         self.clients.push(client);
         self.connecting += 1;
         self.send(nth, &request)?;

@@ -75,7 +75,7 @@ pub struct Scene {
 
 /// `sessions=`, `clients=` in each, `senders=` among those, `kind=cursor|command|confirmed`, `size=`
 /// of a message in bytes, `items=` that each sender has; the last `silent=` clients of each session
-/// don't read.
+/// don't read. With `viewing=1` those who send nothing are viewers.
 pub fn set_up(arguments: &Arguments) -> io::Result<Scene> {
     let (sessions, clients): (u32, u32) = (arguments.get("sessions")?, arguments.get("clients")?);
     let (speaking, silent): (u32, u32) =
@@ -83,6 +83,7 @@ pub fn set_up(arguments: &Arguments) -> io::Result<Scene> {
     let (kind, size): (Kind, usize) = (arguments.get("kind")?, arguments.get("size")?);
     let items = arguments.get_or("items", ITEMS)?;
     let mut swarm = swarm(arguments, size)?;
+    swarm.viewing = arguments.get_or("viewing", 0_u8)? > 0;
     swarm.join(sessions, clients, speaking as usize, AT_ONCE)?;
     let mut senders = Vec::new();
     for (client, it) in swarm.clients.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! One HTTP request and its answer: a WebSocket upgrade, or a refusal the server promises.
+//! One HTTP request and its answer: a WebSocket upgrade, a refusal the server promises, or a page of
+//! its API.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -9,17 +10,30 @@ use super::received::shown;
 use super::target::Target;
 use super::wire::{Wire, is_timeout};
 
-/// The longest head and body that are read.
+/// The longest head and body that are read, where nothing else is asked for.
 const LONGEST: usize = 64 * 1024;
 
 /// What a server answered.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
+pub(in crate::commands) struct Response {
+    pub(in crate::commands) status: u16,
     reason: String,
     headers: Vec<(String, String)>,
     /// What came after the head: the body, or already the first frames.
-    pub(super) rest: Vec<u8>,
+    pub(in crate::commands) rest: Vec<u8>,
+}
+
+/// A request for a page of an API.
+pub(in crate::commands) struct Request<'a> {
+    pub(in crate::commands) method: &'a str,
+    /// And its query, percent-encoded.
+    pub(in crate::commands) path: &'a str,
+    /// Whole lines, without their ends.
+    pub(in crate::commands) headers: &'a [String],
+    /// Where it has one.
+    pub(in crate::commands) body: Option<&'a [u8]>,
+    /// How long the answer may be.
+    pub(in crate::commands) longest: usize,
 }
 
 impl Response {
@@ -28,8 +42,14 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Whether its body has come, all of it.
+    pub(in crate::commands) fn is_whole(&self) -> bool {
+        let length = self.header("Content-Length").and_then(|value| value.trim().parse().ok());
+        length.is_some_and(|length: usize| self.rest.len() >= length)
+    }
+
     /// The first line of the body that says something.
-    pub(super) fn body_line(&self) -> String {
+    pub(in crate::commands) fn body_line(&self) -> String {
         let body = String::from_utf8_lossy(&self.rest);
         body.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
     }
@@ -86,13 +106,11 @@ pub(super) fn ask_upgrade(
     key: &str,
 ) -> Result<Response, String> {
     let host = target.host_header();
-    ask(
-        wire,
-        &format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        ),
-    )
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    ask(wire, request.as_bytes(), LONGEST)
 }
 
 /// Asks for `path` as a browser would for a page.
@@ -100,21 +118,49 @@ pub(super) fn ask_upgrade(
 /// # Errors
 /// Says why there is no answer.
 pub(super) fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, String> {
-    let host = target.host_header();
-    ask(wire, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    send(wire, target, &Request { method: "GET", path, headers: &[], body: None, longest: LONGEST })
 }
 
-fn ask(wire: &mut Wire, request: &str) -> Result<Response, String> {
-    wire.write_all(request.as_bytes())
-        .map_err(|e| format!("the request could not be sent: {e}"))?;
+/// Sends a request and gives its answer, the only one on this wire.
+///
+/// # Errors
+/// Says why there is no answer.
+pub(in crate::commands) fn send(
+    wire: &mut Wire,
+    target: &Target,
+    request: &Request<'_>,
+) -> Result<Response, String> {
+    let Request { method, path, headers, body, longest } = request;
+    let host = target.host_header();
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for header in *headers {
+        text.push_str(header);
+        text.push_str("\r\n");
+    }
+    if let Some(body) = body {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(body.unwrap_or_default());
+    ask(wire, &bytes, *longest)
+}
+
+fn ask(wire: &mut Wire, request: &[u8], longest: usize) -> Result<Response, String> {
+    // Who is refused before everything is sent has its answer all the same.
+    let sent = wire.write_all(request);
+    let failed = |why: String| match &sent {
+        Ok(()) => why,
+        Err(e) => format!("the request could not be sent: {e}"),
+    };
     let mut bytes = Vec::new();
     let mut response = loop {
-        if !read_more(wire, &mut bytes)? {
+        if !read_more(wire, &mut bytes, longest).map_err(failed)? {
             let words = "the server closed the connection without an HTTP answer";
-            return Err(match bytes.is_empty() {
+            return Err(failed(match bytes.is_empty() {
                 true => words.to_owned(),
                 false => format!("{words}; it sent {}", shown(&String::from_utf8_lossy(&bytes))),
-            });
+            }));
         }
         if let Some(response) = parse(&bytes)? {
             break response;
@@ -122,27 +168,25 @@ fn ask(wire: &mut Wire, request: &str) -> Result<Response, String> {
     };
     // A refusal's words may come in a packet of their own; that they never end is no fault to
     // report.
-    while response.status != 101 && !body_is_whole(&response) {
-        if !read_more(wire, &mut response.rest).unwrap_or(false) {
-            break;
+    while response.status != 101 && !response.is_whole() {
+        match read_more(wire, &mut response.rest, longest) {
+            Ok(true) => {}
+            // It is said how long it is: a part of it is nothing.
+            Err(why) if response.status == 200 => return Err(why),
+            Ok(false) | Err(_) => break,
         }
     }
     Ok(response)
 }
 
-fn body_is_whole(response: &Response) -> bool {
-    let length = response.header("Content-Length").and_then(|value| value.trim().parse().ok());
-    length.is_some_and(|length: usize| response.rest.len() >= length)
-}
-
 /// Appends what comes next to `bytes`; `false` at the end of the connection.
-fn read_more(wire: &mut Wire, bytes: &mut Vec<u8>) -> Result<bool, String> {
-    let mut chunk = [0; 4096];
+fn read_more(wire: &mut Wire, bytes: &mut Vec<u8>, longest: usize) -> Result<bool, String> {
+    let mut chunk = [0; 16 * 1024];
     loop {
         match wire.read(&mut chunk) {
             Ok(0) => return Ok(false),
-            Ok(count) if bytes.len() + count > LONGEST => {
-                return Err(format!("the HTTP answer is longer than {LONGEST} bytes"));
+            Ok(count) if bytes.len() + count > longest => {
+                return Err(format!("the HTTP answer is longer than {longest} bytes"));
             }
             Ok(count) => {
                 bytes.extend_from_slice(&chunk[..count]);

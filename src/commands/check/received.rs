@@ -67,7 +67,7 @@ impl Received {
 }
 
 /// Text from the server, escaped and cut: it may hold anything, and be of any length.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::commands) fn shown(text: &str) -> String {
     const LONGEST: usize = 160;
     match text.char_indices().nth(LONGEST) {
         None => format!("{text:?}"),

@@ -50,6 +50,41 @@ impl Target {
         Ok(Target { host, port, prefix: encoded(path.trim_end_matches('/')) })
     }
 
+    /// Reads `http://host[:port][/prefix]` or the same without `http://`, or with `ws://`: the
+    /// address of a server's API. A key that ends it, as `/key/SECRET`, is no part of the target.
+    ///
+    /// # Errors
+    /// One line for the user, which repeats no part of the address that may hold a key.
+    #[cfg(feature = "durable")]
+    pub(in crate::commands) fn parse_api(typed: &str) -> Result<(Target, Option<String>), String> {
+        let typed = typed.trim();
+        let bare = match typed.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+                return Err("https:// needs TLS, which collabd does not speak: name the plain \
+                            http:// port behind the proxy"
+                    .to_owned());
+            }
+            _ => typed,
+        };
+        let mut target = Target::parse(bare).map_err(|line| line.replace("ws://", "http://"))?;
+        let Some((before, key)) = target.prefix.rsplit_once('/') else { return Ok((target, None)) };
+        match before.rsplit_once('/') {
+            Some((prefix, marker)) if is_key_marker(marker) => {
+                let key = decoded(key);
+                target.prefix = prefix.to_owned();
+                Ok((target, Some(key)))
+            }
+            _ => Ok((target, None)),
+        }
+    }
+
+    /// The address of the API as it may be printed.
+    #[cfg(feature = "durable")]
+    pub(in crate::commands) fn shown_api(&self) -> String {
+        self.shown().replacen("ws://", "http://", 1)
+    }
+
     /// The path of `user`'s place in `session`.
     pub(in crate::commands) fn place(&self, session: &str, user: &str) -> String {
         let [session, user] = [session, user].map(|name| encoded(&name.replace('%', "%25")));
@@ -222,6 +257,26 @@ mod tests {
             let complaint = Target::parse(typed).expect_err(typed);
             assert!(!complaint.contains("secret"), "{complaint}");
             assert!(!complaint.contains('\n'), "{complaint}");
+        }
+    }
+
+    #[cfg(feature = "durable")]
+    #[test]
+    fn the_address_of_an_api_may_end_with_a_key() {
+        for (typed, shown, key) in [
+            ("http://lab-pc:8765", "http://lab-pc:8765", None),
+            ("HTTP://lab-pc/a/", "http://lab-pc:80/a", None),
+            ("ws://lab-pc:8765/key/s%33cret", "http://lab-pc:8765", Some("s3cret")),
+            ("lab-pc:8765/a/key/secret", "http://lab-pc:8765/a", Some("secret")),
+        ] {
+            let (target, found) = Target::parse_api(typed).expect(typed);
+            assert_eq!((&*target.shown_api(), found.as_deref()), (shown, key), "{typed}");
+        }
+        for typed in
+            ["https://lab-pc/key/secret", "ftp://lab-pc", "http://a@b/key/secret", "http://"]
+        {
+            let complaint = Target::parse_api(typed).expect_err(typed);
+            assert!(!complaint.contains("secret"), "{complaint}");
         }
     }
 

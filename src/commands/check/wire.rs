@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long a step waits for one thing the server owes it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(in crate::commands) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A TCP stream whose reads and writes all end at one deadline, however many of them a caller's
 /// loop needs: a server that drips bytes is late like one that sends none.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(in crate::commands) struct Wire {
     tcp: TcpStream,
     deadline: Instant,
     /// Whether a read waits for what is not there yet.
@@ -22,7 +22,9 @@ impl Wire {
     ///
     /// # Errors
     /// The last address's failure, and which address it was.
-    pub(super) fn open(addresses: &[SocketAddr]) -> Result<(Wire, SocketAddr), String> {
+    pub(in crate::commands) fn open(
+        addresses: &[SocketAddr],
+    ) -> Result<(Wire, SocketAddr), String> {
         let mut failure = "the name has no address".to_owned();
         for address in addresses {
             match TcpStream::connect_timeout(address, PATIENCE) {
@@ -42,7 +44,7 @@ impl Wire {
     }
 
     /// Everything from now on ends at `deadline`.
-    pub(super) fn until(&mut self, deadline: Instant) {
+    pub(in crate::commands) fn until(&mut self, deadline: Instant) {
         self.deadline = deadline;
         self.waits = true;
     }

@@ -5,25 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{document, size, stored, told, unknown};
+use super::{described, document, size, stored, told, unknown};
+use crate::archive::compact::Compaction;
+use crate::archive::{BY, over_damaged};
 use crate::commands::table::print;
 use crate::hub::{
     ConnId, Document, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, NotLoaded, Now,
     Past,
 };
-use crate::kept::{Keep, Reach, Why};
+use crate::kept::{Keep, Reach};
 use crate::protocol::inbound::State;
 use crate::protocol::{Timestamp, UserId};
 use crate::store::{Point, Reader, Retention, Store, Trouble};
 
-/// Who is said to have made the change.
-const BY: &str = "collabd";
 /// Nobody is there to catch up.
 const NO_HISTORY: HistoryBounds = HistoryBounds { changes: 0, bytes: 0 };
 const UNBOUNDED: DocumentBounds = DocumentBounds { item: usize::MAX, document: usize::MAX };
-/// How much is removed at a time.
-const ROWS: usize = 10_000;
-const PAGES: u32 = 10_000;
 
 /// Makes a session of a canvas as an editor saves it, or puts it in the place of a session's own.
 pub fn import(
@@ -33,28 +30,15 @@ pub fn import(
     replace: bool,
     bounds: DocumentBounds,
 ) -> Result<(), String> {
-    let shown = file.display();
-    let bytes = fs::read(file).map_err(|error| {
-        format!("can't read {shown}: {error}: name a file that an editor saved")
-    })?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is no canvas: not UTF-8"))?;
-    let state = State::parse(text.trim_start_matches('\u{feff}')).map_err(|why| {
-        format!(
-            "{shown} is no canvas: {why}: it has to be like {{\"items\":[…],\"version\":1,\
-             \"timestamp\":…}}"
-        )
-    })?;
+    let state = described::parse_canvas(file, &described::read_canvas(file)?)?;
     let mut store = Store::open(directory)?;
     if store.names().any(|name| **name == *session) && !replace {
-        return Err(format!(
-            "there is a session {session:?} already: with --replace the canvas takes its place, \
-             and what was there stays as a version"
-        ));
+        return Err(described::exists(session));
     }
     let items = state.items.len();
     let seq = put(&mut store, directory, session, state, bounds)?;
     store.close().map_err(told(directory))?;
-    say(&format!("{session:?} has {items} items from {shown} as of change {seq}"))
+    say(&described::imported(session, file, items, seq))
 }
 
 /// Puts a session back to what it was.
@@ -69,23 +53,13 @@ pub fn restore(directory: &Path, session: &str, to: Point) -> Result<(), String>
         Err(Trouble::Damaged(_)) => false,
         Err(trouble) => return Err(told(directory)(trouble)),
     };
-    let (seq, before) = match can_be_read {
-        true => {
-            let state = earlier.into_state();
-            let seq = put(&mut store, directory, session, state, UNBOUNDED)?;
-            (seq, "what it was before is a version")
-        }
-        false => {
-            let seq = put_over_damaged(&mut store, &reader, directory, session, earlier)?;
-            (seq, "what it was before could not be read")
-        }
+    let seq = match can_be_read {
+        true => put(&mut store, directory, session, earlier.into_state(), UNBOUNDED)?,
+        false => put_over_damaged(&mut store, &reader, directory, session, earlier)?,
     };
     drop(reader);
     store.close().map_err(told(directory))?;
-    say(&format!(
-        "{session:?} is what it was after change {from}, with {items} items; that is change {seq}, \
-         and {before}"
-    ))
+    say(&described::restored(session, from, items, seq, can_be_read))
 }
 
 /// Removes a session for good.
@@ -95,9 +69,7 @@ pub fn delete(directory: &Path, session: &str) -> Result<(), String> {
         return Err(unknown(directory, session));
     }
     store.close().map_err(told(directory))?;
-    say(&format!(
-        "{session:?} and all its versions are gone; collabd sessions compact gives the room back"
-    ))
+    say(&described::deleted(session, "collabd sessions compact"))
 }
 
 /// Has sessions opened without replaying anything, removes what is not to be kept, and gives the
@@ -105,68 +77,35 @@ pub fn delete(directory: &Path, session: &str) -> Result<(), String> {
 pub fn compact(
     directory: &Path,
     session: Option<&str>,
-    retention: &Retention,
+    retention: Retention,
 ) -> Result<(), String> {
     let told = told(directory);
     let mut store = Store::open_again(directory)?;
-    let file = store.file();
-    let length = || fs::metadata(&file).map_or(0, |found| found.len());
-    let names: Vec<Arc<str>> = match session {
-        None => store.names().cloned().collect(),
-        Some(session) => {
-            let name = store.names().find(|name| ***name == *session).cloned();
-            vec![name.ok_or_else(|| unknown(directory, session))?]
+    let compaction = Compaction::begin(&store, session, retention);
+    let mut compaction =
+        compaction.ok_or_else(|| unknown(directory, session.unwrap_or_default()))?;
+    let done = loop {
+        if let Some(done) = compaction.go_on(&mut store).map_err(&told)? {
+            break done;
         }
     };
-    // What is left of an earlier run's journal belongs to the file.
-    let before = length();
-    let mut damaged = Vec::new();
-    for name in &names {
-        match keep_whole(&mut store, name) {
-            Ok(()) => {}
-            Err(Trouble::Damaged(why)) => {
-                damaged.push(format!("session {name:?} is left as it is: {why}"));
-                continue;
-            }
-            Err(trouble) => return Err(told(trouble)),
-        }
-        while store.prune(name, retention, Timestamp::now(), ROWS).map_err(&told)? {}
-    }
-    while store.shrink(PAGES).map_err(&told)? {}
+    let file = store.file();
     store.close().map_err(&told)?;
+    let after = fs::metadata(&file).map_or(done.after, |found| found.len());
     say(&format!(
         "{} of {} sessions are compact; the file had {} and has {}",
-        names.len() - damaged.len(),
-        names.len(),
-        size(before),
-        size(length())
+        done.sessions - done.damaged.len(),
+        done.sessions,
+        size(done.before),
+        size(after)
     ))?;
-    match damaged.first() {
+    match done.damaged.first() {
         None => Ok(()),
-        Some(first) => Err(format!(
-            "{first}: restore it to one of the versions that collabd sessions show lists"
+        Some((name, why)) => Err(format!(
+            "session {name:?} is left as it is: {why}: restore it to one of the versions that \
+             collabd sessions show lists"
         )),
     }
-}
-
-/// Stores the whole document, if there are changes after the one that is stored.
-fn keep_whole(store: &mut Store, session: &Arc<str>) -> Result<(), Trouble> {
-    let Some(stored) = store.load(session, Reach { changes: 0, bytes: 0 })? else { return Ok(()) };
-    let Some(last) = stored.changes.last() else { return Ok(()) };
-    let at = last.at;
-    let document = document(session, &stored).map_err(Trouble::Damaged)?.to_stored();
-    let keep = Keep::Whole {
-        session: session.clone(),
-        epoch: stored.epoch,
-        seq: stored.seq,
-        at,
-        user: None,
-        document,
-        frames: Vec::new(),
-        id: None,
-        why: Why::Regular,
-    };
-    store.commit([&keep]).map(|_| ())
 }
 
 /// Puts a canvas in the place of a session's document just as a server would, which makes a version
@@ -234,24 +173,11 @@ fn put_over_damaged(
     reader: &Reader,
     directory: &Path,
     session: &str,
-    mut document: Document,
+    document: Document,
 ) -> Result<u64, String> {
-    let now = super::summary(reader, directory, session)?;
-    document.advance(document.version() + 1);
-    let seq = now.seq + 1;
-    let keep = Keep::Whole {
-        session: now.name,
-        epoch: now.epoch,
-        seq,
-        at: Timestamp::now(),
-        user: Some(BY.into()),
-        document: document.to_stored(),
-        frames: Vec::new(),
-        id: None,
-        why: Why::Restored,
-    };
+    let keep = over_damaged(super::summary(reader, directory, session)?, document);
     store.commit([&keep]).map_err(told(directory))?;
-    Ok(seq)
+    Ok(keep.seq())
 }
 
 fn say(line: &str) -> Result<(), String> {

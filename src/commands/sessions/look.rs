@@ -4,75 +4,78 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::{document, moment, size, stored, summary, told};
+use super::{document, known, size, stored, told};
+use crate::archive::{About, Listing, Versions};
 use crate::commands::progress::Progress;
 use crate::commands::table::{print, printable, table};
 use crate::commands::whole_file::write_file;
 use crate::protocol::Timestamp;
-use crate::store::{Point, Reader, Summary};
+use crate::store::{Point, Reader};
 
-/// A table of all sessions.
-pub fn list(directory: &Path) -> Result<(), String> {
+/// A table of all sessions, or JSON.
+pub fn list(directory: &Path, json: bool) -> Result<(), String> {
     let reader = Reader::open(directory)?;
-    let sessions = reader.sessions().map_err(told(directory))?;
-    let head = ["NAME", "ITEMS", "SIZE", "CHANGES", "LAST CHANGE", "BY", "VERSIONS"];
-    let rows = sessions.iter().map(|session| {
-        [
-            printable(&session.name),
-            items(&reader, session).map_or("damaged".into(), |items| items.to_string()),
-            size(session.bytes),
-            session.seq.to_string(),
-            moment(session.changed),
-            last_user(&reader, session).map_or("-".into(), |user| printable(&user)),
-            session.versions.to_string(),
-        ]
-    });
-    let text = table([head.map(str::to_owned)].into_iter().chain(rows));
-    print(text.as_bytes())
-}
-
-/// How many items are on its canvas; `None` where it can't be read.
-fn items(reader: &Reader, session: &Summary) -> Option<usize> {
-    let stored = reader.document_at(&session.name, Point::Seq(session.seq)).ok()??;
-    Some(document(&session.name, &stored).ok()?.items().count())
-}
-
-/// Who made its last change.
-fn last_user(reader: &Reader, session: &Summary) -> Option<String> {
-    let last = reader.changes_after(&session.name, session.seq.saturating_sub(1), 1).ok()?;
-    let user = last.into_iter().find(|change| change.seq == session.seq)?.user;
-    Some(user.to_string()).filter(|user| !user.is_empty())
+    let listing = Listing::of(&reader, |_| true, None, usize::MAX, true);
+    print_listing(&listing.map_err(told(directory))?, json)
 }
 
 /// What there is to know of a session, and its versions.
-pub fn show(directory: &Path, name: &str) -> Result<(), String> {
+pub fn show(directory: &Path, name: &str, json: bool) -> Result<(), String> {
     let reader = Reader::open(directory)?;
-    let session = summary(&reader, directory, name)?;
-    let versions = reader.versions(name).map_err(told(directory))?.unwrap_or_default();
-    let items = items(&reader, &session);
+    let versions = Versions::of(&reader, name).map_err(told(directory))?;
+    print_versions(&known(versions, directory, name)?, json)
+}
+
+/// Prints sessions for people, or as JSON.
+pub fn print_listing(listing: &Listing, json: bool) -> Result<(), String> {
+    if json {
+        return print_json(listing);
+    }
+    let head = ["NAME", "ITEMS", "SIZE", "CHANGES", "LAST CHANGE", "BY", "VERSIONS"];
+    let rows = listing.sessions.iter().map(|session| {
+        [
+            printable(&session.session_id),
+            items(session).map_or("damaged".into(), |items| items.to_string()),
+            size(session.bytes),
+            session.seq.to_string(),
+            moment(session.changed_at.as_deref()),
+            session.changed_by.as_deref().map_or("-".into(), printable),
+            session.versions.to_string(),
+        ]
+    });
+    print(table([head.map(str::to_owned)].into_iter().chain(rows)).as_bytes())
+}
+
+/// Prints what there is to know of a session for people, or as JSON.
+pub fn print_versions(versions: &Versions, json: bool) -> Result<(), String> {
+    if json {
+        return print_json(versions);
+    }
+    let session = &versions.session;
+    let items = items(session);
     let items = items.map_or("damaged: restore a version".to_owned(), |items| items.to_string());
-    let by = last_user(&reader, &session);
-    let by = by.map_or(String::new(), |user| format!(" by {}", printable(&user)));
+    let by = session.changed_by.as_deref();
+    let by = by.map_or(String::new(), |user| format!(" by {}", printable(user)));
     let about = [
-        ("session", printable(&session.name)),
+        ("session", printable(&session.session_id)),
         ("epoch", printable(&session.epoch)),
         ("seq", session.seq.to_string()),
-        ("created", moment(session.created)),
-        ("last change", format!("{}{by}", moment(session.changed))),
+        ("created", moment(session.created_at.as_deref())),
+        ("last change", format!("{}{by}", moment(session.changed_at.as_deref()))),
         ("items", items),
         ("changes stored", session.changes.to_string()),
         ("size", size(session.bytes)),
         ("versions", session.versions.to_string()),
     ];
     let mut text = table(about.map(|(what, value)| [what.to_owned(), value]));
-    if !versions.is_empty() {
+    if !versions.versions.is_empty() {
         let head = ["SEQ", "TIME", "WHO", "WHY", "BYTES"].map(str::to_owned);
-        let rows = versions.iter().map(|version| {
+        let rows = versions.versions.iter().map(|version| {
             [
                 version.seq.to_string(),
-                version.at.to_string(),
-                version.user.as_deref().map_or("-".into(), printable),
-                version.why.name().to_owned(),
+                printable(&version.at),
+                version.user_id.as_deref().map_or("-".into(), printable),
+                printable(&version.why),
                 version.bytes.to_string(),
             ]
         });
@@ -80,6 +83,22 @@ pub fn show(directory: &Path, name: &str) -> Result<(), String> {
         text.push_str(&table([head].into_iter().chain(rows)));
     }
     print(text.as_bytes())
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), String> {
+    let mut json = serde_json::to_vec(value).map_err(|error| format!("can't print it: {error}"))?;
+    json.push(b'\n');
+    print(&json)
+}
+
+/// How many items are on its canvas; `None` where it can't be read.
+fn items(session: &About) -> Option<usize> {
+    session.items.flatten()
+}
+
+/// A moment for a person, or that there was none.
+fn moment(at: Option<&str>) -> String {
+    at.map_or("never".into(), printable)
 }
 
 /// A canvas as an editor would save it.
@@ -94,10 +113,15 @@ pub fn export(
     let mut json = Vec::new();
     document(session, &stored)?.write_state(&mut json, Timestamp::now());
     json.push(b'\n');
+    write_canvas(&json, out)
+}
+
+/// To a file, or to stdout where none is named.
+pub fn write_canvas(json: &[u8], out: Option<&Path>) -> Result<(), String> {
     match out {
-        None => print(&json),
+        None => print(json),
         Some(file) => write_file(file, |writer| {
-            writer.write_all(&json).map_err(|error| format!("{}: {error}", file.display()))
+            writer.write_all(json).map_err(|error| format!("{}: {error}", file.display()))
         }),
     }
 }

@@ -1,30 +1,46 @@
-//! `collabd sessions`: what is stored in a data directory. Looking is possible while a server uses
-//! it; changing something is not, except through that server.
+//! `collabd sessions`: what is stored in a data directory, or by a running server, through its API.
+//! Looking into a directory is possible while a server uses it; changing something there is not,
+//! except through that server.
 
 mod change;
+mod described;
 mod look;
+mod remote;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::hub::{DocumentBounds, replay};
+use super::remote::Server;
+use crate::archive;
+use crate::hub::DocumentBounds;
 use crate::kept::Stored;
-use crate::protocol::Timestamp;
 use crate::store::{Point, Reader, Retention, Summary, Trouble};
 
 /// What `sessions` is told.
 #[derive(Debug)]
 pub struct Options {
-    pub directory: PathBuf,
+    pub place: Place,
     pub action: Action,
+}
+
+/// Where the sessions are stored.
+#[derive(Debug)]
+pub enum Place {
+    /// In a server's data directory.
+    Directory(PathBuf),
+    /// A running server knows.
+    Server(Server),
 }
 
 /// What to do.
 #[derive(Debug)]
 pub enum Action {
-    List,
+    List {
+        json: bool,
+    },
     Show {
         session: String,
+        json: bool,
     },
     /// Writes a canvas as an editor would save it, to stdout where no file is named.
     Export {
@@ -58,10 +74,23 @@ pub enum Action {
 
 /// Does it.
 pub fn run(options: Options) -> ExitCode {
-    let directory = &*options.directory;
-    let done = match options.action {
-        Action::List => look::list(directory),
-        Action::Show { session } => look::show(directory, &session),
+    let done = match &options.place {
+        Place::Directory(directory) => in_directory(directory, options.action),
+        Place::Server(server) => remote::run(server, options.action),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("collabd: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn in_directory(directory: &Path, action: Action) -> Result<(), String> {
+    match action {
+        Action::List { json } => look::list(directory, json),
+        Action::Show { session, json } => look::show(directory, &session, json),
         Action::Export { session, at, out } => {
             look::export(directory, &session, at, out.as_deref())
         }
@@ -72,14 +101,7 @@ pub fn run(options: Options) -> ExitCode {
         Action::Restore { session, to } => change::restore(directory, &session, to),
         Action::Delete { session } => change::delete(directory, &session),
         Action::Compact { session, retention } => {
-            change::compact(directory, session.as_deref(), &retention)
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            eprintln!("collabd: {line}");
-            ExitCode::FAILURE
+            change::compact(directory, session.as_deref(), retention)
         }
     }
 }
@@ -99,8 +121,12 @@ fn unknown(directory: &Path, session: &str) -> String {
 
 /// A session, which has to be there.
 fn summary(reader: &Reader, directory: &Path, session: &str) -> Result<Summary, String> {
-    let summary = reader.session(session).map_err(told(directory))?;
-    summary.ok_or_else(|| unknown(directory, session))
+    known(reader.session(session).map_err(told(directory))?, directory, session)
+}
+
+/// What was found of a session, which has to be there.
+fn known<T>(found: Option<T>, directory: &Path, session: &str) -> Result<T, String> {
+    found.ok_or_else(|| unknown(directory, session))
 }
 
 /// A session as it was then; without a point, as it is.
@@ -133,7 +159,7 @@ fn stored(
 
 /// The document that was stored.
 fn document(session: &str, stored: &Stored) -> Result<crate::hub::Document, String> {
-    replay(&stored.document, &stored.changes).map_err(|damaged| {
+    archive::document(stored).map_err(|damaged| {
         format!(
             "session {session:?} can't be used: {damaged}: restore it to one of the versions that \
              collabd sessions show lists, or from a backup"
@@ -147,13 +173,5 @@ fn size(bytes: u64) -> String {
         0..10_240 => format!("{bytes} B"),
         10_240..10_485_760 => format!("{} KiB", bytes / 1024),
         _ => format!("{} MiB", bytes / (1 << 20)),
-    }
-}
-
-/// A moment for a person, or that there was none.
-fn moment(at: Timestamp) -> String {
-    match at.millis() {
-        0 => "never".to_owned(),
-        _ => at.to_string(),
     }
 }

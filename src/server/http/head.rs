@@ -182,16 +182,17 @@ pub fn read_head<T>(
             return Ok(answer);
         }
         known = bytes.len();
-        if !read_some(socket, bytes, deadline)? {
+        if !read_some(socket, bytes, READ, deadline)? {
             return Err(HeadError::Gone);
         }
     }
 }
 
-/// Appends what the socket has; whether there was anything.
-fn read_some(
+/// Appends what the socket has, at most so many bytes; whether there was anything.
+pub(super) fn read_some(
     socket: &TcpStream,
     head: &mut Vec<u8>,
+    most: usize,
     deadline: Option<Instant>,
 ) -> Result<bool, HeadError> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -199,7 +200,7 @@ fn read_some(
         return Err(too_late(head));
     }
     let known = head.len();
-    head.resize(known + READ, 0);
+    head.resize(known + most, 0);
     let read = { socket }.read(&mut head[known..]);
     head.truncate(known + read.as_ref().copied().unwrap_or(0));
     match read {
@@ -213,8 +214,12 @@ fn read_some(
 fn too_late(head: &[u8]) -> HeadError {
     match head.is_empty() {
         true => HeadError::Gone,
-        false => HeadError::Refuse(Response::text(408, "the request took too long to arrive")),
+        false => HeadError::Refuse(too_slow()),
     }
+}
+
+pub(super) fn too_slow() -> Response {
+    Response::text(408, "the request took too long to arrive")
 }
 
 /// Whether a read ended because its time was up: systems disagree on what to call it.

@@ -47,6 +47,12 @@ impl Response {
         Self::text(405, line).with("Allow: GET, HEAD")
     }
 
+    /// 405, for a path that knows other methods: `allowed` is the whole header, like
+    /// `Allow: GET, HEAD`.
+    pub fn not_allowed(line: &'static str, allowed: &'static str) -> Self {
+        Self::text(405, line).with(allowed)
+    }
+
     /// 426: only a WebSocket handshake makes sense here.
     pub fn upgrade_required(line: &'static str) -> Self {
         Self::text(426, line).with("Upgrade: websocket").with("Sec-WebSocket-Version: 13")
@@ -118,6 +124,7 @@ impl Response {
             405 => "Method Not Allowed",
             408 => "Request Timeout",
             409 => "Conflict",
+            411 => "Length Required",
             413 => "Content Too Large",
             426 => "Upgrade Required",
             429 => "Too Many Requests",

@@ -12,7 +12,9 @@ use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
 use collabd::keys::{Key, Level};
 use collabd::protocol::Timestamp;
 use collabd::server::forwarded;
-use collabd::server::http::{Head, LARGEST_HEAD, Request, parse_head, percent_decoded};
+use collabd::server::http::{
+    Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded,
+};
 use collabd::server::service::{Answer, Report, Service as _, Speaker as _};
 
 use super::json::Fields;
@@ -61,6 +63,7 @@ fn check_taken(bytes: &[u8], head: &Head<'_>, mark: &str) {
     assert!(!format!("{head:?}").contains(mark) || request.method.contains(mark));
     check_by_the_letter(whole, request);
     check_parts(request);
+    check_body(request, mark);
     check_answers(request, mark);
 }
 
@@ -98,6 +101,24 @@ fn check_by_the_letter(whole: &[u8], request: &Request<'_>) {
         assert!(request.header("content-length").is_none_or(|n| n.parse() == Ok(0u64)));
     }
     assert!(!request.path.contains(['?', '#']) && !request.query.contains('#'));
+}
+
+/// A body has one length, or is refused.
+fn check_body(request: &Request<'_>, mark: &str) {
+    let is_chunked = request.header("transfer-encoding").is_some();
+    let length: Option<u128> = request.header("content-length").and_then(|n| n.parse().ok());
+    for most in [0, 100] {
+        match body_length(request, most) {
+            Ok(read) => {
+                assert!(!is_chunked && read <= most && (most == 0 || length.is_some()));
+                assert_eq!(read as u128, length.unwrap_or(0));
+            }
+            Err(refusal) => {
+                assert!(matches!(refusal.status(), 411 | 413));
+                rig::check_page(&refusal, |answer| marks::has(answer, mark));
+            }
+        }
+    }
 }
 
 fn check_parts(request: &Request<'_>) {
@@ -162,6 +183,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
         let mut effects = Vec::new();
         match door.answer(request, [192, 0, 2, 1].into(), conn) {
             Answer::Page(page) => rig::check_page(&page, is_the_clients),
+            Answer::Work(_) => panic!("nothing is stored here"),
             Answer::Ask(event) => {
                 check_question(&event, request.path, require_key);
                 hub.handle(event, rig::now(Duration::ZERO), &mut effects);

@@ -159,7 +159,7 @@ impl World {
         let from = [192, 0, 2, seat as u8].into();
         match rig::ask(&self.door, path, key.as_deref(), from, conn) {
             Answer::Page(page) => assert!(matches!(page.status(), 403 | 404 | 429)),
-            Answer::Ask(_) | Answer::Report(_) => panic!("a page at {path}"),
+            Answer::Ask(_) | Answer::Report(_) | Answer::Work(_) => panic!("a page at {path}"),
             Answer::Upgrade(guest) => {
                 let event = guest.join(conn);
                 let grant = match &event {

@@ -334,7 +334,10 @@ impl Witness {
     fn see(&mut self, scene: &Scene<'_>, effect: &Effect) {
         let cause = scene.cause;
         match effect {
-            Effect::Keep(_) | Effect::Load { .. } | Effect::Delete { .. } => {
+            Effect::Keep(_)
+            | Effect::Load { .. }
+            | Effect::Delete { .. }
+            | Effect::AnswerKept { .. } => {
                 panic!("no session is durable here")
             }
             Effect::Admit { conn } => {

@@ -1,0 +1,220 @@
+//! What is stored, as it is shown: by the API of a running server, and by `collabd sessions` and
+//! `collabd record`, which read a directory or that API.
+
+pub mod compact;
+mod office;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hub::{Damaged, Document, replay};
+use crate::kept::{Keep, Stored, StoredChange, Why};
+use crate::protocol::outbound::write_key;
+use crate::protocol::{Timestamp, json};
+use crate::store::{Point, Reader, Summary, Trouble, Version};
+pub use office::{Office, Unavailable};
+
+/// Who is said to have made a change that was made from outside a session.
+pub const BY: &str = "collabd";
+/// How many sessions, or changes, are told of at once, at most.
+pub const MOST: usize = 1000;
+/// How large changes are that are told of at once, in bytes: none is added after so many.
+pub const MOST_BYTES: usize = 4 << 20;
+
+/// What there is to know of a stored session without opening it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    pub session_id: String,
+    pub epoch: String,
+    /// The last change.
+    pub seq: u64,
+    /// RFC 3339; `None` where nothing was ever changed.
+    pub created_at: Option<String>,
+    pub changed_at: Option<String>,
+    /// Who made the last change, where that is known.
+    pub changed_by: Option<String>,
+    /// How many changes are stored, and how many whole documents.
+    pub changes: u64,
+    pub versions: u64,
+    /// How much they take.
+    pub bytes: u64,
+    /// How many items are on its canvas, where that was asked for; `Some(None)` where it can't be
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Option<usize>>,
+}
+
+/// Several sessions, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    pub sessions: Vec<About>,
+    /// How many there are in all.
+    pub total: usize,
+    pub timestamp: String,
+}
+
+/// A version: a whole document that is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionLine {
+    pub seq: u64,
+    pub at: String,
+    pub user_id: Option<String>,
+    pub why: String,
+    pub bytes: u64,
+}
+
+/// What a session can be brought back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// The oldest first.
+    pub versions: Vec<VersionLine>,
+    /// From this change on the session can be brought back, and up to `seq`; after a time in which
+    /// the disk failed, not to each change between.
+    pub first_seq: u64,
+    pub seq: u64,
+    pub session: About,
+    pub timestamp: String,
+}
+
+impl About {
+    /// What there is to know of a session; how many items it has takes opening it.
+    pub fn of(reader: &Reader, summary: Summary, with_items: bool) -> Self {
+        let items = with_items.then(|| {
+            let stored = reader.document_at(&summary.name, Point::Seq(summary.seq)).ok()??;
+            Some(document(&stored).ok()?.items().count())
+        });
+        let moment = |at: Timestamp| (at.millis() > 0).then(|| at.to_string());
+        About {
+            changed_by: last_user(reader, &summary),
+            session_id: summary.name.as_ref().into(),
+            epoch: summary.epoch.as_ref().into(),
+            seq: summary.seq,
+            created_at: moment(summary.created),
+            changed_at: moment(summary.changed),
+            changes: summary.changes,
+            versions: summary.versions,
+            bytes: summary.bytes,
+            items,
+        }
+    }
+}
+
+/// Who made its last change.
+fn last_user(reader: &Reader, session: &Summary) -> Option<String> {
+    let last = reader.changes_after(&session.name, session.seq.saturating_sub(1), 1).ok()?;
+    let user = last.into_iter().find(|change| change.seq == session.seq)?.user;
+    Some(user.to_string()).filter(|user| !user.is_empty())
+}
+
+impl Listing {
+    /// Up to `most` of the sessions that are `wanted`, by name, after `after`.
+    ///
+    /// # Errors
+    /// [`Trouble`], when they can't be read.
+    pub fn of(
+        reader: &Reader,
+        wanted: impl Fn(&str) -> bool,
+        after: Option<&str>,
+        most: usize,
+        with_items: bool,
+    ) -> Result<Self, Trouble> {
+        let (sessions, total) = reader.some_sessions(wanted, after, most)?;
+        let sessions = sessions.into_iter().map(|session| About::of(reader, session, with_items));
+        let timestamp = Timestamp::now().to_string();
+        Ok(Listing { sessions: sessions.collect(), total, timestamp })
+    }
+}
+
+impl Versions {
+    /// What a session can be brought back to; `None` where there is no such session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when it can't be read.
+    pub fn of(reader: &Reader, session: &str) -> Result<Option<Self>, Trouble> {
+        let Some(summary) = reader.session(session)? else { return Ok(None) };
+        let versions = reader.versions(session)?.unwrap_or_default();
+        let first_seq = first_seq(reader, session, &versions)?;
+        let session = About::of(reader, summary, true);
+        let versions = versions.into_iter().map(VersionLine::of).collect();
+        let timestamp = Timestamp::now().to_string();
+        Ok(Some(Versions { versions, first_seq, seq: session.seq, session, timestamp }))
+    }
+}
+
+impl VersionLine {
+    fn of(version: Version) -> Self {
+        VersionLine {
+            seq: version.seq,
+            at: version.at.to_string(),
+            user_id: version.user.map(|user| user.to_string()),
+            why: version.why.name().into(),
+            bytes: version.bytes,
+        }
+    }
+}
+
+/// The change from which on a session can be brought back: 0 is the empty canvas it began with.
+fn first_seq(reader: &Reader, session: &str, versions: &[Version]) -> Result<u64, Trouble> {
+    let first = reader.changes_after(session, 0, 1)?.first().map_or(0, |change| change.seq);
+    Ok(match (first, versions.first()) {
+        (1, _) | (0, None) => 0,
+        (_, Some(oldest)) => oldest.seq,
+        (first, None) => first - 1,
+    })
+}
+
+/// The document that was stored.
+///
+/// # Errors
+/// [`Damaged`], where it isn't what a hub wanted kept.
+pub fn document(stored: &Stored) -> Result<Document, Damaged> {
+    replay(&stored.document, &stored.changes)
+}
+
+/// A canvas as an editor saves it, which says of which session it is and as of which change.
+pub fn state(session: &str, stored: &Stored, document: &Document) -> Vec<u8> {
+    let mut state = Vec::new();
+    document.write_file(&mut state, Timestamp::now());
+    state.pop();
+    write_key(&mut state, "session_id");
+    json::write_string(&mut state, session);
+    write_key(&mut state, "epoch");
+    json::write_string(&mut state, &stored.epoch);
+    state.extend_from_slice(format!(",\"seq\":{}}}", stored.seq).as_bytes());
+    state
+}
+
+/// Changes as they were relayed, as JSON; `seq` is the session's last one.
+pub fn changes(changes: &[StoredChange], seq: u64) -> Vec<u8> {
+    let mut text = b"{\"changes\":[".to_vec();
+    for (place, change) in changes.iter().enumerate() {
+        text.extend_from_slice(if place == 0 { b"{" } else { b",{" });
+        let head = format!("\"seq\":{},\"at\":\"{}\",\"user_id\":", change.seq, change.at);
+        text.extend_from_slice(head.as_bytes());
+        match &*change.user {
+            "" => text.extend_from_slice(b"null"),
+            user => json::write_string(&mut text, user),
+        }
+        text.extend_from_slice(b",\"message\":");
+        text.extend_from_slice(&change.frame);
+        text.push(b'}');
+    }
+    let tail = format!("],\"seq\":{seq},\"timestamp\":\"{}\"}}", Timestamp::now());
+    text.extend_from_slice(tail.as_bytes());
+    text
+}
+
+/// An earlier document to be stored over what can't be read, as one more change.
+pub fn over_damaged(now: Summary, mut document: Document) -> Keep {
+    document.advance(document.version() + 1);
+    Keep::Whole {
+        session: now.name,
+        epoch: now.epoch,
+        seq: now.seq + 1,
+        at: Timestamp::now(),
+        user: Some(BY.into()),
+        document: document.to_stored(),
+        frames: Vec::new(),
+        id: None,
+        why: Why::Restored,
+    }
+}

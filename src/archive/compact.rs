@@ -1,0 +1,104 @@
+//! Making sessions open faster and their file smaller, a piece at a time.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::Arc;
+
+use crate::archive::document;
+use crate::kept::{Keep, Reach, Why};
+use crate::protocol::Timestamp;
+use crate::store::{Retention, Store, Trouble};
+
+/// How much is removed at a time, in rows and in pages of 4 KiB: some milliseconds' work.
+const ROWS: usize = 2000;
+const PAGES: u32 = 500;
+
+/// A compaction that goes on.
+#[derive(Debug)]
+pub struct Compaction {
+    /// Sessions that are still to be looked at, and of the first whether its document is stored.
+    left: VecDeque<Arc<str>>,
+    is_whole: bool,
+    retention: Retention,
+    done: Compacted,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// How many sessions were looked at.
+    pub sessions: usize,
+    /// Those of them that can't be read and are left as they are, and why.
+    pub damaged: Vec<(Arc<str>, String)>,
+    /// How large the file was, and is.
+    pub before: u64,
+    pub after: u64,
+}
+
+impl Compaction {
+    /// Of one session, or of all; `None` where there is none of this name. What is not to be kept is
+    /// removed.
+    pub fn begin(store: &Store, session: Option<&str>, retention: Retention) -> Option<Self> {
+        let is_wanted = |name: &&Arc<str>| session.is_none_or(|session| ***name == *session);
+        let left: VecDeque<Arc<str>> = store.names().filter(is_wanted).cloned().collect();
+        if session.is_some() && left.is_empty() {
+            return None;
+        }
+        let (sessions, before) = (left.len(), length(store));
+        let done = Compacted { sessions, before, ..Compacted::default() };
+        Some(Compaction { left, is_whole: false, retention, done })
+    }
+
+    /// Does a piece of it; what was done once it is all done.
+    ///
+    /// # Errors
+    /// [`Trouble`], when something can't be written: what was done until then stays.
+    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<Compacted>, Trouble> {
+        if let Some(session) = self.left.front() {
+            if !self.is_whole {
+                match keep_whole(store, session) {
+                    Ok(()) => self.is_whole = true,
+                    Err(Trouble::Damaged(why)) => {
+                        self.done.damaged.push((session.clone(), why));
+                        self.left.pop_front();
+                    }
+                    Err(trouble) => return Err(trouble),
+                }
+            } else if !store.prune(session, &self.retention, Timestamp::now(), ROWS)? {
+                self.is_whole = false;
+                self.left.pop_front();
+            }
+            return Ok(None);
+        }
+        if store.shrink(PAGES)? {
+            return Ok(None);
+        }
+        store.empty_journal()?;
+        let after = length(store);
+        Ok(Some(Compacted { after, ..std::mem::take(&mut self.done) }))
+    }
+}
+
+fn length(store: &Store) -> u64 {
+    fs::metadata(store.file()).map_or(0, |found| found.len())
+}
+
+/// Stores the whole document, if there are changes after the one that is stored.
+fn keep_whole(store: &mut Store, session: &Arc<str>) -> Result<(), Trouble> {
+    let Some(stored) = store.load(session, Reach { changes: 0, bytes: 0 })? else { return Ok(()) };
+    let Some(last) = stored.changes.last() else { return Ok(()) };
+    let at = last.at;
+    let document = document(&stored).map_err(|damaged| Trouble::Damaged(damaged.to_string()))?;
+    let keep = Keep::Whole {
+        session: session.clone(),
+        epoch: stored.epoch,
+        seq: stored.seq,
+        at,
+        user: None,
+        document: document.to_stored(),
+        frames: Vec::new(),
+        id: None,
+        why: Why::Regular,
+    };
+    store.commit([&keep]).map(|_| ())
+}

@@ -1,0 +1,262 @@
+//! What is stored, while a server writes it: clients' threads look into the file themselves, a few at
+//! a time, and have the thread `store` change what no session in memory is concerned with.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::compact::{Compacted, Compaction};
+use super::{document, over_damaged};
+use crate::hub::Document;
+use crate::kept::{Keep, Reach};
+use crate::store::{Keeper, Reader, Retention, Store, Summary, Trouble};
+
+/// How many look at a time.
+const READERS: usize = 4;
+/// How long one waits for its turn, and how long it may then take.
+const TURN: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(5);
+/// How long is waited for what was said before to be on disk, and for something to be changed.
+const WRITING: Duration = Duration::from_secs(5);
+/// And for everything to be made compact.
+const COMPACTING: Duration = Duration::from_secs(600);
+/// How often whoever waits looks whether the server is stopping.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// See the module's text. Any client's thread may use it; every call blocks, none on the hub.
+pub struct Office {
+    directory: PathBuf,
+    retention: Retention,
+    /// Once the thread `store` runs.
+    keeper: OnceLock<Keeper>,
+    /// Whether nothing can be written now.
+    fails: AtomicBool,
+    readers: Mutex<usize>,
+    changed: Condvar,
+    is_compacting: AtomicBool,
+}
+
+/// Why something can't be had or done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Too many look, or it takes too long.
+    Busy,
+    /// A compaction is going on.
+    Compacting,
+    /// Nothing can be written.
+    NotWritten,
+    /// Nothing can be read: the log says why.
+    Unreadable,
+    /// What is stored of this session is not what was written: likewise.
+    Damaged,
+    /// There is no such session.
+    Unknown,
+    /// The server is stopping.
+    Stopping,
+}
+
+impl Office {
+    /// For the store of a data directory. What is not to be kept is removed when it is compacted.
+    pub fn new(directory: PathBuf, retention: Retention) -> Self {
+        Office {
+            directory,
+            retention,
+            keeper: OnceLock::new(),
+            fails: AtomicBool::new(false),
+            readers: Mutex::new(0),
+            changed: Condvar::new(),
+            is_compacting: AtomicBool::new(false),
+        }
+    }
+
+    /// The thread `store` runs; it is spoken to by this. Only the first one counts.
+    pub fn open(&self, keeper: Keeper) {
+        let _ = self.keeper.set(keeper);
+    }
+
+    /// Whether anything can be written has changed.
+    pub fn note(&self, works: bool) {
+        self.fails.store(!works, Ordering::Relaxed);
+    }
+
+    /// What is kept when nothing else is said.
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// Looks into the store, which goes on being written. What happened within the last second may
+    /// not be there yet.
+    ///
+    /// # Errors
+    /// Why that isn't possible; the log has more, where there is more to say.
+    pub fn look<T>(
+        &self,
+        look: impl FnOnce(&Reader) -> Result<T, Trouble>,
+    ) -> Result<T, Unavailable> {
+        let _turn = self.turn().ok_or(Unavailable::Busy)?;
+        let until = Instant::now() + LOOK;
+        let mut reader = Reader::open(&self.directory).map_err(|why| {
+            log::error!("what is stored can't be looked at: {why}");
+            Unavailable::Unreadable
+        })?;
+        let looked = reader.hurry(until).and_then(|()| look(&reader));
+        looked.map_err(|trouble| match trouble {
+            Trouble::Full(_) if Instant::now() >= until => Unavailable::Busy,
+            Trouble::Damaged(why) => {
+                log::error!("what is stored of a session can't be used: {why}");
+                Unavailable::Damaged
+            }
+            trouble => {
+                log::error!("what is stored can't be looked at: {trouble}: {}", trouble.advice());
+                Unavailable::Unreadable
+            }
+        })
+    }
+
+    /// Waits until all that has happened so far is on disk, so that whoever looks then sees it.
+    ///
+    /// # Errors
+    /// [`Unavailable::NotWritten`] where it can't be written, or [`Unavailable::Stopping`].
+    pub fn written(&self, is_stopping: &dyn Fn() -> bool) -> Result<(), Unavailable> {
+        let (done, written) = crossbeam_channel::bounded(1);
+        self.keeper()?.after(Box::new(move || {
+            // Who has lost patience doesn't wait any more.
+            let _ = done.try_send(());
+        }));
+        wait(&written, WRITING, is_stopping)
+    }
+
+    /// Puts an earlier document over what is stored of a session, if that can't be read: then it is
+    /// in nobody's memory either. As which change.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`], where it can be read; otherwise why it can't be done.
+    pub fn restore_damaged(
+        &self,
+        now: Summary,
+        earlier: Document,
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<u64, Unavailable> {
+        let keep = over_damaged(now, earlier);
+        let seq = keep.seq();
+        self.change(WRITING, is_stopping, move |store| {
+            let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
+                Ok(stored) => stored.is_none_or(|stored| document(&stored).is_ok()),
+                Err(Trouble::Damaged(_)) => false,
+                Err(trouble) => return ControlFlow::Break(Err(trouble)),
+            };
+            ControlFlow::Break(match whole {
+                true => Ok(Err(Unavailable::Busy)),
+                false => store.commit([&keep as &Keep]).map(|_| Ok(seq)),
+            })
+        })?
+    }
+
+    /// Makes a session, or all, open faster, removes what is not to be kept, and gives the room back.
+    /// Others go on writing meanwhile.
+    ///
+    /// # Errors
+    /// Why it can't be done; some of it may be.
+    pub fn compact(
+        &self,
+        session: Option<Arc<str>>,
+        retention: Retention,
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<Compacted, Unavailable> {
+        if self.is_compacting.swap(true, Ordering::Acquire) {
+            return Err(Unavailable::Compacting);
+        }
+        let mut compaction = None;
+        let done = self.change(COMPACTING, is_stopping, move |store| {
+            if compaction.is_none() {
+                compaction = Compaction::begin(store, session.as_deref(), retention);
+            }
+            match &mut compaction {
+                None => ControlFlow::Break(Ok(Err(Unavailable::Unknown))),
+                Some(compaction) => match compaction.go_on(store) {
+                    Ok(None) => ControlFlow::Continue(()),
+                    Ok(Some(done)) => ControlFlow::Break(Ok(Ok(done))),
+                    Err(trouble) => ControlFlow::Break(Err(trouble)),
+                },
+            }
+        });
+        self.is_compacting.store(false, Ordering::Release);
+        done?
+    }
+
+    /// Has something done on the thread `store`, piece by piece.
+    fn change<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        is_stopping: &dyn Fn() -> bool,
+        mut change: impl FnMut(&mut Store) -> ControlFlow<Result<T, Trouble>> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (done, answer) = crossbeam_channel::bounded(1);
+        // Dropped, and so its end is heard of, where the disk fails or the thread has ended.
+        self.keeper()?.job(Box::new(move |store| match change(store) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(result) => {
+                let _ = done.try_send(result);
+                ControlFlow::Break(())
+            }
+        }));
+        wait(&answer, patience, is_stopping)?.map_err(|trouble| {
+            log::error!("what is stored can't be changed: {trouble}: {}", trouble.advice());
+            match trouble {
+                Trouble::Damaged(_) => Unavailable::Damaged,
+                _ => Unavailable::NotWritten,
+            }
+        })
+    }
+
+    fn keeper(&self) -> Result<&Keeper, Unavailable> {
+        match self.fails.load(Ordering::Relaxed) {
+            true => Err(Unavailable::NotWritten),
+            false => self.keeper.get().ok_or(Unavailable::NotWritten),
+        }
+    }
+
+    fn turn(&self) -> Option<Turn<'_>> {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(readers, TURN, |open| *open >= READERS);
+        let (mut readers, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (*readers < READERS).then(|| {
+            *readers += 1;
+            Turn(self)
+        })
+    }
+}
+
+/// A turn to look, until it is dropped.
+struct Turn<'a>(&'a Office);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.readers.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+/// Waits for an answer of the thread `store`; its end is one, too.
+fn wait<T>(
+    answer: &Receiver<T>,
+    patience: Duration,
+    is_stopping: &dyn Fn() -> bool,
+) -> Result<T, Unavailable> {
+    let until = Instant::now() + patience;
+    loop {
+        match answer.recv_deadline(until.min(Instant::now() + GLANCE)) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => return Err(Unavailable::NotWritten),
+            Err(RecvTimeoutError::Timeout) if is_stopping() => return Err(Unavailable::Stopping),
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= until => {
+                return Err(Unavailable::NotWritten);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}

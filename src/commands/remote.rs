@@ -1,0 +1,204 @@
+//! A running server's API, as commands use it.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
+
+use data_encoding::BASE64;
+use serde::de::DeserializeOwned;
+
+use super::check::http::{self, Request, Response};
+use super::check::received::shown;
+use super::check::target::Target;
+use super::check::wire::Wire;
+
+/// How long an answer may be, in bytes: a canvas, or a page of changes.
+const LONGEST: usize = 1 << 30;
+/// How long a server is given to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which server, and what opens it. Not checked yet. `Debug` shows neither: an address may have a key
+/// in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    pub url: String,
+    pub key: Option<String>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Server(…)")
+    }
+}
+
+/// A server that was found.
+pub(super) struct Remote {
+    target: Target,
+    addresses: Vec<SocketAddr>,
+    key: Option<String>,
+}
+
+/// What a server says that doesn't do what it is asked.
+pub(super) struct Refused {
+    pub(super) status: u16,
+    /// For the user: who says what, and what can be done.
+    pub(super) line: String,
+}
+
+impl From<Refused> for String {
+    fn from(refused: Refused) -> String {
+        refused.line
+    }
+}
+
+impl Server {
+    /// Takes the address apart.
+    ///
+    /// # Errors
+    /// One line, which repeats no part of it that may hold a key.
+    pub fn check(&self) -> Result<(), String> {
+        Target::parse_api(&self.url).map(|_| ())
+    }
+}
+
+impl Remote {
+    /// Finds the server.
+    ///
+    /// # Errors
+    /// One line.
+    pub(super) fn find(server: &Server) -> Result<Self, String> {
+        let (target, in_address) = Target::parse_api(&server.url)?;
+        let found = (target.host.as_str(), target.port).to_socket_addrs();
+        let found = found.map_err(|error| format!("can't find {}: {error}", target.host))?;
+        let key = server.key.clone().or(in_address).filter(|key| !key.is_empty());
+        Ok(Remote { target, addresses: found.collect(), key })
+    }
+
+    /// The address as it may be printed.
+    pub(super) fn shown(&self) -> String {
+        self.target.shown_api()
+    }
+
+    /// Asks for a page, and gives what it says.
+    ///
+    /// # Errors
+    /// See [`Refused`]; of status 0 where there is no answer.
+    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, Refused> {
+        self.ask("GET", path, None, PATIENCE)
+    }
+
+    /// The same, read as JSON.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(super) fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+        self.read(&self.get(path)?)
+    }
+
+    /// Reads what a server says.
+    ///
+    /// # Errors
+    /// One line, where it is nothing that this collabd understands.
+    pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Refused> {
+        serde_json::from_slice(body).map_err(|error| Refused {
+            status: 0,
+            line: format!(
+                "what {} answers can't be understood ({error}): is a collabd of this version \
+                 running there?",
+                self.shown()
+            ),
+        })
+    }
+
+    /// Has something done, for which the server has so much time.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        patience: Duration,
+    ) -> Result<Vec<u8>, Refused> {
+        let path = self.target.under_prefix(path);
+        let headers: Vec<String> = self.key.as_deref().map(authorization).into_iter().collect();
+        let request = Request { method, path: &path, headers: &headers, body, longest: LONGEST };
+        let unanswered =
+            |why: String| Refused { status: 0, line: format!("{}: {why}", self.shown()) };
+        let (mut wire, _) = Wire::open(&self.addresses).map_err(unanswered)?;
+        wire.until(Instant::now() + patience);
+        let response = http::send(&mut wire, &self.target, &request).map_err(unanswered)?;
+        match response.status {
+            200 if response.is_whole() => Ok(response.rest),
+            200 => Err(unanswered("the connection broke in the middle of the answer".into())),
+            _ => Err(self.refused(&response)),
+        }
+    }
+
+    fn refused(&self, response: &Response) -> Refused {
+        let status = response.status;
+        let said = match response.body_line() {
+            line if line.is_empty() => format!("{status}, and nothing more"),
+            // Escaped: it may be any server.
+            line => format!("{status}, {}", shown(&line).trim_matches('"')),
+        };
+        let advice = match (status, &self.key) {
+            (403, None) => ": give a key with --key or COLLABD_KEY",
+            (403, Some(_)) => ": the key that was given is not the right one",
+            (404, _) if said.contains("there is nothing here") => {
+                ": it has no such page, and may be an older collabd"
+            }
+            (405, _) => ": it may be an older collabd",
+            _ => "",
+        };
+        Refused { status, line: format!("{} says {said}{advice}", self.shown()) }
+    }
+}
+
+/// The header that shows a key. One of another kind than `collabd key new` makes may hold anything.
+fn authorization(key: &str) -> String {
+    match key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => format!("Authorization: Bearer {key}"),
+        false => {
+            let basic = BASE64.encode(format!("collabd:{key}").as_bytes());
+            format!("Authorization: Basic {basic}")
+        }
+    }
+}
+
+/// The page of a session.
+pub(super) fn page_of(session: &str, page: &str) -> String {
+    format!("/api/sessions/{}{page}", encoded(session))
+}
+
+/// Percent-encodes all that could mean something in a path or a query.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_keys_arrive_as_they_are() {
+        assert_eq!(page_of("a/b ü.", "/state"), "/api/sessions/a%2Fb%20%C3%BC%2E/state");
+        assert_eq!(authorization("k-1_x"), "Authorization: Bearer k-1_x");
+        assert_eq!(authorization("a\r\nb: ü"), "Authorization: Basic Y29sbGFiZDphDQpiOiDDvA==");
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let server = Server { url: "http://a/key/SECRET".into(), key: Some("SECRET".into()) };
+        assert!(!format!("{server:?}").contains("SECRET"));
+    }
+}

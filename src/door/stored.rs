@@ -1,0 +1,393 @@
+//! The API of what is stored, where something is: each page is worked on by the thread of the client
+//! that asks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::api::{Api, NOTHING_STORED};
+use super::{Door, Guest, route};
+use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
+use crate::hub::{ConnId, Event, Refusal};
+use crate::kept::Stored;
+use crate::keys::Grant;
+use crate::protocol::Timestamp;
+use crate::protocol::inbound::State;
+use crate::server::http::{Request, Response};
+use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
+use crate::store::{Point, Retention, Summary};
+
+const NO_SUCH_SESSION: &str = "there is no such session";
+const NO_SUCH_STATE: &str = "what this session was like then isn't stored, or not any more: its \
+                             versions say how far back it goes";
+const BAD_POINT: &str = "this needs the number of a change, like 120, or a time, like \
+                         2026-12-20T09:30:00Z";
+const BAD_NUMBER: &str =
+    "`after`, `limit`, `keep_versions` and `keep_days` have to be whole numbers";
+
+/// What becomes of a page: the work, or a refusal.
+type Worked = Result<(usize, Box<Act<Event>>), Response>;
+
+impl Door {
+    /// A page of the API. The method is one that it knows.
+    pub(super) fn stored(
+        &self,
+        page: Api,
+        request: &Request<'_>,
+        from: IpAddr,
+        conn: ConnId,
+    ) -> Answer<Guest> {
+        let Some(shelf) = &self.shelf else {
+            return Answer::Page(Response::text(404, NOTHING_STORED));
+        };
+        let office = shelf.office().clone();
+        let worked = match request.method {
+            "GET" | "HEAD" => self.look(page, request, from, conn, office),
+            _ => self.change(page, request, from, conn, office),
+        };
+        match worked {
+            Ok((body, act)) => Answer::Work(Work { body, act }),
+            Err(page) => Answer::Page(page),
+        }
+    }
+
+    fn look(
+        &self,
+        page: Api,
+        request: &Request<'_>,
+        from: IpAddr,
+        conn: ConnId,
+        office: Arc<Office>,
+    ) -> Worked {
+        let key = route::key_of(request);
+        let grant = self.grant(page.session().map(|session| &**session), key.as_deref(), from)?;
+        let act: Box<Act<Event>> = match page {
+            Api::Stored => {
+                let after = request.query_value("after");
+                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
+                let with_items = is_set(request, "items");
+                Box::new(move |_, _| {
+                    list(&office, grant.as_ref(), after.as_deref(), most, with_items)
+                })
+            }
+            Api::Versions(session) => Box::new(move |_, _| {
+                let found = office.look(|reader| Versions::of(reader, &session));
+                answer(found.map(|found| found.map(|versions| json!(versions))))
+            }),
+            Api::Changes(session) => {
+                let after = number(request, "after")?.unwrap_or(0);
+                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
+                Box::new(move |_, _| changes(&office, &session, after, most))
+            }
+            Api::State(session) => match point(request, "at")? {
+                Some(at) => Box::new(move |_, _| as_of(&office, &session, Some(at))),
+                None => Box::new(move |_, inside| state(&office, conn, &session, grant, inside)),
+            },
+            // It knows other methods only.
+            _ => return Err(Response::text(404, route::NO_SUCH_PAGE)),
+        };
+        Ok((0, act))
+    }
+
+    fn change(
+        &self,
+        page: Api,
+        request: &Request<'_>,
+        from: IpAddr,
+        conn: ConnId,
+        office: Arc<Office>,
+    ) -> Worked {
+        let in_all = match &page {
+            Api::Compact => request.query_value("session"),
+            _ => None,
+        };
+        let session = page.session().map(|session| &**session).or(in_all.as_deref());
+        let who = format!("{} at {from}", self.may_change(request, from, session)?);
+        Ok(match page {
+            Api::Session(session) => (
+                0,
+                Box::new(move |_, inside| {
+                    let deleted =
+                        inside.have_done(Event::Delete { conn, session: session.clone() });
+                    if deleted.is_ok() {
+                        log::warn!("session {session:?} was deleted by {who}");
+                    }
+                    deleted.map_or_else(Unanswered::page, Response::json)
+                }),
+            ),
+            Api::State(session) => {
+                let replace = is_set(request, "replace");
+                let put: Box<Act<Event>> = Box::new(move |body, inside| {
+                    let put = put(conn, &session, &body, replace, inside);
+                    if put.status() == 200 {
+                        log::info!("session {session:?} was given a canvas by {who}");
+                    }
+                    put
+                });
+                (self.largest_canvas, put)
+            }
+            Api::Restore(session) => {
+                let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
+                let restore: Box<Act<Event>> = Box::new(move |_, inside| {
+                    let restored = restore(&office, conn, &session, to, inside);
+                    if restored.status() == 200 {
+                        log::info!("session {session:?} was restored by {who}");
+                    }
+                    restored
+                });
+                (0, restore)
+            }
+            Api::Compact => {
+                let session: Option<Arc<str>> = in_all.map(Into::into);
+                let retention = retention(request, office.retention())?;
+                let compact: Box<Act<Event>> =
+                    Box::new(move |_, inside| compact(&office, session, retention, &who, inside));
+                (0, compact)
+            }
+            _ => return Err(Response::text(404, route::NO_SUCH_PAGE)),
+        })
+    }
+}
+
+fn list(
+    office: &Office,
+    grant: Option<&Grant>,
+    after: Option<&str>,
+    most: usize,
+    with_items: bool,
+) -> Response {
+    let wanted = |session: &str| grant.is_none_or(|grant| grant.key.opens(session));
+    let found = office.look(|reader| Listing::of(reader, wanted, after, most, with_items));
+    answer(found.map(|listing| Some(json!(listing))))
+}
+
+fn changes(office: &Office, session: &str, after: u64, most: usize) -> Response {
+    let found = office.look(|reader| {
+        let Some(summary) = reader.session(session)? else { return Ok(None) };
+        let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
+        Ok(Some(archive::changes(&changes, summary.seq)))
+    });
+    match found {
+        Ok(Some(body)) => Response::json(body),
+        Ok(None) => Response::text(404, NO_SUCH_SESSION),
+        Err(why) => unavailable(why),
+    }
+}
+
+/// A canvas as it is: in memory, or where it isn't there, as it is stored.
+fn state(
+    office: &Office,
+    conn: ConnId,
+    session: &Arc<str>,
+    grant: Option<Grant>,
+    inside: &dyn Inside<Event>,
+) -> Response {
+    match inside.ask(Event::State { conn, session: session.clone(), grant }) {
+        Ok(body) => Response::json(body),
+        // It may have been in memory a moment ago.
+        Err(Unanswered::Refused(Refusal::Unknown)) => {
+            match office.written(&|| inside.is_stopping()) {
+                Ok(()) => as_of(office, session, None),
+                Err(why) => unavailable(why),
+            }
+        }
+        Err(Unanswered::Busy) => unavailable(Unavailable::Busy),
+        Err(why) => why.page(),
+    }
+}
+
+/// A canvas as it was then, or as it is stored.
+fn as_of(office: &Office, session: &str, at: Option<Point>) -> Response {
+    match find(office, session, at) {
+        Ok((_, stored)) => match archive::document(&stored) {
+            Ok(document) => Response::json(archive::state(session, &stored, &document)),
+            Err(_) => unavailable(Unavailable::Damaged),
+        },
+        Err(page) => page,
+    }
+}
+
+/// A session, and what is stored of it as of then.
+fn find(office: &Office, session: &str, at: Option<Point>) -> Result<(Summary, Stored), Response> {
+    let found = office.look(|reader| {
+        let Some(summary) = reader.session(session)? else { return Ok(None) };
+        let stored = reader.document_at(session, at.unwrap_or(Point::Seq(summary.seq)))?;
+        Ok(Some((summary, stored)))
+    });
+    match found.map_err(unavailable)? {
+        Some((summary, Some(stored))) => Ok((summary, stored)),
+        Some((_, None)) => Err(Response::text(404, NO_SUCH_STATE)),
+        None => Err(Response::text(404, NO_SUCH_SESSION)),
+    }
+}
+
+fn put(
+    conn: ConnId,
+    session: &Arc<str>,
+    body: &[u8],
+    replace: bool,
+    inside: &dyn Inside<Event>,
+) -> Response {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Response::text(400, "a canvas has to be UTF-8");
+    };
+    let state = match State::parse(text.trim_start_matches('\u{feff}')) {
+        Ok(state) => Box::new(state),
+        Err(why) => return Response::text(400, why),
+    };
+    let (items, session, by) = (state.items.len(), session.clone(), BY.into());
+    let done = inside.have_done(match replace {
+        true => Event::Restore { conn, session, state, by },
+        false => Event::Import { conn, session, state, by },
+    });
+    done.map_or_else(Unanswered::page, |body| restored(&body, json!({"items": items})))
+}
+
+fn restore(
+    office: &Office,
+    conn: ConnId,
+    session: &Arc<str>,
+    to: Point,
+    inside: &dyn Inside<Event>,
+) -> Response {
+    let is_stopping = || inside.is_stopping();
+    if let Err(why) = office.written(&is_stopping) {
+        return unavailable(why);
+    }
+    let (summary, stored) = match find(office, session, Some(to)) {
+        Ok(found) => found,
+        Err(page) => return page,
+    };
+    let Ok(document) = archive::document(&stored) else {
+        return unavailable(Unavailable::Damaged);
+    };
+    let more = json!({"items": document.items().count(), "restored_to": stored.seq});
+    let state = Box::new(document.into_state());
+    let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
+    match inside.have_done(restore) {
+        Ok(body) => restored(&body, more),
+        // What it is now can't be read. What it was then could be.
+        Err(Unanswered::Refused(Refusal::NotLoaded)) => {
+            let Ok(document) = archive::document(&stored) else {
+                return unavailable(Unavailable::Damaged);
+            };
+            let epoch = summary.epoch.clone();
+            match office.restore_damaged(summary, document, &is_stopping) {
+                Ok(seq) => {
+                    let now = Timestamp::now().to_string();
+                    let head = json!({
+                        "session_id": &**session, "epoch": &*epoch, "seq": seq, "timestamp": now,
+                        "was_damaged": true,
+                    });
+                    restored(head.to_string().as_bytes(), more)
+                }
+                Err(why) => unavailable(why),
+            }
+        }
+        Err(why) => why.page(),
+    }
+}
+
+fn compact(
+    office: &Office,
+    session: Option<Arc<str>>,
+    retention: Retention,
+    who: &str,
+    inside: &dyn Inside<Event>,
+) -> Response {
+    match office.compact(session, retention, &|| inside.is_stopping()) {
+        Ok(done) => {
+            log::info!(
+                "{} sessions were compacted by {who}: {} bytes, before {}",
+                done.sessions,
+                done.after,
+                done.before
+            );
+            for (session, why) in &done.damaged {
+                log::error!("session {session:?} is stored but can't be used: {why}");
+            }
+            let damaged = done.damaged.iter().map(|(session, _)| &**session);
+            let told = json!({
+                "sessions": done.sessions,
+                "damaged": damaged.collect::<Vec<&str>>(),
+                "bytes_before": done.before,
+                "bytes_after": done.after,
+                "timestamp": Timestamp::now().to_string(),
+            });
+            Response::json(told.to_string())
+        }
+        Err(why) => unavailable(why),
+    }
+}
+
+/// What the hub answers, and what only this thread knows.
+fn restored(body: &[u8], more: Value) -> Response {
+    let mut told: Value = serde_json::from_slice(body).unwrap_or_default();
+    if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
+        told.remove("type");
+        told.extend(more);
+    }
+    Response::json(told.to_string())
+}
+
+/// What was found, or that there is no such session.
+fn answer(found: Result<Option<Value>, Unavailable>) -> Response {
+    match found {
+        Ok(Some(value)) => Response::json(value.to_string()),
+        Ok(None) => Response::text(404, NO_SUCH_SESSION),
+        Err(why) => unavailable(why),
+    }
+}
+
+fn unavailable(why: Unavailable) -> Response {
+    let (status, line) = match why {
+        Unavailable::Busy => (503, "the server is busy: try again"),
+        Unavailable::Compacting => (409, "a compaction is going on: wait until it is done"),
+        Unavailable::NotWritten => {
+            (503, "the server can't write to its disk: whoever runs it finds the reason in its log")
+        }
+        Unavailable::Unreadable => (
+            503,
+            "what is stored can't be read now: whoever runs this server finds the reason in its log",
+        ),
+        Unavailable::Damaged => (
+            500,
+            "what is stored of this session is damaged: restore it to one of its versions, or from \
+             a backup",
+        ),
+        Unavailable::Unknown => (404, NO_SUCH_SESSION),
+        Unavailable::Stopping => return Unanswered::Stopping.page(),
+    };
+    Response::text(status, line)
+}
+
+fn number<T: std::str::FromStr>(request: &Request<'_>, name: &str) -> Result<Option<T>, Response> {
+    let value = request.query_value(name).map(|value| value.parse());
+    value.transpose().map_err(|_| Response::text(400, BAD_NUMBER))
+}
+
+/// Whether a switch is on: `replace=1`, or only `replace`.
+fn is_set(request: &Request<'_>, name: &str) -> bool {
+    request.query_value(name).is_some_and(|value| matches!(&*value, "" | "1" | "true"))
+}
+
+fn point(request: &Request<'_>, name: &str) -> Result<Option<Point>, Response> {
+    // A time may have been put there with its plus as it is.
+    let text = request.query_value(name).map(|text| text.replace(' ', "+"));
+    let point = text.map(|text| Point::parse(&text).ok_or(Response::text(400, BAD_POINT)));
+    point.transpose()
+}
+
+/// What is to be kept: as the server is told, and no more than this asks for.
+fn retention(request: &Request<'_>, own: Retention) -> Result<Retention, Response> {
+    let versions = number(request, "keep_versions")?.filter(|versions| *versions > 0);
+    let days = number::<u32>(request, "keep_days")?.filter(|days| *days > 0);
+    let age = days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600));
+    Ok(Retention {
+        versions: versions.unwrap_or(own.versions),
+        age: age.unwrap_or(own.age),
+        history: own.history,
+    })
+}

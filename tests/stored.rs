@@ -1,0 +1,696 @@
+//! What is stored, looked at and changed while a server runs: by its API, and by `collabd sessions`
+//! through it.
+
+#![cfg(feature = "durable")]
+
+mod support;
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use support::{
+    Client, Place, Response, Run, Server, Wire, add, canvas_items, collabd, confirmed, kill,
+    move_to, story, update,
+};
+
+/// Sends a request, whose headers are whole lines, and returns its answer.
+fn ask(server: &Server, what: &str, headers: &str, body: &str) -> Response {
+    let length = match body {
+        "" => String::new(),
+        body => format!("Content-Length: {}\r\n", body.len()),
+    };
+    Wire::ask(server, &format!("{what} HTTP/1.1\r\nHost: h\r\n{headers}{length}\r\n{body}"))
+}
+
+/// What a page says, which has to be there.
+fn get(server: &Server, path: &str) -> Value {
+    let answer = ask(server, &format!("GET {path}"), "", "");
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    serde_json::from_str(&answer.body).expect("JSON")
+}
+
+/// The status a request is answered with; what isn't 200 is one line.
+fn status(server: &Server, what: &str, headers: &str, body: &str) -> u16 {
+    let answer = ask(server, what, headers, body);
+    assert!(answer.status == 200 || answer.body.lines().count() == 1, "{what}: {}", answer.body);
+    answer.status
+}
+
+/// `collabd sessions` and others on a running server.
+struct Remote {
+    url: String,
+    key: Option<String>,
+}
+
+impl Remote {
+    fn of(server: &Server) -> Self {
+        Remote { url: format!("http://{}", server.addr()), key: None }
+    }
+
+    fn with(server: &Server, key: &str) -> Self {
+        Remote { key: Some(key.into()), ..Remote::of(server) }
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        let mut command = collabd(args);
+        command.env("COLLABD_SERVER", &self.url);
+        if let Some(key) = &self.key {
+            command.env("COLLABD_KEY", key);
+        }
+        Run::of(command)
+    }
+
+    fn succeeds(&self, args: &[&str]) -> String {
+        let run = self.run(args);
+        assert_eq!((run.code, &*run.err), (Some(0), ""), "{args:?}");
+        run.out
+    }
+
+    fn fails(&self, args: &[&str]) -> String {
+        let run = self.run(args);
+        assert_eq!((run.code, &*run.out), (Some(1), ""), "{args:?}: {}", run.err);
+        let line = run.err.strip_prefix("collabd: ").expect("who says it").trim_end();
+        assert!(!line.is_empty() && !line.contains('\n'), "{args:?}: {line}");
+        line.to_owned()
+    }
+
+    fn exported(&self, args: &[&str]) -> Vec<Value> {
+        let text = self.succeeds(&[&["sessions", "export"], args].concat());
+        canvas_items(&serde_json::from_str(&text).expect("JSON"))
+    }
+}
+
+/// The state that everyone is sent when a session is restored.
+fn restored(member: &mut Client) -> Vec<Value> {
+    let mut state = member.expect("sync:state");
+    serde_json::from_value(state["state"]["items"].take()).expect("items")
+}
+
+#[test]
+fn the_api_shows_what_is_stored() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "a ü?", "alice");
+    let epoch = alice.ack()["epoch"].clone();
+    let canvases = story(&mut alice);
+    confirmed(&mut Client::join(&server, "other", "eve"), add("a", json!({})));
+
+    let stored = get(&server, "/api/stored");
+    assert_eq!((&stored["total"], stored["timestamp"].is_string()), (&json!(2), true));
+    let session = &stored["sessions"][0];
+    assert_eq!(
+        (&session["session_id"], &session["epoch"], &session["seq"], &session["changes"]),
+        (&json!("a ü?"), &epoch, &json!(4), &json!(4))
+    );
+    assert_eq!((&session["changed_by"], session.get("items")), (&json!("alice"), None));
+    assert!(session["created_at"].is_string() && session["bytes"].is_number());
+    let page = get(&server, "/api/stored?limit=1&items=1&after=a%20%C3%BC%3F");
+    assert_eq!(page["sessions"].as_array().expect("a list").len(), 1);
+    let other = &page["sessions"][0];
+    assert_eq!((&other["session_id"], &other["items"]), (&json!("other"), &json!(1)));
+    assert_eq!(page["total"], 2);
+
+    let at = "/api/sessions/a%20%C3%BC%3F";
+    let versions = get(&server, &format!("{at}/versions"));
+    assert_eq!((&versions["first_seq"], &versions["seq"]), (&json!(0), &json!(4)));
+    assert_eq!((&versions["versions"], &versions["session"]["items"]), (&json!([]), &json!(1)));
+    for (seq, canvas) in canvases.iter().enumerate() {
+        let state = get(&server, &format!("{at}/state?at={seq}"));
+        assert_eq!(canvas_items(&state), *canvas, "{seq}");
+        assert_eq!(
+            (&state["session_id"], &state["epoch"], &state["seq"]),
+            (&json!("a ü?"), &epoch, &json!(seq))
+        );
+    }
+    assert_eq!(canvas_items(&get(&server, &format!("{at}/state"))), canvases[4]);
+    let now = "2100-01-01T00:00:00+01:00";
+    assert_eq!(get(&server, &format!("{at}/state?at={now}"))["seq"], 4);
+
+    let changes = get(&server, &format!("{at}/changes?after=1&limit=2"));
+    let changes = changes["changes"].as_array().expect("a list");
+    let seqs: Vec<&Value> = changes.iter().map(|change| &change["seq"]).collect();
+    assert_eq!(seqs, [&json!(2), &json!(3)]);
+    assert_eq!(
+        (&changes[1]["user_id"], &changes[1]["message"]["seq"]),
+        (&json!("alice"), &json!(3))
+    );
+    assert_eq!(changes[1]["message"]["command"]["data"]["x_mm"], 7.25);
+    assert_eq!(get(&server, &format!("{at}/changes"))["changes"].as_array().expect("it").len(), 4);
+    assert_eq!(get(&server, &format!("{at}/changes?after=4"))["changes"], json!([]));
+
+    let head = ask(&server, &format!("HEAD {at}/state?at=2"), "", "");
+    assert_eq!((head.status, &*head.body), (200, ""));
+}
+
+#[test]
+fn what_is_not_there_or_makes_no_sense_is_said_in_a_line() {
+    let place = Place::new();
+    let server = place.serve();
+    confirmed(&mut Client::join(&server, "table", "alice"), add("a", json!({})));
+    for (what, expected) in [
+        ("GET /api/sessions/none/versions", 404),
+        ("GET /api/sessions/none/changes", 404),
+        ("GET /api/sessions/none/state", 404),
+        ("GET /api/sessions/none/state?at=0", 404),
+        ("GET /api/sessions/table/state?at=2", 404),
+        ("GET /api/sessions/table/state?at=2001-01-01T00:00:00Z", 404),
+        ("GET /api/sessions/table/state?at=yesterday", 400),
+        ("GET /api/sessions/table/state?at=", 400),
+        ("GET /api/sessions/table/state?at=-1", 400),
+        ("GET /api/sessions/table/state?at=99999999999999999999", 400),
+        ("GET /api/sessions/table/state?at=9223372036854775808", 404),
+        ("GET /api/sessions/table/changes?after=x", 400),
+        ("GET /api/sessions/table/changes?limit=-1", 400),
+        ("GET /api/stored?limit=1.5", 400),
+        ("POST /api/sessions/table/restore", 400),
+        ("POST /api/sessions/table/restore?to=soon", 400),
+        ("POST /api/sessions/table/restore?to=2", 404),
+        ("POST /api/sessions/none/restore?to=0", 404),
+        ("POST /api/compact?session=none", 404),
+        ("POST /api/compact?keep_versions=x", 400),
+        ("DELETE /api/sessions/none", 404),
+        ("GET /api/sessions/%00/state", 404),
+        ("GET /api/sessions//state", 404),
+        ("GET /api/sessions/table/state/", 404),
+        ("GET /api/sessions/../../etc/state?at=0", 404),
+        ("GET /api/nothing", 404),
+        ("POST /api/backup", 404),
+    ] {
+        assert_eq!(status(&server, what, "", ""), expected, "{what}");
+    }
+    for (what, allow) in [
+        ("DELETE /api/stored", "GET, HEAD"),
+        ("POST /api/sessions/table/state", "GET, HEAD, PUT"),
+        ("PUT /api/sessions/table", "GET, HEAD, DELETE"),
+        ("GET /api/sessions/table/restore", "POST"),
+        ("GET /api/compact", "POST"),
+        ("OPTIONS /api/compact", "POST"),
+    ] {
+        let answer = ask(&server, what, "", "");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{what}");
+    }
+    let empty = get(&server, "/api/sessions/table/changes?limit=0");
+    assert_eq!((&empty["changes"], &empty["seq"]), (&json!([]), &json!(1)));
+}
+
+#[test]
+fn a_server_that_stores_nothing_says_so() {
+    let server = Server::start(&[]);
+    for what in [
+        "GET /api/stored",
+        "GET /api/sessions/a/versions",
+        "GET /api/sessions/a/changes",
+        "POST /api/sessions/a/restore?to=1",
+        "DELETE /api/sessions/a",
+        "POST /api/compact",
+    ] {
+        let answer = ask(&server, what, "", "");
+        assert_eq!(answer.status, 404, "{what}");
+        assert!(answer.body.contains("--data-dir"), "{what}: {}", answer.body);
+    }
+    let line = Remote::of(&server).fails(&["sessions", "list"]);
+    assert!(line.contains("--data-dir"), "{line}");
+}
+
+#[test]
+fn the_same_is_seen_through_the_server_as_in_its_directory() {
+    let place = Place::new();
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    confirmed(&mut Client::join(&server, "\u{202e}eve", "eve"), add("a", json!({})));
+    remote.succeeds(&["sessions", "restore", "table", "--to", "2"]);
+
+    for words in [&["list"][..], &["show", "table"], &["export", "table", "--at", "3"]] {
+        let words = [&["sessions"], words].concat();
+        let without_time = |text: String| text.split("\"timestamp\"").next().map(str::to_owned);
+        let (here, there) = (place.succeeds(&words), remote.succeeds(&words));
+        assert_eq!(without_time(here), without_time(there), "{words:?}");
+    }
+    for words in [&["list", "--json"][..], &["show", "table", "--json"]] {
+        let words = [&["sessions"], words].concat();
+        let [here, there] = [place.succeeds(&words), remote.succeeds(&words)].map(|text| {
+            let mut json: Value = serde_json::from_str(&text).expect("JSON");
+            assert!(json["timestamp"].take().is_string());
+            json
+        });
+        assert_eq!(here, there, "{words:?}");
+    }
+    assert_eq!(remote.exported(&["table"]), canvases[2]);
+    for (seq, canvas) in canvases.iter().enumerate() {
+        assert_eq!(remote.exported(&["table", "--at", &seq.to_string()]), *canvas, "{seq}");
+    }
+    let file = place.path("canvas.json");
+    remote.succeeds(&["sessions", "export", "table", "--out", &file]);
+    let written: Value =
+        serde_json::from_str(&fs::read_to_string(&file).expect("a file")).expect("JSON");
+    assert_eq!(canvas_items(&written), canvases[2]);
+    assert!(written.get("session_id").is_none() && written.get("seq").is_none(), "{written}");
+
+    let [here, there] = [place.path("here"), place.path("there")];
+    place.succeeds(&["record", "table", "--out", &here]);
+    remote.succeeds(&["record", "table", "--out", &there]);
+    let [here, there] = [here, there].map(|file| {
+        let text = fs::read_to_string(file).expect("a file");
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let mut lines: Vec<Value> = lines.collect();
+        assert!(lines[0]["document"]["timestamp"].take().is_string());
+        lines
+    });
+    assert_eq!((here.len(), &here), (6, &there));
+
+    let line = remote.fails(&["sessions", "show", "no\u{202e}ne"]);
+    assert!(line.contains("there is no session \"no\\u{202e}ne\" on http://127"), "{line}");
+    let line = remote.fails(&["sessions", "export", "table", "--at", "9"]);
+    assert!(line.contains("isn't stored"), "{line}");
+    remote.fails(&["record", "none", "--out", &file]);
+}
+
+#[test]
+fn more_sessions_than_are_told_of_at_once_are_listed() {
+    let place = Place::new();
+    let file = place.path("canvas.json");
+    fs::write(&file, json!({"items": [{"uuid": "a"}]}).to_string()).expect("written");
+    let server = place.serve();
+    for n in 0..101 {
+        let body = r#"{"items":[{"uuid":"a"}]}"#;
+        assert_eq!(status(&server, &format!("PUT /api/sessions/s{n}/state"), "", body), 200);
+    }
+    let list = Remote::of(&server).succeeds(&["sessions", "list"]);
+    assert_eq!(list.lines().count(), 102, "{list}");
+}
+
+#[test]
+fn members_get_what_is_restored_and_what_was_before_is_a_version() {
+    let place = Place::new();
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let mut bob = Client::join(&server, "table", "bob");
+    alice.expect("user:joined");
+
+    let out = remote.succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert!(out.contains("after change 2, with 2 items; that is change 5"), "{out}");
+    for member in [&mut alice, &mut bob] {
+        assert_eq!(restored(member), canvases[2]);
+    }
+    let versions = get(&server, "/api/sessions/table/versions");
+    let whys: Vec<(&Value, &Value)> = versions["versions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|version| (&version["seq"], &version["why"]))
+        .collect();
+    assert_eq!(whys, [(&json!(4), &json!("regular")), (&json!(5), &json!("restored"))]);
+    assert_eq!(versions["versions"][1]["user_id"], "collabd");
+    assert_eq!(remote.exported(&["table", "--at", "4"]), canvases[4]);
+
+    // They go on from there, and it can be undone.
+    assert_eq!(confirmed(&mut bob, update("b", json!({"n": 2}))), 6);
+    alice.expect_command("update_item", "b");
+    let time = versions["versions"][0]["at"].as_str().expect("a time");
+    let restore = ["sessions", "restore", "table", "--to", time];
+    let out = remote.succeeds(&restore);
+    assert!(out.contains("that is change 7"), "{out}");
+    assert_eq!(restored(&mut alice), canvases[4]);
+
+    // What was answered survives.
+    kill(server);
+    let server = place.serve();
+    let mut late = Client::join(&server, "table", "late");
+    assert_eq!((late.ack()["seq"].clone(), late.items()), (json!(7), canvases[4].clone()));
+}
+
+#[test]
+fn a_restored_session_that_nobody_is_in_is_loaded_and_stored() {
+    let place = Place::new();
+    let server = place.serve();
+    let canvases = story(&mut Client::join(&server, "table", "alice"));
+    kill(server);
+    let server = place.serve();
+    Remote::of(&server).succeeds(&["sessions", "restore", "table", "--to", "3"]);
+    kill(server);
+    assert_eq!(place.exported(&["table"]), canvases[3]);
+}
+
+#[test]
+fn a_canvas_comes_in_while_people_work() {
+    let place = Place::new();
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let file = place.path("canvas.json");
+    remote.succeeds(&["sessions", "export", "table", "--at", "3", "--out", &file]);
+
+    for session in ["ü copy", "a/b"] {
+        let out = remote.succeeds(&["sessions", "import", session, &file]);
+        assert!(out.contains("has 2 items") && out.contains("change 1"), "{out}");
+        assert_eq!(remote.exported(&[session]), canvases[3]);
+    }
+    let mut bob = Client::join(&server, "ü copy", "bob");
+    assert_eq!(bob.items(), canvases[3]);
+    let line = remote.fails(&["sessions", "import", "table", &file]);
+    assert!(line.contains("--replace"), "{line}");
+    remote.succeeds(&["sessions", "import", "table", &file, "--replace"]);
+    assert_eq!(restored(&mut alice), canvases[3]);
+    assert_eq!(remote.exported(&["table", "--at", "4"]), canvases[4]);
+
+    // Somebody is in it, though nothing was done there yet.
+    let _eve = Client::join(&server, "empty", "eve");
+    remote.fails(&["sessions", "import", "empty", &file]);
+    fs::write(&file, "{\"items\":[{\"name\":\"SECRET\"}]}").expect("written");
+    let line = remote.fails(&["sessions", "import", "new", &file]);
+    assert!(line.contains("canvas.json is no canvas") && !line.contains("SECRET"), "{line}");
+    remote.fails(&["sessions", "import", "new", &place.path("none")]);
+}
+
+#[test]
+fn a_session_is_deleted_when_everybody_has_left() {
+    let place = Place::new();
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    story(&mut alice);
+    let line = remote.fails(&["sessions", "delete", "table", "--yes"]);
+    assert!(line.contains("when they have left"), "{line}");
+    assert_eq!(status(&server, "DELETE /api/sessions/table", "", ""), 409);
+    confirmed(&mut alice, move_to("a", 1.0));
+    alice.leave();
+    let run = remote.run(&["sessions", "delete", "table"]);
+    assert_eq!(run.code, Some(2), "{}", run.err);
+    let out = remote.succeeds(&["sessions", "delete", "table", "--yes"]);
+    assert!(out.contains("all its versions are gone"), "{out}");
+    remote.fails(&["sessions", "delete", "table", "--yes"]);
+    remote.fails(&["sessions", "show", "table"]);
+    let bob = Client::join(&server, "table", "bob");
+    assert_eq!(bob.ack()["seq"], 0);
+}
+
+#[test]
+fn compacting_goes_on_beside_people_who_work() {
+    let place = Place::new();
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let out = remote.succeeds(&["sessions", "compact"]);
+    assert!(out.starts_with("1 of 1 sessions are compact"), "{out}");
+    assert_eq!(confirmed(&mut alice, move_to("a", 3.0)), 5);
+    for (seq, canvas) in canvases.iter().enumerate() {
+        assert_eq!(remote.exported(&["table", "--at", &seq.to_string()]), *canvas, "{seq}");
+    }
+    remote.succeeds(&["sessions", "restore", "table", "--to", "1"]);
+    assert_eq!(restored(&mut alice), canvases[1]);
+    remote.succeeds(&["sessions", "compact", "table", "--keep-versions", "1"]);
+    let versions = get(&server, "/api/sessions/table/versions");
+    assert_eq!(versions["versions"].as_array().expect("a list").len(), 1);
+    assert_eq!(remote.exported(&["table"]), canvases[1]);
+    let line = remote.fails(&["sessions", "compact", "none"]);
+    assert!(line.contains("there is no session \"none\""), "{line}");
+    assert_eq!(confirmed(&mut alice, move_to("a", 4.0)), 7);
+}
+
+#[test]
+fn a_damaged_session_is_restored_while_the_server_runs() {
+    let place = Place::new();
+    let server = place.serve();
+    let canvases = story(&mut Client::join(&server, "table", "alice"));
+    kill(server);
+    let file = PathBuf::from(place.data()).join("collabd.db");
+    let db = rusqlite::Connection::open(file).expect("a database");
+    db.execute("UPDATE changes SET message = '{}' WHERE seq = 3", []).expect("written");
+    drop(db);
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let list = remote.succeeds(&["sessions", "list"]);
+    assert!(list.contains("table  damaged"), "{list}");
+    let line = remote.fails(&["sessions", "export", "table"]);
+    assert!(line.contains("restore it"), "{line}");
+    remote.fails(&["sessions", "restore", "table", "--to", "4"]);
+    let compact = remote.run(&["sessions", "compact"]);
+    assert_eq!(compact.code, Some(1), "{}", compact.err);
+    assert!(compact.err.contains("session \"table\" is left as it is"), "{}", compact.err);
+    let out = remote.succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert!(out.contains("could not be read"), "{out}");
+    let mut bob = Client::join(&server, "table", "bob");
+    assert_eq!((bob.ack()["seq"].clone(), bob.items()), (json!(5), canvases[2].clone()));
+    assert_eq!(confirmed(&mut bob, add("new", json!({}))), 6);
+    kill(server);
+    assert_eq!(place.exported(&["table"]).len(), 3);
+}
+
+/// A key of a key file, made by the command.
+fn key(file: &str, name: &str, more: &[&str]) -> String {
+    let run = Run::of(collabd(&[&["key", "new", "--name", name, "--file", file], more].concat()));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    run.out.trim_end().to_owned()
+}
+
+#[test]
+fn with_keys_an_admin_changes_and_who_may_come_in_looks() {
+    let place = Place::new();
+    let file = place.path("keys.json");
+    let [read, write] = ["read", "write"].map(|level| key(&file, level, &["--level", level]));
+    let admin = key(&file, "admin", &["--level", "admin"]);
+    let narrow = key(&file, "narrow", &["--level", "admin", "--sessions", "table"]);
+    let data = place.data();
+    let canvas = place.path("canvas.json");
+    fs::write(&canvas, json!({"items": [{"uuid": "x"}]}).to_string()).expect("written");
+
+    let server = Server::start(&["--data-dir", &data, "--keys", &file]);
+    for session in ["table", "other"] {
+        confirmed(&mut Client::join(&server, session, "alice"), add("a", json!({})));
+    }
+    let everything: [&[&str]; 5] = [
+        &["restore", "table", "--to", "1"],
+        &["import", "table", &canvas, "--replace"],
+        &["import", "new", &canvas],
+        &["compact"],
+        &["delete", "other", "--yes"],
+    ];
+    for words in everything {
+        let words = [&["sessions"], words].concat();
+        let line = Remote::of(&server).fails(&words);
+        assert!(line.contains("--key or COLLABD_KEY"), "{line}");
+        for wrong in [&read, &write, "no-such-key"] {
+            let line = Remote::with(&server, wrong).fails(&words);
+            assert!(line.contains("403") && !line.contains(wrong), "{line}");
+        }
+    }
+    // Sessions ask for none, and so nobody needs one who looks.
+    Remote::of(&server).succeeds(&["sessions", "list"]);
+    let one = Remote::with(&server, &narrow);
+    one.succeeds(&["sessions", "restore", "table", "--to", "1"]);
+    one.succeeds(&["sessions", "compact", "table"]);
+    one.fails(&["sessions", "compact"]);
+    one.fails(&["sessions", "delete", "other", "--yes"]);
+    for words in everything {
+        Remote::with(&server, &admin).succeeds(&[&["sessions"], words].concat());
+    }
+    // In the address, as an editor has it.
+    let keyed = Remote { url: format!("ws://{}/key/{admin}", server.addr()), key: None };
+    keyed.succeeds(&["sessions", "delete", "new", "--yes"]);
+    drop(server);
+
+    let server = Server::start(&["--data-dir", &data, "--keys", &file, "--require-key"]);
+    Remote::of(&server).fails(&["sessions", "list"]);
+    Remote::with(&server, &read).succeeds(&["sessions", "show", "table"]);
+    Remote::with(&server, &admin).succeeds(&["sessions", "import", "second", &canvas]);
+    let list = Remote::with(&server, &narrow).succeeds(&["sessions", "list"]);
+    assert!(list.contains("table") && !list.contains("second"), "{list}");
+    let line = Remote::with(&server, &narrow).fails(&["sessions", "export", "second"]);
+    assert!(line.contains("403"), "{line}");
+    for what in ["GET /api/stored", "GET /api/sessions/none/state", "DELETE /api/sessions/table"] {
+        assert_eq!(status(&server, what, "", ""), 403, "{what}");
+    }
+}
+
+#[test]
+fn without_keys_only_who_is_on_this_machine_changes_anything() {
+    let place = Place::new();
+    let data = place.data();
+    let server = Server::start(&["--data-dir", &data, "--trust-proxy", "127.0.0.1"]);
+    confirmed(&mut Client::join(&server, "table", "alice"), add("a", json!({})));
+    for headers in [
+        "X-Forwarded-For: 192.0.2.7\r\n",
+        // It is somebody's word that this is so.
+        "X-Forwarded-For: 127.0.0.1\r\n",
+        "Forwarded: for=127.0.0.1\r\n",
+        "X-Real-IP: 127.0.0.1\r\n",
+        "Via: 1.1 proxy\r\n",
+        // A name that leads here is no page of this machine.
+        "Origin: http://h\r\n",
+        "Origin: http://evil.example\r\n",
+        "Origin: null\r\n",
+    ] {
+        for what in [
+            "POST /api/sessions/table/restore?to=0",
+            "DELETE /api/sessions/table",
+            "POST /api/compact",
+        ] {
+            assert_eq!(status(&server, what, headers, ""), 403, "{what} {headers}");
+        }
+        let put = status(&server, "PUT /api/sessions/new/state", headers, r#"{"items":[]}"#);
+        assert_eq!(put, 403, "{headers}");
+    }
+    assert_eq!(get(&server, "/api/stored")["total"], 1);
+    let here = "Origin: http://localhost:3000\r\n";
+    let restored = ask(&server, "POST /api/sessions/table/restore?to=0", here, "");
+    assert_eq!(restored.status, 200, "{}", restored.body);
+    assert_eq!(
+        restored.header("access-control-allow-origin"),
+        Some("http://localhost:3000"),
+        "{restored:?}"
+    );
+    let asked = ask(&server, "OPTIONS /api/sessions/table/state", here, "");
+    assert_eq!(
+        (asked.status, asked.header("access-control-allow-methods")),
+        (204, Some("GET, HEAD, PUT"))
+    );
+    assert_eq!(asked.header("access-control-allow-headers"), Some("authorization, content-type"));
+    let elsewhere = "Origin: http://evil.example\r\n";
+    assert_eq!(status(&server, "OPTIONS /api/sessions/table/state", elsewhere, ""), 403);
+    // Keys that everybody knows are none.
+    let server = Server::start(&["--data-dir", &place.path("more"), "--dev-keys"]);
+    assert_eq!(status(&server, "PUT /api/sessions/new/state", "", r#"{"items":[]}"#), 200);
+}
+
+/// Sends these bytes, one piece after the other, and returns the answer's status.
+fn pieces(server: &Server, pieces: &[&[u8]]) -> u16 {
+    let mut wire = Wire::open(server);
+    pieces.iter().for_each(|piece| wire.write(piece));
+    wire.head().status
+}
+
+#[test]
+fn a_body_has_a_length_a_bound_and_a_time() {
+    let place = Place::new();
+    let data = place.data();
+    let bounds = ["--max-message-bytes", "2KiB", "--max-document-bytes", "1KiB"];
+    let timeout = ["--handshake-timeout", "1", "--queue-bytes", "64KiB"];
+    let server =
+        Server::start(&[&["--data-dir", &data, "--no-settle"], &bounds[..], &timeout].concat());
+    let canvas = |size: usize| {
+        let bare = json!({"items": [{"uuid": "a", "text": ""}]}).to_string().len();
+        json!({"items": [{"uuid": "a", "text": "x".repeat(size - bare)}]}).to_string()
+    };
+    let put = |headers: &str, body: &[u8]| {
+        let head =
+            format!("PUT /api/sessions/s/state?replace=1 HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        pieces(&server, &[head.as_bytes(), body])
+    };
+    assert_eq!(put("", b"{}"), 411);
+    assert_eq!(put("Transfer-Encoding: chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n"), 411);
+    assert_eq!(put("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n", b"{}"), 400);
+    assert_eq!(put("Content-Length: 2\r\nContent-Length: 2\r\n", b"{}"), 400);
+    assert_eq!(put("Content-Length: 2x\r\n", b"{}"), 400);
+    assert_eq!(put("Content-Length: -2\r\n", b"{}"), 400);
+    assert_eq!(put("Content-Length: 99999999999999999999999\r\n", b"{}"), 413);
+    assert_eq!(put("Content-Length: 2049\r\n", canvas(2049).as_bytes()), 413);
+    // Taken whole, and then too large for a document; or not.
+    assert_eq!(put("Content-Length: 2048\r\n", canvas(2048).as_bytes()), 413);
+    assert_eq!(put("Content-Length: 900\r\n", canvas(900).as_bytes()), 200);
+    assert_eq!(put("Content-Length: 0\r\n", b""), 400);
+    assert_eq!(put("Content-Length: 1\r\n", b"\xff"), 400);
+    assert_eq!(put("Content-Length: 4\r\n", b"null"), 400);
+    let bom = "\u{feff}{\"items\":[]}";
+    assert_eq!(put(&format!("Content-Length: {}\r\n", bom.len()), bom.as_bytes()), 200);
+    let deep = "[".repeat(2000);
+    assert_eq!(put("Content-Length: 2000\r\n", deep.as_bytes()), 400);
+    // What comes after it is nobody's.
+    assert_eq!(put("Content-Length: 12\r\n", b"{\"items\":[]}GET / HTTP/1.1\r\n\r\n"), 200);
+    // One that never comes, or not all of it.
+    assert_eq!(put("Content-Length: 12\r\n", b""), 408);
+    assert_eq!(put("Content-Length: 12\r\n", b"{\"items\":[]"), 408);
+    let post = "POST /api/compact HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(pieces(&server, &[post.as_bytes()]), 413);
+    let chunked =
+        "DELETE /api/sessions/s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(pieces(&server, &[chunked.as_bytes()]), 411);
+
+    // Who asks beforehand is told to go on, and not where it is refused.
+    let expects = |length: usize| {
+        format!(
+            "PUT /api/sessions/t/state HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+             Content-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut wire = Wire::open(&server);
+    wire.write(expects(12));
+    assert_eq!(wire.head().status, 100);
+    wire.write("{\"items\":[]}");
+    assert_eq!(wire.refusal().status, 200);
+    assert_eq!(pieces(&server, &[expects(9999).as_bytes()]), 413);
+    // Whoever leaves amid it leaves nothing behind.
+    let mut gone = TcpStream::connect(server.addr()).expect("the server accepts");
+    gone.write_all(expects(12).as_bytes()).expect("sent");
+    gone.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let mut answer = String::new();
+    gone.read_to_string(&mut answer).expect("text");
+    assert!(answer.contains("400 Bad Request"), "{answer}");
+    assert_eq!(get(&server, "/api/sessions/t/versions")["seq"], 1);
+}
+
+#[test]
+fn nothing_is_changed_while_the_disk_fails_and_an_answer_waits_for_it() {
+    let place = Place::new();
+    let server = place.serve();
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    confirmed(&mut Client::join(&server, "other", "eve"), add("a", json!({})));
+    let file = PathBuf::from(place.data()).join("collabd.db");
+    let other = rusqlite::Connection::open(file).expect("a database");
+
+    // Another program holds the file, so that what is restored can't be written.
+    other.execute_batch("BEGIN IMMEDIATE").expect("it is free");
+    let asking = TcpStream::connect(server.addr()).expect("the server accepts");
+    let mut wire = Wire::on(asking.try_clone().expect("a socket"));
+    wire.write("POST /api/sessions/table/restore?to=2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(restored(&mut alice), canvases[2]);
+    alice.expect_error("not_durable");
+    for what in
+        ["POST /api/sessions/table/restore?to=1", "DELETE /api/sessions/other", "POST /api/compact"]
+    {
+        assert_eq!(status(&server, what, "", ""), 503, "{what}");
+    }
+    assert_eq!(status(&server, "PUT /api/sessions/new/state", "", r#"{"items":[]}"#), 503);
+    let line = remote.fails(&["sessions", "restore", "table", "--to", "1"]);
+    assert!(line.contains("can't write to its disk"), "{line}");
+    assert_eq!(get(&server, "/api/sessions/table/versions")["seq"], 4, "it is not there yet");
+    asking.set_nonblocking(true).expect("a socket");
+    let early = asking.peek(&mut [0]).expect_err("no answer before it is on disk");
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    asking.set_nonblocking(false).expect("a socket");
+
+    other.execute_batch("ROLLBACK").expect("it was held");
+    let answer = wire.refusal();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!((&answer["seq"], &answer["restored_to"]), (&json!(5), &json!(2)));
+    assert_eq!(get(&server, "/api/sessions/table/versions")["seq"], 5);
+    remote.succeeds(&["sessions", "delete", "other", "--yes"]);
+}
+
+#[test]
+fn what_is_no_collabd_is_said_in_a_line() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = silent.local_addr().expect("an address");
+    drop(silent);
+    let nobody = Remote { url: format!("http://{addr}"), key: Some("hunter2".into()) };
+    let line = nobody.fails(&["sessions", "list"]);
+    assert!(line.contains("nothing listens") && !line.contains("hunter2"), "{line}");
+    let run = Run::of(collabd(&["sessions", "list", "--server", "https://hunter2"]));
+    assert_eq!(run.code, Some(2));
+    assert!(run.err.contains("TLS") && !run.err.contains("hunter2"), "{}", run.err);
+    let echo = Server::spawn(collabd(&["echo", "--host", "127.0.0.1", "--port", "0"]));
+    let line = Remote::of(&echo).fails(&["sessions", "list"]);
+    assert!(line.contains("says"), "{line}");
+}
