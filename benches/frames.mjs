@@ -14,7 +14,13 @@ const server = await startServer();
 const people = [];
 for (let n = 0; n < PEOPLE; n++) people.push(await new Member(`${server.url}/ws/frames/person%20${n}`).joined());
 const place = (n) => ({ x_mm: (n % 25) * 80, y_mm: Math.floor(n / 25) * 80, angle_deg: n * 7 });
-const items = Array.from({ length: ITEMS }, (_, n) => ({ uuid: `i${n}`, item_type: kinds[n % 5], name: `item ${n}`, object_height_mm: 50, ...place(n) }));
+const items = Array.from({ length: ITEMS }, (_, n) => ({
+  uuid: `i${n}`,
+  item_type: kinds[n % 5],
+  name: `item ${n}`,
+  object_height_mm: 50,
+  ...place(n),
+}));
 await people[0].table(items);
 
 const look = await Look.open(server, "#/session/frames");
@@ -25,11 +31,12 @@ async function measure(what) {
   await look.page.evaluate(() => {
     const real = (window.realFrame ??= requestAnimationFrame);
     window.spent = [];
-    window.requestAnimationFrame = (draw) => real((now) => {
-      const began = performance.now();
-      draw(now);
-      spent.push(performance.now() - began);
-    });
+    window.requestAnimationFrame = (draw) =>
+      real((now) => {
+        const began = performance.now();
+        draw(now);
+        spent.push(performance.now() - began);
+      });
     window.intervals = [];
     let last = performance.now();
     window.counting = true;
@@ -40,10 +47,14 @@ async function measure(what) {
     });
   });
   await what();
-  const { spent, intervals } = await look.page.evaluate(() => ((window.counting = false), { spent: window.spent, intervals: window.intervals.slice(1) }));
+  const { spent, intervals } = await look.page.evaluate(
+    () => ((window.counting = false), { spent: window.spent, intervals: window.intervals.slice(1) }),
+  );
   const total = intervals.reduce((sum, each) => sum + each, 0);
   const late = intervals.filter((each) => each > 25).length;
-  const own = spent.length ? `the page's part of one ${at(spent, 0.5)} ms, 99 % within ${at(spent, 0.99)} ms` : "none of them drawn";
+  const own = spent.length
+    ? `the page's part of one ${at(spent, 0.5)} ms, 99 % within ${at(spent, 0.99)} ms`
+    : "none of them drawn";
   return `${((1000 * intervals.length) / total).toFixed(1)} frames/s (99 % within ${at(intervals, 0.99)} ms, ${late} of ${intervals.length} late), ${own}`;
 }
 
@@ -53,8 +64,16 @@ const dragging = await measure(async () => {
   const end = performance.now() + SECONDS * 1000;
   for (let step = 0; performance.now() < end; step++) {
     people.forEach((person, n) => {
-      const data = { ...items[n * 47 + 3], x_mm: 1000 + 900 * Math.sin(step / 40 + n), y_mm: 800 + 700 * Math.cos(step / 55 + 2 * n), angle_deg: step % 360 };
-      for (const action of ["move_item", "update_item"]) person.socket.send(JSON.stringify({ type: "command", command: { action, item_id: data.uuid, item_type: data.item_type, data } }));
+      const data = {
+        ...items[n * 47 + 3],
+        x_mm: 1000 + 900 * Math.sin(step / 40 + n),
+        y_mm: 800 + 700 * Math.cos(step / 55 + 2 * n),
+        angle_deg: step % 360,
+      };
+      for (const action of ["move_item", "update_item"])
+        person.socket.send(
+          JSON.stringify({ type: "command", command: { action, item_id: data.uuid, item_type: data.item_type, data } }),
+        );
       person.socket.send(JSON.stringify({ type: "cursor", x_mm: data.x_mm, y_mm: data.y_mm }));
       person.waiting.length = 0;
       sent += 3;
@@ -64,7 +83,8 @@ const dragging = await measure(async () => {
 });
 console.log(`${PEOPLE} drag, ${Math.round(sent / SECONDS)} messages/s: ${dragging}`);
 const panning = await measure(async () => {
-  for (let n = 0; n < 120; n++) await look.page.evaluate((n) => (pan(6 * Math.sin(n / 9), 4), new Promise((done) => setTimeout(done, 16))), n);
+  for (let n = 0; n < 120; n++)
+    await look.page.evaluate((n) => (pan(6 * Math.sin(n / 9), 4), new Promise((done) => setTimeout(done, 16))), n);
 });
 console.log(`the view moves: ${panning}`);
 

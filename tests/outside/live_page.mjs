@@ -110,6 +110,14 @@ class Editor {
   }
 }
 
+/** An item as a member sends it. */
+export function item(uuid, item_type, name, x_mm, y_mm, angle_deg = 0) {
+  return { uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm: 40 };
+}
+
+/** Where a session's table is, behind the page's address. */
+export const sessionPage = (id) => `#/session/${encodeURIComponent(id)}`;
+
 /** The live page in a browser. */
 export class Look {
   static async open(server, where = "", how = {}) {
@@ -142,14 +150,24 @@ export class Look {
     for (;;) {
       const value = await this.page.evaluate(condition, argument);
       if (value) return value;
-      if (performance.now() > end) throw new Error(`waited ${DEADLINE / 1000} s for ${what}; the page says:\n${await this.page.locator("main, header").allInnerTexts()}`);
+      if (performance.now() > end)
+        throw new Error(
+          `waited ${DEADLINE / 1000} s for ${what}; the page says:\n${await this.page.locator("main, header").allInnerTexts()}`,
+        );
       await after(20);
     }
   }
 
   /** Waits for this text to be somewhere in the page (or in what a selector finds). */
   shows(text, selector = "body") {
-    return this.until(`${JSON.stringify(text)} in ${selector}`, ([text, selector]) => [...document.querySelectorAll(selector)].some((node) => node.checkVisibility() && node.innerText.includes(text)), [text, selector]);
+    return this.until(
+      `${JSON.stringify(text)} in ${selector}`,
+      ([text, selector]) =>
+        [...document.querySelectorAll(selector)].some(
+          (node) => node.checkVisibility() && node.innerText.includes(text),
+        ),
+      [text, selector],
+    );
   }
 
   isLive() {
@@ -158,7 +176,11 @@ export class Look {
 
   /** What is drawn, as the page's own script has it. */
   drawn(id) {
-    return this.page.evaluate((id) => scene.has(id) && (({ x, y, angle, title, kind, by }) => ({ x, y, angle, title, kind, by }))(scene.get(id)), id);
+    return this.page.evaluate(
+      (id) =>
+        scene.has(id) && (({ x, y, angle, title, kind, by }) => ({ x, y, angle, title, kind, by }))(scene.get(id)),
+      id,
+    );
   }
 
   /** A number that another picture would have, too, only by chance. */
@@ -174,7 +196,12 @@ export class Look {
   async barriers() {
     await this.page.evaluate(axe);
     const { violations } = await this.page.evaluate(() => axe.run());
-    return violations.filter(({ impact }) => ["serious", "critical"].includes(impact)).map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
+    return violations
+      .filter(({ impact }) => ["serious", "critical"].includes(impact))
+      .map(
+        ({ id, nodes }) =>
+          `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`,
+      );
   }
 
   inspect() {

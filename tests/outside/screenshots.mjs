@@ -12,7 +12,16 @@ import { startServer } from "./ws_story.mjs";
 const MINUTES = Number(process.argv[2] ?? 6);
 const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
 
-const item = (uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm, more) => ({ uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm, ...more });
+const item = (uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm, more) => ({
+  uuid,
+  item_type,
+  name,
+  x_mm,
+  y_mm,
+  angle_deg,
+  object_height_mm,
+  ...more,
+});
 const TABLE = [
   item("hene", "source", "HeNe 633 nm", -375, 0, 0, 20, { size_mm: 22 }),
   item("f50", "lens", "Lens f=50", -275, 0, 90, 36, { efl_mm: 50 }),
@@ -51,7 +60,8 @@ async function drag(user, uuid, x, y, angle, steps = 40) {
     const share = (1 - Math.cos((Math.PI * n) / steps)) / 2;
     const between = (field, to) => from[field] + (to - from[field]) * share;
     Object.assign(data, { x_mm: between("x_mm", x), y_mm: between("y_mm", y), angle_deg: between("angle_deg", angle) });
-    for (const action of ["move_item", "update_item"]) people[user].send({ type: "command", command: { action, item_id: uuid, item_type: data.item_type, data } });
+    for (const action of ["move_item", "update_item"])
+      people[user].send({ type: "command", command: { action, item_id: uuid, item_type: data.item_type, data } });
     await after(16);
   }
   for (const person of Object.values(people)) person.waiting.length = 0;
@@ -63,14 +73,27 @@ for (let round = 0; performance.now() < end; round++) {
   await drag("bob", "f75", 0, -90 - (round % 4) * 8, 0);
   await drag("alice", "m1", (round % 3) * 2 - 2, 225 + (round % 2) * 10, 180 + (round % 3));
   for (const [n, author] of others.entries()) {
-    for (let change = 0; change < ((round * (n + 3)) % 7) * 4; change++) author.send({ type: "command", command: { action: "move_item", item_id: "f50", item_type: "lens", data: { x_mm: change, y_mm: round, angle_deg: 90 } } });
+    for (let change = 0; change < ((round * (n + 3)) % 7) * 4; change++)
+      author.send({
+        type: "command",
+        command: {
+          action: "move_item",
+          item_id: "f50",
+          item_type: "lens",
+          data: { x_mm: change, y_mm: round, angle_deg: 90 },
+        },
+      });
     author.waiting.length = 0;
   }
   await after(400 + 1600 * Math.abs(Math.sin(round / 5)));
 }
 
 const viewport = { width: 1200, height: 760 };
-const pictures = [["overview", "", "light"], ["session", "#/session/interferometer", "light"], ["session-dark", "#/session/interferometer", "dark"]];
+const pictures = [
+  ["overview", "", "light"],
+  ["session", "#/session/interferometer", "light"],
+  ["session-dark", "#/session/interferometer", "dark"],
+];
 for (const [name, where, colorScheme] of pictures) {
   const look = await Look.open(server, where, { viewport, colorScheme });
   await look.isLive();
