@@ -35,6 +35,11 @@ export function atPage(title, tell, options = () => []) {
       await tell(desk);
       for (const each of closing) each.inspect?.();
       desk.server.inspect();
+    } catch (error) {
+      // What a page complained of is often the cause of what was waited for in vain.
+      const complaints = closing.flatMap((each) => each.complaints ?? []);
+      if (complaints.length) error.stack += `\nthe pages complained: ${complaints.join("\n")}`;
+      throw error;
     } finally {
       for (const each of closing.reverse()) await each.end();
       await desk.stop();
@@ -130,7 +135,7 @@ export class Look {
     // Complaints that belong to the story. The pictures are read by the stories alone.
     look.expected = [/getImageData/];
     look.page.on("console", (line) => {
-      if (["error", "warning"].includes(line.type())) look.complaints.push(line.text());
+      if (["error", "warning"].includes(line.type())) look.complaints.push(`${line.text()} ${line.location().url}`);
     });
     look.page.on("pageerror", (error) => look.complaints.push(String(error.stack)));
     look.page.on("dialog", (dialog) => look.complaints.push(`a dialog: ${dialog.message()}`));
