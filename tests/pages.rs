@@ -231,6 +231,8 @@ fn messages_are_counted_by_the_types_the_protocols_know() {
     let mut alice = Client::join(&server, "table", "alice");
     let mut bob = Client::join(&server, "table", "bob");
     alice.expect("user:joined");
+    // Joining has its own messages.
+    let before = metrics(&server);
     for n in 0..10 {
         alice.send(add(&format!("lens-{n}"), json!({})));
     }
@@ -248,15 +250,16 @@ fn messages_are_counted_by_the_types_the_protocols_know() {
         all["collabd_messages_sent_total{type=\"message_delivered\"}"] > 0.0
     };
     let all = until(|| metrics(&server), is_counted, "what was sent is counted");
-    let heard = |kind: &str| all[&format!("collabd_messages_received_total{{type=\"{kind}\"}}")];
-    let said = |kind: &str| all[&format!("collabd_messages_sent_total{{type=\"{kind}\"}}")];
+    let since = |name: String| all[&name] - before[&name];
+    let heard = |kind: &str| since(format!("collabd_messages_received_total{{type=\"{kind}\"}}"));
+    let said = |kind: &str| since(format!("collabd_messages_sent_total{{type=\"{kind}\"}}"));
     assert_eq!((heard("command"), heard("ping"), heard("other")), (12.0, 1.0, 1.0));
     assert_eq!(heard("user:left"), 1.0, "known, if refused");
     assert_eq!(
         (said("command"), said("pong"), said("error"), said("other")),
         (11.0, 1.0, 2.0, 1.0)
     );
-    assert_eq!(said("connection:ack"), 2.0);
+    assert_eq!(before["collabd_messages_sent_total{type=\"connection:ack\"}"], 2.0);
     assert!(all["collabd_message_bytes_received_total{type=\"command\"}"] > 12.0 * 40.0);
     let fan_outs = all["collabd_fanout_latency_seconds_count"];
     assert!(fan_outs >= 12.0, "{fan_outs}");
@@ -278,8 +281,60 @@ fn messages_are_counted_by_the_types_the_protocols_know() {
     let about = json_of(&server, "/api/server");
     assert_eq!((&about["sessions"], &about["connections"]["members"]), (&json!(1), &json!(2)));
     assert_eq!((&about["healthy"], &about["durable"]), (&json!(true), &json!(false)));
-    let all_heard = ["command", "ping", "other", "user:left", "sync:request"].map(heard);
-    assert_eq!(about["messages_in"].as_f64(), Some(all_heard.iter().sum()));
+    let all_of = |name: &str| {
+        all.iter().filter(|(sample, _)| sample.starts_with(name)).map(|(_, value)| value).sum()
+    };
+    for (field, name) in [
+        ("messages_in", "collabd_messages_received_total"),
+        ("messages_out", "collabd_messages_sent_total"),
+        ("bytes_in", "collabd_message_bytes_received_total"),
+        ("bytes_out", "collabd_message_bytes_sent_total"),
+    ] {
+        assert_eq!(about[field].as_f64(), Some(all_of(name)), "{field}");
+    }
+}
+
+/// A viewer is told as much as a member, and is none.
+#[test]
+fn viewers_are_counted_as_what_they_are() {
+    let server = Server::start(&["--no-settle"]);
+    let mut alice = Client::join(&server, "table", "alice");
+    let mut viewers = [(); 2].map(|()| Wire::upgrade(&server, "/view/table"));
+    for viewer in &mut viewers {
+        assert_eq!(viewer.next()["type"], "connection:ack");
+    }
+    let before = metrics(&server);
+    for viewer in &mut viewers {
+        viewer.send(r#"{"type":"ping"}"#);
+    }
+    alice.send(add("lens-1", json!({})));
+    for viewer in &mut viewers {
+        let mut awaited = vec!["pong", "command"];
+        while !awaited.is_empty() {
+            let message = viewer.next();
+            awaited.retain(|kind| message["type"] != *kind);
+        }
+    }
+    let about = until(
+        || json_of(&server, "/api/server"),
+        |about| about["connections"]["viewers"] == 2,
+        "two viewers",
+    );
+    assert_eq!(about["connections"]["members"], 1, "{about}");
+    let all = metrics(&server);
+    for (name, value) in [("collabd_connections{kind=\"viewer\"}", 2.0), ("collabd_members", 1.0)] {
+        assert_eq!(all[name], value, "{name}");
+    }
+    for name in [
+        "collabd_messages_received_total{type=\"ping\"}",
+        "collabd_messages_sent_total{type=\"command\"}",
+    ] {
+        assert_eq!(all[name] - before[name], 2.0, "{name}");
+    }
+    let connections = json_of(&server, "/api/connections");
+    let kinds = connections["connections"].as_array().expect("a list").iter();
+    let kinds: Vec<_> = kinds.map(|one| one["kind"].as_str().expect("a word")).collect();
+    assert_eq!(kinds[..3], ["member", "viewer", "viewer"]);
 }
 
 #[test]

@@ -593,7 +593,7 @@ fn behind_a_trusted_proxy_a_client_has_the_address_the_proxy_names() {
 fn behind_a_trusted_proxy_each_client_has_room_of_its_own() {
     let running = Running::start(|config| {
         config.trusted_proxies = vec![[127, 0, 0, 1].into()];
-        config.room = Room { connections: 5, per_address: 1 };
+        config.room = Room { connections: 9, per_address: 1 };
     });
     let upgrade = |address: &str| {
         let headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

@@ -372,6 +372,23 @@ fn a_canvas_comes_in_while_people_work() {
 }
 
 #[test]
+fn a_canvas_that_was_fetched_brings_nothing_of_where_it_is_from() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    story(&mut alice);
+    let fetched = get(&server, "/api/sessions/table/state");
+    assert_eq!((&fetched["session_id"], &fetched["seq"]), (&"table".into(), &4.into()));
+    let put = status(&server, "PUT /api/sessions/copy/state", "", &fetched.to_string());
+    assert_eq!(put, 200);
+    let mut bob = Client::join(&server, "copy", "bob");
+    let document = bob.document();
+    let fields: Vec<&String> = document.as_object().expect("an object").keys().collect();
+    assert_eq!(fields, ["items", "timestamp", "version"]);
+    assert_eq!(document["items"], fetched["items"]);
+}
+
+#[test]
 fn a_session_is_deleted_when_everybody_has_left() {
     let place = Place::new();
     let server = place.serve();
@@ -391,6 +408,28 @@ fn a_session_is_deleted_when_everybody_has_left() {
     remote.fails(&["sessions", "show", "table"]);
     let bob = Client::join(&server, "table", "bob");
     assert_eq!(bob.ack()["seq"], 0);
+}
+
+#[test]
+fn who_views_a_session_sees_what_is_restored_and_when_it_is_deleted() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let canvases = story(&mut alice);
+    let mut viewer = Wire::upgrade(&server, "/view/table");
+    let mut shown = |seq: u64| loop {
+        let message = viewer.next();
+        if message["type"] == "sync:state" && message["seq"] == seq {
+            return canvas_items(&message["state"]);
+        }
+    };
+    assert_eq!(shown(4), canvases[4]);
+    Remote::of(&server).succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    assert_eq!(shown(5), canvases[2]);
+    assert_eq!(restored(&mut alice), canvases[2]);
+    alice.leave();
+    Remote::of(&server).succeeds(&["sessions", "delete", "table", "--yes"]);
+    assert_eq!(viewer.closed(), (1000, "the session has ended".into()));
 }
 
 #[test]

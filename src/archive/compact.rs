@@ -38,12 +38,14 @@ pub struct Compacted {
 impl Compaction {
     /// Of one session, or of all; `None` where there is none of this name. What is not to be kept is
     /// removed.
-    pub fn begin(store: &Store, session: Option<&str>, retention: Retention) -> Option<Self> {
+    pub fn begin(store: &mut Store, session: Option<&str>, retention: Retention) -> Option<Self> {
         let is_wanted = |name: &&Arc<str>| session.is_none_or(|session| ***name == *session);
         let left: VecDeque<Arc<str>> = store.names().filter(is_wanted).cloned().collect();
         if session.is_some() && left.is_empty() {
             return None;
         }
+        // What is in the journal belongs to the file; where it can't be moved there it is not counted.
+        let _ = store.empty_journal();
         let (sessions, before) = (left.len(), length(store));
         let done = Compacted { sessions, before, ..Compacted::default() };
         Some(Compaction { left, is_whole: false, retention, done })

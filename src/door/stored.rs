@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::{Api, NOTHING_STORED};
@@ -74,7 +75,7 @@ impl Door {
             }
             Api::Versions(session) => Box::new(move |_, _| {
                 let found = office.look(|reader| Versions::of(reader, &session));
-                answer(found.map(|found| found.map(|versions| json!(versions))))
+                answer(found)
             }),
             Api::Changes(session) => {
                 let after = number(request, "after")?.unwrap_or(0);
@@ -160,7 +161,7 @@ fn list(
 ) -> Response {
     let wanted = |session: &str| grant.is_none_or(|grant| grant.key.opens(session));
     let found = office.look(|reader| Listing::of(reader, wanted, after, most, with_items));
-    answer(found.map(|listing| Some(json!(listing))))
+    answer(found.map(Some))
 }
 
 fn changes(office: &Office, session: &str, after: u64, most: usize) -> Response {
@@ -186,10 +187,10 @@ fn state(
 ) -> Response {
     match inside.ask(Event::State { conn, session: session.clone(), grant }) {
         Ok(body) => Response::json(body),
-        // It may have been in memory a moment ago.
+        // It may have been in memory a moment ago. What isn't on disk while that fails is in memory.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
             match office.written(&|| inside.is_stopping()) {
-                Ok(()) => as_of(office, session, None),
+                Ok(()) | Err(Unavailable::NotWritten) => as_of(office, session, None),
                 Err(why) => unavailable(why),
             }
         }
@@ -333,9 +334,11 @@ fn restored(body: &[u8], more: Value) -> Response {
 }
 
 /// What was found, or that there is no such session.
-fn answer(found: Result<Option<Value>, Unavailable>) -> Response {
-    match found {
-        Ok(Some(value)) => Response::json(value.to_string()),
+fn answer<T: Serialize>(found: Result<Option<T>, Unavailable>) -> Response {
+    match found.map(|found| found.map(|found| serde_json::to_vec(&found))) {
+        Ok(Some(Ok(body))) => Response::json(body),
+        // Plain data can always be written.
+        Ok(Some(Err(_))) => unavailable(Unavailable::Unreadable),
         Ok(None) => Response::text(404, NO_SUCH_SESSION),
         Err(why) => unavailable(why),
     }
@@ -353,7 +356,7 @@ fn unavailable(why: Unavailable) -> Response {
             "what is stored can't be read now: whoever runs this server finds the reason in its log",
         ),
         Unavailable::Damaged => (
-            500,
+            503,
             "what is stored of this session is damaged: restore it to one of its versions, or from \
              a backup",
         ),

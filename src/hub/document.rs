@@ -358,9 +358,9 @@ impl Document {
         self.write_canvas(json, now, |_| true);
     }
 
-    /// The same, without anything extra by the names of what a file says besides.
+    /// The same, without anything extra by the names of what a file says of its origin.
     pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |key| !matches!(key, "session_id" | "epoch" | "seq"));
+        self.write_canvas(json, now, |key| !State::ORIGIN.contains(&key));
     }
 
     fn write_canvas(&self, json: &mut Vec<u8>, now: Timestamp, is_wanted: impl Fn(&str) -> bool) {

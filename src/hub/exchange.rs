@@ -89,18 +89,15 @@ impl Session {
         removed: Option<Seen>,
         turn: &Turn<'_>,
     ) {
-        let did = match command.action {
-            Action::Add => Did::Add,
-            Action::Update => Did::Update,
-            Action::Move => Did::Move,
-            Action::Remove => {
-                let seq = self.history.seq();
-                return self.recent.note_seen(seq, user, Did::Remove, removed, turn.now);
+        let seq = self.history.seq();
+        match Did::by(command.action) {
+            Some(Did::Remove) => self.recent.note_removed(seq, user, removed, turn.now),
+            Some(did) => {
+                let item = self.document.get(&command.item_id);
+                self.recent.note(seq, user, did, item, turn.now);
             }
-            Action::Other => return,
-        };
-        let item = self.document.get(&command.item_id);
-        self.recent.note(self.history.seq(), user, did, item, turn.now);
+            None => {}
+        }
     }
 
     fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, turn: &mut Turn<'_>) {

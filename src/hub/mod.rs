@@ -4,7 +4,8 @@
 //! A session (`session.rs`) and a channel (`channels.rs`) are both rooms (`room.rs`) with members who
 //! are sent one frame. A session has a document, a host and a history besides, and outlives its
 //! members for a while; a channel has nothing but the counts of its threads. Whoever is in a session
-//! is in that one alone; a client (`clients.rs`) may be in many channels.
+//! is in that one alone; a client (`clients.rs`) may be in many channels. Whoever views a
+//! session (`viewers.rs`) is sent what its members are, and is nobody to them.
 //!
 //! Where sessions survive, the hub says what is to be kept ([`Effect::Keep`], `keeping.rs`) and is
 //! given what was ([`Past`]); a session in memory is then no more than one that somebody needs at

@@ -10,11 +10,14 @@ use std::time::Duration;
 use super::document::{Author, Bounds, Document, Outcome};
 use super::history::{self, History};
 use super::lives::Lives;
+use super::recent::Recent;
 use super::stored::Damaged;
 use crate::kept::{Stored, StoredChange};
 use crate::protocol::inbound::{self, ClientMessage};
 use crate::protocol::{Frame, Kind};
 
+/// How many changes are looked at to tell what was done last: a drag is many.
+const RECENT: usize = 500;
 /// What was applied once fits, whatever the bounds are now.
 const UNBOUNDED: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 
@@ -25,6 +28,7 @@ pub struct Past {
     pub(super) document: Document,
     pub(super) history: History,
     pub(super) lives: Lives,
+    pub(super) recent: Recent,
     /// How large the whole document was that was stored last, and the changes after it: how many,
     /// and how large.
     pub(super) whole: usize,
@@ -66,10 +70,14 @@ impl Past {
             return Err(Damaged::Change(seq, "it is missing"));
         }
         let document = replay(&document, &changes)?;
+        let recent = earlier.len() + changes.len();
+        let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
+        let recent = Recent::of_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         // Nothing is older than the last change.
         taken.for_each(drop);
-        Ok(Past { epoch, document, history, lives, whole, changes: (changes.len(), bytes) })
+        let changes = (changes.len(), bytes);
+        Ok(Past { epoch, document, history, lives, recent, whole, changes })
     }
 }
 

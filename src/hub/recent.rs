@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::Now;
+use super::document::Document;
 use super::item::Item;
+use crate::kept::StoredChange;
+use crate::protocol::inbound::{self, Action, ClientMessage, Command};
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
@@ -37,6 +40,27 @@ pub enum Did {
 }
 
 impl Did {
+    /// What a command does that has changed something; `None` for one that can't.
+    pub fn by(action: Action) -> Option<Self> {
+        match action {
+            Action::Add => Some(Did::Add),
+            Action::Update => Some(Did::Update),
+            Action::Move => Some(Did::Move),
+            Action::Remove => Some(Did::Remove),
+            Action::Other => None,
+        }
+    }
+
+    /// Whether it may be a part of something that takes a while.
+    fn goes_on(self) -> bool {
+        matches!(self, Did::Update | Did::Move)
+    }
+
+    /// Of whoever moves an item it may be said twice what the item looks like, but it is a move.
+    fn going_on_from(self, before: Did) -> Did {
+        if before == Did::Move { before } else { self }
+    }
+
     /// As it is shown.
     fn name(self) -> &'static str {
         match self {
@@ -85,47 +109,91 @@ impl Recent {
         self.changed_at
     }
 
+    /// What was done last in a session that is stored, and has become this document; `changes` are its
+    /// last ones, in order.
+    pub fn of_stored<'a>(
+        changes: impl Iterator<Item = &'a StoredChange>,
+        document: &Document,
+    ) -> Self {
+        let mut recent = Recent::default();
+        for StoredChange { seq, at, user, frame, .. } in changes {
+            let text = std::str::from_utf8(frame).unwrap_or_default();
+            let (did, seen) = match inbound::parse(text) {
+                Ok(ClientMessage::Command(command)) => {
+                    let did = Did::by(command.action);
+                    (did, Some(Seen::told_by(&command, document.get(&command.item_id))))
+                }
+                // A whole state is nothing that a client says.
+                _ => (Some(Did::Replace), None),
+            };
+            let Some(did) = did else { continue };
+            let id = seen.as_ref().map(|seen| seen.id.clone());
+            let before = id.and_then(|id| recent.take_up(user, did, &id, *at));
+            let did = before.as_ref().map_or(did, |before| did.going_on_from(before.did));
+            let before = match did {
+                Did::Remove => seen.as_ref().and_then(|seen| recent.last_seen(&seen.id)).cloned(),
+                _ => before.and_then(|change| change.item),
+            };
+            let item = match (seen, before) {
+                (Some(seen), Some(before)) => Some(seen.or(before)),
+                (seen, before) => seen.or(before),
+            };
+            recent.push(Change { seq: *seq, at: *at, user: user.clone(), did, item });
+        }
+        recent
+    }
+
     /// Takes note of change `seq`, which left the item as it is.
     pub fn note(&mut self, seq: u64, user: &UserId, did: Did, item: Option<&Item>, now: Now) {
-        if let (Did::Update | Did::Move, Some(item)) = (did, item)
-            && let Some(place) = self.goes_on(user, item, now.wall)
-            && let Some(mut change) = self.changes.remove(place)
-        {
-            change.did = if did == Did::Move { did } else { change.did };
-            (change.seq, change.at) = (seq, now.wall);
-            change.item.iter_mut().for_each(|seen| seen.look_again(item));
-            return self.push(change, now);
-        }
-        self.note_seen(seq, user, did, item.map(Seen::of), now);
-    }
-
-    /// The same of an item that may be gone.
-    pub fn note_seen(&mut self, seq: u64, user: &UserId, did: Did, item: Option<Seen>, now: Now) {
-        self.push(Change { seq, at: now.wall, user: user.clone(), did, item }, now);
-    }
-
-    fn push(&mut self, change: Change, now: Now) {
-        self.changed_at = Some(change.at);
         self.minutes.count(now.elapsed);
+        let before = item.and_then(|item| self.take_up(user, did, &item.id, now.wall));
+        let did = before.as_ref().map_or(did, |before| did.going_on_from(before.did));
+        let mut seen = before.and_then(|change| change.item);
+        match (&mut seen, item) {
+            (Some(seen), Some(item)) => seen.look_again(item),
+            _ => seen = item.map(Seen::of),
+        }
+        self.push(Change { seq, at: now.wall, user: user.clone(), did, item: seen });
+    }
+
+    /// Takes note of change `seq`, which removed an item.
+    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<Seen>, now: Now) {
+        self.minutes.count(now.elapsed);
+        self.push(Change { seq, at: now.wall, user: user.clone(), did: Did::Remove, item });
+    }
+
+    fn push(&mut self, change: Change) {
+        self.changed_at = Some(change.at);
         if self.changes.len() >= MOST {
             self.changes.pop_front();
         }
         self.changes.push_back(change);
     }
 
-    /// Where the change stands that a user, who changes an item now, is still about.
-    fn goes_on(&self, user: &UserId, item: &Item, now: Timestamp) -> Option<usize> {
-        let latest = self.changes.iter().rposition(|change| {
-            change
-                .item
-                .as_ref()
-                .is_some_and(|seen| Arc::ptr_eq(&seen.id, &item.id) || seen.id == item.id)
-        })?;
-        let change = &self.changes[latest];
+    /// An item as it was when something was done to it last.
+    fn last_seen(&self, id: &Arc<str>) -> Option<&Seen> {
+        let mut seen = self.changes.iter().rev().filter_map(|change| change.item.as_ref());
+        seen.find(|seen| seen.id == *id)
+    }
+
+    /// Takes the change out that a user is still about who does this to an item now.
+    fn take_up(
+        &mut self,
+        user: &UserId,
+        did: Did,
+        id: &Arc<str>,
+        now: Timestamp,
+    ) -> Option<Change> {
+        if !did.goes_on() {
+            return None;
+        }
+        let is_about = |seen: &Seen| Arc::ptr_eq(&seen.id, id) || seen.id == *id;
+        let mut changes = self.changes.iter();
+        let place = changes.rposition(|change| change.item.as_ref().is_some_and(is_about))?;
+        let change = &self.changes[place];
         let is_lately = now.millis() <= change.at.millis().saturating_add(ONE_GO);
-        let goes_on =
-            matches!(change.did, Did::Update | Did::Move) && change.user == *user && is_lately;
-        goes_on.then_some(latest)
+        let goes_on = change.did.goes_on() && change.user == *user && is_lately;
+        if goes_on { self.changes.remove(place) } else { None }
     }
 
     /// Appends the last changes as a list, the newest last.
@@ -188,22 +256,47 @@ fn readable(text: &str) -> Option<String> {
 impl Seen {
     /// An item as it is now. Its label is its `name`, or else its `label`, where that says anything.
     pub fn of(item: &Item) -> Self {
-        let mut seen = Seen { id: item.id.clone(), item_type: None, label: None, place: [None; 3] };
+        let mut seen = Seen::nothing_of(item.id.clone());
         seen.look_again(item);
         seen
     }
 
+    /// The item of a command that was relayed: as far as that says what it is, or else as it has become.
+    fn told_by(command: &Command, item: Option<&Item>) -> Self {
+        let mut seen = Seen::nothing_of(command.item_id.as_ref().into());
+        seen.look_at(command.data.iter().map(|(key, value)| (&**key, &**value)));
+        let now = item.map(Seen::of);
+        let Some(Seen { item_type, label, .. }) = now else { return seen };
+        Seen { item_type: seen.item_type.or(item_type), label: seen.label.or(label), ..seen }
+    }
+
+    /// The same, with what was seen before of what isn't seen now.
+    fn or(self, before: Seen) -> Self {
+        let [x, y, angle] = self.place;
+        let place = [x.or(before.place[0]), y.or(before.place[1]), angle.or(before.place[2])];
+        let (item_type, label) = (self.item_type.or(before.item_type), self.label.or(before.label));
+        Seen { place, item_type, label, ..self }
+    }
+
+    fn nothing_of(id: Arc<str>) -> Self {
+        Seen { id, item_type: None, label: None, place: [None; 3] }
+    }
+
     fn look_again(&mut self, item: &Item) {
+        self.look_at(item.fields.iter().map(|field| (&*field.key, &*field.value)));
+    }
+
+    fn look_at<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) {
         let (mut item_type, mut name, mut label) = (None, None, None);
         self.place = [None; 3];
-        for field in &item.fields {
-            match &*field.key {
-                "x_mm" => self.place[0] = json::as_number(&field.value),
-                "y_mm" => self.place[1] = json::as_number(&field.value),
-                "angle_deg" => self.place[2] = json::as_number(&field.value),
-                "item_type" => item_type = name_in(&field.value),
-                "name" => name = name_in(&field.value),
-                "label" => label = name_in(&field.value),
+        for (key, value) in fields {
+            match key {
+                "x_mm" => self.place[0] = json::as_number(value),
+                "y_mm" => self.place[1] = json::as_number(value),
+                "angle_deg" => self.place[2] = json::as_number(value),
+                "item_type" => item_type = name_in(value),
+                "name" => name = name_in(value),
+                "label" => label = name_in(value),
                 _ => {}
             }
         }

@@ -72,8 +72,8 @@ impl Session {
     /// One that goes on.
     pub fn resume(name: Arc<str>, past: Past) -> Self {
         let keeping = Keeping::of(&past);
-        let Past { epoch, document, history, lives, .. } = past;
-        Session { document, history, lives, keeping, ..Session::new(name, epoch) }
+        let Past { epoch, document, history, lives, recent, .. } = past;
+        Session { document, history, lives, recent, keeping, ..Session::new(name, epoch) }
     }
 
     /// Makes a connection a member. Returns the connection it replaces, if its user was present.

@@ -206,8 +206,7 @@ impl Session {
                 Change::Added(_) => self.recent.note(seq, user, Did::Add, item, turn.now),
                 Change::Changed(_) => self.recent.note(seq, user, Did::Update, item, turn.now),
                 Change::Removed(seen) => {
-                    let seen = Some(seen.clone());
-                    self.recent.note_seen(seq, user, Did::Remove, seen, turn.now);
+                    self.recent.note_removed(seq, user, Some(seen.clone()), turn.now);
                 }
             }
             let is_followed_up = matches!(change, Change::Added(_)) && turn.limits.settle;

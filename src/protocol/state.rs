@@ -31,14 +31,20 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// Reads a canvas as an editor writes it into a file: `{"items":[…],"version":…,"timestamp":…}`.
+    /// What a file that the server has written says beside the canvas: where it is from.
+    pub const ORIGIN: [&str; 3] = ["session_id", "epoch", "seq"];
+
+    /// Reads a canvas as an editor, or the server, writes it into a file:
+    /// `{"items":[…],"version":…,"timestamp":…}`. Where it is from is no part of it.
     ///
     /// # Errors
     /// What is wrong with it, for a person; nothing of what it says.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         json::check_proportions(text)?;
         let state = Object::parse(text).map_err(|_| "a canvas has to be one JSON object")?;
-        State::of(&state)
+        let mut parsed = State::of(&state)?;
+        parsed.extra.retain(|(key, _)| !State::ORIGIN.contains(&&**key));
+        Ok(parsed)
     }
 
     pub(super) fn of(state: &Object<'_>) -> Result<Self, &'static str> {

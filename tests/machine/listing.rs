@@ -248,6 +248,43 @@ fn whole_canvases_and_what_they_change_are_told_of() {
 }
 
 #[test]
+fn what_was_done_last_in_a_stored_session_is_known_when_it_is_loaded() {
+    let mut rig = Rig::durable();
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, json!({"type": "sync:update", "state": {"items": [{"uuid": "z"}]}}));
+    for item in ["a", "b"] {
+        rig.tell(alice, command("add_item", item, json!({"item_type": "lens", "name": item})));
+    }
+    for step in 0..20 {
+        rig.pass(100);
+        rig.tell(alice, moved("a", f64::from(step)));
+        rig.tell(alice, command("update_item", "a", json!({"x_mm": step})));
+    }
+    rig.tell(alice, command("remove_item", "b", json!({})));
+    rig.commit();
+    let before = rig.details("bench").expect("it is there");
+    let told = recent(&mut rig);
+    assert_eq!(
+        told,
+        [
+            "1 alice replace - - null",
+            "2 alice add_item a a null",
+            "3 alice add_item b b null",
+            "43 alice move_item a a 19.0",
+            "44 alice remove_item b b null"
+        ]
+    );
+    rig.restart(Limits { durable: true, ..limits() });
+    assert_eq!(rig.details("bench"), Err(Refusal::Unknown), "it isn't in memory");
+    member(&mut rig, "bench", "bob");
+    assert_eq!(recent(&mut rig), told);
+    let after = rig.details("bench").expect("it is there");
+    assert_eq!(after["changed_at"], before["changed_at"]);
+    assert_eq!(after["recent"][3]["y_mm"], 2.0);
+    assert_eq!(after["changes_per_minute"], minutes(&[]));
+}
+
+#[test]
 fn what_cannot_be_shown_is_left_out_and_only_the_last_are_remembered() {
     let mut rig = Rig::new();
     let alice = member(&mut rig, "bench", "alice");

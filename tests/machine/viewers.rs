@@ -57,6 +57,45 @@ fn a_viewer_is_shown_the_session_at_once_and_nobody_hears_of_it() {
     assert_eq!(ack["users"].as_array().map(Vec::len), Some(2), "the viewer is no user");
 }
 
+/// Settled items, too, although a viewer that does as it is told needs none.
+#[test]
+fn a_viewer_is_told_to_the_letter_what_a_member_is_that_does_nothing() {
+    let mut rig = Rig::with(settling());
+    let alice = member(&mut rig, "bench", "alice");
+    let bob = member(&mut rig, "bench", "bob");
+    let silent = rig.join_session("bench", "silent", None);
+    rig.tell(silent, json!({"type": "sync:request"}));
+    rig.pong(silent);
+    let viewer = rig.view("bench", None);
+    rig.pass(5000);
+    rig.all();
+    let moved = |x: i64| command("move_item", "a", json!({"x_mm": x}));
+    for (user, message, after) in [
+        (alice, lens("a", 1), 0),
+        (alice, moved(2), 100),
+        (bob, moved(3), 300),
+        (bob, json!({"type": "cursor", "x": 1}), 0),
+        (bob, moved(4), 0),
+        (alice, command("remove_item", "a", json!({})), 300),
+        (alice, json!({"type": "sync:update", "state": {"items": [{"uuid": "b"}]}}), 0),
+        (alice, json!({"type": "chat", "text": "hi"}), 0),
+        (alice, command("select", "b", json!({})), 3000),
+    ] {
+        rig.tell(user, message);
+        rig.pass(after);
+    }
+    let told = rig.on(viewer);
+    assert_eq!(told, rig.on(silent));
+    let settled = |action: &str| {
+        let is_it = |done: &&Done| match done {
+            Done::Told(told) => told["settled"] == true && told["command"]["action"] == action,
+            _ => false,
+        };
+        told.iter().filter(is_it).count()
+    };
+    assert_eq!((settled("update_item"), settled("remove_item")), (3, 1), "{told:#?}");
+}
+
 #[test]
 fn an_empty_canvas_is_shown_too_and_a_session_that_is_not_there_is_not_made() {
     let mut rig = Rig::new();

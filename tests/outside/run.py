@@ -42,6 +42,7 @@ PROGRAMS = {
     "front door": [PYTHON, HERE / "test_front_door.py"],
     "metrics": [PYTHON, HERE / "test_metrics.py"],
     "channels": [PYTHON, HERE / "test_client_channels.py"],
+    "viewers": [PYTHON, HERE / "test_viewers.py"],
     "websockets": [PYTHON, HERE / "test_websockets.py"],
     "websockets: ends": [PYTHON, HERE / "test_websockets_ends.py"],
     "proxies": [PYTHON, HERE / "test_proxies.py"],

@@ -66,7 +66,7 @@ class Script(Conversing):
         self.session = session
         url = server.url.replace("://", f"://{login}@") if login else server.url
         self.socket = connect(
-            f"{url}{prefix}/ws/{quote(session, safe='')}/{quote(user, safe='')}{query}",
+            f"{url}{prefix}{self.path(session, user)}{query}",
             ping_interval=None,
             open_timeout=story.DEADLINE,
             close_timeout=2,
@@ -78,6 +78,9 @@ class Script(Conversing):
         self.closed = None  # (code, reason) once it is over
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def path(self, session, user):
+        return f"/ws/{quote(session, safe='')}/{quote(user, safe='')}"
 
     def _read(self):
         try:
@@ -129,6 +132,37 @@ class Script(Conversing):
     def close(self, code=1000, reason=""):
         self.socket.close(code, reason)
         self._reader.join(story.DEADLINE)
+
+
+class Viewer(Script):
+    """Looks at /view/{session} without being in it, and builds its canvas from what comes, in that order."""
+
+    def __init__(self, server, session, **options):
+        super().__init__(server, session, "a viewer", **options)
+        self.expect("sync:state")
+
+    def path(self, session, user):
+        return f"/view/{quote(session, safe='')}"
+
+    def canvas(self):
+        """Items by their id, as they would be shown now."""
+        items = {}
+        for message in list(self.messages):
+            if message["type"] == "sync:state":
+                items = {item["uuid"]: dict(item) for item in message["state"]["items"]}
+            elif message["type"] == "command":
+                command = message["command"]
+                item, data = command.get("item_id"), command.get("data") or {}
+                match command["action"]:
+                    case "add_item":
+                        items[item] = dict(data)
+                    case "remove_item":
+                        items.pop(item, None)
+                    case "update_item" if item in items:
+                        items[item].update(data)
+                    case "move_item" if item in items:
+                        items[item].update({k: data[k] for k in ("x_mm", "y_mm", "angle_deg") if k in data})
+        return items
 
 
 def bail(what):

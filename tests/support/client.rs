@@ -32,13 +32,26 @@ impl Client {
 
     /// The same on a socket that was prepared for the story.
     pub fn knock_on(stream: TcpStream, server: &Server, session: &str, user: &str) -> Self {
+        Self::upgrade(stream, server, &format!("/ws/{}/{}", encoded(session), encoded(user)), user)
+    }
+
+    /// Somebody who views a session, perhaps with a key before the path, and has been shown it.
+    pub fn view(server: &Server, prefix: &str, session: &str) -> Self {
+        let stream = TcpStream::connect(server.addr()).expect("the server accepts");
+        let path = format!("{prefix}/view/{}", encoded(session));
+        let mut viewer = Self::upgrade(stream, server, &path, "viewer");
+        viewer.greeting = vec![viewer.expect("connection:ack"), viewer.expect("sync:state")];
+        viewer
+    }
+
+    fn upgrade(stream: TcpStream, server: &Server, path: &str, name: &str) -> Self {
         stream.set_read_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_write_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
-        let url = format!("ws://{}/ws/{}/{}", server.addr(), encoded(session), encoded(user));
+        let url = format!("ws://{}{path}", server.addr());
         let (socket, _) =
             tungstenite::client(url, Steady(stream)).expect("the handshake is accepted");
-        Client { socket, name: user.into(), greeting: Vec::new(), early: VecDeque::new() }
+        Client { socket, name: name.into(), greeting: Vec::new(), early: VecDeque::new() }
     }
 
     /// Connects and reads up to the Ping that tells hosts from clients; answers it like a client, and

@@ -1,22 +1,17 @@
 //! Data directories, and what is done to them.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
-use super::{Client, Run, Server, add, collabd, move_to, remove, with_id};
+use super::{Client, Folder, Run, Server, add, collabd, move_to, remove, with_id};
 
-/// A data directory of a test's own, and room beside it; gone when the test ends.
-pub struct Place(PathBuf);
+/// A data directory of a test's own, and room beside it.
+pub struct Place(Folder);
 
 impl Place {
     pub fn new() -> Self {
-        let name = format!("collabd-sessions-{}-{}", std::process::id(), number());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir(&directory).expect("a new directory");
-        Place(directory)
+        Place(Folder::new())
     }
 
     pub fn data(&self) -> String {
@@ -24,7 +19,7 @@ impl Place {
     }
 
     pub fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
+        self.0.typed(name)
     }
 
     pub fn serve(&self) -> Server {
@@ -40,30 +35,18 @@ impl Place {
 
     /// A run that does what it should and has nothing to remark.
     pub fn succeeds(&self, args: &[&str]) -> String {
-        let run = self.run(args);
-        assert_eq!((run.code, &*run.err), (Some(0), ""), "{args:?}");
-        run.out
+        self.run(args).succeeded()
     }
 
     /// A run that fails with one line.
     pub fn fails(&self, args: &[&str], code: i32) -> String {
-        let run = self.run(args);
-        assert_eq!((run.code, &*run.out), (Some(code), ""), "{args:?}: {}", run.err);
-        let line = run.err.strip_prefix("collabd: ").expect("who says it").trim_end();
-        assert!(!line.is_empty() && !line.contains('\n'), "{args:?}: {line}");
-        line.to_owned()
+        self.run(args).failed(code)
     }
 
     /// The items that `sessions export` writes.
     pub fn exported(&self, args: &[&str]) -> Vec<Value> {
         let text = self.succeeds(&[&["sessions", "export"], args].concat());
         canvas_items(&serde_json::from_str(&text).expect("JSON"))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -226,4 +226,18 @@ impl Run {
         };
         Run { code: child.wait().expect("an exit status").code(), out, err }
     }
+
+    /// What it printed, where it did what it should and had nothing to remark.
+    pub fn succeeded(self) -> String {
+        assert_eq!((self.code, &*self.err), (Some(0), ""));
+        self.out
+    }
+
+    /// The one line that it failed with.
+    pub fn failed(self, code: i32) -> String {
+        assert_eq!((self.code, &*self.out), (Some(code), ""), "{}", self.err);
+        let line = self.err.strip_prefix("collabd: ").expect("who says it").trim_end();
+        assert!(!line.is_empty() && !line.contains('\n'), "{line}");
+        line.to_owned()
+    }
 }

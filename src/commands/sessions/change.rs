@@ -81,7 +81,7 @@ pub fn compact(
 ) -> Result<(), String> {
     let told = told(directory);
     let mut store = Store::open_again(directory)?;
-    let compaction = Compaction::begin(&store, session, retention);
+    let compaction = Compaction::begin(&mut store, session, retention);
     let mut compaction =
         compaction.ok_or_else(|| unknown(directory, session.unwrap_or_default()))?;
     let done = loop {

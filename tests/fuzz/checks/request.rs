@@ -58,6 +58,11 @@ fn check_taken(bytes: &[u8], head: &Head<'_>, mark: &str) {
     assert!(matches!(parse_head(&whole[..whole.len() - 1]), Ok(None)), "it was whole before");
     let Ok(Some(alone)) = parse_head(whole) else { panic!("it is whole without its frames") };
     let request = &head.request;
+    // What nobody reads is never taken for another request.
+    let length = request.header("content-length").map_or(0, |n| n.trim_start_matches('0').len());
+    let has_body = length > 0 || request.header("transfer-encoding").is_some();
+    assert!(!has_body || request.is_last());
+    assert!(!request.has_already("\"no such page\"") || request.header("if-none-match").is_some());
     assert!(alone.rest.is_empty() && alone.request.method == request.method);
     assert_eq!((alone.request.path, alone.request.query), (request.path, request.query));
     assert!(!format!("{head:?}").contains(mark) || request.method.contains(mark));
