@@ -48,7 +48,7 @@ atPage("a drag is seen moving, glows in the colour of who drags, and ends where 
   const alice = await editor("drags", "alice", "host", 2);
   const bob = await editor("drags", "bob", "client");
   const [{ item_uuid: id }] = alice.canvas;
-  await bob.do("place", id, 0, 0, 0);
+  await alice.do("place", id, 0, 0, 0);
   const table = await look(sessionPage("drags"));
   await table.isLive();
   await table.until("the item to have come to rest", (id) => scene.get(id)?.x === 0, id);
@@ -79,7 +79,7 @@ atPage("a drag is seen moving, glows in the colour of who drags, and ends where 
   assert.notEqual(await table.picture("still"), before);
   // One drag is one line.
   await table.shows("(298.0, 149.0)", "#changes");
-  assert.equal(await table.page.locator("#changes li", { hasText: "moved" }).count(), 1);
+  assert.equal(await table.page.locator("#changes li", { hasText: "bob moved" }).count(), 1);
 });
 
 atPage("only the place of a move_item counts, and what the server settles is no news", async ({ look, member }) => {
