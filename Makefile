@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance kills torture windows simulate fuzz bench long
+.PHONY: run build test lint rust outside conformance kills torture windows simulate fuzz bench frames screenshots long
 CARGO ?= cargo
 ARGS ?=
 
@@ -55,6 +55,16 @@ windows: build
 # collabd beside four other servers, in turn in one run: about five minutes.
 bench:
 	python3 benches/run.py
+
+# How smoothly the live page draws 500 items while ten people drag.
+frames: build
+	bash tests/outside/setup.sh
+	node benches/frames.mjs
+
+# The README's pictures of the live page, from the real thing: some minutes.
+screenshots: build
+	bash tests/outside/setup.sh
+	node tests/outside/screenshots.mjs
 
 # The stories that take minutes, too.
 long: build

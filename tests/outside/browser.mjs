@@ -19,10 +19,10 @@ export async function closeBrowser() {
   await (await running)?.close();
 }
 
-/** Somebody with a browser: the pages they look at, without the memory of earlier stories. */
-export async function newVisitor() {
+/** Somebody with a browser, and perhaps a phone: the pages they look at, without the memory of earlier stories. */
+export async function newVisitor(options = {}) {
   running ??= chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
-  const context = await (await running).newContext({ ignoreHTTPSErrors: true });
+  const context = await (await running).newContext({ ignoreHTTPSErrors: true, ...options });
   await context.exposeBinding("told", ({ page }, number, event, ...more) => {
     sockets.get(page)?.[number].emit(event, ...more);
   });

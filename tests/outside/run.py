@@ -26,6 +26,8 @@ AT_ONCE = 3
 PROGRAMS = {
     "client protocol": [PYTHON, HERE / "test_client_protocol.py"],
     "client ends": [PYTHON, HERE / "test_client_ends.py"],
+    "live page": ["node", HERE / "test_live.mjs"],
+    "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "chromium": ["node", HERE / "test_chromium.mjs"],
     "crowd": [PYTHON, HERE / "test_crowd.py"],
     "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],

@@ -9,6 +9,7 @@ pyqt=6.11.0
 websockets=17.4
 ws=8.23.0
 playwright=1.65.1
+axe=4.14.1
 mkdir -p "$deps"
 
 # What Qt's core and network libraries take from the system. The tests use QCoreApplication, so that none of the
@@ -54,10 +55,10 @@ if ! command -v npm >/dev/null; then
     exit 1
 fi
 has() { grep -qs "\"version\": \"$2\"" "$deps/node/node_modules/$1/package.json"; }
-if ! has ws "$ws" || ! has playwright-core "$playwright"; then
-    # Both at once: what isn't named is removed.
+if ! has ws "$ws" || ! has playwright-core "$playwright" || ! has axe-core "$axe"; then
+    # All at once: what isn't named is removed.
     npm install --prefix "$deps/node" --no-save --no-audit --no-fund --loglevel error "ws@$ws" \
-        "playwright-core@$playwright"
+        "playwright-core@$playwright" "axe-core@$axe"
 fi
 
 missing=()

@@ -13,6 +13,7 @@ import assert from "node:assert/strict";
 const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 export const installed = createRequire(path.join(repo, ".deps/node/"));
 export const { WebSocket } = installed("ws");
+export const python = path.join(repo, ".deps/venv/bin/python");
 const binary = process.env.COLLABD_BIN ?? path.join(repo, "target/release/collabd");
 const DEADLINE = 20_000; // milliseconds; only a failing story ever waits this long
 
@@ -92,7 +93,7 @@ export async function startServer(...options) {
 /** nginx or Caddy in front of a server, as `proxies.py` starts it. */
 export async function startProxy(kind, { port }) {
   const words = [path.join(repo, "tests/outside/proxies.py"), kind, port];
-  const proxy = spawn(path.join(repo, ".deps/venv/bin/python"), words, { stdio: ["pipe", "pipe", "inherit"] });
+  const proxy = spawn(python, words, { stdio: ["pipe", "pipe", "inherit"] });
   const exited = once(proxy, "exit");
   const close = () => {
     proxy.stdin.end();

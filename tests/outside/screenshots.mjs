@@ -1,0 +1,115 @@
+// The README's pictures, of the real page: three people build an interferometer for some minutes (the first argument).
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { setTimeout as after } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import path from "node:path";
+import { closeBrowser } from "./browser.mjs";
+import { Look, Member } from "./live_page.mjs";
+import { startServer } from "./ws_story.mjs";
+
+const MINUTES = Number(process.argv[2] ?? 6);
+const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
+
+const item = (uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm, more) => ({
+  uuid,
+  item_type,
+  name,
+  x_mm,
+  y_mm,
+  angle_deg,
+  object_height_mm,
+  ...more,
+});
+const TABLE = [
+  item("hene", "source", "HeNe 633 nm", -375, 0, 0, 20, { size_mm: 22 }),
+  item("f50", "lens", "Lens f=50", -275, 0, 90, 36, { efl_mm: 50 }),
+  item("f150", "lens", "Lens f=150", -150, 0, 90, 52, { efl_mm: 150 }),
+  item("bs", "beamsplitter", "BS 50:50", 0, 0, -45, 60),
+  item("m1", "mirror", "M1 (piezo)", 0, 225, 180, 56),
+  item("comp", "waveplate", "Compensator", 100, 0, 90, 44),
+  item("m2", "mirror", "M2", 250, 0, 90, 56),
+  item("f75", "lens", "Lens f=75", 0, -100, 0, 48, { efl_mm: 75 }),
+  item("camera", "component", "Camera", 0, -200, 0, 60),
+  item("diode", "source", "Diode 780 nm", -375, -200, 0, 20, { size_mm: 16 }),
+  item("dm", "dichroic", "Dichroic 700", -150, -200, 45, 50),
+];
+const OTHERS = { "cavity, week 47": ["grace"], holography: ["dave", "erin", "frank"], "teaching lab": [] };
+
+const folder = mkdtempSync(path.join(tmpdir(), "pictures-"));
+const server = await startServer("--data-dir", folder);
+const enter = (session, user) => new Member(`${server.url}/ws/${encodeURIComponent(session)}/${user}`).joined();
+const people = {};
+for (const user of ["alice", "bob", "carol"]) people[user] = await enter("interferometer", user);
+await people.alice.table(TABLE);
+const others = [];
+for (const [session, users] of Object.entries(OTHERS)) {
+  const author = await enter(session, users[0] ?? "heidi");
+  await author.table(TABLE.slice(0, 3 + others.length * 2));
+  if (!users.length) author.end();
+  else others.push(author);
+  for (const user of users.slice(1)) await enter(session, user);
+}
+
+/** Drags an item of the interferometer there, as an editor does. */
+async function drag(user, uuid, x, y, angle, steps = 40) {
+  const data = TABLE.find((each) => each.uuid === uuid);
+  const from = { ...data };
+  for (let n = 1; n <= steps; n++) {
+    const share = (1 - Math.cos((Math.PI * n) / steps)) / 2;
+    const between = (field, to) => from[field] + (to - from[field]) * share;
+    Object.assign(data, { x_mm: between("x_mm", x), y_mm: between("y_mm", y), angle_deg: between("angle_deg", angle) });
+    for (const action of ["move_item", "update_item"])
+      people[user].send({ type: "command", command: { action, item_id: uuid, item_type: data.item_type, data } });
+    await after(16);
+  }
+  for (const person of Object.values(people)) person.waiting.length = 0;
+}
+
+// Some minutes of work, some of them busier than others.
+const end = performance.now() + MINUTES * 60_000;
+for (let round = 0; performance.now() < end; round++) {
+  await drag("bob", "f75", 0, -90 - (round % 4) * 8, 0);
+  await drag("alice", "m1", (round % 3) * 2 - 2, 225 + (round % 2) * 10, 180 + (round % 3));
+  for (const [n, author] of others.entries()) {
+    for (let change = 0; change < ((round * (n + 3)) % 7) * 4; change++)
+      author.send({
+        type: "command",
+        command: {
+          action: "move_item",
+          item_id: "f50",
+          item_type: "lens",
+          data: { x_mm: change, y_mm: round, angle_deg: 90 },
+        },
+      });
+    author.waiting.length = 0;
+  }
+  await after(400 + 1600 * Math.abs(Math.sin(round / 5)));
+}
+
+const viewport = { width: 1200, height: 760 };
+const pictures = [
+  ["overview", "", "light"],
+  ["session", "#/session/interferometer", "light"],
+  ["session-dark", "#/session/interferometer", "dark"],
+];
+for (const [name, where, colorScheme] of pictures) {
+  const look = await Look.open(server, where, { viewport, colorScheme });
+  await look.isLive();
+  // The second answer knows rates and round trips.
+  await after(3000);
+  if (where) {
+    people.carol.send({ type: "cursor", x_mm: 120, y_mm: 110 });
+    await drag("bob", "f75", 14, -96, 0);
+    await Promise.all([drag("alice", "m1", 6, 214, 184), drag("bob", "f75", 0, -112, 0)]);
+    await after(300);
+  }
+  await look.page.screenshot({ path: path.join(DOCS, `live-${name}.png`) });
+  await look.end();
+}
+server.process.kill("SIGKILL");
+await server.exited;
+await closeBrowser();
+rmSync(folder, { recursive: true });
+process.exit();
