@@ -18,6 +18,7 @@ test: lint rust outside conformance kills
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --no-default-features --quiet -- -D warnings
 
 # The Rust tests, with cargo-nextest; it is installed into .deps where it is missing.
 rust: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
