@@ -41,6 +41,9 @@ pub struct About {
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Option<usize>>,
+    /// How many members are in it, where a running server was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<usize>,
 }
 
 /// Several sessions, by name.
@@ -94,6 +97,7 @@ impl About {
             versions: summary.versions,
             bytes: summary.bytes,
             items,
+            members: None,
         }
     }
 }

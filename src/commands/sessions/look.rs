@@ -31,7 +31,7 @@ pub fn print_listing(listing: &Listing, json: bool) -> Result<(), String> {
     if json {
         return print_json(listing);
     }
-    let head = ["NAME", "ITEMS", "SIZE", "CHANGES", "LAST CHANGE", "BY", "VERSIONS"];
+    let head = ["NAME", "ITEMS", "SIZE", "CHANGES", "LAST CHANGE", "BY", "VERSIONS", "MEMBERS"];
     let rows = listing.sessions.iter().map(|session| {
         [
             printable(&session.session_id),
@@ -41,6 +41,7 @@ pub fn print_listing(listing: &Listing, json: bool) -> Result<(), String> {
             moment(session.changed_at.as_deref()),
             session.changed_by.as_deref().map_or("-".into(), printable),
             session.versions.to_string(),
+            session.members.map_or("-".into(), |members| members.to_string()),
         ]
     });
     print(table([head.map(str::to_owned)].into_iter().chain(rows)).as_bytes())

@@ -1,5 +1,6 @@
 //! The same on a running server, through its API.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::{Action, described, look, size};
 use crate::archive::{Listing, Versions};
 use crate::commands::remote::{Refused, Remote, Server, encoded, page_of};
 use crate::commands::table::print;
+use crate::protocol::inbound::State;
 use crate::protocol::json::Object;
 use crate::protocol::outbound::write_object;
 use crate::store::Point;
@@ -18,9 +20,6 @@ const AT_A_TIME: usize = 100;
 /// How long a server is given to change something, and to make everything compact.
 const PATIENCE: Duration = Duration::from_secs(30);
 const COMPACTING: Duration = Duration::from_secs(660);
-/// What the API tells of a canvas beside what an editor writes.
-const SERVERS_FIELDS: [&str; 3] = ["session_id", "epoch", "seq"];
-
 /// What a server says that has changed a session.
 #[derive(Deserialize)]
 struct Changed {
@@ -30,6 +29,18 @@ struct Changed {
     restored_to: u64,
     #[serde(default)]
     was_damaged: bool,
+}
+
+/// Which sessions are in memory, those with members first.
+#[derive(Deserialize)]
+struct Open {
+    sessions: Vec<OpenSession>,
+}
+
+#[derive(Deserialize)]
+struct OpenSession {
+    session_id: String,
+    member_count: usize,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +96,12 @@ fn list(remote: &Remote, json: bool) -> Result<(), String> {
         listing.sessions.extend(next.sessions);
         listing.total = next.total;
     }
+    let open: Open = remote.get_json("/api/sessions")?;
+    let members: HashMap<&str, usize> =
+        open.sessions.iter().map(|open| (&*open.session_id, open.member_count)).collect();
+    for session in &mut listing.sessions {
+        session.members = Some(members.get(&*session.session_id).copied().unwrap_or(0));
+    }
     look::print_listing(&listing, json)
 }
 
@@ -105,7 +122,7 @@ fn export(
     let state = Object::parse(&text)
         .map_err(|error| format!("what {} answers is no canvas: {error}", remote.shown()))?;
     let mut json = Vec::with_capacity(text.len());
-    write_object(&mut json, state.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key)));
+    write_object(&mut json, state.iter().filter(|(key, _)| !State::ORIGIN.contains(key)));
     json.push(b'\n');
     look::write_canvas(&json, out)
 }
