@@ -22,8 +22,9 @@ ENVIRONMENT = {
     "CARGO_TARGET_DIR": str(OUT),
     # What is set for the usual toolchain is not for this one.
     "RUSTFLAGS": "",
-    # Nobody debugs these: it halves the disk they take, and saves a fifth of the time.
-    "CARGO_PROFILE_DEV_DEBUG": "0",
+    # Three quarters of the time; and the unit tests share what is compiled.
+    "CARGO_PROFILE_RELEASE_LTO": "thin",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
 }
 FLAGS = ["--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", TARGET]
 
@@ -46,7 +47,7 @@ def server():
 
 def unit_tests():
     """Build the crate's unit tests; returns the programs that run them."""
-    argv = [CARGO, "test", "--no-run", "--lib", "--bins", "--message-format=json-render-diagnostics", *FLAGS]
+    argv = [CARGO, "test", "--release", "--no-run", "--lib", "--bins", "--message-format=json-render-diagnostics", *FLAGS]
     told = _run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     return [Path(m["executable"]) for m in messages if m.get("executable") and m["profile"]["test"]]
