@@ -251,8 +251,9 @@ def measure_attack(repetitions):
 def measure_viewers(repetitions):
     """A hundred who look on: as members, and as viewers."""
     watched = {"members": [], "viewers": []}
-    for _ in range(repetitions):
-        for viewing, reports in enumerate(watched.values()):
+    for repetition in range(repetitions):
+        # Each first in turn.
+        for viewing, reports in list(enumerate(watched.values()))[:: 1 if repetition % 2 == 0 else -1]:
             report = measure(PLAIN, "relay", {**WATCHED, "viewing": viewing})
             if report:
                 reports.append(report)
