@@ -103,6 +103,34 @@ fn a_session_that_has_lingered_is_loaded_again() {
     assert_eq!(alice.items().len(), 1);
 }
 
+/// Whoever comes while a session is being loaded is let in with the first of them.
+#[test]
+fn many_come_at_once_to_a_session_that_has_to_be_loaded() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    for session in 0..10 {
+        let mut alice = Client::join(&server, &format!("table-{session}"), "alice");
+        confirmed(&mut alice, add("a", json!({})), "first");
+    }
+    kill(&mut server);
+    let server = serve(&folder, &[]);
+    for session in 0..10 {
+        let session = format!("table-{session}");
+        let knock = |n: u32| Client::knock(&server, &session, &format!("user-{n}"));
+        std::thread::scope(|scope| {
+            let come = |n| {
+                scope.spawn(move || {
+                    let mut user = knock(n);
+                    // Answered by its own thread, which has to know that it is in.
+                    user.send(json!({"type": "ping"}));
+                    while user.next()["type"] != "pong" {}
+                })
+            };
+            (0..8).for_each(|n| drop(come(n)));
+        });
+    }
+}
+
 #[test]
 fn a_stored_document_that_a_new_design_replaces_is_a_version() {
     let folder = Folder::new();

@@ -189,7 +189,8 @@ impl<M: Machine> Dispatcher<M> {
     /// Does what the machine wants done. A store will be one more consumer here.
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
-        let mut admitted = None;
+        // Several, where they have waited for one session to be loaded.
+        let mut admitted = Vec::new();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { conn, frame, supersedes } => {
@@ -222,7 +223,7 @@ impl<M: Machine> Dispatcher<M> {
                     if let Some(client) = self.clients.get(&conn) {
                         self.touched.push(client.outbox.clone());
                     }
-                    admitted = Some(conn);
+                    admitted.push(conn);
                 }
                 Effect::Answer { conn, body } => {
                     self.reply(conn, Ok(body));
@@ -247,7 +248,7 @@ impl<M: Machine> Dispatcher<M> {
         }
         self.effects = effects;
         // Only now may its thread answer anything itself: nothing comes before the greetings.
-        if let Some(conn) = admitted {
+        for conn in admitted {
             self.decide(conn, Ok(()));
         }
     }
@@ -379,12 +380,15 @@ mod tests {
         Join(ConnId),
         Say(ConnId),
         Ask(ConnId),
+        Open,
         Other,
     }
 
     /// Answers a question with what has reached the member by then.
     struct Reporter {
         member: TcpStream,
+        /// Who waits to be let in, where somebody has to.
+        waiting: Option<Vec<ConnId>>,
     }
 
     impl Machine for Reporter {
@@ -392,7 +396,14 @@ mod tests {
 
         fn handle(&mut self, event: Happening, _now: Now, effects: &mut Vec<Effect>) {
             effects.push(match event {
-                Happening::Join(conn) => Effect::Admit { conn },
+                Happening::Join(conn) => match &mut self.waiting {
+                    Some(waiting) => return waiting.push(conn),
+                    None => Effect::Admit { conn },
+                },
+                Happening::Open => {
+                    let waiting = self.waiting.take().into_iter().flatten();
+                    return effects.extend(waiting.map(|conn| Effect::Admit { conn }));
+                }
                 Happening::Say(conn) => {
                     Effect::Send { conn, frame: Frame::text("said"), supersedes: None }
                 }
@@ -419,6 +430,32 @@ mod tests {
 
         fn failed(_: ConnId) -> Happening {
             Happening::Other
+        }
+    }
+
+    #[test]
+    fn all_who_are_admitted_at_once_are_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let member = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
+        let (socket, _) = listener.accept().expect("it has connected");
+        let (threads, socket) = (Arc::new(Threads::default()), Arc::new(socket));
+        let (inbox, inputs) = inbox(16);
+        let put = |input| inbox.send(input).expect("there is room");
+        let join = |conn| {
+            let (threads, socket) = (threads.clone(), socket.clone());
+            let outbox = Outbox::new(conn, socket, threads, SendMode::NonBlocking, 1 << 20);
+            let (verdict, decided) = crossbeam_channel::bounded(1);
+            put(Input::Join { conn, outbox, verdict, event: Happening::Join(conn) });
+            decided
+        };
+        let waiting = [1, 2, 3].map(|conn| join(ConnId(conn)));
+        put(Input::Watched(Happening::Open));
+        put(Input::Stop);
+        (1..=3).for_each(|conn| put(Input::Gone(ConnId(conn))));
+        let reporter = Reporter { member, waiting: Some(Vec::new()) };
+        Dispatcher::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
+        for verdict in waiting {
+            assert_eq!(verdict.recv(), Ok(Ok(())));
         }
     }
 
@@ -457,7 +494,8 @@ mod tests {
         let second = ask(5, later);
         put(Input::Stop);
         put(Input::Gone(conn));
-        Dispatcher::new(Reporter { member }, None, Arc::new(Counters::new())).run(&inputs);
+        let reporter = Reporter { member, waiting: None };
+        Dispatcher::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
         let said = Frame::text("said").bytes().to_vec();
         assert_eq!((late.recv().ok(), late_too.recv().ok()), (None, None), "nobody was asked");
         assert_eq!(first.recv(), Ok(Ok(said.clone())));
