@@ -244,8 +244,8 @@ async def come_back(session, watchers, url, luck):
 async def one_round(directory, epochs, everyone, watchers, luck):
     server = Server(directory)
     try:
-        for client in everyone:
-            await client.join(server.url)
+        # All at once: the first who comes to a session has it loaded, and the others wait for that.
+        await asyncio.gather(*(client.join(server.url) for client in everyone))
         for watcher in watchers:
             await watcher.join(server.url)
             await watcher.catch_up()
