@@ -1,5 +1,5 @@
 //! What every service can count on, whatever it serves: questions for the machine, a watch on the
-//! outside, farewells, an end for who is too fast, and the client's address behind a proxy.
+//! outside, an end for who is too fast, and the client's address behind a proxy.
 //!
 //! The server is run in this process with a service that does each of them on request.
 
@@ -108,7 +108,6 @@ impl Speaker for Voice {
 
     fn hear(&mut self, _conn: ConnId, heard: Heard<'_>) -> Said<Event> {
         match heard {
-            Heard::Text("bye") => Said::Farewell(Frame::text("farewell"), 4002, "as you like"),
             Heard::Text(text) => Said::Event(Event::Said(text.into())),
             _ => Said::Nothing,
         }
@@ -516,25 +515,6 @@ fn what_the_watch_sees_reaches_the_machine_and_a_bug_does_not_end_it() {
     assert_eq!(seen, "look 2");
     assert_eq!(text(&mut member), "look 3");
     running.stop();
-}
-
-#[test]
-fn nothing_comes_between_a_farewell_and_its_close() {
-    let running = Running::start(|_| {});
-    let mut talker = running.connect("/free");
-    // It talks until the server stops.
-    let talking = thread::spawn(move || {
-        while talker.send(Message::text("chatter")).is_ok() && talker.read().is_ok() {}
-    });
-    for _ in 0..200 {
-        let mut member = running.connect("/free");
-        member.send(Message::text("bye")).expect("it is read");
-        while text(&mut member) != "farewell" {}
-        let end = member.read().expect("a close comes before the end");
-        assert_eq!(close(end), (4002, "as you like".into()));
-    }
-    running.stop();
-    talking.join().expect("it was heard to the end");
 }
 
 #[test]

@@ -215,13 +215,6 @@ impl<S: Service> Client<'_, S> {
                     self.outbox.flush();
                 }
                 Said::Close(code, reason) => return Ending::Server(code, reason),
-                Said::Farewell(frame, code, reason) => {
-                    // As one: nothing of the hub's comes in between.
-                    let close = Frame::close(code, reason);
-                    let both = [&frame.bytes()[..], &close.bytes()[..]].concat();
-                    self.outbox.close_with(both.into());
-                    return Ending::Server(code, reason);
-                }
                 Said::Nothing => {}
             }
             let limit_now = limit_for(speaker);

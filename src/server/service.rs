@@ -292,8 +292,6 @@ pub enum Said<E> {
     Reply(Frame),
     /// The connection is closed.
     Close(u16, &'static str),
-    /// Answered at once, and then the connection is closed, with nothing in between.
-    Farewell(Frame, u16, &'static str),
     Nothing,
 }
 

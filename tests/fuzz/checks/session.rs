@@ -216,10 +216,6 @@ impl World {
                 self.handle(cause, event);
             }
             Said::Reply(frame) => self.witness.answered(conn, &frame, said),
-            Said::Farewell(frame, ..) => {
-                self.witness.answered(conn, &frame, said);
-                self.leave(seat);
-            }
             Said::Close(..) => self.leave(seat),
             Said::Nothing => {}
         }
