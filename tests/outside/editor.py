@@ -135,7 +135,7 @@ class Editor(script.Conversing):
 
     def _disconnected(self):
         self.heartbeat.stop()
-        self._drags.clear()
+        self._let_go()
         self.closed = (self.socket.closeCode().value, self.socket.closeReason())
         record.heard(self.closed[1])
 
@@ -318,6 +318,13 @@ class Editor(script.Conversing):
         self._drags.append(timer)
         timer.start()
 
+    def _let_go(self):
+        """The mouse button is released, wherever the items are."""
+        for timer in self._drags:
+            # Else one that is due goes on after the editor has come back.
+            timer.stop()
+        self._drags.clear()
+
     @property
     def dragging(self):
         return bool(self._drags)
@@ -359,7 +366,7 @@ class Editor(script.Conversing):
     def close(self):
         if self.socket:
             self.heartbeat.stop()
-            self._drags.clear()
+            self._let_go()
             self.socket.abort()
         for socket in self.sockets:
             socket.deleteLater()
