@@ -257,7 +257,7 @@ impl World {
                 let text = value.to_string();
                 let message = inbound::parse(&text).expect("editors send what is allowed");
                 if self.editors[self.connections[&conn].editor].is_viewer {
-                    let ClientMessage::SyncRequest { since } = message else {
+                    let ClientMessage::SyncRequest { since, .. } = message else {
                         panic!("viewers say nothing else: {text}")
                     };
                     return self.handle(Event::Look { conn, since });
