@@ -16,12 +16,14 @@ pub struct Member {
     user: UserId,
     grant: Option<Grant>,
     last_kind: Kind,
+    /// Whether it has sent a message.
+    has_spoken: bool,
 }
 
 impl Member {
     /// Somebody who wants to join a session.
     pub fn new(session: Arc<str>, user: UserId) -> Self {
-        Member { session, user, grant: None, last_kind: Kind::Other }
+        Member { session, user, grant: None, last_kind: Kind::Other, has_spoken: false }
     }
 
     /// The same, with what its key permits.
@@ -52,7 +54,14 @@ impl Speaker for Member {
             Heard::Text(text) => {
                 let (kind, parsed) = understood(text);
                 self.last_kind = kind;
+                let is_first = !std::mem::replace(&mut self.has_spoken, true);
                 match parsed {
+                    // Only an editor's first message tells that it is one.
+                    Ok(ClientMessage::SyncRequest { since, names_user }) => {
+                        let names_user = names_user && is_first;
+                        let message = ClientMessage::SyncRequest { since, names_user };
+                        Said::Event(Event::Message { conn, message })
+                    }
                     // Answered here it costs a third of what it would cost through the hub.
                     Ok(ClientMessage::Ping { echo }) => {
                         Said::Reply(outbound::pong(&echo, Timestamp::now()))

@@ -18,16 +18,44 @@ pub(super) const COORDINATES: [(&str, f64); 4] =
 /// Moving there and back may change the last digit: compare what comes back with what was sent before
 /// moving it.
 pub fn shift_interfaces(interfaces: &RawValue, dx: f64, dy: f64) -> Option<Box<RawValue>> {
+    with_coordinates(interfaces, |interface| moved(interface, dx, dy))
+}
+
+/// The interfaces of a copy that was sent those of `original` moved by `-dx`, `-dy`, moved back: an
+/// interface that still stands where it was sent gets exactly the coordinates of the original.
+pub fn shift_back(copy: &RawValue, original: &RawValue, dx: f64, dy: f64) -> Option<Box<RawValue>> {
+    let mut sent = Vec::new();
+    json::each_in_list(original, |interface| {
+        let interface = Object::parse(interface.get()).ok();
+        sent.push(interface.and_then(|own| Some((moved(&own, -dx, -dy)?, moved(&own, 0.0, 0.0)?))));
+    });
+    let mut sent = sent.into_iter();
+    with_coordinates(copy, |interface| {
+        let shown = moved(interface, 0.0, 0.0)?;
+        match sent.next().flatten() {
+            Some((sent, own)) if sent == shown => Some(own),
+            _ => moved(interface, dx, dy),
+        }
+    })
+}
+
+/// The interfaces with other coordinates, in the order of [`COORDINATES`]; all other bytes stay.
+fn with_coordinates(
+    interfaces: &RawValue,
+    mut coordinates: impl FnMut(&Object<'_>) -> Option<[f64; 4]>,
+) -> Option<Box<RawValue>> {
     let text = interfaces.get();
     let mut shifted = String::with_capacity(text.len() + 64);
     let mut copied = 0;
     let mut all_are_finite = true;
     let is_list = json::each_in_list(interfaces, |interface| {
-        let moved = Object::parse(interface.get()).ok().and_then(|fields| shift(&fields, dx, dy));
-        let Some((values, missing)) = moved else {
+        let fields = Object::parse(interface.get()).ok();
+        let moved = fields.as_ref().and_then(|fields| Some((fields, coordinates(fields)?)));
+        let Some((fields, moved)) = moved else {
             all_are_finite = false;
             return;
         };
+        let (values, missing) = replaced(fields, moved);
         for (value, number) in values {
             let start = offset(text, value.get());
             shifted.push_str(&text[copied..start]);
@@ -66,21 +94,28 @@ fn middle(interface: &Object<'_>) -> Option<(f64, f64)> {
     Some((middle(0, 2)?, middle(1, 3)?))
 }
 
-/// The moved coordinates of an interface by the values they replace, in the order of the text, and those
-/// that it doesn't have, as JSON with a comma before each.
-fn shift<'a>(
+/// The coordinates of an interface, moved; `None` where one is or becomes no finite number.
+fn moved(interface: &Object<'_>, dx: f64, dy: f64) -> Option<[f64; 4]> {
+    let mut coordinates = [0.0; 4];
+    for (place, (name, default)) in COORDINATES.into_iter().enumerate() {
+        let by = if name.starts_with('x') { dx } else { dy };
+        let value = interface.get(name).map_or(Some(default), json::as_number)?;
+        coordinates[place] = value + by;
+    }
+    coordinates.iter().all(|number| number.is_finite()).then_some(coordinates)
+}
+
+/// New coordinates by the values they replace, in the order of the text, and those that the interface
+/// doesn't have, as JSON with a comma before each.
+fn replaced<'a>(
     interface: &Object<'a>,
-    dx: f64,
-    dy: f64,
-) -> Option<(Vec<(&'a RawValue, String)>, String)> {
+    coordinates: [f64; 4],
+) -> (Vec<(&'a RawValue, String)>, String) {
     let mut values: Vec<(&RawValue, String)> = Vec::with_capacity(COORDINATES.len());
     let mut missing = Vec::new();
-    for (name, default) in COORDINATES {
-        let by = if name.starts_with('x') { dx } else { dy };
-        let value = interface.get(name);
-        let moved = value.map_or(Some(default), json::as_number)? + by;
-        let number = Some(moved).filter(|moved| moved.is_finite()).map(shortest)?;
-        match value {
+    for ((name, _), number) in COORDINATES.into_iter().zip(coordinates) {
+        let number = shortest(number);
+        match interface.get(name) {
             Some(value) => values.push((value, number)),
             None => {
                 missing.push(b',');
@@ -91,7 +126,7 @@ fn shift<'a>(
         }
     }
     values.sort_by_key(|(value, _)| value.get().as_ptr());
-    Some((values, String::from_utf8(missing).unwrap_or_default()))
+    (values, String::from_utf8(missing).unwrap_or_default())
 }
 
 /// Where a part of a text begins in it.

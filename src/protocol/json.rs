@@ -166,6 +166,11 @@ impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for ListVisitor<F> {
     }
 }
 
+/// The fields of an object; `None` for any other kind of value.
+pub fn fields_of(value: &RawValue) -> Option<Fields> {
+    Some(Object::parse(value.get()).ok()?.to_fields())
+}
+
 /// A JSON string with this text.
 pub fn string(text: &str) -> Box<RawValue> {
     let quoted = serde_json::Value::from(text).to_string();
