@@ -304,11 +304,16 @@ fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
     if depth > DEEPEST {
         return Err(Refused("bad_message", json::TOO_DEEP));
     }
-    // An editor looks at no data of another action.
-    let has_item = matches!(action, Action::Add | Action::Update | Action::Move);
-    let data = data.filter(|_| has_item);
-    let taken = data.map(|data| item::take(&data)).transpose().map_err(bad)?;
-    let mut taken = taken.unwrap_or_default();
+    let mut taken = match (action, data) {
+        (Action::Add | Action::Update | Action::Move, Some(data)) => {
+            item::take(&data).map_err(bad)?
+        }
+        (_, Some(data)) => {
+            item::check_place(&data).map_err(bad)?;
+            Taken::default()
+        }
+        (_, None) => Taken::default(),
+    };
     taken.is_changed |= taken.fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
     let mut own_type = None;
     if action == Action::Add && !names_the_item(&taken.fields, &item_id, item_type) {

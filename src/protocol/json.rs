@@ -27,7 +27,10 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// The fields of an object in the order they came, borrowing from the text they were read from.
 /// Of a name that stands twice the last one counts, as it does for Python, Qt and JavaScript.
 #[derive(Debug)]
-pub struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Object<'a>(Borrowed<'a>);
+
+/// Fields that borrow from the text they were read from.
+pub(super) type Borrowed<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 impl<'a> Object<'a> {
     /// Reads an object; anything else is an error.
@@ -43,6 +46,11 @@ impl<'a> Object<'a> {
     /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), *value))
+    }
+
+    /// The fields by themselves.
+    pub(super) fn into_fields(self) -> Borrowed<'a> {
+        self.0
     }
 
     /// The fields as values that own their text.
@@ -78,7 +86,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        let mut fields: Borrowed<'de> = Vec::new();
         while let Some(key) = map.next_key::<Key<'de>>()? {
             fields.push((key.0, map.next_value()?));
         }
@@ -92,7 +100,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Of fields with one name keeps the last value, at the first one's place.
-fn keep_last<'a>(fields: &mut Vec<(Cow<'a, str>, &'a RawValue)>) {
+fn keep_last<'a>(fields: &mut Borrowed<'a>) {
     if fields.len() * fields.len() < SEARCH_BY_TABLE {
         let mut kept = 0;
         for next in 0..fields.len() {
@@ -108,7 +116,7 @@ fn keep_last<'a>(fields: &mut Vec<(Cow<'a, str>, &'a RawValue)>) {
         return;
     }
     let mut places: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(fields.len());
-    let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(fields.len());
+    let mut kept: Borrowed<'a> = Vec::with_capacity(fields.len());
     for (key, value) in fields.drain(..) {
         match places.get(&key) {
             Some(&place) => kept[place].1 = value,
