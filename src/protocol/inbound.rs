@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::item::{self, DEEPEST_ITEM, Taken, has_unsafe_image_path};
 use super::json::{self, DEEPEST, Fields, Object};
 use super::kind::Kind;
-use super::numbers::{Survey, plain};
+use super::numbers::{self, Plain};
 use super::relayed::{Body, Rewritten, complete_item, names_the_item};
 pub use super::state::{LeftOut, MAX_UNNAMED, State, StateItem};
 
@@ -181,14 +181,13 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         id: None,
         item_id: None,
     };
-    let survey = Survey::of(text);
-    let text = plain(text, &survey);
+    let Plain { text, depth } = numbers::plain(text);
     let message = Object::parse(&text)
         .map_err(|_| reject(Refused("bad_json", "a message is one JSON object per text frame")))?;
     let Some(kind) = message.get("type").and_then(json::as_string) else {
         return Err(reject(Refused("no_type", "a message needs a string `type`")));
     };
-    message_of_type(&kind, &message, survey.depth)
+    message_of_type(&kind, &message, depth)
         .map_err(|why| {
             let id = message.get("id").map(|id| id.get()).filter(|id| id.len() <= LONGEST_ID);
             let item_id = if kind == "command" { item_id(&message) } else { None };
@@ -212,9 +211,14 @@ fn item_id(message: &Object<'_>) -> Option<Box<str>> {
     is_item_id(&id).then(|| id.into())
 }
 
-/// The `type` of a message, for the log; `None` where it has none.
+/// The `type` of a message; `None` where it has none. Of a text that is no message it means nothing.
 pub fn type_of(text: &str) -> Option<String> {
-    Object::parse(text).ok()?.get("type").and_then(json::as_string)
+    json::find_string(text, "type")
+}
+
+/// Whether a text is a message that carries a whole canvas, which may be larger than others.
+pub fn carries_canvas(text: &str) -> bool {
+    matches!(type_of(text).as_deref(), Some("sync:full_state" | "sync:update"))
 }
 
 /// `depth` is how deep the message nests.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
 pub use super::item::is_safe_image_path;
-use super::numbers::{LONGEST_NUMBER, Survey};
+use super::numbers::{LONGEST_NUMBER, Survey, end_of_string};
 
 /// How deep a message may nest. Python's parser gives up near 1,000 and takes the editor with it.
 pub const DEEPEST: usize = 100;
@@ -151,6 +151,49 @@ pub fn is_number(value: &RawValue) -> bool {
     value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
+/// The string that an object has under `name`, found without parsing anything else; of a name that
+/// stands twice the last one counts. Of a text that is no object the result means nothing.
+pub fn find_string(text: &str, name: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0usize);
+    let mut found = None;
+    // The value of `name` comes next.
+    let mut is_awaited = false;
+    while let Some(byte) = bytes.get(at) {
+        let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
+        match byte {
+            b'"' if depth == 1 && is_awaited => {
+                found = serde_json::from_str(&text[at..end]).ok();
+                is_awaited = false;
+            }
+            b'"' if depth == 1 => {
+                let colon = bytes[end..].iter().find(|byte| !byte.is_ascii_whitespace());
+                is_awaited = colon == Some(&b':') && is_text(&text[at..end], name);
+            }
+            b'"' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {}
+            _ => {
+                if std::mem::take(&mut is_awaited) {
+                    found = None;
+                }
+                match byte {
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+            }
+        }
+        at = end;
+    }
+    found
+}
+
+/// Whether a JSON string, with its quotes, has this text.
+fn is_text(string: &str, text: &str) -> bool {
+    // An ASCII character is written with six characters at most.
+    string.len() <= 6 * text.len() + 2
+        && serde_json::from_str::<Key<'_>>(string).is_ok_and(|key| key.0 == text)
+}
+
 /// Calls `each` with the values of a list in order. Whether it is a list; if not, `each` isn't called.
 pub fn each_in_list<'a>(list: &'a RawValue, each: impl FnMut(&'a RawValue)) -> bool {
     let mut reader = serde_json::Deserializer::from_str(list.get());
@@ -242,6 +285,33 @@ mod tests {
             assert_eq!(is_string(&raw(text)), is_one, "{text}");
         }
         assert!(!is_string(&raw("7")) && !is_string(&raw("null")));
+    }
+
+    #[test]
+    fn a_string_is_found_without_parsing() {
+        for (text, found) in [
+            (r#"{"type":"chat"}"#, Some("chat")),
+            (r#" { "a" : {"type":"x","b":["type"]} , "type" : "ch\u0061t" } "#, Some("chat")),
+            (r#"{"\u0074y\u0070e":"chat"}"#, Some("chat")),
+            (r#"{"type":"x","type":"chat"}"#, Some("chat")),
+            (r#"{"type":"chat","type":7}"#, None),
+            (r#"{"type":"chat","type":null,"a":"b"}"#, None),
+            (r#"{"type":"chat","type":["x"]}"#, None),
+            (r#"{"type":7,"a":"type","b":"x"}"#, None),
+            (r#"{"a":"type"}"#, None),
+            (r#"{"a":"\"type\":\"chat\""}"#, None),
+            (r#"{"n":NaN,"type":"chat","m":Infinity}"#, Some("chat")),
+            (r#"{"type":"\ud800"}"#, None),
+            (r#"[{"type":"chat"}]"#, None),
+            (r#"{"type":"chat""#, Some("chat")),
+            (r#"{"type":"#, None),
+            (r#"{"type"#, None),
+            ("", None),
+        ] {
+            assert_eq!(find_string(text, "type").as_deref(), found, "{text}");
+        }
+        let hostile = format!("{}\"type\":\"x\"", "{".repeat(1_000_000));
+        assert_eq!(find_string(&hostile, "type"), None);
     }
 
     #[test]

@@ -68,15 +68,24 @@ impl Survey {
 /// `1e999` or `-1e999`; a property that is `NaN` is left out of its object, and one in a list is 0; a
 /// number of over [`LONGEST_NUMBER`] characters is the shortest text of the nearest `f64`. All other
 /// bytes stay. A text that is no JSON beside its numbers is none afterwards.
-pub fn plain<'a>(text: &'a str, survey: &Survey) -> Cow<'a, str> {
-    if !survey.has_odd_number {
-        return Cow::Borrowed(text);
+///
+/// A text without odd numbers costs one pass over its bytes.
+pub fn plain(text: &str) -> Plain<'_> {
+    let Survey { depth, has_odd_number, .. } = Survey::of(text);
+    if !has_odd_number {
+        return Plain { text: Cow::Borrowed(text), depth };
     }
     let (numbers, nans) = rewrite_numbers(text);
-    if nans.is_empty() || serde_json::from_str::<&RawValue>(&numbers).is_err() {
-        return Cow::Owned(numbers);
-    }
-    Cow::Owned(remove_properties(&numbers, &nans))
+    let has_nans = !nans.is_empty() && serde_json::from_str::<&RawValue>(&numbers).is_ok();
+    let text = if has_nans { remove_properties(&numbers, &nans) } else { numbers };
+    Plain { text: Cow::Owned(text), depth }
+}
+
+/// A text whose numbers are plain JSON.
+pub struct Plain<'a> {
+    pub text: Cow<'a, str>,
+    /// How deep it nests.
+    pub depth: usize,
 }
 
 /// Rewrites all numbers of a text. A `NaN` becomes `0`; returns where those zeros stand.
@@ -263,7 +272,7 @@ mod tests {
     use super::*;
 
     fn rewrite(text: &str) -> String {
-        plain(text, &Survey::of(text)).into_owned()
+        plain(text).text.into_owned()
     }
 
     #[test]
@@ -312,7 +321,7 @@ mod tests {
             r#"{"ü":"∞","n":6.123233995736766e-17}"#,
             &long,
         ] {
-            assert!(matches!(plain(text, &Survey::of(text)), Cow::Borrowed(_)), "{text}");
+            assert!(matches!(plain(text).text, Cow::Borrowed(_)), "{text}");
         }
     }
 
