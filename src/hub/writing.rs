@@ -313,11 +313,7 @@ fn looks_blank(item: &Item, said: &Fields) -> bool {
         INTERFACES => value.get() == "[]" || item.field(INTERFACES).is_none(),
         _ => true,
     };
-    let known = |key: &&str| item.field(key).is_some();
-    let is_elsewhere =
-        |key| item.field(key).is_some_and(|at| is_place_chosen(item, key, &at.value));
-    PLACE.iter().filter(|key| known(key)).any(|key| is_elsewhere(key))
-        && said.iter().all(is_default)
+    !is_at_default_place(item) && said.iter().all(is_default)
 }
 
 fn is_nothing(value: &RawValue) -> bool {

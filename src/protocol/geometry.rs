@@ -9,7 +9,7 @@ use super::json::{self, Object, write_string};
 use super::numbers::shortest;
 
 /// The coordinates of an interface, with what the editor takes for a missing one.
-pub(super) const COORDINATES: [(&str, f64); 4] =
+const COORDINATES: [(&str, f64); 4] =
     [("x1_mm", 0.0), ("y1_mm", 0.0), ("x2_mm", 10.0), ("y2_mm", 0.0)];
 
 /// The interfaces with `dx` added to `x1_mm` and `x2_mm` of each, `dy` to `y1_mm` and `y2_mm`; all other
@@ -132,4 +132,84 @@ fn replaced<'a>(
 /// Where a part of a text begins in it.
 fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn shifted(interfaces: &str, dx: f64, dy: f64) -> Option<String> {
+        shift_interfaces(&raw(interfaces), dx, dy).map(|shifted| shifted.get().to_owned())
+    }
+
+    #[test]
+    fn interfaces_are_moved_and_keep_all_other_bytes() {
+        let whole =
+            r#"[ {"n1" : 1.50,"y2_mm":-27.95, "x1_mm":0,"y1_mm":27.95,"x2_mm":0.5,"name":"ü"} ]"#;
+        let moved = r#"[ {"n1" : 1.50,"y2_mm":-26.95, "x1_mm":-0.25,"y1_mm":28.95,"x2_mm":0.25,"name":"ü"} ]"#;
+        assert_eq!(shifted(whole, -0.25, 1.0).as_deref(), Some(moved));
+        for (interfaces, expected) in [
+            ("[]", "[]"),
+            ("[ ]", "[ ]"),
+            ("[{}]", r#"[{"x1_mm":1.0,"y1_mm":2.0,"x2_mm":11.0,"y2_mm":2.0}]"#),
+            (
+                r#"[{"x1_mm":-1,"y1_mm":1e1,"x2_mm":0,"y2_mm":-2 },{"x2_mm":3 , "efl_mm":7 }]"#,
+                r#"[{"x1_mm":0.0,"y1_mm":12.0,"x2_mm":1.0,"y2_mm":0.0 },{"x2_mm":4.0 , "efl_mm":7,"x1_mm":1.0,"y1_mm":2.0,"y2_mm":2.0}]"#,
+            ),
+            (
+                r#"[{"x1_mm":9,"x1_mm":1,"x2_mm":1,"y1_mm":1,"y2_mm":1}]"#,
+                r#"[{"x1_mm":9,"x1_mm":2.0,"x2_mm":2.0,"y1_mm":3.0,"y2_mm":3.0}]"#,
+            ),
+        ] {
+            assert_eq!(shifted(interfaces, 1.0, 2.0).as_deref(), Some(expected), "{interfaces}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_finite_coordinates_is_not_moved() {
+        for interfaces in [
+            "7",
+            "{}",
+            "null",
+            "[7]",
+            "[{},[]]",
+            r#"[{"x1_mm":"1"}]"#,
+            r#"[{},{"y2_mm":null}]"#,
+            r#"[{"x2_mm":1e999}]"#,
+            r#"[{"x2_mm":1.7e308}]"#,
+        ] {
+            assert_eq!(shifted(interfaces, 1e308, 0.0), None, "{interfaces}");
+        }
+    }
+
+    #[test]
+    fn the_middle_is_the_first_interfaces() {
+        for (interfaces, middle) in [
+            (r#"[{"x1_mm":0.0,"y1_mm":27.95,"x2_mm":0.0,"y2_mm":-27.95}]"#, Some((0.0, 0.0))),
+            (r#"[{"x1_mm":1,"y1_mm":2,"x2_mm":2,"y2_mm":4},{"x1_mm":"a"}]"#, Some((1.5, 3.0))),
+            ("[{}]", Some((5.0, 0.0))),
+            ("[]", None),
+            ("null", None),
+            ("[7]", None),
+            ("{}", None),
+            (r#"[{"x1_mm":"a"},{}]"#, None),
+            (r#"[{"x1_mm":1e999}]"#, None),
+            (r#"[{"x1_mm":1.7e308,"x2_mm":1.7e308}]"#, None),
+        ] {
+            assert_eq!(first_middle(&raw(interfaces)), middle, "{interfaces}");
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_where_it_was() {
+        let there = r#"[{"x1_mm":12.7,"y1_mm":25.5,"x2_mm":12.7,"y2_mm":-25.5}]"#;
+        let (x, y) = first_middle(&raw(there)).unwrap();
+        let sent = shift_interfaces(&raw(there), -x, -y).unwrap();
+        assert_eq!(first_middle(&sent), Some((0.0, 0.0)));
+        assert_eq!(shift_interfaces(&sent, x, y).unwrap().get(), there);
+    }
 }

@@ -89,7 +89,6 @@ pub(super) fn malformed(walk: &mut Walk) -> Verdict {
     let data = |data: Value| command("update_item", &item, data);
     let state = |state: Value| json!({"type": "sync:update", "state": state});
     let items = |items: Value| state(json!({"items": items, "version": 1}));
-    let good = super::document::snapshot_item(&other);
     let shapes = [
         json!({"type": "command", "command": "add_item"}),
         json!({"type": "command", "command": ["add_item"]}),
@@ -104,8 +103,6 @@ pub(super) fn malformed(walk: &mut Walk) -> Verdict {
         state(json!("canvas")),
         state(json!([])),
         items(json!({})),
-        items(json!([good, 1])),
-        items(json!([good, {"item_type": "component", "x_mm": 0}])),
         json!({"type": "sync:full_state", "state": 7, "target_user": BOB}),
     ];
     let count = shapes.len();
