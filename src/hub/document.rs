@@ -379,25 +379,26 @@ impl Document {
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
     pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, |_| true);
+        self.write_canvas(json, now, |_| true, |item, json| item.write(json));
     }
 
     /// The same, with the items alone that editors know.
     pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, Item::is_for_editors);
+        self.write_canvas(json, now, Item::is_for_editors, |item, json| item.write(json));
     }
 
-    /// The same, without anything extra by the names of what a file says of its origin.
+    /// The same as a file that an editor opens: each item has the names for its id and type that an
+    /// editor reads there, and nothing extra is called what a file says of its origin.
     pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |key| !State::ORIGIN.contains(&key), |_| true);
+        self.write_canvas(json, now, |_| true, Item::write_for_file);
     }
 
     fn write_canvas(
         &self,
         json: &mut Vec<u8>,
         now: Timestamp,
-        is_wanted: impl Fn(&str) -> bool,
         is_shown: impl Fn(&Item) -> bool,
+        write: impl Fn(&Item, &mut Vec<u8>),
     ) {
         json.reserve(self.bytes + 128);
         json.extend_from_slice(b"{\"items\":[");
@@ -406,12 +407,12 @@ impl Document {
             if place > 0 {
                 json.push(b',');
             }
-            item.write(json);
+            write(item, json);
         }
         json.extend_from_slice(
             format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
         );
-        for (key, value) in self.extra.iter().filter(|(key, _)| is_wanted(key)) {
+        for (key, value) in self.extra.iter().filter(|(key, _)| !State::ORIGIN.contains(&&**key)) {
             write_key(json, key);
             json.extend_from_slice(value.get().as_bytes());
         }

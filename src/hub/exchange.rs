@@ -280,6 +280,9 @@ impl Session {
             self.viewers.send(update.plain(), turn);
         }
         self.told(id, Some(&user));
+        if is_pasted && !is_wiped && self.room[place].is_to_be_greeted_again() {
+            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
+        }
         if is_wiped {
             self.owe(&user, id, Owed::Anew, turn);
         }
