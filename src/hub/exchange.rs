@@ -429,7 +429,7 @@ impl Session {
             self.document.items().filter(crossed).map(|item| item.id.clone()).collect();
         let removed = self.document.removed().iter();
         uncertain.extend(
-            removed.filter(|(_, stone)| stone.tick > member.received).map(|(id, _)| id.clone()),
+            removed.filter(|(_, stone)| member.is_on_its_way(stone.tick)).map(|(id, _)| id.clone()),
         );
         self.put(state, &user, Some(conn), &name, Why::Replaced, turn);
         for id in uncertain {
