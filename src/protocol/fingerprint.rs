@@ -174,10 +174,9 @@ fn of_number(text: &str) -> u64 {
     Hash::new(NUMBER).number(nearest.to_bits()).0
 }
 
-/// Whether an integer is what an `f64` says.
+/// Whether an integer is what an `f64` says, as far as 128 bits go.
 fn is_exact(integer: &str, nearest: f64) -> bool {
-    // With a precision all its digits are written, not the shortest that are read back as it.
-    format!("{nearest:.0}") == integer
+    nearest.abs() < 1e38 && integer.parse() == Ok(nearest as i128)
 }
 
 #[cfg(test)]
@@ -200,6 +199,7 @@ mod tests {
             ("1e999", "1e400"),
             ("10000000000000000", "1e16"),
             ("18446744073709551616", "18446744073709551616.0"),
+            ("-10000000000000000000000", "-1e22"),
             (r#""a""#, r#""\u0061""#),
             (r#""\ud83d\ude00""#, r#""😀""#),
             ("[1, 2]", "[1.0,2]"),

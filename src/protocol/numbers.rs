@@ -40,7 +40,8 @@ impl Survey {
                 b'-' | b'0'..=b'9' => {
                     let end = end_of_number(bytes, at);
                     survey.longest_number = survey.longest_number.max(end - at);
-                    survey.has_odd_number |= rewritten(&text[at..end]).is_some();
+                    survey.has_odd_number |=
+                        may_be_odd(&bytes[at..end]) && rewritten(&text[at..end]).is_some();
                     end
                 }
                 b'{' | b'[' => {
@@ -141,11 +142,16 @@ fn word(
     }
 }
 
+/// Whether a number has so many digits, or such an exponent, that it may have to be rewritten. Nearly
+/// none has: this is what others cost.
+fn may_be_odd(number: &[u8]) -> bool {
+    let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
+    number.len() >= MAY_OVERFLOW || exponent.is_some_and(|at| number.get(at + 1) != Some(&b'-'))
+}
+
 /// What a number is rewritten to; `None` where it stays.
 fn rewritten(number: &str) -> Option<Cow<'static, str>> {
-    let exponent = number.find(['e', 'E']).map(|at| &number[at + 1..]);
-    let may_overflow = exponent.is_some_and(|exponent| !exponent.starts_with('-'));
-    if !may_overflow && number.len() < MAY_OVERFLOW {
+    if !may_be_odd(number.as_bytes()) {
         return None;
     }
     let value: f64 = number.parse().ok().filter(|_| is_number(number))?;
