@@ -13,7 +13,7 @@ use super::lives::Lives;
 use super::recent::Recent;
 use super::stored::Damaged;
 use crate::kept::{Stored, StoredChange};
-use crate::protocol::inbound::{self, ClientMessage};
+use crate::protocol::inbound;
 use crate::protocol::{Frame, Kind};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
@@ -99,7 +99,7 @@ pub fn replay<'a>(
     };
     for change in changes {
         let damaged = |why| Damaged::Change(change.seq, why);
-        let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
+        let Some(mut command) = inbound::parse_stored(text(change)?) else {
             return Err(damaged("it is not a command"));
         };
         let author = Author { user: &change.user, at: Duration::ZERO };

@@ -204,6 +204,17 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         })
 }
 
+/// Reads a command as the server relayed it and kept it. Its item is not judged again: what was taken
+/// once, by this version or an earlier one, is taken as it is. `None` for anything else.
+pub fn parse_stored(text: &str) -> Option<Command> {
+    let message = Object::parse(text).ok()?;
+    let kind = message.get("type").and_then(json::as_string)?;
+    if kind != "command" {
+        return None;
+    }
+    command(&message, 0, |data| Ok(Taken::unchanged(data))).ok()
+}
+
 /// The item that a command is about, where it says so.
 fn item_id(message: &Object<'_>) -> Option<Box<str>> {
     let command = Object::parse(message.get("command")?.get()).ok()?;
@@ -237,7 +248,7 @@ fn message_of_type(
             let echo = echo.map(|(key, value)| (key.into(), value.to_owned())).collect();
             Ok(ClientMessage::Ping { echo })
         }
-        "command" => Ok(ClientMessage::Command(command(message, depth)?)),
+        "command" => Ok(ClientMessage::Command(command(message, depth, item::take)?)),
         "cursor" => {
             Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: true })
         }
@@ -271,7 +282,12 @@ fn message_of_type(
     }
 }
 
-fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
+/// `depth` is how deep the message nests, `take` takes the item's dictionary.
+fn command(
+    message: &Object<'_>,
+    depth: usize,
+    take: impl FnOnce(&Object<'_>) -> Result<Taken, &'static str>,
+) -> Result<Command, Refused> {
     let bad = |why| Refused("bad_command", why);
     let said = message.get("command").ok_or(bad(NO_COMMAND))?;
     let command = Object::parse(said.get()).map_err(|_| bad(NO_COMMAND))?;
@@ -309,9 +325,7 @@ fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
         return Err(Refused("bad_message", json::TOO_DEEP));
     }
     let mut taken = match (action, data) {
-        (Action::Add | Action::Update | Action::Move, Some(data)) => {
-            item::take(&data).map_err(bad)?
-        }
+        (Action::Add | Action::Update | Action::Move, Some(data)) => take(&data).map_err(bad)?,
         (_, Some(data)) => {
             item::check_place(&data).map_err(bad)?;
             Taken::default()
@@ -518,6 +532,25 @@ mod tests {
         assert_eq!(content(state), content(&state.replace("\"timestamp\":1", "\"timestamp\":2")));
         assert_ne!(content(state), content(&state.replace("\"a\"", "\"b\"")));
         assert_eq!(content(&state.replace("\"id\":\"s\",", "")), None);
+    }
+
+    #[test]
+    fn what_was_stored_is_not_judged_again() {
+        let deep = format!("{}{}", "[".repeat(97), "]".repeat(97));
+        for data in [
+            r#"{"uuid":"a","name":7,"interfaces":0}"#,
+            r#"{"uuid":"a","image_path":"/etc/a.png","n_rays":5.5}"#,
+            &format!(r#"{{"uuid":"a","deep":{deep}}}"#),
+        ] {
+            let text = format!(
+                r#"{{"type":"command","command":{{"action":"add_item","item_type":"x","item_id":"a","data":{data}}},"user_id":"ann","seq":7}}"#
+            );
+            let command = parse_stored(&text).unwrap();
+            assert_eq!(written(&command.data), data);
+        }
+        for other in ["", "[]", r#"{"type":"sync:state"}"#, r#"{"type":"command","command":7}"#] {
+            assert!(parse_stored(other).is_none(), "{other}");
+        }
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub(super) struct Taken {
     pub is_changed: bool,
 }
 
+impl Taken {
+    /// A dictionary that was taken before.
+    pub fn unchanged(data: &Object<'_>) -> Self {
+        Taken { fields: data.to_fields(), is_changed: false }
+    }
+}
+
 /// Takes an item's dictionary.
 ///
 /// # Errors
