@@ -37,13 +37,13 @@ pub fn fingerprint(value: &RawValue) -> u64 {
     let bytes = text.as_bytes();
     // The members of all open objects, and the values of all open lists, as they came.
     let mut members: Vec<Member> = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenContainer> = Vec::new();
     let mut name = None;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         let (end, value) = match byte {
             b'{' | b'[' => {
-                open.push(Open {
+                open.push(OpenContainer {
                     is_object: *byte == b'{',
                     first: members.len(),
                     name: name.take(),
@@ -105,7 +105,7 @@ struct Member {
     value: u64,
 }
 
-struct Open {
+struct OpenContainer {
     is_object: bool,
     /// Where its members begin.
     first: usize,

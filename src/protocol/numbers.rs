@@ -71,19 +71,19 @@ impl Survey {
 /// bytes stay. A text that is no JSON beside its numbers is none afterwards.
 ///
 /// A text without odd numbers costs one pass over its bytes.
-pub fn plain(text: &str) -> Plain<'_> {
+pub fn plain(text: &str) -> PlainText<'_> {
     let Survey { depth, has_odd_number, .. } = Survey::of(text);
     if !has_odd_number {
-        return Plain { text: Cow::Borrowed(text), depth };
+        return PlainText { text: Cow::Borrowed(text), depth };
     }
     let (numbers, nans) = rewrite_numbers(text);
     let has_nans = !nans.is_empty() && serde_json::from_str::<&RawValue>(&numbers).is_ok();
     let text = if has_nans { remove_properties(&numbers, &nans) } else { numbers };
-    Plain { text: Cow::Owned(text), depth }
+    PlainText { text: Cow::Owned(text), depth }
 }
 
 /// A text whose numbers are plain JSON.
-pub struct Plain<'a> {
+pub struct PlainText<'a> {
     pub text: Cow<'a, str>,
     /// How deep it nests.
     pub depth: usize,
@@ -192,7 +192,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// An object or list that is open while properties are removed.
-struct Open {
+struct OpenContainer {
     is_object: bool,
     /// Where its current member begins in what was written, the comma before it included.
     member: usize,
@@ -207,7 +207,7 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
     let bytes = json.as_bytes();
     let mut kept = String::with_capacity(json.len());
     let mut values = values.iter().peekable();
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenContainer> = Vec::new();
     let (mut at, mut depth) = (0, 0usize);
     while let Some(byte) = bytes.get(at) {
         let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
@@ -218,7 +218,12 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
                 kept.push_str(&json[at..end]);
                 if depth <= DEEPEST_REMOVAL {
                     let (is_object, member) = (*byte == b'{', kept.len());
-                    open.push(Open { is_object, member, has_members: false, is_removed: false });
+                    open.push(OpenContainer {
+                        is_object,
+                        member,
+                        has_members: false,
+                        is_removed: false,
+                    });
                 }
             }
             (b'}' | b']', _) => {
