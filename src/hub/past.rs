@@ -12,15 +12,9 @@ use super::lives::Lives;
 use super::notes::Note;
 use super::recent::Recent;
 use super::stored::Damaged;
-<<<<<<< HEAD
 use crate::kept::{Stored, StoredChange, StoredId};
-use crate::protocol::inbound::{self, ClientMessage};
-use crate::protocol::{Frame, Kind, UserId};
-=======
-use crate::kept::{Stored, StoredChange};
 use crate::protocol::inbound;
-use crate::protocol::{Frame, Kind};
->>>>>>> protocol
+use crate::protocol::{Frame, Kind, UserId};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
 const RECENT: usize = 500;
@@ -107,19 +101,7 @@ pub fn replay<'a>(
 ) -> Result<Document, Damaged> {
     let mut document = begin(document)?;
     for change in changes {
-<<<<<<< HEAD
         replay_change(&mut document, change)?;
-=======
-        let damaged = |why| Damaged::Change(change.seq, why);
-        let Some(mut command) = inbound::parse_stored(text(change)?) else {
-            return Err(damaged("it is not a command"));
-        };
-        let author = Author { user: &change.user, at: Duration::ZERO };
-        match document.apply(&mut command, author, UNBOUNDED) {
-            Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
-            _ => return Err(damaged("it changes nothing")),
-        }
->>>>>>> protocol
     }
     Ok(document)
 }
@@ -161,7 +143,7 @@ fn begin(document: &[u8]) -> Result<Document, Damaged> {
 
 fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), Damaged> {
     let damaged = |why| Damaged::Change(change.seq, why);
-    let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
+    let Some(mut command) = inbound::parse_stored(text(change)?) else {
         return Err(damaged("it is not a command"));
     };
     let author = Author::of_the_past(&change.user);

@@ -188,9 +188,8 @@ impl Session {
     /// Has editors draw their rays anew after an item was removed: they do where something moves, so one
     /// that nobody is about is put aside and back. The one who removed it has drawn them already.
     fn have_rays_drawn(&mut self, remover: &UserId, turn: &mut Turn<'_>) {
-        let is_still = |item: &&Item| {
-            item.is_for_editors() && !self.settling.items.contains_key(&item.id)
-        };
+        let is_still =
+            |item: &&Item| item.is_for_editors() && !self.settling.items.contains_key(&item.id);
         let Some(item) = self.document.items().find(is_still) else { return };
         let frames = UpdateFrames::settled(item, turn.now.wall);
         for member in self.room.iter().filter(|member| member.is_editor) {

@@ -156,12 +156,8 @@ impl Body {
             self.key("data");
             let start = self.head.len();
             let fields = data.iter().map(|(key, value)| (&**key, &**value));
-<<<<<<< HEAD
-            write_object(&mut self.head, fields.filter(|(key, v)| !has_unsafe_image_path(key, v)));
-            self.data = Some(start..self.head.len());
-=======
             write_object(&mut self.head, fields.filter(|(key, v)| !is_unsafe_image_path(key, v)));
->>>>>>> protocol
+            self.data = Some(start..self.head.len());
         }
         self.head.push(b'}');
     }
