@@ -77,7 +77,9 @@ impl Past {
         }
         // Nothing is older than the last change.
         taken.for_each(drop);
-        let document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
+        let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
+        // All of it is stored.
+        document.take_news();
         let recent = earlier.len() + changes.len();
         let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
         let recent = Recent::of_stored(recent, &document);
@@ -125,6 +127,10 @@ fn replay_with_notes(
         seq = at;
         match note {
             Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
+            Note::Joined => document.meet(&user),
+            Note::Built(id, users) => {
+                document.set_builders(&id, users.into_iter().map(UserId::from).collect());
+            }
             Note::RemovedAgain(id) => drop(document.remove_again(&id, &user)),
         }
     }

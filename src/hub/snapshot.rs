@@ -80,7 +80,7 @@ impl Session {
         let is_news = self.set_extra(&extra) || mode == Mode::Replace;
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
-            self.document.is_rebuilt_by(&user);
+            self.note_rebuilt(&user, turn);
         }
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
@@ -181,11 +181,8 @@ impl Session {
         let member = &mut self.room[place];
         member.lists(&id, self.tick);
         member.reports_color(&id, color);
-        if let (Some(is_own), Some(item)) = (is_own, self.document.get_mut(&id)) {
-            match is_own {
-                true => item.is_built_by(&member.user),
-                false => item.builders.retain(|builder| *builder != member.user),
-            }
+        if let Some(is_own) = is_own {
+            self.document.note_builder(&id, &member.user, is_own);
         }
     }
 
@@ -257,11 +254,12 @@ impl Session {
         let lacking: Vec<Arc<str>> =
             self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
         for id in lacking {
-            let Some(item) = self.document.get_mut(&id) else { continue };
-            if member.is_editor && !item.is_for_editors() {
+            let is_shown = |item: &super::item::Item| !member.is_editor || item.is_for_editors();
+            if !self.document.get(&id).is_some_and(is_shown) {
                 continue;
             }
-            item.builders.retain(|builder| *builder != member.user);
+            self.document.note_builder(&id, &member.user, false);
+            let Some(item) = self.document.get(&id) else { continue };
             member.is_sent_item(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
