@@ -390,7 +390,7 @@ impl Session {
             }
         }
         self.viewers.send(&frame, turn);
-        if is_crossed {
+        if is_crossed && turn.limits.settle {
             // What was on its way to the sender may have brought the item back.
             turn.send(conn, &settled_remove(id, &user, turn.now.wall));
         }
