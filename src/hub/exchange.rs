@@ -188,10 +188,15 @@ impl Session {
         let Some(item) = self.document.get(id) else {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
+            let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
             let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
+                    Decision::Add { is_pasted: true }
+                }
+                // Of an item that it was sent, an editor says no more than this after an undone removal.
+                Action::Move if command.is_whole && is_own_removal => {
                     Decision::Add { is_pasted: true }
                 }
                 Action::Remove => Decision::RemoveAgain,
