@@ -332,8 +332,11 @@ impl Document {
     }
 
     /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order.
+    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
+    /// them those that the state had but that could not be taken.
     pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
+        let left_out = state.left_out.into_iter().filter_map(|item| item.id);
+        let left_out: HashSet<Box<str>> = left_out.collect();
         let mut old = std::mem::take(&mut self.items);
         let places = std::mem::take(&mut self.places);
         self.bytes = 0;
@@ -360,6 +363,10 @@ impl Document {
             }
         }
         for item in old.into_values() {
+            if left_out.contains(&*item.id) {
+                self.put(item);
+                continue;
+            }
             changes.push(Applied::Removed(item.id.clone()));
             self.removed.remember(item.id, vec![author.user.clone()], author.tick);
         }

@@ -16,6 +16,7 @@ use super::notes::Note;
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
+use super::snapshot::MAX_LEFT_OUT;
 use super::settle::{Owed, send_settled};
 use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
@@ -418,7 +419,7 @@ impl Session {
         if self.is_repeated(place, &name, "sync:update", turn) {
             return;
         }
-        for item in &state.left_out {
+        for item in state.left_out.iter().take(MAX_LEFT_OUT) {
             let id = name.id.as_ref().map(|id| id.get());
             turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }

@@ -17,6 +17,9 @@ use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
 
+/// Of how many items a sender is told at most that they were left out.
+pub const MAX_LEFT_OUT: usize = 100;
+
 impl Session {
     /// Takes `sync:full_state` from the member at `place`, meant for `target`.
     pub fn take_snapshot(
@@ -148,7 +151,7 @@ impl Session {
             }
             fits
         });
-        for item in &snapshot.left_out {
+        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT) {
             let error = outbound::left_out(item, "sync:full_state", None);
             turn.send(self.room[place].conn, &error);
         }
