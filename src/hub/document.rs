@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::item::{Field, Item, PLACE, is_identity, size_completed};
+use super::item_frames;
 use super::removed::Removed;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
@@ -390,7 +391,7 @@ impl Document {
 
     /// The same, with the items alone that editors know.
     pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, Item::is_for_editors, |item, json| item.write(json));
+        self.write_canvas(json, now, Item::is_for_editors, item_frames::write_whole);
     }
 
     /// The same as a file that an editor opens: each item has the names for its id and type that an

@@ -16,8 +16,8 @@ use super::notes::Note;
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
-use super::snapshot::MAX_LEFT_OUT;
 use super::settle::{Owed, send_settled};
+use super::snapshot::MAX_LEFT_OUT;
 use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
@@ -271,11 +271,18 @@ impl Session {
         let Some(item) = self.document.get(id) else { return Ok(()) };
         self.recent.note(self.history.seq(), &user, Did::Add, Some(item), turn.now);
         let update = UpdateFrames::settled(item, turn.now.wall);
+        let seq = self.history.seq();
+        // A script may not have named the type as an editor needs it.
+        let for_editors = item.field("_type").is_none().then(|| {
+            let message = item_frames::add(item).string("user_id", &user).timestamp(turn.now.wall);
+            message.number("seq", seq).finish()
+        });
         for member in self.room.iter_mut().filter(|member| member.conn != conn) {
             if !member.is_recognised() || (member.is_editor && !item.is_for_editors()) {
                 continue;
             }
-            turn.send(member.conn, &frame);
+            let form = for_editors.as_ref().filter(|_| member.is_editor);
+            turn.send(member.conn, form.unwrap_or(&frame));
             if turn.limits.settle {
                 send_settled(member, &update, turn);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
