@@ -188,7 +188,10 @@ impl Session {
         let Some(item) = self.document.get(id) else {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
-            let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
+            // A script isn't asked what it has received before it edits: what it was sent counts.
+            let is_script = !member.is_editor && member.is_recognised();
+            let is_told =
+                tombstone.is_some_and(|stone| is_script || member.received >= stone.tick);
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
