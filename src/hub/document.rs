@@ -174,11 +174,10 @@ impl Document {
         self.users.contains(user)
     }
 
-    /// Notes that a user is a member.
-    pub(super) fn meet(&mut self, user: &UserId) {
-        if self.users.len() < MAX_USERS && !self.users.contains(user) {
-            self.users.insert(user.clone());
-        }
+    /// Notes that a user is a member. Whether that is news.
+    pub(super) fn meet(&mut self, user: &UserId) -> bool {
+        let is_news = self.users.len() < MAX_USERS && !self.users.contains(user);
+        is_news && self.users.insert(user.clone())
     }
 
     /// Notes that a user's canvas was built anew from the document: none of it is its own work.
@@ -333,8 +332,11 @@ impl Document {
     }
 
     /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order.
+    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
+    /// them those that the state had but that could not be taken.
     pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
+        let left_out = state.left_out.into_iter().filter_map(|item| item.id);
+        let left_out: HashSet<Box<str>> = left_out.collect();
         let mut old = std::mem::take(&mut self.items);
         let places = std::mem::take(&mut self.places);
         self.bytes = 0;
@@ -361,6 +363,10 @@ impl Document {
             }
         }
         for item in old.into_values() {
+            if left_out.contains(&*item.id) {
+                self.put(item);
+                continue;
+            }
             changes.push(Applied::Removed(item.id.clone()));
             self.removed.remember(item.id, vec![author.user.clone()], author.tick);
         }
@@ -379,25 +385,26 @@ impl Document {
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
     pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, |_| true);
+        self.write_canvas(json, now, |_| true, |item, json| item.write(json));
     }
 
     /// The same, with the items alone that editors know.
     pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, Item::is_for_editors);
+        self.write_canvas(json, now, Item::is_for_editors, |item, json| item.write(json));
     }
 
-    /// The same, without anything extra by the names of what a file says of its origin.
+    /// The same as a file that an editor opens: each item has the names for its id and type that an
+    /// editor reads there, and nothing extra is called what a file says of its origin.
     pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |key| !State::ORIGIN.contains(&key), |_| true);
+        self.write_canvas(json, now, |_| true, Item::write_for_file);
     }
 
     fn write_canvas(
         &self,
         json: &mut Vec<u8>,
         now: Timestamp,
-        is_wanted: impl Fn(&str) -> bool,
         is_shown: impl Fn(&Item) -> bool,
+        write: impl Fn(&Item, &mut Vec<u8>),
     ) {
         json.reserve(self.bytes + 128);
         json.extend_from_slice(b"{\"items\":[");
@@ -406,12 +413,12 @@ impl Document {
             if place > 0 {
                 json.push(b',');
             }
-            item.write(json);
+            write(item, json);
         }
         json.extend_from_slice(
             format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
         );
-        for (key, value) in self.extra.iter().filter(|(key, _)| is_wanted(key)) {
+        for (key, value) in self.extra.iter().filter(|(key, _)| !State::ORIGIN.contains(&&**key)) {
             write_key(json, key);
             json.extend_from_slice(value.get().as_bytes());
         }

@@ -16,12 +16,13 @@ use super::notes::Note;
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
+use super::snapshot::MAX_LEFT_OUT;
 use super::settle::{Owed, send_settled};
 use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
-use crate::protocol::item::has_unsafe_image_path;
+use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
@@ -188,6 +189,7 @@ impl Session {
         let Some(item) = self.document.get(id) else {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
+            let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
             // A script isn't asked what it has received before it edits: what it was sent counts.
             let is_script = !member.is_editor && member.is_recognised();
             let is_told =
@@ -195,6 +197,10 @@ impl Session {
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
+                    Decision::Add { is_pasted: true }
+                }
+                // Of an item that it was sent, an editor says no more than this after an undone removal.
+                Action::Move if command.is_whole && is_own_removal => {
                     Decision::Add { is_pasted: true }
                 }
                 Action::Remove => Decision::RemoveAgain,
@@ -261,7 +267,7 @@ impl Session {
                 continued(&head, &user, turn)
             }
         };
-        let hides = item.fields.iter().any(|field| has_unsafe_image_path(&field.key, &field.value));
+        let hides = item.fields.iter().any(|field| is_unsafe_image_path(&field.key, &field.value));
         let frame = self.applied(frame, 0, turn);
         self.keep_applied(&user, &frame, name, hides, turn);
         let tick = self.tick;
@@ -283,6 +289,9 @@ impl Session {
             self.viewers.send(update.plain(), turn);
         }
         self.told(id, Some(&user));
+        if is_pasted && !is_wiped && self.room[place].is_to_be_greeted_again() {
+            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
+        }
         if is_wiped {
             self.owe(&user, id, Owed::Anew, turn);
         }
@@ -301,7 +310,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
-        let hides = fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
+        let hides = fields.iter().any(|(key, value)| is_unsafe_image_path(key, value));
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
         let before = self.document.get(id).map(|item| item.angle());
         self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
@@ -413,7 +422,7 @@ impl Session {
         if self.is_repeated(place, &name, "sync:update", turn) {
             return;
         }
-        for item in &state.left_out {
+        for item in state.left_out.iter().take(MAX_LEFT_OUT) {
             let id = name.id.as_ref().map(|id| id.get());
             turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }
@@ -429,7 +438,7 @@ impl Session {
             self.document.items().filter(crossed).map(|item| item.id.clone()).collect();
         let removed = self.document.removed().iter();
         uncertain.extend(
-            removed.filter(|(_, stone)| stone.tick > member.received).map(|(id, _)| id.clone()),
+            removed.filter(|(_, stone)| member.is_on_its_way(stone.tick)).map(|(id, _)| id.clone()),
         );
         self.put(state, &user, Some(conn), &name, Why::Replaced, turn);
         for id in uncertain {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::document::Author;
-use crate::protocol::item::has_unsafe_image_path;
+use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
-use crate::protocol::outbound::write_object;
+use crate::protocol::outbound::{write_key, write_object};
 use crate::protocol::relayed::complete_item;
 use crate::protocol::{UserId, geometry};
 
@@ -183,8 +183,23 @@ impl Item {
         write_object(json, self.shown_fields());
     }
 
+    /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
+    /// alone, and gives an item without one a new id.
+    pub fn write_for_file(&self, json: &mut Vec<u8>) {
+        self.write(json);
+        let id = json::string(&self.id);
+        for (key, value) in [("item_uuid", &*id), ("_type", self.item_type())] {
+            if self.field(key).is_none() {
+                json.pop();
+                write_key(json, key);
+                json.extend_from_slice(value.get().as_bytes());
+                json.push(b'}');
+            }
+        }
+    }
+
     fn shown_fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        let is_shown = |field: &&Field| !has_unsafe_image_path(&field.key, &field.value);
+        let is_shown = |field: &&Field| !is_unsafe_image_path(&field.key, &field.value);
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 

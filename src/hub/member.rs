@@ -47,6 +47,8 @@ pub struct Member {
     pub joined: u64,
     /// Whether it has answered its own `user:joined` with its canvas.
     pub has_shown_canvas: bool,
+    /// Whether it was sent another `connection:ack`, which it answers with a request.
+    is_greeted_again: bool,
     /// A request that waits until it has received the state that is on its way to it.
     waiting: Option<Request>,
     /// What is known of single copies, where it is more than what is known of all.
@@ -123,6 +125,7 @@ impl Member {
             rebuilt: None,
             joined,
             has_shown_canvas: false,
+            is_greeted_again: false,
             waiting: None,
             copies: HashMap::new(),
         }
@@ -223,7 +226,13 @@ impl Member {
     /// Whether something about an item may be on its way to it, so that it says what it says without
     /// knowing of it.
     pub fn may_be_crossed(&self, item: &Item) -> bool {
-        self.may_be_wiped() || item.told.when(&self.user) > self.received
+        self.may_be_wiped() || self.is_on_its_way(item.told.when(&self.user))
+    }
+
+    /// Whether what everybody was sent at this tick may be on its way to it. What was sent before it
+    /// joined is not.
+    pub fn is_on_its_way(&self, tick: u64) -> bool {
+        tick > self.received.max(self.joined)
     }
 
     /// The tick at which its copy of an item was built from a message.
@@ -276,6 +285,30 @@ impl Member {
     pub fn pasted(&mut self, id: &Arc<str>) {
         let copy = self.copies.entry(id.clone()).or_default();
         (copy.listed, copy.is_deaf) = (None, self.is_editor);
+    }
+
+    /// Notes that it is sent another `connection:ack`, unless one is on its way to it. Whether it has to
+    /// be: an editor then looks through its canvas again, and finds what it has pasted.
+    pub fn is_to_be_greeted_again(&mut self) -> bool {
+        let is_to_be = self.is_editor && !self.is_greeted_again;
+        self.is_greeted_again |= is_to_be;
+        is_to_be
+    }
+
+    /// It has answered the second `connection:ack`, if it was sent one: all of its canvas can hear from
+    /// now on. The items that could not until now; what it listed before is another canvas's list.
+    pub fn has_looked_again(&mut self) -> Option<Vec<Arc<str>>> {
+        if !std::mem::take(&mut self.is_greeted_again) {
+            return None;
+        }
+        let mut deaf = Vec::new();
+        for (id, copy) in &mut self.copies {
+            copy.listed = None;
+            if std::mem::take(&mut copy.is_deaf) {
+                deaf.push(id.clone());
+            }
+        }
+        Some(deaf)
     }
 
     /// Whether messages about the item don't reach its copy.

@@ -15,7 +15,7 @@ use super::pass::Pass;
 use super::past::Past;
 use super::recent::Recent;
 use super::room::Room;
-use super::settle::Settling;
+use super::settle::{Owed, Settling};
 use super::timers::SessionTimer;
 use super::viewers::Viewer;
 use super::{ConnId, Effect, Limits, Turn};
@@ -120,8 +120,9 @@ impl Session {
             }
             None => (self.room.add(member), None),
         };
-        if self.room[place].may_write() {
-            self.document.meet(&user);
+        let is_new = self.room[place].may_write() && self.document.meet(&user);
+        if is_new && self.keeping.has_begun {
+            self.keep_note(&user, &Note::Joined, turn);
         }
         let elected = self.elect();
         turn.effects.push(Effect::Admit { conn });
@@ -309,6 +310,11 @@ impl Session {
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
         let is_large = self.document.bytes() >= LARGE_DOCUMENT;
         let member = &mut self.room[place];
+        if let Some(items) = member.has_looked_again() {
+            let user = member.user.clone();
+            items.iter().for_each(|id| self.owe(&user, id, Owed::Update, turn));
+            return self.send_null_state(place, turn);
+        }
         let awaits_a_state = member.may_be_wiped();
         match &mut member.arrival {
             Arrival::Unknown { waiting, .. } => *waiting = Some(request),
