@@ -16,8 +16,8 @@ use super::notes::Note;
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
-use super::snapshot::MAX_LEFT_OUT;
 use super::settle::{Owed, send_settled};
+use super::snapshot::MAX_LEFT_OUT;
 use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
@@ -129,8 +129,8 @@ impl Session {
         let known = self.document.get(&id);
         let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
         let decision = self.decide(place, &id, &mut command, turn);
-        if let (Action::Add, Some(item)) = (command.action, self.document.get_mut(&id)) {
-            item.is_built_by(&user);
+        if command.action == Action::Add {
+            self.document.note_builder(&id, &user, true);
         }
         let done = match decision {
             Decision::Add { is_pasted } => {
@@ -190,7 +190,7 @@ impl Session {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
             let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
-            let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
+            let is_told = tombstone.is_some_and(|tombstone| member.knows_of(tombstone.tick));
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
@@ -271,11 +271,18 @@ impl Session {
         let Some(item) = self.document.get(id) else { return Ok(()) };
         self.recent.note(self.history.seq(), &user, Did::Add, Some(item), turn.now);
         let update = UpdateFrames::settled(item, turn.now.wall);
+        let seq = self.history.seq();
+        // A script may not have named the type as an editor needs it.
+        let for_editors = item.field("_type").is_none().then(|| {
+            let message = item_frames::add(item).string("user_id", &user).timestamp(turn.now.wall);
+            message.number("seq", seq).finish()
+        });
         for member in self.room.iter_mut().filter(|member| member.conn != conn) {
             if !member.is_recognised() || (member.is_editor && !item.is_for_editors()) {
                 continue;
             }
-            turn.send(member.conn, &frame);
+            let form = for_editors.as_ref().filter(|_| member.is_editor);
+            turn.send(member.conn, form.unwrap_or(&frame));
             if turn.limits.settle {
                 send_settled(member, &update, turn);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
@@ -451,7 +458,6 @@ impl Session {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
         }
         self.begin();
-        self.document.forget_extra();
         self.put(state, by, None, &Named::NONE, Why::Restored, turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
@@ -470,6 +476,11 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         self.keep_version(turn);
+        if why == Why::Restored {
+            self.document.forget_extra();
+        }
+        // Whoever has written something counts as having been here.
+        self.document.meet(user);
         let version = state.version;
         let changes = self.document.replace(state, self.author(user));
         if changes.is_empty() {
