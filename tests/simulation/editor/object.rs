@@ -158,11 +158,6 @@ impl Object {
         shown
     }
 
-    /// One of the fields that [`Object::shown`] has.
-    pub fn shown_field(&self, name: &str) -> Value {
-        self.shown().remove(name).unwrap_or(Value::Null)
-    }
-
     /// One field as it is, wherever it is kept.
     pub fn raw_field(&self, name: &str) -> Value {
         match (name, PLACE.iter().position(|field| *field == name)) {
