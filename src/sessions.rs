@@ -117,7 +117,7 @@ impl Speaker for Viewer {
                     Ok(ClientMessage::Ping { echo }) => {
                         Said::Reply(outbound::pong(&echo, Timestamp::now()))
                     }
-                    Ok(ClientMessage::SyncRequest { since }) => {
+                    Ok(ClientMessage::SyncRequest { since, .. }) => {
                         Said::Event(Event::Look { conn, since })
                     }
                     Ok(ClientMessage::RefusedFullState(rejection)) | Err(rejection) => {

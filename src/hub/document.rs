@@ -292,7 +292,8 @@ impl Document {
             id: (&*item.id).into(),
             fields: item.fields.into_iter().map(|field| (field.key, field.value)).collect(),
         });
-        State { items: items.collect(), version: self.version, extra: self.extra }
+        let (items, left_out) = (items.collect(), Vec::new());
+        State { items, version: self.version, extra: self.extra, left_out }
     }
 
     /// Makes a client's state the document: items it shows unchanged keep their history, the

@@ -23,8 +23,10 @@ impl Session {
             ClientMessage::Ping { echo } => turn.send(conn, &outbound::pong(&echo, turn.now.wall)),
             ClientMessage::Command(command) => self.command(place, command, turn),
             ClientMessage::Relay { body, is_cursor } => self.relay(place, &body, is_cursor, turn),
-            ClientMessage::SyncRequest { since } => self.request(place, Request { since }, turn),
-            ClientMessage::SyncUpdate { state, id } => self.replace(place, state, id, turn),
+            ClientMessage::SyncRequest { since, .. } => {
+                self.request(place, Request { since }, turn);
+            }
+            ClientMessage::SyncUpdate { state, id, .. } => self.replace(place, state, id, turn),
             ClientMessage::FullState { state, target } => {
                 self.take_snapshot(place, &state, target.as_deref(), turn);
             }
@@ -217,7 +219,7 @@ impl Session {
     ) {
         let message = "the item or the document would become larger than the server allows";
         let id = id.map(|id| id.get());
-        let error = outbound::error("document_full", message, 413, Some(original_type), id);
+        let error = outbound::error("document_full", message, 413, Some(original_type), id, None);
         turn.send(self.room[place].conn, &error);
     }
 

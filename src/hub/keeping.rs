@@ -189,7 +189,7 @@ impl Session {
 pub fn not_durable() -> Frame {
     let message = "the server can't write to its disk: what is done now is kept in memory only, and \
                    not confirmed until it can be written";
-    outbound::error("not_durable", message, 503, None, None)
+    outbound::error("not_durable", message, 503, None, None, None)
 }
 
 #[cfg(test)]

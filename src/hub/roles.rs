@@ -109,7 +109,7 @@ impl Session {
                 KeyRefusal::Expired => ("token_expired", "the key has expired", "key expired"),
                 _ => ("invalid_key", "the key was revoked or changed", "key revoked"),
             };
-            turn.send(*conn, &outbound::error(error_type, message, 403, None, None));
+            turn.send(*conn, &outbound::error(error_type, message, 403, None, None, None));
             turn.effects.push(Effect::Close { conn: *conn, code: close::POLICY, reason });
         }
         let conns: Vec<ConnId> = refused.iter().map(|(conn, _)| *conn).collect();

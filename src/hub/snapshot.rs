@@ -43,7 +43,7 @@ impl Session {
         if !self.is_host(place) && !shows_itself {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
-            turn.send(conn, &outbound::error("not_host", message, 403, kind, None));
+            turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
             return;
         }
         let returns = matches!(member.arrival, Arrival::Unknown { returns: true, .. });

@@ -7,10 +7,12 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::json::{self, Fields, Object};
+use super::item::{self, DEEPEST_ITEM, Taken, has_unsafe_image_path};
+use super::json::{self, DEEPEST, Fields, Object};
 use super::kind::Kind;
-use super::relayed::{Body, Completed, complete_item, names_the_item};
-pub use super::state::{State, StateItem};
+use super::numbers::{Survey, plain};
+use super::relayed::{Body, Rewritten, complete_item, names_the_item};
+pub use super::state::{LeftOut, MAX_UNNAMED, State, StateItem};
 
 /// Types only the server sends.
 const SERVERS_TYPES: [&str; 9] = [
@@ -39,10 +41,11 @@ pub enum ClientMessage {
     Command(Command),
     /// To all others; of cursors only the newest matters.
     Relay { body: Body, is_cursor: bool },
-    /// Asks for the document, or for what came after `since`.
-    SyncRequest { since: Option<Since> },
-    /// Replaces the document.
-    SyncUpdate { state: State, id: Option<MessageId> },
+    /// Asks for the document, or for what came after `since`. `names_user`: it has a string `user_id`,
+    /// which only the editor writes.
+    SyncRequest { since: Option<Since>, names_user: bool },
+    /// Replaces the document. `content` is what [`Command::content`] is.
+    SyncUpdate { state: State, id: Option<MessageId>, content: Option<u64> },
     /// A host's snapshot of its canvas, meant for `target`.
     FullState { state: State, target: Option<String> },
     /// A host's snapshot that can't be taken: the sender is told, and that it is a host is known.
@@ -78,7 +81,11 @@ pub struct Command {
     pub item_type: Option<Box<RawValue>>,
     /// Empty where the action has no data.
     pub data: Fields,
+    /// `data` is the editor's whole dictionary of the item: it has a string `_type`.
+    pub is_whole: bool,
     pub id: Option<MessageId>,
+    /// The fingerprint of what the sender wrote; `None` where the message has no `id`.
+    pub content: Option<u64>,
     pub body: Body,
 }
 
@@ -129,7 +136,7 @@ impl ClientMessage {
                 (Some("sync:full_state".into()), None)
             }
         };
-        Rejection { error_type: "read_only", message, code: 403, original_type, id }
+        Rejection { error_type: "read_only", message, code: 403, original_type, id, item_id: None }
     }
 }
 
@@ -146,6 +153,8 @@ pub struct Rejection {
     pub original_type: Option<String>,
     /// The `id` of the refused message, where it had one.
     pub id: Option<Box<str>>,
+    /// The id of the item that the refused message is about, where it is about one.
+    pub item_id: Option<Box<str>>,
 }
 
 impl Rejection {
@@ -164,24 +173,31 @@ struct Refused(&'static str, &'static str);
 /// A [`Rejection`] for whatever is not one of the shapes docs/PROTOCOL.md lists. A refused
 /// `sync:full_state` is none: [`ClientMessage::RefusedFullState`].
 pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
-    let reject = |Refused(error_type, message), original_type, id| Rejection {
+    let reject = |Refused(error_type, message)| Rejection {
         error_type,
         message,
         code: 400,
-        original_type,
-        id,
+        original_type: None,
+        id: None,
+        item_id: None,
     };
-    json::check_proportions(text).map_err(|why| reject(Refused("bad_message", why), None, None))?;
-    let message = Object::parse(text).map_err(|_| {
-        reject(Refused("bad_json", "a message is one JSON object per text frame"), None, None)
-    })?;
+    let survey = Survey::of(text);
+    let text = plain(text, &survey);
+    let message = Object::parse(&text)
+        .map_err(|_| reject(Refused("bad_json", "a message is one JSON object per text frame")))?;
     let Some(kind) = message.get("type").and_then(json::as_string) else {
-        return Err(reject(Refused("no_type", "a message needs a string `type`"), None, None));
+        return Err(reject(Refused("no_type", "a message needs a string `type`")));
     };
-    message_of_type(&kind, &message)
+    message_of_type(&kind, &message, survey.depth)
         .map_err(|why| {
             let id = message.get("id").map(|id| id.get()).filter(|id| id.len() <= LONGEST_ID);
-            reject(why, Some(kind.chars().take(128).collect()), id.map(Into::into))
+            let item_id = if kind == "command" { item_id(&message) } else { None };
+            Rejection {
+                original_type: Some(kind.chars().take(128).collect()),
+                id: id.map(Into::into),
+                item_id,
+                ..reject(why)
+            }
         })
         .or_else(|rejection| match &*kind {
             "sync:full_state" => Ok(ClientMessage::RefusedFullState(rejection)),
@@ -189,25 +205,48 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         })
 }
 
+/// The item that a command is about, where it says so.
+fn item_id(message: &Object<'_>) -> Option<Box<str>> {
+    let command = Object::parse(message.get("command")?.get()).ok()?;
+    let id = json::as_string(command.get("item_id")?)?;
+    is_item_id(&id).then(|| id.into())
+}
+
 /// The `type` of a message, for the log; `None` where it has none.
 pub fn type_of(text: &str) -> Option<String> {
     Object::parse(text).ok()?.get("type").and_then(json::as_string)
 }
 
-fn message_of_type(kind: &str, message: &Object<'_>) -> Result<ClientMessage, Refused> {
+/// `depth` is how deep the message nests.
+fn message_of_type(
+    kind: &str,
+    message: &Object<'_>,
+    depth: usize,
+) -> Result<ClientMessage, Refused> {
+    // What nests too deep in these is left out alone, or named.
+    if depth > DEEPEST && !matches!(kind, "command" | "sync:update" | "sync:full_state") {
+        return Err(Refused("bad_message", json::TOO_DEEP));
+    }
     match kind {
         "ping" => {
             let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
             let echo = echo.map(|(key, value)| (key.into(), value.to_owned())).collect();
             Ok(ClientMessage::Ping { echo })
         }
-        "command" => Ok(ClientMessage::Command(command(message)?)),
+        "command" => Ok(ClientMessage::Command(command(message, depth)?)),
         "cursor" => {
             Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: true })
         }
-        "sync:request" => Ok(ClientMessage::SyncRequest { since: since(message)? }),
+        "sync:request" => {
+            let names_user = message.get("user_id").is_some_and(json::is_string);
+            Ok(ClientMessage::SyncRequest { since: since(message)?, names_user })
+        }
         "sync:update" => {
-            Ok(ClientMessage::SyncUpdate { state: state(message)?, id: message_id(message)? })
+            let (fields, id) = (state_object(message)?, message_id(message)?);
+            // Sent again it may carry another time.
+            let said = || fields.iter().filter(|(key, _)| *key != "timestamp");
+            let content = id.as_ref().map(|_| json::fingerprint_of_fields(said()));
+            Ok(ClientMessage::SyncUpdate { state: state(&fields, depth)?, id, content })
         }
         "sync:full_state" => {
             let target = match message.get("target_user") {
@@ -218,7 +257,8 @@ fn message_of_type(kind: &str, message: &Object<'_>) -> Result<ClientMessage, Re
                         .ok_or(Refused("bad_state", "`target_user` has to be a string"))?,
                 ),
             };
-            Ok(ClientMessage::FullState { state: state(message)?, target })
+            let state = state(&state_object(message)?, depth)?;
+            Ok(ClientMessage::FullState { state, target })
         }
         _ if SERVERS_TYPES.contains(&kind) => {
             Err(Refused("reserved_type", "only the server sends messages of this type"))
@@ -227,12 +267,10 @@ fn message_of_type(kind: &str, message: &Object<'_>) -> Result<ClientMessage, Re
     }
 }
 
-fn command(message: &Object<'_>) -> Result<Command, Refused> {
+fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
     let bad = |why| Refused("bad_command", why);
-    let command = message
-        .get("command")
-        .and_then(|value| Object::parse(value.get()).ok())
-        .ok_or(bad("`command` has to be an object"))?;
+    let said = message.get("command").ok_or(bad(NO_COMMAND))?;
+    let command = Object::parse(said.get()).map_err(|_| bad(NO_COMMAND))?;
     let action = command
         .get("action")
         .and_then(json::as_string)
@@ -254,49 +292,49 @@ fn command(message: &Object<'_>) -> Result<Command, Refused> {
         return Err(bad("`command.item_type` has to be a string"));
     }
     let data = match command.get("data") {
+        Some(data) if depth > DEEPEST_ITEM && item::is_too_deep(data) => {
+            return Err(bad(item::TOO_DEEP));
+        }
         Some(data) => {
             Some(Object::parse(data.get()).map_err(|_| bad("`data` has to be an object"))?)
         }
         None if matches!(action, Action::Remove | Action::Other) => None,
         None => return Err(bad("`command.data` has to be an object")),
     };
-    if let Some(data) = &data {
-        check_place(data).map_err(bad)?;
+    if depth > DEEPEST {
+        return Err(Refused("bad_message", json::TOO_DEEP));
     }
-    let fields = match action {
-        Action::Add | Action::Update | Action::Move => data.map(|data| data.to_fields()),
-        Action::Remove | Action::Other => None,
-    };
-    let mut fields = fields.unwrap_or_default();
-    let mut add = None;
-    if action == Action::Add && !names_the_item(&fields, &item_id, item_type) {
-        fields = complete_item(&item_id, fields, item_type);
-        let own_type = fields.iter().find(|(key, _)| &**key == "item_type");
-        add = own_type.map(|(_, item_type)| Completed { item_type, data: &fields });
+    // An editor looks at no data of another action.
+    let has_item = matches!(action, Action::Add | Action::Update | Action::Move);
+    let data = data.filter(|_| has_item);
+    let taken = data.map(|data| item::take(&data)).transpose().map_err(bad)?;
+    let mut taken = taken.unwrap_or_default();
+    taken.is_changed |= taken.fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
+    let mut own_type = None;
+    if action == Action::Add && !names_the_item(&taken.fields, &item_id, item_type) {
+        let fields = complete_item(&item_id, taken.fields, item_type);
+        own_type = fields.iter().find(|(key, _)| &**key == "item_type").map(|(_, own)| own.clone());
+        taken = Taken { fields, is_changed: true };
     }
-    let body = Body::of(message, Some(&command), add);
+    let rewritten = Rewritten { item_type: own_type.as_deref(), data: &taken.fields };
+    let body = Body::of(message, Some(&command), taken.is_changed.then_some(rewritten));
+    let id = message_id(message)?;
     Ok(Command {
         action,
         item_id: item_id.into(),
         item_type: item_type.map(ToOwned::to_owned),
-        data: fields,
-        id: message_id(message)?,
+        is_whole: item::is_whole(&taken.fields),
+        content: id.as_ref().map(|_| json::fingerprint(said)),
+        id,
+        data: taken.fields,
         body,
     })
 }
 
+const NO_COMMAND: &str = "`command` has to be an object";
+
 pub(super) fn is_item_id(id: &str) -> bool {
     (1..=LONGEST_ITEM_ID).contains(&id.len())
-}
-
-/// Where an item says where it is, it says so in finite numbers.
-pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
-    for name in ["x_mm", "y_mm", "angle_deg"] {
-        if data.get(name).is_some_and(|value| json::as_number(value).is_none()) {
-            return Err("`x_mm`, `y_mm` and `angle_deg` have to be finite numbers");
-        }
-    }
-    Ok(())
 }
 
 fn since(message: &Object<'_>) -> Result<Option<Since>, Refused> {
@@ -321,12 +359,13 @@ fn message_id(message: &Object<'_>) -> Result<Option<MessageId>, Refused> {
     }
 }
 
-fn state(message: &Object<'_>) -> Result<State, Refused> {
-    let state = message
-        .get("state")
-        .and_then(|value| Object::parse(value.get()).ok())
-        .ok_or("`state` has to be an object");
-    state.and_then(|state| State::of(&state)).map_err(|why| Refused("bad_state", why))
+fn state_object<'a>(message: &Object<'a>) -> Result<Object<'a>, Refused> {
+    let state = message.get("state").and_then(|value| Object::parse(value.get()).ok());
+    state.ok_or(Refused("bad_state", "`state` has to be an object"))
+}
+
+fn state(state: &Object<'_>, depth: usize) -> Result<State, Refused> {
+    State::of(state, depth).map_err(|why| Refused("bad_state", why))
 }
 
 #[cfg(test)]
@@ -403,21 +442,48 @@ mod tests {
             let text = format!(r#"{{"type":"command","command":{command}}}"#);
             assert_eq!(refusal(&text), "bad_command", "{text}");
         }
-        for state in [
-            "null",
-            "[]",
-            "{}",
-            r#"{"items":{}}"#,
-            r#"{"items":[7]}"#,
-            r#"{"items":[{}]}"#,
-            r#"{"items":[{"uuid":7}]}"#,
-            r#"{"items":[{"uuid":""}]}"#,
-            r#"{"items":[{"uuid":"a","x_mm":"1"}]}"#,
-            r#"{"items":[],"version":"1"}"#,
-        ] {
+        for state in ["null", "[]", "{}", r#"{"items":{}}"#] {
             for kind in ["sync:update", "sync:full_state"] {
                 let text = format!(r#"{{"type":"{kind}","state":{state}}}"#);
                 assert_eq!(refusal(&text), "bad_state", "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_taken_is_left_out_alone() {
+        let deep = format!(r#"{{"uuid":"d","a":{}{}}}"#, "[".repeat(97), "]".repeat(97));
+        let whys: Vec<(&str, Option<&str>)> = vec![
+            ("7", None),
+            ("[]", None),
+            ("null", None),
+            ("{}", None),
+            (r#"{"uuid":7}"#, None),
+            (r#"{"uuid":""}"#, None),
+            (r#"{"uuid":"d","x_mm":"1"}"#, Some("d")),
+            (r#"{"item_uuid":"d","y_mm":null}"#, Some("d")),
+            (r#"{"uuid":"d","x_mm":Infinity}"#, Some("d")),
+            (r#"{"uuid":"d","angle_deg":true}"#, Some("d")),
+            (r#"{"uuid":"d","interfaces":{}}"#, Some("d")),
+            (r#"{"uuid":"d","interfaces":[{},7]}"#, Some("d")),
+            (r#"{"uuid":"d","interfaces":[{"x1_mm":"0"}]}"#, Some("d")),
+            (&deep, Some("d")),
+        ];
+        for (item, id) in whys {
+            for kind in ["sync:update", "sync:full_state"] {
+                let items = format!(r#"[{{"uuid":"a"}},{item},{{"uuid":"b"}}]"#);
+                let text = format!(r#"{{"type":"{kind}","state":{{"items":{items}}}}}"#);
+                let state = match parse(&text) {
+                    Ok(
+                        ClientMessage::SyncUpdate { state, .. }
+                        | ClientMessage::FullState { state, .. },
+                    ) => state,
+                    other => panic!("{other:?} of {text}"),
+                };
+                let ids: Vec<&str> = state.items.iter().map(|item| &*item.id).collect();
+                assert_eq!(ids, ["a", "b"], "{text}");
+                let left_out: Vec<_> = state.left_out.iter().map(|one| one.id.as_deref()).collect();
+                assert_eq!(left_out, [id], "{text}");
             }
         }
     }
@@ -445,7 +511,7 @@ mod tests {
     fn a_states_items_are_named_by_uuid_or_item_uuid() {
         let text = r#"{"type":"sync:update","state":{"items":[{"uuid":"a","n":1},{"item_uuid":"b"},
             {"uuid":"a","n":2}],"version":6.5,"zoom":3}}"#;
-        let Ok(ClientMessage::SyncUpdate { state, id: None }) = parse(text) else { panic!() };
+        let Ok(ClientMessage::SyncUpdate { state, id: None, .. }) = parse(text) else { panic!() };
         let ids: Vec<&str> = state.items.iter().map(|item| &*item.id).collect();
         assert_eq!(ids, ["a", "b"]);
         assert_eq!(state.items[0].fields[1].1.get(), "2");

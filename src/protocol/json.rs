@@ -2,18 +2,24 @@
 //!
 //! Numbers, 64-bit integers and unknown fields pass through the server unchanged because nobody
 //! here turns a value into anything but the text it came as.
+//!
+//! A parsed value nests no deeper than its text did, but nothing here recurses into one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
+pub use super::item::is_safe_image_path;
+use super::numbers::{LONGEST_NUMBER, Survey};
 
 /// How deep a message may nest. Python's parser gives up near 1,000 and takes the editor with it.
 pub const DEEPEST: usize = 100;
-/// How long the text of one number may be, in bytes. Python refuses integers over 4,300 digits.
-pub const LONGEST_NUMBER: usize = 400;
+/// What is said of a message that nests deeper.
+pub const TOO_DEEP: &str = "the message nests over 100 levels deep";
 
 /// From this many comparisons on, a look-up table is cheaper than a linear search.
 const SEARCH_BY_TABLE: usize = 1 << 14;
@@ -128,11 +134,36 @@ pub fn is_string(value: &RawValue) -> bool {
 
 /// Reads a finite number as the nearest `f64`; `None` for any other kind of value.
 pub fn as_number(value: &RawValue) -> Option<f64> {
-    let first = value.get().bytes().next()?;
-    if first != b'-' && !first.is_ascii_digit() {
-        return None;
+    let number = value.get().parse::<f64>().ok().filter(|number| number.is_finite());
+    number.filter(|_| is_number(value))
+}
+
+/// Whether a value is a number, an infinite one included (`1e999`).
+pub fn is_number(value: &RawValue) -> bool {
+    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// Calls `each` with the values of a list in order. Whether it is a list; if not, `each` isn't called.
+pub fn each_in_list<'a>(list: &'a RawValue, each: impl FnMut(&'a RawValue)) -> bool {
+    let mut reader = serde_json::Deserializer::from_str(list.get());
+    reader.deserialize_seq(ListVisitor(each)).is_ok()
+}
+
+struct ListVisitor<F>(F);
+
+impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for ListVisitor<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
     }
-    serde_json::from_str::<f64>(value.get()).ok().filter(|number| number.is_finite())
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(value) = list.next_element()? {
+            self.0(value);
+        }
+        Ok(())
+    }
 }
 
 /// A JSON string with this text.
@@ -147,63 +178,15 @@ pub fn write_string(json: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(json, text);
 }
 
-/// Whether two values mean the same: equal text, or equal once parsed (`1.50` is `1.5`; the order
-/// of an object's fields doesn't matter). Editors write numbers back in their own format.
-pub fn same_value(a: &RawValue, b: &RawValue) -> bool {
-    use serde_json::Value;
-    fn same(a: &Value, b: &Value) -> bool {
-        match (a, b) {
-            (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-            (Value::Array(a), Value::Array(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-            }
-            (Value::Object(a), Value::Object(b)) => {
-                a.len() == b.len()
-                    && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
-            }
-            _ => a == b,
-        }
-    }
-    a.get() == b.get()
-        || match (serde_json::from_str(a.get()), serde_json::from_str(b.get())) {
-            (Ok(a), Ok(b)) => same(&a, &b),
-            _ => false,
-        }
-}
-
 /// Refuses what a parser somewhere down the line would choke on: nesting deeper than [`DEEPEST`],
 /// numbers longer than [`LONGEST_NUMBER`]. One pass over the bytes, before anything is built.
 pub fn check_proportions(text: &str) -> Result<(), &'static str> {
-    let (mut depth, mut number, mut in_string, mut escaped) = (0usize, 0usize, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E' => {
-                number += 1;
-                if number > LONGEST_NUMBER {
-                    return Err("a number is written with over 400 characters");
-                }
-                continue;
-            }
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > DEEPEST {
-                    return Err("the message nests over 100 levels deep");
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        number = 0;
+    let survey = Survey::of(text);
+    if survey.longest_number > LONGEST_NUMBER {
+        return Err("a number is written with over 400 characters");
+    }
+    if survey.depth > DEEPEST {
+        return Err(TOO_DEEP);
     }
     Ok(())
 }
@@ -251,15 +234,6 @@ mod tests {
             assert_eq!(is_string(&raw(text)), is_one, "{text}");
         }
         assert!(!is_string(&raw("7")) && !is_string(&raw("null")));
-    }
-
-    #[test]
-    fn values_are_compared_by_meaning() {
-        assert!(same_value(&raw("1.50"), &raw("1.5")));
-        assert!(same_value(&raw("2"), &raw("2.0")));
-        assert!(same_value(&raw(r#"{"a":1,"b":[2]}"#), &raw(r#"{"b":[2.0],"a":1}"#)));
-        assert!(!same_value(&raw("1"), &raw("\"1\"")));
-        assert!(!same_value(&raw(r#"{"a":1}"#), &raw(r#"{"a":1,"b":2}"#)));
     }
 
     #[test]

@@ -5,10 +5,14 @@
 
 pub mod client;
 pub mod close;
+mod fingerprint;
 pub mod frame;
+pub mod geometry;
 pub mod inbound;
+pub mod item;
 pub mod json;
 pub mod kind;
+mod numbers;
 pub mod outbound;
 pub mod relayed;
 mod state;

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::value::RawValue;
 
 use super::frame::{Frame, FrameBuffer};
-use super::inbound::Rejection;
+use super::inbound::{LeftOut, Rejection};
 use super::json::{self, Fields};
 use super::kind::Kind;
 use super::timestamp::Timestamp;
@@ -112,16 +112,23 @@ pub fn rejected(rejection: &Rejection) -> Frame {
         rejection.code,
         rejection.original_type.as_deref(),
         rejection.id.as_deref(),
+        rejection.item_id.as_deref(),
     )
 }
 
-/// `error`; `id` is JSON.
+/// `error`, for one item of a canvas that was taken without it.
+pub fn left_out(item: &LeftOut, original_type: &str, id: Option<&str>) -> Frame {
+    error("bad_item", item.why, 400, Some(original_type), id, item.id.as_deref())
+}
+
+/// `error`; `id` is JSON, `item_id` is the text.
 pub fn error(
     error_type: &str,
     message: &str,
     code: u16,
     original_type: Option<&str>,
     id: Option<&str>,
+    item_id: Option<&str>,
 ) -> Frame {
     let mut error = Message::new("error")
         .string("error_type", error_type)
@@ -133,13 +140,16 @@ pub fn error(
     if let Some(id) = id {
         error = error.raw("id", id);
     }
+    if let Some(item_id) = item_id {
+        error = error.string("item_id", item_id);
+    }
     error.finish()
 }
 
 /// `error` 500: a bug on our side; the connection is closed with 1011 after it.
 pub fn server_error() -> Frame {
     let message = "the server failed to handle this; please report it, then connect again";
-    error("server_error", message, 500, None, None)
+    error("server_error", message, 500, None, None, None)
 }
 
 /// A `command` about one item, to which its author and the server's other fields are still to be

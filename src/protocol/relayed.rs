@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::inbound::LONGEST_ID;
+use super::item::has_unsafe_image_path;
 use super::json::{self, Fields, Object};
 use super::kind::Kind;
 use super::outbound::{write_key, write_object};
@@ -60,14 +61,14 @@ impl Body {
         head
     }
 
-    /// `add` is an `add_item` whose receivers would not know what to build under which id if they
-    /// were told only what the sender wrote.
+    /// `item` is what the command says of its item, where that is not to be relayed as the sender wrote
+    /// it.
     pub(super) fn of(
         message: &Object<'_>,
         command: Option<&Object<'_>>,
-        add: Option<Completed<'_>>,
+        item: Option<Rewritten<'_>>,
     ) -> Self {
-        Body::less(message, &SERVERS_FIELDS, command, add.as_ref())
+        Body::less(message, &SERVERS_FIELDS, command, item.as_ref())
     }
 
     /// The whole message but for these fields, which the server owns.
@@ -79,7 +80,7 @@ impl Body {
         message: &Object<'_>,
         servers: &[&str],
         command: Option<&Object<'_>>,
-        add: Option<&Completed<'_>>,
+        item: Option<&Rewritten<'_>>,
     ) -> Self {
         let mut body =
             Body { head: vec![b'{'], action: None, kind: None, id: None, known: Kind::Other };
@@ -87,7 +88,7 @@ impl Body {
             body.key(key);
             let start = body.head.len();
             match command.filter(|_| key == "command") {
-                Some(command) => body.command(command, add),
+                Some(command) => body.command(command, item),
                 None => body.head.extend_from_slice(value.get().as_bytes()),
             }
             match key {
@@ -102,9 +103,12 @@ impl Body {
         body
     }
 
-    fn command(&mut self, command: &Object<'_>, add: Option<&Completed<'_>>) {
+    fn command(&mut self, command: &Object<'_>, item: Option<&Rewritten<'_>>) {
         self.head.push(b'{');
-        let replaced = |key: &str| add.is_some() && matches!(key, "item_type" | "data");
+        let replaced = |key: &str| match item {
+            Some(item) => key == "data" || (key == "item_type" && item.item_type.is_some()),
+            None => false,
+        };
         for (key, value) in command.iter().filter(|(key, _)| !replaced(key)) {
             self.key(key);
             let start = self.head.len();
@@ -113,12 +117,14 @@ impl Body {
                 self.action = Some(start..self.head.len());
             }
         }
-        if let Some(Completed { item_type, data }) = add {
-            self.key("item_type");
-            self.head.extend_from_slice(item_type.get().as_bytes());
+        if let Some(Rewritten { item_type, data }) = item {
+            if let Some(item_type) = item_type {
+                self.key("item_type");
+                self.head.extend_from_slice(item_type.get().as_bytes());
+            }
             self.key("data");
             let fields = data.iter().map(|(key, value)| (&**key, &**value));
-            write_object(&mut self.head, fields);
+            write_object(&mut self.head, fields.filter(|(key, v)| !has_unsafe_image_path(key, v)));
         }
         self.head.push(b'}');
     }
@@ -134,9 +140,11 @@ impl fmt::Debug for Body {
     }
 }
 
-/// What an `add_item` has to say so that every receiver builds the same item.
-pub(super) struct Completed<'a> {
-    pub item_type: &'a RawValue,
+/// What a command has to say of its item so that every receiver can build it, and builds the same.
+pub(super) struct Rewritten<'a> {
+    /// In the place of the command's own, where there is one here.
+    pub item_type: Option<&'a RawValue>,
+    /// An unsafe image path in it is not relayed.
     pub data: &'a Fields,
 }
 

@@ -5,8 +5,13 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::inbound::{LARGEST_VERSION, check_place, is_item_id};
+use super::inbound::{LARGEST_VERSION, is_item_id};
+use super::item::{self, DEEPEST_ITEM, Taken};
 use super::json::{self, Fields, Object};
+use super::numbers::{Survey, plain};
+
+/// How many items without an id are listed as left out.
+pub const MAX_UNNAMED: usize = 100;
 
 /// A canvas as a client sends it. `Debug` doesn't show what is on it.
 pub struct State {
@@ -16,6 +21,9 @@ pub struct State {
     pub version: u64,
     /// What else the state carried.
     pub extra: Fields,
+    /// The items that could not be taken, in order: all that have an id, and the first
+    /// [`MAX_UNNAMED`] of the others.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One item of a [`State`].
@@ -24,9 +32,18 @@ pub struct StateItem {
     pub fields: Fields,
 }
 
+/// An item of a canvas that could not be taken. The canvas shows it nevertheless.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where it has one that can be read.
+    pub id: Option<Box<str>>,
+    /// For a person; holds nothing of what the client sent.
+    pub why: &'static str,
+}
+
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "State({} items)", self.items.len())
+        write!(f, "State({} items, {} left out)", self.items.len(), self.left_out.len())
     }
 }
 
@@ -40,50 +57,76 @@ impl State {
     /// # Errors
     /// What is wrong with it, for a person; nothing of what it says.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        json::check_proportions(text)?;
-        let state = Object::parse(text).map_err(|_| "a canvas has to be one JSON object")?;
-        let mut parsed = State::of(&state)?;
+        let survey = Survey::of(text);
+        let text = plain(text, &survey);
+        let state = Object::parse(&text).map_err(|_| "a canvas has to be one JSON object")?;
+        let mut parsed = State::of(&state, survey.depth)?;
         parsed.extra.retain(|(key, _)| !State::ORIGIN.contains(&&**key));
         Ok(parsed)
     }
 
-    pub(super) fn of(state: &Object<'_>) -> Result<Self, &'static str> {
-        let items: Vec<&RawValue> = state
-            .get("items")
-            .and_then(|value| serde_json::from_str(value.get()).ok())
-            .ok_or("`state.items` has to be a list")?;
-        let version = match state.get("version").filter(|value| value.get() != "null") {
-            // Fractions are rounded up: the document is never behind what a client sent.
-            Some(version) => json::as_number(version)
-                .map(|number| number.ceil() as u64)
-                .ok_or("`state.version` has to be a number")?,
-            None => 0,
-        };
-        let mut parsed = State {
-            items: Vec::with_capacity(items.len()),
-            version: version.min(LARGEST_VERSION),
-            extra: Fields::new(),
-        };
-        let mut places = HashMap::with_capacity(items.len());
-        for item in items {
-            let fields = Object::parse(item.get()).map_err(|_| "items have to be objects")?;
-            check_place(&fields)?;
-            let name = |key| fields.get(key).and_then(json::as_string).filter(|id| is_item_id(id));
-            let id = name("uuid")
-                .or_else(|| name("item_uuid"))
-                .ok_or("items need a `uuid` or `item_uuid`, a string of 1 to 1024 bytes")?;
-            let item = StateItem { id: id.as_str().into(), fields: fields.to_fields() };
-            match places.get(&id) {
+    /// Reads a canvas. `depth` is how deep the text nests in which it stands.
+    ///
+    /// Items that can't be taken are left out, and so is what nests too deep beside them. A version that
+    /// is no number counts as none: in the editor's files it is the format's, a string.
+    ///
+    /// # Errors
+    /// When there is no list of items.
+    pub(super) fn of(state: &Object<'_>, depth: usize) -> Result<Self, &'static str> {
+        let mut parsed =
+            State { items: Vec::new(), version: 0, extra: Fields::new(), left_out: Vec::new() };
+        let mut places = HashMap::new();
+        let mut unnamed = 0;
+        let items = state.get("items").ok_or(NO_ITEMS)?;
+        let is_list = json::each_in_list(items, |item| match take_item(item, depth) {
+            Ok(item) => match places.get(&item.id) {
                 Some(&place) => parsed.items[place] = item,
                 None => {
-                    places.insert(id, parsed.items.len());
+                    places.insert(item.id.clone(), parsed.items.len());
                     parsed.items.push(item);
                 }
+            },
+            Err(left_out) => {
+                unnamed += usize::from(left_out.id.is_none());
+                if left_out.id.is_some() || unnamed <= MAX_UNNAMED {
+                    parsed.left_out.push(left_out);
+                }
             }
+        });
+        if !is_list {
+            return Err(NO_ITEMS);
         }
-        let known = ["items", "version", "timestamp"];
-        let extra = state.iter().filter(|(key, _)| !known.contains(key));
+        // Fractions are rounded up: the document is never behind what a client sent.
+        let version = state.get("version").and_then(json::as_number).unwrap_or_default();
+        parsed.version = (version.ceil() as u64).min(LARGEST_VERSION);
+        let is_extra = |key: &str, value: &RawValue| {
+            !matches!(key, "items" | "version" | "timestamp")
+                && (depth <= DEEPEST_ITEM || !item::is_too_deep(value))
+        };
+        let extra = state.iter().filter(|(key, value)| is_extra(key, value));
         parsed.extra = extra.map(|(key, value)| (key.into(), value.to_owned())).collect();
         Ok(parsed)
+    }
+}
+
+const NO_ITEMS: &str = "`state.items` has to be a list";
+
+fn take_item(item: &RawValue, depth: usize) -> Result<StateItem, LeftOut> {
+    let why = |id, why| LeftOut { id, why };
+    let fields = Object::parse(item.get()).map_err(|_| why(None, "an item has to be an object"))?;
+    let name = |key| fields.get(key).and_then(json::as_string).filter(|id| is_item_id(id));
+    let id: Option<Box<str>> = name("uuid").or_else(|| name("item_uuid")).map(Into::into);
+    if depth > DEEPEST_ITEM && item::is_too_deep(item) {
+        return Err(why(id, item::TOO_DEEP));
+    }
+    let Some(id) = id else {
+        return Err(why(
+            None,
+            "an item needs a `uuid` or `item_uuid`, a string of 1 to 1024 bytes",
+        ));
+    };
+    match item::take(&fields) {
+        Ok(Taken { fields, .. }) => Ok(StateItem { id, fields }),
+        Err(reason) => Err(why(Some(id), reason)),
     }
 }

@@ -1,0 +1,181 @@
+//! A number of 64 bits for what a JSON value means, however it is written.
+//!
+//! It is stored on disk, so it never changes: FNV-1a over a canonical form of the value, written out
+//! here. The work is linear in the text, but for sorting the names of each object.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::numbers::{end_of_number, end_of_string};
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// The first byte of each kind of value, so that `1` and `"1"` differ.
+const LITERAL: u8 = b'l';
+const NUMBER: u8 = b'n';
+const DIGITS: u8 = b'd';
+const STRING: u8 = b's';
+const UNREADABLE: u8 = b'u';
+const LIST: u8 = b'[';
+const OBJECT: u8 = b'{';
+
+/// Integers of more digits are not told apart by an `f64`.
+const EXACT_DIGITS: usize = 15;
+
+/// Whether two values mean the same: editors write numbers back in their own format.
+pub fn same_value(a: &RawValue, b: &RawValue) -> bool {
+    a.get() == b.get() || fingerprint(a) == fingerprint(b)
+}
+
+/// Equal for values that mean the same: `1.50`, `1.5` and `15e-1` are one number, so are `-0` and `0`;
+/// the order of an object's fields doesn't matter, and of a field that stands twice the last one
+/// counts. Integers of more than 15 digits differ if a digit does.
+pub fn fingerprint(value: &RawValue) -> u64 {
+    let text = value.get();
+    let bytes = text.as_bytes();
+    // The members of all open objects, and the values of all open lists, as they came.
+    let mut members: Vec<Member> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
+    let mut name = None;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let (end, value) = match byte {
+            b'{' | b'[' => {
+                open.push(Open {
+                    is_object: *byte == b'{',
+                    first: members.len(),
+                    name: name.take(),
+                });
+                (at + 1, None)
+            }
+            b'}' | b']' => {
+                let Some(closed) = open.pop() else { break };
+                let value = match closed.is_object {
+                    true => of_members(&mut members[closed.first..]),
+                    false => of_list(&members[closed.first..]),
+                };
+                members.truncate(closed.first);
+                name = closed.name;
+                (at + 1, Some(value))
+            }
+            b'"' => {
+                let end = end_of_string(bytes, at);
+                let hash = of_string(&text[at..end]);
+                let is_name = name.is_none() && open.last().is_some_and(|open| open.is_object);
+                if is_name {
+                    name = Some(hash);
+                }
+                (end, (!is_name).then_some(hash))
+            }
+            b'-' | b'0'..=b'9' => {
+                let end = end_of_number(bytes, at);
+                (end, Some(of_number(&text[at..end])))
+            }
+            b't' | b'f' | b'n' => {
+                (at + if *byte == b'f' { 5 } else { 4 }, Some(Hash::new(LITERAL).bytes(&[*byte]).0))
+            }
+            _ => (at + 1, None),
+        };
+        if let Some(value) = value {
+            if open.is_empty() {
+                return value;
+            }
+            members.push(Member { name: name.take().unwrap_or_default(), value });
+        }
+        at = end;
+    }
+    // Every JSON text has a value, and a `RawValue` is one.
+    Hash::new(UNREADABLE).bytes(bytes).0
+}
+
+/// The fingerprint of an object of these fields, no two of one name.
+pub fn fingerprint_of_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> u64 {
+    let member = |(name, value): (&str, &RawValue)| Member {
+        name: Hash::new(STRING).bytes(name.as_bytes()).0,
+        value: fingerprint(value),
+    };
+    of_members(&mut fields.map(member).collect::<Vec<_>>())
+}
+
+struct Member {
+    /// The hash of its name; 0 in a list.
+    name: u64,
+    value: u64,
+}
+
+struct Open {
+    is_object: bool,
+    /// Where its members begin.
+    first: usize,
+    /// The name under which it stands itself.
+    name: Option<u64>,
+}
+
+/// FNV-1a.
+struct Hash(u64);
+
+impl Hash {
+    fn new(kind: u8) -> Self {
+        Hash(OFFSET).bytes(&[kind])
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Self {
+        let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+        Hash(bytes.iter().fold(self.0, add))
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.bytes(&number.to_le_bytes())
+    }
+}
+
+fn of_members(members: &mut [Member]) -> u64 {
+    // Stable: of members with one name the last one stays the last.
+    members.sort_by_key(|member| member.name);
+    let mut hash = Hash::new(OBJECT);
+    for (place, member) in members.iter().enumerate() {
+        let counts = members.get(place + 1).is_none_or(|next| next.name != member.name);
+        if counts {
+            hash = hash.number(member.name).number(member.value);
+        }
+    }
+    hash.0
+}
+
+fn of_list(values: &[Member]) -> u64 {
+    values.iter().fold(Hash::new(LIST), |hash, member| hash.number(member.value)).0
+}
+
+/// `text` has its quotes.
+fn of_string(text: &str) -> u64 {
+    let inner = text.get(1..text.len() - 1).unwrap_or_default();
+    let content = match inner.contains('\\') {
+        false => Some(Cow::Borrowed(inner)),
+        true => serde_json::from_str::<String>(text).ok().map(Cow::Owned),
+    };
+    match content {
+        Some(content) => Hash::new(STRING).bytes(content.as_bytes()).0,
+        // Half a character, which nobody can read.
+        None => Hash::new(UNREADABLE).bytes(inner.as_bytes()).0,
+    }
+}
+
+fn of_number(text: &str) -> u64 {
+    // `-0.0` is `0.0`.
+    let nearest = text.parse().unwrap_or(f64::INFINITY) + 0.0;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_integer && digits.len() > EXACT_DIGITS && nearest.is_finite() && !is_exact(text, nearest)
+    {
+        return Hash::new(DIGITS).bytes(text.as_bytes()).0;
+    }
+    Hash::new(NUMBER).number(nearest.to_bits()).0
+}
+
+/// Whether an integer is what an `f64` says.
+fn is_exact(integer: &str, nearest: f64) -> bool {
+    // With a precision all its digits are written, not the shortest that are read back as it.
+    format!("{nearest:.0}") == integer
+}
