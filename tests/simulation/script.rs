@@ -115,9 +115,9 @@ impl Script {
         let data = &command["data"];
         match command["action"].as_str().expect("a string") {
             "add_item" => {
-                assert_eq!(data["uuid"], id);
-                assert_eq!(data["item_type"], command["item_type"]);
-                self.canvas.insert(id.to_owned(), data.clone());
+                let mut data = data.clone();
+                data["uuid"] = id.into();
+                self.canvas.insert(id.to_owned(), data);
             }
             "remove_item" => {
                 self.canvas.remove(id);
@@ -126,7 +126,10 @@ impl Script {
             action @ ("move_item" | "update_item") => {
                 if let Some(item) = self.canvas.get_mut(id) {
                     match action == "update_item" && data.get("_type").is_some() {
-                        true => *item = data.clone(),
+                        true => {
+                            *item = data.clone();
+                            item["uuid"] = id.into();
+                        }
                         false => overlay(item, data),
                     }
                 }

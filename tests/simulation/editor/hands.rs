@@ -28,10 +28,13 @@ pub enum Done {
 /// All fields of an object, as an undo brings them back.
 type Saved = BTreeMap<String, Value>;
 
-/// The dialog of a source stays open for a while, and writes all that stands in it.
+/// A dialog stays open for a while, and whatever comes meanwhile is taken under it.
 #[derive(Debug)]
 pub struct Dialog {
     pub handle: Handle,
+    /// The whole item as it was then: Cancel brings all of it back.
+    before: Saved,
+    /// A source's dialog writes all that stands in it when it is closed.
     form: BTreeMap<&'static str, Value>,
 }
 
@@ -48,11 +51,15 @@ impl Editor {
     pub fn place(&mut self, data: &Value) -> Vec<Outgoing> {
         let handle = self.put(Object { is_wired: true, ..Object::build(data) });
         self.remember(Done::Added(handle));
+        (self.is_hovering, self.is_drawn) = (false, true);
         if !self.is_enabled || self.is_mute {
             return Vec::new();
         }
         self.map.insert(self.objects[handle].id.clone(), handle);
         self.version += 1;
+        if self.is_map_broken {
+            return Vec::new();
+        }
         vec![self.command("add_item", handle)]
     }
 
@@ -89,53 +96,53 @@ impl Editor {
         said.into_iter().chain(self.edited(handle)).collect()
     }
 
-    /// The dialog of a component, which changes one field.
-    pub fn edit(&mut self, handle: Handle, field: &str, value: Value) -> Vec<Outgoing> {
+    /// Opens the dialog of an item.
+    pub fn open_dialog(&mut self, handle: Handle) {
         let before = self.saved(handle);
+        let params = &self.objects[handle].params;
+        let form = FORM.iter().filter_map(|name| Some((*name, params.get(*name)?.clone())));
+        let form = form.filter(|_| self.objects[handle].kind == "source").collect();
+        self.dialog = Some(Dialog { handle, before, form });
+    }
+
+    /// The dialog of a component changes the item at once.
+    pub fn edit(&mut self, field: &str, value: Value) -> Vec<Outgoing> {
+        let Some(Dialog { handle, .. }) = self.dialog else { return Vec::new() };
         self.choose(handle, field);
         self.objects[handle].set(field, value);
-        if field == "object_height_mm" {
+        if field == "object_height_mm"
+            && let Some(z) = self.objects[handle].attach_picture()
+        {
             // The picture is loaded anew, and with it the layer.
-            let z = self.objects[handle].attach_picture();
-            self.set_along(handle, "z_value", z.map_or(Value::Null, number));
+            self.set_along(handle, "z_value", number(z));
         }
-        let said = self.edited(handle);
-        self.changed(handle, before, said)
+        self.edited(handle)
     }
 
-    /// Opens the dialog of a source.
-    pub fn open_dialog(&mut self, handle: Handle) {
-        let params = &self.objects[handle].params;
-        let form = FORM.map(|name| (name, params.get(name).cloned().unwrap_or_default()));
-        self.dialog = Some(Dialog { handle, form: form.into() });
-    }
-
-    /// OK, after one field was changed or a colour picked.
-    pub fn close_dialog(&mut self, field: &str, value: Value) -> Vec<Outgoing> {
-        let Some(Dialog { handle, form }) = self.dialog.take() else { return Vec::new() };
-        let before = self.saved(handle);
-        for (name, value) in form {
-            self.set_along(handle, name, value);
-        }
-        self.choose(handle, field);
+    /// A colour is picked in the dialog of a source: it is reported from now on, whatever becomes of it.
+    pub fn pick(&mut self, color: &str) {
+        let Some(Dialog { handle, .. }) = self.dialog else { return };
         let object = &mut self.objects[handle];
-        if field == "color_hex" {
-            object.reported_color = value.as_str().expect("a colour").to_owned();
-        }
-        object.set(field, value);
-        // In any case the reported colour becomes that of the rays.
-        let reported = Value::from(object.reported_color.as_str());
-        if object.params["color_hex"] != reported && field != "color_hex" {
-            object.untold.insert("color_hex".into(), Untold::Hidden);
-        }
-        object.set("color_hex", reported);
-        let said = self.edited(handle);
-        self.changed(handle, before, said)
+        object.reported_color = color.to_owned();
+        object.untold.insert("color_hex".into(), Untold::Hidden);
     }
 
-    /// An object that was placed or pasted has one more thing in the history, which applies the change
-    /// once more.
-    fn changed(&mut self, handle: Handle, before: Saved, said: Vec<Outgoing>) -> Vec<Outgoing> {
+    /// OK, after one field of a source was changed; null for none.
+    pub fn close_dialog(&mut self, field: &str, value: Value) -> Vec<Outgoing> {
+        let Some(Dialog { handle, before, form }) = self.dialog.take() else { return Vec::new() };
+        if !form.is_empty() {
+            for (name, value) in form {
+                self.set_along(handle, name, value);
+            }
+            if !value.is_null() {
+                self.choose(handle, field);
+                self.objects[handle].set(field, value);
+            }
+            self.color_rays(handle, &before);
+        }
+        let said =
+            if self.objects[handle].kind == "source" { self.edited(handle) } else { Vec::new() };
+        // What was placed or pasted has one more thing in the history, which applies it once more.
         let after = self.saved(handle);
         if !self.objects[handle].is_wired || before == after {
             return said;
@@ -143,6 +150,25 @@ impl Editor {
         self.remember(Done::Changed { handle, before, after });
         let again = self.edited(handle);
         said.into_iter().chain(again).collect()
+    }
+
+    /// OK in the dialog of a source: the rays get the reported colour.
+    fn color_rays(&mut self, handle: Handle, before: &Saved) {
+        let object = &self.objects[handle];
+        let reported = Value::from(object.reported_color.as_str());
+        let is_picked = object.untold.contains_key("color_hex");
+        if is_picked && before.get("color_hex") != Some(&reported) {
+            self.choose(handle, "color_hex");
+        } else if object.params["color_hex"] != reported {
+            self.objects[handle].untold.insert("color_hex".into(), Untold::Hidden);
+        }
+        self.objects[handle].set("color_hex", reported);
+    }
+
+    /// Cancel: the whole item is again as it was when the dialog was opened.
+    pub fn cancel_dialog(&mut self) -> Vec<Outgoing> {
+        let Some(Dialog { handle, before, .. }) = self.dialog.take() else { return Vec::new() };
+        self.apply(handle, &before, &before)
     }
 
     /// The Delete key.
@@ -213,8 +239,10 @@ impl Editor {
         self.scene.iter().map(|handle| self.objects[*handle].report()).collect()
     }
 
-    /// The mouse hovers over the canvas with a tool to place something.
-    pub fn hover(&self, id: &str, at: [f64; 2]) -> Vec<Outgoing> {
+    /// The mouse hovers over the canvas with a tool to place something, and what would be placed is on
+    /// the canvas as long as it does.
+    pub fn hover(&mut self, id: &str, at: [f64; 2]) -> Vec<Outgoing> {
+        self.is_hovering = true;
         if !self.is_enabled {
             return Vec::new();
         }
@@ -320,7 +348,7 @@ impl Editor {
     /// A field that the user didn't mean changes along with one that was meant.
     fn set_along(&mut self, handle: Handle, field: &str, value: Value) {
         let object = &mut self.objects[handle];
-        if !value.is_null() && object.raw_field(field) != value {
+        if object.raw_field(field) != value {
             object.untold.entry(field.into()).or_insert(Untold::Along);
             object.set(field, value);
         }
@@ -328,6 +356,7 @@ impl Editor {
 
     /// The place has changed.
     fn moved(&mut self, handle: Handle) -> Vec<Outgoing> {
+        self.is_drawn = true;
         let mut said = self.edited(handle);
         if self.is_enabled && self.scene.contains(&handle) {
             said.push(self.command("move_item", handle));
@@ -337,6 +366,7 @@ impl Editor {
 
     /// The `edited` signal: only what was placed or pasted in this run is wired to it.
     fn edited(&mut self, handle: Handle) -> Vec<Outgoing> {
+        self.is_drawn = true;
         match self.is_enabled && self.objects[handle].is_wired {
             true => vec![self.command("update_item", handle)],
             false => Vec::new(),

@@ -71,6 +71,12 @@ pub struct Editor {
     undo: Vec<hands::Done>,
     redo: Vec<hands::Done>,
     pub dialog: Option<Dialog>,
+    /// A tool hovers over the canvas.
+    pub is_hovering: bool,
+    /// What hovered at the last ack is in the map, and no more: whatever lists the map fails.
+    is_map_broken: bool,
+    /// The rays on the screen are those of what the items say.
+    pub is_drawn: bool,
     choices: u64,
     version: u64,
     last_seq: u64,
@@ -95,6 +101,9 @@ impl Editor {
             undo: Vec::new(),
             redo: Vec::new(),
             dialog: None,
+            is_hovering: false,
+            is_map_broken: false,
+            is_drawn: true,
             choices: 0,
             version: 0,
             last_seq: 0,
@@ -144,7 +153,9 @@ impl Editor {
         let kind = message["type"].as_str().expect("every message has a type");
         match kind {
             "connection:ack" => return self.acknowledged(message),
-            "user:joined" if self.mode == Mode::Host => return vec![self.snapshot_for(message)],
+            "user:joined" if self.mode == Mode::Host && !self.is_map_broken => {
+                return vec![self.snapshot_for(message)];
+            }
             "sync:state" | "sync:full_state" => self.take_state(&message["state"]),
             "command" if self.is_enabled => self.obey(message),
             _ => {}
@@ -157,6 +168,7 @@ impl Editor {
         assert!(users.iter().all(|user| user["user_id"].is_string()), "{users:?}");
         self.is_enabled = true;
         self.rebuild_map();
+        self.is_map_broken = self.is_hovering;
         vec![self.say(json!({"type": "sync:request"}))]
     }
 
@@ -209,12 +221,18 @@ impl Editor {
         match (command["action"].as_str().expect("a string"), known) {
             ("add_item", _) => self.add(&command["item_type"], data),
             ("update_item", Some(handle)) => {
+                let (place, shown) = (self.objects[handle].place, self.objects[handle].shown());
                 self.objects[handle].take(data);
                 self.pull(handle);
+                // Rays are traced where something has moved.
+                let has_moved = self.objects[handle].place != place;
+                self.is_drawn =
+                    has_moved || (self.is_drawn && self.objects[handle].shown() == shown);
             }
             ("move_item", Some(handle)) => {
                 self.objects[handle].take_place(data);
                 self.pull(handle);
+                self.is_drawn = true;
             }
             ("remove_item", Some(handle)) => {
                 self.scene.remove(&handle);
@@ -243,6 +261,7 @@ impl Editor {
             self.ghosts.insert(id.clone());
         }
         let handle = self.put(Object::blank(kind, &id));
+        self.is_drawn = true;
         self.map.insert(id, handle);
     }
 
@@ -297,17 +316,21 @@ fn tell(object: &mut Object, is_over: bool) -> Vec<Told> {
         return Vec::new();
     }
     let shown = object.shown();
-    let told = object.untold.iter().filter(|(_, how)| **how != Untold::Hidden);
-    let told = told.map(|(field, how)| Told {
-        item: object.id.clone(),
-        field: field.clone(),
-        value: shown.get(field).cloned().unwrap_or(Value::Null),
-        how: *how,
-    });
-    let told = told.collect();
+    let reported_color = Value::from(object.reported_color.as_str());
+    // What is shown may be what is reported: then the server can tell that it differs.
+    let is_hidden = shown.get("color_hex") != Some(&reported_color);
+    let mut told = Vec::new();
+    for (field, how) in &object.untold {
+        let (value, how) = match how {
+            // A colour that was picked and not taken is told all the same.
+            Untold::Hidden if is_hidden => (Some(&reported_color), Untold::Along),
+            Untold::Hidden => continue,
+            how => (shown.get(field), *how),
+        };
+        let value = value.cloned().unwrap_or(Value::Null);
+        told.push(Told { item: object.id.clone(), field: field.clone(), value, how });
+    }
     if is_over {
-        // What is shown may be what is reported by now: then the server can tell that it differs.
-        let is_hidden = shown.get("color_hex") != Some(&object.reported_color.as_str().into());
         object.untold.retain(|_, how| is_hidden && *how == Untold::Hidden);
     }
     told

@@ -84,6 +84,13 @@ fn actions(said: &[Outgoing]) -> Vec<&str> {
     said.iter().map(|out| out.message["command"]["action"].as_str().unwrap()).collect()
 }
 
+/// A name is typed into the dialog of a component, and OK pressed.
+fn edit(editor: &mut Editor, handle: Handle, name: &str) -> Vec<Outgoing> {
+    editor.open_dialog(handle);
+    let said = editor.edit("name", name.into());
+    said.into_iter().chain(editor.close_dialog("", Value::Null)).collect()
+}
+
 fn data(said: &Outgoing) -> &Value {
     &said.message["command"]["data"]
 }
@@ -290,6 +297,65 @@ fn a_dialog_writes_all_that_stood_in_it_when_it_was_opened() {
 }
 
 #[test]
+fn a_cancelled_dialog_brings_the_whole_item_back_and_reports_the_colour_that_was_picked() {
+    let mut editor = host(&[]);
+    editor.place(&source("s"));
+    let s = handle(&editor, "s");
+    editor.open_dialog(s);
+    editor.pick("#0000ff");
+    editor.hear(&command("update_item", "s", &with(&source("s"), "x_mm", json!(1.0))));
+    let said = editor.cancel_dialog();
+    assert_eq!(actions(&said), ["update_item", "move_item", "update_item"]);
+    assert_eq!(data(&said[0])["x_mm"], -300.0);
+    assert_eq!(data(&said[0])["color_hex"], "#0000ff");
+    assert_eq!(object(&editor, "s").shown()["color_hex"], "#00ff00");
+    assert!(said[0].told.iter().all(|told| told.how == Untold::Along));
+}
+
+#[test]
+fn a_picked_colour_is_chosen_and_its_undo_is_not_reported() {
+    let mut editor = host(&[]);
+    editor.place(&source("s"));
+    let s = handle(&editor, "s");
+    editor.open_dialog(s);
+    editor.pick("#0000ff");
+    let said = editor.close_dialog("", Value::Null);
+    assert!(matches!(said[0].told[0].how, Untold::Chosen(_)));
+    assert_eq!(object(&editor, "s").shown()["color_hex"], "#0000ff");
+    let said = editor.undo();
+    assert_eq!(data(&said[0])["color_hex"], "#0000ff");
+    assert_eq!(object(&editor, "s").shown()["color_hex"], "#00ff00");
+}
+
+#[test]
+fn rays_are_traced_where_something_has_moved() {
+    let mut editor = host(&[mirror("m")]);
+    let changed = with(&mirror("m"), "name", json!("changed"));
+    editor.hear(&command("update_item", "m", &mirror("m")));
+    assert!(editor.is_drawn);
+    editor.hear(&command("update_item", "m", &changed));
+    assert!(!editor.is_drawn);
+    editor.hear(&command("update_item", "m", &with(&changed, "x_mm", json!(100.001))));
+    assert!(editor.is_drawn);
+}
+
+#[test]
+fn a_second_ack_makes_everything_hear_and_breaks_the_map_of_who_hovers() {
+    let mut editor = host(&[mirror("m")]);
+    let m = handle(&editor, "m");
+    editor.paste(m, "copy", [20.0, 20.0]);
+    assert_eq!(editor.hear(&ack()).len(), 1);
+    editor.hear(&command("remove_item", "copy", &json!({})));
+    assert_eq!(editor.scene.len(), 1);
+    editor.hover("hover", [1.0, 2.0]);
+    editor.hear(&ack());
+    assert_eq!(editor.place(&source("s")), []);
+    assert_eq!(editor.hear(&joined("bob")), []);
+    editor.hear(&ack());
+    assert_eq!(editor.hear(&joined("bob")).len(), 1);
+}
+
+#[test]
 fn with_a_picture_it_stands_by_its_first_interface_and_rebuilt_by_its_origin() {
     let built = host(&[mirror("m")]);
     let mut rebuilt = guest(&[mirror("m")]);
@@ -371,9 +437,8 @@ fn a_dialog_tells_of_what_it_placed_and_of_anything_else_with_the_next_move() {
     let mut editor = host(&[mirror("m")]);
     editor.place(&mirror("n"));
     let (m, n) = (handle(&editor, "m"), handle(&editor, "n"));
-    let said = editor.edit(n, "name", json!("mine"));
-    assert_eq!(actions(&said), ["update_item", "update_item"]);
-    assert_eq!(editor.edit(m, "name", json!("ours")), []);
+    assert_eq!(actions(&edit(&mut editor, n, "mine")), ["update_item", "update_item"]);
+    assert_eq!(edit(&mut editor, m, "ours"), []);
     let said = editor.drag(m, [1.0, 2.0]);
     assert_eq!(data(&said[0])["name"], "ours");
     assert_eq!(said[0].told.iter().find(|told| told.field == "name").unwrap().value, "ours");
@@ -383,7 +448,7 @@ fn a_dialog_tells_of_what_it_placed_and_of_anything_else_with_the_next_move() {
 fn what_was_not_told_is_gone_with_the_next_update() {
     let mut editor = host(&[mirror("m")]);
     let m = handle(&editor, "m");
-    editor.edit(m, "name", json!("ours"));
+    edit(&mut editor, m, "ours");
     editor.hear(&command("update_item", "m", &mirror("m")));
     assert_eq!(object(&editor, "m").params["name"], "M1");
     assert!(object(&editor, "m").untold.is_empty());
@@ -428,7 +493,7 @@ fn undo_of_a_drag_and_of_an_edit_are_told() {
     let m = handle(&editor, "m");
     editor.drag(m, [1.0, 2.0]);
     editor.dragged(m, [100.0, 20.0]);
-    editor.edit(m, "name", json!("mine"));
+    edit(&mut editor, m, "mine");
     // Whatever came meanwhile is undone, too.
     editor.hear(&command("update_item", "m", &with(&mirror("m"), "object_height_mm", json!(9.0))));
     let said = editor.undo();
@@ -444,7 +509,7 @@ fn undo_of_a_drag_and_of_an_edit_are_told() {
 
 #[test]
 fn hovering_moves_what_nobody_has() {
-    let editor = host(&[]);
+    let mut editor = host(&[]);
     let said = editor.hover("hover", [1.0, 2.0]);
     assert_eq!(actions(&said), ["move_item"]);
     assert!(editor.scene.is_empty());

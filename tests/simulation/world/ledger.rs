@@ -279,7 +279,7 @@ impl Ledger {
 
 /// The values that are right for a field after this one was chosen: a number that isn't one is left out,
 /// and with it goes what was said.
-fn allowed(field: &str, value: &Value) -> Vec<Value> {
+pub fn allowed(field: &str, value: &Value) -> Vec<Value> {
     let never_infinite = ["angle_deg", "n_rays", "spread_deg"].contains(&field);
     let text = value.to_string();
     match text.contains("∞/∞") || (never_infinite && is_odd(value)) {

@@ -75,7 +75,9 @@ impl World {
             7..=9 => {
                 let at = self.values.place();
                 let id = format!("hover{}", self.values.next());
+                let is_long = self.random.chance(30);
                 let said = self.people[person].editor().hover(&id, at);
+                self.people[person].editor().is_hovering = is_long;
                 self.send_all(person, said);
             }
             10..=70 if is_reader => {}
@@ -173,15 +175,11 @@ impl World {
         let chosen = self.some_object(person);
         let editor = self.people[person].editor();
         if editor.dialog.is_some() {
-            if what < 60 {
-                self.close_dialog(person);
-            }
-            return;
+            return self.use_dialog(person);
         }
         let Some(handle) = chosen.filter(|_| what >= 15) else {
             return self.place(person);
         };
-        let is_source = editor.objects[handle].kind == "source";
         let said = match what {
             15..=44 => {
                 let place = editor.objects[handle].place;
@@ -194,11 +192,10 @@ impl World {
                 let angle = self.values.angle() - 180.0;
                 editor.turn(handle, angle)
             }
-            51..=65 if is_source => {
+            51..=65 => {
                 editor.open_dialog(handle);
-                return;
+                return self.use_dialog(person);
             }
-            51..=65 => self.edit(person, handle),
             66..=71 => editor.delete(handle),
             72..=75 => {
                 let id = format!("pasted{}", self.values.next());
@@ -237,14 +234,52 @@ impl World {
         self.random.pick(&visible).copied()
     }
 
-    /// The dialog of a component.
-    fn edit(&mut self, person: usize, handle: Handle) -> Vec<Outgoing> {
+    /// Something is done with the dialog that is open.
+    fn use_dialog(&mut self, person: usize) {
+        let what = self.random.below(100);
+        let is_closed = self.random.chance(60);
+        let editor = self.people[person].editor();
+        let Some(dialog) = &editor.dialog else { return };
+        let said = match editor.objects[dialog.handle].kind {
+            _ if what < 10 => editor.cancel_dialog(),
+            "source" => {
+                if what < 40 {
+                    editor.pick(&self.values.color());
+                }
+                let (field, value) = match what {
+                    10..=60 => ("", Value::Null),
+                    61..=75 => ("size_mm", python::number(self.values.number())),
+                    76..=85 => ("wavelength_nm", python::number(self.values.number())),
+                    _ => ("n_rays", self.values.next().into()),
+                };
+                match is_closed {
+                    true => editor.close_dialog(field, value),
+                    false => Vec::new(),
+                }
+            }
+            _ => {
+                let said = self.edit(person);
+                match is_closed {
+                    true => {
+                        let more = self.people[person].editor().close_dialog("", Value::Null);
+                        said.into_iter().chain(more).collect()
+                    }
+                    false => said,
+                }
+            }
+        };
+        self.send_all(person, said);
+    }
+
+    /// Types something into the dialog of a component.
+    fn edit(&mut self, person: usize) -> Vec<Outgoing> {
         let (value, which) = (self.values.number(), self.random.below(4));
         let number = python::number(value);
         let editor = self.people[person].editor();
-        let params = &editor.objects[handle].params;
+        let Some(dialog) = &editor.dialog else { return Vec::new() };
+        let params = &editor.objects[dialog.handle].params;
         match which {
-            0 => editor.edit(handle, "object_height_mm", number),
+            0 => editor.edit("object_height_mm", number),
             1 if params["interfaces"][0].is_object() => {
                 let mut interfaces = params["interfaces"].clone();
                 let interface = &mut interfaces[0];
@@ -253,21 +288,10 @@ impl World {
                         interface[name] = number.clone();
                     }
                 }
-                editor.edit(handle, "interfaces", interfaces)
+                editor.edit("interfaces", interfaces)
             }
-            _ => editor.edit(handle, "name", json!(format!("name {value}"))),
+            _ => editor.edit("name", json!(format!("name {value}"))),
         }
-    }
-
-    fn close_dialog(&mut self, person: usize) {
-        let (field, value) = match self.random.below(5) {
-            0 => ("size_mm", python::number(self.values.number())),
-            1 => ("wavelength_nm", python::number(self.values.number())),
-            2 => ("n_rays", self.values.next().into()),
-            _ => ("color_hex", self.values.color().into()),
-        };
-        let said = self.people[person].editor().close_dialog(field, value);
-        self.send_all(person, said);
     }
 
     pub fn go_on_dragging(&mut self) {

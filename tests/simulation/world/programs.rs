@@ -95,7 +95,9 @@ impl World {
             }
             _ => {}
         }
-        self.people[person].script().canvas.insert(id.clone(), data.clone());
+        let mut own = data.clone();
+        own["uuid"] = id.as_str().into();
+        self.people[person].script().canvas.insert(id.clone(), own);
         self.command(person, "add_item", &id, data);
     }
 
