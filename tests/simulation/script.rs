@@ -29,6 +29,8 @@ pub struct Script {
     pub version: u64,
     /// The session's life and the last change it knows, as JSON; null at first.
     position: (Value, Value),
+    /// It knows what there is.
+    pub has_state: bool,
     is_acknowledged: bool,
     last_seq: u64,
 }
@@ -43,6 +45,7 @@ impl Script {
             unconfirmed: Vec::new(),
             version: 0,
             position: (Value::Null, Value::Null),
+            has_state: false,
             is_acknowledged: false,
             last_seq: 0,
         }
@@ -52,6 +55,7 @@ impl Script {
     pub fn connect(&mut self) {
         if self.purpose != Purpose::Follow {
             self.canvas.clear();
+            self.has_state = false;
         }
         self.is_acknowledged = false;
         self.last_seq = 0;
@@ -104,6 +108,7 @@ impl Script {
         if state.as_object().is_none_or(serde_json::Map::is_empty) {
             return;
         }
+        self.has_state = true;
         let items = state["items"].as_array().expect("items are a list").iter();
         let id = |data: &Value| data["uuid"].as_str().expect("a uuid").to_owned();
         self.canvas = items.map(|data| (id(data), data.clone())).collect();

@@ -122,8 +122,10 @@ impl Editor {
     /// A colour is picked in the dialog of a source: it is reported from now on, whatever becomes of it.
     pub fn pick(&mut self, color: &str) {
         let Some(Dialog { handle, .. }) = self.dialog else { return };
+        self.choices += 1;
         let object = &mut self.objects[handle];
         object.reported_color = color.to_owned();
+        object.picked = Some(Untold::Chosen(self.choices));
         object.untold.insert("color_hex".into(), Untold::Hidden);
     }
 
@@ -138,7 +140,7 @@ impl Editor {
                 self.choose(handle, field);
                 self.objects[handle].set(field, value);
             }
-            self.color_rays(handle, &before);
+            self.color_rays(handle);
         }
         let said =
             if self.objects[handle].kind == "source" { self.edited(handle) } else { Vec::new() };
@@ -153,21 +155,20 @@ impl Editor {
     }
 
     /// OK in the dialog of a source: the rays get the reported colour.
-    fn color_rays(&mut self, handle: Handle, before: &Saved) {
-        let object = &self.objects[handle];
+    fn color_rays(&mut self, handle: Handle) {
+        let object = &mut self.objects[handle];
         let reported = Value::from(object.reported_color.as_str());
-        let is_picked = object.untold.contains_key("color_hex");
-        if is_picked && before.get("color_hex") != Some(&reported) {
-            self.choose(handle, "color_hex");
-        } else if object.params["color_hex"] != reported {
-            self.objects[handle].untold.insert("color_hex".into(), Untold::Hidden);
+        if object.params["color_hex"] != reported {
+            object.untold.insert("color_hex".into(), Untold::Hidden);
+            object.set("color_hex", reported);
         }
-        self.objects[handle].set("color_hex", reported);
     }
 
     /// Cancel: the whole item is again as it was when the dialog was opened.
     pub fn cancel_dialog(&mut self) -> Vec<Outgoing> {
         let Some(Dialog { handle, before, .. }) = self.dialog.take() else { return Vec::new() };
+        let picked = &mut self.objects[handle].picked;
+        *picked = picked.and(Some(Untold::Along));
         self.apply(handle, &before, &before)
     }
 
@@ -187,7 +188,7 @@ impl Editor {
     /// Context menu → Delete: nobody is told.
     pub fn delete_by_menu(&mut self, handle: Handle) {
         if !self.objects[handle].locked {
-            self.scene.remove(&handle);
+            self.vanish(handle);
         }
     }
 
@@ -223,14 +224,14 @@ impl Editor {
 
     /// File → Open: the canvas is replaced, and nobody is told; the map stays as it is.
     pub fn open(&mut self, items: &[Value], notes: u64) {
-        self.scene.clear();
+        self.visible().into_iter().for_each(|handle| self.vanish(handle));
         self.ghosts.clear();
         self.undo.clear();
         self.redo.clear();
         self.dialog = None;
         self.notes = notes;
         for data in items {
-            self.put(Object::build(data));
+            self.put(Object { is_old: true, ..Object::build(data) });
         }
     }
 
@@ -284,6 +285,10 @@ impl Editor {
 
     fn vanish(&mut self, handle: Handle) {
         self.scene.remove(&handle);
+        let id = &self.objects[handle].id;
+        if self.map.get(id) != Some(&handle) {
+            self.lost.insert(id.clone());
+        }
     }
 
     /// Back on the canvas, and in the map only if it never left it.
@@ -293,7 +298,10 @@ impl Editor {
             self.ghosts.insert(id.clone());
         }
         if self.scene.insert(handle) {
-            self.objects[handle].is_told = self.map.get(&id) == Some(&handle);
+            self.lost.remove(&id);
+            let object = &mut self.objects[handle];
+            object.is_told = self.map.get(&id) == Some(&handle);
+            object.is_old = true;
         }
     }
 
@@ -305,9 +313,11 @@ impl Editor {
             match name.as_str() {
                 "x_mm" | "y_mm" | "angle_deg" if object.locked => {}
                 // The reported colour stays.
-                "color_hex" if object.params["color_hex"] != *value => {
-                    object.untold.insert(name.clone(), Untold::Hidden);
-                    object.set(name, value.clone());
+                "color_hex" => {
+                    if object.params["color_hex"] != *value {
+                        object.untold.insert(name.clone(), Untold::Hidden);
+                        object.set(name, value.clone());
+                    }
                 }
                 _ if other.get(name) != Some(value) => {
                     object.set(name, value.clone());

@@ -60,6 +60,8 @@ pub struct Editor {
     pub snap: Option<f64>,
     /// Ids of which the user sees two, because one of them came back without a word.
     pub ghosts: BTreeSet<String>,
+    /// Ids of what left the canvas without a word, and can't be reached any more.
+    pub lost: BTreeSet<String>,
     /// Messages are taken and sent: since `connection:ack`.
     pub is_enabled: bool,
     /// A guest says nothing of its new items before it has had a state.
@@ -94,6 +96,7 @@ impl Editor {
             notes: 0,
             snap: None,
             ghosts: BTreeSet::new(),
+            lost: BTreeSet::new(),
             is_enabled: false,
             is_mute: false,
             states: 0,
@@ -110,12 +113,19 @@ impl Editor {
         }
     }
 
+    /// The program is ended and started again: an empty canvas.
+    pub fn restart(&mut self) {
+        let new = Editor::start(&self.user);
+        *self = Editor { choices: self.choices, snap: self.snap, ..new };
+    }
+
     /// The user presses "Connect", and the socket is open: what is sent before the server says a word.
     pub fn connect(&mut self, mode: Mode) -> Vec<Outgoing> {
         self.mode = mode;
         self.is_mute = mode == Mode::Guest;
-        self.is_enabled = false;
+        (self.is_enabled, self.is_hovering) = (false, false);
         (self.states, self.last_seq) = (0, 0);
+        self.lost.clear();
         match mode {
             Mode::Guest => self.clear(),
             Mode::Host => self.rebuild_map(),
@@ -175,13 +185,18 @@ impl Editor {
     fn snapshot_for(&mut self, joined: &Value) -> Outgoing {
         let (mut items, mut told) = (Vec::new(), Vec::new());
         for (id, handle) in &self.map {
+            let mut others = self.scene.iter().filter(|other| *other != handle);
+            let is_double = others.any(|other| self.objects[*other].id == *id);
             let object = &mut self.objects[*handle];
             let mut data = object.report();
             data["uuid"] = id.as_str().into();
             data["item_type"] = object.kind.into();
             items.push(data);
             object.is_told = true;
-            told.extend(tell(object, false));
+            told.extend(match is_double {
+                true => tell_all(object, false),
+                false => tell(object, false),
+            });
         }
         let state = json!({"items": items, "version": self.version, "timestamp": "local"});
         let target = &joined["user_id"];
@@ -300,8 +315,15 @@ impl Editor {
             "remove_item" => json!({}),
             _ => object.report(),
         };
-        object.is_told = true;
-        let told = if action == "remove_item" { Vec::new() } else { tell(object, true) };
+        // A move of what the server doesn't know tells it nothing.
+        object.is_told |= action != "move_item";
+        let is_deaf = self.map.get(&object.id) != Some(&handle);
+        let told = match action {
+            "remove_item" => Vec::new(),
+            // As old as it may be, all of it is said as if it were new.
+            _ if is_deaf && object.is_old => tell_all(object, true),
+            _ => tell(object, true),
+        };
         let command = json!({"action": action, "item_type": object.kind, "item_id": object.id,
             "data": data});
         let message = json!({"type": "command", "command": command, "timestamp": "local"});
@@ -309,29 +331,46 @@ impl Editor {
     }
 }
 
+/// What a message tells of one of two objects of the same id, of which one hears and the other is seen; or
+/// of one that came to the canvas from a file or the history while others went on: what its user chose, and
+/// everything else along with it.
+fn tell_all(object: &mut Object, is_over: bool) -> Vec<Told> {
+    for field in object.shown().into_keys() {
+        object.untold.entry(field).or_insert(Untold::Along);
+    }
+    tell(object, is_over)
+}
+
 /// What a message with an object's whole dictionary tells of what its user did. A snapshot may be
 /// refused: what it tells remains to be told.
 fn tell(object: &mut Object, is_over: bool) -> Vec<Told> {
-    if object.untold.is_empty() {
+    if object.untold.is_empty() && object.picked.is_none() {
         return Vec::new();
     }
     let shown = object.shown();
-    let reported_color = Value::from(object.reported_color.as_str());
-    // What is shown may be what is reported: then the server can tell that it differs.
-    let is_hidden = shown.get("color_hex") != Some(&reported_color);
+    let reported = Value::from(object.reported_color.as_str());
+    let id = &object.id;
     let mut told = Vec::new();
-    for (field, how) in &object.untold {
-        let (value, how) = match how {
-            // A colour that was picked and not taken is told all the same.
-            Untold::Hidden if is_hidden => (Some(&reported_color), Untold::Along),
-            Untold::Hidden => continue,
-            how => (shown.get(field), *how),
-        };
-        let value = value.cloned().unwrap_or(Value::Null);
-        told.push(Told { item: object.id.clone(), field: field.clone(), value, how });
+    let mut add = |field: &str, value: Option<&Value>, how: Untold| {
+        let (item, field) = (id.clone(), field.to_owned());
+        told.push(Told { item, field, value: value.cloned().unwrap_or(Value::Null), how });
+    };
+    for (field, how) in object.untold.iter().filter(|(_, how)| **how != Untold::Hidden) {
+        add(field, shown.get(field), *how);
     }
+    if let Some(how) = object.picked {
+        add("color_hex", Some(&reported), how);
+    }
+    // Where the rays have the reported colour the server can tell that it differs.
+    let is_drawn = shown.get("color_hex") == Some(&reported);
+    let is_hidden = object.untold.get("color_hex") == Some(&Untold::Hidden);
+    let is_hidden = !is_drawn && (is_hidden || object.picked.is_some());
     if is_over {
-        object.untold.retain(|_, how| is_hidden && *how == Untold::Hidden);
+        object.untold.clear();
+        object.picked = None;
+    }
+    if is_hidden {
+        object.untold.insert("color_hex".into(), Untold::Hidden);
     }
     told
 }

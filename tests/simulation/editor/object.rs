@@ -40,12 +40,18 @@ pub struct Object {
     pub picture: Option<[f64; 2]>,
     /// Of a source: the colour that it reports.
     pub reported_color: String,
+    /// That colour was picked, and nobody was told yet.
+    pub picked: Option<Untold>,
     /// Placed or pasted in this run: whatever changes is sent as `update_item`.
     pub is_wired: bool,
     /// Built from a message, and no `update_item` has come yet.
     pub is_blank: bool,
     /// The server has heard of it from this editor since it last appeared without a word.
     pub is_told: bool,
+    /// It came from a file or the undo history, and others may have gone on with theirs.
+    pub is_old: bool,
+    /// It came with a place that is none: the server leaves it out.
+    pub is_nowhere: bool,
     pub untold: BTreeMap<String, Untold>,
 }
 
@@ -74,6 +80,7 @@ impl Object {
             id: id.to_owned(),
             kind,
             reported_color: params.get("color_hex").map(lower).unwrap_or_default(),
+            picked: None,
             place: [place[0], place[1], turned(place[2])],
             locked: data.get("locked").is_some_and(|locked| *locked == true),
             z: z.unwrap_or(if is_background { -10.0 } else { 0.0 }),
@@ -82,6 +89,8 @@ impl Object {
             is_wired: false,
             is_blank: false,
             is_told: false,
+            is_old: false,
+            is_nowhere: !(place[0].is_finite() && place[1].is_finite()),
             untold: BTreeMap::new(),
         }
     }

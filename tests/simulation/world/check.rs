@@ -139,7 +139,7 @@ fn check_editor(editor: &Editor, is_reader: bool, document: &BTreeMap<String, Va
             _ if is_hidden => {}
             (Some(_), [handle]) => check_item(user, &editor.objects[*handle], item),
             (Some(_), _) => assert!(editor.ghosts.contains(id), "{user} sees {id} twice"),
-            (None, []) => panic!("{user} lacks {id}"),
+            (None, []) => assert!(editor.lost.contains(id), "{user} lacks {id}"),
             // Pasted or brought back: no message reaches it.
             (None, _) => {}
         }
@@ -147,9 +147,12 @@ fn check_editor(editor: &Editor, is_reader: bool, document: &BTreeMap<String, Va
     for handle in &editor.scene {
         let object = &editor.objects[*handle];
         let is_mapped = editor.map.get(&object.id) == Some(handle);
-        let is_nowhere = object.place.iter().any(|at| !at.is_finite());
         let is_wrong = is_mapped && !document.contains_key(&object.id);
-        assert!(!is_wrong || is_reader || is_nowhere, "{user} shows {}, which is gone", object.id);
+        assert!(
+            !is_wrong || is_reader || object.is_nowhere,
+            "{user} shows {}, which is gone",
+            object.id
+        );
     }
 }
 

@@ -126,7 +126,7 @@ impl Ledger {
             "add_item" | "update_item" if !is_known => {
                 // Only a program adds what others have removed, and it has heard of it.
                 let by_add = command["action"] == "add_item";
-                if by_add || self.may_bring_back(id, by) {
+                if (by_add || self.may_bring_back(id, by)) && !self.free.contains(id) {
                     self.push_added(seq, id, data);
                 }
                 told.iter().for_each(|told| self.count(seq, by, told));
@@ -140,7 +140,7 @@ impl Ledger {
     }
 
     fn add(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
-        if self.may_bring_back(id, by) {
+        if self.may_bring_back(id, by) && !self.free.contains(id) {
             self.push_added(seq, id, data);
         }
     }

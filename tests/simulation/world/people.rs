@@ -90,10 +90,8 @@ impl World {
             0..=49 => self.connect(person),
             50..=64 => self.work(person),
             65..=74 => {
-                let user = self.people[person].user.clone();
-                self.log(|| format!("{user} starts the editor again"));
-                let editor = self.start_editor(&user);
-                *self.people[person].editor() = editor;
+                self.log(|| format!("{} starts the editor again", self.people[person].user));
+                self.people[person].editor().restart();
                 self.people[person].drag = None;
                 if self.random.chance(60) {
                     self.open_file(person);
@@ -180,6 +178,10 @@ impl World {
         let Some(handle) = chosen.filter(|_| what >= 15) else {
             return self.place(person);
         };
+        let id = editor.objects[handle].id.clone();
+        let user = self.people[person].user.clone();
+        self.log(|| format!("{user} lays hand {what} on {id} "));
+        let editor = self.people[person].editor();
         let said = match what {
             15..=44 => {
                 let place = editor.objects[handle].place;
@@ -225,7 +227,6 @@ impl World {
             }
             _ => return self.place(person),
         };
-        self.log(|| format!("{} uses its hand: {what}", self.people[person].user));
         self.send_all(person, said);
     }
 
@@ -240,7 +241,9 @@ impl World {
         let is_closed = self.random.chance(60);
         let editor = self.people[person].editor();
         let Some(dialog) = &editor.dialog else { return };
-        let said = match editor.objects[dialog.handle].kind {
+        let (id, kind) = (&editor.objects[dialog.handle].id, editor.objects[dialog.handle].kind);
+        self.plan.verbose.then(|| println!("          dialog of {id} : {what} {is_closed}"));
+        let said = match kind {
             _ if what < 10 => editor.cancel_dialog(),
             "source" => {
                 if what < 40 {

@@ -57,7 +57,7 @@ impl World {
                 self.command(person, "remove_item", &id, json!({}));
             }
             (41..=60, Some(id)) => self.change_a_field(person, &id),
-            (61..=63, Some(id)) => {
+            (61..=63, Some(id)) if self.people[person].script().has_state => {
                 let script = self.people[person].script();
                 if self.random.chance(50) {
                     script.canvas.remove(&id);
