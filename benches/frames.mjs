@@ -3,11 +3,11 @@
 
 import { setTimeout as after } from "node:timers/promises";
 import { closeBrowser } from "../tests/outside/browser.mjs";
-import { Look, Member } from "../tests/outside/live_page.mjs";
+import { Look, Member, item } from "../tests/outside/live_page.mjs";
 import { startServer } from "../tests/outside/ws_story.mjs";
 
 const [ITEMS, PEOPLE, SECONDS] = [500, 10, Number(process.argv[2] ?? 10)];
-const kinds = ["lens", "mirror", "source", "beamsplitter", "waveplate"];
+const kinds = ["lens", "mirror", "source", "splitter", "waveplate"];
 const at = (list, share) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) * share)]?.toFixed(1);
 
 const server = await startServer();
@@ -15,10 +15,7 @@ const people = [];
 for (let n = 0; n < PEOPLE; n++) people.push(await new Member(`${server.url}/ws/frames/person%20${n}`).joined());
 const place = (n) => ({ x_mm: (n % 25) * 80, y_mm: Math.floor(n / 25) * 80, angle_deg: n * 7 });
 const items = Array.from({ length: ITEMS }, (_, n) => ({
-  uuid: `i${n}`,
-  item_type: kinds[n % 5],
-  name: `item ${n}`,
-  object_height_mm: 50,
+  ...item(`i${n}`, kinds[n % 5], `item ${n}`, 0, 0, 0, 50),
   ...place(n),
 }));
 await people[0].table(items);
@@ -72,7 +69,7 @@ const dragging = await measure(async () => {
       };
       for (const action of ["move_item", "update_item"])
         person.socket.send(
-          JSON.stringify({ type: "command", command: { action, item_id: data.uuid, item_type: data.item_type, data } }),
+          JSON.stringify({ type: "command", command: { action, item_id: data.item_uuid, item_type: data._type, data } }),
         );
       person.socket.send(JSON.stringify({ type: "cursor", x_mm: data.x_mm, y_mm: data.y_mm }));
       person.waiting.length = 0;

@@ -246,7 +246,8 @@ impl Service for Door {
         match route {
             Route::Session { session, user, key } => {
                 let key = key.or_else(|| route::key_of(request));
-                self.session(Member::new(session, user), key.as_deref(), from)
+                let member = Member::new(session, user, self.largest_canvas);
+                self.session(member, key.as_deref(), from)
             }
             Route::Client { id, debug } => {
                 let client = Client::new(id, debug, from, self.gate.clone());
@@ -354,6 +355,22 @@ impl Speaker for Guest {
             Guest::Member(member) => member.largest(),
             Guest::Viewer(viewer) => viewer.largest(),
             Guest::Client(client) => client.largest(),
+        }
+    }
+
+    fn largest_of_large(&self) -> Option<usize> {
+        match self {
+            Guest::Member(member) => member.largest_of_large(),
+            Guest::Viewer(viewer) => viewer.largest_of_large(),
+            Guest::Client(client) => client.largest_of_large(),
+        }
+    }
+
+    fn may_be_large(&self, text: &str) -> bool {
+        match self {
+            Guest::Member(member) => member.may_be_large(text),
+            Guest::Viewer(viewer) => viewer.may_be_large(text),
+            Guest::Client(client) => client.may_be_large(text),
         }
     }
 

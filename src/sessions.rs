@@ -9,19 +9,29 @@ use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 use crate::server::service::{Heard, Machine, Role, Said, Speaker};
 
+/// What a message may have beside a canvas, in bytes.
+const ENVELOPE: usize = 64 << 10;
+
 /// A client's part of the session protocol, on its own thread.
 #[derive(Debug)]
 pub struct Member {
     session: Arc<str>,
     user: UserId,
     grant: Option<Grant>,
+    /// The largest message with a canvas in it, in bytes.
+    largest_canvas: usize,
     last_kind: Kind,
+    /// Whether it has sent a message.
+    has_spoken: bool,
 }
 
 impl Member {
-    /// Somebody who wants to join a session.
-    pub fn new(session: Arc<str>, user: UserId) -> Self {
-        Member { session, user, grant: None, last_kind: Kind::Other }
+    /// Somebody who wants to join a session, in which a canvas may have `largest_canvas` bytes.
+    pub fn new(session: Arc<str>, user: UserId, largest_canvas: usize) -> Self {
+        // Spaces between its fields, and what stands around it, don't count in the document.
+        let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + ENVELOPE);
+        let last_kind = Kind::Other;
+        Member { session, user, grant: None, largest_canvas, last_kind, has_spoken: false }
     }
 
     /// The same, with what its key permits.
@@ -52,7 +62,14 @@ impl Speaker for Member {
             Heard::Text(text) => {
                 let (kind, parsed) = understood(text);
                 self.last_kind = kind;
+                let is_first = !std::mem::replace(&mut self.has_spoken, true);
                 match parsed {
+                    // Only an editor's first message tells that it is one.
+                    Ok(ClientMessage::SyncRequest { since, names_user }) => {
+                        let names_user = names_user && is_first;
+                        let message = ClientMessage::SyncRequest { since, names_user };
+                        Said::Event(Event::Message { conn, message })
+                    }
                     // Answered here it costs a third of what it would cost through the hub.
                     Ok(ClientMessage::Ping { echo }) => {
                         Said::Reply(outbound::pong(&echo, Timestamp::now()))
@@ -66,6 +83,14 @@ impl Speaker for Member {
             }
             Heard::Pong(payload) => Said::Event(Event::Pong { conn, payload: payload.to_vec() }),
         }
+    }
+
+    fn largest_of_large(&self) -> Option<usize> {
+        Some(self.largest_canvas)
+    }
+
+    fn may_be_large(&self, text: &str) -> bool {
+        inbound::carries_canvas(text)
     }
 
     fn last_kind(&self) -> Kind {

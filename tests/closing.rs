@@ -166,6 +166,45 @@ fn a_message_of_one_byte_more_is_1009() {
     assert_eq!(close_after(&server, &fragments), 1009, "in fragments");
 }
 
+/// A host's canvas may be as large as a document, whatever else a message may hold.
+#[test]
+fn only_a_message_with_a_canvas_may_be_larger() {
+    let server = Server::start(&["--max-message-bytes", "2KiB", "--no-settle"]);
+    let items: Vec<Value> =
+        (0..3000).map(|n| json!({"uuid": format!("i{n}"), "x_mm": n})).collect();
+    let state = json!({"items": items, "version": 1, "timestamp": null});
+    for (kind, is_taken) in [
+        ("sync:full_state", true),
+        ("sync:update", true),
+        ("sync:state", false),
+        ("chat", false),
+        ("command", false),
+    ] {
+        let (mut wire, _) = Wire::arrive(&server, &format!("/ws/{kind}/alice"));
+        let text = json!({"state": state, "target_user": "alice", "type": kind}).to_string();
+        let (first, second) = text.as_bytes().split_at(text.len() / 2);
+        wire.write([masked(TEXT_BEGINS, first), masked(ENDS, second)].concat());
+        if is_taken {
+            wire.send(r#"{"type":"ping"}"#);
+            while wire.next()["type"] != "pong" {}
+            let mut bob = Client::join(&server, kind, "bob");
+            assert_eq!(bob.items().len(), 3000, "{kind}");
+        } else {
+            assert_eq!(wire.closed().0, 1009, "{kind}");
+        }
+    }
+    let close_after = |frame| {
+        let (mut wire, _) = Wire::arrive(&server, "/ws/table/alice");
+        wire.write(frame);
+        wire.closed().0
+    };
+    assert_eq!(close_after(masked(TEXT, &[b'{'; 3000])), 1009);
+    assert_eq!(close_after(masked(0x82, &[0; 3000])), 1009);
+    let twice = r#"{"type":"sync:update","state":{"items":[]},"type":"chat","text":""#;
+    let twice = format!("{twice}{}\"}}", "x".repeat(3000));
+    assert_eq!(close_after(masked(TEXT, twice.as_bytes())), 1009);
+}
+
 #[test]
 fn a_frame_that_announces_more_than_the_limit_is_not_waited_for() {
     let server = Server::start(&[]);

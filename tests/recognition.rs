@@ -120,8 +120,7 @@ fn a_full_state_for_nobody_in_particular_shows_a_host_too() {
 fn a_host_whose_canvas_is_refused_is_not_wiped() {
     let server = Server::start(&["--max-document-bytes", "1024"]);
     let too_big = json!([{"uuid": "lens-1", "item_type": "lens", "name": "x".repeat(2000)}]);
-    for (canvas, error_type) in [(json!([{"no": "uuid"}]), "bad_state"), (too_big, "document_full")]
-    {
+    for (canvas, error_type) in [(json!({"no": "list"}), "bad_state"), (too_big, "document_full")] {
         let (mut wire, token) = Wire::arrive(&server, "/ws/table/alice");
         wire.send(REQUEST);
         wire.send(full_state(canvas, Some("alice")).to_string());

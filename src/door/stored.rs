@@ -28,6 +28,9 @@ const BAD_POINT: &str = "this needs the number of a change, like 120, or a time,
 const BAD_NUMBER: &str =
     "`after`, `limit`, `keep_versions` and `keep_days` have to be whole numbers";
 
+/// How many items of a canvas that could not be taken are named in the answer.
+const MAX_LEFT_OUT: usize = 100;
+
 /// What becomes of a page: the work, or a refusal.
 type Worked = Result<(usize, Box<Act<Event>>), Response>;
 
@@ -238,12 +241,18 @@ fn put(
         Ok(state) => Box::new(state),
         Err(why) => return Response::text(400, why),
     };
-    let (items, session, by) = (state.items.len(), session.clone(), BY.into());
+    let mut told = json!({"items": state.items.len()});
+    if !state.left_out.is_empty() {
+        let left_out = state.left_out.iter().take(MAX_LEFT_OUT);
+        let left_out = left_out.map(|item| json!({"item_id": item.id, "message": item.why}));
+        told["left_out"] = left_out.collect();
+    }
+    let (session, by) = (session.clone(), BY.into());
     let done = inside.have_done(match replace {
         true => Event::Restore { conn, session, state, by },
         false => Event::Import { conn, session, state, by },
     });
-    done.map_or_else(Unanswered::page, |body| restored(&body, json!({"items": items})))
+    done.map_or_else(Unanswered::page, |body| restored(&body, told))
 }
 
 fn restore(

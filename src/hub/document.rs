@@ -1,15 +1,14 @@
 //! The document: the items of one session's canvas, in the order they were added.
 //!
-//! Every field remembers who wrote it last and when, because what a host's snapshot may overwrite
-//! depends on it (`snapshot.rs`).
+//! Every field remembers who wrote it last, and its earlier values: what a message or a snapshot may
+//! overwrite depends on it (`writing.rs`, `merge.rs`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::item::{FIELD_OVERHEAD, Field, Item, find, is_identity, size_completed, size_of};
+use super::item::{Field, Item, PLACE, is_identity, size_completed};
 use super::removed::Removed;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
@@ -17,14 +16,24 @@ use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
 use crate::protocol::{Timestamp, UserId};
 
-/// What `move_item` may change.
-const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
+/// How many users are known to have been here, at most.
+const MAX_USERS: usize = 10_000;
 
-/// Who changes something, and when (since the hub's start).
+/// Who changes something, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Author<'a> {
     pub user: &'a UserId,
-    pub at: Duration,
+    /// The session's tick.
+    pub tick: u64,
+    /// Everybody has received what was sent at or before this tick.
+    pub received: u64,
+}
+
+impl<'a> Author<'a> {
+    /// Somebody whose change is long past: everybody has received it.
+    pub fn of_the_past(user: &'a UserId) -> Self {
+        Author { user, tick: 0, received: u64::MAX }
+    }
 }
 
 /// What a command did to the document.
@@ -49,6 +58,28 @@ pub struct Bounds {
     pub document: usize,
 }
 
+impl Bounds {
+    /// No bounds: for what was checked before, or was within them once.
+    pub const NONE: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
+}
+
+/// One of the changes that were made together.
+#[derive(Debug)]
+pub enum Applied {
+    Added(Arc<str>),
+    Changed(Arc<str>),
+    Removed(Arc<str>),
+}
+
+impl Applied {
+    /// The item that was changed.
+    pub fn id(&self) -> &Arc<str> {
+        match self {
+            Applied::Added(id) | Applied::Changed(id) | Applied::Removed(id) => id,
+        }
+    }
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct Document {
@@ -56,6 +87,8 @@ pub struct Document {
     places: HashMap<Arc<str>, u64>,
     next_place: u64,
     removed: Removed,
+    /// The users who have been members.
+    users: HashSet<UserId>,
     /// What a client's state carried beside items, version and time stamp.
     extra: Fields,
     version: u64,
@@ -67,10 +100,11 @@ impl Document {
     pub(super) fn of(
         items: Vec<Item>,
         removed: Removed,
+        users: HashSet<UserId>,
         extra: Fields,
         version: u64,
     ) -> Option<Self> {
-        let mut document = Document { removed, extra, version, ..Document::default() };
+        let mut document = Document { removed, users, extra, version, ..Document::default() };
         for item in items {
             if document.places.contains_key(&item.id) {
                 return None;
@@ -125,9 +159,43 @@ impl Document {
         &self.removed
     }
 
-    /// Who removed the item with this id, if it was removed and has not come back.
-    pub fn removed_by(&self, id: &str) -> Option<&UserId> {
-        self.removed.by(id)
+    /// Notes that one more user has removed an item that is gone already. Whether that is news.
+    pub(super) fn remove_again(&mut self, id: &str, user: &UserId) -> bool {
+        self.removed.remember_another(id, user)
+    }
+
+    /// The users who have been members, as far as they are remembered.
+    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.users.iter()
+    }
+
+    /// Whether a user has been a member.
+    pub(super) fn knows(&self, user: &UserId) -> bool {
+        self.users.contains(user)
+    }
+
+    /// Notes that a user is a member.
+    pub(super) fn meet(&mut self, user: &UserId) {
+        if self.users.len() < MAX_USERS && !self.users.contains(user) {
+            self.users.insert(user.clone());
+        }
+    }
+
+    /// Notes that a user's canvas was built anew from the document: none of it is its own work.
+    /// Whether that is news.
+    pub(super) fn is_rebuilt_by(&mut self, user: &UserId) -> bool {
+        let mut is_news = false;
+        for item in self.items.values_mut() {
+            let before = item.builders.len();
+            item.builders.retain(|builder| builder != user);
+            is_news |= item.builders.len() < before;
+        }
+        is_news
+    }
+
+    /// The item with this id, to be changed in what is remembered of it, not in what it is.
+    pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Item> {
+        self.items.get_mut(self.places.get(id)?)
     }
 
     /// What a client's state carried beside items, version and time stamp.
@@ -135,7 +203,7 @@ impl Document {
         &self.extra
     }
 
-    /// Applies one command.
+    /// Applies one command as it was relayed: every field it has is written.
     ///
     /// # Errors
     /// [`TooBig`], and then nothing has changed.
@@ -148,23 +216,19 @@ impl Document {
         let id = &*command.item_id;
         let known = self.places.contains_key(id);
         match command.action {
-            Action::Other => Ok(Outcome::Nothing),
             Action::Add if !known => {
                 let fields = std::mem::take(&mut command.data);
                 self.add(id, fields, command.item_type.as_deref(), author, bounds)?;
                 Ok(Outcome::Added)
             }
             Action::Remove if known => {
-                self.remove(id, author.user);
+                self.remove(id, author);
                 Ok(Outcome::Removed)
             }
             Action::Add | Action::Update | Action::Move if known => {
                 let only_place = command.action == Action::Move;
-                let fields = std::mem::take(&mut command.data);
-                let fields = fields
-                    .into_iter()
-                    .filter(|(key, _)| !only_place || PLACE.contains(&&**key))
-                    .collect();
+                let mut fields = std::mem::take(&mut command.data);
+                fields.retain(|(key, _)| !only_place || PLACE.contains(&&**key));
                 self.overwrite(id, fields, author, bounds)?;
                 Ok(Outcome::Changed)
             }
@@ -184,13 +248,13 @@ impl Document {
         author: Author<'_>,
         bounds: Bounds,
     ) -> Result<(), TooBig> {
-        let stamp = |(key, value)| Field { key, value, writer: author.user.clone(), at: author.at };
-        let fields = complete_item(id, fields, item_type).into_iter().map(stamp).collect();
-        let mut item = Item::new(id.into(), fields, author.user.clone(), author.at);
+        let field = |(key, value)| Field::new(key, value, author);
+        let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
+        let item = Item::new(id.into(), fields, author.user.clone(), author.tick);
         if item.bytes > bounds.item || self.bytes + item.bytes > bounds.document {
             return Err(TooBig);
         }
-        item.came_back = self.removed.forget(id);
+        self.removed.forget(id);
         self.put(item);
         Ok(())
     }
@@ -218,52 +282,24 @@ impl Document {
             return Ok(());
         };
         fields.retain(|(key, value)| !is_identity(key, value));
-        let places = find(&item.fields, &fields);
-        let mut bytes = item.bytes;
-        for ((key, value), place) in fields.iter().zip(&places) {
-            bytes += value.get().len();
-            match place {
-                Some(place) => bytes -= item.fields[*place].value.get().len(),
-                None => bytes += key.len() + FIELD_OVERHEAD,
-            }
-        }
-        let grown = bytes > item.bytes;
-        if grown && (bytes > bounds.item || self.bytes - item.bytes + bytes > bounds.document) {
+        let sizes = item.overwritten(&fields);
+        let (before, after) = (item.bytes, sizes.bytes);
+        let has_room = after <= bounds.item && self.bytes - before + after <= bounds.document;
+        if after > before && !has_room {
             return Err(TooBig);
         }
-        for ((key, value), place) in fields.into_iter().zip(places) {
-            let field = Field { key, value, writer: author.user.clone(), at: author.at };
-            match place {
-                Some(place) => item.fields[place] = field,
-                None => item.fields.push(field),
-            }
-        }
-        self.bytes = self.bytes - item.bytes + bytes;
-        item.bytes = bytes;
-        item.writer = author.user.clone();
-        item.at = author.at;
+        item.overwrite(fields, sizes, author);
+        self.bytes = self.bytes - before + after;
         Ok(())
     }
 
-    /// Drops the fields of an item that `keep` doesn't want. An unknown item is left alone.
-    pub fn retain_fields(&mut self, id: &str, keep: impl Fn(&Field) -> bool) {
-        let item = self.places.get(id).and_then(|place| self.items.get_mut(place));
-        let Some(item) = item else { return };
-        item.fields
-            .retain(|field| &*field.key == "uuid" || &*field.key == "item_type" || keep(field));
-        let kept = item.fields.iter().map(|field| (&*field.key, &*field.value));
-        let bytes = size_of(&item.id, kept);
-        self.bytes = self.bytes - item.bytes + bytes;
-        item.bytes = bytes;
-    }
-
     /// Removes an item and remembers who did it.
-    pub fn remove(&mut self, id: &str, user: &UserId) {
+    pub fn remove(&mut self, id: &str, author: Author<'_>) {
         if let Some((id, place)) = self.places.remove_entry(id)
             && let Some(item) = self.items.remove(&place)
         {
             self.bytes -= item.bytes;
-            self.removed.remember(id, user.clone());
+            self.removed.remember(id, vec![author.user.clone()], author.tick);
         }
     }
 
@@ -296,59 +332,46 @@ impl Document {
         State { items, version: self.version, extra: self.extra, left_out }
     }
 
-    /// Makes a client's state the document: items it shows unchanged keep their history, the
-    /// others are the author's, and what it doesn't show is removed.
-    pub fn replace(&mut self, state: State, author: Author<'_>) {
-        let unbounded = Bounds { item: usize::MAX, document: usize::MAX };
+    /// Makes a client's state the document: fields it shows unchanged keep their history, the others
+    /// are the author's, and what it doesn't show is removed. Its items come in the state's order.
+    pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
         let mut old = std::mem::take(&mut self.items);
         let places = std::mem::take(&mut self.places);
         self.bytes = 0;
         self.set_extra(&state.extra);
-        for item in state.items {
-            let known = places.get(&*item.id).and_then(|place| old.remove(place));
-            match known {
-                Some(known) if known.is_shown_by(&item.fields) => {
+        let mut changes = Vec::new();
+        for StateItem { id, mut fields, .. } in state.items {
+            match places.get(&*id).and_then(|place| old.remove(place)) {
+                Some(mut known) => {
+                    fields.retain(|(key, value)| !is_identity(key, value));
+                    let is_shown = known.is_shown_by(&fields);
+                    let has_dropped = known.drop_others(&fields);
+                    let sizes = known.overwritten(&fields);
+                    if !is_shown || has_dropped {
+                        known.overwrite(fields, sizes, author);
+                        changes.push(Applied::Changed(known.id.clone()));
+                    }
                     self.put(known);
-                    continue;
                 }
-                Some(known) => self.removed.remember(known.id, author.user.clone()),
-                None => {}
+                None => {
+                    // Unbounded: it can't fail.
+                    let _ = self.add(&id, fields, None, author, Bounds::NONE);
+                    changes.push(Applied::Added(id.as_ref().into()));
+                }
             }
-            // Unbounded: it can't fail.
-            let _ = self.add(&item.id, item.fields, None, author, unbounded);
         }
         for item in old.into_values() {
-            self.removed.remember(item.id, author.user.clone());
+            changes.push(Applied::Removed(item.id.clone()));
+            self.removed.remember(item.id, vec![author.user.clone()], author.tick);
         }
-    }
-
-    /// Whether a user's snapshot, with what it leaves untouched, fits into the bounds.
-    pub fn fits(&self, state: &State, user: &UserId, bounds: Bounds) -> bool {
-        let mut incoming = 0;
-        for item in &state.items {
-            let known = self.get(&item.id);
-            let bytes = match known {
-                Some(known) if known.writer == *user => known.size_with(&item.fields),
-                Some(known) => known.bytes,
-                None => size_completed(&item.id, &item.fields),
-            };
-            if bytes > bounds.item {
-                return false;
-            }
-            incoming += bytes - known.map_or(0, |known| known.bytes.min(bytes));
-        }
-        self.bytes + incoming <= bounds.document
+        changes
     }
 
     /// Whether a client's state fits into the bounds as the whole document.
     pub fn fits_alone(&self, state: &State, bounds: Bounds) -> bool {
         let mut total = 0;
         state.items.iter().all(|item| {
-            let kept = self.get(&item.id).filter(|known| known.is_shown_by(&item.fields));
-            let bytes = match kept {
-                Some(known) => known.bytes,
-                None => size_completed(&item.id, &item.fields),
-            };
+            let bytes = size_completed(&item.id, &item.fields);
             total += bytes;
             bytes <= bounds.item && total <= bounds.document
         })
@@ -356,27 +379,40 @@ impl Document {
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
     pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true);
+        self.write_canvas(json, now, |_| true, |item, json| item.write(json));
     }
 
-    /// The same, without anything extra by the names of what a file says of its origin.
+    /// The same, with the items alone that editors know.
+    pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
+        self.write_canvas(json, now, Item::is_for_editors, |item, json| item.write(json));
+    }
+
+    /// The same as a file that an editor opens: each item has the names for its id and type that an
+    /// editor reads there, and nothing extra is called what a file says of its origin.
     pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |key| !State::ORIGIN.contains(&key));
+        self.write_canvas(json, now, |_| true, Item::write_for_file);
     }
 
-    fn write_canvas(&self, json: &mut Vec<u8>, now: Timestamp, is_wanted: impl Fn(&str) -> bool) {
+    fn write_canvas(
+        &self,
+        json: &mut Vec<u8>,
+        now: Timestamp,
+        is_shown: impl Fn(&Item) -> bool,
+        write: impl Fn(&Item, &mut Vec<u8>),
+    ) {
         json.reserve(self.bytes + 128);
         json.extend_from_slice(b"{\"items\":[");
-        for (place, item) in self.items.values().enumerate() {
+        let shown = self.items.values().filter(|item| is_shown(item));
+        for (place, item) in shown.enumerate() {
             if place > 0 {
                 json.push(b',');
             }
-            item.write(json);
+            write(item, json);
         }
         json.extend_from_slice(
             format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
         );
-        for (key, value) in self.extra.iter().filter(|(key, _)| is_wanted(key)) {
+        for (key, value) in self.extra.iter().filter(|(key, _)| !State::ORIGIN.contains(&&**key)) {
             write_key(json, key);
             json.extend_from_slice(value.get().as_bytes());
         }

@@ -1,24 +1,93 @@
 //! What members say to each other: commands, relays, a whole new state; and what is confirmed.
+//!
+//! A command goes through [`Session::command`]: has it been taken before, what does it do
+//! ([`Session::decide`], which changes nothing), do it, number it, have it kept, tell the others,
+//! settle, confirm.
 
-use super::document::{Author, Outcome};
+use std::sync::Arc;
+
+use super::document::{Author, TooBig};
+use super::history::Repeat;
+use super::item::{Item, PLACE};
+use super::item_frames::{self, UpdateFrames, settled_remove};
 use super::keeping::Made;
-use super::member::{IN_FLIGHT, Request};
+use super::member::Request;
+use super::notes::Note;
+use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
+use super::settle::{Owed, send_settled};
+use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
+use crate::protocol::item::has_unsafe_image_path;
+use crate::protocol::json::Fields;
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
 use crate::protocol::{Frame, Kind, UserId};
+
+/// What a command does.
+enum Decision {
+    /// It adds the item.
+    Add { is_pasted: bool },
+    /// It writes these fields of an item that is there.
+    Write { fields: Fields, relay: Relay, is_stale: bool },
+    /// It removes the item.
+    Remove,
+    /// It removes an item that is gone already.
+    RemoveAgain,
+    /// It changes nothing. Here and above, `is_stale` is whether the sender's copy shows something that
+    /// was not taken.
+    Nothing { is_stale: bool },
+    /// It is about an item that somebody else removed: the sender is told so.
+    Removed,
+}
+
+/// How a change of an item is relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relay {
+    /// As the sender said it.
+    AsSaid,
+    /// As a move, with what the document says.
+    Move,
+    /// As an update with the whole item.
+    Update,
+}
 
 impl Session {
     /// Handles what a member said.
     pub fn message(&mut self, conn: ConnId, message: ClientMessage, turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if !self.room[place].may_write() && self.refuse_reader(place, &message, turn) {
-            return;
+        self.begin();
+        let member = &mut self.room[place];
+        if let ClientMessage::SyncRequest { names_user: true, .. } = message {
+            member.is_editor |= !member.has_spoken;
         }
+        member.has_spoken = true;
+        let is_request =
+            matches!(message, ClientMessage::SyncRequest { .. } | ClientMessage::FullState { .. });
+        let is_new = !member.is_recognised() && !is_request;
+        let had_document = self.document.exists();
+        if self.room[place].may_write() {
+            self.handle_message(place, message, turn);
+        } else {
+            self.handle_readers_message(place, message, turn);
+        }
+        if let Some(place) = self.room.place(conn).filter(|_| is_new) {
+            self.recognise_by_message(place, had_document, turn);
+        }
+        self.finish(turn);
+    }
+
+    /// Handles what somebody said who may write.
+    pub(super) fn handle_message(
+        &mut self,
+        place: usize,
+        message: ClientMessage,
+        turn: &mut Turn<'_>,
+    ) {
+        let conn = self.room[place].conn;
         match message {
             ClientMessage::Ping { echo } => turn.send(conn, &outbound::pong(&echo, turn.now.wall)),
             ClientMessage::Command(command) => self.command(place, command, turn),
@@ -26,9 +95,11 @@ impl Session {
             ClientMessage::SyncRequest { since, .. } => {
                 self.request(place, Request { since }, turn);
             }
-            ClientMessage::SyncUpdate { state, id, .. } => self.replace(place, state, id, turn),
+            ClientMessage::SyncUpdate { state, id, content } => {
+                self.replace(place, state, Named { id, content }, turn);
+            }
             ClientMessage::FullState { state, target } => {
-                self.take_snapshot(place, &state, target.as_deref(), turn);
+                self.take_snapshot(place, state, target.as_deref(), turn);
             }
             ClientMessage::RefusedFullState(rejection) => {
                 turn.send(conn, &outbound::rejected(&rejection));
@@ -38,99 +109,333 @@ impl Session {
     }
 
     fn command(&mut self, place: usize, mut command: Command, turn: &mut Turn<'_>) {
+        let name = Named { id: command.id.take(), content: command.content };
+        if self.is_repeated(place, &name, "command", turn) {
+            return;
+        }
         let Sender { conn, user } = self.sender(place);
-        if self.is_repeated(place, command.id.as_ref(), "command", turn) {
-            return;
+        if command.action == Action::Other {
+            let frame = relayed(&command.body, &user, turn).finish();
+            self.keep_name(&user, &name, turn);
+            self.tell_others(conn, &frame, turn);
+            return self.confirm(place, name, "command", turn);
         }
-        self.note_what_is_known(place, &command);
-        let removed = self.document.get(&command.item_id);
-        let removed = removed.filter(|_| command.action == Action::Remove).map(Seen::of);
-        let author = Author { user: &user, at: turn.elapsed() };
-        let Ok(outcome) = self.document.apply(&mut command, author, turn.limits.document) else {
-            self.refuse_as_too_big(place, "command", command.id.as_ref(), turn);
-            self.correct(place, &command.item_id, turn);
-            return;
+        self.room[place].edits();
+        let id: Arc<str> = match self.document.get(&command.item_id) {
+            Some(item) => item.id.clone(),
+            None => command.item_id.as_ref().into(),
         };
-        let relayed = match (outcome, command.action) {
-            // An editor that has the item already would show it twice.
-            (Outcome::Changed, Action::Add) => {
-                Message::continuing(&command.body.with_action("update_item"), Kind::Command)
+        let known = self.document.get(&id);
+        let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
+        let decision = self.decide(place, &id, &mut command, turn);
+        if let (Action::Add, Some(item)) = (command.action, self.document.get_mut(&id)) {
+            item.is_built_by(&user);
+        }
+        let done = match decision {
+            Decision::Add { is_pasted } => {
+                self.add(place, &id, &mut command, is_pasted, &name, turn)
             }
-            _ => Message::continuing(command.body.head(), Kind::Command),
-        };
-        let relayed = relayed.string("user_id", &user).timestamp(turn.now.wall);
-        let relayed = match outcome {
-            Outcome::Nothing => {
-                if let Some(id) = &command.id {
-                    self.keep_id(user.clone(), id.get().into(), turn);
+            Decision::Write { fields, relay, is_stale } => {
+                if is_stale {
+                    self.owe(&user, &id, Owed::Update, turn);
                 }
-                relayed.finish()
+                self.write(place, &id, &command, fields, relay, &name, turn)
             }
-            _ => {
-                let relayed = self.applied(relayed, 0, turn);
-                self.keep_change(&user, &relayed, command.id.as_ref(), turn);
-                self.note_done(&user, &command, removed, turn);
-                relayed
+            Decision::Remove => {
+                self.remove(place, &id, &command, &name, turn);
+                Ok(())
+            }
+            Decision::RemoveAgain => {
+                self.keep_name(&user, &name, turn);
+                if self.document.remove_again(&id, &user) {
+                    self.keep_note(&user, &Note::RemovedAgain((&*id).into()), turn);
+                }
+                Ok(())
+            }
+            Decision::Nothing { is_stale } => {
+                self.keep_name(&user, &name, turn);
+                if is_stale {
+                    self.owe(&user, &id, Owed::Update, turn);
+                }
+                Ok(())
+            }
+            Decision::Removed => {
+                self.keep_name(&user, &name, turn);
+                turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
+                Ok(())
             }
         };
-        if outcome == Outcome::Added {
-            self.make_way(conn, &command.item_id, turn);
+        if done == Err(TooBig) {
+            self.refuse_as_too_big(place, "command", name.id.as_ref(), Some(&id), turn);
+            return self.correct(place, &id, turn);
         }
-        self.tell_others(conn, &relayed, turn);
-        if command.action != Action::Other {
-            self.touch(place, &command.item_id, outcome, turn);
+        if is_crossed {
+            self.owe(&user, &id, Owed::Update, turn);
         }
-        self.confirm(place, command.id, "command", turn);
+        self.confirm(place, name, "command", turn);
     }
 
-    /// Takes note of a command that was applied.
-    fn note_done(
+    /// What a command does. Changes nothing but what is known of the sender's copy.
+    fn decide(
         &mut self,
-        user: &UserId,
-        command: &Command,
-        removed: Option<Seen>,
+        place: usize,
+        id: &Arc<str>,
+        command: &mut Command,
         turn: &Turn<'_>,
+    ) -> Decision {
+        let tick = self.tick;
+        let member = &mut self.room[place];
+        let Some(item) = self.document.get(id) else {
+            let tombstone = self.document.removed().get(id);
+            let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
+            let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
+            return match command.action {
+                Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
+                Action::Update if command.is_whole && !is_removed => {
+                    Decision::Add { is_pasted: true }
+                }
+                Action::Remove => Decision::RemoveAgain,
+                _ if is_removed => Decision::Removed,
+                _ => Decision::Nothing { is_stale: false },
+            };
+        };
+        let said = std::mem::take(&mut command.data);
+        let (fields, is_exact, is_stale) = match command.action {
+            Action::Remove | Action::Other => return Decision::Remove,
+            _ if command.is_whole => {
+                let copy = member.copy_of(item, turn.limits.settle);
+                let written = written(item, said, command.action, copy);
+                member.reports_color(id, written.color);
+                if command.action == Action::Add {
+                    member.lists(id, tick);
+                }
+                let is_stale = written.is_stale || written.is_color_stale;
+                (written.fields, written.is_exact, is_stale)
+            }
+            Action::Move => {
+                let mut place = said;
+                place.retain(|(key, _)| PLACE.contains(&&**key));
+                (place, true, false)
+            }
+            Action::Add | Action::Update => (said, true, false),
+        };
+        if command.is_whole && fields.is_empty() {
+            return Decision::Nothing { is_stale };
+        }
+        let is_place = fields.iter().all(|(key, _)| PLACE.contains(&&**key));
+        let relay = match command.action {
+            Action::Move if is_place && is_exact => Relay::AsSaid,
+            Action::Move if is_place => Relay::Move,
+            _ => Relay::Update,
+        };
+        Decision::Write { fields, relay, is_stale }
+    }
+
+    fn add(
+        &mut self,
+        place: usize,
+        id: &Arc<str>,
+        command: &mut Command,
+        is_pasted: bool,
+        name: &Named,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), TooBig> {
+        let Sender { conn, user } = self.sender(place);
+        let fields = std::mem::take(&mut command.data);
+        let item_type = command.item_type.as_deref();
+        let author = self.author(&user);
+        self.document.add(id, fields, item_type, author, turn.limits.document)?;
+        let is_wiped = self.room[place].may_be_wiped();
+        match is_pasted {
+            true => self.room[place].pasted(id),
+            false => self.room[place].lists(id, author.tick),
+        }
+        let Some(item) = self.document.get(id) else { return Ok(()) };
+        let frame = match is_pasted {
+            false => relayed(&command.body, &user, turn),
+            true => {
+                let head = command.body.with_data("add_item", |json| item.write(json));
+                continued(&head, &user, turn)
+            }
+        };
+        let hides = item.fields.iter().any(|field| has_unsafe_image_path(&field.key, &field.value));
+        let frame = self.applied(frame, 0, turn);
+        self.keep_applied(&user, &frame, name, hides, turn);
+        let tick = self.tick;
+        let Some(item) = self.document.get(id) else { return Ok(()) };
+        self.recent.note(self.history.seq(), &user, Did::Add, Some(item), turn.now);
+        let update = UpdateFrames::settled(item, turn.now.wall);
+        for member in self.room.iter_mut().filter(|member| member.conn != conn) {
+            if !member.is_recognised() || (member.is_editor && !item.is_for_editors()) {
+                continue;
+            }
+            turn.send(member.conn, &frame);
+            if turn.limits.settle {
+                send_settled(member, &update, turn);
+                self.needs_pings |= member.is_sent_something_urgent(tick);
+            }
+        }
+        self.viewers.send(&frame, turn);
+        if turn.limits.settle {
+            self.viewers.send(update.plain(), turn);
+        }
+        self.told(id, Some(&user));
+        if is_pasted && !is_wiped && self.room[place].is_to_be_greeted_again() {
+            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
+        }
+        if is_wiped {
+            self.owe(&user, id, Owed::Anew, turn);
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of a pipeline")]
+    fn write(
+        &mut self,
+        place: usize,
+        id: &Arc<str>,
+        command: &Command,
+        fields: Fields,
+        relay: Relay,
+        name: &Named,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), TooBig> {
+        let Sender { conn, user } = self.sender(place);
+        let hides = fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
+        let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
+        let before = self.document.get(id).map(|item| item.angle());
+        self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
+        let Some(item) = self.document.get(id) else { return Ok(()) };
+        let has_turned = turns && before != Some(item.angle());
+        let head = match relay {
+            Relay::AsSaid => command.body.head().to_vec(),
+            Relay::Move => command.body.with_data("move_item", |json| item.write(json)),
+            Relay::Update => {
+                command.body.with_data("update_item", |json| item_frames::write_whole(item, json))
+            }
+        };
+        let frame = self.applied(continued(&head, &user, turn), 0, turn);
+        self.keep_applied(&user, &frame, name, hides, turn);
+        let Some(item) = self.document.get(id) else { return Ok(()) };
+        let seq = self.history.seq();
+        let did = if relay == Relay::Update { Did::Update } else { Did::Move };
+        self.recent.note(seq, &user, did, Some(item), turn.now);
+        self.relay_write(conn, item, &frame, relay, has_turned, turn);
+        self.viewers.send(&frame, turn);
+        self.told(id, Some(&user));
+        self.item_changed(&user, id, turn);
+        Ok(())
+    }
+
+    /// Tells the other members of a change of an item, each in the form that its copy needs.
+    fn relay_write(
+        &self,
+        conn: ConnId,
+        item: &Item,
+        frame: &Frame,
+        relay: Relay,
+        has_turned: bool,
+        turn: &mut Turn<'_>,
     ) {
         let seq = self.history.seq();
-        match Did::by(command.action) {
-            Some(Did::Remove) => self.recent.note_removed(seq, user, removed, turn.now),
-            Some(did) => {
-                let item = self.document.get(&command.item_id);
-                self.recent.note(seq, user, did, item, turn.now);
-            }
-            None => {}
+        let others =
+            self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
+        let is_for_all = match relay {
+            Relay::Update => item.is_for_editors() && item.offset().is_none(),
+            _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
+        };
+        if is_for_all {
+            return others.for_each(|member| turn.send(member.conn, frame));
         }
+        let writer = item.writer.clone();
+        let update = UpdateFrames::change(item, seq, &writer, turn.now.wall);
+        let alone = std::cell::OnceCell::new();
+        for member in others {
+            let form = match relay {
+                _ if !member.is_editor => Some(frame),
+                _ if !item.is_for_editors() => None,
+                Relay::Update if member.has_moved_copy(item) => update.for_member(member),
+                Relay::Update => Some(frame),
+                // Editors turn the sign of an angle that a `move_item` has.
+                _ if has_turned => update.for_member(member),
+                _ => Some(alone.get_or_init(|| {
+                    let command = item_frames::place_alone(item);
+                    let command = command.string("user_id", &writer).timestamp(turn.now.wall);
+                    command.number("seq", seq).finish()
+                })),
+            };
+            form.iter().for_each(|form| turn.send(member.conn, form));
+        }
+    }
+
+    fn remove(
+        &mut self,
+        place: usize,
+        id: &Arc<str>,
+        command: &Command,
+        name: &Named,
+        turn: &mut Turn<'_>,
+    ) {
+        let Sender { conn, user } = self.sender(place);
+        let Some(item) = self.document.get(id) else { return };
+        let (seen, is_crossed) = (Seen::of(item), self.room[place].may_be_crossed(item));
+        self.document.remove(id, self.author(&user));
+        let frame = self.applied(relayed(&command.body, &user, turn), 0, turn);
+        self.keep_applied(&user, &frame, name, false, turn);
+        self.recent.note_removed(self.history.seq(), &user, Some(seen), turn.now);
+        self.room.iter_mut().for_each(|member| member.forgets(id));
+        for member in self.room.iter().filter(|member| member.conn != conn) {
+            if member.is_recognised() {
+                turn.send(member.conn, &frame);
+            }
+        }
+        self.viewers.send(&frame, turn);
+        if is_crossed {
+            // What was on its way to the sender may have brought the item back.
+            turn.send(conn, &settled_remove(id, &user, turn.now.wall));
+        }
+        self.item_changed(&user, id, turn);
     }
 
     fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, turn: &mut Turn<'_>) {
         let Sender { conn, user } = self.sender(place);
-        let relayed = Message::continuing(body.head(), body.kind());
-        let frame = relayed.string("user_id", &user).timestamp(turn.now.wall).finish();
+        let frame = relayed(body, &user, turn).finish();
         match is_cursor {
             true => self.tell_latest_to_others(conn, &frame, turn),
             false => self.tell_others(conn, &frame, turn),
         }
     }
 
-    /// `sync:update`: the sender's canvas is the document from now on.
-    fn replace(&mut self, place: usize, state: State, id: Option<MessageId>, turn: &mut Turn<'_>) {
+    /// `sync:update`: the sender's canvas is the document from now on. All others are told as commands
+    /// what that changes for them.
+    fn replace(&mut self, place: usize, state: State, name: Named, turn: &mut Turn<'_>) {
         let Sender { conn, user } = self.sender(place);
-        if self.is_repeated(place, id.as_ref(), "sync:update", turn) {
+        if self.is_repeated(place, &name, "sync:update", turn) {
             return;
+        }
+        for item in &state.left_out {
+            let id = name.id.as_ref().map(|id| id.get());
+            turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }
         if !self.document.fits_alone(&state, turn.limits.document) {
-            self.refuse_as_too_big(place, "sync:update", id.as_ref(), turn);
+            self.refuse_as_too_big(place, "sync:update", name.id.as_ref(), None, turn);
             return;
         }
+        self.room[place].edits();
         // What others did meanwhile may be on its way to the sender and would be applied on top.
-        let crossed = turn.limits.settle
-            && (self.changed_by_others_within(&user, IN_FLIGHT, turn)
-                || self.room[place].may_be_crossed(turn.elapsed()));
-        self.put(state, &user, id.as_ref(), Why::Replaced, turn);
-        let receivers = self.places_but(|member| member.conn == conn && !crossed);
-        self.send_state(&receivers, turn);
-        self.show_viewers(turn);
-        self.confirm(place, id, "sync:update", turn);
+        let member = &self.room[place];
+        let crossed = |item: &&Item| member.may_be_crossed(item);
+        let mut uncertain: Vec<Arc<str>> =
+            self.document.items().filter(crossed).map(|item| item.id.clone()).collect();
+        let removed = self.document.removed().iter();
+        uncertain.extend(
+            removed.filter(|(_, stone)| stone.tick > member.received).map(|(id, _)| id.clone()),
+        );
+        self.put(state, &user, Some(conn), &name, Why::Replaced, turn);
+        for id in uncertain {
+            self.correct(place, &id, turn);
+        }
+        self.confirm(place, name, "sync:update", turn);
     }
 
     /// An earlier state, or one from elsewhere, is the document from now on; what it was before is
@@ -139,35 +444,38 @@ impl Session {
         if !self.document.fits_alone(&state, turn.limits.document) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
         }
-        self.keep_version(turn);
+        self.begin();
         self.document.forget_extra();
-        self.put(state, by, None, Why::Restored, turn);
-        let everyone = self.places_but(|_| false);
-        self.send_state(&everyone, turn);
-        self.show_viewers(turn);
+        self.put(state, by, None, &Named::NONE, Why::Restored, turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
         turn.effects.push(Effect::AnswerKept { conn, body });
+        self.finish(turn);
     }
 
-    /// Puts a state in the document's place, as one change.
+    /// Puts a state in the document's place.
     fn put(
         &mut self,
         state: State,
         user: &UserId,
-        id: Option<&MessageId>,
+        except: Option<ConnId>,
+        name: &Named,
         why: Why,
         turn: &mut Turn<'_>,
     ) {
+        self.keep_version(turn);
         let version = state.version;
-        self.document.replace(state, Author { user, at: turn.elapsed() });
-        self.document.advance(version);
-        let frame = self.state_frame(self.history.next_seq(), turn.now.wall);
-        self.history.push(frame.clone(), turn.limits.history);
+        let changes = self.document.replace(state, self.author(user));
+        if changes.is_empty() {
+            self.document.advance(version);
+        }
+        self.forget_encoded();
         let did = if why == Why::Restored { Did::Restore } else { Did::Replace };
-        self.recent.note(self.history.seq(), user, did, None, turn.now);
-        self.note_change(user, turn);
-        self.keep_made(Made { user, frames: vec![frame], id }, why, turn);
+        let seq = self.history.seq() + changes.len() as u64;
+        self.recent.note(seq, user, did, None, turn.now);
+        let id = name.stored();
+        let how = Publication { user, version, why, id: id.as_deref(), except, is_news: true };
+        self.publish(&changes, how, turn);
     }
 
     /// Numbers an applied change, finishes its message and keeps it in the history.
@@ -178,34 +486,64 @@ impl Session {
         frame
     }
 
-    /// Confirms a message again that was taken before. Whether it was.
+    /// Has a change kept: as it was relayed, or the whole document where the frame `hides` a part of it.
+    fn keep_applied(
+        &mut self,
+        user: &UserId,
+        frame: &Frame,
+        name: &Named,
+        hides: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let id = name.stored();
+        if hides {
+            let made = Made { user, frames: vec![frame.clone()], id: id.as_deref() };
+            return self.keep_made(made, Why::Regular, turn);
+        }
+        self.keep_change(user, frame, id.as_deref(), turn);
+    }
+
+    /// Confirms a message again that was taken before, or refuses another one of its name. Whether it had
+    /// to.
     fn is_repeated(
         &mut self,
         place: usize,
-        id: Option<&MessageId>,
+        name: &Named,
         original_type: &str,
         turn: &mut Turn<'_>,
     ) -> bool {
+        let Some(id) = &name.id else { return false };
         let member = &self.room[place];
-        let taken = id.and_then(|id| Some((id, self.history.confirmed(&member.user, id.get())?)));
-        if let Some((id, seq)) = taken {
-            let frame = outbound::delivered(id, seq, original_type, turn.now.wall);
-            turn.effects.push(Effect::Confirm { conn: member.conn, frame });
+        match self.history.repeats(&member.user, id.get(), name.content) {
+            Repeat::New => return false,
+            Repeat::Same(seq) => {
+                let frame = outbound::delivered(id, seq, original_type, true, turn.now.wall);
+                turn.effects.push(Effect::Confirm { conn: member.conn, frame });
+            }
+            Repeat::Other => {
+                let message = "another message was sent with this `id` before";
+                let kind = Some(original_type);
+                let error =
+                    outbound::error("duplicate_id", message, 409, kind, Some(id.get()), None);
+                turn.send(member.conn, &error);
+            }
         }
-        taken.is_some()
+        true
     }
 
-    fn confirm(
-        &mut self,
-        place: usize,
-        id: Option<MessageId>,
-        original_type: &str,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(id) = id else { return };
+    /// Has the name of a message kept that changed nothing.
+    fn keep_name(&mut self, user: &UserId, name: &Named, turn: &mut Turn<'_>) {
+        if let Some(id) = name.stored() {
+            self.keep_id(user.clone(), id.into(), turn);
+        }
+    }
+
+    fn confirm(&mut self, place: usize, name: Named, original_type: &str, turn: &mut Turn<'_>) {
+        let (Some(id), Some(stored)) = (&name.id, name.stored()) else { return };
         let Sender { conn, user } = self.sender(place);
-        self.history.confirm(&user, id.get(), turn.limits.history);
-        let frame = outbound::delivered(&id, self.history.seq(), original_type, turn.now.wall);
+        self.history.confirm(&user, &stored, turn.limits.history);
+        let seq = self.history.seq();
+        let frame = outbound::delivered(id, seq, original_type, false, turn.now.wall);
         turn.effects.push(Effect::Confirm { conn, frame });
     }
 
@@ -215,18 +553,57 @@ impl Session {
         place: usize,
         original_type: &str,
         id: Option<&MessageId>,
+        item_id: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
         let message = "the item or the document would become larger than the server allows";
-        let id = id.map(|id| id.get());
-        let error = outbound::error("document_full", message, 413, Some(original_type), id, None);
+        let (kind, id) = (Some(original_type), id.map(|id| id.get()));
+        let error = outbound::error("document_full", message, 413, kind, id, item_id);
         turn.send(self.room[place].conn, &error);
+    }
+
+    /// Everybody but `except` has just been told of an item.
+    fn told(&mut self, id: &str, except: Option<&UserId>) {
+        let tick = self.tick;
+        if let Some(item) = self.document.get_mut(id) {
+            item.told.note(tick, except);
+        }
+    }
+
+    /// Somebody who changes something now.
+    pub(super) fn author<'a>(&self, user: &'a UserId) -> Author<'a> {
+        Author { user, tick: self.tick, received: self.received_by_all }
     }
 
     fn sender(&self, place: usize) -> Sender {
         let member = &self.room[place];
         Sender { conn: member.conn, user: member.user.clone() }
     }
+}
+
+/// What a client calls its message, and a fingerprint of what that says.
+struct Named {
+    id: Option<MessageId>,
+    content: Option<u64>,
+}
+
+impl Named {
+    const NONE: Named = Named { id: None, content: None };
+
+    /// As it is remembered and stored.
+    fn stored(&self) -> Option<Box<str>> {
+        let id = self.id.as_ref()?;
+        Some(super::history::stored_id(id.get(), self.content))
+    }
+}
+
+/// A member's message as it is relayed, but for its number.
+fn relayed(body: &Body, user: &UserId, turn: &Turn<'_>) -> Message {
+    Message::continuing(body.head(), body.kind()).string("user_id", user).timestamp(turn.now.wall)
+}
+
+fn continued(head: &[u8], user: &UserId, turn: &Turn<'_>) -> Message {
+    Message::continuing(head, Kind::Command).string("user_id", user).timestamp(turn.now.wall)
 }
 
 /// Who said something, while its session is being changed.

@@ -23,11 +23,47 @@ struct Entry {
     bytes: usize,
 }
 
+/// A message that was taken.
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    seq: u64,
+    /// The fingerprint of what it said, where that is known.
+    content: Option<u64>,
+}
+
+/// Whether a message of this name was taken before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    New,
+    /// The same message was, as of this change.
+    Same(u64),
+    /// Another one was.
+    Other,
+}
+
+/// A client's `id`, as JSON, with the fingerprint of what its message says: as it is stored.
+pub fn stored_id(id: &str, content: Option<u64>) -> Box<str> {
+    match content {
+        Some(content) => format!("{id} {content:016x}").into(),
+        None => id.into(),
+    }
+}
+
+/// The `id` and the fingerprint; versions before 0.2 stored no fingerprint.
+fn read_id(stored: &str) -> (&str, Option<u64>) {
+    let parts = stored.rsplit_once(' ').filter(|(_, content)| content.len() == 16);
+    let content = |hex| u64::from_str_radix(hex, 16).ok();
+    match parts.and_then(|(id, hex)| Some((id, content(hex)?))) {
+        Some((id, content)) => (id, Some(content)),
+        None => (stored, None),
+    }
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct History {
     entries: VecDeque<Entry>,
-    confirmed: HashMap<(UserId, Box<str>), u64>,
+    confirmed: HashMap<(UserId, Box<str>), Confirmed>,
     bytes: usize,
     /// The newest change that was forgotten; the history reaches back to it.
     forgotten: u64,
@@ -57,17 +93,22 @@ impl History {
         self.append(Entry { change: Some((self.seq, relayed)), id: None, bytes }, bounds);
     }
 
-    /// Remembers that this user's message with this `id`, as JSON, was taken, as of the current `seq`.
-    pub fn confirm(&mut self, user: &UserId, id: &str, bounds: Bounds) {
+    /// Remembers that this user's message with this [`stored_id`] was taken, as of the current `seq`.
+    pub fn confirm(&mut self, user: &UserId, stored: &str, bounds: Bounds) {
+        let (id, content) = read_id(stored);
         let id: (UserId, Box<str>) = (user.clone(), id.into());
-        self.confirmed.insert(id.clone(), self.seq);
+        self.confirmed.insert(id.clone(), Confirmed { seq: self.seq, content });
         let bytes = id.1.len() + ENTRY_OVERHEAD;
         self.append(Entry { change: None, id: Some(id), bytes }, bounds);
     }
 
-    /// The `seq` this user's message with this `id` was confirmed with, if it is remembered.
-    pub fn confirmed(&self, user: &UserId, id: &str) -> Option<u64> {
-        self.confirmed.get(&(user.clone(), id.into())).copied()
+    /// Whether a message of this user with this `id`, as JSON, was taken before.
+    pub fn repeats(&self, user: &UserId, id: &str, content: Option<u64>) -> Repeat {
+        match self.confirmed.get(&(user.clone(), id.into())) {
+            None => Repeat::New,
+            Some(known) if known.content.is_some() && known.content != content => Repeat::Other,
+            Some(known) => Repeat::Same(known.seq),
+        }
     }
 
     /// What was relayed after change `since`, in order; `None` where it is not all there any more,
@@ -141,12 +182,23 @@ mod tests {
         let user: UserId = "alice".into();
         let id = "7";
         history.push(Frame::text("1"), BOUNDS);
-        history.confirm(&user, id, BOUNDS);
-        assert_eq!(history.confirmed(&user, id), Some(1));
-        assert_eq!(history.confirmed(&"bob".into(), id), None);
+        history.confirm(&user, &stored_id(id, Some(5)), BOUNDS);
+        assert_eq!(history.repeats(&user, id, Some(5)), Repeat::Same(1));
+        assert_eq!(history.repeats(&user, id, Some(6)), Repeat::Other);
+        assert_eq!(history.repeats(&"bob".into(), id, Some(5)), Repeat::New);
         for n in 0..3 {
             history.push(Frame::text(&n.to_string()), BOUNDS);
         }
-        assert_eq!(history.confirmed(&user, id), None);
+        assert_eq!(history.repeats(&user, id, Some(5)), Repeat::New);
+    }
+
+    #[test]
+    fn an_id_is_stored_with_what_its_message_said() {
+        for id in ["7", r#""a b""#, r#""x 0123456789abcdef""#] {
+            for content in [Some(0), Some(u64::MAX)] {
+                assert_eq!(read_id(&stored_id(id, content)), (id, content));
+            }
+            assert_eq!(read_id(id), (id, None), "of a version before");
+        }
     }
 }

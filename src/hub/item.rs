@@ -1,28 +1,118 @@
 //! One item of a document: fields that know who wrote them, and when.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::protocol::UserId;
+use super::document::Author;
+use crate::protocol::item::has_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
-use crate::protocol::outbound::write_object;
+use crate::protocol::outbound::{write_key, write_object};
 use crate::protocol::relayed::complete_item;
+use crate::protocol::{UserId, geometry};
+
+/// Where an item is: what `move_item` may change.
+pub(super) const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
+/// The fields in which a copy that was built from a message differs from the original.
+pub(super) const INTERFACES: &str = "interfaces";
+pub(super) const IMAGE_PATH: &str = "image_path";
 
 /// From this many comparisons on, a look-up table is cheaper than a linear search.
 const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
+const KEPT_VALUES: usize = 16;
+/// How many earlier values of a field are kept at most while somebody may not have received the newer
+/// ones: some seconds of a drag.
+const MAX_VALUES: usize = 512;
+
 /// One field of an item.
 #[derive(Debug)]
 pub struct Field {
     pub key: Box<str>,
     pub value: Box<RawValue>,
+    /// Who wrote this value.
     pub writer: UserId,
-    pub at: Duration,
+    /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
+    pub tick: u64,
+    /// Its earlier values, the oldest first.
+    pub past: Vec<PastValue>,
+}
+
+/// An earlier value of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastValue {
+    /// Its fingerprint, and that of its moved form where the field is `interfaces`.
+    pub print: u64,
+    pub moved_print: Option<u64>,
+    pub writer: UserId,
+    pub tick: u64,
+    /// Whether it is kept for good: it ended with another user's value, or is no place.
+    pub is_kept: bool,
+}
+
+impl Field {
+    /// A field that has just been written.
+    pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
+        Field { key, value, writer: author.user.clone(), tick: author.tick, past: Vec::new() }
+    }
+
+    /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
+    /// one's moved form.
+    fn change(&mut self, value: Box<RawValue>, moved_print: Option<u64>, author: Author<'_>) {
+        let past = PastValue {
+            print: json::fingerprint(&self.value),
+            moved_print,
+            writer: self.writer.clone(),
+            tick: self.tick,
+            is_kept: self.writer != *author.user || !PLACE.contains(&&*self.key),
+        };
+        let mut past = past;
+        self.past.retain(|earlier| {
+            let is_same = earlier.print == past.print && earlier.writer == past.writer;
+            past.is_kept |= is_same && earlier.is_kept;
+            !is_same
+        });
+        self.past.push(past);
+        self.value = value;
+        self.writer = author.user.clone();
+        self.tick = author.tick;
+        self.forget_values(author.received);
+    }
+
+    /// Forgets the values that everybody's copies have left behind: those that were replaced at or
+    /// before tick `received`, but for the newest that are kept for good.
+    fn forget_values(&mut self, received: u64) {
+        let mut kept = self.past.iter().filter(|past| past.is_kept).count();
+        if self.past.len() == kept && kept <= KEPT_VALUES {
+            return;
+        }
+        let (mut left, mut end) = (self.past.len(), 0);
+        for place in 0..self.past.len() {
+            let replaced = self.past.get(place + 1).map_or(self.tick, |next| next.tick);
+            let past = &self.past[place];
+            let is_wanted = replaced > received || (past.is_kept && kept <= KEPT_VALUES);
+            if is_wanted && left <= MAX_VALUES {
+                self.past.swap(end, place);
+                end += 1;
+            } else {
+                left -= 1;
+                kept -= usize::from(past.is_kept);
+            }
+        }
+        self.past.truncate(end);
+    }
+
+    /// The earlier values that are kept for good, the oldest first.
+    pub fn kept_values(&self) -> impl Iterator<Item = &PastValue> {
+        let kept = self.past.iter().filter(|past| past.is_kept);
+        let more = kept.clone().count().saturating_sub(KEPT_VALUES);
+        kept.skip(more)
+    }
 }
 
 /// One item; always has the fields `uuid` (its id) and `item_type` (a string).
@@ -32,24 +122,123 @@ pub struct Item {
     pub fields: Vec<Field>,
     /// Who changed it last, or in whose snapshot it first appeared.
     pub writer: UserId,
-    /// When it was changed last.
-    pub at: Duration,
-    /// An item with its id was here before: who speaks of it may mean that one.
-    pub came_back: bool,
+    /// The users whose copy is one that they built themselves; all others were sent theirs.
+    pub builders: Vec<UserId>,
+    /// The session's tick at which it was added; 0 where it was loaded.
+    pub added: u64,
+    /// When members were told of it last.
+    pub told: Told,
+    /// Its interfaces as a copy without a picture needs them, once somebody has asked.
+    moved: OnceCell<Option<Box<RawValue>>>,
     /// Its size as JSON.
     pub(super) bytes: usize,
 }
 
-impl Item {
-    /// An item that somebody has written; its fields include `uuid` and `item_type`.
-    pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, at: Duration) -> Self {
-        let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
-        Item { id, fields, writer, at, came_back: false, bytes }
+/// The ticks at which members were told of an item last.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The last time, and the user who was not told, being the one whose change it was.
+    last: (u64, Option<UserId>),
+    /// The last time that another user was left out, or nobody.
+    before: (u64, Option<UserId>),
+}
+
+impl Told {
+    /// Everybody but `except` is told.
+    pub fn note(&mut self, tick: u64, except: Option<&UserId>) {
+        if self.last.1.as_ref() != except {
+            let last = (tick, except.cloned());
+            self.before = std::mem::replace(&mut self.last, last);
+        } else {
+            self.last.0 = tick;
+        }
     }
 
-    /// Appends the item as JSON.
-    pub fn write(&self, json: &mut Vec<u8>) {
+    /// The tick at which a user was told of it last; 0 where that was never, or longer ago.
+    pub fn when(&self, user: &UserId) -> u64 {
+        match self.last.1.as_ref() == Some(user) {
+            true => self.before.0,
+            false => self.last.0,
+        }
+    }
+}
+
+impl Item {
+    /// An item that somebody has written; its fields include `uuid` and `item_type`.
+    pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
+        let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
+        let builders = vec![writer.clone()];
+        let (told, moved) = (Told::default(), OnceCell::new());
+        Item { id, fields, writer, builders, added, told, moved, bytes }
+    }
+
+    /// Appends the item as JSON, as it is stored: every field.
+    pub fn write_stored(&self, json: &mut Vec<u8>) {
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
+    }
+
+    /// Appends the item as JSON, as others are shown it: without an `image_path` that leads out of the
+    /// editor's own library.
+    pub fn write(&self, json: &mut Vec<u8>) {
+        write_object(json, self.shown_fields());
+    }
+
+    /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
+    /// alone, and gives an item without one a new id.
+    pub fn write_for_file(&self, json: &mut Vec<u8>) {
+        self.write(json);
+        let id = json::string(&self.id);
+        for (key, value) in [("item_uuid", &*id), ("_type", self.item_type())] {
+            if self.field(key).is_none() {
+                json.pop();
+                write_key(json, key);
+                json.extend_from_slice(value.get().as_bytes());
+                json.push(b'}');
+            }
+        }
+    }
+
+    fn shown_fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        let is_shown = |field: &&Field| !has_unsafe_image_path(&field.key, &field.value);
+        self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
+    }
+
+    /// The item as an editor needs it for a copy that it built from a message: with its interfaces
+    /// moved to where that copy's origin is. `None` where that makes no difference.
+    pub fn moved(&self) -> Option<MovedItem<'_>> {
+        Some(MovedItem { item: self, interfaces: self.moved_interfaces()? })
+    }
+
+    /// Its interfaces as a copy without a picture needs them; `None` where that makes no difference.
+    pub fn moved_interfaces(&self) -> Option<&RawValue> {
+        let move_them = || {
+            let (x, y) = self.offset()?;
+            geometry::shift_interfaces(&self.field(INTERFACES)?.value, -x, -y)
+        };
+        self.moved.get_or_init(move_them).as_deref()
+    }
+
+    /// How far a copy without a picture stands off: the middle of the first interface of an item with
+    /// a picture. `None` where it doesn't.
+    pub fn offset(&self) -> Option<(f64, f64)> {
+        let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
+        let middle = geometry::first_middle(&self.field(INTERFACES)?.value)?;
+        (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
+    }
+
+    /// Whether editors know items of its type.
+    pub fn is_for_editors(&self) -> bool {
+        matches!(self.item_type().get(), r#""component""# | r#""source""#)
+    }
+
+    /// Its angle in degrees, where it has one.
+    pub fn angle(&self) -> Option<f64> {
+        json::as_number(&self.field(PLACE[2])?.value)
+    }
+
+    /// Whether it is stored as locked.
+    pub fn is_locked(&self) -> bool {
+        self.field("locked").is_some_and(|locked| locked.value.get() == "true")
     }
 
     /// The item's `item_type` as JSON.
@@ -57,37 +246,83 @@ impl Item {
         self.field("item_type").map_or(RawValue::NULL, |field| &field.value)
     }
 
-    /// Who added it. Nobody ever overwrites its `uuid`.
-    pub fn added_by(&self) -> &UserId {
-        self.field("uuid").map_or(&self.writer, |field| &field.writer)
-    }
-
-    /// When it was added.
-    pub fn added_at(&self) -> Duration {
-        self.field("uuid").map_or(self.at, |field| field.at)
-    }
-
     /// The field with this name.
     pub fn field(&self, key: &str) -> Option<&Field> {
         self.fields.iter().find(|field| &*field.key == key)
     }
 
-    /// How large it is at most once its last writer's canvas, which shows `fields`, is merged into it.
-    pub(super) fn size_with(&self, fields: &Fields) -> usize {
+    /// Notes that a user's copy is one that it built itself.
+    pub fn is_built_by(&mut self, user: &UserId) {
+        if !self.builders.contains(user) {
+            self.builders.push(user.clone());
+        }
+    }
+
+    /// Whether somebody else wrote to it after a tick.
+    pub fn is_written_by_others(&self, user: &UserId, since: u64) -> bool {
+        self.fields.iter().any(|field| {
+            let past = field.past.iter().map(|past| (&past.writer, past.tick));
+            let mut writes = past.chain([(&field.writer, field.tick)]);
+            writes.any(|(writer, tick)| writer != user && tick > since)
+        })
+    }
+
+    /// Overwrites fields one by one, as [`overwritten`](Self::overwritten) has found them. A field that
+    /// has the value already keeps its writer.
+    pub(super) fn overwrite(&mut self, fields: Fields, sizes: Overwritten, author: Author<'_>) {
+        let is_about_moving = |(key, _): &(Box<str>, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
+        let moved = match fields.iter().any(is_about_moving) {
+            true => {
+                self.moved_interfaces();
+                self.moved.take().flatten()
+            }
+            false => None,
+        };
+        for ((key, value), place) in fields.into_iter().zip(sizes.places) {
+            match place {
+                Some(place) if self.fields[place].value.get() == value.get() => {}
+                Some(place) => {
+                    let is_moved = *key == *INTERFACES;
+                    let print = moved.as_deref().filter(|_| is_moved).map(json::fingerprint);
+                    self.fields[place].change(value, print, author);
+                }
+                None => self.fields.push(Field::new(key, value, author)),
+            }
+        }
+        self.bytes = sizes.bytes;
+        self.writer = author.user.clone();
+    }
+
+    /// Where these fields stand, and how large the item is once it has them.
+    pub(super) fn overwritten(&self, fields: &Fields) -> Overwritten {
         let places = find(&self.fields, fields);
-        let dropped = self.fields.iter().enumerate().filter(|(place, field)| {
-            field.writer == self.writer
-                && !matches!(&*field.key, "uuid" | "item_uuid" | "item_type")
-                && !places.contains(&Some(*place))
+        let mut bytes = self.bytes;
+        for ((key, value), place) in fields.iter().zip(&places) {
+            bytes += value.get().len();
+            match place {
+                Some(place) => bytes -= self.fields[*place].value.get().len(),
+                None => bytes += key.len() + FIELD_OVERHEAD,
+            }
+        }
+        Overwritten { places, bytes }
+    }
+
+    /// Drops the fields that are not among these, but for those that say which item it is. Whether
+    /// there were any. Takes time linear in both.
+    pub(super) fn drop_others(&mut self, fields: &Fields) -> bool {
+        let mut is_wanted = vec![false; self.fields.len()];
+        for place in find(&self.fields, fields).into_iter().flatten() {
+            is_wanted[place] = true;
+        }
+        let before = self.fields.len();
+        let mut is_wanted = is_wanted.into_iter();
+        self.fields.retain(|field| {
+            let named = matches!(&*field.key, "uuid" | "item_uuid" | "item_type");
+            is_wanted.next().unwrap_or(false) || named
         });
-        let size = |key: &str, value: &RawValue| key.len() + value.get().len() + FIELD_OVERHEAD;
-        let dropped: usize = dropped.map(|(_, field)| size(&field.key, &field.value)).sum();
-        let added = fields.iter().zip(&places).map(|((key, value), place)| match place {
-            _ if is_identity(key, value) => 0,
-            Some(place) => value.get().len().saturating_sub(self.fields[*place].value.get().len()),
-            None => size(key, value),
-        });
-        self.bytes - dropped + added.sum::<usize>()
+        let kept = self.fields.iter().map(|field| (&*field.key, &*field.value));
+        self.bytes = size_of(&self.id, kept);
+        self.fields.len() < before
     }
 
     /// Whether a client that shows `fields` for this item shows what the document says. The fields
@@ -107,6 +342,34 @@ impl Item {
             }
         }
         shown == own
+    }
+}
+
+/// Where fields stand that are about to be written, and what that does to the item's size.
+#[derive(Debug)]
+pub(super) struct Overwritten {
+    places: Vec<Option<usize>>,
+    pub bytes: usize,
+}
+
+/// See [`Item::moved`].
+#[derive(Debug)]
+pub struct MovedItem<'a> {
+    item: &'a Item,
+    interfaces: &'a RawValue,
+}
+
+impl MovedItem<'_> {
+    /// Appends the item as JSON.
+    pub fn write(&self, json: &mut Vec<u8>) {
+        let fields = self.item.shown_fields();
+        write_object(
+            json,
+            fields.map(|(key, value)| match key {
+                INTERFACES => (key, self.interfaces),
+                _ => (key, value),
+            }),
+        );
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use super::notes::Note;
 use super::past::Past;
 use super::session::Session;
 use super::{Effect, Turn};
 use crate::kept::{Keep, Why};
-use crate::protocol::inbound::MessageId;
 use crate::protocol::{Frame, Timestamp, UserId, outbound};
 
 /// The whole document is kept from time to time: not before so many changes, and as many bytes of
@@ -55,7 +55,8 @@ impl Keeping {
 pub struct Made<'a> {
     pub user: &'a UserId,
     pub frames: Vec<Frame>,
-    pub id: Option<&'a MessageId>,
+    /// As it is stored ([`stored_id`](super::history::stored_id)).
+    pub id: Option<&'a str>,
 }
 
 impl Session {
@@ -64,7 +65,7 @@ impl Session {
         &mut self,
         user: &UserId,
         frame: &Frame,
-        id: Option<&MessageId>,
+        id: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
         if !turn.limits.durable {
@@ -77,7 +78,7 @@ impl Session {
             at: turn.now.wall,
             user: user.clone(),
             frame: frame.clone(),
-            id: id.map(|id| id.get().into()),
+            id: id.map(Into::into),
         };
         self.keep(keep, turn);
         let keeping = &mut self.keeping;
@@ -94,6 +95,11 @@ impl Session {
     /// An id that was taken without a change, as JSON.
     pub fn keep_id(&mut self, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
         self.keep_taken(self.history.seq(), user, id, turn);
+    }
+
+    /// Something about a user between two changes.
+    pub fn keep_note(&mut self, user: &UserId, note: &Note, turn: &mut Turn<'_>) {
+        self.keep_taken(self.history.seq(), user.clone(), note.to_stored(), turn);
     }
 
     /// The server has been started since this session was stored.
@@ -150,7 +156,7 @@ impl Session {
         let keeping = &mut self.keeping;
         (keeping.whole, keeping.changes, keeping.bytes) = (document.len(), 0, 0);
         let user = made.as_ref().map(|made| made.user.clone());
-        let id = made.as_ref().and_then(|made| made.id).map(|id| id.get().into());
+        let id = made.as_ref().and_then(|made| made.id).map(Into::into);
         let keep = Keep::Whole {
             session: self.room.name().clone(),
             epoch: self.epoch.clone(),

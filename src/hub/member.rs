@@ -1,18 +1,20 @@
-//! A member of a session: what was sent to it, what that says about its canvas, and how its role is
-//! recognised.
+//! A member of a session: how its role is recognised, what it has received, and what is known of its
+//! copies of the items.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::item::Item;
 use super::pass::Pass;
 use super::room::Occupant;
+use super::writing::{Copy, CopyKind};
 use super::{ConnId, Now};
-use crate::protocol::inbound::{Action, Since};
+use crate::protocol::inbound::Since;
 use crate::protocol::{Frame, Timestamp, UserId};
 
-/// How long something that was sent may still be on its way to a client, so that what the client
-/// says meanwhile was said without knowing of it.
-pub const IN_FLIGHT: Duration = Duration::from_secs(2);
+/// How many of its Pings a member may leave unanswered; no more are sent until it answers.
+const MAX_PINGS: usize = 8;
 
 /// A user of a session, on the connection it has now.
 #[derive(Debug)]
@@ -22,44 +24,65 @@ pub struct Member {
     /// What it was let in with, where keys are asked for.
     pub pass: Option<Pass>,
     pub connected_at: Timestamp,
-    /// The payload of the Ping it was sent on arrival.
-    token: [u8; 8],
-    /// When it was sent that, and how long it took to answer; `None` until it has.
-    pinged_at: Duration,
-    round_trip: Option<Duration>,
     pub arrival: Arrival,
-    /// How many states it was sent on this connection. Each replaced its canvas.
-    pub states_sent: u64,
-    /// When the last of them was sent, and whether something it said shows that it was received.
-    state_sent_at: Duration,
-    state_is_received: bool,
-    states_before_ping: u64,
-    pub joined_at: Duration,
-    /// Until then a correction may be on its way to it that undoes what it has just done.
-    pub corrected_until: Duration,
-    /// Until then an item may be on its way to it as it had it itself a moment ago.
-    pub settled_until: Duration,
-    /// Whether it has already answered its own `user:joined` with its canvas.
+    /// Whether it is the editor: its first message was a `sync:request` that names its user.
+    pub is_editor: bool,
+    /// Whether it has said anything but `sync:request` and Pong.
+    pub has_spoken: bool,
+    /// Whether it has sent a command about an item.
+    has_edited: bool,
+    /// Makes its Pings unlike anybody else's.
+    token: [u8; 8],
+    /// The ticks at which it was sent a Ping that it has not answered, and when.
+    pings: VecDeque<(u64, Duration)>,
+    /// It has received everything that was sent at or before this tick.
+    pub received: u64,
+    /// The tick at which it was sent something that has to be known to be received: its next Ping
+    /// follows at once.
+    urgent: u64,
+    round_trip: Option<Duration>,
+    /// The tick at which it was sent a state last, which replaced its canvas.
+    pub rebuilt: Option<u64>,
+    /// The tick at which it joined.
+    pub joined: u64,
+    /// Whether it has answered its own `user:joined` with its canvas.
     pub has_shown_canvas: bool,
+    /// Whether it was sent another `connection:ack`, which it answers with a request.
+    is_greeted_again: bool,
+    /// A request that waits until it has received the state that is on its way to it.
+    waiting: Option<Request>,
+    /// What is known of single copies, where it is more than what is known of all.
+    copies: HashMap<Arc<str>, KnownCopy>,
 }
 
-/// What is known of a member's role. Only the editor knows it, but a host answers its own
-/// `user:joined` with its canvas before it answers the Ping that was sent after it.
+/// What is known of one copy.
+#[derive(Debug, Default, Clone, Copy)]
+struct KnownCopy {
+    /// The tick at which it was sent the item by itself.
+    sent: u64,
+    /// The tick at which the member listed the item in a snapshot, or added it by an `add_item`, last.
+    listed: Option<u64>,
+    /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
+    /// removal, which the editor takes no note of.
+    is_deaf: bool,
+    /// The fingerprint of the colour it reported last.
+    color: Option<u64>,
+}
+
+/// What is known of a member's canvas. Only the editor knows its mode, but one that shares its canvas
+/// answers its own `user:joined` with it, before it answers the Ping that was sent after it.
 #[derive(Debug)]
 pub enum Arrival {
+    /// Not recognised yet: requests wait, because a state would wipe a shared canvas.
     Unknown {
-        /// Nobody else was there who may have a canvas, which is whoever may write: requests wait,
-        /// because an empty answer would wipe a host's canvas.
-        alone: bool,
-        /// Alone in a session that had a document before: a host may have begun a new design.
-        returns: bool,
+        /// Nobody else was there who may write, and the session had a document.
+        returns_alone: bool,
         waiting: Option<Request>,
     },
-    Client,
-    Host {
-        /// Its canvas is what the server knows it to be, so that its first request needs no state.
-        canvas_is_known: bool,
-    },
+    /// It starts from the document.
+    Guest,
+    /// It shares a canvas of its own. Its first request is answered with `"state": null`.
+    Sharing { is_asked_for: bool },
 }
 
 /// A `sync:request`.
@@ -81,7 +104,8 @@ impl Member {
         user: UserId,
         pass: Option<Pass>,
         token: [u8; 8],
-        arrival: Arrival,
+        returns_alone: bool,
+        joined: u64,
         now: Now,
     ) -> Self {
         Member {
@@ -89,18 +113,21 @@ impl Member {
             user,
             pass,
             connected_at: now.wall,
+            arrival: Arrival::Unknown { returns_alone, waiting: None },
+            is_editor: false,
+            has_spoken: false,
+            has_edited: false,
             token,
-            pinged_at: Duration::ZERO,
+            pings: VecDeque::new(),
+            received: 0,
+            urgent: 0,
             round_trip: None,
-            arrival,
-            states_sent: 0,
-            state_sent_at: Duration::ZERO,
-            state_is_received: false,
-            states_before_ping: 0,
-            joined_at: now.elapsed,
-            corrected_until: Duration::ZERO,
-            settled_until: Duration::ZERO,
+            rebuilt: None,
+            joined,
             has_shown_canvas: false,
+            is_greeted_again: false,
+            waiting: None,
+            copies: HashMap::new(),
         }
     }
 
@@ -109,68 +136,196 @@ impl Member {
         self.pass.as_ref().is_none_or(Pass::may_write)
     }
 
-    /// Notes that a state was sent to it.
-    pub fn was_sent_a_state(&mut self, now: Duration) {
-        self.states_sent += 1;
-        self.state_sent_at = now;
-        self.state_is_received = false;
+    /// Whether it is known what its canvas shows: only then is it told of changes.
+    pub fn is_recognised(&self) -> bool {
+        !matches!(self.arrival, Arrival::Unknown { .. })
     }
 
-    /// The Ping of its arrival, which follows all that it is greeted with.
-    pub fn ping(&mut self, now: Duration) -> Frame {
-        self.pinged_at = now;
-        self.states_before_ping = self.states_sent;
-        Frame::ping(&self.token)
+    /// Whether the server wants to know what it has received: it may send whole dictionaries.
+    pub fn is_tracked(&self) -> bool {
+        self.is_editor || self.has_edited
     }
 
-    /// It has answered a Ping. Whether it was that of its arrival.
-    pub fn answers_the_ping(&mut self, payload: &[u8], now: Duration) -> bool {
-        let is_ours = self.token == payload;
-        if is_ours && self.round_trip.is_none() {
-            self.round_trip = Some(now.saturating_sub(self.pinged_at));
+    /// Notes that it has sent a command about an item.
+    pub fn edits(&mut self) {
+        self.has_edited = true;
+    }
+
+    /// Notes that it is sent a state at this tick: its canvas is built anew.
+    pub fn is_sent_a_state(&mut self, tick: u64) {
+        self.rebuilt = Some(tick);
+        self.urgent = tick;
+        self.copies.clear();
+    }
+
+    /// Notes that what it is sent at this tick has to be known to be received soon, if it may send
+    /// whole dictionaries. Whether that is so.
+    pub fn is_sent_something_urgent(&mut self, tick: u64) -> bool {
+        if self.is_tracked() {
+            self.urgent = tick;
         }
-        // A state it was sent on arrival came before the Ping; later ones didn't.
-        self.state_is_received |= is_ours && self.states_sent == self.states_before_ping;
-        is_ours
+        self.is_tracked()
     }
 
-    /// How long that took, the way to the hub and in it included; `None` as long as it hasn't.
+    /// A Ping with which it says that it has received everything up to this tick; `None` where enough
+    /// of them are unanswered.
+    pub fn ping(&mut self, tick: u64, now: Duration) -> Option<Frame> {
+        if self.pings.len() >= MAX_PINGS || self.pings.back().is_some_and(|(at, _)| *at == tick) {
+            return None;
+        }
+        self.pings.push_back((tick, now));
+        let mut payload = [0; 16];
+        payload[..8].copy_from_slice(&self.token);
+        payload[8..].copy_from_slice(&tick.to_be_bytes());
+        Some(Frame::ping(&payload))
+    }
+
+    /// Whether a Ping is due at once: it was sent something urgent, and no Ping is on its way to it.
+    pub fn needs_ping(&self) -> bool {
+        self.pings.is_empty() && self.urgent > self.received
+    }
+
+    /// Whether it has an unanswered Ping.
+    pub fn is_pinged(&self) -> bool {
+        !self.pings.is_empty()
+    }
+
+    /// It has sent a Pong. Whether it answers a Ping of its own; what was sent before that is received.
+    pub fn answers(&mut self, payload: &[u8], now: Duration) -> bool {
+        let Some(tick) = payload.strip_prefix(&self.token) else { return false };
+        let Ok(tick) = tick.try_into().map(u64::from_be_bytes) else { return false };
+        let Some(place) = self.pings.iter().position(|(at, _)| *at == tick) else { return false };
+        let sent = self.pings[place].1;
+        self.pings.drain(..=place);
+        self.round_trip.get_or_insert(now.saturating_sub(sent));
+        self.received = self.received.max(tick);
+        true
+    }
+
+    /// How long its first Pong took, the way to the hub and in it included; `None` as long as there is
+    /// none.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 
-    /// Whether it may have a canvas that it has not shown and that nothing was put in the place of.
-    pub fn has_unseen_canvas(&self) -> bool {
-        self.states_sent == 0 && matches!(self.arrival, Arrival::Unknown { .. })
-    }
-
     /// Whether a state may be on its way to it that wipes what it has just done.
-    pub fn may_be_wiped(&self, now: Duration) -> bool {
-        self.states_sent > 0 && !self.state_is_received && now < self.state_sent_at + IN_FLIGHT
+    pub fn may_be_wiped(&self) -> bool {
+        self.rebuilt.is_some_and(|tick| tick > self.received)
     }
 
-    /// Whether what it was sent lately may cross what it says now.
-    pub fn may_be_crossed(&mut self, now: Duration) -> bool {
-        // A client sends no whole canvas before it has its first state.
-        self.state_is_received |= !self.could_speak_before_its_state();
-        self.may_be_wiped(now) || now < self.corrected_until.max(self.settled_until)
+    /// Has a request wait until the state that is on its way to it is received.
+    pub fn waits_with(&mut self, request: Request) {
+        self.waiting = Some(request);
     }
 
-    fn could_speak_before_its_state(&self) -> bool {
-        self.states_sent > 1 || matches!(self.arrival, Arrival::Host { .. })
+    /// The request that has waited, once there is nothing to wait for.
+    pub fn take_waiting(&mut self) -> Option<Request> {
+        if self.may_be_wiped() { None } else { self.waiting.take() }
     }
 
-    /// Draws conclusions from a command about an item that the document has as `known`.
-    pub fn speaks_of(&mut self, action: Action, known: Option<&Item>) {
-        let could_add = self.could_speak_before_its_state();
-        self.state_is_received |= match known {
-            // Added by somebody else after the state, or so early that only a state told of it.
-            Some(item) if item.added_at() > self.state_sent_at => {
-                *item.added_by() != self.user && !item.came_back
-            }
-            Some(item) => !could_add && item.added_at() < self.joined_at,
-            // A client adds nothing before it has its first state.
-            None => !could_add && action == Action::Add,
+    /// Whether something about an item may be on its way to it, so that it says what it says without
+    /// knowing of it.
+    pub fn may_be_crossed(&self, item: &Item) -> bool {
+        self.may_be_wiped() || item.told.when(&self.user) > self.received
+    }
+
+    /// The tick at which its copy of an item was built from a message.
+    fn is_sent_at(&self, item: &Item) -> u64 {
+        let by_itself = self.copies.get(&item.id).map_or(0, |copy| copy.sent);
+        let rebuilt = self.rebuilt.filter(|tick| item.added <= *tick);
+        by_itself.max(rebuilt.unwrap_or(item.added))
+    }
+
+    /// What is known of its copy of an item; `settles` where it is told what items look like.
+    pub fn copy_of<'a>(&'a self, item: &Item, settles: bool) -> Copy<'a> {
+        let kind = match self.is_editor {
+            true if item.builders.contains(&self.user) => CopyKind::Own,
+            true if settles && self.is_sent_at(item) > self.received => CopyKind::Blank,
+            true => CopyKind::Rebuilt,
+            // A program builds what it is sent.
+            false => CopyKind::Own,
         };
+        let color = self.copies.get(&item.id).and_then(|copy| copy.color);
+        let told = item.told.when(&self.user).max(self.rebuilt.unwrap_or(0));
+        Copy { user: &self.user, received: self.received, told, kind, color }
+    }
+
+    /// What is known of its copy of an item, of a canvas that it shows for the first time; `was_sent`
+    /// where it was sent the item on an earlier connection.
+    pub fn unseen_copy(&self, was_sent: bool) -> Copy<'_> {
+        let kind = CopyKind::Unseen { was_sent: was_sent && self.is_editor };
+        Copy { user: &self.user, received: self.received, told: 0, kind, color: None }
+    }
+
+    /// Whether its copy needs the item with its interfaces moved.
+    pub fn has_moved_copy(&self, item: &Item) -> bool {
+        self.is_editor && !item.builders.contains(&self.user)
+    }
+
+    /// Notes the colour that its copy reports.
+    pub fn reports_color(&mut self, id: &Arc<str>, color: Option<u64>) {
+        if let (Some(_), true) = (color, self.is_editor) {
+            self.copies.entry(id.clone()).or_default().color = color;
+        }
+    }
+
+    /// Notes that it has the item by its own account, in its list.
+    pub fn lists(&mut self, id: &Arc<str>, tick: u64) {
+        let copy = self.copies.entry(id.clone()).or_default();
+        (copy.listed, copy.is_deaf) = (Some(tick), false);
+    }
+
+    /// Notes that it has pasted the item or brought it back by undoing: messages don't reach it.
+    pub fn pasted(&mut self, id: &Arc<str>) {
+        let copy = self.copies.entry(id.clone()).or_default();
+        (copy.listed, copy.is_deaf) = (None, self.is_editor);
+    }
+
+    /// Notes that it is sent another `connection:ack`, unless one is on its way to it. Whether it has to
+    /// be: an editor then looks through its canvas again, and finds what it has pasted.
+    pub fn is_to_be_greeted_again(&mut self) -> bool {
+        let is_to_be = self.is_editor && !self.is_greeted_again;
+        self.is_greeted_again |= is_to_be;
+        is_to_be
+    }
+
+    /// It has answered the second `connection:ack`, if it was sent one: all of its canvas can hear from
+    /// now on. The items that could not until now; what it listed before is another canvas's list.
+    pub fn has_looked_again(&mut self) -> Option<Vec<Arc<str>>> {
+        if !std::mem::take(&mut self.is_greeted_again) {
+            return None;
+        }
+        let mut deaf = Vec::new();
+        for (id, copy) in &mut self.copies {
+            copy.listed = None;
+            if std::mem::take(&mut copy.is_deaf) {
+                deaf.push(id.clone());
+            }
+        }
+        Some(deaf)
+    }
+
+    /// Whether messages about the item don't reach its copy.
+    pub fn is_deaf_to(&self, id: &str) -> bool {
+        self.copies.get(id).is_some_and(|copy| copy.is_deaf)
+    }
+
+    /// The tick at which it listed the item, or added it, last on this connection.
+    pub fn listed(&self, id: &str) -> Option<u64> {
+        self.copies.get(id)?.listed
+    }
+
+    /// Notes that it is sent an item by itself.
+    pub fn is_sent_item(&mut self, id: &Arc<str>, tick: u64) {
+        if self.is_editor {
+            let copy = self.copies.entry(id.clone()).or_default();
+            *copy = KnownCopy { sent: tick, ..KnownCopy::default() };
+        }
+        self.is_sent_something_urgent(tick);
+    }
+
+    /// Forgets what is known of its copy of an item that is gone.
+    pub fn forgets(&mut self, id: &str) {
+        self.copies.remove(id);
     }
 }

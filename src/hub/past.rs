@@ -5,21 +5,19 @@
 //! thread ([`Past::of`]) and gives the hub the result.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::document::{Author, Bounds, Document, Outcome};
 use super::history::{self, History};
 use super::lives::Lives;
+use super::notes::Note;
 use super::recent::Recent;
 use super::stored::Damaged;
-use crate::kept::{Stored, StoredChange};
+use crate::kept::{Stored, StoredChange, StoredId};
 use crate::protocol::inbound::{self, ClientMessage};
-use crate::protocol::{Frame, Kind};
+use crate::protocol::{Frame, Kind, UserId};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
 const RECENT: usize = 500;
-/// What was applied once fits, whatever the bounds are now.
-const UNBOUNDED: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 
 /// See the module's text.
 #[derive(Debug)]
@@ -48,7 +46,15 @@ impl Past {
         let begins = begins.ok_or(Damaged::Change(seq_of_document, "it has too many before it"))?;
         let mut history = History::after_change(begins);
         let mut lives = Lives::default();
-        let mut taken = taken.into_iter().filter(|id| !lives.remember(id)).peekable();
+        let mut notes = Vec::new();
+        let mut is_clients = |id: &StoredId| match Note::of_stored(&id.id) {
+            Some(note) => {
+                notes.push((id.seq, id.user.clone(), note));
+                false
+            }
+            None => !lives.remember(id),
+        };
+        let mut taken = taken.into_iter().filter(|id| is_clients(id)).peekable();
         let mut take = |history: &mut History| {
             while let Some(id) = taken.next_if(|id| id.seq <= history.seq()) {
                 history.confirm(&id.user, &id.id, bounds);
@@ -69,13 +75,13 @@ impl Past {
         if history.seq() != seq {
             return Err(Damaged::Change(seq, "it is missing"));
         }
-        let document = replay(&document, &changes)?;
+        // Nothing is older than the last change.
+        taken.for_each(drop);
+        let document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
         let recent = earlier.len() + changes.len();
         let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
         let recent = Recent::of_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
-        // Nothing is older than the last change.
-        taken.for_each(drop);
         let changes = (changes.len(), bytes);
         Ok(Past { epoch, document, history, lives, recent, whole, changes })
     }
@@ -93,22 +99,60 @@ pub fn replay<'a>(
     document: &[u8],
     changes: impl IntoIterator<Item = &'a StoredChange>,
 ) -> Result<Document, Damaged> {
-    let mut document = match document {
-        b"" => Document::default(),
-        stored => Document::from_stored(stored)?,
-    };
+    let mut document = begin(document)?;
     for change in changes {
-        let damaged = |why| Damaged::Change(change.seq, why);
-        let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
-            return Err(damaged("it is not a command"));
-        };
-        let author = Author { user: &change.user, at: Duration::ZERO };
-        match document.apply(&mut command, author, UNBOUNDED) {
-            Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
-            _ => return Err(damaged("it changes nothing")),
-        }
+        replay_change(&mut document, change)?;
     }
     Ok(document)
+}
+
+/// The same, with what was noted of users in between.
+fn replay_with_notes(
+    document: &[u8],
+    changes: &[StoredChange],
+    mut seq: u64,
+    notes: Vec<(u64, UserId, Note)>,
+) -> Result<Document, Damaged> {
+    let mut document = begin(document)?;
+    let mut changes = changes.iter().peekable();
+    for (at, user, note) in notes {
+        if at < seq {
+            continue;
+        }
+        while let Some(change) = changes.next_if(|change| change.seq <= at) {
+            replay_change(&mut document, change)?;
+        }
+        seq = at;
+        match note {
+            Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
+            Note::RemovedAgain(id) => drop(document.remove_again(&id, &user)),
+        }
+    }
+    for change in changes {
+        replay_change(&mut document, change)?;
+    }
+    Ok(document)
+}
+
+fn begin(document: &[u8]) -> Result<Document, Damaged> {
+    match document {
+        b"" => Ok(Document::default()),
+        stored => Document::from_stored(stored),
+    }
+}
+
+fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), Damaged> {
+    let damaged = |why| Damaged::Change(change.seq, why);
+    let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
+        return Err(damaged("it is not a command"));
+    };
+    let author = Author::of_the_past(&change.user);
+    document.meet(&change.user);
+    match document.apply(&mut command, author, Bounds::NONE) {
+        Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
+        _ => return Err(damaged("it changes nothing")),
+    }
+    Ok(())
 }
 
 /// A change was a command, unless it was a whole state, which only the server words.

@@ -1,4 +1,5 @@
-//! The items that were removed, and by whom; the oldest are forgotten first.
+//! The tombstones of a document: the items that were removed, and by whom; the oldest are forgotten
+//! first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,49 +7,80 @@ use std::sync::Arc;
 use crate::protocol::UserId;
 
 /// How many are remembered, the most recent ones.
-const MOST: usize = 10_000;
+const MAX_TOMBSTONES: usize = 10_000;
+/// How many users one names at most, the first ones.
+const MAX_REMOVERS: usize = 64;
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct Removed {
-    by: HashMap<Arc<str>, (UserId, u64)>,
+    by_id: HashMap<Arc<str>, Tombstone>,
     order: BTreeMap<u64, Arc<str>>,
     count: u64,
 }
 
+/// An item that was removed.
+#[derive(Debug)]
+pub struct Tombstone {
+    /// Everybody who removed it, the first one first.
+    pub users: Vec<UserId>,
+    /// The session's tick at which it was removed; 0 where it was loaded.
+    pub tick: u64,
+    place: u64,
+}
+
+impl Tombstone {
+    /// Whether this user removed it.
+    pub fn is_by(&self, user: &UserId) -> bool {
+        self.users.contains(user)
+    }
+}
+
 impl Removed {
-    /// Who removed it, if it is remembered.
-    pub fn by(&self, id: &str) -> Option<&UserId> {
-        self.by.get(id).map(|(user, _)| user)
+    /// What is remembered of an item that was removed.
+    pub fn get(&self, id: &str) -> Option<&Tombstone> {
+        self.by_id.get(id)
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        self.order.len().max(self.by.len())
+        self.order.len().max(self.by_id.len())
     }
 
     /// All that are remembered, the oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &UserId)> {
-        self.order.values().filter_map(|id| Some((id, self.by(id)?)))
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Tombstone)> {
+        self.order.values().filter_map(|id| Some((id, self.get(id)?)))
     }
 
     /// Notes that an item was removed just now.
-    pub fn remember(&mut self, id: Arc<str>, user: UserId) {
+    pub fn remember(&mut self, id: Arc<str>, users: Vec<UserId>, tick: u64) {
         self.forget(&id);
         self.count += 1;
         self.order.insert(self.count, id.clone());
-        self.by.insert(id, (user, self.count));
-        if self.by.len() > MOST
+        self.by_id.insert(id, Tombstone { users, tick, place: self.count });
+        if self.by_id.len() > MAX_TOMBSTONES
             && let Some((_, oldest)) = self.order.pop_first()
         {
-            self.by.remove(&oldest);
+            self.by_id.remove(&oldest);
         }
     }
 
-    /// The item is there again. Whether it was remembered.
-    pub fn forget(&mut self, id: &str) -> bool {
-        let known = self.by.remove(id);
-        known.is_some_and(|(_, count)| self.order.remove(&count).is_some())
+    /// Notes that one more user has removed an item before it heard that it was gone. Whether that is
+    /// news.
+    pub fn remember_another(&mut self, id: &str, user: &UserId) -> bool {
+        let Some(tombstone) = self.by_id.get_mut(id) else { return false };
+        let is_news = !tombstone.is_by(user) && tombstone.users.len() < MAX_REMOVERS;
+        if is_news {
+            tombstone.users.push(user.clone());
+        }
+        is_news
+    }
+
+    /// The item is there again.
+    pub fn forget(&mut self, id: &str) {
+        if let Some(tombstone) = self.by_id.remove(id) {
+            self.order.remove(&tombstone.place);
+        }
     }
 }
 
@@ -59,19 +91,31 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_and_one_that_came_back_takes_no_room() {
         let mut removed = Removed::default();
-        for n in 0..MOST {
-            removed.remember(n.to_string().into(), "alice".into());
+        for n in 0..MAX_TOMBSTONES {
+            removed.remember(n.to_string().into(), vec!["alice".into()], 1);
         }
         for _ in 0..3 {
-            assert!(removed.forget("5"));
-            removed.remember("5".into(), "bob".into());
+            removed.forget("5");
+            removed.remember("5".into(), vec!["bob".into()], 2);
         }
-        assert!(removed.by("0").is_some(), "nothing had to be forgotten yet");
-        removed.remember("one more".into(), "bob".into());
-        assert_eq!((removed.by("0"), removed.by("1").is_some()), (None, true));
-        assert_eq!(removed.iter().count(), MOST);
-        let newest: Vec<&str> = removed.iter().skip(MOST - 3).map(|(id, _)| &**id).collect();
+        assert!(removed.get("0").is_some(), "nothing had to be forgotten yet");
+        removed.remember("one more".into(), vec!["bob".into()], 3);
+        assert!(removed.get("0").is_none() && removed.get("1").is_some());
+        assert_eq!(removed.iter().count(), MAX_TOMBSTONES);
+        let newest: Vec<&str> =
+            removed.iter().skip(MAX_TOMBSTONES - 3).map(|(id, _)| &**id).collect();
         assert_eq!(newest, ["9999", "5", "one more"]);
-        assert!(!removed.forget("0"));
+    }
+
+    #[test]
+    fn everybody_who_removed_it_is_named_once() {
+        let mut removed = Removed::default();
+        removed.remember("a".into(), vec!["alice".into()], 1);
+        for (user, is_news) in [("bob", true), ("bob", false), ("alice", false)] {
+            assert_eq!(removed.remember_another("a", &user.into()), is_news);
+        }
+        let tombstone = removed.get("a").expect("it is remembered");
+        assert!(tombstone.is_by(&"alice".into()) && tombstone.is_by(&"bob".into()));
+        assert!(!tombstone.is_by(&"carol".into()) && !removed.remember_another("b", &"bob".into()));
     }
 }

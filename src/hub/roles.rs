@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use super::item_frames::{UpdateFrames, settled_add};
 use super::pass::{KeyIndex, Pass};
 use super::session::{Session, host_changed};
+use super::settle::send_settled;
 use super::timers::SessionTimer;
 use super::{ConnId, Effect, Turn};
 use crate::keys::KeyRefusal;
@@ -42,43 +44,48 @@ impl Session {
 
     /// Shows a watcher, whose canvas has done it already, what the item looks like all the same.
     fn undo(&mut self, place: usize, command: &Command, turn: &mut Turn<'_>) {
-        match command.action {
-            Action::Other => {}
-            // An editor can't be told of an item it doesn't have any more in any other way.
-            Action::Remove
-                if turn.limits.settle && self.document.get(&command.item_id).is_some() =>
-            {
-                self.send_state(&[place], turn);
+        match (command.action, self.document.get(&command.item_id)) {
+            (Action::Remove, Some(item)) if turn.limits.settle => {
+                let (id, tick) = (item.id.clone(), self.tick);
+                let member = &mut self.room[place];
+                turn.send(member.conn, &settled_add(item, turn.now.wall));
+                let update = UpdateFrames::settled(item, turn.now.wall);
+                member.is_sent_item(&id, tick);
+                send_settled(member, &update, turn);
+                self.needs_pings = true;
             }
-            Action::Remove => {}
-            Action::Add | Action::Update | Action::Move => {
+            (Action::Other | Action::Remove, _) => {}
+            (Action::Add | Action::Update | Action::Move, _) => {
                 self.correct(place, &command.item_id, turn);
             }
         }
     }
 
-    /// Refuses what somebody who may only watch may not say. Whether it had to.
-    pub(super) fn refuse_reader(
+    /// Handles what somebody said who may only watch: all that would change something is refused.
+    pub(super) fn handle_readers_message(
         &mut self,
         place: usize,
-        message: &ClientMessage,
+        message: ClientMessage,
         turn: &mut Turn<'_>,
-    ) -> bool {
-        match message {
-            ClientMessage::Ping { .. }
-            | ClientMessage::Relay { is_cursor: true, .. }
-            | ClientMessage::SyncRequest { .. }
-            | ClientMessage::RefusedFullState(_) => return false,
-            _ => {}
+    ) {
+        if let ClientMessage::Ping { .. }
+        | ClientMessage::Relay { is_cursor: true, .. }
+        | ClientMessage::SyncRequest { .. }
+        | ClientMessage::RefusedFullState(_) = message
+        {
+            return self.handle_message(place, message, turn);
         }
         let rejection = message.read_only("the key permits to watch, not to change");
         turn.send(self.room[place].conn, &outbound::rejected(&rejection));
         match message {
-            ClientMessage::FullState { .. } => self.leave_canvas_alone(place, turn),
-            ClientMessage::Command(command) => self.undo(place, command, turn),
+            ClientMessage::FullState { state, target }
+                if target.as_deref() == Some(&*self.room[place].user) =>
+            {
+                self.show_differences(place, state, turn);
+            }
+            ClientMessage::Command(command) => self.undo(place, &command, turn),
             _ => {}
         }
-        true
     }
 
     /// Another set of keys is in force. Returns the members and viewers that may not stay, and why.

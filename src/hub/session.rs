@@ -6,24 +6,29 @@ use std::time::Duration;
 use super::document::Document;
 use super::footprint::SessionFootprint;
 use super::history::History;
+use super::item_frames::UpdateFrames;
 use super::keeping::{Keeping, not_durable};
 use super::lives::Lives;
 use super::member::{Arrival, Member, Request};
+use super::notes::Note;
 use super::pass::Pass;
 use super::past::Past;
 use super::recent::Recent;
 use super::room::Room;
-use super::settle::{Settling, settled_update};
+use super::settle::{Owed, Settling};
 use super::timers::SessionTimer;
 use super::viewers::Viewer;
 use super::{ConnId, Effect, Limits, Turn};
-use crate::protocol::inbound::Command;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, close};
 
-/// How long a newcomer has to prove itself a host.
-const ARRIVAL: Duration = Duration::from_secs(2);
+/// How long a newcomer's request waits for it to be recognised; then it is told nothing of the document.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often members who are told of changes are asked what they have received.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// From this size of the document on, a member's request waits while a state is on its way to it.
+const LARGE_DOCUMENT: usize = 64 << 10;
 /// When a session is looked at again that has lingered and could not be forgotten.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -41,8 +46,17 @@ pub struct Session {
     pub keeping: Keeping,
     pub lives: Lives,
     pub recent: Recent,
-    /// The document as it was sent last, and as of which change.
-    encoded: Option<(u64, Arc<[Frame]>)>,
+    /// Counts the events that were handled: everything that is sent while one is handled is sent at
+    /// one tick, and a Pong tells up to which tick a member has received everything.
+    pub(super) tick: u64,
+    /// Every member that may send whole dictionaries has received what was sent at or before this tick.
+    pub(super) received_by_all: u64,
+    /// Whether a member was sent something that has to be known to be received soon.
+    pub(super) needs_pings: bool,
+    /// When members are asked next what they have received of what they are told all the time.
+    next_pings: Duration,
+    /// The document as it was sent last, and as of which change: to editors, and to all others.
+    encoded: [Option<(u64, Arc<[Frame]>)>; 2],
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
     /// When the timer fires that looks whether it has lingered; `None` while there is none.
@@ -63,7 +77,11 @@ impl Session {
             keeping: Keeping::default(),
             lives: Lives::default(),
             recent: Recent::default(),
-            encoded: None,
+            tick: 1,
+            received_by_all: 0,
+            needs_pings: false,
+            next_pings: Duration::ZERO,
+            encoded: [None, None],
             empty_since: None,
             linger_timer: None,
         }
@@ -85,12 +103,12 @@ impl Session {
         token: [u8; 8],
         turn: &mut Turn<'_>,
     ) -> Option<ConnId> {
-        // Whoever may only watch has no canvas that counts.
-        let mut writers = self.room.iter().filter(|member| member.may_write());
-        let returns = writers.clone().next().is_none() && self.document.exists();
-        let alone = writers.all(|member| member.user == user);
-        let arrival = Arrival::Unknown { alone, returns, waiting: None };
-        let mut member = Member::new(conn, user.clone(), pass, token, arrival, turn.now);
+        self.begin();
+        // A canvas of somebody who may only watch doesn't count.
+        let has_writers = self.room.iter().any(Member::may_write);
+        let returns_alone = !has_writers && self.document.exists();
+        let (tick, now) = (self.tick, turn.now);
+        let mut member = Member::new(conn, user.clone(), pass, token, returns_alone, tick, now);
         self.empty_since = None;
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
@@ -102,6 +120,9 @@ impl Session {
             }
             None => (self.room.add(member), None),
         };
+        if self.room[place].may_write() {
+            self.document.meet(&user);
+        }
         let elected = self.elect();
         turn.effects.push(Effect::Admit { conn });
         turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
@@ -114,15 +135,13 @@ impl Session {
             // The newcomer was told in its acknowledgement.
             self.tell_others(conn, &host_changed(&host, turn.now.wall), turn);
         }
-        if !alone && self.document.exists() {
-            self.send_state(&[place], turn);
-        }
-        turn.send(conn, &self.room[place].ping(turn.elapsed()));
+        let ping = self.room[place].ping(self.tick, turn.elapsed());
+        ping.iter().for_each(|ping| turn.send(conn, ping));
         if turn.disk_fails {
             turn.send(conn, &not_durable());
         }
         let arrival = SessionTimer::Arrival(conn);
-        turn.timers.set_in_session(turn.elapsed() + ARRIVAL, self.room.name(), arrival);
+        turn.timers.set_in_session(turn.elapsed() + ARRIVAL_TIMEOUT, self.room.name(), arrival);
         self.watch_expiry(conn, turn);
         replaced
     }
@@ -193,20 +212,82 @@ impl Session {
         self.room.is_empty() && is_safe
     }
 
-    /// A member answered a protocol Ping: if it was ours and its canvas hasn't come before it, the
-    /// member is no host.
-    pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
-        let Some(place) = self.room.place(conn) else { return };
-        if self.room[place].answers_the_ping(payload, turn.elapsed()) {
-            self.arrival_timed_out(conn, turn);
+    /// Another event is about to be handled.
+    pub(super) fn begin(&mut self) {
+        self.tick += 1;
+    }
+
+    /// An event has been handled: members are asked what they have received, where that has to be known.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>) {
+        let (tick, now) = (self.tick, turn.elapsed());
+        if now >= self.next_pings {
+            self.next_pings = now + PING_INTERVAL;
+            let tracked = self.room.iter().filter(|member| member.is_tracked());
+            self.received_by_all = tracked.map(|member| member.received).min().unwrap_or(tick);
+            for member in self.room.iter_mut() {
+                if member.is_tracked() && !member.is_pinged() {
+                    let ping = member.ping(tick, now);
+                    ping.iter().for_each(|ping| turn.send(member.conn, ping));
+                }
+            }
+        }
+        if std::mem::take(&mut self.needs_pings) {
+            for member in self.room.iter_mut().filter(|member| member.needs_ping()) {
+                let ping = member.ping(tick, now);
+                ping.iter().for_each(|ping| turn.send(member.conn, ping));
+            }
         }
     }
 
-    /// A newcomer has had its time.
+    /// A member has answered a protocol Ping. If its canvas hasn't come before the Pong of its arrival,
+    /// it shares none.
+    pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
+        let Some(place) = self.room.place(conn) else { return };
+        if !self.room[place].answers(payload, turn.elapsed()) {
+            return;
+        }
+        self.begin();
+        if !self.room[place].is_recognised() {
+            self.recognise_guest(place, self.document.exists(), turn);
+        } else if let Some(request) = self.room[place].take_waiting() {
+            self.answer(place, &request, turn);
+        }
+        self.needs_pings |= self.room[place].needs_ping();
+        if self.needs_pings {
+            self.finish(turn);
+        }
+    }
+
+    /// A newcomer has had its time. Its silence proves nothing, so its canvas is left alone.
     pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if matches!(self.room[place].arrival, Arrival::Unknown { .. }) {
-            self.recognise_client(place, turn);
+        if let Arrival::Unknown { waiting, .. } = &mut self.room[place].arrival
+            && waiting.take().is_some()
+        {
+            self.send_null_state(place, turn);
+        }
+    }
+
+    /// A newcomer has said something else than one that shares its canvas says first.
+    pub(super) fn recognise_by_message(
+        &mut self,
+        place: usize,
+        had_document: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        if !self.room[place].is_recognised() {
+            self.recognise_guest(place, had_document, turn);
+        }
+    }
+
+    /// A newcomer shares no canvas: it starts from the document.
+    fn recognise_guest(&mut self, place: usize, has_document: bool, turn: &mut Turn<'_>) {
+        let arrival = std::mem::replace(&mut self.room[place].arrival, Arrival::Guest);
+        let Arrival::Unknown { waiting, .. } = arrival else { return };
+        match waiting {
+            Some(request) => self.answer(place, &request, turn),
+            None if has_document => self.send_state(&[place], turn),
+            None => {}
         }
     }
 
@@ -214,49 +295,73 @@ impl Session {
     pub fn set_extra(&mut self, extra: &Fields) -> bool {
         let is_news = self.document.set_extra(extra);
         if is_news {
-            self.encoded = None;
+            self.forget_encoded();
         }
         is_news
     }
 
     /// Forgets the document as it was sent last.
     pub(super) fn forget_encoded(&mut self) {
-        self.encoded = None;
+        self.encoded = [None, None];
     }
 
     /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
-        match &mut self.room[place].arrival {
-            Arrival::Unknown { alone: true, waiting, .. } => *waiting = Some(request),
-            Arrival::Host { canvas_is_known } if *canvas_is_known && request.since.is_none() => {
-                *canvas_is_known = false;
+        let is_large = self.document.bytes() >= LARGE_DOCUMENT;
+        let member = &mut self.room[place];
+        if let Some(items) = member.has_looked_again() {
+            let user = member.user.clone();
+            items.iter().for_each(|id| self.owe(&user, id, Owed::Update, turn));
+            return self.send_null_state(place, turn);
+        }
+        let awaits_a_state = member.may_be_wiped();
+        match &mut member.arrival {
+            Arrival::Unknown { waiting, .. } => *waiting = Some(request),
+            Arrival::Sharing { is_asked_for } if !*is_asked_for && request.since.is_none() => {
+                *is_asked_for = true;
                 self.send_null_state(place, turn);
             }
+            // One answer for all that it asks until it has the last one.
+            _ if is_large && awaits_a_state => member.waits_with(request),
             _ => self.answer(place, &request, turn),
         }
     }
 
     /// Sends the document to these members, each item followed up by its whole data.
     pub fn send_state(&mut self, places: &[usize], turn: &mut Turn<'_>) {
-        let frames = self.state_frames(turn);
         for &place in places {
+            let is_editor = self.room[place].is_editor;
+            let frames = self.state_frames(is_editor, turn);
             let member = &mut self.room[place];
-            member.was_sent_a_state(turn.elapsed());
+            member.is_sent_a_state(self.tick);
+            self.needs_pings = true;
             frames.iter().for_each(|frame| turn.send(member.conn, frame));
+            let user = member.user.clone();
+            if is_editor && self.document.is_rebuilt_by(&user) {
+                self.keep_note(&user, &Note::Rebuilt, turn);
+            }
         }
     }
 
     /// `sync:state` and what follows it, encoded once for all who ask before the next change.
-    pub(super) fn state_frames(&mut self, turn: &Turn<'_>) -> Arc<[Frame]> {
+    pub(super) fn state_frames(&mut self, for_editors: bool, turn: &Turn<'_>) -> Arc<[Frame]> {
         let seq = self.history.seq();
-        if let Some((_, frames)) = self.encoded.as_ref().filter(|(as_of, _)| *as_of == seq) {
+        let encoded = &self.encoded[usize::from(for_editors)];
+        if let Some((_, frames)) = encoded.as_ref().filter(|(as_of, _)| *as_of == seq) {
             return frames.clone();
         }
-        let state = self.state_frame(seq, turn.now.wall);
+        let now = turn.now.wall;
+        let mut frames = vec![self.state_frame(seq, for_editors, now)];
         let items = self.document.items().filter(|_| turn.limits.settle);
-        let items = items.map(|item| settled_update(item, turn.now.wall));
-        let frames: Arc<[Frame]> = std::iter::once(state).chain(items).collect();
-        self.encoded = Some((seq, frames.clone()));
+        for item in items.filter(|item| !for_editors || item.is_for_editors()) {
+            let update = UpdateFrames::settled(item, now);
+            match for_editors {
+                true => frames.extend(update.rebuilt().cloned()),
+                false => frames.push(update.plain().clone()),
+            }
+        }
+        let frames: Arc<[Frame]> = frames.into();
+        self.encoded[usize::from(for_editors)] = Some((seq, frames.clone()));
         frames
     }
 
@@ -272,17 +377,13 @@ impl Session {
     /// others are sent the document, and it is kept.
     pub fn recover(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         if self.document.exists() {
+            self.begin();
             self.keep_document(turn);
-            let others = self.places_but(|member| member.conn == conn);
+            let others = self.places_but(|member| member.conn == conn || !member.is_recognised());
             self.send_state(&others, turn);
             self.show_viewers(turn);
+            self.finish(turn);
         }
-    }
-
-    /// Draws conclusions from a command, before it is applied, about what its sender has received.
-    pub fn note_what_is_known(&mut self, place: usize, command: &Command) {
-        let known = self.document.get(&command.item_id);
-        self.room[place].speaks_of(command.action, known);
     }
 
     /// How much it holds.
@@ -304,13 +405,6 @@ impl Session {
     /// The members for whom `left_out` doesn't hold.
     pub fn places_but(&self, left_out: impl Fn(&Member) -> bool) -> Vec<usize> {
         (0..self.room.len()).filter(|&place| !left_out(&self.room[place])).collect()
-    }
-
-    fn recognise_client(&mut self, place: usize, turn: &mut Turn<'_>) {
-        let arrival = std::mem::replace(&mut self.room[place].arrival, Arrival::Client);
-        if let Arrival::Unknown { waiting: Some(request), .. } = arrival {
-            self.answer(place, &request, turn);
-        }
     }
 
     fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
@@ -375,9 +469,12 @@ impl Session {
             .finish()
     }
 
-    /// `sync:state` with the document as of change `seq`.
-    pub fn state_frame(&self, seq: u64, now: Timestamp) -> Frame {
-        self.state_message(seq, now, |json| self.document.write_state(json, now))
+    /// `sync:state` with the document as of change `seq`, with all of it or what editors know.
+    fn state_frame(&self, seq: u64, for_editors: bool, now: Timestamp) -> Frame {
+        self.state_message(seq, now, |json| match for_editors {
+            true => self.document.write_editors_state(json, now),
+            false => self.document.write_state(json, now),
+        })
     }
 
     fn state_message(&self, seq: u64, now: Timestamp, state: impl FnOnce(&mut Vec<u8>)) -> Frame {

@@ -1,31 +1,28 @@
 //! Settling: when an item has been still for a moment, everyone is told what it looks like.
 //!
 //! A sender applies its own change early, so two people who drag one item end up with different
-//! canvases although the order is one; and the editor builds remote items blank. One `update_item`
-//! with the item's whole data puts both right.
+//! canvases although the order is one; and the editor builds remote items blank, and may show values
+//! that were not taken. One `update_item` with the item's whole data puts all of that right.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::document::Outcome;
-use super::item::Item;
-use super::member::IN_FLIGHT;
+use super::Turn;
+use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::session::Session;
 use super::timers::SessionTimer;
-use super::{ConnId, Turn};
-use crate::protocol::outbound::{Message, item_command};
-use crate::protocol::{Frame, Timestamp, UserId};
+use crate::protocol::UserId;
 
 /// How long an item has to be still.
-const STILL: Duration = Duration::from_millis(300);
+const SETTLE_DELAY: Duration = Duration::from_millis(300);
+/// Whoever changed an item so shortly before somebody else did is told how it ended.
+const CONTENTION: Duration = Duration::from_secs(2);
 
 /// The items that were changed by commands a short while ago.
 #[derive(Debug, Default)]
 pub struct Settling {
     items: HashMap<Arc<str>, Activity>,
-    /// Who changed the session's document, and when last.
-    changes: Vec<(UserId, Duration)>,
 }
 
 /// What happened to one item lately.
@@ -34,17 +31,21 @@ struct Activity {
     writer: UserId,
     /// Who changed it, and when last.
     changes: Vec<(UserId, Duration)>,
-    /// When it was settled last, and which user was not told. For all others that is as good as a
-    /// change by somebody else, if they went on meanwhile.
-    settled: Option<(Duration, Option<UserId>)>,
-    /// Users whose own change may have been undone by what was on its way to them.
-    undone: Vec<UserId>,
-    /// Users whose new item may have been wiped off their canvas by a state on its way to them.
-    wiped: Vec<UserId>,
+    /// The users who have to be told although the last change was theirs.
+    owed: Vec<(UserId, Owed)>,
     /// When it will have been still; `None` where everyone knows it already.
     due: Option<Duration>,
     /// When its timer fires.
     timer: Duration,
+}
+
+/// What a member has to be told of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// What it looks like: its copy may show something else.
+    Update,
+    /// To build it anew: whether it has the item at all is not known.
+    Anew,
 }
 
 impl Settling {
@@ -59,53 +60,53 @@ impl Activity {
         Activity {
             writer: user.clone(),
             changes: Vec::new(),
-            settled: None,
-            undone: Vec::new(),
-            wiped: Vec::new(),
+            owed: Vec::new(),
             due: None,
             timer: Duration::MAX,
+        }
+    }
+
+    fn owes(&mut self, user: &UserId, owed: Owed) {
+        match self.owed.iter_mut().find(|(known, _)| known == user) {
+            Some((_, known)) => *known = owed.max(*known),
+            None => self.owed.push((user.clone(), owed)),
         }
     }
 }
 
 impl Session {
-    /// Records that a member's command changed an item, or tried to.
-    pub fn touch(&mut self, place: usize, id: &str, outcome: Outcome, turn: &mut Turn<'_>) {
-        let now = turn.elapsed();
-        let member = &self.room[place];
-        let (conn, user) = (member.conn, member.user.clone());
-        let (wiped, corrected) = (member.may_be_wiped(now), now < member.corrected_until);
-        if outcome != Outcome::Nothing {
-            self.note_change(&user, turn);
-        }
-        if let (Outcome::Added, true, Some(item)) =
-            (outcome, turn.limits.settle, self.document.get(id))
-        {
-            self.tell_others(conn, &settled_update(item, turn.now.wall), turn);
-        }
-        let unheard_of = self.document.get(id).is_none() && self.document.removed_by(id).is_none();
-        if unheard_of || !turn.limits.settle {
+    /// Records that a user changed an item, so that everyone is told in a moment how it ended.
+    pub fn item_changed(&mut self, user: &UserId, id: &Arc<str>, turn: &mut Turn<'_>) {
+        if !turn.limits.settle {
             return;
         }
-        if !self.settling.items.contains_key(id) {
-            self.settling.items.insert(id.into(), Activity::by(&user));
-        }
-        let Some(activity) = self.settling.items.get_mut(id) else { return };
+        let now = turn.elapsed();
+        let activity = self.activity(user, id);
         activity.writer = user.clone();
-        note(&mut activity.changes, &user, now);
-        if outcome == Outcome::Added && wiped {
-            note_once(&mut activity.wiped, &user);
-        } else if wiped || corrected {
-            note_once(&mut activity.undone, &user);
+        activity.changes.retain(|(known, at)| known != user && *at + CONTENTION >= now);
+        activity.changes.push((user.clone(), now));
+        self.settle_at(id, now + SETTLE_DELAY, turn);
+    }
+
+    /// Records that a user's copy may show something else than the document, so that the user is told in
+    /// a moment what the item looks like.
+    pub fn owe(&mut self, user: &UserId, id: &Arc<str>, owed: Owed, turn: &mut Turn<'_>) {
+        if turn.limits.settle {
+            self.activity(user, id).owes(user, owed);
+            self.settle_at(id, turn.elapsed() + SETTLE_DELAY, turn);
         }
-        // A new item was followed up at once; the others know it.
-        if outcome != Outcome::Added || wiped || activity.due.is_some() {
-            activity.due = Some(now + STILL);
-        }
-        let wake = activity.due.unwrap_or(now + IN_FLIGHT);
-        if wake < activity.timer {
-            activity.timer = wake;
-            turn.timers.set_in_session(wake, self.room.name(), SessionTimer::Settle(id.into()));
+    }
+
+    fn activity(&mut self, user: &UserId, id: &Arc<str>) -> &mut Activity {
+        self.settling.items.entry(id.clone()).or_insert_with(|| Activity::by(user))
+    }
+
+    fn settle_at(&mut self, id: &Arc<str>, due: Duration, turn: &mut Turn<'_>) {
+        let Some(activity) = self.settling.items.get_mut(id) else { return };
+        activity.due = Some(due);
+        if due < activity.timer {
+            activity.timer = due;
+            turn.timers.set_in_session(due, self.room.name(), SessionTimer::Settle(id.clone()));
         }
     }
 
@@ -121,10 +122,8 @@ impl Session {
             self.settle(id, turn);
         }
         let Some(activity) = self.settling.items.get_mut(id) else { return };
-        let settled = activity.settled.as_ref().map(|(at, _)| *at);
-        let recent = activity.changes.iter().map(|(_, at)| *at).chain(settled).max();
-        let forget = recent.unwrap_or(Duration::ZERO) + IN_FLIGHT;
-        let wake = activity.due.unwrap_or(forget);
+        let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let wake = activity.due.unwrap_or(last + CONTENTION);
         if wake <= now {
             self.settling.items.remove(id);
         } else {
@@ -135,64 +134,64 @@ impl Session {
 
     fn settle(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
         let Some(activity) = self.settling.items.get_mut(id) else { return };
-        let undone = std::mem::take(&mut activity.undone);
-        let wiped = std::mem::take(&mut activity.wiped);
+        let owed = std::mem::take(&mut activity.owed);
         let writer = activity.writer.clone();
-        let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let others =
-            activity.changes.iter().any(|(user, at)| *user != writer && *at + IN_FLIGHT >= last);
-        let told = activity.settled.as_ref().is_some_and(|(at, untold)| {
-            untold.as_ref() != Some(&writer) && *at + IN_FLIGHT >= last
+        let last = activity.changes.iter().map(|(_, at)| *at).max();
+        let is_changed = last.is_some();
+        let is_contended = last.is_some_and(|last| {
+            activity.changes.iter().any(|(user, at)| *user != writer && *at + CONTENTION >= last)
         });
-        let writer_too = others || told;
-        let affected = |user: &UserId| undone.contains(user) || wiped.contains(user);
+        let owed_to = |user: &UserId| {
+            let owed = owed.iter().find(|(known, _)| known == user).map(|(_, owed)| *owed);
+            let is_told = is_changed && (*user != writer || is_contended);
+            owed.max(is_told.then_some(Owed::Update))
+        };
         let now = turn.now.wall;
-        match self.document.get(id) {
-            Some(item) => {
-                let update = settled_update(item, now);
-                let anew =
-                    [settled_remove(id, &writer, now), settled_add(item, now), update.clone()];
-                for member in self.room.iter() {
-                    if wiped.contains(&member.user) {
-                        anew.iter().for_each(|frame| turn.send(member.conn, frame));
-                    } else if member.user != writer || writer_too || affected(&member.user) {
-                        turn.send(member.conn, &update);
-                    }
-                }
-                self.viewers.send(&update, turn);
-            }
-            // Removed by one, changed by another: nobody may be left with it.
-            None => {
-                let remove = settled_remove(id, &writer, now);
-                for member in self.room.iter() {
-                    let is_writer = member.user == writer;
-                    if others || (is_writer && told) || affected(&member.user) {
-                        turn.send(member.conn, &remove);
-                    }
-                }
-                if others {
-                    self.viewers.send(&remove, turn);
+        let tick = self.tick;
+        if self.document.get(id).is_none() {
+            // Removed by one, changed by another: it must not be left on any canvas.
+            let frame = settled_remove(id, &writer, now);
+            for member in self.room.iter().filter(|member| member.is_recognised()) {
+                if is_contended || owed.iter().any(|(user, _)| *user == member.user) {
+                    turn.send(member.conn, &frame);
                 }
             }
+            if is_contended {
+                self.viewers.send(&frame, turn);
+            }
+            return;
         }
-        for member in self.room.iter_mut() {
-            if affected(&member.user) || (writer_too && member.user == writer) {
-                member.settled_until = turn.now.elapsed + IN_FLIGHT;
-            }
+        if !owed.iter().all(|(_, owed)| *owed == Owed::Update) {
+            self.note_built_anew(id, &owed);
         }
-        let untold = !(writer_too || affected(&writer));
-        activity.settled = Some((turn.now.elapsed, untold.then_some(writer)));
+        let Some(item) = self.document.get(id) else { return };
+        let frames = UpdateFrames::settled(item, now);
+        for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
+            let Some(owed) = owed_to(&member.user) else { continue };
+            if owed == Owed::Anew && (item.is_for_editors() || !member.is_editor) {
+                turn.send(member.conn, &settled_remove(id, &writer, now));
+                turn.send(member.conn, &settled_add(item, now));
+            }
+            send_settled(member, &frames, turn);
+            self.needs_pings |= member.is_sent_something_urgent(tick);
+        }
+        if is_changed {
+            self.viewers.send(frames.plain(), turn);
+        }
+        let untold = owed_to(&writer).is_none().then_some(&writer);
+        if is_changed && let Some(item) = self.document.get_mut(id) {
+            item.told.note(tick, untold);
+        }
     }
 
-    /// Before others are told of a new item: whoever may have a canvas that nobody has seen yet may have
-    /// an item of this name on it, from before a crash, and would show it twice.
-    pub fn make_way(&self, sender: ConnId, id: &str, turn: &mut Turn<'_>) {
-        let Some(item) = self.document.get(id).filter(|_| turn.limits.settle) else { return };
-        let mut unseen = self.room.iter().filter(|member| member.has_unseen_canvas()).peekable();
-        if unseen.peek().is_some() {
-            let remove = settled_remove(id, &item.writer, turn.now.wall);
-            let others = unseen.filter(|member| member.conn != sender);
-            others.for_each(|member| turn.send(member.conn, &remove));
+    /// Notes that the copies of these users are about to be built anew.
+    fn note_built_anew(&mut self, id: &Arc<str>, owed: &[(UserId, Owed)]) {
+        let Some(item) = self.document.get_mut(id) else { return };
+        for (user, _) in owed.iter().filter(|(_, owed)| *owed == Owed::Anew) {
+            item.builders.retain(|builder| builder != user);
+            if let Some(member) = self.room.iter_mut().find(|member| member.user == *user) {
+                member.is_sent_item(id, self.tick);
+            }
         }
     }
 
@@ -201,75 +200,25 @@ impl Session {
         if !turn.limits.settle {
             return;
         }
+        let tick = self.tick;
         let member = &mut self.room[place];
-        member.corrected_until = turn.elapsed() + IN_FLIGHT;
-        let frame = match self.document.get(id) {
-            Some(item) => settled_update(item, turn.now.wall),
-            None => settled_remove(id, &member.user, turn.now.wall),
-        };
-        turn.send(member.conn, &frame);
-    }
-
-    /// Records that a user changed the document.
-    pub fn note_change(&mut self, user: &UserId, turn: &Turn<'_>) {
-        let now = turn.elapsed();
-        note(&mut self.settling.changes, user, now);
-    }
-
-    /// Whether somebody else changed the document within `span`.
-    pub fn changed_by_others_within(&self, user: &UserId, span: Duration, turn: &Turn<'_>) -> bool {
-        self.changes_by_others(user).any(|at| at + span >= turn.elapsed())
-    }
-
-    /// Whether somebody else changed the document after this moment, which is not long past.
-    pub fn changed_by_others_after(&self, user: &UserId, moment: Duration) -> bool {
-        self.changes_by_others(user).any(|at| at > moment)
-    }
-
-    fn changes_by_others(&self, user: &UserId) -> impl Iterator<Item = Duration> {
-        let others = self.settling.changes.iter().filter(move |(changer, _)| changer != user);
-        others.map(|(_, at)| *at)
+        match self.document.get(id) {
+            Some(item) => {
+                send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
+                self.needs_pings |= member.is_sent_something_urgent(tick);
+            }
+            None => turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall)),
+        }
     }
 }
 
-/// `update_item` with the item's whole data, in the name of whoever changed it last.
-pub fn settled_update(item: &Item, now: Timestamp) -> Frame {
-    let command = item_command("update_item", item.item_type(), &item.id, |json| item.write(json));
-    settled(command, &item.writer, now)
-}
-
-/// `remove_item`, for whoever may still show it.
-pub fn settled_remove(id: &str, writer: &UserId, now: Timestamp) -> Frame {
-    let null = serde_json::value::RawValue::NULL;
-    settled(
-        item_command("remove_item", null, id, |json| json.extend_from_slice(b"{}")),
-        writer,
-        now,
-    )
-}
-
-/// `add_item`, for whoever may not show it any more.
-fn settled_add(item: &Item, now: Timestamp) -> Frame {
-    settled(add(item), &item.writer, now)
-}
-
-/// `add_item` with the item's whole data.
-pub fn add(item: &Item) -> Message {
-    item_command("add_item", item.item_type(), &item.id, |json| item.write(json))
-}
-
-fn settled(command: Message, writer: &UserId, now: Timestamp) -> Frame {
-    command.string("user_id", writer).timestamp(now).flag("settled", true).finish()
-}
-
-/// Records a user's latest moment and forgets those that are long past.
-fn note(moments: &mut Vec<(UserId, Duration)>, user: &UserId, now: Duration) {
-    moments.retain(|(noted, at)| noted != user && *at + 2 * IN_FLIGHT >= now);
-    moments.push((user.clone(), now));
-}
-
-fn note_once(users: &mut Vec<UserId>, user: &UserId) {
-    if !users.contains(user) {
-        users.push(user.clone());
+/// Sends a member what an item looks like, in a way that it takes whatever its copy shows.
+pub fn send_settled(
+    member: &super::member::Member,
+    frames: &UpdateFrames<'_>,
+    turn: &mut Turn<'_>,
+) {
+    for frame in [frames.unlocking(member), frames.for_member(member)].into_iter().flatten() {
+        turn.send(member.conn, frame);
     }
 }

@@ -1,345 +1,290 @@
-//! Taking a host's snapshot of its canvas into a session that may have a document: the host's own
-//! work counts as its canvas shows it, and nothing anyone else did is lost (PROTOCOL.md §2.3).
+//! Taking a snapshot of a canvas (`sync:full_state`) into a session that may have a document, and
+//! telling everyone what came of it (docs/PROTOCOL.md, "Who has the canvas"; the rules are in `merge.rs`).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Turn;
-use super::document::{Author, Bounds};
-use super::item::Field;
-use super::keeping::Made;
-use super::member::{Arrival, IN_FLIGHT};
+use super::document::{Applied, Bounds};
+use super::item_frames::{UpdateFrames, settled_add, settled_remove};
+use super::member::{Arrival, Request};
+use super::merge::{Change, Merge, Mode, merge};
+use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
-use super::settle::{add, settled_remove, settled_update};
+use super::settle::send_settled;
 use crate::kept::Why;
-use crate::protocol::inbound::State;
-use crate::protocol::json::{self, Fields};
-use crate::protocol::outbound::{self, item_command};
-use crate::protocol::{Frame, UserId};
-
-/// Room was checked before the first change: a snapshot is taken whole or not at all.
-const UNBOUNDED: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
-
-/// What taking a snapshot did to the document.
-enum Change {
-    Added(Arc<str>),
-    Changed(Arc<str>),
-    Removed(Seen),
-}
+use crate::protocol::inbound::{LeftOut, State};
+use crate::protocol::outbound;
 
 impl Session {
     /// Takes `sync:full_state` from the member at `place`, meant for `target`.
     pub fn take_snapshot(
         &mut self,
         place: usize,
-        state: &State,
+        mut snapshot: State,
         target: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
         let member = &self.room[place];
         let (conn, user) = (member.conn, member.user.clone());
-        let shows_itself = target == Some(&*user) && !member.has_shown_canvas;
-        if !self.is_host(place) && !shows_itself {
+        let is_first = target == Some(&*user) && !member.has_shown_canvas;
+        if !self.is_host(place) && !is_first {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
             turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
             return;
         }
-        let returns = matches!(member.arrival, Arrival::Unknown { returns: true, .. });
-        // Others may have come since, and not to see their work replaced.
-        let is_new_design = shows_itself
-            && returns
-            && !self.changed_by_others_after(&user, member.joined_at)
-            && state.items.iter().all(|item| self.document.get(&item.id).is_none());
-        let fits = match is_new_design {
-            true => self.document.fits_alone(state, turn.limits.document),
-            false => self.document.fits(state, &user, turn.limits.document),
+        self.leave_out(place, &mut snapshot, turn);
+        let mode = match is_first {
+            true if self.is_new_design(place, &snapshot) => Mode::Replace,
+            true => Mode::First,
+            false => Mode::Later,
+        };
+        let shown = shown_ids(&snapshot);
+        let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
+        let fits_alone = self.document.fits_alone(&snapshot, turn.limits.document);
+        let member = &self.room[place];
+        let merged = merge(&self.document, snapshot, member, mode, turn.limits.settle);
+        let fits = match mode {
+            Mode::Replace => fits_alone,
+            _ => self.document.bytes() + merged.growth <= turn.limits.document.document,
         };
         if !fits {
-            self.refuse_as_too_big(place, "sync:full_state", None, turn);
+            self.refuse_as_too_big(place, "sync:full_state", None, None, turn);
             self.leave_canvas_alone(place, turn);
             return;
         }
-        let is_newcomer = shows_itself || matches!(member.arrival, Arrival::Unknown { .. });
-        self.room[place].has_shown_canvas |= shows_itself;
-        let why = if is_new_design { Why::NewDesign } else { Why::Snapshot };
-        if is_new_design && !self.document.is_empty() {
+        self.room[place].has_shown_canvas |= is_first;
+        // A state that was sent meanwhile replaces the canvas that the snapshot shows.
+        let is_wiped = is_first && self.room[place].rebuilt.is_some();
+        let removes = merged.changes.iter().any(|change| matches!(change, Change::Remove(_)));
+        if removes {
             self.keep_version(turn);
         }
-        let changes = self.merge(state, &user, is_new_design, turn);
+        let Merge { changes, outdated, removed, known, .. } = merged;
+        for copy in known.into_iter().filter(|_| !is_wiped) {
+            self.note_copy(
+                place,
+                copy.id,
+                copy.color,
+                (mode != Mode::Later).then_some(copy.is_own),
+            );
+        }
+        let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
-        let is_news = self.set_extra(&state.extra) || is_new_design;
-        let commands = self.relayed_changes(&changes, state.version, &user, turn);
-        if !changes.is_empty() {
-            self.note_change(&user, turn);
+        let is_news = self.set_extra(&extra) || mode == Mode::Replace;
+        let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
+        if is_wiped {
+            self.document.is_rebuilt_by(&user);
         }
-        if !changes.is_empty() || is_news {
-            let frames = commands.iter().map(|(change, _)| change.clone()).collect();
-            self.keep_made(Made { user: &user, frames, id: None }, why, turn);
+        let except = (!is_wiped).then_some(conn);
+        let publication = Publication { user: &user, version, why, id: None, except, is_news };
+        self.publish(&applied, publication, turn);
+        if is_first {
+            self.recognise_sharing(place, turn);
         }
-        for change in &changes {
-            if let Change::Added(id) = change {
-                self.make_way(conn, id, turn);
-            }
-        }
-        self.tell_of_changes(place, target, &commands, turn);
-        match is_newcomer {
-            true => self.tell_newcomer(place, state, !changes.is_empty(), turn),
-            false => {
-                self.room[place].arrival = Arrival::Host { canvas_is_known: false };
-                self.correct_canvas(place, state, &changes, turn);
-            }
+        if !is_wiped {
+            let canvas = Canvas { shown, outdated, removed, is_first };
+            self.tell_differences(place, &canvas, turn);
         }
     }
 
-    /// Takes note of a host whose canvas can't be taken: at least it is not wiped.
+    /// Shows an editor that may only watch, and shares its canvas, what the document has: its own
+    /// items stay on its canvas.
+    pub fn show_differences(&mut self, place: usize, snapshot: State, turn: &mut Turn<'_>) {
+        if self.room[place].has_shown_canvas {
+            return;
+        }
+        self.room[place].has_shown_canvas = true;
+        let shown = shown_ids(&snapshot);
+        let settles = turn.limits.settle;
+        let merged = merge(&self.document, snapshot, &self.room[place], Mode::First, settles);
+        let mut outdated = merged.outdated;
+        for change in merged.changes {
+            if let Change::Write(id, _) = change {
+                outdated.push(id);
+            }
+        }
+        for copy in merged.known {
+            self.note_copy(place, copy.id, copy.color, Some(copy.is_own));
+        }
+        self.recognise_sharing(place, turn);
+        let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
+        self.tell_differences(place, &canvas, turn);
+    }
+
+    /// Takes note of an editor whose canvas can't be taken: at least it is not wiped.
     pub fn leave_canvas_alone(&mut self, place: usize, turn: &mut Turn<'_>) {
+        if !self.room[place].is_recognised() {
+            self.recognise_sharing(place, turn);
+        }
+    }
+
+    /// An editor shares its canvas: its request is answered with no state.
+    fn recognise_sharing(&mut self, place: usize, turn: &mut Turn<'_>) {
+        let sharing = Arrival::Sharing { is_asked_for: false };
+        let before = std::mem::replace(&mut self.room[place].arrival, sharing);
+        match before {
+            Arrival::Unknown { waiting: Some(_), .. } => {
+                self.request(place, Request { since: None }, turn);
+            }
+            Arrival::Sharing { is_asked_for } => {
+                self.room[place].arrival = Arrival::Sharing { is_asked_for };
+            }
+            _ => {}
+        }
+    }
+
+    /// Leaves out what is too large for the document, and tells the sender of everything that is left
+    /// out.
+    fn leave_out(&mut self, place: usize, snapshot: &mut State, turn: &mut Turn<'_>) {
+        let largest = turn.limits.document.item;
+        let too_large = "the item is larger than the server allows";
+        let left_out = &mut snapshot.left_out;
+        snapshot.items.retain(|item| {
+            let fits = super::item::size_completed(&item.id, &item.fields) <= largest;
+            if !fits {
+                left_out.push(LeftOut { id: Some(item.id.clone()), why: too_large });
+            }
+            fits
+        });
+        for item in &snapshot.left_out {
+            let error = outbound::left_out(item, "sync:full_state", None);
+            turn.send(self.room[place].conn, &error);
+        }
+    }
+
+    /// Whether a snapshot begins a new design under an old name: somebody came alone to a session that
+    /// had been left, with a canvas that has none of the document's items; and nobody has come since and
+    /// changed something.
+    fn is_new_design(&self, place: usize, snapshot: &State) -> bool {
+        let member = &self.room[place];
+        let Arrival::Unknown { returns_alone: true, .. } = member.arrival else { return false };
+        let is_by_others = |users: &[_]| users.iter().any(|user| *user != member.user);
+        !snapshot.items.is_empty()
+            && snapshot.items.iter().all(|item| self.document.get(&item.id).is_none())
+            && !self
+                .document
+                .items()
+                .any(|item| item.is_written_by_others(&member.user, member.joined))
+            && !self.document.removed().iter().any(|(_, tombstone)| {
+                tombstone.tick > member.joined && is_by_others(&tombstone.users)
+            })
+    }
+
+    /// Notes what a snapshot says of a copy.
+    fn note_copy(&mut self, place: usize, id: Arc<str>, color: Option<u64>, is_own: Option<bool>) {
         let member = &mut self.room[place];
-        if matches!(member.arrival, Arrival::Unknown { .. }) {
-            let host = Arrival::Host { canvas_is_known: true };
-            let arrival = std::mem::replace(&mut member.arrival, host);
-            self.answer_waiting(place, arrival, turn);
-        }
-    }
-
-    /// Answers the request that has waited for the member to be recognised.
-    fn answer_waiting(&mut self, place: usize, before: Arrival, turn: &mut Turn<'_>) {
-        if let Arrival::Unknown { waiting: Some(request), .. } = before {
-            self.request(place, request, turn);
-        }
-    }
-
-    /// The snapshot table of PROTOCOL.md §2.3.
-    fn merge(
-        &mut self,
-        state: &State,
-        user: &UserId,
-        is_new_design: bool,
-        turn: &Turn<'_>,
-    ) -> Vec<Change> {
-        let author = Author { user, at: turn.elapsed() };
-        let shown: HashMap<&str, &Fields> =
-            state.items.iter().map(|item| (&*item.id, &item.fields)).collect();
-        let gone = self.document.items().filter(|item| {
-            is_new_design || (item.writer == *user && !shown.contains_key(&*item.id))
-        });
-        let gone: Vec<Seen> = gone.map(Seen::of).collect();
-        let mut changes = Vec::new();
-        for seen in gone {
-            self.document.remove(&seen.id, user);
-            changes.push(Change::Removed(seen));
-        }
-        if is_new_design {
-            self.document.forget_removed();
-        }
-        for item in &state.items {
-            match self.document.get(&item.id) {
-                Some(known) if known.writer == *user => {
-                    // Lately changed by somebody else: the host may not have seen it yet.
-                    let is_kept =
-                        |field: &Field| field.writer != *user && field.at + IN_FLIGHT >= author.at;
-                    let news: Fields = item
-                        .fields
-                        .iter()
-                        .filter(|(key, value)| match known.field(key) {
-                            Some(field) => {
-                                !is_kept(field) && !json::same_value(&field.value, value)
-                            }
-                            None => true,
-                        })
-                        .filter(|(key, _)| !matches!(&**key, "uuid" | "item_uuid"))
-                        .filter(|(key, value)| &**key != "item_type" || value.get() != "null")
-                        .cloned()
-                        .collect();
-                    let is_dropped = |field: &Field| {
-                        field.writer == *user
-                            && !matches!(&*field.key, "uuid" | "item_uuid" | "item_type")
-                            && item.fields.iter().all(|(key, _)| *key != field.key)
-                    };
-                    let drops = known.fields.iter().any(is_dropped);
-                    if drops || !news.is_empty() {
-                        let id = known.id.clone();
-                        self.document.retain_fields(&id, |field| !is_dropped(field));
-                        // Unbounded: it can't fail.
-                        let _ = self.document.overwrite(&id, news, author, UNBOUNDED);
-                        changes.push(Change::Changed(id));
-                    }
-                }
-                Some(_) => {}
-                None if self.document.removed_by(&item.id).is_some_and(|by| by != user) => {}
-                None => {
-                    let fields = item.fields.clone();
-                    let _ = self.document.add(&item.id, fields, None, author, UNBOUNDED);
-                    changes.push(Change::Added(item.id.as_ref().into()));
-                }
+        member.lists(&id, self.tick);
+        member.reports_color(&id, color);
+        if let (Some(is_own), Some(item)) = (is_own, self.document.get_mut(&id)) {
+            match is_own {
+                true => item.is_built_by(&member.user),
+                false => item.builders.retain(|builder| *builder != member.user),
             }
         }
-        changes
     }
 
-    /// The changes as commands in the host's name, numbered and kept in the history; an item that
-    /// was added with what follows it up, its whole data.
-    fn relayed_changes(
+    /// Changes the document as a snapshot wants it.
+    fn apply_changes(
         &mut self,
-        changes: &[Change],
-        version: u64,
-        user: &UserId,
+        place: usize,
+        changes: Vec<Change>,
+        mode: Mode,
         turn: &mut Turn<'_>,
-    ) -> Vec<(Frame, Option<Frame>)> {
-        let commands = changes.iter().map(|change| {
-            let (action, id) = match change {
-                Change::Added(id) => ("add_item", id),
-                Change::Changed(id) => ("update_item", id),
-                Change::Removed(seen) => ("remove_item", &seen.id),
-            };
-            let item = self.document.get(id);
-            let item_type = item.map_or(serde_json::value::RawValue::NULL, |item| item.item_type());
-            let command = item_command(action, item_type, id, |json| match item {
-                Some(item) => item.write(json),
-                None => json.extend_from_slice(b"{}"),
-            });
-            let command = command.string("user_id", user).timestamp(turn.now.wall);
-            let command = self.applied(command, version, turn);
-            let (seq, item) = (self.history.seq(), self.document.get(id));
+    ) -> Vec<Applied> {
+        let user = self.room[place].user.clone();
+        let author = self.author(&user);
+        let mut applied = Vec::with_capacity(changes.len());
+        let mut is_cleared = false;
+        for change in changes {
+            // What was to be removed comes first, and there was room for the rest.
             match change {
-                Change::Added(_) => self.recent.note(seq, user, Did::Add, item, turn.now),
-                Change::Changed(_) => self.recent.note(seq, user, Did::Update, item, turn.now),
-                Change::Removed(seen) => {
-                    self.recent.note_removed(seq, user, Some(seen.clone()), turn.now);
+                Change::Remove(id) => {
+                    let seen = self.document.get(&id).map(Seen::of);
+                    self.document.remove(&id, author);
+                    let seq = self.history.next_seq() + applied.len() as u64;
+                    self.recent.note_removed(seq, &user, seen, turn.now);
+                    applied.push(Applied::Removed(id));
+                }
+                Change::Write(id, fields) => {
+                    let _ = self.document.overwrite(&id, fields, author, Bounds::NONE);
+                    applied.push(Applied::Changed(id));
+                }
+                Change::Add(item) => {
+                    if mode == Mode::Replace && !is_cleared {
+                        self.document.forget_removed();
+                        is_cleared = true;
+                    }
+                    let _ = self.document.add(&item.id, item.fields, None, author, Bounds::NONE);
+                    let id: Arc<str> = item.id.into();
+                    self.room[place].lists(&id, author.tick);
+                    applied.push(Applied::Added(id));
                 }
             }
-            let is_followed_up = matches!(change, Change::Added(_)) && turn.limits.settle;
-            let added = self.document.get(id).filter(|_| is_followed_up);
-            (command, added.map(|item| settled_update(item, turn.now.wall)))
-        });
-        commands.collect()
+        }
+        for (n, change) in applied.iter().enumerate() {
+            let seq = self.history.next_seq() + n as u64;
+            let (did, id) = match change {
+                Applied::Added(id) => (Did::Add, id),
+                Applied::Changed(id) => (Did::Update, id),
+                Applied::Removed(_) => continue,
+            };
+            self.recent.note(seq, &user, did, self.document.get(id), turn.now);
+        }
+        applied
     }
 
-    /// Everyone but the sender hears of the changes: the target, or with none everyone, by a state.
-    fn tell_of_changes(
-        &mut self,
-        sender: usize,
-        target: Option<&str>,
-        commands: &[(Frame, Option<Frame>)],
-        turn: &mut Turn<'_>,
-    ) {
-        let mut by_state = Vec::new();
-        let others = self.room.iter_mut().enumerate().filter(|(place, _)| *place != sender);
-        for (place, member) in others {
-            match target {
-                None => by_state.push(place),
-                Some(target) if *member.user == *target => {
-                    // One who was sent a state and every change since has exactly the result.
-                    if !commands.is_empty() || member.states_sent == 0 {
-                        by_state.push(place);
-                    }
-                }
-                Some(_) if commands.is_empty() => {}
-                Some(_) => {
-                    member.corrected_until = turn.elapsed() + IN_FLIGHT;
-                    for (change, follow_up) in commands {
-                        turn.send(member.conn, change);
-                        follow_up.iter().for_each(|frame| turn.send(member.conn, frame));
-                    }
-                }
-            }
+    /// Tells the owner of a canvas, as commands, what it lacks and what it shows differently.
+    fn tell_differences(&mut self, place: usize, canvas: &Canvas, turn: &mut Turn<'_>) {
+        let (tick, wall) = (self.tick, turn.now.wall);
+        for id in &canvas.removed {
+            let by = self.document.removed().get(id).and_then(|tombstone| tombstone.users.first());
+            let member = &self.room[place];
+            let by = by.unwrap_or(&member.user);
+            turn.send(member.conn, &settled_remove(id, by, wall));
         }
-        if !by_state.is_empty() {
-            self.send_state(&by_state, turn);
-        }
-        match target {
-            None if commands.is_empty() => {}
-            None => self.show_viewers(turn),
-            Some(_) => {
-                for frame in
-                    commands.iter().flat_map(|(change, update)| [Some(change), update.as_ref()])
-                {
-                    frame.iter().for_each(|frame| self.viewers.send(frame, turn));
-                }
-            }
-        }
-    }
-
-    /// A host that answered its own `user:joined` gets the result unless its canvas shows it.
-    fn tell_newcomer(
-        &mut self,
-        place: usize,
-        shown: &State,
-        has_changed: bool,
-        turn: &mut Turn<'_>,
-    ) {
-        let member = &self.room[place];
-        // A state that was sent meanwhile has replaced the canvas that the snapshot shows.
-        let lacks_something = match member.states_sent {
-            0 => !self.is_shown_by(shown),
-            _ => has_changed,
+        let member = &mut self.room[place];
+        let lacks = |item: &&super::item::Item| {
+            let is_on_its_way = item.told.when(&member.user) > member.received;
+            let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
+            !is_here && (canvas.is_first || !is_on_its_way)
         };
-        let canvas_is_known = member.states_sent == 0 && !lacks_something;
-        let host = Arrival::Host { canvas_is_known };
-        let arrival = std::mem::replace(&mut self.room[place].arrival, host);
-        if lacks_something {
-            self.send_state(&[place], turn);
-        } else {
-            self.answer_waiting(place, arrival, turn);
+        let lacking: Vec<Arc<str>> =
+            self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
+        for id in lacking {
+            let Some(item) = self.document.get_mut(&id) else { continue };
+            if member.is_editor && !item.is_for_editors() {
+                continue;
+            }
+            item.builders.retain(|builder| *builder != member.user);
+            member.is_sent_item(&id, tick);
+            turn.send(member.conn, &settled_add(item, wall));
+            if turn.limits.settle {
+                send_settled(member, &UpdateFrames::settled(item, wall), turn);
+            }
         }
+        for id in &canvas.outdated {
+            if let Some(item) = self.document.get(id) {
+                send_settled(member, &UpdateFrames::settled(item, wall), turn);
+            }
+        }
+        member.is_sent_something_urgent(tick);
+        self.needs_pings = true;
     }
+}
 
-    /// Whether a canvas shows what the document says.
-    fn is_shown_by(&self, state: &State) -> bool {
-        let shows = |item: &crate::protocol::inbound::StateItem| {
-            self.document.get(&item.id).is_some_and(|known| known.is_shown_by(&item.fields))
-        };
-        state.items.len() == self.document.items().count() && state.items.iter().all(shows)
-    }
+/// What a snapshot shows, after what it changed.
+struct Canvas {
+    shown: HashSet<Box<str>>,
+    outdated: Vec<Arc<str>>,
+    removed: Vec<Box<str>>,
+    /// Whether it is the first one of its connection: nothing is on its way to its sender.
+    is_first: bool,
+}
 
-    /// Tells a host, as commands, what its canvas shows differently from the document.
-    fn correct_canvas(
-        &mut self,
-        place: usize,
-        shown: &State,
-        changes: &[Change],
-        turn: &mut Turn<'_>,
-    ) {
-        let conn = self.room[place].conn;
-        let (now, wall) = (turn.elapsed(), turn.now.wall);
-        let fields: HashMap<&str, &Fields> =
-            shown.items.iter().map(|item| (&*item.id, &item.fields)).collect();
-        let member = &self.room[place];
-        // A state or a correction on its way to the host may hold what the snapshot lacks.
-        let crossed = member.may_be_wiped(now) || now < member.corrected_until;
-        let mut corrections = Vec::new();
-        for change in changes.iter().filter(|_| crossed) {
-            if let Change::Removed(seen) = change {
-                corrections.push(settled_remove(&seen.id, &member.user, wall));
-            }
-        }
-        for item in &shown.items {
-            if self.document.get(&item.id).is_none() {
-                let by = self.document.removed_by(&item.id).unwrap_or(&member.user);
-                corrections.push(settled_remove(&item.id, by, wall));
-            }
-        }
-        for item in self.document.items() {
-            match fields.get(&*item.id) {
-                Some(fields) if item.is_shown_by(fields) => {}
-                Some(_) => corrections.push(settled_update(item, wall)),
-                None => {
-                    // With its add on the way already the host would show it twice.
-                    if crossed || item.at + IN_FLIGHT >= now {
-                        corrections.push(settled_remove(&item.id, &item.writer, wall));
-                    }
-                    corrections
-                        .push(add(item).string("user_id", &item.writer).timestamp(wall).finish());
-                    if turn.limits.settle {
-                        corrections.push(settled_update(item, wall));
-                    }
-                }
-            }
-        }
-        if !corrections.is_empty() {
-            self.room[place].corrected_until = now + IN_FLIGHT;
-            corrections.iter().for_each(|frame| turn.send(conn, frame));
-        }
-    }
+fn shown_ids(snapshot: &State) -> HashSet<Box<str>> {
+    let left_out = snapshot.left_out.iter().filter_map(|item| item.id.clone());
+    snapshot.items.iter().map(|item| item.id.clone()).chain(left_out).collect()
 }

@@ -1,38 +1,40 @@
 //! A document as it is stored: JSON that a person can read, with exactly what it takes to go on.
 //!
 //! ```json
-//! {"format":1,"version":7,
-//!  "items":[{"uuid":"a","item_type":"lens","x_mm":1.50},{"uuid":"b","item_type":"mirror"}],
+//! {"format":2,"version":7,
+//!  "items":[{"uuid":"a","item_type":"source","x_mm":1.50},{"uuid":"b","item_type":"component"}],
 //!  "users":["alice","bob"],
-//!  "writers":[{"last":1,"fields":[0,0,1],"again":true},0],
-//!  "removed":[["c",1]],
+//!  "writers":[{"last":1,"fields":[0,0,1],"built":[]},0],
+//!  "past":[[0,"x_mm",[[0,"9ae16a3b2f90404f"]]]],
+//!  "removed":[["c",1,0]],
 //!  "extra":{"zoom":3}}
 //! ```
 //!
-//! `items` are what every canvas shows, to the byte. `writers` has one entry for each: the user who
-//! wrote all of it, or who wrote it last and who each field, by their places in `users`; `again`
-//! where an item of that name was removed before. `removed` are the items that were removed and by
-//! whom, the oldest first; `extra` is what a client's canvas carried beside its items. When something
-//! was written is not stored: it was before the server's start, that is, long ago.
+//! `items` are what every canvas shows, to the byte. `users` are all who have been members or have
+//! written something; everywhere else they are named by their places in this list. `writers` has one
+//! entry for each item: the user who wrote all of it, or who wrote it last, who each field, and, where
+//! that is not the one who added it, whose copies they built themselves. `past` are earlier values of
+//! fields: the item's place, the field's name, and for each value who wrote it and its fingerprint,
+//! and for interfaces that of their moved form. `removed` are the items that were removed and by whom,
+//! the oldest first; `extra` is what a client's canvas carried beside its items. When something was
+//! written is not stored: it was before the server's start, that is, long ago. Format 1 had no `past`
+//! and no `built`, and one user for each removed item.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::document::Document;
-use super::item::{Field, Item};
+use super::item::{Field, Item, PastValue};
 use super::removed::Removed;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
 use crate::protocol::json::{self, Object};
 use crate::protocol::outbound::write_object;
 
-/// The one format there is.
-const FORMAT: u64 = 1;
-/// When whatever was stored was written: no later than the hub's start.
-const LONG_AGO: Duration = Duration::ZERO;
+/// The format that is written.
+const FORMAT: u64 = 2;
 
 /// What was stored is not what a document is made of. Says where, and nothing of what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,22 +60,32 @@ impl Document {
     pub fn to_stored(&self) -> Vec<u8> {
         let mut users = Users::default();
         let mut writers = Vec::new();
-        for item in self.items() {
+        let mut past = Vec::new();
+        for (place, item) in self.items().enumerate() {
             writers.extend_from_slice(if writers.is_empty() { b"" } else { b"," });
             write_writers(&mut writers, item, &mut users);
+            write_past(&mut past, place, item, &mut users);
         }
         let mut removed = Vec::new();
-        for (id, by) in self.removed().iter() {
+        for (id, tombstone) in self.removed().iter() {
             removed.extend_from_slice(if removed.is_empty() { b"[" } else { b",[" });
             json::write_string(&mut removed, id);
-            removed.extend_from_slice(format!(",{}]", users.place(by)).as_bytes());
+            for user in &tombstone.users {
+                removed.extend_from_slice(format!(",{}", users.place(user)).as_bytes());
+            }
+            removed.push(b']');
+        }
+        let mut others: Vec<&UserId> = self.users().collect();
+        others.sort_unstable();
+        for user in others {
+            users.place(user);
         }
         let mut stored = Vec::with_capacity(self.bytes() + writers.len() + removed.len() + 256);
         let head = format!("{{\"format\":{FORMAT},\"version\":{},\"items\":[", self.version());
         stored.extend_from_slice(head.as_bytes());
         for (place, item) in self.items().enumerate() {
             stored.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
-            item.write(&mut stored);
+            item.write_stored(&mut stored);
         }
         stored.extend_from_slice(b"],\n\"users\":[");
         for (place, user) in users.names.iter().enumerate() {
@@ -82,6 +94,8 @@ impl Document {
         }
         stored.extend_from_slice(b"],\n\"writers\":[");
         stored.extend_from_slice(&writers);
+        stored.extend_from_slice(b"],\n\"past\":[");
+        stored.extend_from_slice(&past);
         stored.extend_from_slice(b"],\n\"removed\":[");
         stored.extend_from_slice(&removed);
         stored.extend_from_slice(b"],\n\"extra\":");
@@ -118,22 +132,49 @@ impl<'a> Users<'a> {
 fn write_writers<'a>(json: &mut Vec<u8>, item: &'a Item, users: &mut Users<'a>) {
     let last = users.place(&item.writer);
     let wrote_all = item.fields.iter().all(|field| field.writer == item.writer);
-    if wrote_all && !item.came_back {
+    let adder = item.field("uuid").map(|field| &field.writer);
+    let built_by_adder = item.builders.iter().eq(adder);
+    if wrote_all && built_by_adder {
         return json.extend_from_slice(last.to_string().as_bytes());
     }
     json.extend_from_slice(format!("{{\"last\":{last}").as_bytes());
     if !wrote_all {
-        json.extend_from_slice(b",\"fields\":[");
-        for (place, field) in item.fields.iter().enumerate() {
-            json.extend_from_slice(if place == 0 { b"" } else { b"," });
-            json.extend_from_slice(users.place(&field.writer).to_string().as_bytes());
-        }
-        json.push(b']');
+        let writers = item.fields.iter().map(|field| &field.writer);
+        write_users(json, "fields", writers, users);
     }
-    if item.came_back {
-        json.extend_from_slice(b",\"again\":true");
+    if !built_by_adder {
+        write_users(json, "built", item.builders.iter(), users);
     }
     json.push(b'}');
+}
+
+fn write_users<'a>(
+    json: &mut Vec<u8>,
+    name: &str,
+    who: impl Iterator<Item = &'a UserId>,
+    users: &mut Users<'a>,
+) {
+    let places: Vec<String> = who.map(|user| users.place(user).to_string()).collect();
+    json.extend_from_slice(format!(",\"{name}\":[{}]", places.join(",")).as_bytes());
+}
+
+fn write_past<'a>(json: &mut Vec<u8>, place: usize, item: &'a Item, users: &mut Users<'a>) {
+    for field in &item.fields {
+        let values: Vec<String> = field
+            .kept_values()
+            .map(|past| {
+                let moved = past.moved_print.map(|print| format!(",\"{print:016x}\""));
+                let user = users.place(&past.writer);
+                format!("[{user},\"{:016x}\"{}]", past.print, moved.unwrap_or_default())
+            })
+            .collect();
+        if !values.is_empty() {
+            json.extend_from_slice(if json.is_empty() { b"" } else { b"," });
+            json.extend_from_slice(format!("[{place},").as_bytes());
+            json::write_string(json, &field.key);
+            json.extend_from_slice(format!(",[{}]]", values.join(",")).as_bytes());
+        }
+    }
 }
 
 /// Who wrote an item, where it was not one user alone.
@@ -141,14 +182,13 @@ fn write_writers<'a>(json: &mut Vec<u8>, item: &'a Item, users: &mut Users<'a>) 
 struct Writers {
     last: usize,
     fields: Option<Vec<usize>>,
-    #[serde(default)]
-    again: bool,
+    built: Option<Vec<usize>>,
 }
 
 impl Writers {
     fn read(value: &RawValue) -> Option<Self> {
         match serde_json::from_str(value.get()) {
-            Ok(last) => Some(Writers { last, fields: None, again: false }),
+            Ok(last) => Some(Writers { last, fields: None, built: None }),
             Err(_) => serde_json::from_str(value.get()).ok(),
         }
     }
@@ -159,7 +199,7 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
     json::check_proportions(text)?;
     let stored = Object::parse(text).map_err(|_| "it is not a JSON object")?;
     match part::<u64>(&stored, "format") {
-        Some(FORMAT) => {}
+        Some(1..=FORMAT) => {}
         Some(_) => return Err("a newer collabd has written it"),
         None => return Err("it has no format"),
     }
@@ -176,16 +216,73 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
         let writers = Writers::read(writers).ok_or("who wrote an item is no number")?;
         read_item(item, &writers, &users)
     });
-    let items: Vec<Item> = items.collect::<Result<_, _>>()?;
-    let removed: Vec<(Box<str>, usize)> =
+    let mut items: Vec<Item> = items.collect::<Result<_, _>>()?;
+    if stored.get("past").is_some() {
+        read_past(&stored, &mut items, &users)?;
+    }
+    let removed: Vec<&RawValue> =
         part(&stored, "removed").ok_or("it has no list of removed items")?;
     let mut remembered = Removed::default();
-    for (id, by) in removed {
-        remembered.remember(id.into(), users.get(by).ok_or(UNKNOWN_USER)?.clone());
+    for tombstone in removed {
+        let (id, users) = read_tombstone(tombstone, &users)?;
+        remembered.remember(id.into(), users, 0);
     }
     let extra = stored.get("extra").and_then(|extra| Object::parse(extra.get()).ok());
     let extra = extra.ok_or("it has nothing extra")?.to_fields();
-    Document::of(items, remembered, extra, version).ok_or("two items have one name")
+    let users = HashSet::from_iter(users);
+    Document::of(items, remembered, users, extra, version).ok_or("two items have one name")
+}
+
+/// `["id",user,…]`.
+fn read_tombstone(
+    tombstone: &RawValue,
+    users: &[UserId],
+) -> Result<(Box<str>, Vec<UserId>), &'static str> {
+    const NO_TOMBSTONE: &str = "a removed item is not a list of its name and users";
+    let parts: Vec<&RawValue> = serde_json::from_str(tombstone.get()).map_err(|_| NO_TOMBSTONE)?;
+    let (id, by) = parts.split_first().filter(|(_, by)| !by.is_empty()).ok_or(NO_TOMBSTONE)?;
+    let id = json::as_string(id).ok_or(NO_TOMBSTONE)?;
+    let user = |place: &&RawValue| {
+        let place = serde_json::from_str::<usize>(place.get()).map_err(|_| NO_TOMBSTONE)?;
+        users.get(place).cloned().ok_or(UNKNOWN_USER)
+    };
+    Ok((id.into(), by.iter().map(user).collect::<Result<_, _>>()?))
+}
+
+/// `[[item,"field",[[user,"print"],…]],…]`.
+fn read_past(
+    stored: &Object<'_>,
+    items: &mut [Item],
+    users: &[UserId],
+) -> Result<(), &'static str> {
+    const NO_PAST: &str = "an earlier value is not a user and a fingerprint";
+    let print = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NO_PAST);
+    let fields: Vec<(usize, Box<str>, Vec<Vec<&RawValue>>)> =
+        part(stored, "past").ok_or("its earlier values are no list")?;
+    let (mut of_item, mut next) = (usize::MAX, 0);
+    for (item, key, values) in fields {
+        if of_item != item {
+            (of_item, next) = (item, 0);
+        }
+        let item = items.get_mut(item).ok_or("an earlier value is of no item")?;
+        // They stand in the order of the fields.
+        let found = item.fields.iter().skip(next).position(|field| field.key == key);
+        next += found.ok_or("an earlier value is of no field")?;
+        let field = &mut item.fields[next];
+        for value in values {
+            let text = |place: usize| value.get(place).and_then(|text| json::as_string(text));
+            let user = value.first().and_then(|user| serde_json::from_str(user.get()).ok());
+            let user: usize = user.ok_or(NO_PAST)?;
+            field.past.push(PastValue {
+                print: print(&text(1).ok_or(NO_PAST)?)?,
+                moved_print: text(2).map(|text| print(&text)).transpose()?,
+                writer: users.get(user).ok_or(UNKNOWN_USER)?.clone(),
+                tick: 0,
+                is_kept: true,
+            });
+        }
+    }
+    Ok(())
 }
 
 const UNKNOWN_USER: &str = "a user is not in the list";
@@ -209,11 +306,15 @@ fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Ite
     let user = |place: usize| users.get(place).cloned().ok_or(UNKNOWN_USER);
     let fields = fields.into_iter().enumerate().map(|(place, (key, value))| {
         let writer = writers.fields.as_ref().map_or(writers.last, |fields| fields[place]);
-        Ok(Field { key, value, writer: user(writer)?, at: LONG_AGO })
+        Ok(Field { key, value, writer: user(writer)?, tick: 0, past: Vec::new() })
     });
-    let fields = fields.collect::<Result<_, &'static str>>()?;
-    let mut item = Item::new(id.into(), fields, user(writers.last)?, LONG_AGO);
-    item.came_back = writers.again;
+    let fields: Vec<Field> = fields.collect::<Result<_, &'static str>>()?;
+    let adder = fields.iter().find(|field| &*field.key == "uuid").map(|field| field.writer.clone());
+    let mut item = Item::new(id.into(), fields, user(writers.last)?, 0);
+    item.builders = match &writers.built {
+        Some(built) => built.iter().map(|place| user(*place)).collect::<Result<_, _>>()?,
+        None => adder.into_iter().collect(),
+    };
     Ok(item)
 }
 
@@ -226,7 +327,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { item: 1 << 20, document: 1 << 20 };
 
     fn author(user: &UserId) -> Author<'_> {
-        Author { user, at: Duration::from_secs(7) }
+        Author { user, tick: 7, received: 0 }
     }
 
     fn apply(document: &mut Document, user: &str, command: &str) {

@@ -97,7 +97,7 @@ impl Session {
     /// Sends the document to all viewers.
     pub(super) fn show_viewers(&mut self, turn: &mut Turn<'_>) {
         if !self.viewers.is_empty() {
-            let frames = self.state_frames(turn);
+            let frames = self.state_frames(false, turn);
             for viewer in self.viewers.iter() {
                 frames.iter().for_each(|frame| turn.send(viewer.conn, frame));
             }
@@ -105,7 +105,7 @@ impl Session {
     }
 
     fn show(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        let frames = self.state_frames(turn);
+        let frames = self.state_frames(false, turn);
         frames.iter().for_each(|frame| turn.send(conn, frame));
     }
 }

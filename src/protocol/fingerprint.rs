@@ -179,3 +179,113 @@ fn is_exact(integer: &str, nearest: f64) -> bool {
     // With a precision all its digits are written, not the shortest that are read back as it.
     format!("{nearest:.0}") == integer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn values_are_compared_by_meaning() {
+        for (a, b) in [
+            ("1.50", "1.5"),
+            ("15e-1", "1.5"),
+            ("1.5E0", "0.15e+1"),
+            ("2", "2.0"),
+            ("-0", "0"),
+            ("-0.0", "0e5"),
+            ("1e999", "1e400"),
+            ("10000000000000000", "1e16"),
+            ("18446744073709551616", "18446744073709551616.0"),
+            (r#""a""#, r#""\u0061""#),
+            (r#""\ud83d\ude00""#, r#""😀""#),
+            ("[1, 2]", "[1.0,2]"),
+            (r#"{"a":1,"b":[2]}"#, r#"{ "b" : [2.0], "a" : 1 }"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+            (r#"{"a":{"x":{},"y":[]}}"#, r#"{"a":{"y":[],"x":{}}}"#),
+        ] {
+            assert!(same_value(&raw(a), &raw(b)), "{a} {b}");
+        }
+        let all = [
+            "null",
+            "true",
+            "false",
+            "0",
+            "1",
+            "-1",
+            "1e999",
+            "-1e999",
+            "0.1",
+            "1e-320",
+            "18446744073709551614",
+            "18446744073709551615",
+            "-18446744073709551615",
+            r#""""#,
+            r#""1""#,
+            r#""null""#,
+            r#""\ud800""#,
+            r#""\\ud800""#,
+            "[]",
+            "{}",
+            "[[]]",
+            "[{}]",
+            "[0]",
+            "[1]",
+            "[1,2]",
+            "[2,1]",
+            "[[1],2]",
+            "[1,[2]]",
+            "[[1,2]]",
+            r#"{"a":1}"#,
+            r#"{"a":2}"#,
+            r#"{"b":1}"#,
+            r#"{"a":1,"b":2}"#,
+            r#"{"a":2,"b":1}"#,
+            r#"{"a":{"b":1}}"#,
+            r#"{"a":{},"b":1}"#,
+            r#"["a",1]"#,
+            r#"{"":0}"#,
+        ];
+        for (place, a) in all.iter().enumerate() {
+            for b in &all[..place] {
+                assert!(!same_value(&raw(a), &raw(b)), "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_never_changes_because_it_is_stored() {
+        for (text, expected) in [
+            ("null", 0x08ad_3a07_b553_fa9f),
+            ("1.5", 0xca08_171e_3575_b794),
+            ("18446744073709551615", 0x6650_4cda_08da_15ea),
+            (r#""ü""#, 0x8447_5319_5e9f_731d),
+            (r#"[1,"a",null]"#, 0x3042_320a_5702_08d1),
+            (r#"{"uuid":"a","x_mm":1.50,"interfaces":[{"n2":1e999}]}"#, 0x542b_23dc_affd_303b),
+        ] {
+            assert_eq!(fingerprint(&raw(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_object_has_the_fingerprint_of_its_fields() {
+        let (one, two) = (raw("1"), raw("[2]"));
+        let fields = [("b", &*two), ("a", &*one)];
+        let object = raw(r#"{"a":1,"b":[2]}"#);
+        assert_eq!(fingerprint_of_fields(fields.into_iter()), fingerprint(&object));
+    }
+
+    #[test]
+    fn nesting_and_many_fields_are_no_trouble() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        let deeper = format!("[{deep}]");
+        assert!(!same_value(&raw(&deep), &raw(&deeper)));
+        let fields: Vec<String> = (0..50_000).map(|n| format!("\"{n}\":{n}")).collect();
+        let backwards: Vec<String> = fields.iter().rev().cloned().collect();
+        let object = |fields: &[String]| raw(&format!("{{{}}}", fields.join(",")));
+        assert!(same_value(&object(&fields), &object(&backwards)));
+    }
+}

@@ -9,7 +9,7 @@ use super::json::{self, Object, write_string};
 use super::numbers::shortest;
 
 /// The coordinates of an interface, with what the editor takes for a missing one.
-pub(super) const COORDINATES: [(&str, f64); 4] =
+const COORDINATES: [(&str, f64); 4] =
     [("x1_mm", 0.0), ("y1_mm", 0.0), ("x2_mm", 10.0), ("y2_mm", 0.0)];
 
 /// The interfaces with `dx` added to `x1_mm` and `x2_mm` of each, `dy` to `y1_mm` and `y2_mm`; all other
@@ -18,16 +18,44 @@ pub(super) const COORDINATES: [(&str, f64); 4] =
 /// Moving there and back may change the last digit: compare what comes back with what was sent before
 /// moving it.
 pub fn shift_interfaces(interfaces: &RawValue, dx: f64, dy: f64) -> Option<Box<RawValue>> {
+    with_coordinates(interfaces, |interface| moved(interface, dx, dy))
+}
+
+/// The interfaces of a copy that was sent those of `original` moved by `-dx`, `-dy`, moved back: an
+/// interface that still stands where it was sent gets exactly the coordinates of the original.
+pub fn shift_back(copy: &RawValue, original: &RawValue, dx: f64, dy: f64) -> Option<Box<RawValue>> {
+    let mut sent = Vec::new();
+    json::each_in_list(original, |interface| {
+        let interface = Object::parse(interface.get()).ok();
+        sent.push(interface.and_then(|own| Some((moved(&own, -dx, -dy)?, moved(&own, 0.0, 0.0)?))));
+    });
+    let mut sent = sent.into_iter();
+    with_coordinates(copy, |interface| {
+        let shown = moved(interface, 0.0, 0.0)?;
+        match sent.next().flatten() {
+            Some((sent, own)) if sent == shown => Some(own),
+            _ => moved(interface, dx, dy),
+        }
+    })
+}
+
+/// The interfaces with other coordinates, in the order of [`COORDINATES`]; all other bytes stay.
+fn with_coordinates(
+    interfaces: &RawValue,
+    mut coordinates: impl FnMut(&Object<'_>) -> Option<[f64; 4]>,
+) -> Option<Box<RawValue>> {
     let text = interfaces.get();
     let mut shifted = String::with_capacity(text.len() + 64);
     let mut copied = 0;
     let mut all_are_finite = true;
     let is_list = json::each_in_list(interfaces, |interface| {
-        let moved = Object::parse(interface.get()).ok().and_then(|fields| shift(&fields, dx, dy));
-        let Some((values, missing)) = moved else {
+        let fields = Object::parse(interface.get()).ok();
+        let moved = fields.as_ref().and_then(|fields| Some((fields, coordinates(fields)?)));
+        let Some((fields, moved)) = moved else {
             all_are_finite = false;
             return;
         };
+        let (values, missing) = replaced(fields, moved);
         for (value, number) in values {
             let start = offset(text, value.get());
             shifted.push_str(&text[copied..start]);
@@ -66,21 +94,28 @@ fn middle(interface: &Object<'_>) -> Option<(f64, f64)> {
     Some((middle(0, 2)?, middle(1, 3)?))
 }
 
-/// The moved coordinates of an interface by the values they replace, in the order of the text, and those
-/// that it doesn't have, as JSON with a comma before each.
-fn shift<'a>(
+/// The coordinates of an interface, moved; `None` where one is or becomes no finite number.
+fn moved(interface: &Object<'_>, dx: f64, dy: f64) -> Option<[f64; 4]> {
+    let mut coordinates = [0.0; 4];
+    for (place, (name, default)) in COORDINATES.into_iter().enumerate() {
+        let by = if name.starts_with('x') { dx } else { dy };
+        let value = interface.get(name).map_or(Some(default), json::as_number)?;
+        coordinates[place] = value + by;
+    }
+    coordinates.iter().all(|number| number.is_finite()).then_some(coordinates)
+}
+
+/// New coordinates by the values they replace, in the order of the text, and those that the interface
+/// doesn't have, as JSON with a comma before each.
+fn replaced<'a>(
     interface: &Object<'a>,
-    dx: f64,
-    dy: f64,
-) -> Option<(Vec<(&'a RawValue, String)>, String)> {
+    coordinates: [f64; 4],
+) -> (Vec<(&'a RawValue, String)>, String) {
     let mut values: Vec<(&RawValue, String)> = Vec::with_capacity(COORDINATES.len());
     let mut missing = Vec::new();
-    for (name, default) in COORDINATES {
-        let by = if name.starts_with('x') { dx } else { dy };
-        let value = interface.get(name);
-        let moved = value.map_or(Some(default), json::as_number)? + by;
-        let number = Some(moved).filter(|moved| moved.is_finite()).map(shortest)?;
-        match value {
+    for ((name, _), number) in COORDINATES.into_iter().zip(coordinates) {
+        let number = shortest(number);
+        match interface.get(name) {
             Some(value) => values.push((value, number)),
             None => {
                 missing.push(b',');
@@ -91,10 +126,90 @@ fn shift<'a>(
         }
     }
     values.sort_by_key(|(value, _)| value.get().as_ptr());
-    Some((values, String::from_utf8(missing).unwrap_or_default()))
+    (values, String::from_utf8(missing).unwrap_or_default())
 }
 
 /// Where a part of a text begins in it.
 fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn shifted(interfaces: &str, dx: f64, dy: f64) -> Option<String> {
+        shift_interfaces(&raw(interfaces), dx, dy).map(|shifted| shifted.get().to_owned())
+    }
+
+    #[test]
+    fn interfaces_are_moved_and_keep_all_other_bytes() {
+        let whole =
+            r#"[ {"n1" : 1.50,"y2_mm":-27.95, "x1_mm":0,"y1_mm":27.95,"x2_mm":0.5,"name":"ü"} ]"#;
+        let moved = r#"[ {"n1" : 1.50,"y2_mm":-26.95, "x1_mm":-0.25,"y1_mm":28.95,"x2_mm":0.25,"name":"ü"} ]"#;
+        assert_eq!(shifted(whole, -0.25, 1.0).as_deref(), Some(moved));
+        for (interfaces, expected) in [
+            ("[]", "[]"),
+            ("[ ]", "[ ]"),
+            ("[{}]", r#"[{"x1_mm":1.0,"y1_mm":2.0,"x2_mm":11.0,"y2_mm":2.0}]"#),
+            (
+                r#"[{"x1_mm":-1,"y1_mm":1e1,"x2_mm":0,"y2_mm":-2 },{"x2_mm":3 , "efl_mm":7 }]"#,
+                r#"[{"x1_mm":0.0,"y1_mm":12.0,"x2_mm":1.0,"y2_mm":0.0 },{"x2_mm":4.0 , "efl_mm":7,"x1_mm":1.0,"y1_mm":2.0,"y2_mm":2.0}]"#,
+            ),
+            (
+                r#"[{"x1_mm":9,"x1_mm":1,"x2_mm":1,"y1_mm":1,"y2_mm":1}]"#,
+                r#"[{"x1_mm":9,"x1_mm":2.0,"x2_mm":2.0,"y1_mm":3.0,"y2_mm":3.0}]"#,
+            ),
+        ] {
+            assert_eq!(shifted(interfaces, 1.0, 2.0).as_deref(), Some(expected), "{interfaces}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_finite_coordinates_is_not_moved() {
+        for interfaces in [
+            "7",
+            "{}",
+            "null",
+            "[7]",
+            "[{},[]]",
+            r#"[{"x1_mm":"1"}]"#,
+            r#"[{},{"y2_mm":null}]"#,
+            r#"[{"x2_mm":1e999}]"#,
+            r#"[{"x2_mm":1.7e308}]"#,
+        ] {
+            assert_eq!(shifted(interfaces, 1e308, 0.0), None, "{interfaces}");
+        }
+    }
+
+    #[test]
+    fn the_middle_is_the_first_interfaces() {
+        for (interfaces, middle) in [
+            (r#"[{"x1_mm":0.0,"y1_mm":27.95,"x2_mm":0.0,"y2_mm":-27.95}]"#, Some((0.0, 0.0))),
+            (r#"[{"x1_mm":1,"y1_mm":2,"x2_mm":2,"y2_mm":4},{"x1_mm":"a"}]"#, Some((1.5, 3.0))),
+            ("[{}]", Some((5.0, 0.0))),
+            ("[]", None),
+            ("null", None),
+            ("[7]", None),
+            ("{}", None),
+            (r#"[{"x1_mm":"a"},{}]"#, None),
+            (r#"[{"x1_mm":1e999}]"#, None),
+            (r#"[{"x1_mm":1.7e308,"x2_mm":1.7e308}]"#, None),
+        ] {
+            assert_eq!(first_middle(&raw(interfaces)), middle, "{interfaces}");
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_where_it_was() {
+        let there = r#"[{"x1_mm":12.7,"y1_mm":25.5,"x2_mm":12.7,"y2_mm":-25.5}]"#;
+        let (x, y) = first_middle(&raw(there)).unwrap();
+        let sent = shift_interfaces(&raw(there), -x, -y).unwrap();
+        assert_eq!(first_middle(&sent), Some((0.0, 0.0)));
+        assert_eq!(shift_interfaces(&sent, x, y).unwrap().get(), there);
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::item::{self, DEEPEST_ITEM, Taken, has_unsafe_image_path};
 use super::json::{self, DEEPEST, Fields, Object};
 use super::kind::Kind;
-use super::numbers::{Survey, plain};
+use super::numbers::{self, Plain};
 use super::relayed::{Body, Rewritten, complete_item, names_the_item};
 pub use super::state::{LeftOut, MAX_UNNAMED, State, StateItem};
 
@@ -181,14 +181,13 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         id: None,
         item_id: None,
     };
-    let survey = Survey::of(text);
-    let text = plain(text, &survey);
+    let Plain { text, depth } = numbers::plain(text);
     let message = Object::parse(&text)
         .map_err(|_| reject(Refused("bad_json", "a message is one JSON object per text frame")))?;
     let Some(kind) = message.get("type").and_then(json::as_string) else {
         return Err(reject(Refused("no_type", "a message needs a string `type`")));
     };
-    message_of_type(&kind, &message, survey.depth)
+    message_of_type(&kind, &message, depth)
         .map_err(|why| {
             let id = message.get("id").map(|id| id.get()).filter(|id| id.len() <= LONGEST_ID);
             let item_id = if kind == "command" { item_id(&message) } else { None };
@@ -212,9 +211,14 @@ fn item_id(message: &Object<'_>) -> Option<Box<str>> {
     is_item_id(&id).then(|| id.into())
 }
 
-/// The `type` of a message, for the log; `None` where it has none.
+/// The `type` of a message; `None` where it has none. Of a text that is no message it means nothing.
 pub fn type_of(text: &str) -> Option<String> {
-    Object::parse(text).ok()?.get("type").and_then(json::as_string)
+    json::find_string(text, "type")
+}
+
+/// Whether a text is a message that carries a whole canvas, which may be larger than others.
+pub fn carries_canvas(text: &str) -> bool {
+    matches!(type_of(text).as_deref(), Some("sync:full_state" | "sync:update"))
 }
 
 /// `depth` is how deep the message nests.
@@ -304,11 +308,16 @@ fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
     if depth > DEEPEST {
         return Err(Refused("bad_message", json::TOO_DEEP));
     }
-    // An editor looks at no data of another action.
-    let has_item = matches!(action, Action::Add | Action::Update | Action::Move);
-    let data = data.filter(|_| has_item);
-    let taken = data.map(|data| item::take(&data)).transpose().map_err(bad)?;
-    let mut taken = taken.unwrap_or_default();
+    let mut taken = match (action, data) {
+        (Action::Add | Action::Update | Action::Move, Some(data)) => {
+            item::take(&data).map_err(bad)?
+        }
+        (_, Some(data)) => {
+            item::check_place(&data).map_err(bad)?;
+            Taken::default()
+        }
+        (_, None) => Taken::default(),
+    };
     taken.is_changed |= taken.fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
     let mut own_type = None;
     if action == Action::Add && !names_the_item(&taken.fields, &item_id, item_type) {
@@ -376,6 +385,228 @@ mod tests {
         match parse(text) {
             Err(rejection) | Ok(ClientMessage::RefusedFullState(rejection)) => rejection.error_type,
             Ok(_) => panic!("{text}"),
+        }
+    }
+
+    fn command(text: &str) -> Command {
+        match parse(text) {
+            Ok(ClientMessage::Command(command)) => command,
+            other => panic!("{other:?} of {text}"),
+        }
+    }
+
+    fn written(fields: &Fields) -> String {
+        let mut json = Vec::new();
+        let fields = fields.iter().map(|(key, value)| (&**key, &**value));
+        crate::protocol::outbound::write_object(&mut json, fields);
+        String::from_utf8(json).unwrap()
+    }
+
+    fn state(text: &str) -> State {
+        match parse(text) {
+            Ok(
+                ClientMessage::SyncUpdate { state, .. } | ClientMessage::FullState { state, .. },
+            ) => state,
+            other => panic!("{other:?} of {text}"),
+        }
+    }
+
+    #[test]
+    fn what_python_writes_is_taken_wherever_it_stands() {
+        let Ok(ClientMessage::Relay { body, .. }) =
+            parse(r#"{"type":"chat","n":NaN,"far":-Infinity,"list":[NaN,1.50]}"#)
+        else {
+            panic!()
+        };
+        let kept = r#"{"type":"chat","far":-1e999,"list":[0,1.50]"#;
+        assert_eq!(std::str::from_utf8(body.head()).unwrap(), kept);
+        let state = state(
+            r#"{"type":"sync:full_state","x":NaN,"state":{"items":[{"uuid":"a","n2":Infinity,
+                "size_mm":NaN,"x_mm":1.0}],"version":NaN,"zoom":Infinity,"pan":NaN}}"#,
+        );
+        assert_eq!(written(&state.items[0].fields), r#"{"uuid":"a","n2":1e999,"x_mm":1.0}"#);
+        assert_eq!((state.version, written(&state.extra)), (0, r#"{"zoom":1e999}"#.into()));
+        assert!(state.left_out.is_empty());
+    }
+
+    #[test]
+    fn what_is_relayed_says_what_is_stored() {
+        for (data, stored, relayed) in [
+            (r#"{"x_mm": 1.50}"#, r#"{"x_mm":1.50}"#, r#"{"x_mm": 1.50}"#),
+            (r#"{"x_mm":NaN,"a":1}"#, r#"{"a":1}"#, r#"{"a":1}"#),
+            (r#"{"a" : 1,"angle_deg":Infinity}"#, r#"{"a":1}"#, r#"{"a":1}"#),
+            (
+                r#"{"interfaces":[{"is_curved":true,"radius_of_curvature_mm":Infinity}]}"#,
+                r#"{"interfaces":[{"is_curved":false,"radius_of_curvature_mm":1e999}]}"#,
+                r#"{"interfaces":[{"is_curved":false,"radius_of_curvature_mm":1e999}]}"#,
+            ),
+            (
+                r#"{"image_path":"objects/a.png", "a":1}"#,
+                r#"{"image_path":"objects/a.png","a":1}"#,
+                r#"{"image_path":"objects/a.png", "a":1}"#,
+            ),
+            (
+                r#"{"image_path":"/home/ann/a.png", "a":1}"#,
+                r#"{"image_path":"/home/ann/a.png","a":1}"#,
+                r#"{"a":1}"#,
+            ),
+        ] {
+            for action in ["update_item", "move_item"] {
+                let command = command(&format!(
+                    r#"{{"type":"command","command":{{"action":"{action}","item_id":"a","data":{data}}}}}"#
+                ));
+                assert_eq!(written(&command.data), stored);
+                let head = std::str::from_utf8(command.body.head()).unwrap();
+                assert!(head.ends_with(&format!(r#""data":{relayed}}}"#)), "{head}");
+            }
+        }
+        let add = command(
+            r#"{"type":"command","command":{"action":"add_item","item_id":"a","item_type":"lens","data":
+                {"image_path":"file:a.png"}}}"#,
+        );
+        assert!(add.data.iter().any(|(key, _)| &**key == "image_path"));
+        let head = std::str::from_utf8(add.body.head()).unwrap();
+        assert!(
+            head.ends_with(r#""item_type":"lens","data":{"uuid":"a","item_type":"lens"}}"#),
+            "{head}"
+        );
+    }
+
+    #[test]
+    fn whole_dictionaries_and_editors_are_known_by_what_only_they_write() {
+        for (data, is_whole) in [
+            (r#"{"_type":"source"}"#, true),
+            (r#"{"_type":7}"#, false),
+            (r#"{"_type":null}"#, false),
+            (r#"{"item_type":"source"}"#, false),
+        ] {
+            let text = format!(
+                r#"{{"type":"command","command":{{"action":"update_item","item_id":"a","data":{data}}}}}"#
+            );
+            assert_eq!(command(&text).is_whole, is_whole, "{text}");
+        }
+        for (request, names) in [
+            (r#"{"type":"sync:request","user_id":"ann"}"#, true),
+            (r#"{"type":"sync:request","user_id":7}"#, false),
+            (r#"{"type":"sync:request"}"#, false),
+        ] {
+            let Ok(ClientMessage::SyncRequest { since: None, names_user }) = parse(request) else {
+                panic!()
+            };
+            assert_eq!(names_user, names, "{request}");
+        }
+    }
+
+    #[test]
+    fn content_is_what_the_sender_means_and_only_asked_for_with_an_id() {
+        let content = |text: &str| match parse(text) {
+            Ok(ClientMessage::Command(command)) => command.content,
+            Ok(ClientMessage::SyncUpdate { content, .. }) => content,
+            other => panic!("{other:?} of {text}"),
+        };
+        let one = r#"{"type":"command","id":1,"command":{"action":"move_item","item_id":"a","data":{"x_mm":1,"n":NaN}}}"#;
+        let again = r#"{"type":"command","timestamp":"later","command":{"item_id":"a","data":{"x_mm":1.0},"action":"move_item"},"id":1}"#;
+        assert_eq!(content(one), content(again));
+        assert!(content(one).is_some());
+        assert_ne!(content(one), content(&one.replace("\"x_mm\":1", "\"x_mm\":2")));
+        assert_ne!(content(one), content(&one.replace("move_item", "update_item")));
+        assert_eq!(content(&one.replace("\"id\":1,", "")), None);
+        assert_eq!(content(&one.replace("\"id\":1,", "\"id\":null,")), None);
+        let state =
+            r#"{"type":"sync:update","id":"s","state":{"items":[{"uuid":"a"}],"timestamp":1}}"#;
+        assert!(content(state).is_some());
+        assert_eq!(content(state), content(&state.replace("\"timestamp\":1", "\"timestamp\":2")));
+        assert_ne!(content(state), content(&state.replace("\"a\"", "\"b\"")));
+        assert_eq!(content(&state.replace("\"id\":\"s\",", "")), None);
+    }
+
+    #[test]
+    fn a_refusal_names_the_item_of_a_command() {
+        let refused = |text: &str| match parse(text) {
+            Err(Rejection { error_type, item_id, id, .. }) => (error_type, item_id, id),
+            other => panic!("{other:?} of {text}"),
+        };
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (command, error_type, names) in [
+            (
+                r#"{"action":"move_item","item_id":"a","data":{"x_mm":"1"}}"#.to_owned(),
+                "bad_command",
+                true,
+            ),
+            (r#"{"action":"add_item","item_id":"a"}"#.into(), "bad_command", true),
+            (
+                format!(r#"{{"action":"add_item","item_id":"a","data":{{"b":{}}}}}"#, deep(97)),
+                "bad_command",
+                true,
+            ),
+            (
+                format!(
+                    r#"{{"action":"add_item","item_id":"a","data":{{"b":{}}}}}"#,
+                    deep(500_000)
+                ),
+                "bad_command",
+                true,
+            ),
+            (
+                format!(r#"{{"action":"add_item","item_id":"a","data":{{}},"b":{}}}"#, deep(99)),
+                "bad_message",
+                true,
+            ),
+            (r#"{"action":"move_item","item_id":"","data":{}}"#.into(), "bad_command", false),
+            (r#"{"action":7}"#.into(), "bad_command", false),
+        ] {
+            let text = format!(r#"{{"type":"command","id":7,"command":{command}}}"#);
+            let expected = (error_type, names.then(|| "a".into()), Some("7".into()));
+            assert_eq!(refused(&text), expected, "{}", &text[..text.len().min(200)]);
+        }
+        let text = format!(
+            r#"{{"type":"command","command":{{"action":"add_item","item_id":"a","data":{{"b":{}}}}}}}"#,
+            deep(96)
+        );
+        assert!(parse(&text).is_ok());
+        let chat = format!(r#"{{"type":"chat","b":{}}}"#, deep(100));
+        assert_eq!(refused(&chat), ("bad_message", None, None));
+    }
+
+    #[test]
+    fn a_state_is_taken_with_what_is_too_deep_left_out() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let text = format!(
+            r#"{{"type":"sync:full_state","state":{{"items":[{{"uuid":"a"}},{{"uuid":"b","c":{}}},
+                {{"uuid":"c","c":{}}},{}],"deep":{},"zoom":[1]}},"more":{}}}"#,
+            deep(96),
+            deep(97),
+            deep(100_000),
+            deep(98),
+            deep(100_000),
+        );
+        let state = state(&text);
+        let ids: Vec<&str> = state.items.iter().map(|item| &*item.id).collect();
+        assert_eq!((ids, written(&state.extra)), (vec!["a", "b"], r#"{"zoom":[1]}"#.into()));
+        let left_out: Vec<_> = state.left_out.iter().map(|one| one.id.as_deref()).collect();
+        assert_eq!(left_out, [Some("c"), None]);
+    }
+
+    #[test]
+    fn only_so_many_items_without_an_id_are_listed() {
+        let items = format!("[{}{{\"uuid\":\"a\",\"x_mm\":0,\"name\":7}}]", "7,".repeat(100_000));
+        let state = state(&format!(r#"{{"type":"sync:update","state":{{"items":{items}}}}}"#));
+        assert_eq!((state.items.len(), state.left_out.len()), (0, MAX_UNNAMED + 1));
+        assert_eq!(state.left_out[MAX_UNNAMED].id.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn the_editors_own_files_are_read() {
+        let file = r##"{"version":"2.0","items":[{"_type":"source","item_uuid":"s","x_mm":-400.0,"y_mm":0.0,
+            "angle_deg":0.0,"n_rays":5,"size_mm":Infinity,"spread_deg":NaN,"color_hex":"#dc143c"},
+            {"_type":"component","item_uuid":"c","x_mm":NaN,"y_mm":Infinity}],
+            "rulers":[{"a":NaN}],"texts":[],"session_id":"lab","seq":9}"##;
+        let state = State::parse(file).unwrap();
+        assert_eq!((state.items.len(), &*state.items[0].id, state.version), (1, "s", 0));
+        assert_eq!(written(&state.extra), r#"{"rulers":[{}],"texts":[]}"#);
+        assert_eq!(state.left_out[0].id.as_deref(), Some("c"));
+        for hopeless in ["", "7", "[]", "{}", r#"{"items":{}}"#, r#"{"items":[NaN NaN]}"#] {
+            assert!(State::parse(hopeless).is_err(), "{hopeless}");
         }
     }
 

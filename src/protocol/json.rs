@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
 pub use super::item::is_safe_image_path;
-use super::numbers::{LONGEST_NUMBER, Survey};
+use super::numbers::{LONGEST_NUMBER, Survey, end_of_string};
 
 /// How deep a message may nest. Python's parser gives up near 1,000 and takes the editor with it.
 pub const DEEPEST: usize = 100;
@@ -27,7 +27,10 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// The fields of an object in the order they came, borrowing from the text they were read from.
 /// Of a name that stands twice the last one counts, as it does for Python, Qt and JavaScript.
 #[derive(Debug)]
-pub struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Object<'a>(Borrowed<'a>);
+
+/// Fields that borrow from the text they were read from.
+pub(super) type Borrowed<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 impl<'a> Object<'a> {
     /// Reads an object; anything else is an error.
@@ -43,6 +46,11 @@ impl<'a> Object<'a> {
     /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), *value))
+    }
+
+    /// The fields by themselves.
+    pub(super) fn into_fields(self) -> Borrowed<'a> {
+        self.0
     }
 
     /// The fields as values that own their text.
@@ -78,7 +86,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        let mut fields: Borrowed<'de> = Vec::new();
         while let Some(key) = map.next_key::<Key<'de>>()? {
             fields.push((key.0, map.next_value()?));
         }
@@ -92,7 +100,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Of fields with one name keeps the last value, at the first one's place.
-fn keep_last<'a>(fields: &mut Vec<(Cow<'a, str>, &'a RawValue)>) {
+fn keep_last<'a>(fields: &mut Borrowed<'a>) {
     if fields.len() * fields.len() < SEARCH_BY_TABLE {
         let mut kept = 0;
         for next in 0..fields.len() {
@@ -108,7 +116,7 @@ fn keep_last<'a>(fields: &mut Vec<(Cow<'a, str>, &'a RawValue)>) {
         return;
     }
     let mut places: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(fields.len());
-    let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(fields.len());
+    let mut kept: Borrowed<'a> = Vec::with_capacity(fields.len());
     for (key, value) in fields.drain(..) {
         match places.get(&key) {
             Some(&place) => kept[place].1 = value,
@@ -143,6 +151,49 @@ pub fn is_number(value: &RawValue) -> bool {
     value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
+/// The string that an object has under `name`, found without parsing anything else; of a name that
+/// stands twice the last one counts. Of a text that is no object the result means nothing.
+pub fn find_string(text: &str, name: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0usize);
+    let mut found = None;
+    // The value of `name` comes next.
+    let mut is_awaited = false;
+    while let Some(byte) = bytes.get(at) {
+        let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
+        match byte {
+            b'"' if depth == 1 && is_awaited => {
+                found = serde_json::from_str(&text[at..end]).ok();
+                is_awaited = false;
+            }
+            b'"' if depth == 1 => {
+                let colon = bytes[end..].iter().find(|byte| !byte.is_ascii_whitespace());
+                is_awaited = colon == Some(&b':') && is_text(&text[at..end], name);
+            }
+            b'"' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {}
+            _ => {
+                if std::mem::take(&mut is_awaited) {
+                    found = None;
+                }
+                match byte {
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+            }
+        }
+        at = end;
+    }
+    found
+}
+
+/// Whether a JSON string, with its quotes, has this text.
+fn is_text(string: &str, text: &str) -> bool {
+    // An ASCII character is written with six characters at most.
+    string.len() <= 6 * text.len() + 2
+        && serde_json::from_str::<Key<'_>>(string).is_ok_and(|key| key.0 == text)
+}
+
 /// Calls `each` with the values of a list in order. Whether it is a list; if not, `each` isn't called.
 pub fn each_in_list<'a>(list: &'a RawValue, each: impl FnMut(&'a RawValue)) -> bool {
     let mut reader = serde_json::Deserializer::from_str(list.get());
@@ -164,6 +215,11 @@ impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for ListVisitor<F> {
         }
         Ok(())
     }
+}
+
+/// The fields of an object; `None` for any other kind of value.
+pub fn fields_of(value: &RawValue) -> Option<Fields> {
+    Some(Object::parse(value.get()).ok()?.to_fields())
 }
 
 /// A JSON string with this text.
@@ -234,6 +290,33 @@ mod tests {
             assert_eq!(is_string(&raw(text)), is_one, "{text}");
         }
         assert!(!is_string(&raw("7")) && !is_string(&raw("null")));
+    }
+
+    #[test]
+    fn a_string_is_found_without_parsing() {
+        for (text, found) in [
+            (r#"{"type":"chat"}"#, Some("chat")),
+            (r#" { "a" : {"type":"x","b":["type"]} , "type" : "ch\u0061t" } "#, Some("chat")),
+            (r#"{"\u0074y\u0070e":"chat"}"#, Some("chat")),
+            (r#"{"type":"x","type":"chat"}"#, Some("chat")),
+            (r#"{"type":"chat","type":7}"#, None),
+            (r#"{"type":"chat","type":null,"a":"b"}"#, None),
+            (r#"{"type":"chat","type":["x"]}"#, None),
+            (r#"{"type":7,"a":"type","b":"x"}"#, None),
+            (r#"{"a":"type"}"#, None),
+            (r#"{"a":"\"type\":\"chat\""}"#, None),
+            (r#"{"n":NaN,"type":"chat","m":Infinity}"#, Some("chat")),
+            (r#"{"type":"\ud800"}"#, None),
+            (r#"[{"type":"chat"}]"#, None),
+            (r#"{"type":"chat""#, Some("chat")),
+            (r#"{"type":"#, None),
+            (r#"{"type"#, None),
+            ("", None),
+        ] {
+            assert_eq!(find_string(text, "type").as_deref(), found, "{text}");
+        }
+        let hostile = format!("{}\"type\":\"x\"", "{".repeat(1_000_000));
+        assert_eq!(find_string(&hostile, "type"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod inbound;
 pub mod item;
 pub mod json;
 pub mod kind;
-mod numbers;
+pub mod numbers;
 pub mod outbound;
 pub mod relayed;
 mod state;

@@ -68,15 +68,24 @@ impl Survey {
 /// `1e999` or `-1e999`; a property that is `NaN` is left out of its object, and one in a list is 0; a
 /// number of over [`LONGEST_NUMBER`] characters is the shortest text of the nearest `f64`. All other
 /// bytes stay. A text that is no JSON beside its numbers is none afterwards.
-pub fn plain<'a>(text: &'a str, survey: &Survey) -> Cow<'a, str> {
-    if !survey.has_odd_number {
-        return Cow::Borrowed(text);
+///
+/// A text without odd numbers costs one pass over its bytes.
+pub fn plain(text: &str) -> Plain<'_> {
+    let Survey { depth, has_odd_number, .. } = Survey::of(text);
+    if !has_odd_number {
+        return Plain { text: Cow::Borrowed(text), depth };
     }
     let (numbers, nans) = rewrite_numbers(text);
-    if nans.is_empty() || serde_json::from_str::<&RawValue>(&numbers).is_err() {
-        return Cow::Owned(numbers);
-    }
-    Cow::Owned(remove_properties(&numbers, &nans))
+    let has_nans = !nans.is_empty() && serde_json::from_str::<&RawValue>(&numbers).is_ok();
+    let text = if has_nans { remove_properties(&numbers, &nans) } else { numbers };
+    Plain { text: Cow::Owned(text), depth }
+}
+
+/// A text whose numbers are plain JSON.
+pub struct Plain<'a> {
+    pub text: Cow<'a, str>,
+    /// How deep it nests.
+    pub depth: usize,
 }
 
 /// Rewrites all numbers of a text. A `NaN` becomes `0`; returns where those zeros stand.
@@ -256,4 +265,108 @@ pub(super) fn end_of_number(bytes: &[u8], at: usize) -> usize {
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     let rest = bytes[at + 1..].iter().position(|byte| !is_part(byte));
     rest.map_or(bytes.len(), |length| at + 1 + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite(text: &str) -> String {
+        plain(text).text.into_owned()
+    }
+
+    #[test]
+    fn odd_numbers_are_rewritten() {
+        let digits = "9".repeat(350);
+        let zeros = "0".repeat(500);
+        for (odd, expected) in [
+            ("[Infinity]", "[1e999]"),
+            ("[-Infinity , Infinity]", "[-1e999 , 1e999]"),
+            (r#"{"a":Infinity,"b":-Infinity}"#, r#"{"a":1e999,"b":-1e999}"#),
+            ("[1e400,-1E+400,10e308,1e999,-1e999]", "[1e999,-1e999,1e999,1e999,-1e999]"),
+            (&format!("[{digits},-{digits}]"), "[1e999,-1e999]"),
+            (&format!("[1.{zeros}]"), "[1.0]"),
+            (&format!("[-0.{zeros}]"), "[0.0]"),
+            (&format!("[0.1{zeros}1]"), "[0.1]"),
+            (&format!("[1{}]", "0".repeat(400)), "[1e999]"),
+            (&format!("[0.{zeros}25e500]"), "[0.25]"),
+            // Close to the largest number, and beyond it.
+            ("[1.7976931348623157e308]", "[1.7976931348623157e308]"),
+            ("[1.7976931348623159e308]", "[1e999]"),
+            ("[NaN]", "[0]"),
+            ("[ NaN ,1,NaN]", "[ 0 ,1,0]"),
+            (r#"{"a":NaN}"#, "{}"),
+            (r#"{ "a" : NaN }"#, "{ }"),
+            (r#"{"a":NaN,"b":1}"#, r#"{"b":1}"#),
+            (r#"{"a":1,"b":NaN}"#, r#"{"a":1}"#),
+            (r#"{"a":1,"b":NaN,"c":2}"#, r#"{"a":1,"c":2}"#),
+            (r#"{"a":NaN,"b":NaN,"c":NaN}"#, "{}"),
+            (r#"{"a":NaN,"b":1,"c":NaN,"d":2}"#, r#"{"b":1,"d":2}"#),
+            (r#"{"a":{"b":NaN,"c":[NaN,{"d":NaN}]},"e":0}"#, r#"{"a":{"c":[0,{}]},"e":0}"#),
+            (r#"{"a\"NaN":"NaN","b":NaN}"#, r#"{"a\"NaN":"NaN"}"#),
+        ] {
+            assert!(Survey::of(odd).has_odd_number || odd == expected, "{odd}");
+            assert_eq!(rewrite(odd), expected, "{odd}");
+            assert_eq!(rewrite(expected), expected, "{odd} twice");
+        }
+    }
+
+    #[test]
+    fn everything_else_keeps_its_bytes() {
+        let long = format!("[{}]", "1".repeat(309).replacen('1', "0.", 1));
+        for text in [
+            "",
+            "{",
+            r#"{"Infinity":"NaN, -Infinity \" NaN","n":[1.50,-0,18446744073709551616,1e5,1E-999]}"#,
+            r#"{"ü":"∞","n":6.123233995736766e-17}"#,
+            &long,
+        ] {
+            assert!(matches!(plain(text).text, Cow::Borrowed(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_does_not_become_any() {
+        for text in [
+            "{NaN}",
+            r#"{"a" NaN}"#,
+            r#"{"a":NaN,}"#,
+            r#"{"a":NaN "b":1}"#,
+            r#"{"a":NaN:1}"#,
+            r#"{NaN:1}"#,
+            r#"{"a":1,NaN}"#,
+            "[NaN NaN]",
+            "[-NaN]",
+            "[+Infinity]",
+            "[5Infinity]",
+            "[Infinity5]",
+            "[Infinityx]",
+            "[NaNN]",
+            "[Inf]",
+            "[--Infinity]",
+            "[1e400x]",
+            "[01e400]",
+            "[1e400.5]",
+            "[.5e400]",
+            "[1.e400]",
+            "[1e+]",
+            "[Infinity",
+            r#"{"a":"NaN"#,
+        ] {
+            let plain = rewrite(text);
+            assert!(serde_json::from_str::<&RawValue>(&plain).is_err(), "{text} became {plain}");
+        }
+    }
+
+    #[test]
+    fn a_survey_finds_depth_and_length() {
+        let text = format!(r#"{{"a":[[{}],"[[[["],"b":{{}}}}"#, "1".repeat(77));
+        let expected = Survey { depth: 3, longest_number: 77, has_odd_number: false };
+        assert_eq!(Survey::of(&text), expected);
+        let hostile = format!("{}NaN{}", "[".repeat(500_000), "]".repeat(500_000));
+        assert_eq!(Survey::of(&hostile).depth, 500_000);
+        assert_eq!(rewrite(&hostile).len(), hostile.len() - 2);
+        let deep = format!(r#"{}{{"a":NaN}}{}"#, "[".repeat(500), "]".repeat(500));
+        assert!(rewrite(&deep).contains(r#"{"a":0}"#), "below the deepest that is taken");
+    }
 }

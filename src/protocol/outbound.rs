@@ -176,15 +176,22 @@ pub fn item_command(
     })
 }
 
-/// `message_delivered`: the sender's change has been taken as change `seq`.
-pub fn delivered(id: &RawValue, seq: u64, original_type: &str, now: Timestamp) -> Frame {
-    Message::new("message_delivered")
+/// `message_delivered`: the sender's change has been taken as change `seq`; `repeated` where that was
+/// an earlier time that it sent the same.
+pub fn delivered(
+    id: &RawValue,
+    seq: u64,
+    original_type: &str,
+    repeated: bool,
+    now: Timestamp,
+) -> Frame {
+    let message = Message::new("message_delivered")
         .raw("id", id.get())
         .number("seq", seq)
         .string("original_type", original_type)
-        .string("status", "success")
-        .timestamp(now)
-        .finish()
+        .string("status", "success");
+    let message = if repeated { message.flag("repeated", true) } else { message };
+    message.timestamp(now).finish()
 }
 
 /// The answer to whoever restored a session: as which change it was.

@@ -24,6 +24,8 @@ pub struct Body {
     head: Vec<u8>,
     /// Where the value of `command.action` stands in `head`.
     action: Option<Range<usize>>,
+    /// Where the value of `command.data` does.
+    data: Option<Range<usize>>,
     /// Where the values of `type` and `id` do.
     kind: Option<Range<usize>>,
     id: Option<Range<usize>>,
@@ -61,6 +63,33 @@ impl Body {
         head
     }
 
+    /// The same message with another `command.action`, and with the data that `write` appends as JSON.
+    pub fn with_data(&self, action: &str, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let (Some(is_action), Some(is_data)) = (self.action.clone(), self.data.clone()) else {
+            return self.with_action(action);
+        };
+        let mut head = Vec::with_capacity(self.head.len() + 128);
+        let write_action = |head: &mut Vec<u8>| json::write_string(head, action);
+        let mut copied = 0;
+        let mut copy = |head: &mut Vec<u8>, part: &Range<usize>| {
+            head.extend_from_slice(&self.head[copied..part.start]);
+            copied = part.end;
+        };
+        if is_action.start < is_data.start {
+            copy(&mut head, &is_action);
+            write_action(&mut head);
+            copy(&mut head, &is_data);
+            write(&mut head);
+        } else {
+            copy(&mut head, &is_data);
+            write(&mut head);
+            copy(&mut head, &is_action);
+            write_action(&mut head);
+        }
+        head.extend_from_slice(&self.head[copied..]);
+        head
+    }
+
     /// `item` is what the command says of its item, where that is not to be relayed as the sender wrote
     /// it.
     pub(super) fn of(
@@ -82,8 +111,8 @@ impl Body {
         command: Option<&Object<'_>>,
         item: Option<&Rewritten<'_>>,
     ) -> Self {
-        let mut body =
-            Body { head: vec![b'{'], action: None, kind: None, id: None, known: Kind::Other };
+        let (head, known) = (vec![b'{'], Kind::Other);
+        let mut body = Body { head, action: None, data: None, kind: None, id: None, known };
         for (key, value) in message.iter().filter(|(key, _)| !servers.contains(key)) {
             body.key(key);
             let start = body.head.len();
@@ -113,8 +142,10 @@ impl Body {
             self.key(key);
             let start = self.head.len();
             self.head.extend_from_slice(value.get().as_bytes());
-            if key == "action" {
-                self.action = Some(start..self.head.len());
+            match key {
+                "action" => self.action = Some(start..self.head.len()),
+                "data" => self.data = Some(start..self.head.len()),
+                _ => {}
             }
         }
         if let Some(Rewritten { item_type, data }) = item {
@@ -123,8 +154,10 @@ impl Body {
                 self.head.extend_from_slice(item_type.get().as_bytes());
             }
             self.key("data");
+            let start = self.head.len();
             let fields = data.iter().map(|(key, value)| (&**key, &**value));
             write_object(&mut self.head, fields.filter(|(key, v)| !has_unsafe_image_path(key, v)));
+            self.data = Some(start..self.head.len());
         }
         self.head.push(b'}');
     }

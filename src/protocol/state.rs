@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::inbound::{LARGEST_VERSION, is_item_id};
 use super::item::{self, DEEPEST_ITEM, Taken};
 use super::json::{self, Fields, Object};
-use super::numbers::{Survey, plain};
+use super::numbers::{self, Plain};
 
 /// How many items without an id are listed as left out.
 pub const MAX_UNNAMED: usize = 100;
@@ -55,14 +55,17 @@ impl State {
     /// `{"items":[…],"version":…,"timestamp":…}`. Where it is from is no part of it.
     ///
     /// # Errors
-    /// What is wrong with it, for a person; nothing of what it says.
+    /// What is wrong with it, for a person; nothing of what it says. A canvas with items of which none
+    /// can be taken is none.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let survey = Survey::of(text);
-        let text = plain(text, &survey);
+        let Plain { text, depth } = numbers::plain(text);
         let state = Object::parse(&text).map_err(|_| "a canvas has to be one JSON object")?;
-        let mut parsed = State::of(&state, survey.depth)?;
+        let mut parsed = State::of(&state, depth)?;
         parsed.extra.retain(|(key, _)| !State::ORIGIN.contains(&&**key));
-        Ok(parsed)
+        match parsed.left_out.first() {
+            Some(left_out) if parsed.items.is_empty() => Err(left_out.why),
+            _ => Ok(parsed),
+        }
     }
 
     /// Reads a canvas. `depth` is how deep the text nests in which it stands.

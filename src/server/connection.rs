@@ -36,6 +36,9 @@ const NO_BOUND: usize = usize::MAX / 2;
 /// How much of what a client still sends is thrown away before its connection is cut.
 const MOST_IGNORED: usize = 16 << 20;
 
+/// What the log and the client are told of a message that is over the limit.
+const TOO_BIG: &str = "the message is too big";
+
 /// Close codes that Qt takes for a protocol error: they are answered with 1000.
 const UNKNOWN_TO_EDITORS: std::ops::RangeInclusive<u16> = 1012..=1014;
 
@@ -153,8 +156,10 @@ impl<S: Service> Client<'_, S> {
         let most = self.shared.config.max_message_bytes;
         let limit_for = |speaker: &S::Speaker| speaker.largest().map_or(most, |own| own.min(most));
         let mut limit = limit_for(speaker);
+        // What is larger than `limit` is read before its type is known, and then closed for or taken.
+        let large = speaker.largest_of_large().unwrap_or_default();
         let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
-        let mut socket = web_socket(stream, rest, limit);
+        let mut socket = web_socket(stream, rest, limit.max(large));
         let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
         loop {
@@ -165,6 +170,9 @@ impl<S: Service> Client<'_, S> {
                 }
                 Err(error) => return ending.unwrap_or_else(|| ending_of(&error)),
             };
+            if is_too_large(&message, limit, speaker) {
+                return Ending::Server(close::TOO_BIG, TOO_BIG);
+            }
             // Back-pressure: what is not read stays with the sender.
             let mut arrived = Instant::now();
             let Pace { pause, is_overrun } = rate.take(message.len(), arrived);
@@ -221,8 +229,8 @@ impl<S: Service> Client<'_, S> {
             if limit_now != limit {
                 limit = limit_now;
                 socket.set_config(|config| {
-                    config.max_message_size = Some(limit);
-                    config.max_frame_size = Some(limit);
+                    config.max_message_size = Some(limit.max(large));
+                    config.max_frame_size = Some(limit.max(large));
                 });
             }
         }
@@ -274,6 +282,15 @@ pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> We
     WebSocket::from_partially_read(stream, rest, protocol::Role::Server, Some(config))
 }
 
+/// Whether a message is over its sender's limit, and none of those that may be.
+fn is_too_large<S: Speaker>(message: &Message, limit: usize, speaker: &S) -> bool {
+    let may_be_large = || match message {
+        Message::Text(text) => speaker.may_be_large(text),
+        _ => false,
+    };
+    message.len() > limit && !may_be_large()
+}
+
 /// What an error of tungstenite's means for the connection.
 fn ending_of(error: &Error) -> Ending {
     match error {
@@ -282,7 +299,7 @@ fn ending_of(error: &Error) -> Ending {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             Ending::Lost("without a close frame".into())
         }
-        Error::Capacity(_) => Ending::Server(close::TOO_BIG, "the message is too big"),
+        Error::Capacity(_) => Ending::Server(close::TOO_BIG, TOO_BIG),
         Error::Utf8(_) => Ending::Server(close::INVALID_PAYLOAD, "a text message has to be UTF-8"),
         _ => Ending::Server(close::PROTOCOL_ERROR, "broken WebSocket framing"),
     }

@@ -256,6 +256,18 @@ pub trait Speaker {
         None
     }
 
+    /// The largest text that is taken from it, in bytes, if [`may_be_large`](Self::may_be_large) says so;
+    /// `None` where every message is held to the same limit.
+    fn largest_of_large(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether a text may be larger than other messages. Asked only of one that is; takes time linear
+    /// in it at most.
+    fn may_be_large(&self, _text: &str) -> bool {
+        false
+    }
+
     /// The type of the text message it heard last, for whoever counts.
     fn last_kind(&self) -> Kind {
         Kind::Other

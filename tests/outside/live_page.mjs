@@ -57,7 +57,7 @@ export class Member extends Connection {
   }
 
   /** One command about an item; resolves when it has been applied. */
-  async command(action, item_id, data, item_type = "lens") {
+  async command(action, item_id, data, item_type = "component") {
     const id = `${action} ${(this.count = (this.count ?? 0) + 1)}`;
     this.send({ type: "command", id, command: { action, item_type, item_id, data } });
     await this.confirmed(id);
@@ -115,9 +115,27 @@ class Editor {
   }
 }
 
-/** An item as a member sends it. */
-export function item(uuid, item_type, name, x_mm, y_mm, angle_deg = 0) {
-  return { uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm: 40 };
+// What a component does, by its kind: its category, and what its interface says beside its ends.
+const COMPONENTS = {
+  lens: ["lenses", { element_type: "lens", efl_mm: 100 }],
+  mirror: ["mirrors", { element_type: "mirror", reflectivity: 99 }],
+  splitter: ["beamsplitters", { element_type: "beam_splitter", split_T: 50, split_R: 50, is_polarizing: false }],
+  dichroic: ["dichroics", { element_type: "dichroic", cutoff_wavelength_nm: 700, pass_type: "longpass" }],
+  waveplate: ["waveplates", { element_type: "polarizing_interface", polarizer_subtype: "waveplate" }],
+};
+
+/**
+ * An item as the editor sends it: a `source`, which has no name, or a `component` of one of these kinds or of some other
+ * category.
+ */
+export function item(item_uuid, kind, name, x_mm, y_mm, angle_deg = 0, height = 40) {
+  const placed = { item_uuid, x_mm, y_mm, angle_deg, locked: false, z_value: 0 };
+  if (kind === "source")
+    return { _type: "source", ...placed, size_mm: height, n_rays: 5, ray_length_mm: 1500, wavelength_nm: 633 };
+  const [category, does] = COMPONENTS[kind] ?? [kind, null];
+  const ends = { x1_mm: 0, y1_mm: height / 2, x2_mm: 0, y2_mm: -height / 2, name: "" };
+  const interfaces = does ? [{ ...ends, ...does }] : [];
+  return { _type: "component", ...placed, name, category, object_height_mm: height, image_path: "", interfaces };
 }
 
 /** Where a session's table is, behind the page's address. */

@@ -6,33 +6,24 @@ import { setTimeout as after } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 import { closeBrowser } from "./browser.mjs";
-import { Look, Member } from "./live_page.mjs";
+import { Look, Member, item } from "./live_page.mjs";
 import { startServer } from "./ws_story.mjs";
 
 const MINUTES = Number(process.argv[2] ?? 6);
 const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
 
-const item = (uuid, item_type, name, x_mm, y_mm, angle_deg, object_height_mm, more) => ({
-  uuid,
-  item_type,
-  name,
-  x_mm,
-  y_mm,
-  angle_deg,
-  object_height_mm,
-  ...more,
-});
+// Each faces along its angle, counter-clockwise: at 0 a component's line lies along y.
 const TABLE = [
-  item("hene", "source", "HeNe 633 nm", -375, 0, 0, 20, { size_mm: 22 }),
-  item("f50", "lens", "Lens f=50", -275, 0, 90, 36, { efl_mm: 50 }),
-  item("f150", "lens", "Lens f=150", -150, 0, 90, 52, { efl_mm: 150 }),
-  item("bs", "beamsplitter", "BS 50:50", 0, 0, -45, 60),
-  item("m1", "mirror", "M1 (piezo)", 0, 225, 180, 56),
-  item("comp", "waveplate", "Compensator", 100, 0, 90, 44),
-  item("m2", "mirror", "M2", 250, 0, 90, 56),
-  item("f75", "lens", "Lens f=75", 0, -100, 0, 48, { efl_mm: 75 }),
-  item("camera", "component", "Camera", 0, -200, 0, 60),
-  item("diode", "source", "Diode 780 nm", -375, -200, 0, 20, { size_mm: 16 }),
+  item("hene", "source", "", -375, 0, 0, 22),
+  item("f50", "lens", "Lens f=50", -275, 0, 0, 36),
+  item("f150", "lens", "Lens f=150", -150, 0, 0, 52),
+  item("bs", "splitter", "BS 50:50", 0, 0, -45, 60),
+  item("m1", "mirror", "M1 (piezo)", 0, 225, 90, 56),
+  item("comp", "waveplate", "Compensator", 100, 0, 0, 44),
+  item("m2", "mirror", "M2", 250, 0, 0, 56),
+  item("f75", "lens", "Lens f=75", 0, -100, 90, 48),
+  item("camera", "misc", "Camera", 0, -200, 90, 60),
+  item("diode", "source", "", -375, -200, 0, 16),
   item("dm", "dichroic", "Dichroic 700", -150, -200, 45, 50),
 ];
 const OTHERS = { "cavity, week 47": ["grace"], holography: ["dave", "erin", "frank"], "teaching lab": [] };
@@ -54,14 +45,14 @@ for (const [session, users] of Object.entries(OTHERS)) {
 
 /** Drags an item of the interferometer there, as an editor does. */
 async function drag(user, uuid, x, y, angle, steps = 40) {
-  const data = TABLE.find((each) => each.uuid === uuid);
+  const data = TABLE.find((each) => each.item_uuid === uuid);
   const from = { ...data };
   for (let n = 1; n <= steps; n++) {
     const share = (1 - Math.cos((Math.PI * n) / steps)) / 2;
     const between = (field, to) => from[field] + (to - from[field]) * share;
     Object.assign(data, { x_mm: between("x_mm", x), y_mm: between("y_mm", y), angle_deg: between("angle_deg", angle) });
     for (const action of ["move_item", "update_item"])
-      people[user].send({ type: "command", command: { action, item_id: uuid, item_type: data.item_type, data } });
+      people[user].send({ type: "command", command: { action, item_id: uuid, item_type: data._type, data } });
     await after(16);
   }
   for (const person of Object.values(people)) person.waiting.length = 0;
@@ -70,8 +61,8 @@ async function drag(user, uuid, x, y, angle, steps = 40) {
 // Some minutes of work, some of them busier than others.
 const end = performance.now() + MINUTES * 60_000;
 for (let round = 0; performance.now() < end; round++) {
-  await drag("bob", "f75", 0, -90 - (round % 4) * 8, 0);
-  await drag("alice", "m1", (round % 3) * 2 - 2, 225 + (round % 2) * 10, 180 + (round % 3));
+  await drag("bob", "f75", 0, -90 - (round % 4) * 8, 90);
+  await drag("alice", "m1", (round % 3) * 2 - 2, 225 + (round % 2) * 10, 90 + (round % 3));
   for (const [n, author] of others.entries()) {
     for (let change = 0; change < ((round * (n + 3)) % 7) * 4; change++)
       author.send({
@@ -79,8 +70,8 @@ for (let round = 0; performance.now() < end; round++) {
         command: {
           action: "move_item",
           item_id: "f50",
-          item_type: "lens",
-          data: { x_mm: change, y_mm: round, angle_deg: 90 },
+          item_type: "component",
+          data: { x_mm: change, y_mm: round, angle_deg: 0 },
         },
       });
     author.waiting.length = 0;
@@ -101,8 +92,8 @@ for (const [name, where, colorScheme] of pictures) {
   await after(3000);
   if (where) {
     people.carol.send({ type: "cursor", x_mm: 120, y_mm: 110 });
-    await drag("bob", "f75", 14, -96, 0);
-    await Promise.all([drag("alice", "m1", 6, 214, 184), drag("bob", "f75", 0, -112, 0)]);
+    await drag("bob", "f75", 14, -96, 90);
+    await Promise.all([drag("alice", "m1", 6, 214, 94), drag("bob", "f75", 0, -112, 90)]);
     await after(300);
   }
   await look.page.screenshot({ path: path.join(DOCS, `live-${name}.png`) });

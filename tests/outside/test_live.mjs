@@ -26,7 +26,7 @@ atPage(
     await table.shows(`alice moved ${first.name} to (123.4, -56.7)`, "#changes");
     await alice.do("edit", first.item_uuid, { name: "Lens f=250" });
     await table.shows("Lens f=250", "#items button");
-    const added = await alice.do("add", { name: "the fourth", _type: "mirror", item_type: "mirror", x_mm: 1, y_mm: 2 });
+    const added = await alice.do("add", { name: "the fourth", _type: "component", item_type: "component", x_mm: 1, y_mm: 2 });
     await table.shows("alice added the fourth at (1.0, 2.0)", "#changes");
     await alice.do("remove", added);
     await table.shows("alice removed the fourth", "#changes");
@@ -105,7 +105,7 @@ atPage("only the place of a move_item counts, and what the server settles is no 
 
 atPage("500 items are drawn and listed", async ({ look, member }) => {
   const alice = await member("many", "alice").joined();
-  const kinds = ["lens", "mirror", "source", "beamsplitter", "waveplate"];
+  const kinds = ["lens", "mirror", "source", "splitter", "waveplate"];
   await alice.table(
     Array.from({ length: 500 }, (_, n) =>
       item(`i${n}`, kinds[n % 5], `item ${n}`, (n % 25) * 80, Math.floor(n / 25) * 80, n * 7),
@@ -120,6 +120,8 @@ atPage("500 items are drawn and listed", async ({ look, member }) => {
     "splitter",
     "other",
   ]);
+  await table.shows("Beam splitter", "#items span");
+  await table.shows("waveplates", "#items span");
   // Each is to be seen: where it stands the picture isn't as it would be without it.
   const unseen = () =>
     table.page.evaluate(() => {
@@ -145,6 +147,19 @@ atPage("500 items are drawn and listed", async ({ look, member }) => {
       return drawn.filter((sum, n) => sum === bare[n]).length;
     });
   assert.equal(await unseen(), 0);
+});
+
+atPage("a component's line lies along y, and angles turn counter-clockwise", async ({ look }) => {
+  const table = await look();
+  const along = (kind, angle) =>
+    table.page.evaluate(
+      // Where a point on the drawing's x axis comes to lie, with y up.
+      ([kind, angle]) => [Math.cos(turnOf({ kind, angle })), -Math.sin(turnOf({ kind, angle }))].map((n) => n.toFixed(3)),
+      [kind, angle],
+    );
+  assert.deepEqual(await along("lens", 0), ["0.000", "1.000"]);
+  assert.deepEqual(await along("lens", 30), ["-0.500", "0.866"]);
+  assert.deepEqual(await along("source", 30), ["0.866", "0.500"]);
 });
 
 atPage(

@@ -81,7 +81,7 @@ pub(super) fn late_join(walk: &mut Walk) -> Verdict {
     let odd = command(
         "add_item",
         &second,
-        json!({"item_uuid": second, "_type": "LensItem", "x_mm": "ODD"}),
+        json!({"item_uuid": second, "_type": "component", "x_mm": "ODD"}),
     );
     bob.send_text(&odd.to_string().replace("\"ODD\"", "12.50"))?;
     alice.hear("bob's add_item", |m| m.changes(&second))?;
@@ -252,6 +252,6 @@ pub(super) fn new_canvas(walk: &mut Walk) -> Verdict {
 pub(super) fn snapshot_item(id: &str) -> Value {
     let mut item = lens(id, 5.0);
     item["uuid"] = json!(id);
-    item["item_type"] = json!("lens");
+    item["item_type"] = json!("component");
     item
 }

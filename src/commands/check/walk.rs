@@ -179,15 +179,19 @@ impl Walk {
 pub(super) fn command(action: &str, id: &str, data: Value) -> Value {
     json!({
         "type": "command",
-        "command": {"action": action, "item_type": "lens", "item_id": id, "data": data},
+        "command": {"action": action, "item_type": "component", "item_id": id, "data": data},
     })
 }
 
 /// What the editor says of a new item `id` at `x_mm`.
 pub(super) fn lens(id: &str, x_mm: f64) -> Value {
     json!({
-        "item_uuid": id, "_type": "LensItem", "name": "a lens",
-        "x_mm": x_mm, "y_mm": -3.5, "angle_deg": 90.0,
+        "item_uuid": id, "_type": "component", "name": "a lens", "category": "lenses",
+        "x_mm": x_mm, "y_mm": -3.5, "angle_deg": 90.0, "object_height_mm": 25.4,
+        "interfaces": [{
+            "x1_mm": 0.0, "y1_mm": 12.7, "x2_mm": 0.0, "y2_mm": -12.7,
+            "element_type": "lens", "name": "", "efl_mm": 100,
+        }],
     })
 }
 

@@ -30,7 +30,8 @@ pub fn import(
     replace: bool,
     bounds: DocumentBounds,
 ) -> Result<(), String> {
-    let state = described::parse_canvas(file, &described::read_canvas(file)?)?;
+    let mut state = described::parse_canvas(file, &described::read_canvas(file)?)?;
+    let left_out = std::mem::take(&mut state.left_out);
     let mut store = Store::open(directory)?;
     if store.names().any(|name| **name == *session) && !replace {
         return Err(described::exists(session));
@@ -38,7 +39,7 @@ pub fn import(
     let items = state.items.len();
     let seq = put(&mut store, directory, session, state, bounds)?;
     store.close().map_err(told(directory))?;
-    say(&described::imported(session, file, items, seq))
+    say(&described::imported(session, file, items, seq, &left_out))
 }
 
 /// Puts a session back to what it was.

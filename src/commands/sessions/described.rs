@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::protocol::inbound::State;
+use crate::protocol::inbound::{LeftOut, State};
 use crate::store::Point;
+
+/// How many items of a file that could not be taken are named.
+const MAX_LEFT_OUT_LINES: usize = 20;
 
 /// A moment or a change, as it is typed.
 pub fn point(point: Point) -> String {
@@ -47,8 +50,23 @@ pub fn exists(session: &str) -> String {
     )
 }
 
-pub fn imported(session: &str, file: &Path, items: usize, seq: u64) -> String {
-    format!("{session:?} has {items} items from {} as of change {seq}", file.display())
+pub fn imported(
+    session: &str,
+    file: &Path,
+    items: usize,
+    seq: u64,
+    left_out: &[LeftOut],
+) -> String {
+    let mut lines =
+        format!("{session:?} has {items} items from {} as of change {seq}", file.display());
+    for LeftOut { id, why } in left_out.iter().take(MAX_LEFT_OUT_LINES) {
+        let item = id.as_ref().map_or("an item without an id".into(), |id| format!("item {id:?}"));
+        lines.push_str(&format!("\n{item} was left out: {why}"));
+    }
+    if let Some(more @ 1..) = left_out.len().checked_sub(MAX_LEFT_OUT_LINES) {
+        lines.push_str(&format!("\n{more} more were left out"));
+    }
+    lines
 }
 
 pub fn restored(session: &str, from: u64, items: usize, seq: u64, was_readable: bool) -> String {

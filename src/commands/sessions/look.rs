@@ -112,7 +112,7 @@ pub fn export(
     let reader = Reader::open(directory)?;
     let stored = stored(&reader, directory, session, at)?;
     let mut json = Vec::new();
-    document(session, &stored)?.write_state(&mut json, Timestamp::now());
+    document(session, &stored)?.write_file(&mut json, Timestamp::now());
     json.push(b'\n');
     write_canvas(&json, out)
 }

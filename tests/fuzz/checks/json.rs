@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use collabd::protocol::numbers;
 use serde_json::value::RawValue;
 
 /// An object's fields, no two of one name.
@@ -32,6 +33,11 @@ impl Fields {
             }
         }
         Some(Fields(fields))
+    }
+
+    /// The same of what a member of a session sent, with Python's numbers in plain JSON.
+    pub fn sent_by_member(text: &str) -> Option<Self> {
+        Fields::sent(&numbers::plain(text).text)
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

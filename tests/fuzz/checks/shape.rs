@@ -46,7 +46,15 @@ fn command(command: &Fields, text: &str) {
     let kind = command.get("item_type").unwrap_or("null");
     assert!(kind == "null" || kind.starts_with('"'), "{text}");
     match command.get("data") {
-        Some(data) => place(&Fields::sent(data).unwrap_or_else(|| panic!("{text}"))),
+        Some(data) => {
+            let data = Fields::sent(data).unwrap_or_else(|| panic!("{text}"));
+            place(&data);
+            if is_ours && action != "remove_item" {
+                sound(&data);
+                let path = data.string("image_path").unwrap_or_default();
+                assert!(!path.starts_with('/') && !path.contains(".."), "{path} is opened");
+            }
+        }
         None => assert!(!is_ours || action == "remove_item", "{text}"),
     }
     if action == "add_item" {
@@ -73,6 +81,7 @@ fn state(state: &str) {
         // Halves of surrogate pairs pass through, as in any other field's string.
         assert!(fields.get("item_type").is_some_and(|kind| kind.starts_with('"')), "{item}");
         place(&fields);
+        sound(&fields);
         seen.push(id);
     }
 }
@@ -80,5 +89,28 @@ fn state(state: &str) {
 fn place(data: &Fields) {
     for name in ["x_mm", "y_mm", "angle_deg"] {
         assert!(data.get(name).is_none_or(json::is_number), "{name} is no number");
+    }
+}
+
+/// The editor paints and traces what it is sent, and fails on these.
+fn sound(item: &Fields) {
+    for name in ["z_value", "size_mm", "ray_length_mm", "object_height_mm"] {
+        let is_number = |value: &str| value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let value = item.get(name).filter(|value| *value != "null" || name != "z_value");
+        assert!(value.is_none_or(is_number), "{name} is no number");
+    }
+    assert!(item.get("spread_deg").is_none_or(json::is_number));
+    assert!(item.get("n_rays").is_none_or(|rays| rays.parse::<i64>().is_ok()));
+    let interfaces = item.get("interfaces").filter(|interfaces| *interfaces != "null");
+    for interface in interfaces.map_or(Vec::new(), |list| json::list(list).expect("a list")) {
+        let interface = Fields::sent(interface).expect("an object");
+        let number = |name| interface.get(name).map(|value: &str| value.parse::<f64>());
+        for name in ["x1_mm", "y1_mm", "x2_mm", "y2_mm"] {
+            assert!(number(name).is_none_or(|number| number.is_ok()), "{name} is no number");
+        }
+        if interface.get("is_curved") == Some("true") {
+            let radius = number("radius_of_curvature_mm").map(|radius| radius.expect("a number"));
+            assert!(radius.is_none_or(f64::is_finite), "a curve that can't be painted");
+        }
     }
 }

@@ -275,7 +275,7 @@ impl Witness {
         if is_late && matches!(cause.kind, Kind::By | Kind::Gone) {
             assert!(effects.is_empty(), "what came after a close had effects: {effects:?}");
         }
-        let sent = cause.said.and_then(|(text, _)| Fields::sent(text));
+        let sent = cause.said.and_then(|(text, _)| Fields::sent_by_member(text));
         let channel = |sent: &Fields| sent.string("channel");
         let scene = Scene {
             cause,

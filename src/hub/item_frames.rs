@@ -1,0 +1,184 @@
+//! The frames that tell members of one item. An `update_item` has at most two forms, each encoded once,
+//! when the first receiver needs it: the item as it is, and with its interfaces moved for editors whose
+//! copy has no picture (docs/PROTOCOL.md, "Copies without a picture").
+
+use std::cell::OnceCell;
+
+use serde_json::value::RawValue;
+
+use super::item::{Item, MovedItem, PLACE};
+use super::member::Member;
+use super::writing;
+use crate::protocol::outbound::{Message, item_command, write_key};
+use crate::protocol::{Frame, Timestamp, UserId};
+
+/// How far a copy is put aside so that its editor notices, in millimetres.
+const NUDGE_MM: f64 = 1e-6;
+
+/// The `update_item` of one item for all who are told.
+#[derive(Debug)]
+pub struct UpdateFrames<'a> {
+    item: &'a Item,
+    kind: Update<'a>,
+    now: Timestamp,
+    forms: [OnceCell<Frame>; 2],
+    unlocked: [OnceCell<Frame>; 2],
+}
+
+/// Why an item's whole data are sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Update<'a> {
+    /// To tell how it is: `"settled": true`, without a number.
+    Settled,
+    /// As the change of this number, by this user.
+    Change(u64, &'a UserId),
+}
+
+impl<'a> UpdateFrames<'a> {
+    /// Frames that tell how the item is.
+    pub fn settled(item: &'a Item, now: Timestamp) -> Self {
+        UpdateFrames::new(item, Update::Settled, now)
+    }
+
+    /// Frames that relay a change of it.
+    pub fn change(item: &'a Item, seq: u64, user: &'a UserId, now: Timestamp) -> Self {
+        UpdateFrames::new(item, Update::Change(seq, user), now)
+    }
+
+    fn new(item: &'a Item, kind: Update<'a>, now: Timestamp) -> Self {
+        UpdateFrames { item, kind, now, forms: Default::default(), unlocked: Default::default() }
+    }
+
+    /// What an editor is sent whose copy has just been built from a message.
+    pub fn rebuilt(&self) -> impl Iterator<Item = &Frame> {
+        let is_moved = self.item.moved_interfaces().is_some();
+        let needs_nudge = self.item.is_locked() || writing::is_at_default_place(self.item);
+        let unlocking = needs_nudge.then(|| self.unlocking_form(is_moved));
+        unlocking.into_iter().chain([self.form(is_moved)])
+    }
+
+    /// The frame with the item as it is: for everybody but editors.
+    pub fn plain(&self) -> &Frame {
+        self.form(false)
+    }
+
+    /// The frame for this member's copy; `None` where it is an editor and doesn't know such items.
+    pub fn for_member(&self, member: &Member) -> Option<&Frame> {
+        match member.is_editor {
+            true if !self.item.is_for_editors() => None,
+            true => Some(self.form(member.has_moved_copy(self.item))),
+            false => Some(self.plain()),
+        }
+    }
+
+    /// The frame that goes before the one of [`for_member`](Self::for_member) to an editor; `None` for
+    /// everybody else. It unlocks the copy, so that it takes the place it is sent next (a lock that its
+    /// user has set by a menu is told to nobody), and puts it a nanometre aside, because an editor
+    /// draws its rays anew only where something moves.
+    pub fn unlocking(&self, member: &Member) -> Option<&Frame> {
+        if !member.is_editor || !self.item.is_for_editors() {
+            return None;
+        }
+        Some(self.unlocking_form(member.has_moved_copy(self.item)))
+    }
+
+    fn unlocking_form(&self, is_moved: bool) -> &Frame {
+        self.unlocked[usize::from(is_moved)].get_or_init(|| self.encode(is_moved, true))
+    }
+
+    fn form(&self, is_moved: bool) -> &Frame {
+        self.forms[usize::from(is_moved)].get_or_init(|| self.encode(is_moved, false))
+    }
+
+    fn encode(&self, is_moved: bool, unlocks: bool) -> Frame {
+        let item = self.item;
+        let moved = if is_moved { item.moved() } else { None };
+        let command = item_command("update_item", item.item_type(), &item.id, |json| {
+            write_data(item, moved.as_ref(), unlocks, json);
+        });
+        match self.kind {
+            Update::Settled => settled(command, &item.writer, self.now),
+            Update::Change(seq, user) => {
+                command.string("user_id", user).timestamp(self.now).number("seq", seq).finish()
+            }
+        }
+    }
+}
+
+/// Appends an item's whole data as JSON, with everything that an editor needs to build it.
+pub fn write_whole(item: &Item, json: &mut Vec<u8>) {
+    write_data(item, None, false, json);
+}
+
+fn write_data(item: &Item, moved: Option<&MovedItem<'_>>, unlocks: bool, json: &mut Vec<u8>) {
+    let start = json.len();
+    match moved {
+        Some(moved) => moved.write(json),
+        None => item.write(json),
+    }
+    // An editor needs a type by this name to build the item.
+    let lacks_type = item.field("_type").is_none();
+    if lacks_type || unlocks {
+        json.pop();
+        if lacks_type {
+            write_key(json, "_type");
+            json.extend_from_slice(item.item_type().get().as_bytes());
+        }
+        if unlocks {
+            // Of two fields with one name the later one counts.
+            write_key(json, "locked");
+            json.extend_from_slice(b"false");
+            if let Some(x_mm) =
+                item.field(PLACE[0]).and_then(|x| crate::protocol::json::as_number(&x.value))
+            {
+                write_key(json, PLACE[0]);
+                json.extend_from_slice((x_mm + NUDGE_MM).to_string().as_bytes());
+            }
+        }
+        json.push(b'}');
+    }
+    debug_assert!(json[start] == b'{');
+}
+
+/// `remove_item`, for members that may still show it.
+pub fn settled_remove(id: &str, writer: &UserId, now: Timestamp) -> Frame {
+    settled(remove(id), writer, now)
+}
+
+/// `add_item` with the item's whole data, for members that may not show it any more.
+pub fn settled_add(item: &Item, now: Timestamp) -> Frame {
+    settled(add(item), &item.writer, now)
+}
+
+/// `add_item` with the item's whole data.
+pub fn add(item: &Item) -> Message {
+    item_command("add_item", item.item_type(), &item.id, |json| item.write(json))
+}
+
+/// `remove_item`.
+pub fn remove(id: &str) -> Message {
+    item_command("remove_item", RawValue::NULL, id, |json| json.extend_from_slice(b"{}"))
+}
+
+/// `move_item` without the angle, for editors, who would turn its sign.
+pub fn place_alone(item: &Item) -> Message {
+    item_command("move_item", item.item_type(), &item.id, |json| {
+        json.push(b'{');
+        for key in &PLACE[..2] {
+            if let Some(field) = item.field(key) {
+                write_key(json, key);
+                json.extend_from_slice(field.value.get().as_bytes());
+            }
+        }
+        json.push(b'}');
+    })
+}
+
+/// Whether editors would show the item turned if they were sent its angle by a `move_item`.
+pub fn is_turned(item: &Item) -> bool {
+    item.angle().is_some_and(|angle| angle != 0.0)
+}
+
+fn settled(command: Message, writer: &UserId, now: Timestamp) -> Frame {
+    command.string("user_id", writer).timestamp(now).flag("settled", true).finish()
+}

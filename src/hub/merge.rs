@@ -1,0 +1,154 @@
+//! Merging a snapshot of a canvas into the document: what of it counts, as a pure function.
+//!
+//! | an item is | what happens |
+//! |---|---|
+//! | in the snapshot, not in the document | it is added, unless somebody else removed it |
+//! | in both | the fields that this connection wrote get the snapshot's values (`writing.rs`) |
+//! | only in the document | it is removed if this connection listed or added it before and nobody else has written to it since |
+//!
+//! An empty snapshot removes nothing. A new design under an old name ([`Mode::Replace`]) removes
+//! everything it doesn't show.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::document::Document;
+use super::item::{INTERFACES, Item, find, is_identity, size_completed};
+use super::member::Member;
+use super::writing::{Written, written};
+use crate::protocol::inbound::{Action, State, StateItem};
+use crate::protocol::item::is_whole;
+use crate::protocol::json::{self, Fields};
+
+/// How a snapshot is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The first one of its connection: its canvas may be from before.
+    First,
+    /// A later one.
+    Later,
+    /// A new design, in place of the document.
+    Replace,
+}
+
+/// What a snapshot does to the document and what its sender has to be told of its own canvas.
+#[derive(Default)]
+pub struct Merge {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// The items that the canvas shows differently from the document, even after the changes.
+    pub outdated: Vec<Arc<str>>,
+    /// The items that the canvas shows although somebody else removed them.
+    pub removed: Vec<Box<str>>,
+    /// The items that are in both.
+    pub known: Vec<KnownCopy>,
+    /// How much larger the document becomes at most, in bytes.
+    pub growth: usize,
+}
+
+/// What the snapshot says of the copy of an item that is in the document, too.
+#[derive(Debug)]
+pub struct KnownCopy {
+    pub id: Arc<str>,
+    /// The fingerprint of the colour that it reports.
+    pub color: Option<u64>,
+    /// Whether its owner built it, as far as can be seen of a copy from before.
+    pub is_own: bool,
+}
+
+/// One change.
+pub enum Change {
+    Add(StateItem),
+    Write(Arc<str>, Fields),
+    Remove(Arc<str>),
+}
+
+/// What a member's snapshot does to the document. Linear in the bytes of both.
+pub fn merge(
+    document: &Document,
+    snapshot: State,
+    member: &Member,
+    mode: Mode,
+    settles: bool,
+) -> Merge {
+    let mut merge = Merge::default();
+    let left_out = snapshot.left_out.iter().filter_map(|item| item.id.as_deref());
+    let shown: HashSet<&str> =
+        snapshot.items.iter().map(|item| &*item.id).chain(left_out).collect();
+    if !snapshot.items.is_empty() {
+        for item in document.items().filter(|item| !shown.contains(&*item.id)) {
+            let is_own = |tick| !item.is_written_by_others(&member.user, tick);
+            if mode == Mode::Replace || member.listed(&item.id).is_some_and(is_own) {
+                merge.changes.push(Change::Remove(item.id.clone()));
+            }
+        }
+    }
+    drop(shown);
+    for item in snapshot.items {
+        let Some(known) = document.get(&item.id) else {
+            let tombstone = document.removed().get(&item.id).filter(|_| mode != Mode::Replace);
+            if tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user)) {
+                merge.removed.push(item.id);
+            } else {
+                merge.growth += size_completed(&item.id, &item.fields);
+                merge.changes.push(Change::Add(item));
+            }
+            continue;
+        };
+        let copy = match mode {
+            Mode::Later => member.copy_of(known, settles),
+            _ => {
+                let was_sent =
+                    document.knows(&member.user) && !known.builders.contains(&member.user);
+                member.unseen_copy(was_sent)
+            }
+        };
+        let is_own = match known.moved_interfaces() {
+            // A copy from before shows by its interfaces how it came to be.
+            Some(moved) if shows_interfaces(&item.fields, moved) => false,
+            Some(_)
+                if known
+                    .field(INTERFACES)
+                    .is_some_and(|own| shows_interfaces(&item.fields, &own.value)) =>
+            {
+                true
+            }
+            _ => !copy.was_sent(),
+        };
+        let written = match is_whole(&item.fields) {
+            true => written(known, item.fields, Action::Update, copy),
+            false => Written { fields: differing(known, item.fields), ..Written::default() },
+        };
+        if written.is_stale
+            || written.lacks_something
+            || (written.is_color_stale && mode == Mode::First)
+        {
+            merge.outdated.push(known.id.clone());
+        }
+        merge.known.push(KnownCopy { id: known.id.clone(), color: written.color, is_own });
+        if !written.fields.is_empty() {
+            merge.growth += known.overwritten(&written.fields).bytes.saturating_sub(known.bytes);
+            merge.changes.push(Change::Write(known.id.clone(), written.fields));
+        }
+    }
+    merge
+}
+
+/// The fields of a partial dictionary that say something else than the item does.
+fn differing(item: &Item, mut said: Fields) -> Fields {
+    let places = find(&item.fields, &said);
+    let mut places = places.into_iter();
+    said.retain(|(key, value)| {
+        let place = places.next().flatten();
+        let is_same = place.is_some_and(|place| json::same_value(&item.fields[place].value, value));
+        !is_same && !is_identity(key, value)
+    });
+    said
+}
+
+fn shows_interfaces(said: &Fields, interfaces: &RawValue) -> bool {
+    let said = said.iter().find(|(key, _)| **key == *INTERFACES);
+    said.is_some_and(|(_, said)| json::same_value(said, interfaces))
+}

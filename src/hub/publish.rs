@@ -1,0 +1,126 @@
+//! Telling everyone of changes that were made together: by a snapshot, a `sync:update`, a restore. Each
+//! is numbered and relayed as a command, so that nobody's canvas has to be built anew.
+
+use super::document::Applied;
+use super::item_frames::{UpdateFrames, add, remove};
+use super::keeping::Made;
+use super::session::Session;
+use super::settle::send_settled;
+use super::{ConnId, Turn};
+use crate::kept::Why;
+use crate::protocol::outbound::item_command;
+use crate::protocol::{Frame, UserId};
+
+/// How changes that were made together are told.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication<'a> {
+    pub user: &'a UserId,
+    /// Their canvas's version.
+    pub version: u64,
+    pub why: Why,
+    /// What the client calls it, as it is stored.
+    pub id: Option<&'a str>,
+    /// Who knows already.
+    pub except: Option<ConnId>,
+    /// Whether there is something to keep even where no item changed.
+    pub is_news: bool,
+}
+
+impl Session {
+    /// Numbers changes, has them kept, and tells members and viewers.
+    pub fn publish(&mut self, changes: &[Applied], how: Publication<'_>, turn: &mut Turn<'_>) {
+        let mut frames = Vec::with_capacity(changes.len());
+        for change in changes {
+            frames.push(self.numbered(change, how, turn));
+        }
+        if !changes.is_empty() || how.is_news {
+            let made = Made { user: how.user, frames: frames.clone(), id: how.id };
+            self.keep_made(made, how.why, turn);
+        }
+        if changes.is_empty() {
+            return;
+        }
+        let first = self.history.next_seq() - changes.len() as u64;
+        for (n, (change, frame)) in changes.iter().zip(&frames).enumerate() {
+            self.tell_members(change, frame, first + n as u64, how, turn);
+        }
+        if matches!(how.why, Why::Replaced | Why::Restored) {
+            self.show_viewers(turn);
+        }
+    }
+
+    /// A change as a command, numbered and in the history.
+    fn numbered(&mut self, change: &Applied, how: Publication<'_>, turn: &mut Turn<'_>) -> Frame {
+        let id = change.id();
+        let command = match (change, self.document.get(id)) {
+            (Applied::Added(_), Some(item)) => add(item),
+            (Applied::Changed(_), Some(item)) => {
+                item_command("update_item", item.item_type(), id, |json| item.write(json))
+            }
+            _ => remove(id),
+        };
+        let command = command.string("user_id", how.user).timestamp(turn.now.wall);
+        self.applied(command, how.version, turn)
+    }
+
+    /// Tells members of one of the changes, and viewers where they are not sent a state.
+    fn tell_members(
+        &mut self,
+        change: &Applied,
+        frame: &Frame,
+        seq: u64,
+        how: Publication<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let (tick, wall) = (self.tick, turn.now.wall);
+        let shows_viewers = !matches!(how.why, Why::Replaced | Why::Restored);
+        let id = change.id();
+        let Some(item) = self.document.get(id) else {
+            self.room.iter_mut().for_each(|member| member.forgets(id));
+            let told = |member: &&super::member::Member| member.is_recognised();
+            for member in self.room.iter().filter(told) {
+                if Some(member.conn) != how.except {
+                    turn.send(member.conn, frame);
+                }
+            }
+            if shows_viewers {
+                self.viewers.send(frame, turn);
+            }
+            return;
+        };
+        let is_added = matches!(change, Applied::Added(_));
+        let update = match is_added {
+            true => UpdateFrames::settled(item, wall),
+            false => UpdateFrames::change(item, seq, how.user, wall),
+        };
+        for member in self.room.iter_mut() {
+            let is_told = member.is_recognised() && Some(member.conn) != how.except;
+            if !is_told || (member.is_editor && !item.is_for_editors()) {
+                continue;
+            }
+            match is_added {
+                true => {
+                    turn.send(member.conn, frame);
+                    if turn.limits.settle {
+                        send_settled(member, &update, turn);
+                        self.needs_pings |= member.is_sent_something_urgent(tick);
+                    }
+                }
+                false if member.has_moved_copy(item) => {
+                    update.for_member(member).iter().for_each(|form| turn.send(member.conn, form));
+                }
+                false => turn.send(member.conn, frame),
+            }
+        }
+        if shows_viewers {
+            self.viewers.send(frame, turn);
+            if is_added && turn.limits.settle {
+                self.viewers.send(update.plain(), turn);
+            }
+        }
+        let except = how.except.is_some().then_some(how.user);
+        if let Some(item) = self.document.get_mut(id) {
+            item.told.note(tick, except);
+        }
+    }
+}
