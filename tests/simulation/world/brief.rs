@@ -34,7 +34,8 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn item(data: &Value) -> String {
+/// An item.
+pub fn item(data: &Value) -> String {
     let mut line = String::new();
     for (name, value) in data.as_object().into_iter().flatten() {
         let short = match name.as_str() {
@@ -45,6 +46,7 @@ fn item(data: &Value) -> String {
             "locked" => "lock",
             "name" | "size_mm" | "n_rays" | "color_hex" => name,
             "object_height_mm" => "h",
+            "image_path" => "pic",
             "interfaces" => {
                 let of = |interface: &Value| {
                     let own = ["efl_mm", "reflectivity", "n2"].map(|name| &interface[name]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::editor::{Told, Untold, object};
+use crate::editor::{CRIMSON, Told, Untold, object};
 use crate::python::{is_odd, same};
 
 /// How the server took a message.
@@ -14,7 +14,8 @@ use crate::python::{is_odd, same};
 pub enum Taken {
     /// As what it says.
     Whole,
-    /// As the first canvas of a connection: what is in the document already may be an old copy.
+    /// As the first canvas of a connection: what is in the document already may be an old copy, of which
+    /// only what was never in the document can be new.
     AsFirstCanvas,
     /// In the place of everything that was there.
     InPlace,
@@ -24,7 +25,9 @@ pub enum Taken {
 #[derive(Debug, Clone, Default)]
 struct Field {
     allowed: Vec<Value>,
-    /// What it may have had before, and until when.
+    /// Who chose it last.
+    by: String,
+    /// What it had before, and until when.
     before: Vec<(Duration, Value)>,
 }
 
@@ -33,6 +36,7 @@ enum Note {
     Added {
         id: String,
         fields: BTreeMap<String, Value>,
+        by: String,
     },
     Removed {
         id: String,
@@ -42,6 +46,7 @@ enum Note {
         id: String,
         field: String,
         value: Value,
+        by: String,
         at: Duration,
     },
     Allowed {
@@ -51,7 +56,10 @@ enum Note {
     },
     /// A choice doesn't count any more when it is told again.
     Counted(String, u64),
-    Replaced(BTreeMap<String, BTreeMap<String, Value>>),
+    Replaced {
+        items: BTreeMap<String, BTreeMap<String, Value>>,
+        by: String,
+    },
 }
 
 /// See the file's text.
@@ -87,16 +95,18 @@ impl Ledger {
     ) {
         match message["type"].as_str().expect("a type") {
             "command" => self.note_command(seq, at, by, &message["command"], told),
-            "sync:update" => self.replace(seq, &message["state"]["items"]),
+            "sync:update" => self.replace(seq, by, &message["state"]["items"]),
             "sync:full_state" if how == Taken::InPlace => {
-                self.replace(seq, &message["state"]["items"]);
+                self.replace(seq, by, &message["state"]["items"]);
             }
             "sync:full_state" => {
                 let known: BTreeSet<String> = self.items.keys().cloned().collect();
                 for data in message["state"]["items"].as_array().expect("a list") {
                     let id = data["uuid"].as_str().expect("a uuid");
-                    if !known.contains(id) {
-                        self.add(seq, id, by, data);
+                    match known.contains(id) {
+                        false => self.add(seq, id, by, data),
+                        true if how == Taken::AsFirstCanvas => self.allow_news(seq, id, by, data),
+                        true => {}
                     }
                 }
                 for told in told {
@@ -120,14 +130,15 @@ impl Ledger {
             // Without its type it is a script's, and says no more than what it says.
             "update_item" | "move_item" if data.get("_type").is_none() => {
                 for (field, value) in written(data).into_iter().filter(|_| is_known) {
-                    self.push(seq, Note::Chosen { id: id.into(), field, value, at });
+                    let (id, by) = (id.into(), by.into());
+                    self.push(seq, Note::Chosen { id, field, value, by, at });
                 }
             }
             "add_item" | "update_item" if !is_known => {
                 // Only a program adds what others have removed, and it has heard of it.
                 let by_add = command["action"] == "add_item";
                 if (by_add || self.may_bring_back(id, by)) && !self.free.contains(id) {
-                    self.push_added(seq, id, data);
+                    self.push_added(seq, id, by, data);
                 }
                 told.iter().for_each(|told| self.count(seq, by, told));
             }
@@ -141,14 +152,28 @@ impl Ledger {
 
     fn add(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
         if self.may_bring_back(id, by) && !self.free.contains(id) {
-            self.push_added(seq, id, data);
+            self.push_added(seq, id, by, data);
         }
     }
 
-    fn push_added(&mut self, seq: u64, id: &str, data: &Value) {
+    /// What an old copy says may be new where the document never had it, or be its owner's own change of
+    /// mind. A colour that a copy reports because it was rebuilt is neither.
+    fn allow_news(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
+        for (field, value) in seen(data).into_iter().filter(|(_, value)| value != CRIMSON) {
+            let known = &self.items[id].get(&field);
+            let is_news = known.is_some_and(|known| {
+                known.by == by || !known.before.iter().any(|(_, old)| same(old, &value))
+            });
+            if is_news {
+                self.push(seq, Note::Allowed { id: id.into(), field, value });
+            }
+        }
+    }
+
+    fn push_added(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
         // What is nowhere can't be taken.
         if !is_odd(&data["x_mm"]) && !is_odd(&data["y_mm"]) {
-            self.push(seq, Note::Added { id: id.into(), fields: seen(data) });
+            self.push(seq, Note::Added { id: id.into(), fields: seen(data), by: by.into() });
         }
     }
 
@@ -159,7 +184,7 @@ impl Ledger {
             Untold::Along => self.push(seq, Note::Allowed { id, field, value }),
             Untold::Chosen(number) if self.counted.contains(&(by.to_owned(), number)) => {}
             Untold::Chosen(_) => {
-                self.push(seq, Note::Chosen { id, field, value, at });
+                self.push(seq, Note::Chosen { id, field, value, by: by.to_owned(), at });
                 self.count(seq, by, told);
             }
         }
@@ -172,12 +197,12 @@ impl Ledger {
     }
 
     /// Something else took the place of everything.
-    pub fn replace(&mut self, seq: u64, items: &Value) {
+    pub fn replace(&mut self, seq: u64, by: &str, items: &Value) {
         let id =
             |data: &Value| data["uuid"].as_str().or(data["item_uuid"].as_str()).map(str::to_owned);
         let items = items.as_array().expect("a list").iter();
         let items = items.map(|data| (id(data).expect("an id"), seen(data)));
-        self.push(seq, Note::Replaced(items.collect()));
+        self.push(seq, Note::Replaced { items: items.collect(), by: by.to_owned() });
     }
 
     fn push(&mut self, seq: u64, note: Note) {
@@ -187,11 +212,11 @@ impl Ledger {
 
     fn apply(&mut self, note: Note) {
         match note {
-            Note::Added { id, fields } => {
+            Note::Added { id, fields, by } => {
                 let fields = fields.into_iter();
                 let fields = fields.map(|(name, value)| {
                     let allowed = allowed(&name, &value);
-                    (name, Field { allowed, before: Vec::new() })
+                    (name, Field { allowed, by: by.clone(), before: Vec::new() })
                 });
                 self.gone.remove(&id);
                 self.free.remove(&id);
@@ -202,14 +227,16 @@ impl Ledger {
                 self.free.remove(&id);
                 self.gone.entry(id).or_default().insert(by);
             }
-            Note::Chosen { id, field, value, at } => {
+            Note::Chosen { id, field, value, by, at } => {
                 let window = self.window;
                 let Some(item) = self.items.get_mut(&id) else { return };
                 let is_new = !item.contains_key(&field);
                 let known = item.entry(field.clone()).or_default();
                 let was_any = known.allowed.is_empty() && !is_new;
-                known.before.retain(|(until, _)| *until + window >= at);
-                let is_old = known.before.iter().any(|(_, old)| same(old, &value));
+                let is_recent = |until: &Duration| *until + window >= at;
+                let is_old =
+                    known.before.iter().any(|(until, old)| is_recent(until) && same(old, &value));
+                known.by = by;
                 let before = known.allowed.iter().map(|old| (at, old.clone()));
                 known.before.extend(before.collect::<Vec<_>>());
                 if !is_old || was_any {
@@ -230,12 +257,12 @@ impl Ledger {
                 }
             }
             Note::Counted(by, number) => drop(self.counted.insert((by, number))),
-            Note::Replaced(items) => {
+            Note::Replaced { items, by } => {
                 let old = std::mem::take(&mut self.items);
                 let gone = std::mem::take(&mut self.gone);
                 self.free.extend(old.into_keys().chain(gone.into_keys()));
                 for (id, fields) in items {
-                    self.apply(Note::Added { id, fields });
+                    self.apply(Note::Added { id, fields, by: by.clone() });
                 }
             }
         }
@@ -282,7 +309,9 @@ impl Ledger {
 pub fn allowed(field: &str, value: &Value) -> Vec<Value> {
     let never_infinite = ["angle_deg", "n_rays", "spread_deg"].contains(&field);
     let text = value.to_string();
-    match text.contains("∞/∞") || (never_infinite && is_odd(value)) {
+    let is_odd = text.contains("∞/∞") || (never_infinite && is_odd(value));
+    // Nobody is sent a path that leads elsewhere, and what comes back instead may be taken.
+    match is_odd || (field == "image_path" && text.starts_with("\"/")) {
         true => Vec::new(),
         false => vec![value.clone()],
     }

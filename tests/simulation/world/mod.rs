@@ -375,13 +375,21 @@ impl World {
         connection.up.send(at, Parcel::End);
     }
 
-    /// The items of the document by their ids.
+    /// The items of the document by their ids, as they are stored: what is sent and exported lacks pictures
+    /// that nobody is to open.
     fn document(&self) -> BTreeMap<String, Value> {
         let Some(document) = self.hub.document(SESSION) else { return BTreeMap::new() };
-        let mut json = Vec::new();
-        document.write_state(&mut json, Timestamp::from_millis(0));
-        let mut state = python::loads(&json);
-        let items = state["items"].as_array_mut().expect("a list").drain(..);
+        let mut stored = python::loads(&document.to_stored());
+        let items = stored["items"].as_array_mut().expect("a list").drain(..);
         items.map(|data| (data["uuid"].as_str().expect("a uuid").to_owned(), data)).collect()
+    }
+
+    /// What the server exports as a file: its items.
+    fn export(&self) -> Vec<Value> {
+        let Some(document) = self.hub.document(SESSION) else { return Vec::new() };
+        let mut json = Vec::new();
+        document.write_file(&mut json, Timestamp::from_millis(0));
+        let mut state = python::loads(&json);
+        state["items"].as_array_mut().expect("a list").drain(..).collect()
     }
 }

@@ -141,7 +141,7 @@ impl World {
                 let editor = self.people[person].editor();
                 (editor.save(), editor.notes)
             }
-            false => (self.document().into_values().collect(), 0),
+            false => (self.export(), 0),
         };
         self.files.push(file);
     }

@@ -27,11 +27,11 @@ impl World {
                     };
                     return self.handle(Event::Look { conn, since });
                 }
-                let stored = |hub: &Hub| hub.document(SESSION).map(|document| document.to_stored());
+
                 if self.people[person].is_reader {
-                    let before = stored(&self.hub);
+                    let before = self.document();
                     self.handle(Event::Message { conn, message: parsed });
-                    assert_eq!(before, stored(&self.hub), "a watcher changed it");
+                    assert_eq!(before, self.document(), "a watcher changed it");
                     return;
                 }
                 let before = (message["type"] == "sync:full_state").then(|| self.document());
