@@ -177,7 +177,10 @@ impl Editor {
         let users = message["users"].as_array().expect("a list");
         assert!(users.iter().all(|user| user["user_id"].is_string()), "{users:?}");
         self.is_enabled = true;
+        let before = std::mem::take(&mut self.map);
         self.rebuild_map();
+        // What was deleted by a menu is no longer in the map either.
+        self.lost.extend(before.into_keys().filter(|id| !self.map.contains_key(id)));
         self.is_map_broken = self.is_hovering;
         vec![self.say(json!({"type": "sync:request"}))]
     }

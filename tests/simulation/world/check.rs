@@ -164,7 +164,7 @@ fn check_editor(editor: &Editor, is_reader: bool, document: &BTreeMap<String, Va
     for handle in &editor.scene {
         let object = &editor.objects[*handle];
         let is_mapped = editor.map.get(&object.id) == Some(handle);
-        let is_wrong = is_mapped && !document.contains_key(&object.id);
+        let is_wrong = is_mapped && object.is_told && !document.contains_key(&object.id);
         assert!(
             !is_wrong || is_reader || object.is_nowhere,
             "{user} shows {}, which is gone",
