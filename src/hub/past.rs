@@ -13,7 +13,7 @@ use super::notes::Note;
 use super::recent::Recent;
 use super::stored::Damaged;
 use crate::kept::{Stored, StoredChange, StoredId};
-use crate::protocol::inbound::{self, ClientMessage};
+use crate::protocol::inbound;
 use crate::protocol::{Frame, Kind, UserId};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
@@ -143,7 +143,7 @@ fn begin(document: &[u8]) -> Result<Document, Damaged> {
 
 fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), Damaged> {
     let damaged = |why| Damaged::Change(change.seq, why);
-    let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
+    let Some(mut command) = inbound::parse_stored(text(change)?) else {
         return Err(damaged("it is not a command"));
     };
     let author = Author::of_the_past(&change.user);

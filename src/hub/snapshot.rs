@@ -45,7 +45,7 @@ impl Session {
         let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
         let fits_alone = self.document.fits_alone(&snapshot, turn.limits.document);
         let member = &self.room[place];
-        let merged = merge(&self.document, snapshot, member, mode, turn.limits.settle);
+        let merged = merge(&self.document, snapshot, member, mode, turn.limits);
         let fits = match mode {
             Mode::Replace => fits_alone,
             _ => self.document.bytes() + merged.growth <= turn.limits.document.document,
@@ -56,6 +56,10 @@ impl Session {
             return;
         }
         self.room[place].has_shown_canvas |= is_first;
+        for id in &merged.too_large {
+            let left_out = LeftOut { id: Some((&**id).into()), why: TOO_LARGE };
+            turn.send(conn, &outbound::left_out(&left_out, "sync:full_state", None));
+        }
         // A state that was sent meanwhile replaces the canvas that the snapshot shows.
         let is_wiped = is_first && self.room[place].rebuilt.is_some();
         let removes = merged.changes.iter().any(|change| matches!(change, Change::Remove(_)));
@@ -98,8 +102,8 @@ impl Session {
         }
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
-        let settles = turn.limits.settle;
-        let merged = merge(&self.document, snapshot, &self.room[place], Mode::First, settles);
+        let member = &self.room[place];
+        let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
         let mut outdated = merged.outdated;
         for change in merged.changes {
             if let Change::Write(id, _) = change {
@@ -140,12 +144,11 @@ impl Session {
     /// out.
     fn leave_out(&mut self, place: usize, snapshot: &mut State, turn: &mut Turn<'_>) {
         let largest = turn.limits.document.item;
-        let too_large = "the item is larger than the server allows";
         let left_out = &mut snapshot.left_out;
         snapshot.items.retain(|item| {
             let fits = super::item::size_completed(&item.id, &item.fields) <= largest;
             if !fits {
-                left_out.push(LeftOut { id: Some(item.id.clone()), why: too_large });
+                left_out.push(LeftOut { id: Some(item.id.clone()), why: TOO_LARGE });
             }
             fits
         });
@@ -247,7 +250,7 @@ impl Session {
         }
         let member = &mut self.room[place];
         let lacks = |item: &&super::item::Item| {
-            let is_on_its_way = item.told.when(&member.user) > member.received;
+            let is_on_its_way = member.is_on_its_way(item.told.when(&member.user));
             let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
             !is_here && (canvas.is_first || !is_on_its_way)
         };
@@ -274,6 +277,8 @@ impl Session {
         self.needs_pings = true;
     }
 }
+
+const TOO_LARGE: &str = "the item is larger than the server allows";
 
 /// What a snapshot shows, after what it changed.
 struct Canvas {
