@@ -3,9 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{
-    Client, Server, add, command, item, move_to, nothing_more, remove, update, with_id,
-};
+use support::{Client, Server, add, command, item, move_to, nothing_more, remove, update, with_id};
 
 /// A server that says nothing by itself, and two people at one table.
 fn table_for_two() -> (Server, Client, Client) {

@@ -8,8 +8,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 use support::{
-    Client, Folder, Run, Server, Wire, add, collabd, full_state, handshake, item, move_to, nothing_more,
-    update, with_id,
+    Client, Folder, Run, Server, Wire, add, collabd, full_state, handshake, item, move_to,
+    nothing_more, update, with_id,
 };
 
 fn serve(folder: &Folder, more: &[&str]) -> Server {
@@ -243,7 +243,10 @@ fn a_host_who_comes_back_after_a_crash_keeps_its_canvas() {
     let mut alice = Client::host(&server, "table", "alice", items);
     assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
     let told = alice.expect_command("update_item", "b");
-    assert_eq!((&told["settled"], &told["command"]["data"]["locked"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&told["settled"], &told["command"]["data"]["locked"]),
+        (&json!(true), &json!(false))
+    );
     assert_eq!(alice.expect_command("update_item", "b")["command"]["data"]["x_mm"], 20.0);
     assert_eq!(alice.items().len(), 2);
 }

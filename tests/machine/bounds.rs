@@ -75,7 +75,10 @@ fn host_and_guest(document: DocumentBounds) -> (Rig, [ConnId; 2]) {
 /// wrong.
 fn refusals(rig: &mut Rig, host: ConnId, kind: &str, items: Value) -> Vec<String> {
     rig.tell(host, json!({"type": kind, "id": 1, "state": {"items": items}}));
-    rig.told(host).into_iter().filter(|told| matches!(&**told, "document_full" | "bad_item")).collect()
+    rig.told(host)
+        .into_iter()
+        .filter(|told| matches!(&**told, "document_full" | "bad_item"))
+        .collect()
 }
 
 #[test]

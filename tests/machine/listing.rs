@@ -271,13 +271,19 @@ fn what_was_done_last_in_a_stored_session_is_known_when_it_is_loaded() {
         "43 alice move_item a a 19.0",
         "44 alice remove_item b b null",
     ];
-    assert_eq!((&*told[0], &told[1..]), ("1 alice replace - - null", &since.map(str::to_owned)[..]));
+    assert_eq!(
+        (&*told[0], &told[1..]),
+        ("1 alice replace - - null", &since.map(str::to_owned)[..])
+    );
     rig.restart(Limits { durable: true, ..limits() });
     assert_eq!(rig.details("bench"), Err(Refusal::Unknown), "it isn't in memory");
     member(&mut rig, "bench", "bob");
     // What was replaced was stored as its single changes.
     let told = recent(&mut rig);
-    assert_eq!((&*told[0], &told[1..]), ("1 alice add_item z - null", &since.map(str::to_owned)[..]));
+    assert_eq!(
+        (&*told[0], &told[1..]),
+        ("1 alice add_item z - null", &since.map(str::to_owned)[..])
+    );
     let after = rig.details("bench").expect("it is there");
     assert_eq!(after["changed_at"], before["changed_at"]);
     assert_eq!(after["recent"][3]["y_mm"], 2.0);

@@ -196,7 +196,8 @@ fn what_a_watcher_did_on_its_canvas_is_undone() {
     rig.all();
     let item = |action| {
         let data = json!({"uuid": "1", "x_mm": 99.0});
-        let command = json!({"action": action, "item_type": "component", "item_id": "1", "data": data});
+        let command =
+            json!({"action": action, "item_type": "component", "item_id": "1", "data": data});
         json!({"type": "command", "command": command})
     };
     for action in ["move_item", "update_item", "add_item"] {

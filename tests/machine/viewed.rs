@@ -131,7 +131,9 @@ impl View {
             "update_item" if items.contains_key(id) => drop(items.insert(id.into(), data)),
             "remove_item" => drop(items.remove(id)),
             action => {
-                let Some(item) = items.get_mut(id).filter(|_| action == "move_item") else { return };
+                let Some(item) = items.get_mut(id).filter(|_| action == "move_item") else {
+                    return;
+                };
                 let is_place = |key: &String| matches!(&**key, "x_mm" | "y_mm" | "angle_deg");
                 item.extend(data.into_iter().filter(|(key, _)| is_place(key)));
             }

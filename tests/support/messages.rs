@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 /// A command about one item.
 pub fn command(action: &str, item: &str, data: Value) -> Value {
-    let command = json!({"action": action, "item_type": "component", "item_id": item, "data": data});
+    let command =
+        json!({"action": action, "item_type": "component", "item_id": item, "data": data});
     json!({"type": "command", "command": command})
 }
 
