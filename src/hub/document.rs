@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::item::{Field, Item, PLACE, is_identity, size_completed};
+use super::item_frames;
 use super::removed::Removed;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
@@ -174,11 +175,10 @@ impl Document {
         self.users.contains(user)
     }
 
-    /// Notes that a user is a member.
-    pub(super) fn meet(&mut self, user: &UserId) {
-        if self.users.len() < MAX_USERS && !self.users.contains(user) {
-            self.users.insert(user.clone());
-        }
+    /// Notes that a user is a member. Whether that is news.
+    pub(super) fn meet(&mut self, user: &UserId) -> bool {
+        let is_news = self.users.len() < MAX_USERS && !self.users.contains(user);
+        is_news && self.users.insert(user.clone())
     }
 
     /// Notes that a user's canvas was built anew from the document: none of it is its own work.
@@ -333,8 +333,11 @@ impl Document {
     }
 
     /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order.
+    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
+    /// them those that the state had but that could not be taken.
     pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
+        let left_out = state.left_out.into_iter().filter_map(|item| item.id);
+        let left_out: HashSet<Box<str>> = left_out.collect();
         let mut old = std::mem::take(&mut self.items);
         let places = std::mem::take(&mut self.places);
         self.bytes = 0;
@@ -361,6 +364,10 @@ impl Document {
             }
         }
         for item in old.into_values() {
+            if left_out.contains(&*item.id) {
+                self.put(item);
+                continue;
+            }
             changes.push(Applied::Removed(item.id.clone()));
             self.removed.remember(item.id, vec![author.user.clone()], author.tick);
         }
@@ -384,7 +391,7 @@ impl Document {
 
     /// The same, with the items alone that editors know.
     pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, Item::is_for_editors, |item, json| item.write(json));
+        self.write_canvas(json, now, Item::is_for_editors, item_frames::write_whole);
     }
 
     /// The same as a file that an editor opens: each item has the names for its id and type that an

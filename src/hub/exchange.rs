@@ -17,6 +17,7 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
+use super::snapshot::MAX_LEFT_OUT;
 use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
@@ -188,10 +189,15 @@ impl Session {
         let Some(item) = self.document.get(id) else {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
+            let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
             let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
+                    Decision::Add { is_pasted: true }
+                }
+                // Of an item that it was sent, an editor says no more than this after an undone removal.
+                Action::Move if command.is_whole && is_own_removal => {
                     Decision::Add { is_pasted: true }
                 }
                 Action::Remove => Decision::RemoveAgain,
@@ -265,11 +271,18 @@ impl Session {
         let Some(item) = self.document.get(id) else { return Ok(()) };
         self.recent.note(self.history.seq(), &user, Did::Add, Some(item), turn.now);
         let update = UpdateFrames::settled(item, turn.now.wall);
+        let seq = self.history.seq();
+        // A script may not have named the type as an editor needs it.
+        let for_editors = item.field("_type").is_none().then(|| {
+            let message = item_frames::add(item).string("user_id", &user).timestamp(turn.now.wall);
+            message.number("seq", seq).finish()
+        });
         for member in self.room.iter_mut().filter(|member| member.conn != conn) {
             if !member.is_recognised() || (member.is_editor && !item.is_for_editors()) {
                 continue;
             }
-            turn.send(member.conn, &frame);
+            let form = for_editors.as_ref().filter(|_| member.is_editor);
+            turn.send(member.conn, form.unwrap_or(&frame));
             if turn.limits.settle {
                 send_settled(member, &update, turn);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
@@ -413,7 +426,7 @@ impl Session {
         if self.is_repeated(place, &name, "sync:update", turn) {
             return;
         }
-        for item in &state.left_out {
+        for item in state.left_out.iter().take(MAX_LEFT_OUT) {
             let id = name.id.as_ref().map(|id| id.get());
             turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }

@@ -152,7 +152,7 @@ pub fn settled_add(item: &Item, now: Timestamp) -> Frame {
 
 /// `add_item` with the item's whole data.
 pub fn add(item: &Item) -> Message {
-    item_command("add_item", item.item_type(), &item.id, |json| item.write(json))
+    item_command("add_item", item.item_type(), &item.id, |json| write_whole(item, json))
 }
 
 /// `remove_item`.

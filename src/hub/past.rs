@@ -124,6 +124,7 @@ fn replay_with_notes(
         }
         seq = at;
         match note {
+            Note::Joined => drop(document.meet(&user)),
             Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
             Note::RemovedAgain(id) => drop(document.remove_again(&id, &user)),
         }
@@ -147,7 +148,7 @@ fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), D
         return Err(damaged("it is not a command"));
     };
     let author = Author::of_the_past(&change.user);
-    document.meet(&change.user);
+    let _ = document.meet(&change.user);
     match document.apply(&mut command, author, Bounds::NONE) {
         Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
         _ => return Err(damaged("it changes nothing")),

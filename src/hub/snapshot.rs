@@ -8,7 +8,7 @@ use super::Turn;
 use super::document::{Applied, Bounds};
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
-use super::merge::{Change, Merge, Mode, merge};
+use super::merge::{Change, KnownCopy, Merge, Mode, merge};
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
@@ -16,6 +16,9 @@ use super::settle::send_settled;
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
+
+/// Of how many items a sender is told at most that they were left out.
+pub const MAX_LEFT_OUT: usize = 100;
 
 impl Session {
     /// Takes `sync:full_state` from the member at `place`, meant for `target`.
@@ -67,17 +70,13 @@ impl Session {
             self.keep_version(turn);
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
-        for copy in known.into_iter().filter(|_| !is_wiped) {
-            self.note_copy(
-                place,
-                copy.id,
-                copy.color,
-                (mode != Mode::Later).then_some(copy.is_own),
-            );
+        let mut is_news = mode == Mode::Replace;
+        for copy in known.iter().filter(|_| !is_wiped) {
+            is_news |= self.note_copy(place, copy, mode);
         }
         let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
-        let is_news = self.set_extra(&extra) || mode == Mode::Replace;
+        is_news |= self.set_extra(&extra);
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
             self.document.is_rebuilt_by(&user);
@@ -110,8 +109,8 @@ impl Session {
                 outdated.push(id);
             }
         }
-        for copy in merged.known {
-            self.note_copy(place, copy.id, copy.color, Some(copy.is_own));
+        for copy in &merged.known {
+            self.note_copy(place, copy, Mode::First);
         }
         self.recognise_sharing(place, turn);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
@@ -152,7 +151,7 @@ impl Session {
             }
             fits
         });
-        for item in &snapshot.left_out {
+        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT) {
             let error = outbound::left_out(item, "sync:full_state", None);
             turn.send(self.room[place].conn, &error);
         }
@@ -176,17 +175,19 @@ impl Session {
             })
     }
 
-    /// Notes what a snapshot says of a copy.
-    fn note_copy(&mut self, place: usize, id: Arc<str>, color: Option<u64>, is_own: Option<bool>) {
+    /// Notes what a snapshot says of a copy. Whether it is news who built it.
+    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) -> bool {
         let member = &mut self.room[place];
-        member.lists(&id, self.tick);
-        member.reports_color(&id, color);
-        if let (Some(is_own), Some(item)) = (is_own, self.document.get_mut(&id)) {
-            match is_own {
-                true => item.is_built_by(&member.user),
-                false => item.builders.retain(|builder| *builder != member.user),
-            }
+        member.lists(&copy.id, self.tick);
+        member.reports_color(&copy.id, copy.color);
+        let item = self.document.get_mut(&copy.id).filter(|_| mode != Mode::Later);
+        let Some(item) = item else { return false };
+        let builders = item.builders.len();
+        match copy.is_own {
+            true => item.is_built_by(&member.user),
+            false => item.builders.retain(|builder| *builder != member.user),
         }
+        item.builders.len() != builders
     }
 
     /// Changes the document as a snapshot wants it.
