@@ -129,8 +129,8 @@ impl Session {
         let known = self.document.get(&id);
         let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
         let decision = self.decide(place, &id, &mut command, turn);
-        if let (Action::Add, Some(item)) = (command.action, self.document.get_mut(&id)) {
-            item.is_built_by(&user);
+        if command.action == Action::Add {
+            self.document.note_builder(&id, &user, true);
         }
         let done = match decision {
             Decision::Add { is_pasted } => {
@@ -190,7 +190,7 @@ impl Session {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
             let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
-            let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
+            let is_told = tombstone.is_some_and(|tombstone| member.knows_of(tombstone.tick));
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
@@ -458,7 +458,6 @@ impl Session {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
         }
         self.begin();
-        self.document.forget_extra();
         self.put(state, by, None, &Named::NONE, Why::Restored, turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
@@ -477,6 +476,11 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         self.keep_version(turn);
+        if why == Why::Restored {
+            self.document.forget_extra();
+        }
+        // Whoever has written something counts as having been here.
+        self.document.meet(user);
         let version = state.version;
         let changes = self.document.replace(state, self.author(user));
         if changes.is_empty() {

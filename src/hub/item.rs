@@ -251,13 +251,6 @@ impl Item {
         self.fields.iter().find(|field| &*field.key == key)
     }
 
-    /// Notes that a user's copy is one that it built itself.
-    pub fn is_built_by(&mut self, user: &UserId) {
-        if !self.builders.contains(user) {
-            self.builders.push(user.clone());
-        }
-    }
-
     /// Whether somebody else wrote to it after a tick.
     pub fn is_written_by_others(&self, user: &UserId, since: u64) -> bool {
         self.fields.iter().any(|field| {
@@ -371,6 +364,12 @@ impl MovedItem<'_> {
             }),
         );
     }
+}
+
+/// Whether a field is one that a message about an item can't write: what says which item it is, and its
+/// `_type`, which a relayed command has although its item may lack it.
+pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
+    key == "_type" || is_identity(key, value)
 }
 
 /// Whether a field says which item this is, or fails to say of what type: neither can be changed.

@@ -235,6 +235,12 @@ impl Member {
         tick > self.received.max(self.joined)
     }
 
+    /// Whether it has received what everybody was sent at this tick, or, where that was before it joined,
+    /// the document as it was then.
+    pub fn knows_of(&self, tick: u64) -> bool {
+        self.received >= tick.max(self.joined) && !self.may_be_wiped()
+    }
+
     /// The tick at which its copy of an item was built from a message.
     fn is_sent_at(&self, item: &Item) -> u64 {
         let by_itself = self.copies.get(&item.id).map_or(0, |copy| copy.sent);

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::Limits;
 use super::document::Document;
-use super::item::{INTERFACES, Item, find, is_identity, size_completed};
+use super::item::{INTERFACES, Item, find, is_fixed, size_completed};
 use super::member::Member;
 use super::writing::{Written, written};
 use crate::protocol::inbound::{Action, State, StateItem};
@@ -152,7 +152,7 @@ fn differing(item: &Item, mut said: Fields) -> Fields {
     said.retain(|(key, value)| {
         let place = places.next().flatten();
         let is_same = place.is_some_and(|place| json::same_value(&item.fields[place].value, value));
-        !is_same && !is_identity(key, value)
+        !is_same && !is_fixed(key, value)
     });
     said
 }

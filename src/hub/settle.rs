@@ -201,9 +201,8 @@ impl Session {
 
     /// Notes that the copies of these users are about to be built anew.
     fn note_built_anew(&mut self, id: &Arc<str>, owed: &[(UserId, Owed)]) {
-        let Some(item) = self.document.get_mut(id) else { return };
         for (user, _) in owed.iter().filter(|(_, owed)| *owed == Owed::Anew) {
-            item.builders.retain(|builder| builder != user);
+            self.document.note_builder(id, user, false);
             if let Some(member) = self.room.iter_mut().find(|member| member.user == *user) {
                 member.is_sent_item(id, self.tick);
             }

@@ -70,16 +70,15 @@ impl Session {
             self.keep_version(turn);
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
-        let mut is_news = mode == Mode::Replace;
         for copy in known.iter().filter(|_| !is_wiped) {
-            is_news |= self.note_copy(place, copy, mode);
+            self.note_copy(place, copy, mode);
         }
         let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
-        is_news |= self.set_extra(&extra);
+        let is_news = self.set_extra(&extra) || mode == Mode::Replace;
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
-            self.document.is_rebuilt_by(&user);
+            self.note_rebuilt(&user, turn);
         }
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
@@ -175,19 +174,14 @@ impl Session {
             })
     }
 
-    /// Notes what a snapshot says of a copy. Whether it is news who built it.
-    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) -> bool {
+    /// Notes what a snapshot says of a copy.
+    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) {
         let member = &mut self.room[place];
         member.lists(&copy.id, self.tick);
         member.reports_color(&copy.id, copy.color);
-        let item = self.document.get_mut(&copy.id).filter(|_| mode != Mode::Later);
-        let Some(item) = item else { return false };
-        let builders = item.builders.len();
-        match copy.is_own {
-            true => item.is_built_by(&member.user),
-            false => item.builders.retain(|builder| *builder != member.user),
+        if mode != Mode::Later {
+            self.document.note_builder(&copy.id, &member.user, copy.is_own);
         }
-        item.builders.len() != builders
     }
 
     /// Changes the document as a snapshot wants it.
@@ -258,11 +252,12 @@ impl Session {
         let lacking: Vec<Arc<str>> =
             self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
         for id in lacking {
-            let Some(item) = self.document.get_mut(&id) else { continue };
-            if member.is_editor && !item.is_for_editors() {
+            let is_shown = |item: &super::item::Item| !member.is_editor || item.is_for_editors();
+            if !self.document.get(&id).is_some_and(is_shown) {
                 continue;
             }
-            item.builders.retain(|builder| *builder != member.user);
+            self.document.note_builder(&id, &member.user, false);
+            let Some(item) = self.document.get(&id) else { continue };
             member.is_sent_item(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {

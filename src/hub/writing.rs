@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_identity};
+use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
 use crate::protocol::inbound::Action;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::{UserId, geometry};
@@ -90,7 +90,7 @@ pub fn written(item: &Item, said: Fields, action: Action, copy: Copy<'_>) -> Wri
     let mut found = 0;
     let places = find(&item.fields, &said);
     for ((key, value), place) in said.into_iter().zip(places) {
-        if is_identity(&key, &value) {
+        if is_fixed(&key, &value) {
             continue;
         }
         found += usize::from(place.is_some());
@@ -125,7 +125,7 @@ pub fn written(item: &Item, said: Fields, action: Action, copy: Copy<'_>) -> Wri
         }
         written.is_exact = false;
     }
-    let own = item.fields.iter().filter(|field| !is_identity(&field.key, &field.value)).count();
+    let own = item.fields.iter().filter(|field| !is_fixed(&field.key, &field.value)).count();
     written.lacks_something = found < own;
     written
 }
