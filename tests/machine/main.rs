@@ -7,6 +7,7 @@ mod channels;
 mod histories;
 mod keeping;
 mod keys;
+mod linear;
 mod listing;
 mod loading;
 mod properties;
