@@ -266,6 +266,10 @@ impl Session {
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let frame = match is_pasted || item.hides_path() {
             false => relayed(&command.body, &user, turn),
+            // An editor builds an item of the command's type.
+            true if command.item_type.is_none() => {
+                item_frames::add(item).string("user_id", &user).timestamp(turn.now.wall)
+            }
             true => {
                 let head = command.body.with_data("add_item", |json| item.write(json));
                 continued(&head, &user, turn)
