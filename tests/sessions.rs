@@ -260,7 +260,8 @@ fn where_nothing_is_stored_nothing_is_made() {
 
 /// Three users at work, one of them a host; the canvas at the end.
 fn work(server: &Server, session: &str) -> Vec<Value> {
-    let items = json!([{"_type": "component", "uuid": "h", "item_type": "component", "x_mm": 1.50}]);
+    let items =
+        json!([{"_type": "component", "uuid": "h", "item_type": "component", "x_mm": 1.50}]);
     let mut host = Client::host(server, session, "host", items);
     host.expect("sync:state");
     let mut alice = Client::join(server, session, "alice");

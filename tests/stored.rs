@@ -697,7 +697,11 @@ fn a_body_has_a_length_a_bound_and_a_time() {
     let mut answer = String::new();
     gone.read_to_string(&mut answer).expect("text");
     assert!(answer.contains("400 Bad Request"), "{answer}");
-    assert_eq!(get(&server, "/api/sessions/t/versions")["seq"], 0, "an empty canvas has no changes");
+    assert_eq!(
+        get(&server, "/api/sessions/t/versions")["seq"],
+        0,
+        "an empty canvas has no changes"
+    );
 }
 
 #[test]

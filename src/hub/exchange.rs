@@ -16,8 +16,8 @@ use super::notes::Note;
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
-use super::snapshot::MAX_LEFT_OUT;
 use super::settle::{Owed, send_settled};
+use super::snapshot::MAX_LEFT_OUT;
 use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
@@ -192,8 +192,7 @@ impl Session {
             let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
             // A script isn't asked what it has received before it edits: what it was sent counts.
             let is_script = !member.is_editor && member.is_recognised();
-            let is_told =
-                tombstone.is_some_and(|stone| is_script || member.received >= stone.tick);
+            let is_told = tombstone.is_some_and(|stone| is_script || member.received >= stone.tick);
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {

@@ -244,7 +244,9 @@ impl Session {
         {
             if self.canvas.remover(&item).is_some_and(|remover| remover != user) {
                 let command = json!({"action": "remove_item", "item_id": item, "data": {}});
-                peer.text(&json!({"type": "command", "user_id": user, "command": command}).to_string());
+                peer.text(
+                    &json!({"type": "command", "user_id": user, "command": command}).to_string(),
+                );
             }
             return;
         }

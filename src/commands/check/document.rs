@@ -58,15 +58,19 @@ pub(super) fn repeated_id(walk: &mut Walk) -> Verdict {
     let again = hear_confirmation(alice, &once)?;
     promises::delivered(&again, &id, "command")?;
     if again.value["repeated"] != true {
-        let words = format!("a repeated command's confirmation needs \"repeated\":true; came {}", again.shown());
+        let words = format!(
+            "a repeated command's confirmation needs \"repeated\":true; came {}",
+            again.shown()
+        );
         return fault(words);
     }
     let mut other = once.clone();
     other["command"]["data"]["x_mm"] = json!(3.0);
     alice.send(&other)?;
-    let error = alice.hear("an error \"duplicate_id\" for another command with the same \"id\"", |m| {
-        m.is("error") || m.is("message_delivered")
-    })?;
+    let error = alice
+        .hear("an error \"duplicate_id\" for another command with the same \"id\"", |m| {
+            m.is("error") || m.is("message_delivered")
+        })?;
     if error.value["error_type"] != "duplicate_id" {
         let words = format!("expected \"error_type\":\"duplicate_id\"; came {}", error.shown());
         return fault(words);
