@@ -208,6 +208,15 @@ impl Client {
         self.expect("sync:state")["state"].take()
     }
 
+    /// The same where other messages come before and after.
+    pub fn told_document(&mut self) -> Value {
+        self.told();
+        self.send(json!({"type": "sync:request"}));
+        let mut told = self.told();
+        let state = told.iter_mut().find(|message| message["type"] == "sync:state");
+        state.expect("an answer")["state"].take()
+    }
+
     /// The document's items.
     pub fn items(&mut self) -> Vec<Value> {
         let mut document = self.document();
