@@ -260,12 +260,11 @@ impl Session {
         }
     }
 
-    /// A newcomer has had its time. Its silence proves nothing, so its canvas is left alone.
+    /// A newcomer has had its time. Its silence proves nothing, so its canvas is left alone; its request
+    /// is answered with the document, or an empty one, once it turns out to share none.
     pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if let Arrival::Unknown { waiting, .. } = &mut self.room[place].arrival
-            && waiting.take().is_some()
-        {
+        if let Arrival::Unknown { waiting: Some(_), .. } = self.room[place].arrival {
             self.send_null_state(place, turn);
         }
     }
