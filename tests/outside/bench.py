@@ -41,8 +41,9 @@ def alike(one, other):
 def differences(editor, document):
     """In words, where what an editor shows is not what somebody would see who opened the document as a file."""
     known = {item_id: item for item_id, item in document.items() if item["item_type"] in FIELDS}
-    found = [f"{item_id} is missing on the canvas" for item_id in known if item_id not in editor]
-    found += [f"{item_id} is not in the document" for item_id in editor.ids if item_id not in known]
+    here = set(editor.ids)
+    found = [f"{item_id} is missing on the canvas" for item_id in known if item_id not in here]
+    found += [f"{item_id} is not in the document" for item_id in here if item_id not in known]
     for item in editor.scene:
         if item.id not in known:
             continue

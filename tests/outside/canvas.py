@@ -181,6 +181,7 @@ class Canvas:
 
     def retrace(self):
         self.drawn = self.changes
+        self.shows_removed = False
 
     def _edited(self, item):
         self.retrace()
@@ -373,8 +374,13 @@ class Canvas:
         elif action == "update_item":
             self._update(item, data)
         elif action == "remove_item":
+            was_drawn = self.drawn == self.changes
             self._hide(item)
             del self.map[item_id]
+            if was_drawn:
+                # Nothing is drawn anew, which has a story of its own.
+                self.retrace()
+                self.shows_removed = True
         self.suppressed = False
 
     def _update(self, item, data):

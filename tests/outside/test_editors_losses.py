@@ -66,12 +66,12 @@ def left_out(stage):
     bench = Bench(stage)
     ada = bench.sits_down("ada", "host")
     ada.tolerates = ("error:",)
-    ada.open_file([component("nowhere", x=math.nan), component("here")])
+    ada.open_file([component("nowhere", y=math.inf), component("here")])
     bench.back(ada)
     bob = bench.guest("bob")
     expect_equal((bob.ids, ada.ids, ada.rebuilds), (["here"], ["nowhere", "here"], 0), "the canvases")
     error = ada.expect("error", item_id="nowhere")
-    expect("nowhere" in error["message"] or "x_mm" in error["message"], f"why: {error}")
+    expect("nowhere" in error["message"] or "y_mm" in error["message"], f"why: {error}")
 
 
 @story.story("an empty canvas that is hosted on a full table takes nothing off it")
@@ -179,8 +179,25 @@ def dialog_then_drag(stage):
     by(bob, "opened", 66)
     everywhere("opened", 66, "of a dialog after coming again")
     # A value that somebody had before counts as well.
+    pause(1)
     by(ada, "opened", 33)
     everywhere("opened", 33, "set back")
+
+
+@story.story("a value that two people set in turn, at first too fast, counts again when each has seen the other's")
+def in_turn(stage):
+    bench = Bench(stage)
+    ada, bob = bench.host("ada", items=[component("a")]), bench.guest("bob")
+    bob.add(component("b"))
+    bench.all_equal()
+    for wait, counts in ((0, False), (1, True)):
+        for editor, value in ((ada, 33), (bob, 66), (ada, 33)):
+            editor.edit("b", efl_mm=value)
+            editor.place("b", editor.item("b").x + 9, 12)
+            document = bench.all_equal()
+            pause(wait)
+            found = document["b"]["interfaces"][0]["efl_mm"]
+            expect(not counts or found == value, f"{editor.user} set {value} with {wait} s after it, it is {found}")
 
 
 @story.story("a paste and an undone delete arrive with their first drag, and hear of what others do to them")
@@ -197,10 +214,12 @@ def told_to_nobody(stage):
         me.remove(f"{mine}'s")
         until(lambda: f"{mine}'s" not in other, f"the removal at {other.user}")
         me.undo()
-        for number, item_id in enumerate((pasted, f"{mine}'s")):
+        both = [*enumerate((pasted, f"{mine}'s"))]
+        for number, item_id in both:
             me.place(item_id, 30 * number, -60)
             until(lambda: item_id in other, f"{item_id} at {other.user}")
-            bench.all_equal()
+        bench.all_equal()
+        for number, item_id in both:
             other.place(item_id, -30 * number, 44, 15)
             until(lambda: me[item_id]["y_mm"] == 44, f"the other's drag of {item_id} at {me.user}")
             bench.all_equal()
@@ -359,9 +378,9 @@ def partial(stage):
     script.command("update_item", "a", {"interfaces": [before["interfaces"][0] | {"efl_mm": 19.0}]})
     until(lambda: (efl(ada, "a"), efl(bob, "a")) == (19, 19), "the focal length at both")
     bench.all_equal()
-    # Sparse and with fields that no editor knows: what a copy can't report stays.
+    # With fields that no editor knows: what a copy can't report stays.
     odd = {"element_type": "lens", "x1_mm": 0.0, "y1_mm": 9.0, "x2_mm": 0.0, "y2_mm": -9.0, "coating": "AR"}
-    script.command("add_item", "sparse", {"_type": "component", "interfaces": [odd], "foo": [1]}, "component")
+    script.command("add_item", "sparse", {"_type": "component", "x_mm": 1, "interfaces": [odd], "foo": [1]}, "component")
     script.command("add_item", "neither", {"_type": "lens", "x_mm": 4}, "lens")
     script.round_trip()
     before = bench.all_equal()["sparse"]
@@ -371,6 +390,22 @@ def partial(stage):
     expect_equal(after | {"x_mm": 0, "y_mm": 0}, before | {"x_mm": 0, "y_mm": 0}, "what the drag left alone")
     expect_equal((after["x_mm"], after["y_mm"]), (70, 80), "what it moved")
     expect("neither" in bench.document() and "neither" not in bob, "an item of a type that editors don't know")
+
+
+@story.story("the rays on everybody's screen are those of what others changed, removed and placed nowhere")
+def drawn(stage):
+    bench = Bench(stage)
+    ada, bob, script = bench.host("ada", items=[component("a"), source("s")]), bench.guest("bob"), bench.script("s")
+    script.joined()
+    for editor, fields in ((ada, {"efl_mm": 40.0}), (ada, {"n_rays": 5})):
+        editor.edit("a" if "efl_mm" in fields else "s", **fields)
+        bench.all_equal()
+    bob.remove("a")
+    until(lambda: "a" not in ada and not ada.shows_removed, "the removal to be drawn", 3)
+    line = component("nowhere")["interfaces"]
+    script.command("add_item", "nowhere", {"_type": "component", "interfaces": line}, "component")
+    script.round_trip()
+    bench.all_equal()
 
 
 @story.story("a picture that is nobody else's business is told to nobody, and stays its owner's")
