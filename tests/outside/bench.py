@@ -149,7 +149,10 @@ class Bench:
 
 
 def differing(one, other):
-    return [item_id for item_id in one | other if one.get(item_id) != other.get(item_id)]
+    """In which fields of which items two documents differ."""
+    fields = {(i, key) for i in one | other for key in one.get(i, {}) | other.get(i, {})}
+    values = {(i, key): [items.get(i, {}).get(key) for items in (one, other)] for i, key in sorted(fields)}
+    return {place: both for place, both in values.items() if both[0] != both[1]}
 
 
 def pause(seconds):

@@ -462,6 +462,22 @@ def stale(stage):
     expect_equal(both["object_height_mm"], 44.0, "what was changed in the old copy itself")
 
 
+@story.story("magnetic snap pulls what others move to what is near, and no message avoids it: joining, turn it off")
+def snap(stage):
+    bench = Bench(stage)
+    ada, bob = bench.host("ada", items=[component("a"), component("b", x=300, y=200)]), bench.guest("bob")
+    for on, shown in ((False, (4, 90)), (True, (0, 90))):
+        bob.magnetic_snap = on
+        ada.place("b", 300, 200)
+        until(lambda: bob["b"]["x_mm"] == 300, "where it was")
+        ada.place("b", 4, 90)
+        pause(0.6)
+        expect_equal((bob["b"]["x_mm"], bob["b"]["y_mm"]), shown, f"where the guest sees it, snap on: {on}")
+    bob.magnetic_snap = False
+    ada.place("b", 5, 90)
+    bench.all_equal()
+
+
 @story.story("a host that was stopped at its handshake is not wiped, whenever its canvas comes")
 def late(stage):
     tables = []
@@ -469,7 +485,7 @@ def late(stage):
         bench = Bench(stage)
         bench.guest("bob").add(component("theirs", x=200, efl_mm=31.0))
         valve = stage.own(Valve(bench.server))
-        valve.holds_at_handshake = True
+        valve.holds_at_handshake = "up", "down"
         canvas = [component("a", efl_mm=66.0), component("m", "mirror", y=-120, picture=PICTURE)]
         ada = bench.sits_down("ada", "host", canvas)
         ada.annotate("a text")

@@ -12,7 +12,7 @@ class Valve:
         self.server = server
         self.free = {"up": threading.Event(), "down": threading.Event()}
         self.release()
-        self.holds_at_handshake = False
+        self.holds_at_handshake = ()  # the directions that are held as soon as a handshake is over
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.sockets = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -22,7 +22,7 @@ class Valve:
         return f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def hold(self, *directions):
-        for direction in directions or self.free:
+        for direction in directions:
             self.free[direction].clear()
 
     def release(self):
@@ -42,12 +42,13 @@ class Valve:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if direction == "down" and self.holds_at_handshake and data.startswith(b"HTTP/1.1 101"):
+                    self.hold(*self.holds_at_handshake)
                     end = data.index(b"\r\n\r\n") + 4
                     target.sendall(data[:end])
                     data = data[end:]
-                    self.hold()
                 self.free[direction].wait()
-                target.sendall(data)
+                if data:
+                    target.sendall(data)
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
