@@ -133,7 +133,7 @@ const SERVE: &[Opt] = &[
         "max-message-bytes",
         "BYTES",
         "1MiB",
-        "largest message a client may send, a larger one is closed with 1009",
+        "largest message a client may send but a whole canvas, a larger one is closed with 1009",
     ),
     opt(
         "max-document-bytes",

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, Server, add, move_to, nothing_more, remove, update};
+use support::{Client, Server, add, item, move_to, nothing_more, remove, update};
 
 fn since(epoch: &Value, seq: u64) -> Value {
     json!({"type": "sync:request", "epoch": epoch, "since": seq})
@@ -63,8 +63,9 @@ fn applied_changes_are_numbered_from_1_without_gaps() {
 fn what_changed_nothing_has_no_number_and_is_not_missed() {
     let server = Server::start(&["--no-settle"]);
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    alice.send(update("unknown", json!({"n": 1})));
+    alice.send(move_to("unknown", 1.0));
     for sent in [
-        update("unknown", json!({"n": 1})),
         json!({"type": "command", "command": {"action": "select_all"}}),
         json!({"type": "chat", "text": "hi"}),
         json!({"type": "cursor", "x": 1}),
@@ -131,25 +132,25 @@ fn the_history_is_bounded_in_bytes_too() {
 }
 
 #[test]
-fn a_replaced_document_is_one_of_the_changes() {
+fn a_replaced_document_is_caught_up_on_as_commands() {
     let server = Server::start(&["--no-settle"]);
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
     let epoch = bob.ack()["epoch"].clone();
     alice.send(add("lens-1", json!({})));
     alice.send(json!({"type": "sync:update", "state": {"items": [{"uuid": "new", "n": 1.50}]}}));
     alice.send(move_to("new", 3.0));
-    let seen: Vec<String> = (0..3).map(|_| bob.next_text()).collect();
+    let seen: Vec<String> = (0..4).map(|_| bob.next_text()).collect();
     bob.send(since(&epoch, 0));
     for missed in &seen {
         assert_eq!(&bob.next_text(), missed);
     }
-    assert_eq!(bob.expect("sync:done")["seq"], 3);
+    assert_eq!(bob.expect("sync:done")["seq"], 4);
 }
 
 #[test]
 fn what_a_snapshot_changed_can_be_caught_up_on() {
     let server = Server::start(&["--no-settle"]);
-    let items = json!([{"uuid": "a", "item_type": "lens"}]);
+    let items = json!([item("a", 1)]);
     let mut alice = Client::host(&server, "table", "alice", items.clone());
     alice.expect("sync:state");
     let epoch = alice.ack()["epoch"].clone();

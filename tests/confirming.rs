@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, Server, add, full_state, nothing_more, remove, update, with_id};
+use support::{Client, Server, add, full_state, item, nothing_more, remove, update, with_id};
 
 #[test]
 fn a_command_with_an_id_is_confirmed_to_its_sender() {
@@ -27,9 +27,10 @@ fn a_sync_update_with_an_id_is_confirmed_to_its_sender() {
     let delivered = alice.expect("message_delivered");
     assert_eq!((&delivered["id"], &delivered["seq"]), (&json!(7), &json!(1)));
     assert_eq!(delivered["original_type"], "sync:update");
-    bob.expect("sync:state");
+    bob.expect_command("add_item", "a");
     alice.send(with_id(update, 7));
-    assert_eq!(alice.expect("message_delivered")["seq"], 1);
+    let again = alice.expect("message_delivered");
+    assert_eq!((&again["seq"], &again["repeated"]), (&json!(1), &json!(true)));
     nothing_more([&mut alice, &mut bob]);
 }
 
@@ -54,14 +55,37 @@ fn a_repeated_id_is_confirmed_again_and_not_applied_again() {
     alice.send(added);
     let seqs = [(); 3].map(|()| {
         let delivered = alice.expect("message_delivered");
-        (delivered["id"].clone(), delivered["seq"].clone())
+        [delivered["id"].clone(), delivered["seq"].clone(), delivered["repeated"].clone()]
     });
-    let expected = [("m-1", 1), ("m-2", 2), ("m-1", 1)].map(|(id, seq)| (json!(id), json!(seq)));
-    assert_eq!(seqs, expected);
+    let expected = [("m-1", 1, Value::Null), ("m-2", 2, Value::Null), ("m-1", 1, json!(true))];
+    assert_eq!(seqs, expected.map(|(id, seq, repeated)| [json!(id), json!(seq), repeated]));
     bob.expect_command("add_item", "lens-1");
     bob.expect_command("remove_item", "lens-1");
     nothing_more([&mut alice, &mut bob]);
     assert_eq!(bob.items(), [] as [Value; 0]);
+}
+
+#[test]
+fn an_id_that_was_used_for_something_else_is_refused() {
+    let server = Server::start(&["--no-settle"]);
+    let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    alice.send(with_id(add("lens-1", json!({"x_mm": 1})), "m-1"));
+    alice.expect("message_delivered");
+    bob.expect_command("add_item", "lens-1");
+    for other in [
+        add("lens-1", json!({"x_mm": 2})),
+        add("lens-2", json!({"x_mm": 1})),
+        remove("lens-1"),
+        json!({"type": "sync:update", "state": {"items": []}}),
+    ] {
+        let kind = other["type"].clone();
+        alice.send(with_id(other, "m-1"));
+        let error = alice.expect_error("duplicate_id");
+        assert_eq!((&error["code"], &error["id"]), (&json!(409), &json!("m-1")));
+        assert_eq!(error["original_type"], kind);
+    }
+    nothing_more([&mut alice, &mut bob]);
+    assert_eq!(bob.items()[0]["x_mm"], 1);
 }
 
 #[test]
@@ -116,7 +140,7 @@ fn what_changed_nothing_is_confirmed_too() {
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
     alice.send(with_id(update("unknown", json!({})), "m-1"));
     assert_eq!(alice.expect("message_delivered")["id"], "m-1");
-    bob.expect_command("update_item", "unknown");
+    nothing_more([&mut alice, &mut bob]);
 }
 
 #[test]
@@ -163,7 +187,7 @@ fn a_refused_message_is_not_confirmed_and_may_be_sent_again_under_its_id() {
 fn a_snapshot_is_not_confirmed() {
     let server = Server::start(&["--no-settle"]);
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
-    alice.send(with_id(full_state(json!([]), Some("bob")), "m-1"));
-    bob.expect("sync:state");
+    alice.send(with_id(full_state(json!([item("a", 1)]), Some("bob")), "m-1"));
+    bob.expect_command("add_item", "a");
     nothing_more([&mut alice, &mut bob]);
 }

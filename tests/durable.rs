@@ -8,8 +8,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 use support::{
-    Client, Folder, Run, Server, Wire, add, collabd, full_state, handshake, move_to, nothing_more,
-    update, with_id,
+    Client, Folder, Run, Server, Wire, add, collabd, full_state, handshake, item, move_to,
+    nothing_more, update, with_id,
 };
 
 fn serve(folder: &Folder, more: &[&str]) -> Server {
@@ -60,12 +60,14 @@ fn a_server_that_is_killed_goes_on_where_it_was() {
     assert_eq!(bob.ack()["is_host"], true);
     assert_eq!(missed(&mut bob, &epoch, 1), relayed[1..]);
     assert_eq!(missed(&mut bob, &epoch, 2), [] as [Value; 0]);
-    let item = json!({"x_mm": 2.0, "uuid": "a", "item_type": "lens"});
+    let item = json!({"x_mm": 2.0, "uuid": "a", "item_type": "component"});
     assert_eq!(bob.items(), [item]);
     // What was confirmed is confirmed again and not applied again; what comes next goes on.
     let mut alice = Client::join(&server, "table", "alice");
     bob.expect("user:joined");
-    assert_eq!(confirmed(&mut alice, move_to("a", 99.0), "second"), 2);
+    assert_eq!(confirmed(&mut alice, move_to("a", 2.0), "second"), 2);
+    alice.send(with_id(move_to("a", 99.0), "second"));
+    alice.expect_error("duplicate_id");
     assert_eq!(confirmed(&mut alice, move_to("a", 3.0), "third"), 3);
     assert_eq!(bob.expect_command("move_item", "a")["seq"], 3);
     nothing_more([&mut alice, &mut bob]);
@@ -135,7 +137,7 @@ fn many_come_at_once_to_a_session_that_has_to_be_loaded() {
 fn a_stored_document_that_a_new_design_replaces_is_a_version() {
     let folder = Folder::new();
     let mut server = serve(&folder, &[]);
-    let items = |id: &str| json!([{"uuid": id, "item_type": "lens"}]);
+    let items = |id: &str| json!([item(id, 1)]);
     let mut alice = Client::host(&server, "table", "alice", items("old"));
     alice.expect("sync:state");
     alice.leave();
@@ -175,10 +177,7 @@ fn while_the_disk_fails_everyone_is_told_and_nothing_is_confirmed() {
     }
     // Sessions go on, and whoever comes is told, too.
     let mut carol = Client::join(&server, "table", "carol");
-    let warned = carol.greeting.iter().any(|message| message["error_type"] == "not_durable");
-    if !warned {
-        carol.expect_error("not_durable");
-    }
+    assert!(carol.greeting.iter().any(|message| message["error_type"] == "not_durable"));
     for member in [&mut alice, &mut bob] {
         member.expect("user:joined");
     }
@@ -230,7 +229,7 @@ fn a_session_that_is_damaged_is_refused_and_the_others_are_not() {
 fn a_host_who_comes_back_after_a_crash_keeps_its_canvas() {
     let folder = Folder::new();
     let mut server = serve(&folder, &[]);
-    let items = json!([{"uuid": "a", "item_type": "lens", "x_mm": 1}, {"uuid": "b", "item_type": "lens", "x_mm": 2}]);
+    let items = json!([item("a", 1), item("b", 2)]);
     let mut alice = Client::host(&server, "table", "alice", items.clone());
     alice.expect("sync:state");
     let mut bob = Client::join(&server, "table", "bob");
@@ -242,7 +241,12 @@ fn a_host_who_comes_back_after_a_crash_keeps_its_canvas() {
     let server = serve(&folder, &[]);
     // It comes with the canvas as it was before it was told.
     let mut alice = Client::host(&server, "table", "alice", items);
-    let state = alice.expect("sync:state")["state"].take();
-    assert_eq!(state["items"][1]["x_mm"], 20.0);
+    assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
+    let told = alice.expect_command("update_item", "b");
+    assert_eq!(
+        (&told["settled"], &told["command"]["data"]["locked"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(alice.expect_command("update_item", "b")["command"]["data"]["x_mm"], 20.0);
     assert_eq!(alice.items().len(), 2);
 }

@@ -95,14 +95,14 @@ fn a_newcomer_to_a_session_without_a_document_is_sent_no_state() {
 }
 
 #[test]
-fn a_newcomer_who_is_alone_is_sent_no_state_even_if_there_is_a_document() {
+fn a_newcomer_who_is_alone_is_sent_the_state_as_well() {
     let server = Server::start(&["--no-settle"]);
     let mut alice = Client::join(&server, "table", "alice");
     alice.send(add("lens-1", json!({})));
     nothing_more([&mut alice]);
     alice.leave();
     let mut bob = Client::join(&server, "table", "bob");
-    assert_eq!(types(&bob.greeting), ["connection:ack", "user:joined"]);
+    assert_eq!(types(&bob.greeting), ["connection:ack", "user:joined", "sync:state"]);
     nothing_more([&mut bob]);
 }
 
@@ -234,7 +234,7 @@ fn nothing_comes_between_the_greetings_whatever_the_client_says_meanwhile() {
         let mut bob = Wire::open(&server);
         bob.write(&impatient);
         bob.upgraded();
-        let greeting = [bob.next(), bob.next(), bob.next()];
-        assert_eq!(types(&greeting), ["connection:ack", "user:joined", "sync:state"]);
+        let greeting = [bob.next(), bob.next(), bob.next(), bob.next()];
+        assert_eq!(types(&greeting), ["connection:ack", "user:joined", "pong", "sync:state"]);
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, Server, add, nothing_more, with_id};
+use support::{Client, Server, add, item, nothing_more, with_id};
 
 #[test]
 fn a_ping_is_answered_with_a_pong_and_what_it_wants_back() {
@@ -114,22 +114,31 @@ fn the_servers_own_types_are_refused_from_a_client() {
 }
 
 #[test]
-fn sync_update_replaces_the_document_and_everyone_else_gets_the_state() {
+fn sync_update_replaces_the_document_and_everyone_else_gets_what_changed_as_commands() {
     let server = Server::start(&["--no-settle"]);
     let names = ["alice", "bob", "carol"];
     let [mut alice, mut bob, mut carol] = Client::join_all(&server, "table", names);
     alice.send(add("old", json!({})));
     bob.expect_command("add_item", "old");
     carol.expect_command("add_item", "old");
-    let items = json!([{"uuid": "new", "item_type": "lens", "x_mm": 1.5}]);
+    let mut viewer = Client::view(&server, "", "table");
+    let items = json!([item("kept", 2), item("new", 1)]);
+    alice.send(add("kept", json!({"_type": "component", "x_mm": 1})));
+    for other in [&mut bob, &mut carol, &mut viewer] {
+        other.expect_command("add_item", "kept");
+    }
     alice.send(json!({"type": "sync:update", "state": {"items": items, "version": 8, "zoom": 2}}));
     for other in [&mut bob, &mut carol] {
-        let state = other.expect("sync:state");
-        assert_eq!((&state["state"]["items"], &state["seq"]), (&items, &json!(2)));
-        assert_eq!((&state["state"]["zoom"], &state["from_server"]), (&json!(2), &json!(true)));
+        let update = other.expect_command("update_item", "kept");
+        assert_eq!((&update["command"]["data"], &update["user_id"]), (&items[0], &json!("alice")));
+        assert_eq!(other.expect_command("add_item", "new")["command"]["data"], items[1]);
+        other.expect_command("remove_item", "old");
     }
-    nothing_more([&mut alice, &mut bob, &mut carol]);
-    assert_eq!(alice.document()["items"], items);
+    let state = viewer.expect("sync:state");
+    assert_eq!((&state["state"]["items"], &state["state"]["zoom"]), (&items, &json!(2)));
+    nothing_more([&mut alice, &mut bob, &mut carol, &mut viewer]);
+    let document = alice.document();
+    assert_eq!((&document["items"], &document["zoom"]), (&items, &json!(2)));
 }
 
 #[test]
@@ -139,7 +148,8 @@ fn whoever_replaces_the_document_is_not_sent_it_even_if_others_were_at_work() {
     bob.send(add("lens-1", json!({})));
     alice.expect_command("add_item", "lens-1");
     alice.send(json!({"type": "sync:update", "state": {"items": [{"uuid": "new"}]}}));
-    assert_eq!(bob.expect("sync:state")["state"]["items"][0]["uuid"], "new");
+    bob.expect_command("add_item", "new");
+    bob.expect_command("remove_item", "lens-1");
     nothing_more([&mut bob, &mut alice]);
 }
 
@@ -147,14 +157,15 @@ fn whoever_replaces_the_document_is_not_sent_it_even_if_others_were_at_work() {
 fn items_of_a_state_get_uuid_and_item_type_and_keep_their_order() {
     let server = Server::start(&["--no-settle"]);
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
-    let items = json!([{"item_uuid": "z", "_type": "lens"}, {"uuid": "a", "n": 1}, {"uuid": "m"}]);
+    let items =
+        json!([{"item_uuid": "z", "_type": "source"}, {"uuid": "a", "n": 1}, {"uuid": "m"}]);
     alice.send(json!({"type": "sync:update", "state": {"items": items}}));
-    let state = bob.expect("sync:state")["state"].take();
-    let items = state["items"].as_array().expect("a list");
+    ["z", "a", "m"].iter().for_each(|id| drop(bob.expect_command("add_item", id)));
+    let items = bob.items();
     let ids: Vec<&Value> = items.iter().map(|item| &item["uuid"]).collect();
     assert_eq!(ids, ["z", "a", "m"]);
     assert!(items.iter().all(|item| item["item_type"].is_string()), "{items:?}");
-    assert_eq!(items[0]["item_type"], "lens");
+    assert_eq!(items[0]["item_type"], "source");
 }
 
 #[test]
@@ -164,7 +175,7 @@ fn an_update_with_an_empty_state_empties_the_document() {
     alice.send(add("lens-1", json!({})));
     bob.expect_command("add_item", "lens-1");
     alice.send(json!({"type": "sync:update", "state": {"items": []}}));
-    assert_eq!(bob.expect("sync:state")["state"]["items"], json!([]));
+    bob.expect_command("remove_item", "lens-1");
     let carol = Client::join(&server, "table", "carol");
     assert_eq!(carol.greeting[2]["state"]["items"], json!([]), "it is empty, but there is one");
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Client, Server, Wire, add, handshake, nothing_more};
+use support::{Client, Server, Wire, add, handshake, item, nothing_more};
 
 #[test]
 fn the_old_connection_is_closed_with_1008() {
@@ -91,16 +91,16 @@ fn a_member_who_is_alone_can_be_replaced_too() {
 #[test]
 fn a_host_that_comes_back_over_its_open_connection_keeps_its_canvas() {
     let server = Server::start(&["--no-settle"]);
-    let item = |x_mm: i32| json!([{"uuid": "lens-1", "item_type": "lens", "x_mm": x_mm}]);
-    let mut old = Client::host(&server, "table", "alice", item(1));
+    let canvas = |x_mm: i32| json!([item("lens-1", x_mm)]);
+    let mut old = Client::host(&server, "table", "alice", canvas(1));
     assert!(old.expect("sync:state")["state"].is_null());
     // She has moved it while nothing got through.
-    let mut new = Client::host(&server, "table", "alice", item(2));
+    let mut new = Client::host(&server, "table", "alice", canvas(2));
     assert_eq!(old.closed().0, 1008);
     assert!(new.expect("sync:state")["state"].is_null());
     nothing_more([&mut new]);
     let bob = Client::join(&server, "table", "bob");
-    assert_eq!(bob.greeting[2]["state"]["items"], item(2));
+    assert_eq!(bob.greeting[2]["state"]["items"], canvas(2));
 }
 
 #[test]

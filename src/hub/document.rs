@@ -174,11 +174,10 @@ impl Document {
         self.users.contains(user)
     }
 
-    /// Notes that a user is a member.
-    pub(super) fn meet(&mut self, user: &UserId) {
-        if self.users.len() < MAX_USERS && !self.users.contains(user) {
-            self.users.insert(user.clone());
-        }
+    /// Notes that a user is a member. Whether that is news.
+    pub(super) fn meet(&mut self, user: &UserId) -> bool {
+        let is_news = self.users.len() < MAX_USERS && !self.users.contains(user);
+        is_news && self.users.insert(user.clone())
     }
 
     /// Notes that a user's canvas was built anew from the document: none of it is its own work.

@@ -21,7 +21,7 @@ use super::writing::written;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
-use crate::protocol::item::has_unsafe_image_path;
+use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
@@ -188,10 +188,15 @@ impl Session {
         let Some(item) = self.document.get(id) else {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
+            let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
             let is_told = tombstone.is_some_and(|tombstone| member.received >= tombstone.tick);
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
+                    Decision::Add { is_pasted: true }
+                }
+                // Of an item that it was sent, an editor says no more than this after an undone removal.
+                Action::Move if command.is_whole && is_own_removal => {
                     Decision::Add { is_pasted: true }
                 }
                 Action::Remove => Decision::RemoveAgain,
@@ -258,7 +263,7 @@ impl Session {
                 continued(&head, &user, turn)
             }
         };
-        let hides = item.fields.iter().any(|field| has_unsafe_image_path(&field.key, &field.value));
+        let hides = item.fields.iter().any(|field| is_unsafe_image_path(&field.key, &field.value));
         let frame = self.applied(frame, 0, turn);
         self.keep_applied(&user, &frame, name, hides, turn);
         let tick = self.tick;
@@ -301,7 +306,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
-        let hides = fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
+        let hides = fields.iter().any(|(key, value)| is_unsafe_image_path(key, value));
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
         let before = self.document.get(id).map(|item| item.angle());
         self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
@@ -390,7 +395,7 @@ impl Session {
             }
         }
         self.viewers.send(&frame, turn);
-        if is_crossed {
+        if is_crossed && turn.limits.settle {
             // What was on its way to the sender may have brought the item back.
             turn.send(conn, &settled_remove(id, &user, turn.now.wall));
         }
@@ -429,7 +434,7 @@ impl Session {
             self.document.items().filter(crossed).map(|item| item.id.clone()).collect();
         let removed = self.document.removed().iter();
         uncertain.extend(
-            removed.filter(|(_, stone)| stone.tick > member.received).map(|(id, _)| id.clone()),
+            removed.filter(|(_, stone)| member.is_on_its_way(stone.tick)).map(|(id, _)| id.clone()),
         );
         self.put(state, &user, Some(conn), &name, Why::Replaced, turn);
         for id in uncertain {

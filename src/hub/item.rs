@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::document::Author;
-use crate::protocol::item::has_unsafe_image_path;
+use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
 use crate::protocol::relayed::complete_item;
@@ -199,7 +199,7 @@ impl Item {
     }
 
     fn shown_fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        let is_shown = |field: &&Field| !has_unsafe_image_path(&field.key, &field.value);
+        let is_shown = |field: &&Field| !is_unsafe_image_path(&field.key, &field.value);
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 

@@ -184,10 +184,16 @@ impl Session {
     }
 
     fn keep(&mut self, keep: Keep, turn: &mut Turn<'_>) {
-        self.keeping.has_begun = true;
+        let is_first = !std::mem::replace(&mut self.keeping.has_begun, true);
         self.keeping.last = Some(turn.elapsed());
         self.keeping.is_at_risk |= turn.disk_fails;
+        let is_change = matches!(keep, Keep::Change { .. });
         turn.effects.push(Effect::Keep(Box::new(keep)));
+        if is_first && is_change {
+            let mut users: Vec<UserId> = self.document.users().cloned().collect();
+            users.sort_unstable();
+            users.iter().for_each(|user| self.keep_note(user, &Note::Joined, turn));
+        }
     }
 }
 

@@ -226,7 +226,13 @@ impl Member {
     /// Whether something about an item may be on its way to it, so that it says what it says without
     /// knowing of it.
     pub fn may_be_crossed(&self, item: &Item) -> bool {
-        self.may_be_wiped() || item.told.when(&self.user) > self.received
+        self.may_be_wiped() || self.is_on_its_way(item.told.when(&self.user))
+    }
+
+    /// Whether what everybody was sent at this tick may be on its way to it. What was sent before it
+    /// joined is not.
+    pub fn is_on_its_way(&self, tick: u64) -> bool {
+        tick > self.received.max(self.joined)
     }
 
     /// The tick at which its copy of an item was built from a message.

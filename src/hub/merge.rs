@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::Limits;
 use super::document::Document;
 use super::item::{INTERFACES, Item, find, is_identity, size_completed};
 use super::member::Member;
@@ -44,6 +45,8 @@ pub struct Merge {
     pub removed: Vec<Box<str>>,
     /// The items that are in both.
     pub known: Vec<KnownCopy>,
+    /// The items that would become too large by what the canvas writes to them, and stay as they are.
+    pub too_large: Vec<Arc<str>>,
     /// How much larger the document becomes at most, in bytes.
     pub growth: usize,
 }
@@ -71,7 +74,7 @@ pub fn merge(
     snapshot: State,
     member: &Member,
     mode: Mode,
-    settles: bool,
+    limits: &Limits,
 ) -> Merge {
     let mut merge = Merge::default();
     let left_out = snapshot.left_out.iter().filter_map(|item| item.id.as_deref());
@@ -98,7 +101,7 @@ pub fn merge(
             continue;
         };
         let copy = match mode {
-            Mode::Later => member.copy_of(known, settles),
+            Mode::Later => member.copy_of(known, limits.settle),
             _ => {
                 let was_sent =
                     document.knows(&member.user) && !known.builders.contains(&member.user);
@@ -129,7 +132,13 @@ pub fn merge(
         }
         merge.known.push(KnownCopy { id: known.id.clone(), color: written.color, is_own });
         if !written.fields.is_empty() {
-            merge.growth += known.overwritten(&written.fields).bytes.saturating_sub(known.bytes);
+            let bytes = known.overwritten(&written.fields).bytes;
+            if bytes > known.bytes && bytes > limits.document.item {
+                merge.outdated.push(known.id.clone());
+                merge.too_large.push(known.id.clone());
+                continue;
+            }
+            merge.growth += bytes.saturating_sub(known.bytes);
             merge.changes.push(Change::Write(known.id.clone(), written.fields));
         }
     }

@@ -13,7 +13,7 @@ use super::notes::Note;
 use super::recent::Recent;
 use super::stored::Damaged;
 use crate::kept::{Stored, StoredChange, StoredId};
-use crate::protocol::inbound::{self, ClientMessage};
+use crate::protocol::inbound;
 use crate::protocol::{Frame, Kind, UserId};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
@@ -124,6 +124,7 @@ fn replay_with_notes(
         }
         seq = at;
         match note {
+            Note::Joined => drop(document.meet(&user)),
             Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
             Note::RemovedAgain(id) => drop(document.remove_again(&id, &user)),
         }
@@ -143,11 +144,11 @@ fn begin(document: &[u8]) -> Result<Document, Damaged> {
 
 fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), Damaged> {
     let damaged = |why| Damaged::Change(change.seq, why);
-    let Ok(ClientMessage::Command(mut command)) = inbound::parse(text(change)?) else {
+    let Some(mut command) = inbound::parse_stored(text(change)?) else {
         return Err(damaged("it is not a command"));
     };
     let author = Author::of_the_past(&change.user);
-    document.meet(&change.user);
+    let _ = document.meet(&change.user);
     match document.apply(&mut command, author, Bounds::NONE) {
         Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
         _ => return Err(damaged("it changes nothing")),

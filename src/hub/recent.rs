@@ -12,7 +12,7 @@ use super::Now;
 use super::document::Document;
 use super::item::Item;
 use crate::kept::StoredChange;
-use crate::protocol::inbound::{self, Action, ClientMessage, Command};
+use crate::protocol::inbound::{self, Action, Command};
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
@@ -118,13 +118,13 @@ impl Recent {
         let mut recent = Recent::default();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
-            let (did, seen) = match inbound::parse(text) {
-                Ok(ClientMessage::Command(command)) => {
+            let (did, seen) = match inbound::parse_stored(text) {
+                Some(command) => {
                     let did = Did::by(command.action);
                     (did, Some(Seen::told_by(&command, document.get(&command.item_id))))
                 }
                 // A whole state is nothing that a client says.
-                _ => (Some(Did::Replace), None),
+                None => (Some(Did::Replace), None),
             };
             let Some(did) = did else { continue };
             let id = seen.as_ref().map(|seen| seen.id.clone());

@@ -120,8 +120,9 @@ impl Session {
             }
             None => (self.room.add(member), None),
         };
-        if self.room[place].may_write() {
-            self.document.meet(&user);
+        let is_new = self.room[place].may_write() && self.document.meet(&user);
+        if is_new && self.keeping.has_begun {
+            self.keep_note(&user, &Note::Joined, turn);
         }
         let elected = self.elect();
         turn.effects.push(Effect::Admit { conn });

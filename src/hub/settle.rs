@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Turn;
+use super::item::Item;
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::session::Session;
 use super::timers::SessionTimer;
@@ -159,7 +160,7 @@ impl Session {
             if is_contended {
                 self.viewers.send(&frame, turn);
             }
-            return;
+            return self.have_rays_drawn(&writer, turn);
         }
         if !owed.iter().all(|(_, owed)| *owed == Owed::Update) {
             self.note_built_anew(id, &owed);
@@ -181,6 +182,20 @@ impl Session {
         let untold = owed_to(&writer).is_none().then_some(&writer);
         if is_changed && let Some(item) = self.document.get_mut(id) {
             item.told.note(tick, untold);
+        }
+    }
+
+    /// Has editors draw their rays anew after an item was removed: they do where something moves, so one
+    /// that nobody is about is put aside and back. The one who removed it has drawn them already.
+    fn have_rays_drawn(&mut self, remover: &UserId, turn: &mut Turn<'_>) {
+        let is_still =
+            |item: &&Item| item.is_for_editors() && !self.settling.items.contains_key(&item.id);
+        let Some(item) = self.document.items().find(is_still) else { return };
+        let frames = UpdateFrames::settled(item, turn.now.wall);
+        for member in self.room.iter().filter(|member| member.is_editor) {
+            if member.is_recognised() && member.user != *remover {
+                send_settled(member, &frames, turn);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::Turn;
 use super::document::{Applied, Bounds};
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
-use super::merge::{Change, Merge, Mode, merge};
+use super::merge::{Change, KnownCopy, Merge, Mode, merge};
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
@@ -45,7 +45,7 @@ impl Session {
         let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
         let fits_alone = self.document.fits_alone(&snapshot, turn.limits.document);
         let member = &self.room[place];
-        let merged = merge(&self.document, snapshot, member, mode, turn.limits.settle);
+        let merged = merge(&self.document, snapshot, member, mode, turn.limits);
         let fits = match mode {
             Mode::Replace => fits_alone,
             _ => self.document.bytes() + merged.growth <= turn.limits.document.document,
@@ -56,6 +56,10 @@ impl Session {
             return;
         }
         self.room[place].has_shown_canvas |= is_first;
+        for id in &merged.too_large {
+            let left_out = LeftOut { id: Some((&**id).into()), why: TOO_LARGE };
+            turn.send(conn, &outbound::left_out(&left_out, "sync:full_state", None));
+        }
         // A state that was sent meanwhile replaces the canvas that the snapshot shows.
         let is_wiped = is_first && self.room[place].rebuilt.is_some();
         let removes = merged.changes.iter().any(|change| matches!(change, Change::Remove(_)));
@@ -63,17 +67,13 @@ impl Session {
             self.keep_version(turn);
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
-        for copy in known.into_iter().filter(|_| !is_wiped) {
-            self.note_copy(
-                place,
-                copy.id,
-                copy.color,
-                (mode != Mode::Later).then_some(copy.is_own),
-            );
+        let mut is_news = mode == Mode::Replace;
+        for copy in known.iter().filter(|_| !is_wiped) {
+            is_news |= self.note_copy(place, copy, mode);
         }
         let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
-        let is_news = self.set_extra(&extra) || mode == Mode::Replace;
+        is_news |= self.set_extra(&extra);
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
             self.document.is_rebuilt_by(&user);
@@ -98,16 +98,16 @@ impl Session {
         }
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
-        let settles = turn.limits.settle;
-        let merged = merge(&self.document, snapshot, &self.room[place], Mode::First, settles);
+        let member = &self.room[place];
+        let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
         let mut outdated = merged.outdated;
         for change in merged.changes {
             if let Change::Write(id, _) = change {
                 outdated.push(id);
             }
         }
-        for copy in merged.known {
-            self.note_copy(place, copy.id, copy.color, Some(copy.is_own));
+        for copy in &merged.known {
+            self.note_copy(place, copy, Mode::First);
         }
         self.recognise_sharing(place, turn);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
@@ -140,12 +140,11 @@ impl Session {
     /// out.
     fn leave_out(&mut self, place: usize, snapshot: &mut State, turn: &mut Turn<'_>) {
         let largest = turn.limits.document.item;
-        let too_large = "the item is larger than the server allows";
         let left_out = &mut snapshot.left_out;
         snapshot.items.retain(|item| {
             let fits = super::item::size_completed(&item.id, &item.fields) <= largest;
             if !fits {
-                left_out.push(LeftOut { id: Some(item.id.clone()), why: too_large });
+                left_out.push(LeftOut { id: Some(item.id.clone()), why: TOO_LARGE });
             }
             fits
         });
@@ -173,17 +172,19 @@ impl Session {
             })
     }
 
-    /// Notes what a snapshot says of a copy.
-    fn note_copy(&mut self, place: usize, id: Arc<str>, color: Option<u64>, is_own: Option<bool>) {
+    /// Notes what a snapshot says of a copy. Whether it is news who built it.
+    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) -> bool {
         let member = &mut self.room[place];
-        member.lists(&id, self.tick);
-        member.reports_color(&id, color);
-        if let (Some(is_own), Some(item)) = (is_own, self.document.get_mut(&id)) {
-            match is_own {
-                true => item.is_built_by(&member.user),
-                false => item.builders.retain(|builder| *builder != member.user),
-            }
+        member.lists(&copy.id, self.tick);
+        member.reports_color(&copy.id, copy.color);
+        let item = self.document.get_mut(&copy.id).filter(|_| mode != Mode::Later);
+        let Some(item) = item else { return false };
+        let builders = item.builders.len();
+        match copy.is_own {
+            true => item.is_built_by(&member.user),
+            false => item.builders.retain(|builder| *builder != member.user),
         }
+        item.builders.len() != builders
     }
 
     /// Changes the document as a snapshot wants it.
@@ -247,7 +248,7 @@ impl Session {
         }
         let member = &mut self.room[place];
         let lacks = |item: &&super::item::Item| {
-            let is_on_its_way = item.told.when(&member.user) > member.received;
+            let is_on_its_way = member.is_on_its_way(item.told.when(&member.user));
             let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
             !is_here && (canvas.is_first || !is_on_its_way)
         };
@@ -274,6 +275,8 @@ impl Session {
         self.needs_pings = true;
     }
 }
+
+const TOO_LARGE: &str = "the item is larger than the server allows";
 
 /// What a snapshot shows, after what it changed.
 struct Canvas {

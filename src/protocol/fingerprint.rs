@@ -37,13 +37,13 @@ pub fn fingerprint(value: &RawValue) -> u64 {
     let bytes = text.as_bytes();
     // The members of all open objects, and the values of all open lists, as they came.
     let mut members: Vec<Member> = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenContainer> = Vec::new();
     let mut name = None;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         let (end, value) = match byte {
             b'{' | b'[' => {
-                open.push(Open {
+                open.push(OpenContainer {
                     is_object: *byte == b'{',
                     first: members.len(),
                     name: name.take(),
@@ -105,7 +105,7 @@ struct Member {
     value: u64,
 }
 
-struct Open {
+struct OpenContainer {
     is_object: bool,
     /// Where its members begin.
     first: usize,
@@ -174,10 +174,9 @@ fn of_number(text: &str) -> u64 {
     Hash::new(NUMBER).number(nearest.to_bits()).0
 }
 
-/// Whether an integer is what an `f64` says.
+/// Whether an integer is what an `f64` says, as far as 128 bits go.
 fn is_exact(integer: &str, nearest: f64) -> bool {
-    // With a precision all its digits are written, not the shortest that are read back as it.
-    format!("{nearest:.0}") == integer
+    nearest.abs() < 1e38 && integer.parse() == Ok(nearest as i128)
 }
 
 #[cfg(test)]
@@ -200,6 +199,7 @@ mod tests {
             ("1e999", "1e400"),
             ("10000000000000000", "1e16"),
             ("18446744073709551616", "18446744073709551616.0"),
+            ("-10000000000000000000000", "-1e22"),
             (r#""a""#, r#""\u0061""#),
             (r#""\ud83d\ude00""#, r#""😀""#),
             ("[1, 2]", "[1.0,2]"),

@@ -7,11 +7,11 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::item::{self, DEEPEST_ITEM, Taken, has_unsafe_image_path};
+use super::item::{self, DEEPEST_ITEM, NormalItem, is_unsafe_image_path};
 use super::json::{self, DEEPEST, Fields, Object};
 use super::kind::Kind;
-use super::numbers::{self, Plain};
-use super::relayed::{Body, Rewritten, complete_item, names_the_item};
+use super::numbers::{self, PlainText};
+use super::relayed::{Body, ItemData, complete_item, names_the_item};
 pub use super::state::{LeftOut, MAX_UNNAMED, State, StateItem};
 
 /// Types only the server sends.
@@ -181,7 +181,7 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         id: None,
         item_id: None,
     };
-    let Plain { text, depth } = numbers::plain(text);
+    let PlainText { text, depth } = numbers::plain(text);
     let message = Object::parse(&text)
         .map_err(|_| reject(Refused("bad_json", "a message is one JSON object per text frame")))?;
     let Some(kind) = message.get("type").and_then(json::as_string) else {
@@ -202,6 +202,17 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
             "sync:full_state" => Ok(ClientMessage::RefusedFullState(rejection)),
             _ => Err(rejection),
         })
+}
+
+/// Reads a command as the server relayed it and kept it. Its item is not judged again: what was taken
+/// once, by this version or an earlier one, is taken as it is. `None` for anything else.
+pub fn parse_stored(text: &str) -> Option<Command> {
+    let message = Object::parse(text).ok()?;
+    let kind = message.get("type").and_then(json::as_string)?;
+    if kind != "command" {
+        return None;
+    }
+    command(&message, 0, |data| Ok(NormalItem::unchanged(data))).ok()
 }
 
 /// The item that a command is about, where it says so.
@@ -237,7 +248,7 @@ fn message_of_type(
             let echo = echo.map(|(key, value)| (key.into(), value.to_owned())).collect();
             Ok(ClientMessage::Ping { echo })
         }
-        "command" => Ok(ClientMessage::Command(command(message, depth)?)),
+        "command" => Ok(ClientMessage::Command(command(message, depth, item::normalise)?)),
         "cursor" => {
             Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: true })
         }
@@ -271,7 +282,12 @@ fn message_of_type(
     }
 }
 
-fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
+/// `depth` is how deep the message nests, `take` takes the item's dictionary.
+fn command(
+    message: &Object<'_>,
+    depth: usize,
+    take: impl FnOnce(&Object<'_>) -> Result<NormalItem, &'static str>,
+) -> Result<Command, Refused> {
     let bad = |why| Refused("bad_command", why);
     let said = message.get("command").ok_or(bad(NO_COMMAND))?;
     let command = Object::parse(said.get()).map_err(|_| bad(NO_COMMAND))?;
@@ -309,23 +325,21 @@ fn command(message: &Object<'_>, depth: usize) -> Result<Command, Refused> {
         return Err(Refused("bad_message", json::TOO_DEEP));
     }
     let mut taken = match (action, data) {
-        (Action::Add | Action::Update | Action::Move, Some(data)) => {
-            item::take(&data).map_err(bad)?
-        }
+        (Action::Add | Action::Update | Action::Move, Some(data)) => take(&data).map_err(bad)?,
         (_, Some(data)) => {
             item::check_place(&data).map_err(bad)?;
-            Taken::default()
+            NormalItem::default()
         }
-        (_, None) => Taken::default(),
+        (_, None) => NormalItem::default(),
     };
-    taken.is_changed |= taken.fields.iter().any(|(key, value)| has_unsafe_image_path(key, value));
+    taken.is_changed |= taken.fields.iter().any(|(key, value)| is_unsafe_image_path(key, value));
     let mut own_type = None;
     if action == Action::Add && !names_the_item(&taken.fields, &item_id, item_type) {
         let fields = complete_item(&item_id, taken.fields, item_type);
         own_type = fields.iter().find(|(key, _)| &**key == "item_type").map(|(_, own)| own.clone());
-        taken = Taken { fields, is_changed: true };
+        taken = NormalItem { fields, is_changed: true };
     }
-    let rewritten = Rewritten { item_type: own_type.as_deref(), data: &taken.fields };
+    let rewritten = ItemData { item_type: own_type.as_deref(), data: &taken.fields };
     let body = Body::of(message, Some(&command), taken.is_changed.then_some(rewritten));
     let id = message_id(message)?;
     Ok(Command {
@@ -521,6 +535,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_stored_is_not_judged_again() {
+        let deep = format!("{}{}", "[".repeat(97), "]".repeat(97));
+        for data in [
+            r#"{"uuid":"a","name":7,"interfaces":0}"#,
+            r#"{"uuid":"a","image_path":"/etc/a.png","n_rays":5.5}"#,
+            &format!(r#"{{"uuid":"a","deep":{deep}}}"#),
+        ] {
+            let text = format!(
+                r#"{{"type":"command","command":{{"action":"add_item","item_type":"x","item_id":"a","data":{data}}},"user_id":"ann","seq":7}}"#
+            );
+            let command = parse_stored(&text).unwrap();
+            assert_eq!(written(&command.data), data);
+        }
+        for other in ["", "[]", r#"{"type":"sync:state"}"#, r#"{"type":"command","command":7}"#] {
+            assert!(parse_stored(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn a_refusal_names_the_item_of_a_command() {
         let refused = |text: &str| match parse(text) {
             Err(Rejection { error_type, item_id, id, .. }) => (error_type, item_id, id),
@@ -589,7 +622,7 @@ mod tests {
 
     #[test]
     fn only_so_many_items_without_an_id_are_listed() {
-        let items = format!("[{}{{\"uuid\":\"a\",\"x_mm\":0,\"name\":7}}]", "7,".repeat(100_000));
+        let items = format!("[{}{{\"uuid\":\"a\",\"x_mm\":\"0\"}}]", "7,".repeat(100_000));
         let state = state(&format!(r#"{{"type":"sync:update","state":{{"items":{items}}}}}"#));
         assert_eq!((state.items.len(), state.left_out.len()), (0, MAX_UNNAMED + 1));
         assert_eq!(state.left_out[MAX_UNNAMED].id.as_deref(), Some("a"));

@@ -1,6 +1,8 @@
-//! One item's dictionary as a client sends it: what of it is taken, and in which form.
+//! The normal form of one item's dictionary: what the editor fails on is refused, left out or changed.
 //!
-//! The same dictionary always gets the same form, whoever sends it, and in whatever message.
+//! The rules were found by giving the editor each wrong value of each field (docs/PROTOCOL.md, "Shapes that
+//! are refused"). They hold for items of any type, because a command may name another type than its item
+//! has. The same dictionary always gets the same form, in commands, states and files.
 
 use serde_json::value::RawValue;
 
@@ -14,147 +16,151 @@ pub const DEEPEST_ITEM: usize = DEEPEST - 3;
 /// Why an item isn't taken that nests deeper.
 pub(super) const TOO_DEEP: &str = "an item may nest at most 97 levels deep";
 
-/// The largest number of rays that is taken: every parser reads it as it is written.
+/// The largest number of rays: 2^53, up to which an `f64` holds every whole number.
 const MOST_RAYS: f64 = 9_007_199_254_740_992.0;
-/// The editor squares differences of coordinates, which has to give a number.
-const FARTHEST: f64 = 1e150;
-/// The editor divides by what is larger, after dividing it by the size of a picture.
-const NEXT_TO_NOTHING: f64 = 1e-300;
+/// The largest coordinate of an interface. Python raises an error when a square overflows, and the editor
+/// squares differences of coordinates.
+const LARGEST_COORDINATE: f64 = 1e150;
+/// The smallest divisor. The editor divides an item's height by the pixels of its picture, and then by the
+/// result, which must not be 0.
+const SMALLEST_DIVISOR: f64 = 1e-300;
 
-/// An item's dictionary as it is taken.
+/// An item's dictionary in its normal form.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct NormalItem {
     pub fields: Fields,
     /// It is not what the client wrote.
     pub is_changed: bool,
 }
 
-/// Takes an item's dictionary.
+impl NormalItem {
+    /// A dictionary that is in its normal form, or was accepted by an earlier version.
+    pub fn unchanged(data: &Object<'_>) -> Self {
+        NormalItem { fields: data.to_fields(), is_changed: false }
+    }
+}
+
+/// The normal form of an item's dictionary.
 ///
 /// # Errors
-/// Why it can't be taken: the editor would fail on it.
-pub(super) fn take(data: &Object<'_>) -> Result<Taken, &'static str> {
-    let mut taken = Taken { fields: Fields::new(), is_changed: false };
+/// Why there is none: the editor would fail on the item.
+pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
+    let mut normal = NormalItem { fields: Fields::new(), is_changed: false };
     for (name, value) in data.iter() {
         let (verdict, why) = match name {
-            "interfaces" => (take_interfaces(value)?, ""),
+            "interfaces" => (normalise_interfaces(value)?, ""),
             _ => match expected(name) {
                 Some((shape, why)) => (shape.judge(value), why),
-                None => (Verdict::Taken, ""),
+                None => (Verdict::Keep, ""),
             },
         };
         let value = match verdict {
-            Verdict::Taken => value.to_owned(),
-            Verdict::Instead(value) => {
-                taken.is_changed = true;
+            Verdict::Keep => value.to_owned(),
+            Verdict::Replace(value) => {
+                normal.is_changed = true;
                 value
             }
-            Verdict::LeftOut => {
-                taken.is_changed = true;
+            Verdict::Drop => {
+                normal.is_changed = true;
                 continue;
             }
-            Verdict::Refused => return Err(why),
+            Verdict::Refuse => return Err(why),
         };
-        taken.fields.push((name.into(), value));
+        normal.fields.push((name.into(), value));
     }
-    Ok(taken)
+    Ok(normal)
 }
 
-/// What a field has to be so that the editor doesn't fail on it. Of an infinite number, a fraction or a
-/// zero it has a default instead wherever the field is only left out for it.
+/// What the editor needs a field to be. Where only the field is left out, the editor has a default for it.
 #[derive(Clone, Copy)]
 enum Shape {
     /// A finite number.
     Place,
     /// A number; left out where it is infinite.
     Angle,
-    /// A number, written as a whole one where it is whole, else left out.
+    /// A number; `5.0` is written `5`, and one with a fraction is left out.
     Count,
     /// A number; left out where it is 0.
     Divisor,
-    /// A number whose square is one, too, or infinite.
+    /// A number up to [`LARGEST_COORDINATE`], or an infinite one, whose square raises no error.
     Coordinate,
     Number,
     NumberOrNull,
+    /// A string; left out where it is something else, like the following.
     Text,
     TextOrNull,
     /// Anything but a number.
     Colour,
     /// Neither a list nor an object.
     Plain,
-    /// There can't be such a field: it would take the place of something of Python's.
-    Nothing,
+    /// Absent: the editor sets fields as attributes, and this one would replace one of Python's own or a
+    /// method.
+    Absent,
 }
 
 /// What becomes of a field.
 enum Verdict {
-    Taken,
-    Instead(Box<RawValue>),
-    LeftOut,
+    Keep,
+    Replace(Box<RawValue>),
+    Drop,
     /// The whole item can't be taken.
-    Refused,
+    Refuse,
 }
 
-/// What is expected of a field that the editor knows, in items of any type, and what is said where it
-/// isn't so.
+/// What the editor needs a field of an item to be, and the error where the item is refused for it; `None`
+/// for fields on which the editor never fails.
 fn expected(name: &str) -> Option<(Shape, &'static str)> {
-    use Shape::{Angle, Colour, Count, Divisor, Nothing, Number, NumberOrNull, Place, Plain};
-    use Shape::{Text, TextOrNull};
     Some(match name {
-        "x_mm" => (Place, "`x_mm` has to be a finite number"),
-        "y_mm" => (Place, "`y_mm` has to be a finite number"),
-        "angle_deg" => (Angle, "`angle_deg` has to be a number"),
-        "z_value" => (NumberOrNull, "`z_value` has to be a number or null"),
-        "size_mm" => (Number, "`size_mm` has to be a number"),
-        "n_rays" => (Count, "`n_rays` has to be a number"),
-        "ray_length_mm" => (Number, "`ray_length_mm` has to be a number"),
-        "spread_deg" => (Angle, "`spread_deg` has to be a number"),
-        "wavelength_nm" => (Number, "`wavelength_nm` has to be a number"),
-        "polarization_angle_deg" => (Number, "`polarization_angle_deg` has to be a number"),
-        "custom_jones_ex_real" => (Number, "`custom_jones_ex_real` has to be a number"),
-        "custom_jones_ex_imag" => (Number, "`custom_jones_ex_imag` has to be a number"),
-        "custom_jones_ey_real" => (Number, "`custom_jones_ey_real` has to be a number"),
-        "custom_jones_ey_imag" => (Number, "`custom_jones_ey_imag` has to be a number"),
-        "polarization_type" => (Text, "`polarization_type` has to be a string"),
-        "color_hex" => (Colour, "`color_hex` has to be a string"),
-        "object_height_mm" => (Divisor, "`object_height_mm` has to be a number"),
-        "name" => (TextOrNull, "`name` has to be a string or null"),
-        "image_path" => (TextOrNull, "`image_path` has to be a string or null"),
-        "_type" => (Plain, "`_type` has to be a string"),
-        "get_polarization" => (Nothing, "no field can have the name `get_polarization`"),
-        _ if name.starts_with("__") && name.ends_with("__") => {
-            (Nothing, "no field's name can begin and end with two underscores")
-        }
+        "x_mm" => (Shape::Place, "`x_mm` has to be a finite number"),
+        "y_mm" => (Shape::Place, "`y_mm` has to be a finite number"),
+        "angle_deg" => (Shape::Angle, "`angle_deg` has to be a number"),
+        "z_value" => (Shape::NumberOrNull, "`z_value` has to be a number or null"),
+        "size_mm" => (Shape::Number, "`size_mm` has to be a number"),
+        "n_rays" => (Shape::Count, "`n_rays` has to be a number"),
+        "ray_length_mm" => (Shape::Number, "`ray_length_mm` has to be a number"),
+        "spread_deg" => (Shape::Angle, "`spread_deg` has to be a number"),
+        "wavelength_nm" => (Shape::Number, "`wavelength_nm` has to be a number"),
+        "polarization_angle_deg" => (Shape::Number, "`polarization_angle_deg` has to be a number"),
+        "custom_jones_ex_real"
+        | "custom_jones_ex_imag"
+        | "custom_jones_ey_real"
+        | "custom_jones_ey_imag" => (Shape::Number, "`custom_jones_…` have to be numbers"),
+        "object_height_mm" => (Shape::Divisor, "`object_height_mm` has to be a number"),
+        "polarization_type" => (Shape::Text, ""),
+        "name" | "image_path" => (Shape::TextOrNull, ""),
+        "color_hex" => (Shape::Colour, ""),
+        "_type" => (Shape::Plain, ""),
+        "get_polarization" => (Shape::Absent, ""),
+        _ if name.starts_with("__") && name.ends_with("__") => (Shape::Absent, ""),
         _ => return None,
     })
 }
 
 /// The same for a field of an interface.
 fn expected_of_interface(name: &str) -> Option<(Shape, &'static str)> {
-    use Shape::{Coordinate, Divisor, Number, Plain};
     Some(match name {
-        "x1_mm" | "y1_mm" | "x2_mm" | "y2_mm" => {
-            (Coordinate, "an interface's `x1_mm`, `y1_mm`, `x2_mm`, `y2_mm` have to be numbers")
-        }
-        "element_type" => (Plain, "an interface's `element_type` has to be a string"),
-        "n2" => (Divisor, "an interface's `n2` has to be a number"),
-        "n1" => (Number, "an interface's `n1` has to be a number"),
-        "efl_mm" => (Number, "an interface's `efl_mm` has to be a number"),
-        "reflectivity" => (Number, "an interface's `reflectivity` has to be a number"),
-        "split_T" | "split_R" => {
-            (Number, "an interface's `split_T` and `split_R` have to be numbers")
-        }
-        "cutoff_wavelength_nm" | "transition_width_nm" => (
-            Number,
-            "an interface's `cutoff_wavelength_nm` and `transition_width_nm` have to be numbers",
+        "x1_mm" | "y1_mm" | "x2_mm" | "y2_mm" => (
+            Shape::Coordinate,
+            "an interface's `x1_mm`, `y1_mm`, `x2_mm` and `y2_mm` have to be numbers up to 1e150",
         ),
+        "element_type" => (Shape::Plain, ""),
+        "n2" => (Shape::Divisor, "an interface's `n2` has to be a number"),
+        "n1" => (Shape::Number, "an interface's `n1` has to be a number"),
+        "efl_mm" => (Shape::Number, "an interface's `efl_mm` has to be a number"),
+        "reflectivity" => (Shape::Number, "an interface's `reflectivity` has to be a number"),
+        "split_T" | "split_R" => {
+            (Shape::Number, "an interface's `split_T` and `split_R` have to be numbers")
+        }
+        "cutoff_wavelength_nm" | "transition_width_nm" => {
+            (Shape::Number, "an interface's wavelengths have to be numbers")
+        }
         "pbs_transmission_axis_deg"
         | "phase_shift_deg"
         | "fast_axis_deg"
         | "transmission_axis_deg"
-        | "rotation_angle_deg" => (Number, "an interface's angles have to be numbers"),
+        | "rotation_angle_deg" => (Shape::Number, "an interface's angles have to be numbers"),
         "extinction_ratio_db" => {
-            (Number, "an interface's `extinction_ratio_db` has to be a number")
+            (Shape::Number, "an interface's `extinction_ratio_db` has to be a number")
         }
         _ => return None,
     })
@@ -162,28 +168,33 @@ fn expected_of_interface(name: &str) -> Option<(Shape, &'static str)> {
 
 impl Shape {
     fn judge(self, value: &RawValue) -> Verdict {
-        let if_taken = |is_taken| if is_taken { Verdict::Taken } else { Verdict::Refused };
+        let if_taken = |is_taken| if is_taken { Verdict::Keep } else { Verdict::Refuse };
+        let if_kept = |is_kept| if is_kept { Verdict::Keep } else { Verdict::Drop };
         let or_null = value.get() == "null";
         let is_number = json::is_number(value);
+        // Python reads half a character in it, too.
+        let is_text = value.get().starts_with('"');
         match self {
             Shape::Place => if_taken(json::as_number(value).is_some()),
             Shape::Number => if_taken(is_number),
             Shape::NumberOrNull => if_taken(is_number || or_null),
-            Shape::Text => if_taken(json::is_string(value)),
-            Shape::TextOrNull => if_taken(json::is_string(value) || or_null),
-            Shape::Colour => if_taken(!is_number),
-            Shape::Plain => if_taken(!value.get().starts_with(['[', '{'])),
-            Shape::Nothing => Verdict::Refused,
-            _ if !is_number => Verdict::Refused,
-            Shape::Angle if json::as_number(value).is_none() => Verdict::LeftOut,
+            Shape::Text => if_kept(is_text),
+            Shape::TextOrNull => if_kept(is_text || or_null),
+            Shape::Colour => if_kept(!is_number),
+            Shape::Plain => if_kept(!value.get().starts_with(['[', '{'])),
+            Shape::Absent => Verdict::Drop,
+            _ if !is_number => Verdict::Refuse,
+            Shape::Angle if json::as_number(value).is_none() => Verdict::Drop,
             Shape::Count => count(value),
-            Shape::Divisor if json::as_number(value).is_some_and(|n| n.abs() < NEXT_TO_NOTHING) => {
-                Verdict::LeftOut
+            Shape::Divisor
+                if json::as_number(value).is_some_and(|n| n.abs() < SMALLEST_DIVISOR) =>
+            {
+                Verdict::Drop
             }
-            Shape::Coordinate => {
-                if_taken(json::as_number(value).is_none_or(|number| number.abs() <= FARTHEST))
-            }
-            Shape::Angle | Shape::Divisor => Verdict::Taken,
+            Shape::Coordinate => if_taken(
+                json::as_number(value).is_none_or(|number| number.abs() <= LARGEST_COORDINATE),
+            ),
+            Shape::Angle | Shape::Divisor => Verdict::Keep,
         }
     }
 }
@@ -191,35 +202,35 @@ impl Shape {
 fn count(value: &RawValue) -> Verdict {
     let number = json::as_number(value);
     match number.filter(|number| number.fract() == 0.0 && number.abs() <= MOST_RAYS) {
-        None => Verdict::LeftOut,
+        None => Verdict::Drop,
         Some(_) if value.get().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
-            Verdict::Taken
+            Verdict::Keep
         }
         Some(number) => match RawValue::from_string((number as i64).to_string()) {
-            Ok(whole) => Verdict::Instead(whole),
-            Err(_) => Verdict::LeftOut,
+            Ok(whole) => Verdict::Replace(whole),
+            Err(_) => Verdict::Drop,
         },
     }
 }
 
-/// Takes a component's interfaces: `null`, or a list of objects.
-fn take_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
+/// The normal form of a component's interfaces, which are `null` or a list of objects.
+fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
     const NO_LIST: &str = "`interfaces` has to be a list of objects";
     if value.get() == "null" {
-        return Ok(Verdict::Taken);
+        return Ok(Verdict::Keep);
     }
     let text = value.get();
-    // As it is taken, as far as `copied` in the text.
-    let mut taken = Vec::new();
+    // The normal form of the text up to `copied`.
+    let mut normal = Vec::new();
     let mut copied = 0;
     let mut refused = None;
     let is_list = json::each_in_list(value, |interface| {
-        match Object::parse(interface.get()).map_err(|_| NO_LIST).and_then(take_interface) {
+        match Object::parse(interface.get()).map_err(|_| NO_LIST).and_then(normalise_interface) {
             Ok(None) => {}
             Ok(Some(fields)) => {
                 let start = interface.get().as_ptr() as usize - text.as_ptr() as usize;
-                taken.extend_from_slice(&text.as_bytes()[copied..start]);
-                write_object(&mut taken, fields.iter().map(|(name, value)| (&**name, *value)));
+                normal.extend_from_slice(&text.as_bytes()[copied..start]);
+                write_object(&mut normal, fields.iter().map(|(name, value)| (&**name, *value)));
                 copied = start + interface.get().len();
             }
             Err(why) => {
@@ -231,16 +242,16 @@ fn take_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
         return Err(why);
     }
     if copied == 0 {
-        return Ok(Verdict::Taken);
+        return Ok(Verdict::Keep);
     }
-    taken.extend_from_slice(&text.as_bytes()[copied..]);
-    let taken = String::from_utf8(taken).ok().and_then(|taken| RawValue::from_string(taken).ok());
-    taken.map(Verdict::Instead).ok_or(NO_LIST)
+    normal.extend_from_slice(&text.as_bytes()[copied..]);
+    let normal = String::from_utf8(normal).ok().and_then(|text| RawValue::from_string(text).ok());
+    normal.map(Verdict::Replace).ok_or(NO_LIST)
 }
 
-/// The fields of an interface as they are taken; `None` where it is taken as it is. An interface that
-/// has an infinite radius and is curved nevertheless is not: the editor fails to paint it.
-fn take_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'static str> {
+/// The normal form of an interface; `None` where that is the interface itself. One that is curved with an
+/// infinite radius becomes flat, because the editor fails to paint it.
+fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'static str> {
     let mut is_changed = false;
     let is_curved = interface.get("is_curved").is_some_and(is_truthy);
     let radius = interface.get("radius_of_curvature_mm").filter(|_| is_curved);
@@ -256,11 +267,11 @@ fn take_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'stati
             *value = RawValue::FALSE;
         }
         match expected_of_interface(name).map(|(shape, why)| (shape.judge(value), why)) {
-            Some((Verdict::LeftOut, _)) => {
+            Some((Verdict::Drop, _)) => {
                 is_changed = true;
                 false
             }
-            Some((Verdict::Refused, why)) => {
+            Some((Verdict::Refuse, why)) => {
                 refused.get_or_insert(why);
                 true
             }
@@ -287,7 +298,10 @@ fn is_truthy(value: &RawValue) -> bool {
     }
 }
 
-/// What a command of another action says of a place has to be finite numbers.
+/// Checks the place in a command whose data is no item.
+///
+/// # Errors
+/// Where it is something else than finite numbers.
 pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
     let is_wrong = |name| data.get(name).is_some_and(|value| json::as_number(value).is_none());
     match ["x_mm", "y_mm", "angle_deg"].into_iter().any(is_wrong) {
@@ -321,9 +335,12 @@ pub fn is_safe_image_path(path: &str) -> bool {
             && !path.split(['/', '\\']).any(leads_away))
 }
 
-/// Whether a field of an item is an image path that others are not sent.
-pub fn has_unsafe_image_path(key: &str, value: &RawValue) -> bool {
-    key == "image_path" && json::as_string(value).is_some_and(|path| !is_safe_image_path(&path))
+/// Whether a field of an item is an image path that others are not sent. One with half a character in it,
+/// which only Python reads, is.
+pub fn is_unsafe_image_path(key: &str, value: &RawValue) -> bool {
+    key == "image_path"
+        && value.get() != "null"
+        && !json::as_string(value).is_some_and(|path| is_safe_image_path(&path))
 }
 
 #[cfg(test)]
@@ -333,7 +350,7 @@ mod tests {
     /// The item as it is taken, or `None`.
     fn taken(item: &str) -> Option<String> {
         let fields = Object::parse(item).unwrap();
-        let Taken { fields, is_changed } = take(&fields).ok()?;
+        let NormalItem { fields, is_changed } = normalise(&fields).ok()?;
         let mut json = Vec::new();
         write_object(&mut json, fields.iter().map(|(key, value)| (&**key, &**value)));
         let taken = String::from_utf8(json).unwrap();
@@ -347,6 +364,7 @@ mod tests {
             "{}",
             r#"{"x_mm":-400.0,"y_mm":0,"angle_deg":-0.0,"locked":"yes","z_value":null,"size_mm":1e999}"#,
             r#"{"_type":"source","n_rays":5,"spread_deg":0,"color_hex":"no colour","ray_length_mm":-1e999}"#,
+            r#"{"name":"\ud800","image_path":"\ud800"}"#,
             r#"{"_type":7,"name":null,"category":7,"notes":[],"image_path":null,"interfaces":null}"#,
             r#"{"image_path":"/etc/passwd","mm_per_pixel":"x","reference_line_mm":{},"_x":1,"__x":1}"#,
             r#"{"interfaces":[{"x1_mm":1e999,"efl_mm":1e999,"n2":1e999, "other":"x" }, {}]}"#,
@@ -370,6 +388,10 @@ mod tests {
             (r#"{"n_rays":5.5}"#, "{}"),
             (r#"{"n_rays":9007199254740993}"#, r#"{"n_rays":9007199254740993}"#),
             (r#"{"n_rays":90071992547409930}"#, "{}"),
+            (r#"{"_type":[],"name":7,"image_path":false,"color_hex":-1}"#, "{}"),
+            (r#"{"_type":{},"polarization_type":null,"a":{}}"#, r#"{"a":{}}"#),
+            (r#"{"__class__":7,"__dict__":{},"get_polarization":7,"__x":1}"#, r#"{"__x":1}"#),
+            (r#"{"interfaces":[{"element_type":[]}]}"#, r#"{"interfaces":[{}]}"#),
             (r#"{"object_height_mm":0}"#, "{}"),
             (r#"{"object_height_mm":-5e-324}"#, "{}"),
             (
@@ -449,26 +471,15 @@ mod tests {
         for item in [
             r#"{"x_mm":1e999}"#,
             r#"{"y_mm":-1e999}"#,
-            r#"{"_type":[]}"#,
-            r#"{"_type":{}}"#,
-            r#"{"name":7}"#,
-            r#"{"image_path":7}"#,
-            r#"{"image_path":false}"#,
-            r#"{"color_hex":-1}"#,
-            r#"{"polarization_type":null}"#,
             r#"{"interfaces":0}"#,
             r#"{"interfaces":""}"#,
             r#"{"interfaces":{}}"#,
             r#"{"interfaces":true}"#,
             r#"{"interfaces":[null]}"#,
             r#"{"interfaces":[[]]}"#,
-            r#"{"interfaces":[{"element_type":[]}]}"#,
             r#"{"interfaces":[{"x1_mm":1e200}]}"#,
             r#"{"interfaces":[{"is_curved":true,"radius_of_curvature_mm":null}]}"#,
             r#"{"interfaces":[{"is_curved":{"a":1},"radius_of_curvature_mm":"1"}]}"#,
-            r#"{"__class__":7}"#,
-            r#"{"__dict__":{}}"#,
-            r#"{"get_polarization":7}"#,
         ] {
             assert_eq!(taken(item), None, "{item}");
         }
@@ -512,6 +523,17 @@ mod tests {
             "a\n.png",
         ] {
             assert!(!is_safe_image_path(path), "{path}");
+        }
+        for (field, is_unsafe) in [
+            (r#""a.png""#, false),
+            (r#""""#, false),
+            ("null", false),
+            (r#""\u002fetc\u002fpasswd""#, true),
+            (r#""\ud800""#, true),
+        ] {
+            let value = RawValue::from_string(field.to_owned()).unwrap();
+            assert_eq!(is_unsafe_image_path("image_path", &value), is_unsafe, "{field}");
+            assert!(!is_unsafe_image_path("name", &value), "{field}");
         }
     }
 }

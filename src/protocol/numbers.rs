@@ -40,7 +40,8 @@ impl Survey {
                 b'-' | b'0'..=b'9' => {
                     let end = end_of_number(bytes, at);
                     survey.longest_number = survey.longest_number.max(end - at);
-                    survey.has_odd_number |= rewritten(&text[at..end]).is_some();
+                    survey.has_odd_number |=
+                        may_be_odd(&bytes[at..end]) && rewritten(&text[at..end]).is_some();
                     end
                 }
                 b'{' | b'[' => {
@@ -70,19 +71,19 @@ impl Survey {
 /// bytes stay. A text that is no JSON beside its numbers is none afterwards.
 ///
 /// A text without odd numbers costs one pass over its bytes.
-pub fn plain(text: &str) -> Plain<'_> {
+pub fn plain(text: &str) -> PlainText<'_> {
     let Survey { depth, has_odd_number, .. } = Survey::of(text);
     if !has_odd_number {
-        return Plain { text: Cow::Borrowed(text), depth };
+        return PlainText { text: Cow::Borrowed(text), depth };
     }
     let (numbers, nans) = rewrite_numbers(text);
     let has_nans = !nans.is_empty() && serde_json::from_str::<&RawValue>(&numbers).is_ok();
     let text = if has_nans { remove_properties(&numbers, &nans) } else { numbers };
-    Plain { text: Cow::Owned(text), depth }
+    PlainText { text: Cow::Owned(text), depth }
 }
 
 /// A text whose numbers are plain JSON.
-pub struct Plain<'a> {
+pub struct PlainText<'a> {
     pub text: Cow<'a, str>,
     /// How deep it nests.
     pub depth: usize,
@@ -141,11 +142,16 @@ fn word(
     }
 }
 
+/// Whether a number has so many digits, or such an exponent, that it may have to be rewritten. Nearly
+/// none has: this is what others cost.
+fn may_be_odd(number: &[u8]) -> bool {
+    let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
+    number.len() >= MAY_OVERFLOW || exponent.is_some_and(|at| number.get(at + 1) != Some(&b'-'))
+}
+
 /// What a number is rewritten to; `None` where it stays.
 fn rewritten(number: &str) -> Option<Cow<'static, str>> {
-    let exponent = number.find(['e', 'E']).map(|at| &number[at + 1..]);
-    let may_overflow = exponent.is_some_and(|exponent| !exponent.starts_with('-'));
-    if !may_overflow && number.len() < MAY_OVERFLOW {
+    if !may_be_odd(number.as_bytes()) {
         return None;
     }
     let value: f64 = number.parse().ok().filter(|_| is_number(number))?;
@@ -186,7 +192,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// An object or list that is open while properties are removed.
-struct Open {
+struct OpenContainer {
     is_object: bool,
     /// Where its current member begins in what was written, the comma before it included.
     member: usize,
@@ -201,7 +207,7 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
     let bytes = json.as_bytes();
     let mut kept = String::with_capacity(json.len());
     let mut values = values.iter().peekable();
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenContainer> = Vec::new();
     let (mut at, mut depth) = (0, 0usize);
     while let Some(byte) = bytes.get(at) {
         let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
@@ -212,7 +218,12 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
                 kept.push_str(&json[at..end]);
                 if depth <= DEEPEST_REMOVAL {
                     let (is_object, member) = (*byte == b'{', kept.len());
-                    open.push(Open { is_object, member, has_members: false, is_removed: false });
+                    open.push(OpenContainer {
+                        is_object,
+                        member,
+                        has_members: false,
+                        is_removed: false,
+                    });
                 }
             }
             (b'}' | b']', _) => {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::inbound::LONGEST_ID;
-use super::item::has_unsafe_image_path;
+use super::item::is_unsafe_image_path;
 use super::json::{self, Fields, Object};
 use super::kind::Kind;
 use super::outbound::{write_key, write_object};
@@ -95,7 +95,7 @@ impl Body {
     pub(super) fn of(
         message: &Object<'_>,
         command: Option<&Object<'_>>,
-        item: Option<Rewritten<'_>>,
+        item: Option<ItemData<'_>>,
     ) -> Self {
         Body::less(message, &SERVERS_FIELDS, command, item.as_ref())
     }
@@ -109,7 +109,7 @@ impl Body {
         message: &Object<'_>,
         servers: &[&str],
         command: Option<&Object<'_>>,
-        item: Option<&Rewritten<'_>>,
+        item: Option<&ItemData<'_>>,
     ) -> Self {
         let (head, known) = (vec![b'{'], Kind::Other);
         let mut body = Body { head, action: None, data: None, kind: None, id: None, known };
@@ -132,7 +132,7 @@ impl Body {
         body
     }
 
-    fn command(&mut self, command: &Object<'_>, item: Option<&Rewritten<'_>>) {
+    fn command(&mut self, command: &Object<'_>, item: Option<&ItemData<'_>>) {
         self.head.push(b'{');
         let replaced = |key: &str| match item {
             Some(item) => key == "data" || (key == "item_type" && item.item_type.is_some()),
@@ -148,7 +148,7 @@ impl Body {
                 _ => {}
             }
         }
-        if let Some(Rewritten { item_type, data }) = item {
+        if let Some(ItemData { item_type, data }) = item {
             if let Some(item_type) = item_type {
                 self.key("item_type");
                 self.head.extend_from_slice(item_type.get().as_bytes());
@@ -156,7 +156,7 @@ impl Body {
             self.key("data");
             let start = self.head.len();
             let fields = data.iter().map(|(key, value)| (&**key, &**value));
-            write_object(&mut self.head, fields.filter(|(key, v)| !has_unsafe_image_path(key, v)));
+            write_object(&mut self.head, fields.filter(|(key, v)| !is_unsafe_image_path(key, v)));
             self.data = Some(start..self.head.len());
         }
         self.head.push(b'}');
@@ -174,7 +174,7 @@ impl fmt::Debug for Body {
 }
 
 /// What a command has to say of its item so that every receiver can build it, and builds the same.
-pub(super) struct Rewritten<'a> {
+pub(super) struct ItemData<'a> {
     /// In the place of the command's own, where there is one here.
     pub item_type: Option<&'a RawValue>,
     /// An unsafe image path in it is not relayed.

@@ -6,9 +6,9 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::inbound::{LARGEST_VERSION, is_item_id};
-use super::item::{self, DEEPEST_ITEM, Taken};
+use super::item::{self, DEEPEST_ITEM, NormalItem};
 use super::json::{self, Fields, Object};
-use super::numbers::{self, Plain};
+use super::numbers::{self, PlainText};
 
 /// How many items without an id are listed as left out.
 pub const MAX_UNNAMED: usize = 100;
@@ -58,7 +58,7 @@ impl State {
     /// What is wrong with it, for a person; nothing of what it says. A canvas with items of which none
     /// can be taken is none.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let Plain { text, depth } = numbers::plain(text);
+        let PlainText { text, depth } = numbers::plain(text);
         let state = Object::parse(&text).map_err(|_| "a canvas has to be one JSON object")?;
         let mut parsed = State::of(&state, depth)?;
         parsed.extra.retain(|(key, _)| !State::ORIGIN.contains(&&**key));
@@ -81,7 +81,7 @@ impl State {
         let mut places = HashMap::new();
         let mut unnamed = 0;
         let items = state.get("items").ok_or(NO_ITEMS)?;
-        let is_list = json::each_in_list(items, |item| match take_item(item, depth) {
+        let is_list = json::each_in_list(items, |item| match read_item(item, depth) {
             Ok(item) => match places.get(&item.id) {
                 Some(&place) => parsed.items[place] = item,
                 None => {
@@ -114,9 +114,12 @@ impl State {
 
 const NO_ITEMS: &str = "`state.items` has to be a list";
 
-fn take_item(item: &RawValue, depth: usize) -> Result<StateItem, LeftOut> {
+fn read_item(item: &RawValue, depth: usize) -> Result<StateItem, LeftOut> {
     let why = |id, why| LeftOut { id, why };
-    let fields = Object::parse(item.get()).map_err(|_| why(None, "an item has to be an object"))?;
+    // Looked at first because parsing anything else costs an error, and there may be a million of them.
+    let fields = Some(item.get()).filter(|item| item.starts_with('{'));
+    let fields = fields.and_then(|item| Object::parse(item).ok());
+    let fields = fields.ok_or_else(|| why(None, "an item has to be an object"))?;
     let name = |key| fields.get(key).and_then(json::as_string).filter(|id| is_item_id(id));
     let id: Option<Box<str>> = name("uuid").or_else(|| name("item_uuid")).map(Into::into);
     if depth > DEEPEST_ITEM && item::is_too_deep(item) {
@@ -128,8 +131,8 @@ fn take_item(item: &RawValue, depth: usize) -> Result<StateItem, LeftOut> {
             "an item needs a `uuid` or `item_uuid`, a string of 1 to 1024 bytes",
         ));
     };
-    match item::take(&fields) {
-        Ok(Taken { fields, .. }) => Ok(StateItem { id, fields }),
+    match item::normalise(&fields) {
+        Ok(NormalItem { fields, .. }) => Ok(StateItem { id, fields }),
         Err(reason) => Err(why(Some(id), reason)),
     }
 }

@@ -20,7 +20,7 @@ pub fn with_id(id: Value, mut message: Value) -> Value {
 pub fn member(rig: &mut Rig, session: &str, user: &str) -> ConnId {
     let conn = rig.join_session(session, user, None);
     rig.commit();
-    rig.pong(conn);
+    rig.receive(conn);
     rig.on(conn);
     rig.kept();
     conn
@@ -102,7 +102,19 @@ fn a_replaced_document_is_kept_whole() {
     let alice = member(&mut rig, "bench", "alice");
     rig.tell(alice, command("add_item", "a", json!({})));
     rig.tell(alice, with_id(json!(1), canvas("sync:update", &["b"])));
-    assert_eq!(rig.kept(), ["1 by alice", "replaced: 1 up to 2 by alice as 1"]);
+    assert_eq!(
+        rig.kept(),
+        ["1 by alice", "regular: 0 up to 1", "replaced: 2 up to 3 by alice as 1"],
+        "what was before is a version"
+    );
+    rig.commit();
+    let kept = rig.store.kept("bench").expect("it was kept");
+    let actions = kept.changes.values().map(|change| {
+        let relayed: Value = serde_json::from_slice(&change.frame).expect("JSON");
+        relayed["command"]["action"].as_str().expect("a command").to_owned()
+    });
+    let actions: Vec<String> = actions.collect();
+    assert_eq!(actions, ["add_item", "add_item", "remove_item"], "as members were told");
 }
 
 #[test]
@@ -215,7 +227,7 @@ fn while_the_disk_fails_everyone_is_told_once() {
         (vec!["not_durable".into()], vec!["not_durable".into()])
     );
     let bob = rig.join_session("bench", "bob", None);
-    assert_eq!(rig.told(bob), ["Admitted", "connection:ack", "user:joined", "Ping", "not_durable"]);
+    assert_eq!(rig.told(bob), ["Admitted", "connection:ack", "user:joined", "not_durable"]);
     rig.all();
     rig.handle(Event::Durable(true));
     rig.handle(Event::Durable(true));

@@ -41,24 +41,43 @@ fn members_get_what_was_restored_and_what_was_before_is_a_version() {
     rig.tell(alice, json!({"type": "sync:update", "state": {"items": [{"uuid": "b"}], "grid": 2}}));
     rig.tell(alice, command("add_item", "c", json!({})));
     rig.all();
+    let viewer = rig.view("bench", None);
+    rig.all();
     let state = as_of(&mut rig, "bench", 1);
     let conn = restore(&mut rig, "bench", state);
-    assert_eq!(rig.kept(), ["regular: 0 up to 3", "restored: 1 up to 4 by operator"]);
+    assert_eq!(rig.kept(), ["regular: 0 up to 4", "restored: 3 up to 7 by operator"]);
     let Done::Answered(answer) = &rig.on(conn)[0] else { panic!("no answer") };
-    assert_eq!((&answer["session_id"], &answer["seq"]), (&json!("bench"), &json!(4)));
+    assert_eq!((&answer["session_id"], &answer["seq"]), (&json!("bench"), &json!(7)));
+    // Members keep what they have, and are told what to do with it.
     for member in [alice, bob] {
-        let told = rig.on(member);
-        let Done::Told(state) = &told[0] else { panic!("{told:?}") };
-        assert_eq!((&state["type"], &state["seq"]), (&json!("sync:state"), &json!(4)));
-        let state = &state["state"];
-        assert_eq!(state["items"], json!([{"uuid": "a", "item_type": "component"}]));
-        assert_eq!((&state["zoom"], state.get("grid")), (&json!(1), None), "exactly as it was");
-        assert!(state["version"].as_u64() > Some(3), "it grows");
-        let Done::Told(settled) = &told[1] else { panic!("{told:?}") };
-        assert_eq!((&settled["settled"], told.len()), (&json!(true), 2));
+        let told = rig.texts(member);
+        let done = told.iter().map(|told| {
+            let command = &told["command"];
+            (told["seq"].as_u64(), command["action"].as_str(), command["item_id"].as_str())
+        });
+        let done: Vec<_> = done.collect();
+        assert_eq!(
+            done,
+            [
+                (Some(5), Some("add_item"), Some("a")),
+                (None, Some("update_item"), Some("a")),
+                (Some(6), Some("remove_item"), Some("b")),
+                (Some(7), Some("remove_item"), Some("c")),
+            ]
+        );
+        assert_eq!((&told[0]["user_id"], &told[1]["settled"]), (&json!("operator"), &json!(true)));
     }
+    // Viewers have nothing to keep.
+    let told = rig.texts(viewer);
+    let (state, settled) = (&told[0], &told[1]);
+    assert_eq!((&state["type"], &state["seq"]), (&json!("sync:state"), &json!(7)));
+    let state = &state["state"];
+    assert_eq!(state["items"], json!([{"uuid": "a", "item_type": "component"}]));
+    assert_eq!((&state["zoom"], state.get("grid")), (&json!(1), None), "exactly as it was");
+    assert!(state["version"].as_u64() > Some(4), "it grows");
+    assert_eq!((&settled["settled"], told.len()), (&json!(true), 2));
     rig.tell(bob, command("update_item", "a", json!({"n": 1})));
-    assert_eq!(rig.kept(), ["5 by bob"]);
+    assert_eq!(rig.kept(), ["8 by bob"]);
 }
 
 #[test]
@@ -86,10 +105,10 @@ fn a_session_that_is_not_in_memory_is_loaded_first() {
     let alice = rig.join_session("bench", "alice", None);
     assert_eq!(rig.all(), [(NOBODY, Done::Loading("bench".into()))]);
     rig.commit();
-    assert_eq!(rig.kept()[1..], ["regular: 0 up to 1", "restored: 1 up to 2 by operator"]);
+    assert_eq!(rig.kept()[1..], ["regular: 0 up to 1", "restored: 2 up to 3 by operator"]);
     assert!(matches!(rig.on(conn)[..], [Done::Answered(_)]));
     let Done::Told(ack) = &rig.on(alice)[1] else { panic!("no acknowledgement") };
-    assert_eq!(ack["seq"], 2);
+    assert_eq!(ack["seq"], 3);
     assert_eq!(names(&rig, "bench"), ["b"]);
 }
 

@@ -1,5 +1,6 @@
 //! A hub, a clock that only the test moves, and what the hub had done.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Rig {
     next_conn: u64,
     /// What was done and not yet taken, in order.
     done: Vec<(ConnId, Done)>,
+    /// The last Ping of each connection that it has not answered.
+    pings: HashMap<ConnId, Vec<u8>>,
 }
 
 pub fn limits() -> Limits {
@@ -107,6 +110,7 @@ impl Rig {
             store: ModelStore::default(),
             next_conn: 1,
             done: Vec::new(),
+            pings: HashMap::new(),
         }
     }
 
@@ -147,6 +151,11 @@ impl Rig {
         let wall = self.wall();
         self.hub.handle(event, Now { elapsed: self.elapsed, wall }, &mut effects);
         for effect in effects {
+            if let Effect::Send { conn, frame, .. } = &effect
+                && frame.bytes()[0] == 0x89
+            {
+                self.pings.insert(*conn, frame.payload().to_vec());
+            }
             let (conn, done) = match effect {
                 Effect::Keep(keep) => {
                     let kept = Done::Kept(in_short(&keep));
@@ -193,17 +202,35 @@ impl Rig {
         self.elapsed = end;
     }
 
-    /// Everything that was done on any connection since it was last asked for.
+    /// Everything that was done on any connection since it was last asked for, but for Pings: they may
+    /// come at any time.
     pub fn all(&mut self) -> Vec<(ConnId, Done)> {
-        std::mem::take(&mut self.done)
+        let done = std::mem::take(&mut self.done).into_iter();
+        done.filter(|(_, done)| !matches!(done, Done::Pinged(_))).collect()
     }
 
-    /// What was done on this connection; what was done on others stays.
+    /// What was done on this connection, but for Pings; what was done on others stays.
     pub fn on(&mut self, conn: ConnId) -> Vec<Done> {
-        let (mine, others) = self.all().into_iter().partition(|(on, _)| *on == conn);
+        let done = self.on_with_pings(conn).into_iter();
+        done.filter(|done| !matches!(done, Done::Pinged(_))).collect()
+    }
+
+    /// The same, and Pings.
+    pub fn on_with_pings(&mut self, conn: ConnId) -> Vec<Done> {
+        let (mine, others) =
+            std::mem::take(&mut self.done).into_iter().partition(|(on, _)| *on == conn);
         self.done = others;
         let mine: Vec<(ConnId, Done)> = mine;
         mine.into_iter().map(|(_, done)| done).collect()
+    }
+
+    /// The texts that this connection was told.
+    pub fn texts(&mut self, conn: ConnId) -> Vec<Value> {
+        let texts = self.on(conn).into_iter().filter_map(|done| match done {
+            Done::Told(told) => Some(told),
+            _ => None,
+        });
+        texts.collect()
     }
 
     /// The types of what this connection was told; of an error its `error_type`.
@@ -215,7 +242,6 @@ impl Rig {
             }
             Done::Told(told) => told["type"].as_str().expect("a string").to_owned(),
             Done::Closed(code, reason) => format!("{code} {reason}"),
-            Done::Pinged(_) => "Ping".into(),
             other => format!("{other:?}"),
         };
         self.on(conn).into_iter().map(kind).collect()
@@ -335,25 +361,42 @@ impl Rig {
         self.handle(Event::Message { conn, message });
     }
 
-    /// Answers the Ping of the arrival, which has to be among what was done on the connection.
+    /// Answers the last Ping that the connection was sent.
     pub fn pong(&mut self, conn: ConnId) {
-        let payload = self.done.iter().find_map(|(on, done)| match done {
-            Done::Pinged(payload) if *on == conn => Some(payload.clone()),
-            _ => None,
-        });
-        self.handle(Event::Pong { conn, payload: payload.expect("it was sent a Ping") });
+        let payload = self.pings.remove(&conn).expect("it was sent a Ping");
+        self.handle(Event::Pong { conn, payload });
+    }
+
+    /// Answers Pings until there are no more: the connection has received everything, as far as the hub
+    /// asks.
+    pub fn receive(&mut self, conn: ConnId) {
+        while self.pings.contains_key(&conn) {
+            self.pong(conn);
+        }
     }
 }
 
 fn in_short(keep: &Keep) -> String {
-    let id = |id: &Option<Box<str>>| id.as_ref().map_or(String::new(), |id| format!(" as {id}"));
+    let id = |id: &Option<Box<str>>| {
+        id.as_ref().map_or(String::new(), |id| format!(" as {}", without_print(id)))
+    };
     match keep {
         Keep::Change { seq, user, id: named, .. } => format!("{seq} by {user}{}", id(named)),
         Keep::Whole { seq, user, frames, id: named, why, .. } => {
             let by = user.as_ref().map_or(String::new(), |user| format!(" by {user}"));
             format!("{}: {} up to {seq}{by}{}", why.name(), frames.len(), id(named))
         }
-        Keep::Taken { seq, user, id, .. } => format!("{id} of {user} at {seq}"),
+        Keep::Taken { seq, user, id, .. } => {
+            format!("{} of {user} at {seq}", without_print(id))
+        }
+    }
+}
+
+/// An id as it is stored, less the fingerprint of what its message said.
+fn without_print(id: &str) -> &str {
+    match id.rsplit_once(' ') {
+        Some((id, print)) if print.len() == 16 => id,
+        _ => id,
     }
 }
 

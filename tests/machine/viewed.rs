@@ -3,7 +3,7 @@
 //!
 //! A failing case is printed, with the seed that brings it back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use collabd::hub::{ConnId, Event, Limits};
@@ -128,13 +128,14 @@ impl View {
         let data = command["data"].as_object().cloned().unwrap_or_default();
         match command["action"].as_str().expect("an action") {
             "add_item" => drop(items.insert(id.into(), data)),
+            "update_item" if items.contains_key(id) => drop(items.insert(id.into(), data)),
             "remove_item" => drop(items.remove(id)),
             action => {
-                let Some(item) = items.get_mut(id) else { return };
-                let counts = |key: &String| {
-                    action != "move_item" || matches!(&**key, "x_mm" | "y_mm" | "angle_deg")
+                let Some(item) = items.get_mut(id).filter(|_| action == "move_item") else {
+                    return;
                 };
-                item.extend(data.into_iter().filter(|(key, _)| counts(key)));
+                let is_place = |key: &String| matches!(&**key, "x_mm" | "y_mm" | "angle_deg");
+                item.extend(data.into_iter().filter(|(key, _)| is_place(key)));
             }
         }
     }
@@ -149,7 +150,6 @@ struct World {
     next_viewer: u64,
     /// What was done on members' connections and not yet compared.
     seen: Vec<(ConnId, Done)>,
-    pings: HashMap<ConnId, Vec<u8>>,
     is_durable: bool,
 }
 
@@ -162,7 +162,6 @@ impl World {
             views: has_viewers.then(|| (0..VIEWERS).map(|_| None).collect()),
             next_viewer: FIRST_VIEWER,
             seen: Vec::new(),
-            pings: HashMap::new(),
             is_durable,
         }
     }
@@ -191,8 +190,7 @@ impl World {
             }
             Act::Pong { user } => {
                 if let Some(conn) = seat(user) {
-                    let payload = self.pings[&conn].clone();
-                    self.rig.handle(Event::Pong { conn, payload });
+                    self.rig.receive(conn);
                 }
             }
             Act::Command { user, action, item, value, named } => {
@@ -201,7 +199,7 @@ impl World {
                 if *named {
                     data["uuid"] = json!(id);
                 }
-                let command = json!({"action": action, "item_id": id, "item_type": "lens",
+                let command = json!({"action": action, "item_id": id, "item_type": "component",
                                      "data": data});
                 self.say(*user, json!({"type": "command", "id": value, "command": command}));
             }
@@ -277,9 +275,6 @@ impl World {
     /// Viewers hear what they were sent; what was done to others is kept.
     fn settle_accounts(&mut self) {
         for (conn, done) in self.rig.all() {
-            if let Done::Pinged(payload) = &done {
-                self.pings.insert(conn, payload.clone());
-            }
             if conn.0 < FIRST_VIEWER {
                 self.seen.push((conn, undated(done)));
                 continue;
@@ -320,11 +315,13 @@ impl World {
             });
             let expected: BTreeMap<String, Map<String, Value>> = items.collect();
             let mut shown = view.items.clone().expect("it was shown a state");
+            // An editor needs it, and no item here has it.
+            shown.values_mut().for_each(|item| drop(item.remove("_type")));
             if !settles {
                 // An add that names its item is relayed as it is, and nothing follows it up.
                 for (id, item) in &mut shown {
                     item.insert("uuid".into(), json!(id));
-                    item.entry("item_type").or_insert(json!("lens"));
+                    item.entry("item_type").or_insert(json!("component"));
                 }
             }
             prop_assert_eq!(&shown, &expected, "{:?}", view.conn);
@@ -365,7 +362,7 @@ fn undated(done: Done) -> Done {
 /// told but by a state.
 fn placed(value: i64) -> Value {
     json!({"x_mm": value, "y_mm": 1.50, "angle_deg": -value, "efl_mm": value * 10,
-           "item_type": "lens"})
+           "item_type": "component"})
 }
 
 fn canvas(items: &[usize], value: i64) -> Value {

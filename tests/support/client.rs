@@ -1,6 +1,5 @@
 //! A client of the session protocol, through a WebSocket library.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +16,8 @@ use super::{SAFETY_NET, Server};
 pub struct Client {
     socket: WebSocket<Steady>,
     name: String,
-    /// What it was sent before the Ping that ends its arrival.
+    /// What it was sent until the server had recognised it.
     pub greeting: Vec<Value>,
-    /// What came while something else was waited for.
-    early: VecDeque<String>,
 }
 
 impl Client {
@@ -51,23 +48,38 @@ impl Client {
         let url = format!("ws://{}{path}", server.addr());
         let (socket, _) =
             tungstenite::client(url, Steady(stream)).expect("the handshake is accepted");
-        Client { socket, name: name.into(), greeting: Vec::new(), early: VecDeque::new() }
+        Client { socket, name: name.into(), greeting: Vec::new() }
     }
 
-    /// Connects and reads up to the Ping that tells hosts from clients; answers it like a client, and
-    /// returns when the server knows.
+    /// A script: connects, answers the Ping of its arrival, and has been sent the document if there is one.
     pub fn join(server: &Server, session: &str, user: &str) -> Self {
         let mut client = Self::knock(server, session, user);
         client.arrive();
-        client.send(json!({"type": "ping", "id": "the Pong comes before it"}));
-        let mut early = VecDeque::new();
+        client.catch_up();
+        client
+    }
+
+    /// The editor, as a guest: its first message is a `sync:request` with its name. It has been sent the
+    /// document and has said so.
+    pub fn editor(server: &Server, session: &str, user: &str) -> Self {
+        let mut editor = Self::knock(server, session, user);
+        let ack = editor.expect("connection:ack");
+        editor.greeting.push(ack);
+        editor.send(json!({"type": "sync:request", "user_id": user}));
+        editor.arrive();
+        editor.catch_up();
+        editor
+    }
+
+    /// Reads everything that is on its way to it: sends something that passes through the hub and is
+    /// refused there, which changes nothing. A `ping` would prove less: it doesn't get as far as that.
+    fn catch_up(&mut self) {
+        self.send(json!({"type": "sync:full_state", "state": "none"}));
         loop {
-            let text = client.next_text();
-            if parsed(&text)["type"] == "pong" {
-                client.early = early;
-                return client;
+            match self.next() {
+                error if error["error_type"] == "bad_state" => return,
+                message => self.greeting.push(message),
             }
-            early.push_back(text);
         }
     }
 
@@ -84,8 +96,8 @@ impl Client {
         joined.try_into().ok().expect("as many as were named")
     }
 
-    /// An editor that shares its canvas: it asks on the ack, and answers its own `user:joined` with
-    /// its items before the Ping. Whatever it is told about them comes next.
+    /// An editor that shares its canvas: it asks on the ack, and answers its own `user:joined` with its
+    /// items before the Ping. What comes next is the answer to its request, and what it is told of them.
     pub fn host(server: &Server, session: &str, user: &str, items: Value) -> Self {
         let mut host = Self::knock(server, session, user);
         let ack = host.expect("connection:ack");
@@ -130,9 +142,6 @@ impl Client {
 
     /// The next message as it was written.
     pub fn next_text(&mut self) -> String {
-        if let Some(text) = self.early.pop_front() {
-            return text;
-        }
         loop {
             match self.read("a message") {
                 Message::Text(text) => return text.to_string(),
@@ -188,9 +197,12 @@ impl Client {
 
     /// The next frame has to be a close; answers it and waits for the connection's end.
     pub fn closed(&mut self) -> (u16, String) {
-        let close = match self.read("a close") {
-            Message::Close(Some(close)) => (close.code.into(), close.reason.to_string()),
-            other => panic!("{}: {other:?} instead of a close", self.name),
+        let close = loop {
+            match self.read("a close") {
+                Message::Close(Some(close)) => break (close.code.into(), close.reason.to_string()),
+                Message::Ping(_) => {}
+                other => panic!("{}: {other:?} instead of a close", self.name),
+            }
         };
         match self.socket.read() {
             Err(Error::ConnectionClosed) => close,

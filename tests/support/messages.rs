@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 /// A command about one item.
 pub fn command(action: &str, item: &str, data: Value) -> Value {
-    let command = json!({"action": action, "item_type": "lens", "item_id": item, "data": data});
+    let command =
+        json!({"action": action, "item_type": "component", "item_id": item, "data": data});
     json!({"type": "command", "command": command})
 }
 
@@ -22,6 +23,11 @@ pub fn move_to(item: &str, x_mm: f64) -> Value {
 
 pub fn remove(item: &str) -> Value {
     command("remove_item", item, json!({}))
+}
+
+/// An item as the editor writes it and as it is stored, so far as most tests need it: a whole dictionary.
+pub fn item(id: &str, x_mm: i32) -> Value {
+    json!({"_type": "component", "uuid": id, "item_type": "component", "x_mm": x_mm})
 }
 
 /// A host's canvas, meant for `target` or for everyone.

@@ -11,10 +11,10 @@ mod wire;
 
 pub use client::{Client, nothing_more, reading_slowly, reading_slowly_from};
 pub use folder::Folder;
-pub use messages::{add, command, full_state, move_to, remove, update, with_id};
+pub use messages::{add, command, full_state, item, move_to, remove, update, with_id};
 pub use place::{Place, canvas_items, confirmed, kill, number, story};
 pub use server::{Ended, Run, Server, collabd, free_port};
-pub use wire::{Response, Wire, handshake, masked};
+pub use wire::{PING, PONG, Response, TEXT, Wire, handshake, masked};
 
 use std::time::Duration;
 

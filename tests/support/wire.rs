@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use super::{SAFETY_NET, Server};
 
 pub const TEXT: u8 = 0x81;
+pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
 const CLOSE: u8 = 0x88;
 
@@ -96,13 +97,13 @@ impl Wire {
         wire
     }
 
-    /// Becomes a WebSocket and reads up to the Ping that tells hosts from clients, whose payload is
-    /// returned and which is not answered.
+    /// Becomes a WebSocket and reads up to the Ping of its arrival, whose payload is returned and which is
+    /// not answered.
     pub fn arrive(server: &Server, path: &str) -> (Self, Vec<u8>) {
         let mut wire = Self::upgrade(server, path);
         loop {
             match wire.frame() {
-                (0x89, payload) => return (wire, payload),
+                (PING, payload) => return (wire, payload),
                 (first, payload) => assert_eq!(first, TEXT, "{payload:?}"),
             }
         }
@@ -163,11 +164,16 @@ impl Wire {
         (first, payload)
     }
 
-    /// The next text message.
+    /// The next text message; Pings before it are answered.
     pub fn next(&mut self) -> serde_json::Value {
-        let (first, payload) = self.frame();
-        assert_eq!(first, TEXT, "{payload:?}");
-        serde_json::from_slice(&payload).expect("JSON")
+        loop {
+            let (first, payload) = self.frame();
+            match first {
+                TEXT => return serde_json::from_slice(&payload).expect("JSON"),
+                PING => self.write(masked(PONG, &payload)),
+                first => panic!("a frame that begins with {first:#x}: {payload:?}"),
+            }
+        }
     }
 
     /// Reads up to the close, its code and reason, after which the server has to say nothing more.
