@@ -279,7 +279,12 @@ def session_writers(stage):
     state = {"items": [{"uuid": "new", "item_type": "component"}], "version": 9}
     bea.send({"type": "sync:update", "id": "u", "state": state})
     bea.expect("message_delivered", id="u")
-    expect_equal([i["uuid"] for i in ann.expect("sync:state", seq=3)["state"]["items"]], ["new"], "the document")
+
+    def told():
+        return [(m["command"]["action"], m["command"]["item_id"]) for m in ann.all("command")]
+
+    wanted = {("remove_item", "ann's"), ("remove_item", "bea's"), ("add_item", "new")}
+    until(lambda: wanted <= set(told()), lambda: f"the change as commands: {told()}")
     expect_equal(ann.all("error") + bea.all("error"), [], "errors")
 
 
