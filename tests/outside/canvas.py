@@ -17,7 +17,7 @@ SNAP_MM = 10.0  # at the scale of one pixel to a millimetre
 def is_number(value):
     """Whether a Qt setter takes it: an integer that no float can hold raises."""
     try:
-        return isinstance(value, (int, float)) and math.isfinite(float(value)) is not None
+        return isinstance(value, float) or isinstance(value, int) and isinstance(float(value), float)
     except OverflowError:
         return False
 
@@ -53,7 +53,7 @@ class Item:
                 self.params["image_path"] = None
         self.color = color(self.params.get("color_hex"))
         self.x, self.y = float(self.params["x_mm"]), float(self.params["y_mm"])
-        self.rotation = -self.params["angle_deg"]
+        self.rotation = -float(self.params["angle_deg"])
         self.z = 0.0
         self.attach_picture()
         self.z = self.z if z is None else float(z)
@@ -62,7 +62,7 @@ class Item:
 
     def attach_picture(self):
         """The picture and what goes with it: the item is placed by the middle of its first interface."""
-        self.picture = self.params.get("image_path") or None
+        self.picture = self.kind == "component" and self.params["image_path"] or None
         self.offset = (0.0, 0.0)
         if self.picture and self.params["interfaces"]:
             first = self.params["interfaces"][0]
@@ -87,8 +87,9 @@ class Item:
     def optics(self):
         """What rays meet or how they start: the interfaces where they are on the table, or the source."""
         if self.kind == "source":
-            ray = {k: v for k, v in self.params.items() if k in FIELDS["source"]}
-            return [ray | {"x_mm": self.x, "y_mm": self.y, "angle_deg": -self.rotation % 360, "color_hex": color(ray["color_hex"])}]
+            ray = {key: self.params[key] for key in FIELDS["source"]}
+            placed = {"x_mm": self.x, "y_mm": self.y, "angle_deg": -self.rotation % 360}
+            return [ray | placed | {"color_hex": color(ray["color_hex"])}]
         turn = math.radians(self.rotation)
         met = []
         for each in self.params["interfaces"]:
@@ -210,7 +211,7 @@ class Canvas:
 
     def _set_rotation(self, item, rotation):
         if not item.locked and item.rotation != rotation:
-            item.rotation = rotation
+            item.rotation = float(rotation)
             self._has_moved(item)
 
     # What the user does.
@@ -390,7 +391,7 @@ class Canvas:
         sent = Item(data, kind, item.id)
         before = item.optics()
         item.params = sent.params
-        self.changes += item.optics() != before
+        self.changes += item.scene is self.scene and item.optics() != before
         self._set_place(item, sent.x, sent.y)
         self._set_rotation(item, sent.rotation)
         item.z, item.locked = sent.z, sent.locked

@@ -311,7 +311,8 @@ def hovering(stage):
 @story.story("a copy without its picture has its interfaces where the picture's owner has them")
 def optics(stage):
     bench = Bench(stage)
-    ada = bench.host("ada", items=[component(kind, kind, y=80.0 * n, picture=PICTURE) for n, kind in enumerate(INTERFACES)])
+    kinds = enumerate(INTERFACES)
+    ada = bench.host("ada", items=[component(kind, kind, y=80.0 * n, picture=PICTURE) for n, kind in kinds])
     bob, cyd = bench.guest("bob"), bench.guest("cyd")
 
     def look(when):
@@ -368,7 +369,8 @@ def guest_hosts(stage):
 @story.story("a script's partial update leaves an item whole on every canvas, and is drawn there")
 def partial(stage):
     bench = Bench(stage)
-    ada, bob, script = bench.host("ada", items=[component("a", picture=PICTURE)]), bench.guest("bob"), bench.script("s")
+    ada, bob = bench.host("ada", items=[component("a", picture=PICTURE)]), bench.guest("bob")
+    script = bench.script("script")
     script.joined()
     before = bench.all_equal()["a"]
     script.command("update_item", "a", {"x_mm": -150.0, "y_mm": 40.0})
@@ -392,16 +394,32 @@ def partial(stage):
     expect("neither" in bench.document() and "neither" not in bob, "an item of a type that editors don't know")
 
 
-@story.story("the rays on everybody's screen are those of what others changed, removed and placed nowhere")
+@story.story("the rays on everybody's screen are those of what others changed")
 def drawn(stage):
     bench = Bench(stage)
-    ada, bob, script = bench.host("ada", items=[component("a"), source("s")]), bench.guest("bob"), bench.script("s")
-    script.joined()
-    for editor, fields in ((ada, {"efl_mm": 40.0}), (ada, {"n_rays": 5})):
-        editor.edit("a" if "efl_mm" in fields else "s", **fields)
-        bench.all_equal()
+    ada = bench.host("ada", items=[component("a"), source("s")])
+    bench.guest("bob")
+    ada.edit("a", efl_mm=40.0)
+    bench.all_equal()
+    ada.edit("s", n_rays=5)
+    bench.all_equal()
+
+
+@story.story("no rays go on through what somebody else removed")
+def removal_drawn(stage):
+    bench = Bench(stage)
+    ada, bob = bench.host("ada", items=[component("a"), source("s")]), bench.guest("bob")
+    bench.all_equal()
     bob.remove("a")
     until(lambda: "a" not in ada and not ada.shows_removed, "the removal to be drawn", 3)
+
+
+@story.story("an item that a script placed nowhere is drawn, where editors place it")
+def nowhere(stage):
+    bench = Bench(stage)
+    bench.host("ada", items=[source("s")])
+    script = bench.script("s")
+    script.joined()
     line = component("nowhere")["interfaces"]
     script.command("add_item", "nowhere", {"_type": "component", "interfaces": line}, "component")
     script.round_trip()

@@ -81,9 +81,8 @@ def odd_values():
     yield from ((key, value) for key in ("x_mm", "y_mm", "angle_deg") for value in ("1", None, [0], {}))
     yield from (("object_height_mm", "tall"), ("object_height_mm", 10**400), ("z_value", "top"), ("z_value", [1]))
     yield from (("image_path", 5), ("interfaces", {}), ("interfaces", "lens"), ("interfaces", [1]))
-    for field, value in (
-        ("x1_mm", "left"), ("y2_mm", None), ("element_type", []), ("efl_mm", "long"), ("efl_mm", None), ("efl_mm", 10**400),
-    ):
+    lens = (("x1_mm", "left"), ("y2_mm", None), ("efl_mm", "long"), ("efl_mm", None), ("efl_mm", 10**400))
+    for field, value in (*lens, ("element_type", [])):
         yield "interfaces", [{"element_type": "lens", field: value}]
     for radius in (math.inf, "round", None):
         curved = {"element_type": "refractive_interface", "is_curved": True, "radius_of_curvature_mm": radius}

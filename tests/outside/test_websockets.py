@@ -7,7 +7,7 @@ import websockets
 
 import story
 from plain import UPGRADE, plain
-from script import Room, Script, item_data
+from script import Room
 from server import Server
 from story import expect, expect_equal, until
 
