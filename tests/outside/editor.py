@@ -50,6 +50,8 @@ def what_raises_in(item):
     for field, kinds in (("image_path", (str, type(None))), ("polarization_type", str)):
         if field in item and not isinstance(item[field], kinds):
             return f"{field} is {item[field]!r}"
+    if isinstance(item.get("color_hex"), int) and not 0 <= item["color_hex"] < 2**32:
+        return "color_hex is no colour"
     interfaces = item.get("interfaces")
     if interfaces is not None and not isinstance(interfaces, list):
         return "interfaces is not a list"
@@ -60,7 +62,7 @@ def what_raises_in(item):
         if not isinstance(kind, str):
             return "element_type is not a string"
         for field, default in {**LINE, **INTERFACES.get(kind, {})}.items():
-            if is_number(default) and field in each and not is_number(each[field]):
+            if isinstance(default, float) and field in each and not is_number(each[field]):
                 return f"an interface's {field} is not a number"
         if each.get("is_curved") and not math.isfinite(each.get("radius_of_curvature_mm", 0)):
             return "a curved interface has no finite radius"

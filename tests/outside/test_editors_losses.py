@@ -405,13 +405,17 @@ def drawn(stage):
     bench.all_equal()
 
 
-@story.story("no rays go on through what somebody else removed")
+@story.story("no rays go on through what somebody else removed, be it that all else was just worked on or is gone")
 def removal_drawn(stage):
     bench = Bench(stage)
-    ada, bob = bench.host("ada", items=[component("a"), source("s")]), bench.guest("bob")
+    ada, bob = bench.host("ada", items=[component("a"), component("b"), source("s")]), bench.guest("bob")
     bench.all_equal()
-    bob.remove("a")
-    until(lambda: "a" not in ada and not ada.shows_removed, "the removal to be drawn", 3)
+    for number, removed in enumerate(("a", "b", "s")):
+        if number == 1:
+            ada.edit("s", n_rays=5)
+            bench.all_equal()
+        bob.remove(removed)
+        until(lambda: removed not in ada and not ada.shows_removed, f"the removal of {removed} to be drawn", 3)
 
 
 @story.story("an item that a script placed nowhere is drawn, where editors place it")

@@ -90,6 +90,7 @@ def odd_values():
     yield from (("n_rays", 10.5), ("n_rays", math.inf), ("n_rays", math.nan), ("n_rays", None), ("n_rays", "ten"))
     yield from (("ray_length_mm", "long"), ("ray_length_mm", None), ("spread_deg", math.inf), ("spread_deg", "wide"))
     yield from (("polarization_type", 5), ("size_mm", "small"), ("color_hex", 10**400), ("angle_deg", math.inf))
+    yield from (("color_hex", -3), ("color_hex", 2**40))
 
 
 @story.story("odd values reach an editor in a form it bears, or not at all")
