@@ -3,12 +3,13 @@
 //! Every field remembers who wrote it last, and its earlier values: what a message or a snapshot may
 //! overwrite depends on it (`writing.rs`, `merge.rs`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, Item, PLACE, is_identity, size_completed};
+use super::item::{Field, Item, PLACE, is_fixed, is_identity, size_completed};
+use super::item_frames;
 use super::removed::Removed;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
@@ -80,6 +81,15 @@ impl Applied {
     }
 }
 
+/// What has become known that no change says, and is not stored yet.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Users who have come for the first time.
+    pub users: Vec<UserId>,
+    /// Items of which it is known in another way than by their changes whose copies are their own.
+    pub built: BTreeSet<Arc<str>>,
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct Document {
@@ -89,6 +99,7 @@ pub struct Document {
     removed: Removed,
     /// The users who have been members.
     users: HashSet<UserId>,
+    news: News,
     /// What a client's state carried beside items, version and time stamp.
     extra: Fields,
     version: u64,
@@ -174,10 +185,42 @@ impl Document {
         self.users.contains(user)
     }
 
-    /// Notes that a user is a member. Whether that is news.
-    pub(super) fn meet(&mut self, user: &UserId) -> bool {
-        let is_news = self.users.len() < MAX_USERS && !self.users.contains(user);
-        is_news && self.users.insert(user.clone())
+    /// Notes that a user is a member.
+    pub(super) fn meet(&mut self, user: &UserId) {
+        if self.users.len() < MAX_USERS && !self.users.contains(user) {
+            self.users.insert(user.clone());
+            self.news.users.push(user.clone());
+        }
+    }
+
+    /// Notes that a change of this user's is stored, which says that it has been here.
+    pub(super) fn has_stored_user(&mut self, user: &UserId) {
+        self.news.users.retain(|known| known != user);
+    }
+
+    /// What has become known since this was asked for last.
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Notes whether a user's copy of an item is one that it built itself.
+    pub(super) fn note_builder(&mut self, id: &str, user: &UserId, is_own: bool) {
+        let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
+            return;
+        };
+        match (is_own, item.builders.iter().position(|builder| builder == user)) {
+            (true, None) => item.builders.push(user.clone()),
+            (false, Some(place)) => drop(item.builders.remove(place)),
+            _ => return,
+        }
+        self.news.built.insert(item.id.clone());
+    }
+
+    /// Notes the users whose copies of an item are ones that they built themselves.
+    pub(super) fn set_builders(&mut self, id: &str, users: Vec<UserId>) {
+        if let Some(item) = self.get_mut(id) {
+            item.builders = users;
+        }
     }
 
     /// Notes that a user's canvas was built anew from the document: none of it is its own work.
@@ -280,7 +323,7 @@ impl Document {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return Ok(());
         };
-        fields.retain(|(key, value)| !is_identity(key, value));
+        fields.retain(|(key, value)| !is_fixed(key, value));
         let sizes = item.overwritten(&fields);
         let (before, after) = (item.bytes, sizes.bytes);
         let has_room = after <= bounds.item && self.bytes - before + after <= bounds.document;
@@ -332,8 +375,11 @@ impl Document {
     }
 
     /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order.
+    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
+    /// them those that the state had but that could not be taken.
     pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
+        let left_out = state.left_out.into_iter().filter_map(|item| item.id);
+        let left_out: HashSet<Box<str>> = left_out.collect();
         let mut old = std::mem::take(&mut self.items);
         let places = std::mem::take(&mut self.places);
         self.bytes = 0;
@@ -360,6 +406,10 @@ impl Document {
             }
         }
         for item in old.into_values() {
+            if left_out.contains(&*item.id) {
+                self.put(item);
+                continue;
+            }
             changes.push(Applied::Removed(item.id.clone()));
             self.removed.remember(item.id, vec![author.user.clone()], author.tick);
         }
@@ -383,7 +433,7 @@ impl Document {
 
     /// The same, with the items alone that editors know.
     pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, Item::is_for_editors, |item, json| item.write(json));
+        self.write_canvas(json, now, Item::is_for_editors, item_frames::write_whole);
     }
 
     /// The same as a file that an editor opens: each item has the names for its id and type that an

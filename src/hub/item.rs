@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
@@ -178,9 +179,17 @@ impl Item {
     }
 
     /// Appends the item as JSON, as others are shown it: without an `image_path` that leads out of the
-    /// editor's own library.
+    /// editor's own library, and then with its interfaces where an item without a picture has them.
     pub fn write(&self, json: &mut Vec<u8>) {
-        write_object(json, self.shown_fields());
+        match self.moved().filter(|_| self.hides_path()) {
+            Some(moved) => moved.write(json),
+            None => write_object(json, self.shown_fields()),
+        }
+    }
+
+    /// Whether it has an `image_path` that others are not sent.
+    pub fn hides_path(&self) -> bool {
+        self.field(IMAGE_PATH).is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -251,13 +260,6 @@ impl Item {
         self.fields.iter().find(|field| &*field.key == key)
     }
 
-    /// Notes that a user's copy is one that it built itself.
-    pub fn is_built_by(&mut self, user: &UserId) {
-        if !self.builders.contains(user) {
-            self.builders.push(user.clone());
-        }
-    }
-
     /// Whether somebody else wrote to it after a tick.
     pub fn is_written_by_others(&self, user: &UserId, since: u64) -> bool {
         self.fields.iter().any(|field| {
@@ -286,7 +288,18 @@ impl Item {
                     let print = moved.as_deref().filter(|_| is_moved).map(json::fingerprint);
                     self.fields[place].change(value, print, author);
                 }
-                None => self.fields.push(Field::new(key, value, author)),
+                None => {
+                    let mut field = Field::new(key, value, author);
+                    let default = writing::default_print(self.item_type(), &field.key);
+                    field.past.extend(default.map(|print| PastValue {
+                        print,
+                        moved_print: None,
+                        writer: author.user.clone(),
+                        tick: self.added,
+                        is_kept: false,
+                    }));
+                    self.fields.push(field);
+                }
             }
         }
         self.bytes = sizes.bytes;
@@ -371,6 +384,12 @@ impl MovedItem<'_> {
             }),
         );
     }
+}
+
+/// Whether a field is one that a message about an item can't write: what says which item it is, and its
+/// `_type`, which a relayed command has although its item may lack it.
+pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
+    key == "_type" || is_identity(key, value)
 }
 
 /// Whether a field says which item this is, or fails to say of what type: neither can be changed.

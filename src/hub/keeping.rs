@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::document::News;
 use super::notes::Note;
 use super::past::Past;
 use super::session::Session;
@@ -19,6 +20,8 @@ const MOST: usize = 5_000;
 const OLDEST: Duration = Duration::from_secs(600);
 /// What was kept so shortly before the disk was found to fail may not have been written either.
 const LATELY: Duration = Duration::from_secs(60);
+/// What becomes known of more items at once is kept with the whole document.
+const MAX_NOTES: usize = 100;
 
 /// What was kept of a session so far.
 #[derive(Debug, Default)]
@@ -81,6 +84,7 @@ impl Session {
             id: id.map(Into::into),
         };
         self.keep(keep, turn);
+        self.document.has_stored_user(user);
         let keeping = &mut self.keeping;
         if keeping.changes == 0 {
             keeping.since = turn.elapsed();
@@ -100,6 +104,31 @@ impl Session {
     /// Something about a user between two changes.
     pub fn keep_note(&mut self, user: &UserId, note: &Note, turn: &mut Turn<'_>) {
         self.keep_taken(self.history.seq(), user.clone(), note.to_stored(), turn);
+    }
+
+    /// What has become known that no change says. As long as nothing is stored it waits.
+    pub(super) fn keep_news(&mut self, turn: &mut Turn<'_>) {
+        if turn.limits.durable && !self.keeping.has_begun {
+            return;
+        }
+        let News { users, built } = self.document.take_news();
+        if !turn.limits.durable {
+            return;
+        }
+        if built.len() > MAX_NOTES {
+            return self.keep_document(turn);
+        }
+        for user in users {
+            self.keep_note(&user, &Note::Joined, turn);
+        }
+        for id in built {
+            let Some(item) = self.document.get(&id) else { continue };
+            let note = Note::Built(
+                (&*id).into(),
+                item.builders.iter().map(|user| (&**user).into()).collect(),
+            );
+            self.keep_note(&"".into(), &note, turn);
+        }
     }
 
     /// The server has been started since this session was stored.
@@ -153,6 +182,7 @@ impl Session {
             return;
         }
         let document = self.document.to_stored();
+        self.document.take_news();
         let keeping = &mut self.keeping;
         (keeping.whole, keeping.changes, keeping.bytes) = (document.len(), 0, 0);
         let user = made.as_ref().map(|made| made.user.clone());
@@ -184,16 +214,10 @@ impl Session {
     }
 
     fn keep(&mut self, keep: Keep, turn: &mut Turn<'_>) {
-        let is_first = !std::mem::replace(&mut self.keeping.has_begun, true);
+        self.keeping.has_begun = true;
         self.keeping.last = Some(turn.elapsed());
         self.keeping.is_at_risk |= turn.disk_fails;
-        let is_change = matches!(keep, Keep::Change { .. });
         turn.effects.push(Effect::Keep(Box::new(keep)));
-        if is_first && is_change {
-            let mut users: Vec<UserId> = self.document.users().cloned().collect();
-            users.sort_unstable();
-            users.iter().for_each(|user| self.keep_note(user, &Note::Joined, turn));
-        }
     }
 }
 

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// The user has become a member.
-    Joined,
     /// The user's canvas was built anew from the document: none of it is its own work.
     Rebuilt,
     /// The user has removed an item, too, that is gone already.
     RemovedAgain(Box<str>),
+    /// The user has come for the first time.
+    Joined,
+    /// The users whose copies of an item are ones that they built themselves; nobody's note.
+    Built(Box<str>, Vec<Box<str>>),
 }
 
 impl Note {
@@ -37,7 +39,8 @@ mod tests {
 
     #[test]
     fn a_note_is_read_back_and_nothing_else_is_one() {
-        for note in [Note::Joined, Note::Rebuilt, Note::RemovedAgain("a\"b".into())] {
+        let built = Note::Built("a".into(), vec!["alice".into(), "bob".into()]);
+        for note in [Note::Rebuilt, Note::RemovedAgain("a\"b".into()), Note::Joined, built] {
             assert_eq!(Note::of_stored(&note.to_stored()), Some(note));
         }
         for other in ["7", "\"note\"", "[]", "{}", "{\"note\":1}", "7 0123456789abcdef"] {

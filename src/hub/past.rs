@@ -77,7 +77,9 @@ impl Past {
         }
         // Nothing is older than the last change.
         taken.for_each(drop);
-        let document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
+        let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
+        // All of it is stored.
+        document.take_news();
         let recent = earlier.len() + changes.len();
         let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
         let recent = Recent::of_stored(recent, &document);
@@ -124,8 +126,11 @@ fn replay_with_notes(
         }
         seq = at;
         match note {
-            Note::Joined => drop(document.meet(&user)),
             Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
+            Note::Joined => document.meet(&user),
+            Note::Built(id, users) => {
+                document.set_builders(&id, users.into_iter().map(UserId::from).collect());
+            }
             Note::RemovedAgain(id) => drop(document.remove_again(&id, &user)),
         }
     }
@@ -148,7 +153,7 @@ fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), D
         return Err(damaged("it is not a command"));
     };
     let author = Author::of_the_past(&change.user);
-    let _ = document.meet(&change.user);
+    document.meet(&change.user);
     match document.apply(&mut command, author, Bounds::NONE) {
         Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
         _ => return Err(damaged("it changes nothing")),

@@ -2,7 +2,7 @@
 //! is numbered and relayed as a command, so that nobody's canvas has to be built anew.
 
 use super::document::Applied;
-use super::item_frames::{UpdateFrames, add, remove};
+use super::item_frames::{UpdateFrames, add, remove, write_whole};
 use super::keeping::Made;
 use super::session::Session;
 use super::settle::send_settled;
@@ -34,10 +34,15 @@ impl Session {
             frames.push(self.numbered(change, how, turn));
         }
         if !changes.is_empty() || how.is_news {
-            let made = Made { user: how.user, frames: frames.clone(), id: how.id };
+            // The id of a message that has changed nothing is kept by itself.
+            let id = how.id.filter(|_| !changes.is_empty());
+            let made = Made { user: how.user, frames: frames.clone(), id };
             self.keep_made(made, how.why, turn);
         }
         if changes.is_empty() {
+            if let Some(id) = how.id {
+                self.keep_id(how.user.clone(), id.into(), turn);
+            }
             return;
         }
         let first = self.history.next_seq() - changes.len() as u64;
@@ -47,6 +52,15 @@ impl Session {
         if matches!(how.why, Why::Replaced | Why::Restored) {
             self.show_viewers(turn);
         }
+        for change in changes {
+            // Editors draw what has changed, and take a place in spite of a lock, once it is settled.
+            if let Applied::Changed(id) = change {
+                self.item_changed(how.user, id, turn);
+            }
+        }
+        if changes.iter().any(|change| matches!(change, Applied::Removed(_))) {
+            self.have_rays_drawn(how.except, turn);
+        }
     }
 
     /// A change as a command, numbered and in the history.
@@ -55,7 +69,7 @@ impl Session {
         let command = match (change, self.document.get(id)) {
             (Applied::Added(_), Some(item)) => add(item),
             (Applied::Changed(_), Some(item)) => {
-                item_command("update_item", item.item_type(), id, |json| item.write(json))
+                item_command("update_item", item.item_type(), id, |json| write_whole(item, json))
             }
             _ => remove(id),
         };
@@ -106,7 +120,7 @@ impl Session {
                         self.needs_pings |= member.is_sent_something_urgent(tick);
                     }
                 }
-                false if member.has_moved_copy(item) => {
+                false if member.has_moved_copy(item) || item.hides_path() => {
                     update.for_member(member).iter().for_each(|form| turn.send(member.conn, form));
                 }
                 false => turn.send(member.conn, frame),

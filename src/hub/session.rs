@@ -120,9 +120,8 @@ impl Session {
             }
             None => (self.room.add(member), None),
         };
-        let is_new = self.room[place].may_write() && self.document.meet(&user);
-        if is_new && self.keeping.has_begun {
-            self.keep_note(&user, &Note::Joined, turn);
+        if self.room[place].may_write() {
+            self.document.meet(&user);
         }
         let elected = self.elect();
         turn.effects.push(Effect::Admit { conn });
@@ -144,6 +143,7 @@ impl Session {
         let arrival = SessionTimer::Arrival(conn);
         turn.timers.set_in_session(turn.elapsed() + ARRIVAL_TIMEOUT, self.room.name(), arrival);
         self.watch_expiry(conn, turn);
+        self.keep_news(turn);
         replaced
     }
 
@@ -220,6 +220,7 @@ impl Session {
 
     /// An event has been handled: members are asked what they have received, where that has to be known.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>) {
+        self.keep_news(turn);
         let (tick, now) = (self.tick, turn.elapsed());
         if now >= self.next_pings {
             self.next_pings = now + PING_INTERVAL;
@@ -338,9 +339,16 @@ impl Session {
             self.needs_pings = true;
             frames.iter().for_each(|frame| turn.send(member.conn, frame));
             let user = member.user.clone();
-            if is_editor && self.document.is_rebuilt_by(&user) {
-                self.keep_note(&user, &Note::Rebuilt, turn);
+            if is_editor {
+                self.note_rebuilt(&user, turn);
             }
+        }
+    }
+
+    /// Notes that a user's canvas is built anew from the document: none of it is its own work.
+    pub(super) fn note_rebuilt(&mut self, user: &UserId, turn: &mut Turn<'_>) {
+        if self.document.is_rebuilt_by(user) {
+            self.keep_note(user, &Note::Rebuilt, turn);
         }
     }
 

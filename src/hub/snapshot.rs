@@ -13,9 +13,13 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::send_settled;
+use super::writing::color_print;
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
+
+/// Of how many items a sender is told at most that they were left out.
+pub const MAX_LEFT_OUT: usize = 100;
 
 impl Session {
     /// Takes `sync:full_state` from the member at `place`, meant for `target`.
@@ -28,7 +32,12 @@ impl Session {
     ) {
         let member = &self.room[place];
         let (conn, user) = (member.conn, member.user.clone());
-        let is_first = target == Some(&*user) && !member.has_shown_canvas;
+        // A program may not name itself: it shows its canvas before it has answered its Ping.
+        let names_itself = match target {
+            Some(target) => *target == *user,
+            None => !member.is_recognised() && self.is_host(place),
+        };
+        let is_first = names_itself && !member.has_shown_canvas;
         if !self.is_host(place) && !is_first {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
@@ -67,16 +76,15 @@ impl Session {
             self.keep_version(turn);
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
-        let mut is_news = mode == Mode::Replace;
         for copy in known.iter().filter(|_| !is_wiped) {
-            is_news |= self.note_copy(place, copy, mode);
+            self.note_copy(place, copy, mode);
         }
         let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
-        is_news |= self.set_extra(&extra);
+        let is_news = self.set_extra(&extra) || mode == Mode::Replace;
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
-            self.document.is_rebuilt_by(&user);
+            self.note_rebuilt(&user, turn);
         }
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
@@ -148,7 +156,7 @@ impl Session {
             }
             fits
         });
-        for item in &snapshot.left_out {
+        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT) {
             let error = outbound::left_out(item, "sync:full_state", None);
             turn.send(self.room[place].conn, &error);
         }
@@ -172,19 +180,14 @@ impl Session {
             })
     }
 
-    /// Notes what a snapshot says of a copy. Whether it is news who built it.
-    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) -> bool {
+    /// Notes what a snapshot says of a copy.
+    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) {
         let member = &mut self.room[place];
         member.lists(&copy.id, self.tick);
         member.reports_color(&copy.id, copy.color);
-        let item = self.document.get_mut(&copy.id).filter(|_| mode != Mode::Later);
-        let Some(item) = item else { return false };
-        let builders = item.builders.len();
-        match copy.is_own {
-            true => item.is_built_by(&member.user),
-            false => item.builders.retain(|builder| *builder != member.user),
+        if mode != Mode::Later {
+            self.document.note_builder(&copy.id, &member.user, copy.is_own);
         }
-        item.builders.len() != builders
     }
 
     /// Changes the document as a snapshot wants it.
@@ -218,9 +221,11 @@ impl Session {
                         self.document.forget_removed();
                         is_cleared = true;
                     }
+                    let color = color_print(&item.fields);
                     let _ = self.document.add(&item.id, item.fields, None, author, Bounds::NONE);
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
+                    self.room[place].reports_color(&id, color);
                     applied.push(Applied::Added(id));
                 }
             }
@@ -255,20 +260,23 @@ impl Session {
         let lacking: Vec<Arc<str>> =
             self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
         for id in lacking {
-            let Some(item) = self.document.get_mut(&id) else { continue };
-            if member.is_editor && !item.is_for_editors() {
+            let is_shown = |item: &super::item::Item| !member.is_editor || item.is_for_editors();
+            if !self.document.get(&id).is_some_and(is_shown) {
                 continue;
             }
-            item.builders.retain(|builder| *builder != member.user);
+            self.document.note_builder(&id, &member.user, false);
+            let Some(item) = self.document.get_mut(&id) else { continue };
             member.is_sent_item(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
             }
+            item.told.note(tick, None);
         }
         for id in &canvas.outdated {
-            if let Some(item) = self.document.get(id) {
+            if let Some(item) = self.document.get_mut(id) {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
+                item.told.note(tick, None);
             }
         }
         member.is_sent_something_urgent(tick);

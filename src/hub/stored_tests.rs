@@ -34,7 +34,7 @@ fn example() -> Document {
     }
     // Somebody who has only watched, an item that two have built, and one that two have removed.
     document.meet(&"dora".into());
-    document.get_mut("b").expect("it is there").is_built_by(&"alice".into());
+    document.note_builder("b", &"alice".into(), true);
     document.remove_again("c", &"alice".into());
     document
 }

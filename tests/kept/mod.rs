@@ -192,13 +192,13 @@ impl Kept {
         })
     }
 
-    /// Whether this user's message with this `id` is stored as taken.
+    /// Whether this user's message with this `id` is stored as taken. It is stored with a fingerprint of
+    /// what the message said.
     pub fn has_taken(&self, user: &str, id: &str) -> bool {
-        let by_change = self
-            .changes
-            .values()
-            .any(|change| *change.user == *user && change.id.as_deref() == Some(id));
-        by_change || self.taken.iter().any(|taken| *taken.user == *user && *taken.id == *id)
+        let is_it = |stored: &str| stored.split(' ').next() == Some(id);
+        let changes = self.changes.values().filter(|change| *change.user == *user);
+        changes.flat_map(|change| change.id.as_deref()).any(is_it)
+            || self.taken.iter().any(|taken| *taken.user == *user && is_it(&taken.id))
     }
 
     fn write(&mut self, keep: Keep) {
@@ -209,7 +209,6 @@ impl Kept {
             }
             Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
                 assert!(seq >= self.seq, "older than what is stored");
-                assert!(why != Why::Regular || frames.is_empty());
                 match frames.split_last() {
                     Some((last, earlier)) => {
                         let user = user.expect("whose changes they are");
@@ -220,7 +219,10 @@ impl Kept {
                         }
                         self.add(seq, at, user, last, id);
                     }
-                    None => assert_eq!(id, None, "what changes nothing has no id to confirm"),
+                    None => {
+                        let user = user.unwrap_or_else(|| "".into());
+                        self.taken.extend(id.map(|id| StoredId { seq, user, id }));
+                    }
                 }
                 self.seq = seq;
                 self.documents.insert(seq, (why, document));

@@ -244,7 +244,8 @@ impl Stopped {
     fn restart(&mut self) -> Result<(), TestCaseError> {
         self.check()?;
         let Some(epoch) = self.epoch() else { return Ok(()) };
-        let (document, history) = (self.document(), self.history());
+        let history = self.history();
+        let document = self.document();
         self.rig.restart(bounds());
         self.conns.fill(NOBODY);
         prop_assert_eq!(self.history(), history);

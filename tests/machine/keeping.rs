@@ -118,6 +118,19 @@ fn a_replaced_document_is_kept_whole() {
 }
 
 #[test]
+fn the_id_of_a_state_that_changes_nothing_is_kept_by_itself() {
+    let mut rig = Rig::durable();
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "a", json!({})));
+    rig.kept();
+    rig.tell(alice, with_id(json!(1), canvas("sync:update", &["a"])));
+    assert_eq!(
+        rig.kept(),
+        ["regular: 0 up to 1", "replaced: 0 up to 1 by alice", "1 of alice at 1"]
+    );
+}
+
+#[test]
 fn a_snapshot_is_kept_whole_with_all_its_changes() {
     let mut rig = Rig::durable();
     let host = rig.join_session("bench", "host", None);
@@ -303,4 +316,28 @@ fn after_a_bug_the_document_is_kept_as_it_is() {
     rig.handle(Event::Failed { conn: alice });
     assert_eq!(rig.kept(), ["regular: 0 up to 1"]);
     assert_eq!(rig.told(bob)[0], "sync:state");
+}
+
+/// What only whoever goes on with the session has to know, as soon as there is something to go on with.
+#[test]
+fn who_has_been_there_and_whose_copies_are_their_own_is_kept() {
+    let mut rig = Rig::durable();
+    let alice = member(&mut rig, "bench", "alice");
+    let bob = member(&mut rig, "bench", "bob");
+    assert_eq!(rig.kept_with_notes(), [""; 0], "nothing was done yet");
+    rig.tell(alice, command("add_item", "a", json!({})));
+    assert_eq!(rig.kept_with_notes(), ["1 by alice", r#"{"note":"joined"} of bob at 1"#]);
+    member(&mut rig, "bench", "carol");
+    let carol = rig.join_session("bench", "carol", None);
+    rig.tell(carol, json!({"type": "cursor"}));
+    assert_eq!(rig.kept_with_notes(), [""; 0], "carol has been there before");
+    rig.tell(bob, command("add_item", "a", json!({"n": 1})));
+    let built = r#"{"note":{"built":["a",["alice","bob"]]}} of  at 2"#;
+    assert_eq!(rig.kept_with_notes(), ["2 by bob", built]);
+    rig.tell(bob, command("remove_item", "a", json!({})));
+    rig.tell(alice, command("remove_item", "a", json!({})));
+    assert_eq!(
+        rig.kept_with_notes(),
+        ["3 by bob", r#"{"note":{"removed_again":"a"}} of alice at 3"#]
+    );
 }

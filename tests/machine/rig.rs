@@ -304,8 +304,15 @@ impl Rig {
         self.handle(Event::Keys(Arc::new(KeySet { generation, keys })));
     }
 
-    /// What was to be kept, in short, and loaded, since it was last asked for.
+    /// What was to be kept, in short, and loaded, since it was last asked for; but for notes of who has
+    /// been there and the like.
     pub fn kept(&mut self) -> Vec<String> {
+        let kept = self.kept_with_notes().into_iter();
+        kept.filter(|kept| !kept.starts_with(r#"{"note":"#)).collect()
+    }
+
+    /// The same, and notes.
+    pub fn kept_with_notes(&mut self) -> Vec<String> {
         let kept = self.on(NOBODY).into_iter().map(|done| match done {
             Done::Kept(kept) => kept,
             other => format!("{other:?}"),

@@ -1,5 +1,6 @@
 //! Seeded simulation of whole sessions: editors with the real one's habits and bugs, links that
-//! delay, cables that are pulled. In the end every canvas has to equal the document.
+//! delay, cables that are pulled. In the end every canvas has to equal the document, and the document what
+//! people chose.
 //!
 //! `SIMULATIONS=100000 cargo test --release --test simulation` runs more of them, `SEED=17` one
 //! again; a failing run prints its seed.
@@ -7,12 +8,17 @@
 mod editor;
 #[path = "../kept/mod.rs"]
 mod kept;
+mod python;
 mod random;
+mod script;
+mod shapes;
 mod world;
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use world::Plan;
 
 /// How many sessions are simulated where nothing else is asked for; not optimised they take five times
 /// as long.
@@ -23,9 +29,10 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs as many simulations as are asked for, on all processors, or the one of `SEED`.
-fn simulate(run: impl Fn(u64, bool) + Sync + std::panic::RefUnwindSafe) {
+fn simulate(run: impl Fn(u64, Plan) + Sync + std::panic::RefUnwindSafe) {
+    let plan = Plan { settle: true, snap: false, verbose: false };
     if let Some(seed) = number("SEED") {
-        return run(seed, true);
+        return run(seed, Plan { verbose: true, ..plan });
     }
     let (next, end) = (AtomicU64::new(0), number("SIMULATIONS").unwrap_or(SIMULATIONS));
     let wrong = Mutex::new(Vec::new());
@@ -35,7 +42,7 @@ fn simulate(run: impl Fn(u64, bool) + Sync + std::panic::RefUnwindSafe) {
             if seed >= end {
                 return;
             }
-            if catch_unwind(|| run(seed, false)).is_err() {
+            if catch_unwind(|| run(seed, plan)).is_err() {
                 wrong.lock().expect("nobody panics with it").push(seed);
             }
         }
@@ -44,14 +51,15 @@ fn simulate(run: impl Fn(u64, bool) + Sync + std::panic::RefUnwindSafe) {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
-    let wrong = wrong.into_inner().expect("nobody panics with it");
+    let mut wrong = wrong.into_inner().expect("nobody panics with it");
+    wrong.sort_unstable();
     assert!(wrong.is_empty(), "something went wrong: SEED=N brings it back, N of {wrong:?}");
     println!("{end} sessions simulated");
 }
 
 #[test]
 fn every_canvas_ends_equal_to_the_document() {
-    simulate(|seed, verbose| world::run(seed, true, verbose));
+    simulate(world::run);
 }
 
 /// What was confirmed is there after every crash; the document is what it was after one of the changes
@@ -61,9 +69,18 @@ fn nothing_confirmed_is_lost_when_the_server_crashes() {
     simulate(world::run_durable);
 }
 
+fn some_run_goes_wrong(plan: Plan) -> bool {
+    (0..20).any(|seed| catch_unwind(|| world::run(seed, plan)).is_err())
+}
+
 /// The simulation has to be able to fail: without settling the editors' bugs show.
 #[test]
 fn without_settling_some_canvas_goes_wrong() {
-    let goes_wrong = |seed| catch_unwind(|| world::run(seed, false, false)).is_err();
-    assert!((0..20).any(goes_wrong), "twenty sessions, and not one wrong canvas");
+    assert!(some_run_goes_wrong(Plan { settle: false, snap: false, verbose: false }));
+}
+
+/// Magnetic snap pulls wherever an item is sent to: nothing is promised while it is on.
+#[test]
+fn with_magnetic_snap_some_canvas_goes_wrong() {
+    assert!(some_run_goes_wrong(Plan { settle: true, snap: true, verbose: false }));
 }

@@ -22,19 +22,11 @@ pub struct Disk {
     fails: bool,
     /// It has failed for so long that something of what waited was dropped.
     has_dropped: bool,
-    /// What the document was like after each change, and who had written what.
-    moments: BTreeMap<u64, Moment>,
+    /// The items of the document after each change, as they are stored.
+    moments: BTreeMap<u64, Vec<String>>,
     /// The last change that somebody was told is safe.
     confirmed: u64,
     crashes: u64,
-}
-
-#[derive(Debug)]
-struct Moment {
-    /// In stored form. More than one where nobody can tell them apart by what is on the canvas: an
-    /// empty new design in an empty document's place forgets what was removed.
-    documents: Vec<Vec<u8>>,
-    writers: HashMap<String, String>,
 }
 
 impl World {
@@ -45,9 +37,7 @@ impl World {
         self.hub = Hub::new(self.limits.clone(), self.random.below(1 << 40));
         self.disk = Some(Disk { slowest, ..Disk::default() });
         // Somebody who changes nothing, and asks for what was missed instead of for everything.
-        let follower = Editor::follower("follower".into());
-        self.editors.push(follower);
-        self.current.push(None);
+        self.add_script("follower", Purpose::Follow, false);
         self
     }
 
@@ -112,8 +102,8 @@ impl World {
         let (id, seq) = (message["id"].to_string(), message["seq"].as_u64().expect("a number"));
         let at = self.delay();
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let user = self.editors[connection.editor].user.clone();
-        connection.down.send(at, Parcel::Text(Rc::new(message)));
+        let user = self.people[connection.person].user.clone();
+        connection.down.send(at, Parcel::Down(Rc::new(message)));
         let disk = self.disk();
         disk.confirmed = disk.confirmed.max(seq);
         let kept = disk.store.kept(SESSION).expect("what is confirmed is stored");
@@ -123,7 +113,7 @@ impl World {
     }
 
     fn loaded(&mut self, session: Arc<str>, stored: Option<Stored>) {
-        self.say(|| format!("loaded as of {:?}", stored.as_ref().map(|stored| stored.seq)));
+        self.log(|| format!("loaded as of {:?}", stored.as_ref().map(|stored| stored.seq)));
         let seq = stored.as_ref().map(|stored| stored.seq);
         let bounds = self.limits.history;
         let past = stored.map(|stored| Past::of(stored, bounds).expect("what a hub wanted kept"));
@@ -131,9 +121,9 @@ impl World {
         self.handle(Event::Loaded { session, past: Ok(past.map(Box::new)) });
         // Unless somebody has waited to restore something.
         if self.disk().moments.last_key_value().map(|(seq, _)| *seq) == newest {
-            let now = self.hub.document(SESSION).map(Document::to_stored);
+            let now = self.hub.document(SESSION).map(items_of);
             if let (Some(now), Some(seq)) = (now, seq) {
-                assert!(self.disk().moments[&seq].documents.contains(&now), "{seq} was different");
+                assert_eq!(self.disk().moments.get(&seq), Some(&now), "{seq} was different");
             }
         }
     }
@@ -143,33 +133,16 @@ impl World {
         let (Some(disk), Some(document)) = (&mut self.disk, self.hub.document(SESSION)) else {
             return;
         };
-        let stored = document.to_stored();
-        let Some(seq) = kept else {
-            let last = disk.moments.last_key_value().map(|(_, moment)| &moment.documents);
-            assert!(last.is_none_or(|last| last.contains(&stored)), "changed and not kept");
-            return;
-        };
-        let canvas = |stored: &[u8]| {
-            let stored: Value = serde_json::from_slice(stored).expect("JSON");
-            stored["items"].clone()
-        };
-        let writers = self.writers.clone();
-        let moment = disk.moments.entry(seq);
-        let moment = moment.or_insert_with(|| Moment { documents: Vec::new(), writers });
-        if !moment.documents.contains(&stored) {
-            if let Some(other) = moment.documents.first() {
-                assert_eq!(canvas(other), canvas(&stored), "changed without a number");
+        let items = items_of(document);
+        match kept {
+            None => {
+                let last = disk.moments.last_key_value().map(|(_, items)| items);
+                assert!(last.is_none_or(|last| *last == items), "changed and not kept");
             }
-            moment.documents.push(stored);
-        }
-    }
-
-    /// Who wrote what became clear only after the event.
-    pub fn note_writers(&mut self) {
-        if let Some(disk) = &mut self.disk
-            && let Some(mut last) = disk.moments.last_entry()
-        {
-            last.get_mut().writers.clone_from(&self.writers);
+            Some(seq) => {
+                let known = disk.moments.entry(seq).or_insert_with(|| items.clone());
+                assert_eq!(*known, items, "changed without a number");
+            }
         }
     }
 
@@ -190,7 +163,7 @@ impl World {
 
     fn fail(&mut self) {
         if !std::mem::replace(&mut self.disk().fails, true) {
-            self.say(|| "the disk fails".into());
+            self.log(|| "the disk fails".into());
             self.handle(Event::Durable(false));
         }
     }
@@ -201,7 +174,7 @@ impl World {
             self.disk().has_dropped = true;
         }
         self.disk().fails = false;
-        self.say(|| "the disk works again".into());
+        self.log(|| "the disk works again".into());
         self.handle(Event::Durable(true));
         self.schedule();
     }
@@ -219,12 +192,14 @@ impl World {
         if kept.is_none() {
             disk.moments.clear();
         }
-        self.writers = disk.moments.get(&seq).map(|m| m.writers.clone()).unwrap_or_default();
+        self.ledger.forget_after(seq);
+        self.seq = seq;
+        self.members.clear();
         self.relayed.retain(|relayed, _| *relayed <= seq);
         let names: Vec<Arc<str>> = disk.store.names().collect();
         self.hub = Hub::new(self.limits.clone(), self.random.below(1 << 40)).with_stored(names);
         self.started = self.now;
-        self.say(|| format!("the server crashes; {seq} is stored"));
+        self.log(|| format!("the server crashes; {seq} is stored"));
         let conns: Vec<ConnId> = self.connections.keys().copied().collect();
         for conn in conns {
             let at = self.delay();
@@ -249,25 +224,35 @@ impl World {
         let Some(stored) = self.disk().store.kept(SESSION).and_then(|kept| kept.at(seq)) else {
             return;
         };
-        self.say(|| format!("somebody restores {seq}"));
+        self.log(|| format!("somebody restores {seq}"));
         let state = replay(&stored.document, &stored.changes).expect("it is stored").into_state();
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
-        // It puts everybody's work in somebody else's name; what is there for long is noted again.
-        self.writers.clear();
         let (session, by) = (SESSION.into(), "operator".into());
         self.handle(Event::Restore { conn, session, state: Box::new(state), by });
-        self.note_writers();
+        let items: Vec<Value> = self.document().into_values().collect();
+        self.ledger.replace(self.seq, "operator", &items.into());
     }
 
     /// Every document that can be brought back is what it was.
     pub fn check_the_past(&self) {
         let Some(disk) = &self.disk else { return };
         let Some(kept) = disk.store.kept(SESSION) else { return };
-        for (seq, moment) in disk.moments.range(..=kept.seq) {
+        for (seq, items) in disk.moments.range(..=kept.seq) {
             let Some(stored) = kept.at(*seq) else { continue };
             let document = replay(&stored.document, &stored.changes).expect("it is stored");
-            assert!(moment.documents.contains(&document.to_stored()), "{seq} was different");
+            assert_eq!(items_of(&document), *items, "{seq} was different");
         }
     }
+}
+
+/// What is on the canvas, to the letter. The order may change without a number: nobody sees it.
+fn items_of(document: &Document) -> Vec<String> {
+    let stored = String::from_utf8(document.to_stored()).expect("UTF-8");
+    let (_, items) = stored.split_once("\"items\":[").expect("a stored document");
+    let (items, _) = items.split_once("],\n\"users\":").expect("a stored document");
+    let mut items: Vec<String> =
+        items.split('\n').map(|item| item.trim_end_matches(',').to_owned()).collect();
+    items.sort_unstable();
+    items
 }

@@ -1,0 +1,212 @@
+//! The server in the middle of it all: what it reads, what it is told, and what it wants done.
+
+use collabd::hub::Refusal;
+use collabd::protocol::inbound::{self, ClientMessage};
+
+use super::*;
+use crate::editor::Told;
+
+impl World {
+    /// The server reads something.
+    pub fn arrive(&mut self, conn: ConnId, parcel: Parcel) {
+        let connection = &self.connections[&conn];
+        let person = connection.person;
+        match parcel {
+            Parcel::End if connection.is_dead => drop(self.connections.remove(&conn)),
+            _ if connection.is_dead => {}
+            Parcel::Up { text, message, told } => {
+                let parsed = match inbound::parse(&text) {
+                    Ok(parsed) => parsed,
+                    // Nobody can say where it is; its sender is told.
+                    Err(_) if text.contains("_mm\":Infinity") => return,
+                    Err(rejection) => panic!("{rejection:?}: {text}"),
+                };
+                if self.people[person].is_viewer() {
+                    let ClientMessage::SyncRequest { since, .. } = parsed else {
+                        panic!("viewers say nothing else: {text}")
+                    };
+                    return self.handle(Event::Look { conn, since });
+                }
+
+                if self.people[person].is_reader {
+                    let before = self.document();
+                    self.handle(Event::Message { conn, message: parsed });
+                    assert_eq!(before, self.document(), "a watcher changed it");
+                    return;
+                }
+                let before = (message["type"] == "sync:full_state").then(|| self.document());
+                self.handle(Event::Message { conn, message: parsed });
+                if self.members.contains(&conn) {
+                    self.note(conn, &message, &told, before);
+                }
+            }
+            Parcel::Pong(payload) => self.handle(Event::Pong { conn, payload }),
+            Parcel::Down(_) | Parcel::Ping(_) => unreachable!("nobody sends that"),
+            Parcel::End => {
+                self.members.remove(&conn);
+                self.handle(Event::Gone { conn });
+                self.connections.remove(&conn);
+            }
+        }
+    }
+
+    /// Keeps the record of who chose what.
+    fn note(
+        &mut self,
+        conn: ConnId,
+        message: &Value,
+        told: &[Told],
+        before: Option<BTreeMap<String, Value>>,
+    ) {
+        let user = self.people[self.connections[&conn].person].user.clone();
+        let mut how = Taken::Whole;
+        if let Some(before) = before {
+            if self.refused == Some(conn) {
+                return;
+            }
+            let is_for_itself = message["target_user"] == user.as_str();
+            let connection = self.connections.get_mut(&conn).expect("it is there");
+            if is_for_itself && !std::mem::replace(&mut connection.has_shown, true) {
+                how = Taken::AsFirstCanvas;
+                if self.is_new_design(&before, &message["state"]["items"]) {
+                    assert_eq!(self.members.len(), 1, "{user} is not alone");
+                    how = Taken::InPlace;
+                }
+            }
+        }
+        self.ledger.note(self.seq, self.now, &user, message, told, how);
+    }
+
+    /// Whether a canvas has taken the place of everything that was there.
+    fn is_new_design(&self, before: &BTreeMap<String, Value>, items: &Value) -> bool {
+        let items = items.as_array().expect("a list").iter();
+        let shown: BTreeSet<&str> = items.filter_map(|data| data["uuid"].as_str()).collect();
+        let after = self.document();
+        !before.is_empty()
+            && !shown.is_empty()
+            && before.keys().all(|id| !shown.contains(id.as_str()) && !after.contains_key(id))
+    }
+
+    pub fn handle(&mut self, event: Event) {
+        let wall = Timestamp::from_millis(1_700_000_000_000 + self.now.as_millis() as u64);
+        let mut effects = std::mem::take(&mut self.effects);
+        let now = Now { elapsed: self.now - self.started, wall };
+        self.hub.handle(event, now, &mut effects);
+        self.refused = None;
+        let mut kept = None;
+        // What the hub sends at one time arrives at one time, as a rule: nobody acts in between.
+        let mut arrivals: HashMap<ConnId, Duration> = HashMap::new();
+        let mut last: Option<(Frame, Rc<Value>)> = None;
+        for effect in effects.drain(..) {
+            let effect = match effect {
+                Effect::Confirm { conn, frame } => match self.hold_back(conn, frame) {
+                    Some((conn, frame)) => Effect::Send { conn, frame, supersedes: None },
+                    None => continue,
+                },
+                effect => effect,
+            };
+            let (conn, parcel) = match effect {
+                Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
+                    (conn, self.parcel(conn, frame, &mut last))
+                }
+                Effect::Close { conn, .. } => {
+                    self.members.remove(&conn);
+                    (conn, Parcel::End)
+                }
+                Effect::Admit { conn } => {
+                    let connection = self.connections.get_mut(&conn).expect("it asked");
+                    connection.is_admitted = true;
+                    let person = &self.people[connection.person];
+                    if !person.is_reader && !person.is_viewer() {
+                        self.members.insert(conn);
+                    }
+                    continue;
+                }
+                Effect::Keep(keep) => {
+                    kept = kept.max(Some(keep.seq()));
+                    self.keep(*keep);
+                    continue;
+                }
+                Effect::Load { session } => {
+                    self.load(session);
+                    continue;
+                }
+                // Of a document that was restored.
+                Effect::AnswerKept { .. } => continue,
+                Effect::Refuse { why: Refusal::NotWritten, .. } => continue,
+                Effect::Refuse { conn, why: Refusal::Unknown } => {
+                    let connection = self.connections.remove(&conn).expect("it asked");
+                    let person = &mut self.people[connection.person];
+                    assert!(person.is_viewer(), "others begin a session");
+                    // Unless it has left meanwhile.
+                    person.conn.take_if(|current| *current == conn);
+                    continue;
+                }
+                effect => panic!("{effect:?}"),
+            };
+            let at = match arrivals.get(&conn) {
+                Some(at) if !(self.has_splits && self.random.chance(10)) => *at,
+                _ => self.delay(),
+            };
+            arrivals.insert(conn, at);
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.down.send(at, parcel);
+            }
+        }
+        self.effects = effects;
+        self.seq = kept.unwrap_or(self.seq).max(self.seq);
+        self.note_moment(kept);
+    }
+
+    /// What a frame carries; what goes to several is parsed once.
+    fn parcel(
+        &mut self,
+        conn: ConnId,
+        frame: Frame,
+        last: &mut Option<(Frame, Rc<Value>)>,
+    ) -> Parcel {
+        if frame.bytes()[0] != 0x81 {
+            return Parcel::Ping(frame.payload().to_vec());
+        }
+        let is_same =
+            |last: &&(Frame, Rc<Value>)| last.0.bytes().as_ptr() == frame.bytes().as_ptr();
+        let message = match last.as_ref().filter(is_same) {
+            Some((_, message)) => message.clone(),
+            None => Rc::new(python::loads(frame.payload())),
+        };
+        self.check_frame(conn, &message);
+        *last = Some((frame, message.clone()));
+        Parcel::Down(message)
+    }
+
+    /// A client reads something.
+    pub fn hear(&mut self, conn: ConnId, parcel: Parcel) {
+        let Some(connection) = self.connections.get(&conn).filter(|c| c.is_current) else { return };
+        let person = connection.person;
+        match parcel {
+            Parcel::Down(message) => {
+                self.log(|| format!("{} hears {}", self.people[person].user, brief::of(&message)));
+                match &mut self.people[person].client {
+                    Client::Editor(editor) => {
+                        let answers = editor.hear(&message);
+                        self.send_all(person, answers);
+                    }
+                    Client::Script(script) => {
+                        let answers = script.hear(&message);
+                        answers
+                            .into_iter()
+                            .for_each(|answer| self.send(person, answer, Vec::new()));
+                    }
+                }
+            }
+            Parcel::Ping(payload) => {
+                assert!(!self.people[person].is_viewer(), "nobody asks whether it is a host");
+                let at = self.delay();
+                let connection = self.connections.get_mut(&conn).expect("it is current");
+                connection.up.send(at, Parcel::Pong(payload));
+            }
+            Parcel::End => self.lose(person),
+            Parcel::Up { .. } | Parcel::Pong(_) => unreachable!("the server doesn't send that"),
+        }
+    }
+}
