@@ -178,10 +178,6 @@ def dialog_then_drag(stage):
     bench.back(bob)
     by(bob, "opened", 66)
     everywhere("opened", 66, "of a dialog after coming again")
-    # A value that somebody had before counts as well.
-    pause(1)
-    by(ada, "opened", 33)
-    everywhere("opened", 33, "set back")
 
 
 @story.story("a value that two people set in turn, at first too fast, counts again when each has seen the other's")
