@@ -192,13 +192,14 @@ fn a_server_that_drops_the_silent() {
 #[test]
 fn faults_of_passing_on() {
     each_is_found(&[
-        (Fault::Echoes, &["no echo", "unknown type"]),
+        (Fault::Echoes, &["no echo", "unknown type", "new canvas"]),
         (Fault::TrustsUserId, &["command", "cursor", "unknown type"]),
         (Fault::NoSeq, &["command", "changes", "confirmation"]),
         (Fault::DropsSome, &["order", "both at once"]),
         (Fault::Reorders, &["order", "both at once"]),
         (Fault::FloatsEverything, &["command"]),
         (Fault::GuestsUnnumbered, &["both at once"]),
+        (Fault::RelaysParts, &["changes"]),
         (Fault::DropsCursors, &["cursor"]),
         (Fault::DropsUnknown, &["unknown type", "fragments"]),
         (Fault::LowLimit, &["fragments"]),
@@ -210,12 +211,15 @@ fn faults_of_the_document() {
     each_is_found(&[
         (Fault::NoConfirmation, &["confirmation"]),
         (Fault::AppliesRepeats, &["repeated id"]),
+        (Fault::RepeatsUnsaid, &["repeated id"]),
+        (Fault::TakesOtherWithSameId, &["repeated id"]),
         (Fault::NoLateState, &["late join"]),
         (Fault::ItemsLackUuid, &["late join", "new canvas", "host's canvas"]),
         (Fault::MoveTakesAll, &["late join"]),
         (Fault::RemovedComesBack, &["late join"]),
         (Fault::ForgetsHistory, &["catch-up"]),
         (Fault::KeepsOldCanvas, &["new canvas"]),
+        (Fault::SendsNewCanvas, &["new canvas"]),
     ]);
 }
 

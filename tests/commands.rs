@@ -265,6 +265,15 @@ fn who_speaks_of_an_item_that_somebody_else_removed_is_told_so() {
     assert_eq!(alice.items(), Vec::<Value>::new());
 }
 
+/// It chooses its ids itself, and was told that this one is free.
+#[test]
+fn a_script_may_add_an_item_again_that_somebody_else_removed() {
+    let (_server, mut alice, mut bob) = table_for_two();
+    relayed(&mut alice, &mut bob, [add("lens-1", json!({})), remove("lens-1")]);
+    relayed(&mut bob, &mut alice, [add("lens-1", json!({"x_mm": 2}))]);
+    assert_eq!(alice.items().len(), 1);
+}
+
 #[test]
 fn everyone_who_removed_an_item_may_bring_it_back() {
     let (server, mut alice, mut bob) = table_for_two();

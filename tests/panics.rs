@@ -175,7 +175,9 @@ fn a_panic_in_a_clients_thread_ends_that_connection_alone() {
 fn a_panic_in_the_hub_ends_the_sender_and_the_others_are_told_the_state() {
     let server = serve();
     let (mut alice, mut bob) = (join(&server, "alice"), join(&server, "bob"));
-    hear(&mut bob, "user:joined");
+    // It is heard behind what has made the server know her.
+    say(&mut alice, r#"{"type":"chat"}"#);
+    hear(&mut bob, "chat");
     let add = r#"{"type":"command","command":{"action":"add_item","item_id":"trap","data":{}}}"#;
     say(&mut bob, add);
     assert_eq!(hear(&mut bob, "error")["error_type"], "server_error");

@@ -9,10 +9,10 @@ use support::{Client, Server, nothing_more, reading_slowly, with_id};
 /// The two ways of sending; the second one is what runs on Windows.
 const MODES: [&[&str]; 2] = [&[], &["--writer-threads"]];
 
-/// A table at which one member has not read anything yet.
+/// A table at which one member reads nothing from now on.
 fn table_with_a_sloth(server: &Server) -> (Client, Client, Client) {
     let [mut alice, mut bob] = Client::join_all(server, "table", ["alice", "bob"]);
-    let sloth = Client::knock_on(reading_slowly(server), server, "table", "sloth");
+    let sloth = Client::join_on(reading_slowly(server), server, "table", "sloth");
     alice.expect("user:joined");
     bob.expect("user:joined");
     (alice, bob, sloth)
@@ -65,7 +65,6 @@ fn one_who_reads_late_but_in_time_has_lost_nothing() {
             alice.send(chat(n, 40_000));
             assert_eq!(bob.expect("chat")["n"], n);
         }
-        sloth.arrive();
         for n in 0..CHATS {
             assert_eq!(sloth.expect("chat")["n"], n, "{mode:?}");
         }
@@ -96,7 +95,6 @@ fn for_the_stalled_one_only_the_newest_cursor_of_each_user_survives() {
         let cursors_to_bob = until_done(&mut bob, 2);
         assert_eq!(cursors_to_bob.last(), Some(&(String::from("alice"), CURSORS - 1)));
         until_done(&mut alice, 2);
-        sloth.arrive();
         for n in 0..CHATS {
             assert_eq!(sloth.expect("chat")["n"], n, "{mode:?}");
         }
@@ -144,7 +142,6 @@ fn chats_and_commands_between_cursors_keep_their_order_for_the_stalled_one() {
             alice.send(support::add(&format!("lens-{n}"), json!({})));
             while bob.next()["type"] != "command" {}
         }
-        sloth.arrive();
         let (mut chats, mut adds, mut newest) = (0, 0, None);
         while adds < ROUNDS {
             let message = sloth.next();

@@ -84,10 +84,19 @@ impl Remote {
     }
 }
 
-/// The state that everyone is sent when a session is restored.
+/// The canvas after a session was restored, which members are told as commands.
 fn restored(member: &mut Client) -> Vec<Value> {
-    let mut state = member.expect("sync:state");
-    serde_json::from_value(state["state"]["items"].take()).expect("items")
+    member.send(json!({"type": "sync:request"}));
+    let mut changes = 0;
+    loop {
+        let mut message = member.next();
+        if message["type"] == "sync:state" {
+            assert!(changes > 0, "nobody was told of a change");
+            return serde_json::from_value(message["state"]["items"].take()).expect("items");
+        }
+        assert_eq!((&message["type"], &message["user_id"]), (&json!("command"), &json!("collabd")));
+        changes += 1;
+    }
 }
 
 #[test]
@@ -276,7 +285,7 @@ fn the_same_is_seen_through_the_server_as_in_its_directory() {
         assert!(lines[0]["document"]["timestamp"].take().is_string());
         lines
     });
-    assert_eq!((here.len(), &here), (6, &there));
+    assert_eq!((here.len(), &here), (7, &there));
 
     let line = remote.fails(&["sessions", "show", "no\u{202e}ne"]);
     assert!(line.contains("there is no session \"no\\u{202e}ne\" on http://127"), "{line}");
@@ -310,7 +319,7 @@ fn members_get_what_is_restored_and_what_was_before_is_a_version() {
     alice.expect("user:joined");
 
     let out = remote.succeeds(&["sessions", "restore", "table", "--to", "2"]);
-    assert!(out.contains("after change 2, with 2 items; that is change 5"), "{out}");
+    assert!(out.contains("after change 2, with 2 items; that is change 6"), "{out}");
     for member in [&mut alice, &mut bob] {
         assert_eq!(restored(member), canvases[2]);
     }
@@ -321,24 +330,24 @@ fn members_get_what_is_restored_and_what_was_before_is_a_version() {
         .iter()
         .map(|version| (&version["seq"], &version["why"]))
         .collect();
-    assert_eq!(whys, [(&json!(4), &json!("regular")), (&json!(5), &json!("restored"))]);
+    assert_eq!(whys, [(&json!(4), &json!("regular")), (&json!(6), &json!("restored"))]);
     assert_eq!(versions["versions"][1]["user_id"], "collabd");
     assert_eq!(remote.exported(&["table", "--at", "4"]), canvases[4]);
 
     // They go on from there, and it can be undone.
-    assert_eq!(confirmed(&mut bob, update("b", json!({"n": 2}))), 6);
+    assert_eq!(confirmed(&mut bob, update("b", json!({"n": 2}))), 7);
     alice.expect_command("update_item", "b");
     let time = versions["versions"][0]["at"].as_str().expect("a time");
     let restore = ["sessions", "restore", "table", "--to", time];
     let out = remote.succeeds(&restore);
-    assert!(out.contains("that is change 7"), "{out}");
+    assert!(out.contains("that is change 9"), "{out}");
     assert_eq!(restored(&mut alice), canvases[4]);
 
     // What was answered survives.
     kill(server);
     let server = place.serve();
     let mut late = Client::join(&server, "table", "late");
-    assert_eq!((late.ack()["seq"].clone(), late.items()), (json!(7), canvases[4].clone()));
+    assert_eq!((late.ack()["seq"].clone(), late.items()), (json!(9), canvases[4].clone()));
 }
 
 #[test]
@@ -365,7 +374,7 @@ fn a_canvas_comes_in_while_people_work() {
 
     for session in ["ü copy", "a/b"] {
         let out = remote.succeeds(&["sessions", "import", session, &file]);
-        assert!(out.contains("has 2 items") && out.contains("change 1"), "{out}");
+        assert!(out.contains("has 2 items") && out.contains("change 2"), "{out}");
         assert_eq!(remote.exported(&[session]), canvases[3]);
     }
     let mut bob = Client::join(&server, "ü copy", "bob");
@@ -439,7 +448,7 @@ fn who_views_a_session_sees_what_is_restored_and_when_it_is_deleted() {
     };
     assert_eq!(shown(4), canvases[4]);
     Remote::of(&server).succeeds(&["sessions", "restore", "table", "--to", "2"]);
-    assert_eq!(shown(5), canvases[2]);
+    assert_eq!(shown(6), canvases[2]);
     assert_eq!(restored(&mut alice), canvases[2]);
     alice.leave();
     Remote::of(&server).succeeds(&["sessions", "delete", "table", "--yes"]);
@@ -688,7 +697,11 @@ fn a_body_has_a_length_a_bound_and_a_time() {
     let mut answer = String::new();
     gone.read_to_string(&mut answer).expect("text");
     assert!(answer.contains("400 Bad Request"), "{answer}");
-    assert_eq!(get(&server, "/api/sessions/t/versions")["seq"], 1);
+    assert_eq!(
+        get(&server, "/api/sessions/t/versions")["seq"],
+        0,
+        "an empty canvas has no changes"
+    );
 }
 
 #[test]
@@ -707,8 +720,10 @@ fn nothing_is_changed_while_the_disk_fails_and_an_answer_waits_for_it() {
     let asking = TcpStream::connect(server.addr()).expect("the server accepts");
     let mut wire = Wire::on(asking.try_clone().expect("a socket"));
     wire.write("POST /api/sessions/table/restore?to=2 HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(restored(&mut alice), canvases[2]);
+    alice.expect_command("update_item", "a");
+    alice.expect_command("add_item", "b");
     alice.expect_error("not_durable");
+    assert_eq!(alice.items(), canvases[2]);
     for what in
         ["POST /api/sessions/table/restore?to=1", "DELETE /api/sessions/other", "POST /api/compact"]
     {
@@ -727,8 +742,8 @@ fn nothing_is_changed_while_the_disk_fails_and_an_answer_waits_for_it() {
     let answer = wire.refusal();
     assert_eq!(answer.status, 200, "{}", answer.body);
     let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
-    assert_eq!((&answer["seq"], &answer["restored_to"]), (&json!(5), &json!(2)));
-    assert_eq!(get(&server, "/api/sessions/table/versions")["seq"], 5);
+    assert_eq!((&answer["seq"], &answer["restored_to"]), (&json!(6), &json!(2)));
+    assert_eq!(get(&server, "/api/sessions/table/versions")["seq"], 6);
     remote.succeeds(&["sessions", "delete", "other", "--yes"]);
 }
 

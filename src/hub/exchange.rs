@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::document::{Author, TooBig};
 use super::history::Repeat;
-use super::item::{Item, PLACE};
+use super::item::{INTERFACES, Item, PLACE, is_fixed};
 use super::item_frames::{self, UpdateFrames, settled_remove};
 use super::keeping::Made;
 use super::member::Request;
@@ -18,11 +18,10 @@ use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::snapshot::MAX_LEFT_OUT;
-use super::writing::written;
+use super::writing::{color_print, moved_back, stands_at_origin, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
-use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
@@ -127,7 +126,10 @@ impl Session {
             None => command.item_id.as_ref().into(),
         };
         let known = self.document.get(&id);
-        let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
+        let crossed = known.filter(|item| self.room[place].may_be_crossed(item));
+        let is_crossed = crossed.is_some();
+        let tick = self.tick;
+        crossed.iter().for_each(|item| self.room[place].says_in_between(item, tick));
         let decision = self.decide(place, &id, &mut command, turn);
         if command.action == Action::Add {
             self.document.note_builder(&id, &user, true);
@@ -190,7 +192,9 @@ impl Session {
             let tombstone = self.document.removed().get(id);
             let is_removed = tombstone.is_some_and(|tombstone| !tombstone.is_by(&member.user));
             let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
-            let is_told = tombstone.is_some_and(|tombstone| member.knows_of(tombstone.tick));
+            // A script isn't asked what it has received before it edits: what it was sent counts.
+            let is_script = !member.is_editor && member.is_recognised();
+            let is_told = tombstone.is_some_and(|stone| is_script || member.knows_of(stone.tick));
             return match command.action {
                 Action::Add if !is_removed || is_told => Decision::Add { is_pasted: false },
                 Action::Update if command.is_whole && !is_removed => {
@@ -210,7 +214,7 @@ impl Session {
             Action::Remove | Action::Other => return Decision::Remove,
             _ if command.is_whole => {
                 let copy = member.copy_of(item, turn.limits.settle);
-                let written = written(item, said, command.action, copy);
+                let written = written(item, said, copy);
                 member.reports_color(id, written.color);
                 if command.action == Action::Add {
                     member.lists(id, tick);
@@ -219,18 +223,20 @@ impl Session {
                 (written.fields, written.is_exact, is_stale)
             }
             Action::Move => {
-                let mut place = said;
-                place.retain(|(key, _)| PLACE.contains(&&**key));
-                (place, true, false)
+                let is_place = |key: &str| PLACE.contains(&key);
+                let is_exact =
+                    said.iter().all(|(key, value)| is_place(key) || is_fixed(key, value));
+                let place = said.into_iter().filter(|(key, _)| is_place(key)).collect();
+                (place, is_exact, false)
             }
-            Action::Add | Action::Update => (said, true, false),
+            Action::Add | Action::Update => (moved_back_where_hidden(item, said), true, false),
         };
         if command.is_whole && fields.is_empty() {
             return Decision::Nothing { is_stale };
         }
         let is_place = fields.iter().all(|(key, _)| PLACE.contains(&&**key));
         let relay = match command.action {
-            Action::Move if is_place && is_exact => Relay::AsSaid,
+            Action::Move if is_place && is_exact && !item.hides_path() => Relay::AsSaid,
             Action::Move if is_place => Relay::Move,
             _ => Relay::Update,
         };
@@ -248,6 +254,7 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let fields = std::mem::take(&mut command.data);
+        self.room[place].reports_color(id, color_print(&fields));
         let item_type = command.item_type.as_deref();
         let author = self.author(&user);
         self.document.add(id, fields, item_type, author, turn.limits.document)?;
@@ -257,14 +264,14 @@ impl Session {
             false => self.room[place].lists(id, author.tick),
         }
         let Some(item) = self.document.get(id) else { return Ok(()) };
-        let frame = match is_pasted {
+        let frame = match is_pasted || item.hides_path() {
             false => relayed(&command.body, &user, turn),
             true => {
                 let head = command.body.with_data("add_item", |json| item.write(json));
                 continued(&head, &user, turn)
             }
         };
-        let hides = item.fields.iter().any(|field| is_unsafe_image_path(&field.key, &field.value));
+        let hides = item.hides_path();
         let frame = self.applied(frame, 0, turn);
         self.keep_applied(&user, &frame, name, hides, turn);
         let tick = self.tick;
@@ -314,11 +321,11 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
-        let hides = fields.iter().any(|(key, value)| is_unsafe_image_path(key, value));
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
         let before = self.document.get(id).map(|item| item.angle());
         self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
+        let hides = item.hides_path() && relay == Relay::Update;
         let has_turned = turns && before != Some(item.angle());
         let head = match relay {
             Relay::AsSaid => command.body.head().to_vec(),
@@ -354,7 +361,7 @@ impl Session {
         let others =
             self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
         let is_for_all = match relay {
-            Relay::Update => item.is_for_editors() && item.offset().is_none(),
+            Relay::Update => item.is_for_editors() && item.offset().is_none() && !item.hides_path(),
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
         if is_for_all {
@@ -367,7 +374,9 @@ impl Session {
             let form = match relay {
                 _ if !member.is_editor => Some(frame),
                 _ if !item.is_for_editors() => None,
-                Relay::Update if member.has_moved_copy(item) => update.for_member(member),
+                Relay::Update if member.has_moved_copy(item) || item.hides_path() => {
+                    update.for_member(member)
+                }
                 Relay::Update => Some(frame),
                 // Editors turn the sign of an angle that a `move_item` has.
                 _ if has_turned => update.for_member(member),
@@ -441,10 +450,15 @@ impl Session {
         let mut uncertain: Vec<Arc<str>> =
             self.document.items().filter(crossed).map(|item| item.id.clone()).collect();
         let removed = self.document.removed().iter();
-        uncertain.extend(
-            removed.filter(|(_, stone)| member.is_on_its_way(stone.tick)).map(|(id, _)| id.clone()),
-        );
+        let removed = removed.filter(|(_, stone)| member.is_on_its_way(stone.tick));
+        let removed: Vec<Arc<str>> = removed.map(|(id, _)| id.clone()).collect();
         self.put(state, &user, Some(conn), &name, Why::Replaced, turn);
+        for id in &removed {
+            if self.document.get(id).is_some() {
+                self.owe(&user, id, Owed::Anew, turn);
+            }
+        }
+        uncertain.extend(removed);
         for id in uncertain {
             self.correct(place, &id, turn);
         }
@@ -612,6 +626,20 @@ impl Named {
         let id = self.id.as_ref()?;
         Some(super::history::stored_id(id.get(), self.content))
     }
+}
+
+/// Interfaces of an item whose `image_path` is sent to nobody else stand elsewhere for everybody else.
+fn moved_back_where_hidden(item: &Item, mut said: Fields) -> Fields {
+    if item.hides_path() {
+        for (_, value) in said.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
+            if stands_at_origin(value)
+                && let Some(moved) = moved_back(item, value)
+            {
+                *value = moved;
+            }
+        }
+    }
+    said
 }
 
 /// A member's message as it is relayed, but for its number.

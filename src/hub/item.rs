@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
@@ -178,9 +179,17 @@ impl Item {
     }
 
     /// Appends the item as JSON, as others are shown it: without an `image_path` that leads out of the
-    /// editor's own library.
+    /// editor's own library, and then with its interfaces where an item without a picture has them.
     pub fn write(&self, json: &mut Vec<u8>) {
-        write_object(json, self.shown_fields());
+        match self.moved().filter(|_| self.hides_path()) {
+            Some(moved) => moved.write(json),
+            None => write_object(json, self.shown_fields()),
+        }
+    }
+
+    /// Whether it has an `image_path` that others are not sent.
+    pub fn hides_path(&self) -> bool {
+        self.field(IMAGE_PATH).is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -279,7 +288,18 @@ impl Item {
                     let print = moved.as_deref().filter(|_| is_moved).map(json::fingerprint);
                     self.fields[place].change(value, print, author);
                 }
-                None => self.fields.push(Field::new(key, value, author)),
+                None => {
+                    let mut field = Field::new(key, value, author);
+                    let default = writing::default_print(self.item_type(), &field.key);
+                    field.past.extend(default.map(|print| PastValue {
+                        print,
+                        moved_print: None,
+                        writer: author.user.clone(),
+                        tick: self.added,
+                        is_kept: false,
+                    }));
+                    self.fields.push(field);
+                }
             }
         }
         self.bytes = sizes.bytes;

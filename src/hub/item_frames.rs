@@ -1,16 +1,17 @@
 //! The frames that tell members of one item. An `update_item` has at most two forms, each encoded once,
-//! when the first receiver needs it: the item as it is, and with its interfaces moved for editors whose
-//! copy has no picture (docs/PROTOCOL.md, "Copies without a picture").
+//! when the first receiver needs it: the item as it is, for those who built it, and with its interfaces
+//! moved for editors whose copy has no picture (docs/PROTOCOL.md, "Copies without a picture"). All others
+//! are sent the first, unless it has an `image_path` that is nobody else's business: then the second.
 
 use std::cell::OnceCell;
 
 use serde_json::value::RawValue;
 
-use super::item::{Item, MovedItem, PLACE};
+use super::item::{Item, PLACE};
 use super::member::Member;
 use super::writing;
 use crate::protocol::outbound::{Message, item_command, write_key};
-use crate::protocol::{Frame, Timestamp, UserId};
+use crate::protocol::{Frame, Timestamp, UserId, json};
 
 /// How far a copy is put aside so that its editor notices, in millimetres.
 const NUDGE_MM: f64 = 1e-6;
@@ -59,7 +60,7 @@ impl<'a> UpdateFrames<'a> {
 
     /// The frame with the item as it is: for everybody but editors.
     pub fn plain(&self) -> &Frame {
-        self.form(false)
+        self.form(self.item.hides_path())
     }
 
     /// The frame for this member's copy; `None` where it is an editor and doesn't know such items.
@@ -92,9 +93,13 @@ impl<'a> UpdateFrames<'a> {
 
     fn encode(&self, is_moved: bool, unlocks: bool) -> Frame {
         let item = self.item;
-        let moved = if is_moved { item.moved() } else { None };
         let command = item_command("update_item", item.item_type(), &item.id, |json| {
-            write_data(item, moved.as_ref(), unlocks, json);
+            match item.moved().filter(|_| is_moved) {
+                Some(moved) => moved.write(json),
+                None if is_moved => item.write(json),
+                None => item.write_stored(json),
+            }
+            complete(item, unlocks, json);
         });
         match self.kind {
             Update::Settled => settled(command, &item.writer, self.now),
@@ -105,39 +110,35 @@ impl<'a> UpdateFrames<'a> {
     }
 }
 
-/// Appends an item's whole data as JSON, with everything that an editor needs to build it.
+/// Appends an item's whole data as JSON, as others are shown it, with everything that an editor needs to
+/// build it.
 pub fn write_whole(item: &Item, json: &mut Vec<u8>) {
-    write_data(item, None, false, json);
+    item.write(json);
+    complete(item, false, json);
 }
 
-fn write_data(item: &Item, moved: Option<&MovedItem<'_>>, unlocks: bool, json: &mut Vec<u8>) {
-    let start = json.len();
-    match moved {
-        Some(moved) => moved.write(json),
-        None => item.write(json),
-    }
-    // An editor needs a type by this name to build the item.
+/// Adds what the data of an `update_item` need beside the item's own fields.
+fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
     let lacks_type = item.field("_type").is_none();
-    if lacks_type || unlocks {
-        json.pop();
-        if lacks_type {
-            write_key(json, "_type");
-            json.extend_from_slice(item.item_type().get().as_bytes());
-        }
-        if unlocks {
-            // Of two fields with one name the later one counts.
-            write_key(json, "locked");
-            json.extend_from_slice(b"false");
-            if let Some(x_mm) =
-                item.field(PLACE[0]).and_then(|x| crate::protocol::json::as_number(&x.value))
-            {
-                write_key(json, PLACE[0]);
-                json.extend_from_slice((x_mm + NUDGE_MM).to_string().as_bytes());
-            }
-        }
-        json.push(b'}');
+    if !lacks_type && !unlocks {
+        return;
     }
-    debug_assert!(json[start] == b'{');
+    json.pop();
+    if lacks_type {
+        // An editor needs a type by this name.
+        write_key(json, "_type");
+        json.extend_from_slice(item.item_type().get().as_bytes());
+    }
+    if unlocks {
+        // Of two fields with one name the later one counts.
+        write_key(json, "locked");
+        json.extend_from_slice(b"false");
+        if let Some(x_mm) = item.field(PLACE[0]).and_then(|x| json::as_number(&x.value)) {
+            write_key(json, PLACE[0]);
+            json.extend_from_slice((x_mm + NUDGE_MM).to_string().as_bytes());
+        }
+    }
+    json.push(b'}');
 }
 
 /// `remove_item`, for members that may still show it.

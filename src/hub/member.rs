@@ -67,6 +67,9 @@ struct KnownCopy {
     is_deaf: bool,
     /// The fingerprint of the colour it reported last.
     color: Option<u64>,
+    /// The member has spoken of the item at the second tick while something about it may have been on
+    /// its way: it had received what was sent at the first tick.
+    in_between: Option<(u64, u64)>,
 }
 
 /// What is known of a member's canvas. Only the editor knows its mode, but one that shares its canvas
@@ -259,7 +262,7 @@ impl Member {
         };
         let color = self.copies.get(&item.id).and_then(|copy| copy.color);
         let told = item.told.when(&self.user).max(self.rebuilt.unwrap_or(0));
-        Copy { user: &self.user, received: self.received, told, kind, color }
+        Copy { user: &self.user, received: self.has_shown(item), told, kind, color }
     }
 
     /// What is known of its copy of an item, of a canvas that it shows for the first time; `was_sent`
@@ -272,6 +275,25 @@ impl Member {
     /// Whether its copy needs the item with its interfaces moved.
     pub fn has_moved_copy(&self, item: &Item) -> bool {
         self.is_editor && !item.builders.contains(&self.user)
+    }
+
+    /// Notes that it speaks of an item while something about it may be on its way. Whether it has received
+    /// that before or after, and so what its copy shows, is not known until it is told again.
+    pub fn says_in_between(&mut self, item: &Item, tick: u64) {
+        let before = self.has_shown(item);
+        self.copies.entry(item.id.clone()).or_default().in_between = Some((before, tick));
+    }
+
+    /// The tick up to which its copy of an item certainly shows what was sent.
+    fn has_shown(&self, item: &Item) -> u64 {
+        let in_between = self.copies.get(&item.id).and_then(|copy| copy.in_between);
+        let told = item.told.when(&self.user);
+        match in_between {
+            Some((before, tick)) if told <= tick || told > self.received => {
+                before.min(self.received)
+            }
+            _ => self.received,
+        }
     }
 
     /// Notes the colour that its copy reports.

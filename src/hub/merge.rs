@@ -18,8 +18,8 @@ use super::Limits;
 use super::document::Document;
 use super::item::{INTERFACES, Item, find, is_fixed, size_completed};
 use super::member::Member;
-use super::writing::{Written, written};
-use crate::protocol::inbound::{Action, State, StateItem};
+use super::writing::{Written, stands_at_origin, written};
+use crate::protocol::inbound::{State, StateItem};
 use crate::protocol::item::is_whole;
 use crate::protocol::json::{self, Fields};
 
@@ -111,6 +111,7 @@ pub fn merge(
         let is_own = match known.moved_interfaces() {
             // A copy from before shows by its interfaces how it came to be.
             Some(moved) if shows_interfaces(&item.fields, moved) => false,
+            Some(_) if interfaces_of(&item.fields).is_some_and(stands_at_origin) => false,
             Some(_)
                 if known
                     .field(INTERFACES)
@@ -121,7 +122,7 @@ pub fn merge(
             _ => !copy.was_sent(),
         };
         let written = match is_whole(&item.fields) {
-            true => written(known, item.fields, Action::Update, copy),
+            true => written(known, item.fields, copy),
             false => Written { fields: differing(known, item.fields), ..Written::default() },
         };
         if written.is_stale
@@ -157,7 +158,10 @@ fn differing(item: &Item, mut said: Fields) -> Fields {
     said
 }
 
+fn interfaces_of(said: &Fields) -> Option<&RawValue> {
+    said.iter().find(|(key, _)| **key == *INTERFACES).map(|(_, value)| &**value)
+}
+
 fn shows_interfaces(said: &Fields, interfaces: &RawValue) -> bool {
-    let said = said.iter().find(|(key, _)| **key == *INTERFACES);
-    said.is_some_and(|(_, said)| json::same_value(said, interfaces))
+    interfaces_of(said).is_some_and(|said| json::same_value(said, interfaces))
 }

@@ -52,6 +52,15 @@ impl Session {
         if matches!(how.why, Why::Replaced | Why::Restored) {
             self.show_viewers(turn);
         }
+        for change in changes {
+            // Editors draw what has changed, and take a place in spite of a lock, once it is settled.
+            if let Applied::Changed(id) = change {
+                self.item_changed(how.user, id, turn);
+            }
+        }
+        if changes.iter().any(|change| matches!(change, Applied::Removed(_))) {
+            self.have_rays_drawn(how.except, turn);
+        }
     }
 
     /// A change as a command, numbered and in the history.
@@ -111,7 +120,7 @@ impl Session {
                         self.needs_pings |= member.is_sent_something_urgent(tick);
                     }
                 }
-                false if member.has_moved_copy(item) => {
+                false if member.has_moved_copy(item) || item.hides_path() => {
                     update.for_member(member).iter().for_each(|form| turn.send(member.conn, form));
                 }
                 false => turn.send(member.conn, frame),

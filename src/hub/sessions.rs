@@ -172,10 +172,14 @@ impl Sessions {
             self.forget_if_lingered(name, turn);
         }
         let Some(session) = self.by_name.get_mut(name) else { return };
+        session.begin();
         match timer {
             SessionTimer::Linger => session.linger_timer_fired(turn),
             SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
-            SessionTimer::Settle(item) => session.settle_due(&item, turn),
+            SessionTimer::Settle(item) => {
+                session.settle_due(&item, turn);
+                session.finish(turn);
+            }
             SessionTimer::Expiry(conn) => {
                 if session.has_expired(conn, turn) {
                     self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Turn;
 use super::item::Item;
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::session::Session;
 use super::timers::SessionTimer;
+use super::{ConnId, Turn};
 use crate::protocol::UserId;
 
 /// How long an item has to be still.
@@ -160,7 +160,9 @@ impl Session {
             if is_contended {
                 self.viewers.send(&frame, turn);
             }
-            return self.have_rays_drawn(&writer, turn);
+            let remover = self.room.iter().find(|member| member.user == writer);
+            let remover = remover.map(|member| member.conn);
+            return self.have_rays_drawn(remover, turn);
         }
         if !owed.iter().all(|(_, owed)| *owed == Owed::Update) {
             self.note_built_anew(id, &owed);
@@ -180,20 +182,23 @@ impl Session {
             self.viewers.send(frames.plain(), turn);
         }
         let untold = owed_to(&writer).is_none().then_some(&writer);
-        if is_changed && let Some(item) = self.document.get_mut(id) {
+        if let Some(item) = self.document.get_mut(id) {
             item.told.note(tick, untold);
         }
     }
 
     /// Has editors draw their rays anew after an item was removed: they do where something moves, so one
     /// that nobody is about is put aside and back. The one who removed it has drawn them already.
-    fn have_rays_drawn(&mut self, remover: &UserId, turn: &mut Turn<'_>) {
+    pub(super) fn have_rays_drawn(&self, remover: Option<ConnId>, turn: &mut Turn<'_>) {
+        if !turn.limits.settle {
+            return;
+        }
         let is_still =
             |item: &&Item| item.is_for_editors() && !self.settling.items.contains_key(&item.id);
         let Some(item) = self.document.items().find(is_still) else { return };
         let frames = UpdateFrames::settled(item, turn.now.wall);
         for member in self.room.iter().filter(|member| member.is_editor) {
-            if member.is_recognised() && member.user != *remover {
+            if member.is_recognised() && Some(member.conn) != remover {
                 send_settled(member, &frames, turn);
             }
         }
@@ -216,9 +221,10 @@ impl Session {
         }
         let tick = self.tick;
         let member = &mut self.room[place];
-        match self.document.get(id) {
+        match self.document.get_mut(id) {
             Some(item) => {
                 send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
+                item.told.note(tick, None);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
             }
             None => turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall)),

@@ -13,6 +13,7 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::send_settled;
+use super::writing::color_print;
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
@@ -31,7 +32,12 @@ impl Session {
     ) {
         let member = &self.room[place];
         let (conn, user) = (member.conn, member.user.clone());
-        let is_first = target == Some(&*user) && !member.has_shown_canvas;
+        // A program may not name itself: it shows its canvas before it has answered its Ping.
+        let names_itself = match target {
+            Some(target) => *target == *user,
+            None => !member.is_recognised() && self.is_host(place),
+        };
+        let is_first = names_itself && !member.has_shown_canvas;
         if !self.is_host(place) && !is_first {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
@@ -215,9 +221,11 @@ impl Session {
                         self.document.forget_removed();
                         is_cleared = true;
                     }
+                    let color = color_print(&item.fields);
                     let _ = self.document.add(&item.id, item.fields, None, author, Bounds::NONE);
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
+                    self.room[place].reports_color(&id, color);
                     applied.push(Applied::Added(id));
                 }
             }
@@ -257,16 +265,18 @@ impl Session {
                 continue;
             }
             self.document.note_builder(&id, &member.user, false);
-            let Some(item) = self.document.get(&id) else { continue };
+            let Some(item) = self.document.get_mut(&id) else { continue };
             member.is_sent_item(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
             }
+            item.told.note(tick, None);
         }
         for id in &canvas.outdated {
-            if let Some(item) = self.document.get(id) {
+            if let Some(item) = self.document.get_mut(id) {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
+                item.told.note(tick, None);
             }
         }
         member.is_sent_something_urgent(tick);

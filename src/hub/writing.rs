@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
-use crate::protocol::inbound::Action;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::{UserId, geometry};
 
@@ -79,8 +78,13 @@ pub struct Written {
     pub color: Option<u64>,
 }
 
+/// The fingerprint of the colour that a dictionary reports.
+pub fn color_print(said: &Fields) -> Option<u64> {
+    said.iter().find(|(key, _)| **key == *COLOR).map(|(_, value)| json::fingerprint(value))
+}
+
 /// What the whole dictionary `said` of a copy writes to the item.
-pub fn written(item: &Item, said: Fields, action: Action, copy: Copy<'_>) -> Written {
+pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
     let mut written = Written { is_exact: true, ..Written::default() };
     let is_blank = match copy.kind {
         CopyKind::Blank => true,
@@ -97,16 +101,13 @@ pub fn written(item: &Item, said: Fields, action: Action, copy: Copy<'_>) -> Wri
         if *key == *COLOR {
             written.color = Some(json::fingerprint(&value));
         }
-        let is_chosen =
-            !is_blank || (action == Action::Move && is_place_chosen(item, &key, &value));
+        let is_chosen = !is_blank || !is_default(item, &key, &value);
         let field = place.map(|place| &item.fields[place]);
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
-            _ if *key == *IMAGE_PATH && copy.kind.may_be_rebuilt() && is_nothing(&value) => {
-                // A path that leads out of the library was left out of what its owner was sent.
-                Verdict::Same
-            }
+            // A path that leads out of the library was left out of what the copy's owner was sent.
+            Some(field) if item.hides_path() && is_lost_path(field, &value, copy) => Verdict::Same,
             Some(field) => judge(item, field, &value, copy),
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
@@ -163,8 +164,8 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
         return Verdict::Stale;
     }
     match moved {
-        Some(_) if copy.kind == CopyKind::Rebuilt => {
-            moved_back(item, field, value).map_or(Verdict::Chosen, Verdict::ChosenMoved)
+        Some(_) if is_moved_copy(value, copy) => {
+            moved_back(item, value).map_or(Verdict::Chosen, Verdict::ChosenMoved)
         }
         _ => Verdict::Chosen,
     }
@@ -186,7 +187,7 @@ fn may_show(field: &Field, print: u64, copy: Copy<'_>) -> bool {
         let is_own = past.writer == *copy.user;
         // The owner's own value may be on its way, too, with all the others, as somebody else's
         // change of another field was told.
-        let is_told = copy.told > copy.received && (past.tick..ended).contains(&copy.told);
+        let is_told = copy.told > copy.received && ended > copy.received;
         let is_on_its_way = is_told || (!is_own && past.tick > copy.received);
         ended = past.tick;
         if shows(past) && (is_on_its_way || !is_left) {
@@ -241,13 +242,16 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
 
 /// Whether a value is what an editor takes for a field that it was not sent.
 fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
-    let defaults: &[(&str, &str)] = match item.item_type().get() {
+    default_of(item.item_type(), key).is_some_and(|default| json::same_value(default, value))
+}
+
+fn default_of(item_type: &RawValue, key: &str) -> Option<&'static RawValue> {
+    let defaults: &[(&str, &'static str)] = match item_type.get() {
         "\"source\"" => &SOURCE_DEFAULTS,
         _ => &COMPONENT_DEFAULTS,
     };
-    let default = defaults.iter().find(|(name, _)| *name == key);
-    let default = default.and_then(|(_, text)| serde_json::from_str::<&RawValue>(text).ok());
-    default.is_some_and(|default| json::same_value(default, value))
+    let (_, text) = defaults.iter().find(|(name, _)| *name == key)?;
+    serde_json::from_str(text).ok()
 }
 
 const COMPONENT_DEFAULTS: [(&str, &str); 13] = [
@@ -316,15 +320,38 @@ fn looks_blank(item: &Item, said: &Fields) -> bool {
     !is_at_default_place(item) && said.iter().all(is_default)
 }
 
-fn is_nothing(value: &RawValue) -> bool {
-    matches!(value.get(), "null" | "\"\"")
+/// Whether a path is missing because its copy was sent none.
+fn is_lost_path(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+    *field.key == *IMAGE_PATH
+        && copy.kind.may_be_rebuilt()
+        && matches!(value.get(), "null" | "\"\"")
+}
+
+/// Whether interfaces are those of a copy without a picture, which stands where the first of them is.
+fn is_moved_copy(interfaces: &RawValue, copy: Copy<'_>) -> bool {
+    match copy.kind {
+        CopyKind::Rebuilt | CopyKind::Blank => true,
+        CopyKind::Own => false,
+        CopyKind::Unseen { .. } => stands_at_origin(interfaces),
+    }
+}
+
+/// Whether the middle of the first interface is the item's origin.
+pub fn stands_at_origin(interfaces: &RawValue) -> bool {
+    let middle = geometry::first_middle(interfaces);
+    middle.is_some_and(|(x, y)| x.abs() < 1e-6 && y.abs() < 1e-6)
 }
 
 /// Interfaces as a moved copy has them, moved back to where the item has them. Interfaces whose places
 /// are those that the copy was sent get exactly the item's own.
-fn moved_back(item: &Item, field: &Field, value: &RawValue) -> Option<Box<RawValue>> {
+pub fn moved_back(item: &Item, interfaces: &RawValue) -> Option<Box<RawValue>> {
     let (x, y) = item.offset()?;
-    geometry::shift_back(value, &field.value, x, y)
+    geometry::shift_back(interfaces, &item.field(INTERFACES)?.value, x, y)
+}
+
+/// The fingerprint of the value that an editor takes for a field that it was not sent.
+pub fn default_print(item_type: &RawValue, key: &str) -> Option<u64> {
+    Some(json::fingerprint(default_of(item_type, key)?))
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ struct RawItems {
 pub struct Canvas {
     items: Vec<(String, Item)>,
     version: u64,
+    /// Who removed an item that isn't there any more.
+    removed: BTreeMap<String, String>,
 }
 
 impl Canvas {
@@ -68,13 +70,33 @@ impl Canvas {
         let written = asked.map(|(id, item)| {
             let data = serde_json::to_string(item).expect("an item");
             let command = format!(
-                r#"{{"action":"update_item","item_type":"lens","item_id":{id:?},"data":{data}}}"#
+                r#"{{"action":"update_item","item_type":"component","item_id":{id:?},"data":{data}}}"#
             );
             format!(
                 r#"{{"type":"command","user_id":"somebody","settled":true,"command":{command}}}"#
             )
         });
         written.collect()
+    }
+
+    /// Whether it has an item.
+    pub fn has(&self, id: &str) -> bool {
+        self.items.iter().any(|(known, _)| known == id)
+    }
+
+    /// Who removed an item.
+    pub fn remover(&self, id: &str) -> Option<&str> {
+        self.removed.get(id).map(String::as_str)
+    }
+
+    /// The item's whole data.
+    pub fn data(&self, id: &str) -> Option<Value> {
+        let (_, item) = self.items.iter().find(|(known, _)| known == id)?;
+        Some(serde_json::to_value(item).expect("an item"))
+    }
+
+    pub fn ids(&self) -> Vec<String> {
+        self.items.iter().map(|(id, _)| id.clone()).collect()
     }
 
     /// Does what a `command` or a `sync:update` says; `text` is the same message as it was written.
@@ -95,7 +117,11 @@ impl Canvas {
         };
         let place = self.items.iter().position(|(known, _)| known == id);
         match (command["action"].as_str().unwrap_or_default(), place) {
-            ("remove_item", Some(place)) => drop(self.items.remove(place)),
+            ("remove_item", Some(place)) => {
+                self.items.remove(place);
+                let user = message["user_id"].as_str().unwrap_or_default().to_owned();
+                self.removed.insert(id.to_owned(), user);
+            }
             ("update_item", Some(place)) => self.items[place].1.append(&mut data),
             ("move_item", Some(place)) => {
                 let all = fault == Fault::MoveTakesAll;

@@ -31,7 +31,7 @@ pub struct Session {
     canvas: Canvas,
     seq: u64,
     history: Vec<(u64, Value)>,
-    confirmed: HashMap<(String, String), u64>,
+    confirmed: HashMap<(String, String), (u64, Value)>,
     /// For the fault that reorders: kept until its sender's next one has gone out.
     held: Option<(String, Value)>,
 }
@@ -72,14 +72,13 @@ impl Session {
 
     pub fn join(&mut self, fault: Fault, user: &str, connection: u64, peer: &Peer) {
         let since = Session::now(fault);
-        let alone = self.members.iter().all(|member| member.user == user);
         let known = self.members.iter().position(|member| member.user == user);
         let member = Member {
             user: user.to_owned(),
             connection,
             peer: peer.clone(),
             since: since.clone(),
-            told_apart: !alone,
+            told_apart: false,
             asked: false,
         };
         match known {
@@ -124,9 +123,6 @@ impl Session {
         if to_others {
             self.tell(&joined, |other| other != user);
         }
-        if !alone && fault != Fault::NoLateState {
-            self.send_state(fault, peer);
-        }
         peer.ping();
     }
 
@@ -152,7 +148,7 @@ impl Session {
         }
     }
 
-    /// The member has answered the ping, so it has no canvas to share.
+    /// The member has answered the ping, so it has no canvas to share: it starts from the document.
     pub fn told_apart(&mut self, fault: Fault, user: &str) {
         let Some(member) = self.member(user) else {
             return;
@@ -160,7 +156,8 @@ impl Session {
         let (first, asked) = (!member.told_apart, member.asked);
         let peer = member.peer.clone();
         member.told_apart = true;
-        if first && asked {
+        let unasked = self.seq > 0 && fault != Fault::NoLateState;
+        if first && (asked || unasked) {
             self.send_state(fault, &peer);
         }
     }
@@ -230,8 +227,30 @@ impl Session {
 
     fn change(&mut self, fault: Fault, user: &str, peer: &Peer, text: &str, mut message: Value) {
         let id = message["id"].as_str().map(|id| (user.to_owned(), id.to_owned()));
-        let known = id.as_ref().and_then(|id| self.confirmed.get(id)).copied();
+        let content = message["command"].clone();
+        let known = id.as_ref().and_then(|id| self.confirmed.get(id)).cloned();
         let known = known.filter(|_| fault != Fault::AppliesRepeats);
+        if let Some((_, before)) = &known
+            && *before != content
+            && fault != Fault::TakesOtherWithSameId
+        {
+            return peer.text(&error("duplicate_id", "command"));
+        }
+        let item = message["command"]["item_id"].as_str().unwrap_or_default().to_owned();
+        let action = message["command"]["action"].as_str().unwrap_or_default().to_owned();
+        if ["update_item", "move_item", "remove_item"].contains(&&*action)
+            && !self.canvas.has(&item)
+            && fault != Fault::RemovedComesBack
+        {
+            if self.canvas.remover(&item).is_some_and(|remover| remover != user) {
+                let command = json!({"action": "remove_item", "item_id": item, "data": {}});
+                peer.text(
+                    &json!({"type": "command", "user_id": user, "command": command}).to_string(),
+                );
+            }
+            return;
+        }
+        let before = self.canvas.ids();
         if known.is_none() {
             let is_host = self.members.first().is_some_and(|host| host.user == user);
             self.seq += u64::from(is_host || fault != Fault::GuestsUnnumbered);
@@ -239,25 +258,48 @@ impl Session {
                 message["seq"] = json!(self.seq);
             }
             self.canvas.apply(fault, text, &message);
+            if action == "update_item"
+                && fault != Fault::RelaysParts
+                && let Some(data) = self.canvas.data(&item)
+            {
+                message["command"]["data"] = data;
+            }
             if fault != Fault::ForgetsHistory {
                 self.history.push((self.seq, message.clone()));
             }
         }
         if let Some(id) = id.filter(|_| fault != Fault::NoConfirmation) {
-            let seq = known.unwrap_or(self.seq);
-            let confirmation = json!({
+            let seq = known.as_ref().map_or(self.seq, |(seq, _)| *seq);
+            let mut confirmation = json!({
                 "type": "message_delivered", "id": id.1, "seq": seq,
                 "original_type": message["type"], "status": "success",
             });
+            if known.is_some() && fault != Fault::RepeatsUnsaid {
+                confirmation["repeated"] = json!(true);
+            }
             peer.text(&confirmation.to_string());
-            self.confirmed.insert(id, seq);
+            self.confirmed.insert(id, (seq, content));
         }
         if known.is_some() {
             return;
         }
         if message["type"] == "sync:update" {
             let others = self.members.iter().filter(|member| member.user != user);
-            others.for_each(|member| self.send_state(fault, &member.peer));
+            if fault == Fault::SendsNewCanvas {
+                others.for_each(|member| self.send_state(fault, &member.peer));
+                return;
+            }
+            let after = self.canvas.ids();
+            let gone = before.iter().filter(|id| !after.contains(id));
+            let added = after.iter().filter(|id| !before.contains(id));
+            let gone = gone.map(|id| json!({"action": "remove_item", "item_id": id, "data": {}}));
+            let added = added.map(
+                |id| json!({"action": "add_item", "item_id": id, "data": self.canvas.data(id)}),
+            );
+            for command in gone.chain(added) {
+                let message = json!({"type": "command", "user_id": user, "command": command});
+                self.pass_on(fault, user, &message);
+            }
             return;
         }
         match fault {

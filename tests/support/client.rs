@@ -27,7 +27,7 @@ impl Client {
         Self::knock_on(stream, server, session, user)
     }
 
-    /// The same on a socket that was prepared for the story.
+    /// The same on a socket that was prepared for the test.
     pub fn knock_on(stream: TcpStream, server: &Server, session: &str, user: &str) -> Self {
         Self::upgrade(stream, server, &format!("/ws/{}/{}", encoded(session), encoded(user)), user)
     }
@@ -53,7 +53,13 @@ impl Client {
 
     /// A script: connects, answers the Ping of its arrival, and has been sent the document if there is one.
     pub fn join(server: &Server, session: &str, user: &str) -> Self {
-        let mut client = Self::knock(server, session, user);
+        let stream = TcpStream::connect(server.addr()).expect("the server accepts");
+        Self::join_on(stream, server, session, user)
+    }
+
+    /// The same on a socket that was prepared for the test.
+    pub fn join_on(stream: TcpStream, server: &Server, session: &str, user: &str) -> Self {
+        let mut client = Self::knock_on(stream, server, session, user);
         client.arrive();
         client.catch_up();
         client

@@ -73,11 +73,11 @@ pub fn confirmed(client: &mut Client, message: Value) -> u64 {
     client.expect("message_delivered")["seq"].as_u64().expect("a number")
 }
 
-/// Four changes; what the canvas shows after each.
+/// Four changes; what the canvas shows after each. The items have the fields that an exported file has.
 pub fn story(client: &mut Client) -> Vec<Vec<Value>> {
     let changes = [
-        add("a", json!({"x_mm": 1.50, "ü\n": "\u{202e}"})),
-        add("b", json!({"n": 1})),
+        add("a", json!({"_type": "component", "item_uuid": "a", "x_mm": 1.50, "ü\n": "\u{202e}"})),
+        add("b", json!({"_type": "component", "item_uuid": "b", "n": 1})),
         move_to("a", 7.25),
         remove("b"),
     ];

@@ -6,16 +6,23 @@ use super::client::{Client, LISTEN, Pick};
 use super::promises;
 use super::received::Received;
 use super::report::{Outcome, Verdict, fault, skip};
-use super::walk::{ALICE, BOB, CAROL, Walk, ask_canvas, command, find, lens, pass, pass_last};
+use super::walk::{
+    ALICE, BOB, CAROL, Walk, ask_canvas, ask_state, command, find, lens, pass, pass_last,
+};
 
 /// Sends `sent`, which has an `id`, and waits for its confirmation. Gives the confirmed `seq`.
 fn confirm(client: &mut Client, sent: &Value) -> Outcome<u64> {
+    let message = hear_confirmation(client, sent)?;
+    let (id, original) = (sent["id"].as_str(), sent["type"].as_str());
+    Ok(promises::delivered(&message, id.unwrap_or_default(), original.unwrap_or_default())?)
+}
+
+fn hear_confirmation(client: &mut Client, sent: &Value) -> Outcome<Received> {
     let id = sent["id"].as_str().unwrap_or_default();
     let original = sent["type"].as_str().unwrap_or_default();
     client.send(sent)?;
     let what = format!("message_delivered for its {original} with \"id\":{id:?}");
-    let message = client.hear(&what, |m| m.is("message_delivered"))?;
-    Ok(promises::delivered(&message, id, original)?)
+    client.hear(&what, |m| m.is("message_delivered"))
 }
 
 /// A command with an `id` is confirmed to its sender, under the number it was passed on with.
@@ -35,7 +42,8 @@ pub(super) fn confirmation(walk: &mut Walk) -> Verdict {
     Ok(None)
 }
 
-/// The same `id` again, as after a doubtful connection, is confirmed again and does nothing.
+/// The same message again, as after a doubtful connection, is confirmed again and does nothing; another
+/// one with its `id` is refused.
 pub(super) fn repeated_id(walk: &mut Walk) -> Verdict {
     if !walk.confirms {
         return skip("this server does not confirm commands");
@@ -47,7 +55,27 @@ pub(super) fn repeated_id(walk: &mut Walk) -> Verdict {
     alice.send(&command("add_item", &item, lens(&item, 0.0)))?;
     confirm(alice, &once)?;
     alice.send(&command("update_item", &item, json!({"x_mm": 2.0})))?;
-    confirm(alice, &once)?;
+    let again = hear_confirmation(alice, &once)?;
+    promises::delivered(&again, &id, "command")?;
+    if again.value["repeated"] != true {
+        let words = format!(
+            "a repeated command's confirmation needs \"repeated\":true; came {}",
+            again.shown()
+        );
+        return fault(words);
+    }
+    let mut other = once.clone();
+    other["command"]["data"]["x_mm"] = json!(3.0);
+    alice.send(&other)?;
+    let error = alice
+        .hear("an error \"duplicate_id\" for another command with the same \"id\"", |m| {
+            m.is("error") || m.is("message_delivered")
+        })?;
+    if error.value["error_type"] != "duplicate_id" {
+        let words = format!("expected \"error_type\":\"duplicate_id\"; came {}", error.shown());
+        return fault(words);
+    }
+    promises::error(&error, Some("command"))?;
     let mut heard = 0;
     pass_last(alice, bob, &last, |m| {
         heard += usize::from(m.changes(&item));
@@ -90,7 +118,10 @@ pub(super) fn late_join(walk: &mut Walk) -> Verdict {
     let moved = json!({"x_mm": 99.0, "y_mm": 0.0, "angle_deg": 0.0, "name": ""});
     pass(bob, alice, &command("move_item", &first, moved))?;
     pass(alice, bob, &command("remove_item", &gone, json!({})))?;
-    pass(bob, alice, &command("update_item", &gone, lens(&gone, 4.0)))?;
+    bob.send(&command("update_item", &gone, lens(&gone, 4.0)))?;
+    bob.hear("remove_item for what it still changes although somebody else removed it", |m| {
+        m.value["command"]["action"] == "remove_item" && m.value["command"]["item_id"] == gone
+    })?;
 
     let (mut carol, ack) = walk.join(&session, CAROL)?;
     let state = carol.hear("sync:state right after its own user:joined", |_| true);
@@ -212,7 +243,8 @@ pub(super) fn catch_up(walk: &mut Walk) -> Verdict {
     Ok(None)
 }
 
-/// `sync:update` puts a new canvas in the place of the old one, for everybody else.
+/// `sync:update` puts a new canvas in the place of the old one. Everybody else is told as commands what
+/// that changes: a state would cost an editor its texts, rulers and pictures.
 pub(super) fn new_canvas(walk: &mut Walk) -> Verdict {
     let (old, one, two, id) =
         (walk.name("item"), walk.name("item"), walk.name("item"), walk.name("id"));
@@ -228,11 +260,21 @@ pub(super) fn new_canvas(walk: &mut Walk) -> Verdict {
         true => confirm(alice, &sent).map(|_| ())?,
         false => alice.send(&sent)?,
     }
-    let state = bob.hear("sync:state with the new canvas", |m| m.is("sync:state"))?;
+    let mut expected =
+        vec![("remove_item", old.clone()), ("add_item", one.clone()), ("add_item", two.clone())];
+    bob.wait_for("commands that remove the old item and add the two new ones", |m| {
+        if m.is("sync:state") {
+            return Err(format!("{BOB} was sent a state that it had not asked for: {}", m.shown()));
+        }
+        let command = &m.value["command"];
+        expected.retain(|(action, id)| command["action"] != *action || command["item_id"] != **id);
+        Ok(if expected.is_empty() { Pick::Take(()) } else { Pick::Other })
+    })?;
+    let state = ask_state(bob)?;
     let items = promises::state(&state, None)?.map(Vec::as_slice).unwrap_or_default();
     promises::items(items)?;
     if find(items, &old).is_some() || find(items, &one).is_none() || find(items, &two).is_none() {
-        return fault(format!("{BOB} was sent another canvas than the new one: {}", state.shown()));
+        return fault(format!("the canvas is another one than the new one: {}", state.shown()));
     }
     if state.value["state"]["version"].as_f64().is_none_or(|version| version < 1000.0) {
         let words = format!(
@@ -241,7 +283,7 @@ pub(super) fn new_canvas(walk: &mut Walk) -> Verdict {
         );
         return fault(words);
     }
-    alice.listen(LISTEN, |m| match m.is("sync:state") {
+    alice.listen(LISTEN, |m| match m.is("sync:state") || m.echoes(ALICE, "command") {
         true => Err(format!("{ALICE} got back its own canvas: {}", m.shown())),
         false => Ok(()),
     })?;

@@ -59,6 +59,13 @@ pub(super) fn changes(walk: &mut Walk) -> Verdict {
             if from_alice { (&mut *alice, &mut *bob) } else { (&mut *bob, &mut *alice) };
         let message = pass(sender, other, &sent)?;
         promises::command(&message, &sender.user, &sent)?;
+        if action == "update_item" {
+            // The editor makes a blank item of an update that has a part of its fields.
+            let part = command(action, &item, json!({"name": "renamed again"}));
+            let message = pass(sender, other, &part)?;
+            promises::command(&message, &sender.user, &part)?;
+            promises::whole_item(&message, &lens(&item, 3.0))?;
+        }
     }
     Ok(None)
 }

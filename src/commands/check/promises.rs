@@ -216,6 +216,18 @@ pub(super) fn command(message: &Received, sender: &str, sent: &Value) -> Result<
     seq(message)
 }
 
+/// A relayed `update_item` has every field that the item has.
+pub(super) fn whole_item(message: &Received, item: &Value) -> Result<(), String> {
+    let fields = item.as_object().into_iter().flatten();
+    match fields.map(|(name, _)| name).find(|name| message.data(name).is_null()) {
+        Some(name) => broken(
+            message,
+            &format!("an update_item must have the item's whole data; {name:?} is missing"),
+        ),
+        None => Ok(()),
+    }
+}
+
 /// A `message_delivered` for `id`. Gives its `seq`.
 pub(super) fn delivered(message: &Received, id: &str, original: &str) -> Result<u64, String> {
     let value = &message.value;
