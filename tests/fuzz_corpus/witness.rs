@@ -279,7 +279,10 @@ fn what_would_make_an_editor_abort_is_noticed() {
         (r#"{"action":"move_item","item_id":"i","data":{"x_mm":1e999}}"#, false),
         (r#"{"action":"move_item","item_id":"i","data":[]}"#, false),
         (r#"{"action":"move_item","item_id":7,"data":{}}"#, false),
-        (r#"{"action":"add_item","item_id":"i","item_type":"component","data":{"uuid":"j"}}"#, false),
+        (
+            r#"{"action":"add_item","item_id":"i","item_type":"component","data":{"uuid":"j"}}"#,
+            false,
+        ),
     ] {
         let told = command.replace("COMMAND", inner);
         assert_eq!(scene.sees(Cause::tick(), &[send(BOB, &told)]), is_good, "{told}");
