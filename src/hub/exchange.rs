@@ -450,7 +450,6 @@ impl Session {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
         }
         self.begin();
-        self.document.forget_extra();
         self.put(state, by, None, &Named::NONE, Why::Restored, turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
@@ -458,7 +457,7 @@ impl Session {
         self.finish(turn);
     }
 
-    /// Puts a state in the document's place.
+    /// Puts a state in the document's place, which is kept as a version.
     fn put(
         &mut self,
         state: State,
@@ -469,10 +468,16 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         self.keep_version(turn);
+        let before = self.version_before(user, why, turn);
+        if why == Why::Restored {
+            self.document.forget_extra();
+        }
         let version = state.version;
         let changes = self.document.replace(state, self.author(user));
-        if changes.is_empty() {
-            self.document.advance(version);
+        match before {
+            _ if changes.is_empty() => self.document.advance(version),
+            Some(before) => self.versions.add(before, turn.limits.document),
+            None => {}
         }
         self.forget_encoded();
         let did = if why == Why::Restored { Did::Restore } else { Did::Replace };
