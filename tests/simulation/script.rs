@@ -55,6 +55,7 @@ impl Script {
     pub fn connect(&mut self) {
         if self.purpose != Purpose::Follow {
             self.canvas.clear();
+            self.gone.clear();
             self.has_state = false;
         }
         self.is_acknowledged = false;

@@ -126,7 +126,10 @@ impl Ledger {
         let is_known = self.items.contains_key(id);
         match command["action"].as_str().expect("a string") {
             "remove_item" => self.push(seq, Note::Removed { id: id.into(), by: by.into() }),
-            "move_item" if !is_known => told.iter().for_each(|told| self.count(seq, by, told)),
+            // Undoing a deletion isn't told: what is dragged then is back.
+            "move_item" if !is_known && !self.has_removed(id, by) => {
+                told.iter().for_each(|told| self.count(seq, by, told));
+            }
             // Without its type it is a script's, and says no more than what it says.
             "update_item" | "move_item" if data.get("_type").is_none() => {
                 for (field, value) in written(data).into_iter().filter(|_| is_known) {
@@ -134,7 +137,7 @@ impl Ledger {
                     self.push(seq, Note::Chosen { id, field, value, by, at });
                 }
             }
-            "add_item" | "update_item" if !is_known => {
+            "add_item" | "update_item" | "move_item" if !is_known => {
                 // Only a program adds what others have removed, and it has heard of it.
                 let by_add = command["action"] == "add_item";
                 if (by_add || self.may_bring_back(id, by)) && !self.free.contains(id) {
@@ -144,6 +147,10 @@ impl Ledger {
             }
             _ => told.iter().for_each(|told| self.tell(seq, at, by, told)),
         }
+    }
+
+    fn has_removed(&self, id: &str, by: &str) -> bool {
+        self.gone.get(id).is_some_and(|removers| removers.contains(by))
     }
 
     fn may_bring_back(&self, id: &str, by: &str) -> bool {
