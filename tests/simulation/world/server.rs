@@ -64,6 +64,7 @@ impl World {
             if self.refused == Some(conn) {
                 return;
             }
+            self.note_listed(conn, message);
             let is_for_itself = message["target_user"] == user.as_str();
             let connection = self.connections.get_mut(&conn).expect("it is there");
             if is_for_itself && !std::mem::replace(&mut connection.has_shown, true) {
@@ -75,6 +76,15 @@ impl World {
             }
         }
         self.ledger.note(self.seq, self.now, &user, message, told, how);
+    }
+
+    /// The server knows now of everything that is in a canvas.
+    fn note_listed(&mut self, conn: ConnId, message: &Value) {
+        let person = self.connections[&conn].person;
+        if let Client::Editor(editor) = &mut self.people[person].client {
+            let items = message["state"]["items"].as_array().expect("a list").iter();
+            items.filter_map(|data| data["uuid"].as_str()).for_each(|id| editor.is_listed(id));
+        }
     }
 
     /// Whether a canvas has taken the place of everything that was there.
