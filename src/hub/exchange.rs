@@ -266,6 +266,10 @@ impl Session {
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let frame = match is_pasted || item.hides_path() {
             false => relayed(&command.body, &user, turn),
+            // An editor builds an item of the command's type.
+            true if command.item_type.is_none() => {
+                item_frames::add(item).string("user_id", &user).timestamp(turn.now.wall)
+            }
             true => {
                 let head = command.body.with_data("add_item", |json| item.write(json));
                 continued(&head, &user, turn)
@@ -479,7 +483,7 @@ impl Session {
         self.finish(turn);
     }
 
-    /// Puts a state in the document's place.
+    /// Puts a state in the document's place, which is kept as a version.
     fn put(
         &mut self,
         state: State,
@@ -490,6 +494,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         self.keep_version(turn);
+        let before = self.version_before(user, why, turn);
         if why == Why::Restored {
             self.document.forget_extra();
         }
@@ -497,8 +502,10 @@ impl Session {
         self.document.meet(user);
         let version = state.version;
         let changes = self.document.replace(state, self.author(user));
-        if changes.is_empty() {
-            self.document.advance(version);
+        match before {
+            _ if changes.is_empty() => self.document.advance(version),
+            Some(before) => self.versions.add(before, turn.limits.document),
+            None => {}
         }
         self.forget_encoded();
         let did = if why == Why::Restored { Did::Restore } else { Did::Replace };

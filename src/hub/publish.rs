@@ -58,8 +58,9 @@ impl Session {
                 self.item_changed(how.user, id, turn);
             }
         }
-        if changes.iter().any(|change| matches!(change, Applied::Removed(_))) {
-            self.have_rays_drawn(how.except, turn);
+        let is_removal = |change: &&Applied| matches!(change, Applied::Removed(_));
+        if let Some(removal) = changes.iter().find(is_removal) {
+            self.have_rays_drawn(removal.id(), how.except, turn);
         }
     }
 

@@ -72,8 +72,11 @@ impl Session {
         // A state that was sent meanwhile replaces the canvas that the snapshot shows.
         let is_wiped = is_first && self.room[place].rebuilt.is_some();
         let removes = merged.changes.iter().any(|change| matches!(change, Change::Remove(_)));
+        let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if removes {
             self.keep_version(turn);
+            let before = self.version_before(&user, why, turn);
+            before.into_iter().for_each(|before| self.versions.add(before, turn.limits.document));
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
         for copy in known.iter().filter(|_| !is_wiped) {

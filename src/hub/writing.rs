@@ -245,7 +245,8 @@ fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
     default_of(item.item_type(), key).is_some_and(|default| json::same_value(default, value))
 }
 
-fn default_of(item_type: &RawValue, key: &str) -> Option<&'static RawValue> {
+/// The value that an editor takes for a field that it was not sent.
+pub fn default_of(item_type: &RawValue, key: &str) -> Option<&'static RawValue> {
     let defaults: &[(&str, &'static str)] = match item_type.get() {
         "\"source\"" => &SOURCE_DEFAULTS,
         _ => &COMPONENT_DEFAULTS,

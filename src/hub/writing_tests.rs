@@ -37,9 +37,9 @@ fn fields(data: &str) -> Fields {
 }
 
 /// What the dictionary `said` writes, as JSON, and whether the copy shows something older.
-fn judged(document: &Document, said: &str, action: Action, copy: Copy<'_>) -> (String, bool) {
+fn judged(document: &Document, said: &str, copy: Copy<'_>) -> (String, bool) {
     let item = document.get("a").expect("it is there");
-    let written = written(item, fields(said), action, copy);
+    let written = written(item, fields(said), copy);
     let mut json = Vec::new();
     let fields = written.fields.iter().map(|(key, value)| (&**key, &**value));
     crate::protocol::outbound::write_object(&mut json, fields);
@@ -75,7 +75,7 @@ fn only_what_no_earlier_value_explains_is_written() {
         let said = SOURCE.replace(r#""n_rays":5"#, &format!(r#""n_rays":{rays}"#));
         let expected = if is_written { format!(r#"{{"n_rays":{rays}}}"#) } else { "{}".into() };
         let copy = copy(who, received, CopyKind::Own);
-        let judged = judged(&document, &said, Action::Update, copy);
+        let judged = judged(&document, &said, copy);
         assert_eq!(judged, (expected, is_stale), "{who} {received} {rays}: {why}");
     }
 }
@@ -89,27 +89,23 @@ fn a_canvas_from_before_takes_back_nothing_that_others_wrote() {
         [(&alice, 5, false), (&alice, 6, true), (&bob, 5, true), (&bob, 6, true)]
     {
         let said = SOURCE.replace(r#""n_rays":5"#, &format!(r#""n_rays":{rays}"#));
-        let judged = judged(&document, &said, Action::Update, copy(who, 9, kind));
+        let judged = judged(&document, &said, copy(who, 9, kind));
         assert_eq!(judged.0 != "{}", is_written, "{who} {rays}");
     }
 }
 
 #[test]
-fn of_a_blank_copy_only_a_place_counts_that_somebody_dragged_it_to() {
+fn of_a_blank_copy_only_what_is_no_default_counts() {
     let bob: UserId = "bob".into();
     let document = document(SOURCE, &[]);
-    let blank = r##"{"_type":"source","x_mm":-400.0,"y_mm":0.0,"angle_deg":0.0,"n_rays":15,"color_hex":"#dc143c"}"##;
+    let blank = r##"{"_type":"source","x_mm":-400.0,"y_mm":0.0,"angle_deg":0.0,"n_rays":9,"color_hex":"#dc143c"}"##;
     let dragged = blank.replace("-400.0", "12.5");
-    for (said, action, expected) in [
-        (blank, Action::Move, "{}"),
-        (&dragged, Action::Move, r#"{"x_mm":12.5}"#),
-        (&dragged, Action::Update, "{}"),
-    ] {
+    for (said, expected) in [(blank, "{}"), (&dragged, r#"{"x_mm":12.5}"#)] {
         let copy = copy(&bob, 0, CopyKind::Blank);
-        assert_eq!(judged(&document, said, action, copy), (expected.to_owned(), false), "{said}");
+        assert_eq!(judged(&document, said, copy), (expected.to_owned(), false), "{said}");
     }
     let unseen = copy(&bob, 9, CopyKind::Unseen { was_sent: true });
-    assert_eq!(judged(&document, blank, Action::Update, unseen), ("{}".to_owned(), true));
+    assert_eq!(judged(&document, blank, unseen), ("{}".to_owned(), true));
 }
 
 #[test]
@@ -130,7 +126,7 @@ fn a_colour_counts_when_somebody_chose_it() {
     ] {
         let said = SOURCE.replace("#0000ff", color);
         let copy = Copy { color: reported, ..copy(&bob, 9, kind) };
-        let judged = judged(&document, &said, Action::Move, copy);
+        let judged = judged(&document, &said, copy);
         assert_eq!((judged.0 != "{}", judged.1), (is_written, !is_written), "{kind:?} {color}");
     }
 }
@@ -145,9 +141,9 @@ fn a_copy_without_a_picture_stands_elsewhere_and_its_edits_come_back_to_the_righ
     let own = item.field(INTERFACES).expect("it has some").value.get().to_owned();
     let said = |interfaces: &str| MIRROR.replace(&own, interfaces).replace("\n    ", "");
     let rebuilt = copy(&bob, 9, CopyKind::Rebuilt);
-    assert_eq!(judged(&document, &said(&moved), Action::Move, rebuilt), ("{}".to_owned(), false));
+    assert_eq!(judged(&document, &said(&moved), rebuilt), ("{}".to_owned(), false));
     let edited = moved.replace(r#""mirror""#, r#""beam_block""#);
     let expected = own.replace(r#""mirror""#, r#""beam_block""#);
-    let judged = judged(&document, &said(&edited), Action::Move, rebuilt);
+    let judged = judged(&document, &said(&edited), rebuilt);
     assert_eq!(judged, (format!(r#"{{"interfaces":{expected}}}"#), false));
 }

@@ -172,7 +172,7 @@ fn viewers_hear_and_are_not_heard() {
     let told = CHAT_TOLD.replace("alice", "viewer");
     assert!(!Scene::new().accepts(VERA, CHAT, &[send(BOB, &told)]));
     assert!(!Scene::new().sees(Cause::gone(VERA), &[send(BOB, r#"{"type":"user:left",NOW}"#)]));
-    let ping = Effect::Send { conn: VERA, frame: Frame::ping(&[0; 8]), supersedes: None };
+    let ping = Effect::Send { conn: VERA, frame: Frame::ping(&[0; 16]), supersedes: None };
     assert!(!Scene::new().sees(Cause::by(VERA), &[ping]));
     let mut scene = Scene::new();
     scene.witness.comes(NEW, Who::Viewer { session: "a".into() }, None, Duration::ZERO);
@@ -279,7 +279,10 @@ fn what_would_make_an_editor_abort_is_noticed() {
         (r#"{"action":"move_item","item_id":"i","data":{"x_mm":1e999}}"#, false),
         (r#"{"action":"move_item","item_id":"i","data":[]}"#, false),
         (r#"{"action":"move_item","item_id":7,"data":{}}"#, false),
-        (r#"{"action":"add_item","item_id":"i","item_type":"lens","data":{"uuid":"j"}}"#, false),
+        (
+            r#"{"action":"add_item","item_id":"i","item_type":"component","data":{"uuid":"j"}}"#,
+            false,
+        ),
     ] {
         let told = command.replace("COMMAND", inner);
         assert_eq!(scene.sees(Cause::tick(), &[send(BOB, &told)]), is_good, "{told}");

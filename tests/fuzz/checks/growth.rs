@@ -13,7 +13,7 @@ const MOST_OF_AN_ITEM: usize = 16;
 /// What a timer may be set for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A newcomer is given 2 s to prove itself a host, or 10 s to show a key.
+    /// A newcomer is given 10 s to be recognised, or to show a key.
     Arrival(ConnId),
     /// A key's time is looked at once a minute; a newer key may set another timer.
     Expiry(ConnId, u64),

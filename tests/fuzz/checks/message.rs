@@ -76,7 +76,7 @@ pub fn check_member(input: &[u8]) {
     for (conn, user) in [(ANN, "ann"), (BOB, "bob")] {
         table.handle(Event::Join { conn, session: "s".into(), user: user.into(), grant: None });
         table.pass(2000);
-        let add = r#"{"type":"command","command":{"action":"add_item","item_id":"USER","item_type":"lens","data":{"x_mm":1}}}"#;
+        let add = r#"{"type":"command","command":{"action":"add_item","item_id":"USER","item_type":"component","data":{"x_mm":1}}}"#;
         let message = inbound::parse(&add.replace("USER", user)).expect("an item");
         table.handle(Event::Message { conn, message });
         table.pass(3000);
@@ -98,10 +98,14 @@ pub fn check_member(input: &[u8]) {
     let sent = Fields::sent_by_member(&said).expect("it was taken");
     let kind = sent.string("type").expect("it was taken");
     table.handle(Event::Message { conn: ANN, message });
-    let refused = table.told(ANN).into_iter().any(|told| type_of(told) == "error");
+    // A canvas of which an item is left out is taken.
+    let is_refusal =
+        |told: &str| type_of(told) == "error" && !told.contains(r#""error_type":"bad_item""#);
+    let refused = table.told(ANN).into_iter().any(is_refusal);
     let to_bob: Vec<Fields> = table.told(BOB).into_iter().map(shape::to_editor).collect();
     table.told(ANN).into_iter().for_each(|told| drop(shape::to_editor(told)));
-    if kind != "sync:full_state" {
+    // Where a whole canvas is said, a viewer is shown what has become of it.
+    if !matches!(&*kind, "sync:full_state" | "sync:update") {
         assert_eq!(table.told(BOB), table.told(VIEWER), "a viewer is told what a member is");
     }
     if refused {
@@ -157,21 +161,21 @@ fn check_relay(kind: &str, sent: Fields, to_others: Vec<Fields>) {
     const OURS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
     match kind {
         "ping" | "sync:request" => assert!(to_others.is_empty()),
-        // A new state, or what a snapshot has changed.
+        // What a whole canvas has changed.
         "sync:update" | "sync:full_state" => {}
         _ => {
+            let command = sent.object("command").filter(|_| kind == "command");
             let mut told = to_others.into_iter();
-            let relayed = told.next().expect("others are told");
+            let Some(relayed) = told.next() else {
+                return assert!(!command.as_ref().is_none_or(changes_something), "nobody was told");
+            };
             // What follows is an added item once more.
             assert!(told.all(|told| kind == "command" && told.get("settled") == Some("true")));
             assert_eq!(relayed.string("user_id").as_deref(), Some("ann"));
             assert!(relayed.get("settled").is_none());
             assert!(!shape::SERVERS.contains(&kind) && kind != "sync:state");
-            if kind == "command" {
-                check_command(
-                    &sent.object("command").expect("a command"),
-                    &relayed.object("command").expect("a command"),
-                );
+            if let Some(command) = command {
+                check_command(&command, &relayed.object("command").expect("a command"));
                 let rest = |fields: Fields| fields.without(&OURS).without(&["command"]);
                 assert_eq!(rest(sent), rest(relayed));
             } else {
@@ -182,18 +186,39 @@ fn check_relay(kind: &str, sent: Fields, to_others: Vec<Fields>) {
     }
 }
 
+/// Whether others certainly have to hear of a command.
+fn changes_something(command: &Fields) -> bool {
+    let is_known = command.string("item_id").is_some_and(|id| matches!(&*id, "ann" | "bob"));
+    match (command.string("action").as_deref(), is_known) {
+        (Some("update_item" | "move_item" | "remove_item"), false) => is_whole(command),
+        // The sender may just say what it shows.
+        (Some("add_item" | "update_item" | "move_item"), true) => !is_whole(command),
+        _ => true,
+    }
+}
+
+/// Whether a command has the editor's whole dictionary.
+fn is_whole(command: &Fields) -> bool {
+    command.object("data").is_some_and(|data| data.string("_type").is_some())
+}
+
 fn check_command(sent: &Fields, told: &Fields) {
     let action = sent.string("action").expect("an action");
     let told_action = told.string("action").expect("an action");
-    let is_add = action == "add_item";
-    assert!(told_action == action || is_add && told_action == "update_item");
+    assert!(match &*action {
+        "add_item" => matches!(&*told_action, "add_item" | "update_item"),
+        // An item that nobody knows was pasted.
+        "update_item" => matches!(&*told_action, "update_item" | "add_item"),
+        // What it writes beside the place.
+        "move_item" => matches!(&*told_action, "move_item" | "update_item"),
+        _ => told_action == action,
+    });
     assert_eq!(sent.string("item_id"), told.string("item_id"));
-    let has_item = is_add || matches!(&*action, "update_item" | "move_item");
+    let has_item = matches!(&*action, "add_item" | "update_item" | "move_item");
     for (name, value) in &sent.0 {
         let may_change = match &**name {
             "action" => true,
-            "data" => has_item,
-            "item_type" => is_add,
+            "data" | "item_type" => has_item,
             _ => false,
         };
         assert!(may_change || told.get(name) == Some(&**value), "{name}");
@@ -202,10 +227,12 @@ fn check_command(sent: &Fields, told: &Fields) {
         let data = told.object("data").expect("an item");
         for (name, value) in &sent.object("data").expect("an item").0 {
             let may_change = match &**name {
-                "uuid" | "item_uuid" | "item_type" => is_add,
+                "uuid" | "item_uuid" | "item_type" => true,
                 _ => name.starts_with("__") || MAY_CHANGE.contains(&&**name),
             };
-            assert!(may_change || data.get(name) == Some(&**value), "{name}");
+            // A whole dictionary may say what the item has in other words.
+            let is_told = data.get(name).is_some_and(|told| is_whole(sent) || told == &**value);
+            assert!(may_change || is_told, "{name}");
         }
     }
 }

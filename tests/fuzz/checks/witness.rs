@@ -107,9 +107,8 @@ struct Conn {
     stage: Stage,
     since: Duration,
     grant: Option<Grant>,
-    /// How many texts and Pings it was sent.
+    /// How many texts it was sent.
     texts: usize,
-    pings: usize,
     /// Which life of the session it is in.
     epoch: Option<String>,
     is_authenticated: bool,
@@ -203,7 +202,6 @@ impl Witness {
             since: now,
             grant,
             texts: 0,
-            pings: 0,
             epoch: None,
             is_authenticated: false,
             channels: BTreeSet::new(),
