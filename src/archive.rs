@@ -20,14 +20,14 @@ pub const MOST: usize = 1000;
 /// How large changes are that are told of at once, in bytes: none is added after so many.
 pub const MOST_BYTES: usize = 4 << 20;
 
-/// What there is to know of a stored session without opening it.
+/// What there is to know of a stored session without opening it, or of one in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     pub session_id: String,
     pub epoch: String,
     /// The last change.
     pub seq: u64,
-    /// RFC 3339; `None` where nothing was ever changed.
+    /// RFC 3339; `None` where nothing was ever changed. Not known of a session in memory alone.
     pub created_at: Option<String>,
     pub changed_at: Option<String>,
     /// Who made the last change, where that is known.
@@ -55,7 +55,8 @@ pub struct Listing {
     pub timestamp: String,
 }
 
-/// A version: a whole document that is stored.
+/// A version: a whole document that is stored, and who made it what it is, and how; or, of a session
+/// in memory alone, one that was replaced, and by whom and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionLine {
     pub seq: u64,
@@ -63,6 +64,9 @@ pub struct VersionLine {
     pub user_id: Option<String>,
     pub why: String,
     pub bytes: u64,
+    /// How many items it has, of a session in memory alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<usize>,
 }
 
 /// What a session can be brought back to.
@@ -152,6 +156,7 @@ impl VersionLine {
             user_id: version.user.map(|user| user.to_string()),
             why: version.why.name().into(),
             bytes: version.bytes,
+            items: None,
         }
     }
 }

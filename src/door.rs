@@ -6,6 +6,8 @@
 mod access;
 mod api;
 mod gate;
+#[cfg(feature = "durable")]
+mod memory;
 pub mod origin;
 mod page;
 mod route;

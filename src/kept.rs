@@ -192,6 +192,27 @@ pub struct StoredId {
     pub id: Box<str>,
 }
 
+/// Which state of a session is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// After this change.
+    Seq(u64),
+    /// After the newest change that was made then or before. Where a clock has jumped, changes later
+    /// in the order may bear earlier times: the order counts.
+    Time(Timestamp),
+}
+
+impl Point {
+    /// As people write it: the number of a change, or a time like `2026-12-20T10:30:00+01:00`.
+    /// `None` for what is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse().ok().map(Point::Seq),
+            false => Timestamp::parse(text).map(Point::Time),
+        }
+    }
+}
+
 /// How far a history reaches back: at most as many changes and as many bytes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {

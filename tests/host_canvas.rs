@@ -1,307 +1,329 @@
-//! Taking a host's snapshot into a session that has a document: nothing that anyone else did is
-//! lost (PROTOCOL.md §2.3, second part).
+//! Taking a canvas into a session that has a document (PROTOCOL.md §2.3, "Taking a canvas"): what others
+//! did stays, and everybody is told as commands.
+//!
+//! Alice shares her canvas and is the session's host; Bob is a script. `--no-settle` leaves out what is
+//! told of items by itself.
 
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, Server, add, full_state, nothing_more, remove, update};
+use support::{
+    Client, Place, Run, Server, Wire, add, collabd, full_state, item, move_to, remove, update,
+};
 
-fn item(id: &str, x_mm: i32) -> Value {
-    json!({"uuid": id, "item_type": "lens", "x_mm": x_mm})
+struct Table {
+    server: Server,
+    alice: Client,
+    bob: Client,
 }
 
-/// A host who shares these items, and a guest who was sent them. Nothing is left to read.
-fn host_and_guest(server: &Server, items: Value) -> (Client, Client) {
-    let mut alice = Client::host(server, "table", "alice", items);
-    assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
-    let bob = Client::join(server, "table", "bob");
-    alice.expect("user:joined");
-    (alice, bob)
+impl Table {
+    /// Alice shares these items, and Bob was sent them. Nothing is left to read.
+    fn with(items: Value) -> Self {
+        Self::on(Server::start(&["--no-settle"]), items)
+    }
+
+    fn on(server: Server, items: Value) -> Self {
+        let mut alice = Client::host(&server, "table", "alice", items);
+        assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
+        let bob = Client::join(&server, "table", "bob");
+        alice.expect("user:joined");
+        alice.told();
+        Table { server, alice, bob }
+    }
+
+    /// Bob does this, and Alice receives it.
+    fn bob_does(&mut self, command: Value) {
+        self.bob.send(command);
+        self.bob.told();
+        self.alice.expect("command");
+    }
+
+    fn alice_does(&mut self, command: Value) {
+        self.alice.send(command);
+        self.alice.told();
+        self.bob.expect("command");
+    }
+
+    /// Alice's editor shows its canvas to somebody. What Bob and she are told of that: action and item.
+    fn alice_shows(&mut self, items: Value, target: Option<&str>) -> [Vec<(String, String)>; 2] {
+        self.alice.send(full_state(items, target));
+        let alice = self.alice.told_commands();
+        [self.bob.told_commands(), alice]
+    }
+
+    fn items(&mut self) -> Vec<Value> {
+        self.bob.items()
+    }
 }
 
-/// Sends a command that the other one has to receive.
-fn tell(sender: &mut Client, receiver: &mut Client, command: Value) {
-    let action = command["command"]["action"].clone();
-    sender.send(command);
-    assert_eq!(receiver.expect("command")["command"]["action"], action);
+fn commands(commands: &[(&str, &str)]) -> Vec<(String, String)> {
+    commands.iter().map(|(action, id)| (action.to_string(), id.to_string())).collect()
 }
 
-#[test]
-fn an_item_in_the_snapshot_but_not_in_the_document_is_added() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    // Pasting is not sent by the editor; it shows in the next snapshot.
-    alice.send(full_state(json!([item("a", 1), item("pasted", 2)]), Some("alice")));
-    let added = bob.expect_command("add_item", "pasted");
-    assert_eq!(
-        (&added["user_id"], &added["command"]["data"]),
-        (&json!("alice"), &item("pasted", 2))
-    );
-    assert!(added["seq"].is_u64());
-    assert_eq!(bob.items(), [item("a", 1), item("pasted", 2)]);
-}
-
-#[test]
-fn an_item_that_somebody_else_removed_is_not_added_again() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1), item("b", 2)]));
-    tell(&mut bob, &mut alice, remove("a"));
-    alice.send(full_state(json!([item("a", 1), item("b", 2)]), Some("bob")));
-    alice.expect_command("remove_item", "a");
-    nothing_more([&mut alice, &mut bob]);
-    assert_eq!(bob.items(), [item("b", 2)]);
-}
-
-#[test]
-fn an_item_that_the_host_removed_itself_comes_back_with_its_snapshot() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1), item("b", 2)]));
-    tell(&mut alice, &mut bob, remove("a"));
-    // Undo is not sent by the editor.
-    alice.send(full_state(json!([item("a", 1), item("b", 2)]), Some("alice")));
-    bob.expect_command("add_item", "a");
-    assert_eq!(bob.items(), [item("b", 2), item("a", 1)]);
-}
-
-#[test]
-fn in_both_and_known_only_from_the_hosts_snapshots_the_snapshot_counts() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    alice.send(full_state(json!([item("a", 7)]), Some("alice")));
-    let changed = bob.expect_command("update_item", "a");
-    assert_eq!(
-        (&changed["command"]["data"]["x_mm"], &changed["user_id"]),
-        (&json!(7), &json!("alice"))
-    );
-    assert_eq!(bob.items(), [item("a", 7)]);
+/// Like [`item`] with a field of its own.
+fn named(id: &str, x_mm: i32, name: &str) -> Value {
+    let mut item = item(id, x_mm);
+    item["name"] = name.into();
+    item
 }
 
 #[test]
-fn in_both_and_last_changed_by_the_host_the_snapshot_counts() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([]));
-    tell(&mut bob, &mut alice, add("a", json!({"x_mm": 1})));
-    tell(&mut alice, &mut bob, update("a", json!({"x_mm": 2})));
-    alice.send(full_state(json!([item("a", 3)]), Some("alice")));
-    let changed = bob.expect_command("update_item", "a");
-    assert_eq!(changed["command"]["data"]["x_mm"], 3);
-    assert_eq!(bob.items(), [item("a", 3)]);
+fn an_item_that_only_the_snapshot_has_is_added() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    // A paste is told nowhere else.
+    table.alice.send(full_state(json!([item("a", 1), item("pasted", 2)]), Some("alice")));
+    let added = table.bob.expect_command("add_item", "pasted");
+    assert_eq!(added["command"]["data"], item("pasted", 2));
+    assert_eq!((&added["user_id"], &added["seq"]), (&json!("alice"), &json!(2)));
+    assert_eq!(table.items(), [item("a", 1), item("pasted", 2)]);
 }
 
 #[test]
-fn a_field_that_somebody_else_wrote_and_the_hosts_snapshot_lacks_stays() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    tell(&mut bob, &mut alice, update("a", json!({"note": "Bob's"})));
-    tell(&mut alice, &mut bob, update("a", json!({"x_mm": 2})));
-    alice.send(full_state(json!([item("a", 3)]), Some("alice")));
-    assert_eq!(bob.expect_command("update_item", "a")["command"]["data"]["x_mm"], 3);
-    let items = bob.items();
-    assert_eq!((&items[0]["x_mm"], &items[0]["note"]), (&json!(3), &json!("Bob's")));
+fn an_item_that_somebody_else_removed_is_not_added_again_and_its_owner_is_told() {
+    let mut table = Table::with(json!([item("a", 1), item("b", 2)]));
+    table.bob_does(remove("a"));
+    let [bob, alice] = table.alice_shows(json!([item("a", 1), item("b", 2)]), Some("bob"));
+    assert_eq!((bob, alice), (vec![], commands(&[("remove_item", "a")])));
+    assert_eq!(table.items(), [item("b", 2)]);
 }
 
 #[test]
-fn in_both_and_last_changed_by_somebody_else_the_document_counts() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    tell(&mut bob, &mut alice, update("a", json!({"x_mm": 5})));
-    // A host republishes what came from guests as blank items at the default place.
-    alice.send(full_state(json!([item("a", 0)]), Some("bob")));
-    let correction = alice.expect_command("update_item", "a");
-    assert_eq!(correction["command"]["data"], item("a", 5));
-    nothing_more([&mut alice, &mut bob]);
-    assert_eq!(bob.items(), [item("a", 5)]);
+fn an_item_that_the_owner_of_the_canvas_removed_comes_back_with_it() {
+    let mut table = Table::with(json!([item("a", 1), item("b", 2)]));
+    table.alice_does(remove("a"));
+    // An undone removal is told nowhere else.
+    let [bob, alice] = table.alice_shows(json!([item("a", 1), item("b", 2)]), Some("alice"));
+    assert_eq!((bob, alice), (commands(&[("add_item", "a")]), vec![]));
+    assert_eq!(table.items(), [item("b", 2), item("a", 1)]);
 }
 
 #[test]
-fn a_guests_item_is_not_blanked_by_the_hosts_snapshot() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([]));
-    tell(&mut bob, &mut alice, add("b", json!({"x_mm": 5, "name": "Bob's"})));
-    let carol = Client::join(&server, "table", "carol");
-    alice.expect("user:joined");
-    bob.expect("user:joined");
-    alice.send(full_state(json!([item("b", 0)]), Some("carol")));
-    alice.expect_command("update_item", "b");
-    assert_eq!(carol.greeting[2]["state"]["items"][0]["name"], "Bob's");
-    assert_eq!(bob.items()[0]["name"], "Bob's");
+fn a_value_that_its_owner_chose_counts_whoever_wrote_the_field_last() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    table.bob_does(update("a", json!({"x_mm": 5})));
+    table.alice.told();
+    let [bob, alice] = table.alice_shows(json!([item("a", 9)]), Some("alice"));
+    assert_eq!((bob, alice), (commands(&[("update_item", "a")]), vec![]));
+    assert_eq!(table.items(), [item("a", 9)]);
 }
 
 #[test]
-fn not_in_the_snapshot_and_known_only_from_the_hosts_snapshots_is_removed() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1), item("b", 2)]));
-    alice.send(full_state(json!([item("b", 2)]), Some("alice")));
-    let removed = bob.expect_command("remove_item", "a");
-    assert_eq!(removed["user_id"], "alice");
-    assert_eq!(bob.items(), [item("b", 2)]);
+fn a_value_from_before_somebody_else_changed_it_does_not_count_and_its_owner_is_told() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    table.bob.send(update("a", json!({"x_mm": 5})));
+    table.bob.told();
+    table.alice.send(full_state(json!([item("a", 1)]), Some("bob")));
+    let told = table.alice.told();
+    let last = told.last().expect("a command");
+    assert_eq!((&last["command"]["data"], &last["settled"]), (&item("a", 5), &json!(true)));
+    assert_eq!(table.bob.told(), [] as [Value; 0]);
+    assert_eq!(table.items(), [item("a", 5)]);
 }
 
 #[test]
-fn not_in_the_snapshot_and_last_changed_by_the_host_is_removed() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    tell(&mut bob, &mut alice, add("b", json!({})));
-    tell(&mut alice, &mut bob, update("b", json!({"x_mm": 2})));
-    alice.send(full_state(json!([item("a", 1)]), Some("alice")));
-    bob.expect_command("remove_item", "b");
-    assert_eq!(bob.items(), [item("a", 1)]);
+fn one_field_is_taken_and_another_one_is_not() {
+    let mut table = Table::with(json!([named("a", 1, "old")]));
+    table.bob.send(update("a", json!({"name": "new"})));
+    table.bob.told();
+    let [bob, _] = table.alice_shows(json!([named("a", 9, "old")]), Some("bob"));
+    assert_eq!(bob, commands(&[("update_item", "a")]));
+    assert_eq!(table.items(), [named("a", 9, "new")]);
 }
 
 #[test]
-fn not_in_the_snapshot_and_last_changed_by_somebody_else_stays() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1), item("b", 2)]));
-    tell(&mut bob, &mut alice, update("a", json!({"x_mm": 5})));
-    tell(&mut bob, &mut alice, add("c", json!({"x_mm": 6})));
-    alice.send(full_state(json!([item("b", 2)]), Some("bob")));
-    for expected in [item("a", 5), item("c", 6)] {
-        let id = expected["uuid"].as_str().expect("an id");
-        let mut told = alice.expect("command");
-        if told["command"]["action"] == "remove_item" {
-            // It may be on its way to the host, whose editor would show it twice.
-            told = alice.expect("command");
+fn a_field_that_the_snapshot_lacks_stays() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    table.bob_does(update("a", json!({"name": "Bob's"})));
+    table.alice_shows(json!([item("a", 3)]), Some("alice"));
+    assert_eq!(table.items(), [named("a", 3, "Bob's")]);
+}
+
+#[test]
+fn an_item_that_this_connection_listed_and_nobody_else_changed_is_removed() {
+    let mut table = Table::with(json!([item("a", 1), item("b", 2)]));
+    table.alice_does(add("c", item("c", 3)));
+    let [bob, alice] = table.alice_shows(json!([item("b", 2)]), Some("alice"));
+    assert_eq!((bob, alice), (commands(&[("remove_item", "a"), ("remove_item", "c")]), vec![]));
+    assert_eq!(table.items(), [item("b", 2)]);
+}
+
+#[test]
+fn an_item_that_somebody_else_has_changed_since_stays_and_is_sent_to_the_owner() {
+    let mut table = Table::with(json!([item("a", 1), item("b", 2)]));
+    table.bob_does(move_to("a", 5.0));
+    let [bob, _] = table.alice_shows(json!([item("b", 2)]), Some("alice"));
+    assert_eq!(bob, vec![]);
+    assert_eq!(table.items()[0]["x_mm"], 5.0);
+    // Once it is sure that nothing of it is on its way to her.
+    let [bob, alice] = table.alice_shows(json!([item("b", 2)]), Some("alice"));
+    assert_eq!((bob, alice.first()), (vec![], commands(&[("add_item", "a")]).first()));
+}
+
+#[test]
+fn an_item_that_somebody_else_added_stays() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    table.bob_does(add("b", item("b", 2)));
+    let [bob, _] = table.alice_shows(json!([item("a", 1)]), Some("bob"));
+    assert_eq!(bob, vec![]);
+    assert_eq!(table.items(), [item("a", 1), item("b", 2)]);
+}
+
+#[test]
+fn an_empty_snapshot_removes_nothing() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    let [bob, _] = table.alice_shows(json!([]), Some("alice"));
+    assert_eq!(bob, vec![]);
+    assert_eq!(table.items(), [item("a", 1)]);
+}
+
+#[test]
+fn a_snapshot_that_says_what_is_known_changes_nothing() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    for target in [Some("bob"), Some("alice"), Some("somebody who has left"), None] {
+        assert_eq!(table.alice_shows(json!([item("a", 1)]), target), [vec![], vec![]]);
+    }
+}
+
+#[test]
+fn whoever_it_is_meant_for_everybody_is_told_as_commands_and_numbered_like_any_other_change() {
+    for target in [Some("bob"), Some("alice"), Some("somebody who has left"), None] {
+        let mut table = Table::with(json!([item("a", 1), item("b", 2)]));
+        table.alice.send(full_state(json!([item("a", 7), item("c", 3)]), target));
+        for (seq, action, id) in
+            [(3, "remove_item", "b"), (4, "update_item", "a"), (5, "add_item", "c")]
+        {
+            assert_eq!(table.bob.expect_command(action, id)["seq"], seq);
         }
-        assert_eq!(
-            (&told["command"]["action"], &told["command"]["item_id"]),
-            (&json!("add_item"), &json!(id))
-        );
-        assert_eq!(told["command"]["data"], expected, "the host's canvas lacks it");
+        table.alice.send(add("d", json!({})));
+        assert_eq!(table.bob.expect_command("add_item", "d")["seq"], 6);
     }
-    nothing_more([&mut alice, &mut bob]);
-    assert_eq!(bob.items(), [item("a", 5), item("b", 2), item("c", 6)]);
 }
 
 #[test]
-fn the_target_gets_nothing_if_it_has_exactly_the_result_already() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    alice.send(full_state(json!([item("a", 1)]), Some("bob")));
-    nothing_more([&mut alice, &mut bob]);
+fn a_target_that_waits_gets_the_document_with_what_the_snapshot_changed() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    let (mut carol, token) = Wire::arrive(&table.server, "/ws/table/carol");
+    carol.send(r#"{"type":"sync:request","user_id":"carol"}"#);
+    table.alice.expect("user:joined");
+    table.bob.expect("user:joined");
+    let [bob, _] = table.alice_shows(json!([item("a", 1), item("c", 3)]), Some("carol"));
+    assert_eq!(bob, commands(&[("add_item", "c")]));
+    carol.write(support::masked(support::PONG, &token));
+    assert_eq!(carol.next()["state"]["items"], json!([item("a", 1), item("c", 3)]));
 }
 
 #[test]
-fn the_target_gets_the_result_as_a_state_and_everyone_else_what_changed_as_commands() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    tell(&mut bob, &mut alice, add("b", json!({"x_mm": 2})));
-    let mut carol = Client::join(&server, "table", "carol");
-    alice.expect("user:joined");
-    bob.expect("user:joined");
-    alice.send(full_state(json!([item("a", 9), item("b", 0), item("c", 3)]), Some("carol")));
-    let state = carol.expect("sync:state");
-    let result = json!([item("a", 9), item("b", 2), item("c", 3)]);
-    assert_eq!((&state["state"]["items"], &state["from_server"]), (&result, &json!(true)));
-    assert_eq!(bob.expect_command("update_item", "a")["command"]["data"], item("a", 9));
-    assert_eq!(bob.expect_command("add_item", "c")["command"]["data"], item("c", 3));
-    assert_eq!(alice.expect_command("update_item", "b")["command"]["data"], item("b", 2));
-    nothing_more([&mut alice, &mut bob, &mut carol]);
+fn what_an_arriving_canvas_lacks_or_shows_as_it_was_before_is_told_as_commands() {
+    let mut table = Table::with(json!([item("a", 1), item("b", 2)]));
+    table.bob_does(move_to("a", 5.0));
+    table.bob_does(remove("b"));
+    let canvas = json!([item("a", 1), item("b", 2), item("c", 3)]);
+    let mut carol = Client::host(&table.server, "table", "carol", canvas);
+    assert_eq!(carol.expect("sync:state").get("state"), Some(&Value::Null));
+    let told = carol.told_commands();
+    assert_eq!(told, commands(&[("remove_item", "b"), ("update_item", "a"), ("update_item", "a")]));
+    table.bob.expect("user:joined");
+    assert_eq!(table.bob.told_commands(), commands(&[("add_item", "c")]));
+    table.bob.send(add("d", item("d", 4)));
+    table.bob.told();
+    let mut dave = Client::host(&table.server, "table", "dave", json!([item("c", 3)]));
+    assert_eq!(dave.expect("sync:state").get("state"), Some(&Value::Null));
+    let told = dave.told_commands();
+    assert!(told.contains(&commands(&[("add_item", "a")])[0]), "{told:?}");
+    assert!(told.contains(&commands(&[("add_item", "d")])[0]), "{told:?}");
 }
 
 #[test]
-fn without_a_target_everyone_else_gets_the_result_as_a_state() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    let mut carol = Client::join(&server, "table", "carol");
-    alice.expect("user:joined");
-    bob.expect("user:joined");
-    alice.send(full_state(json!([item("a", 2), item("c", 3)]), None));
-    for other in [&mut bob, &mut carol] {
-        let state = other.expect("sync:state");
-        assert_eq!(state["state"]["items"], json!([item("a", 2), item("c", 3)]));
-    }
-    nothing_more([&mut alice, &mut bob, &mut carol]);
-}
-
-#[test]
-fn without_a_target_the_host_is_told_what_its_canvas_lacks_all_the_same() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    tell(&mut bob, &mut alice, update("a", json!({"x_mm": 5})));
-    alice.send(full_state(json!([item("a", 0)]), None));
-    assert_eq!(alice.expect_command("update_item", "a")["command"]["data"], item("a", 5));
-    assert_eq!(bob.expect("sync:state")["state"]["items"], json!([item("a", 5)]));
-    nothing_more([&mut alice, &mut bob]);
-}
-
-#[test]
-fn a_snapshot_for_somebody_who_has_left_is_taken_all_the_same() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    alice.send(full_state(json!([item("a", 2)]), Some("carol")));
-    assert_eq!(bob.expect_command("update_item", "a")["command"]["data"], item("a", 2));
-    nothing_more([&mut alice, &mut bob]);
-}
-
-#[test]
-fn what_the_snapshot_changed_is_numbered_like_any_other_change() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1), item("b", 2)]));
-    assert_eq!(bob.ack()["seq"], 2);
-    alice.send(full_state(json!([item("a", 7), item("c", 3)]), Some("alice")));
-    let mut seqs = [(); 3].map(|()| bob.expect("command")["seq"].as_u64());
-    seqs.sort();
-    assert_eq!(seqs, [Some(3), Some(4), Some(5)]);
-    alice.send(add("d", json!({})));
-    assert_eq!(bob.expect_command("add_item", "d")["seq"], 6);
+fn an_item_that_cannot_be_taken_is_left_out_alone_and_its_sender_is_told() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    let text =
+        full_state(json!([item("a", 1), item("b", 2), item("c", 3)]), Some("alice")).to_string();
+    table.alice.send_text(&text.replace("\"x_mm\":2", "\"x_mm\":Infinity"));
+    let error = table.alice.expect("error");
+    assert_eq!(
+        (&error["item_id"], &error["original_type"]),
+        (&json!("b"), &json!("sync:full_state"))
+    );
+    assert_eq!(table.bob.told_commands(), commands(&[("add_item", "c")]));
 }
 
 #[test]
 fn a_snapshot_that_does_not_fit_is_refused_whole() {
     let server = Server::start(&["--no-settle", "--max-document-bytes", "4KiB"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    let fat = json!({"uuid": "fat", "note": "x".repeat(5000)});
-    alice.send(full_state(json!([item("a", 9), item("b", 2), fat]), None));
-    assert_eq!(alice.expect_error("document_full")["original_type"], "sync:full_state");
-    nothing_more([&mut alice, &mut bob]);
-    assert_eq!(bob.items(), [item("a", 1)]);
+    let mut table = Table::on(server, json!([item("a", 1)]));
+    let fat = |id: &str| named(id, 2, &"x".repeat(2000));
+    table.alice.send(full_state(json!([item("a", 9), fat("b"), fat("c"), fat("d")]), None));
+    assert_eq!(table.alice.expect_error("document_full")["original_type"], "sync:full_state");
+    assert_eq!(table.bob.told(), [] as [Value; 0]);
+    assert_eq!(table.items(), [item("a", 1)]);
 }
 
 #[test]
-fn a_full_state_from_a_guest_changes_nothing() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
+fn only_the_host_shows_its_canvas_to_others() {
+    let mut table = Table::with(json!([item("a", 1)]));
+    let mut carol = Client::host(&table.server, "table", "carol", json!([item("c", 3)]));
+    carol.told();
+    table.alice.told();
+    table.bob.told();
     for target in [Some("alice"), None] {
-        bob.send(full_state(json!([item("b", 2)]), target));
-        let error = bob.expect_error("not_host");
-        assert_eq!(error["original_type"], "sync:full_state");
-        assert!((400..500).contains(&error["code"].as_u64().expect("a number")));
-    }
-    nothing_more([&mut bob, &mut alice]);
-    assert_eq!(bob.items(), [item("a", 1)]);
-}
-
-#[test]
-fn a_newcomer_who_answers_its_own_joined_is_heard_although_it_is_not_the_sessions_host() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
-    let mut carol = Client::host(&server, "table", "carol", json!([item("a", 8), item("c", 3)]));
-    for other in [&mut alice, &mut bob] {
-        other.expect("user:joined");
-        let added = other.expect_command("add_item", "c");
+        table.bob.send(full_state(json!([item("b", 2)]), target));
+        let error = table.bob.expect_error("not_host");
         assert_eq!(
-            (&added["user_id"], &added["command"]["data"]),
-            (&json!("carol"), &item("c", 3))
+            (&error["original_type"], &error["code"]),
+            (&json!("sync:full_state"), &json!(403))
         );
     }
-    assert_eq!(bob.items(), [item("a", 1), item("c", 3)], "a is the host's");
+    // Nor is a second answer to its own `user:joined` heard.
     carol.send(full_state(json!([item("c", 4)]), Some("carol")));
-    let mut answer = carol.next();
-    while answer["type"] == "sync:state" {
-        answer = carol.next();
-    }
-    assert_eq!(answer["error_type"], "not_host", "it can't answer its own joined twice");
-    nothing_more([&mut alice, &mut bob, &mut carol]);
+    carol.expect_error("not_host");
+    assert_eq!(table.alice.told(), [] as [Value; 0]);
+    assert_eq!(table.items(), [item("a", 1), item("c", 3)]);
 }
 
 #[test]
-fn a_new_host_inherits_the_right_to_show_its_canvas() {
-    let server = Server::start(&["--no-settle"]);
-    let (alice, mut bob) = host_and_guest(&server, json!([item("a", 1)]));
+fn a_new_host_may_show_its_canvas() {
+    let Table { alice, mut bob, server: _server } = Table::with(json!([item("a", 1)]));
     alice.leave();
     bob.expect("user:left");
     bob.expect("host:changed");
     bob.send(full_state(json!([item("a", 1), item("b", 2)]), None));
-    nothing_more([&mut bob]);
+    bob.told();
     assert_eq!(bob.items(), [item("a", 1), item("b", 2)]);
+}
+
+#[test]
+fn a_reader_who_shares_a_canvas_keeps_it_and_is_told_what_it_lacks() {
+    let place = Place::new();
+    let file = place.path("keys.json");
+    let [read, write] = ["read", "write"].map(|level| {
+        let args = ["key", "new", "--name", level, "--level", level, "--file", &file];
+        Run::of(collabd(&args)).out.trim_end().to_owned()
+    });
+    let server = Server::start(&["--no-settle", "--require-key", "--keys", &file]);
+    let mut writer = Wire::upgrade(&server, &format!("/key/{write}/ws/table/writer"));
+    writer.send(add("a", item("a", 1)).to_string());
+    writer.send(r#"{"type":"sync:request"}"#);
+    while writer.next()["type"] != "sync:state" {}
+    let (mut reader, token) = Wire::arrive(&server, &format!("/key/{read}/ws/table/reader"));
+    reader.send(r#"{"type":"sync:request","user_id":"reader"}"#);
+    reader.send(full_state(json!([item("b", 2)]), Some("reader")).to_string());
+    reader.write(support::masked(support::PONG, &token));
+    assert_eq!(reader.next()["error_type"], "read_only");
+    let answer = reader.next();
+    assert_eq!((&answer["type"], answer.get("state")), (&json!("sync:state"), Some(&Value::Null)));
+    let told = reader.next();
+    assert_eq!(
+        (&told["command"]["action"], &told["command"]["data"]),
+        (&json!("add_item"), &item("a", 1))
+    );
+    writer.send(r#"{"type":"sync:request"}"#);
+    let state = loop {
+        let message = writer.next();
+        if message["type"] == "sync:state" {
+            break message;
+        }
+        assert_eq!(message["type"], "user:joined");
+    };
+    assert_eq!(state["state"]["items"], json!([item("a", 1)]));
 }

@@ -1,16 +1,12 @@
-//! Coming back to a session that everyone had left: as a client, as its host, as a host with a new
-//! design (PROTOCOL.md §2.1, §2.3).
+//! Coming back to a session that everyone had left: without a canvas, with the same one, with another
+//! one (PROTOCOL.md §2.1, §2.3).
 
 mod support;
 
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use support::{Client, SAFETY_NET, Server, Wire, add, full_state, handshake, nothing_more, remove};
-
-fn item(id: &str, x_mm: i32) -> Value {
-    json!({"uuid": id, "item_type": "lens", "x_mm": x_mm})
-}
+use support::{Client, SAFETY_NET, Server, Wire, add, handshake, item, move_to, remove};
 
 /// Leaves a session behind in which `alice` shared these items and nobody is left.
 fn left_behind(server: &Server, items: Value) -> Value {
@@ -71,94 +67,89 @@ fn whoever_comes_back_in_time_keeps_the_session() {
     }
 }
 
-#[test]
-fn a_host_who_comes_back_with_the_same_canvas_is_answered_with_null() {
+/// Leaves this behind, has somebody do something who is alone meanwhile, and comes back with this
+/// canvas: what Alice is told of it, as commands, and the document then.
+fn away(behind: Value, meanwhile: &[Value], canvas: Value) -> (Vec<(String, String)>, Value) {
     let server = Server::start(&["--no-settle"]);
-    left_behind(&server, json!([item("a", 1)]));
-    let mut alice = Client::host(&server, "table", "alice", json!([item("a", 1)]));
-    assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
-    nothing_more([&mut alice]);
-}
-
-#[test]
-fn a_host_who_comes_back_gets_what_its_canvas_lacks() {
-    let server = Server::start(&["--no-settle"]);
-    left_behind(&server, json!([item("a", 1)]));
+    left_behind(&server, behind);
     let mut bob = Client::join(&server, "table", "bob");
-    bob.send(add("b", json!({"x_mm": 2})));
-    nothing_more([&mut bob]);
+    meanwhile.iter().for_each(|command| bob.send(command.clone()));
+    bob.told();
     bob.leave();
-    let mut alice = Client::host(&server, "table", "alice", json!([item("a", 7)]));
-    let state = alice.expect("sync:state");
-    assert_eq!(state["state"]["items"], json!([item("a", 7), item("b", 2)]));
-    nothing_more([&mut alice]);
-}
-
-#[test]
-fn what_others_removed_while_the_host_was_away_stays_removed() {
-    let server = Server::start(&["--no-settle"]);
-    left_behind(&server, json!([item("a", 1), item("b", 2)]));
-    let mut bob = Client::join(&server, "table", "bob");
-    bob.send(remove("a"));
-    nothing_more([&mut bob]);
-    bob.leave();
-    let canvas = json!([item("a", 1), item("b", 2)]);
     let mut alice = Client::host(&server, "table", "alice", canvas);
-    let state = alice.expect("sync:state");
-    assert_eq!(state["state"]["items"], json!([item("b", 2)]), "its canvas shows one too many");
-    nothing_more([&mut alice]);
+    assert_eq!(alice.expect("sync:state").get("state"), Some(&Value::Null));
+    let told = alice.told_commands();
+    let late = Client::join(&server, "table", "late");
+    (told, late.greeting[2]["state"]["items"].clone())
+}
+
+fn commands(commands: &[(&str, &str)]) -> Vec<(String, String)> {
+    commands.iter().map(|(action, id)| (action.to_string(), id.to_string())).collect()
 }
 
 #[test]
-fn a_host_alone_none_of_whose_items_is_known_has_started_a_new_design() {
-    let server = Server::start(&["--no-settle"]);
-    left_behind(&server, json!([item("a", 1), item("b", 2)]));
-    let mut bob = Client::host(&server, "table", "bob", json!([item("c", 3)]));
-    assert_eq!(bob.expect("sync:state").get("state"), Some(&Value::Null));
-    nothing_more([&mut bob]);
-    let carol = Client::join(&server, "table", "carol");
-    assert_eq!(carol.greeting[2]["state"]["items"], json!([item("c", 3)]));
+fn who_comes_back_with_the_same_canvas_is_told_nothing() {
+    let canvas = json!([item("a", 1)]);
+    assert_eq!(away(canvas.clone(), &[], canvas.clone()), (vec![], canvas));
 }
 
 #[test]
-fn a_host_who_shares_one_item_with_the_document_has_not_started_a_new_design() {
-    let server = Server::start(&["--no-settle"]);
-    left_behind(&server, json!([item("a", 1), item("b", 2)]));
-    let mut bob = Client::host(&server, "table", "bob", json!([item("b", 2), item("c", 3)]));
-    let state = bob.expect("sync:state");
-    assert_eq!(state["state"]["items"], json!([item("a", 1), item("b", 2), item("c", 3)]));
-    nothing_more([&mut bob]);
+fn what_others_added_meanwhile_is_told_as_commands() {
+    let added = away(json!([item("a", 1)]), &[add("b", item("b", 2))], json!([item("a", 1)]));
+    assert_eq!(added, (commands(&[("add_item", "b")]), json!([item("a", 1), item("b", 2)])));
 }
 
 #[test]
-fn a_host_who_is_not_alone_never_replaces_the_document() {
+fn what_others_changed_meanwhile_stays_and_is_told() {
+    let (told, items) =
+        away(json!([item("a", 1)]), &[move_to("a", 5.0)], json!([item("a", 1), item("c", 3)]));
+    assert_eq!(told, commands(&[("update_item", "a"), ("update_item", "a")]));
+    assert_eq!((&items[0]["x_mm"], &items[1]), (&json!(5.0), &item("c", 3)));
+}
+
+#[test]
+fn what_others_removed_meanwhile_stays_removed_and_is_told() {
+    let both = json!([item("a", 1), item("b", 2)]);
+    let removed = away(both.clone(), &[remove("a")], both);
+    assert_eq!(removed, (commands(&[("remove_item", "a")]), json!([item("b", 2)])));
+}
+
+#[test]
+fn what_its_owner_changed_meanwhile_counts() {
+    let changed = away(json!([item("a", 1)]), &[], json!([item("a", 7)]));
+    assert_eq!(changed, (vec![], json!([item("a", 7)])));
+}
+
+/// It listed it on an earlier connection; on this one it may never have had it.
+#[test]
+fn an_item_that_is_missing_from_the_canvas_stays_and_is_told() {
+    let (told, items) =
+        away(json!([item("a", 1), item("b", 2)]), &[], json!([item("b", 2), item("c", 3)]));
+    assert_eq!(told, commands(&[("add_item", "a")]));
+    assert_eq!(items, json!([item("a", 1), item("b", 2), item("c", 3)]));
+}
+
+#[test]
+fn an_empty_canvas_removes_nothing() {
+    let (told, items) = away(json!([item("a", 1)]), &[], json!([]));
+    assert_eq!((told, items), (commands(&[("add_item", "a")]), json!([item("a", 1)])));
+}
+
+#[test]
+fn a_canvas_that_has_none_of_the_documents_items_is_a_new_design() {
+    let (told, items) = away(json!([item("a", 1), item("b", 2)]), &[], json!([item("c", 3)]));
+    assert_eq!((told, items), (vec![], json!([item("c", 3)])));
+}
+
+#[test]
+fn who_is_not_alone_never_replaces_the_document() {
     let server = Server::start(&["--no-settle"]);
     left_behind(&server, json!([item("a", 1)]));
     let mut bob = Client::join(&server, "table", "bob");
     let mut carol = Client::host(&server, "table", "carol", json!([item("c", 3)]));
-    assert_eq!(carol.greeting[2]["state"]["items"], json!([item("a", 1)]));
+    assert_eq!(carol.expect("sync:state").get("state"), Some(&Value::Null));
+    assert_eq!(carol.told_commands(), commands(&[("add_item", "a")]));
     bob.expect("user:joined");
-    bob.expect_command("add_item", "c");
-    assert_eq!(bob.items(), [item("a", 1), item("c", 3)]);
-    let answer = carol.expect("sync:state");
-    assert!(answer["state"]["items"].is_array(), "{answer}");
-}
-
-#[test]
-fn a_snapshot_without_a_target_is_no_answer_to_ones_own_joined() {
-    let server = Server::start(&["--no-settle"]);
-    left_behind(&server, json!([item("a", 1)]));
-    let mut bob = Client::join(&server, "table", "bob");
-    bob.send(full_state(json!([item("c", 3)]), None));
-    let mut added = bob.expect("command");
-    if added["command"]["action"] == "remove_item" {
-        added = bob.expect("command");
-    }
-    assert_eq!(
-        added["command"]["data"],
-        item("a", 1),
-        "alice's item stays, so the host is told of it"
-    );
-    nothing_more([&mut bob]);
+    assert_eq!(bob.told_commands(), commands(&[("add_item", "c")]));
     assert_eq!(bob.items(), [item("a", 1), item("c", 3)]);
 }

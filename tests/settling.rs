@@ -1,11 +1,15 @@
-//! Settling: everyone ends with the same canvas (PROTOCOL.md §2.6).
+//! Settling: everyone ends with the same canvas (PROTOCOL.md §2.6), and what an editor is sent and what
+//! counts of what it says (§2.3).
 
 mod support;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use support::{Client, Server, Wire, add, full_state, move_to, nothing_more, remove, update};
+use support::{
+    Client, Server, Wire, add, command, full_state, item, move_to, nothing_more, remove, update,
+    with_id,
+};
 
 /// The next message has to be an item's whole data, sent by the server in `writer`'s name.
 fn settled(client: &mut Client, item: &str, writer: &str) -> Value {
@@ -13,6 +17,17 @@ fn settled(client: &mut Client, item: &str, writer: &str) -> Value {
     assert_eq!((&message["settled"], &message["user_id"]), (&json!(true), &json!(writer)));
     assert_eq!(message["command"]["data"]["uuid"], item);
     message["command"]["data"].take()
+}
+
+/// The next two messages have to be the pair that settles an editor's copy; returns the real data.
+fn settled_in_two(editor: &mut Client, item: &str, writer: &str) -> Value {
+    let first = settled(editor, item, writer);
+    let second = settled(editor, item, writer);
+    assert_eq!(first["locked"], false, "a lock would refuse the place");
+    let x_mm = |data: &Value| data["x_mm"].as_f64().expect("a number");
+    let moved = x_mm(&first) - x_mm(&second);
+    assert!((moved - 1e-6).abs() < 1e-9, "{first} {second}");
+    second
 }
 
 /// Returns when the server's own clock has gone on by the time it gives a silent newcomer, which is
@@ -23,25 +38,43 @@ fn after_a_while(server: &Server) {
     assert_eq!(wire.next()["type"], "sync:state");
 }
 
+/// Has it done, and waits until it is.
+fn done(client: &mut Client, message: Value) {
+    client.send(with_id(message, "done"));
+    while client.next()["type"] != "message_delivered" {}
+}
+
+fn named(id: &str, x_mm: i32, name: &str) -> Value {
+    let mut item = item(id, x_mm);
+    item["name"] = name.into();
+    item
+}
+
 /// Alice, who added an item, and Bob, who was told of it. Nothing is left to read.
 fn table_with_a_lens(server: &Server) -> (Client, Client) {
     let [mut alice, mut bob] = Client::join_all(server, "table", ["alice", "bob"]);
-    alice.send(add("lens-1", json!({"x_mm": 1, "name": "L1"})));
+    alice.send(add("lens-1", named("lens-1", 1, "L1")));
     bob.expect_command("add_item", "lens-1");
     settled(&mut bob, "lens-1", "alice");
     (alice, bob)
+}
+
+/// Alice, a script, and Edith, whose program is the editor. Nothing is left to read.
+fn table_with_an_editor(server: &Server) -> (Client, Client) {
+    let mut alice = Client::join(server, "table", "alice");
+    let edith = Client::editor(server, "table", "edith");
+    alice.expect("user:joined");
+    (alice, edith)
 }
 
 #[test]
 fn a_relayed_add_item_is_followed_by_its_whole_data_at_once() {
     let server = Server::start(&[]);
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
-    alice.send(add("lens-1", json!({"x_mm": 1.5, "_type": "lens"})));
+    alice.send(add("lens-1", json!({"x_mm": 1, "_type": "component"})));
     alice.send(json!({"type": "chat"}));
     bob.expect_command("add_item", "lens-1");
-    let data = settled(&mut bob, "lens-1", "alice");
-    let whole = json!({"x_mm": 1.5, "_type": "lens", "uuid": "lens-1", "item_type": "lens"});
-    assert_eq!(data, whole);
+    assert_eq!(settled(&mut bob, "lens-1", "alice"), item("lens-1", 1));
     bob.expect("chat");
     nothing_more([&mut alice, &mut bob]);
 }
@@ -57,7 +90,7 @@ fn a_changed_item_that_is_still_is_sent_whole_to_everyone_but_its_writer() {
     for other in [&mut bob, &mut carol] {
         other.expect_command("move_item", "lens-1");
         let data = settled(other, "lens-1", "alice");
-        assert_eq!(data, json!({"x_mm": 7.5, "name": "L1", "uuid": "lens-1", "item_type": "lens"}));
+        assert_eq!((&data["x_mm"], &data["name"]), (&json!(7.5), &json!("L1")));
     }
     nothing_more([&mut alice, &mut bob, &mut carol]);
 }
@@ -94,6 +127,23 @@ fn the_writer_gets_it_too_if_somebody_else_changed_the_item_shortly_before() {
     nothing_more([&mut alice, &mut bob]);
 }
 
+#[test]
+fn the_writer_gets_it_too_if_a_value_of_the_writers_was_not_taken() {
+    let server = Server::start(&[]);
+    let (mut alice, mut edith) = table_with_an_editor(&server);
+    edith.send(add("lens-1", named("lens-1", 1, "old")));
+    edith.told();
+    // She has not read of the new name when she moves it.
+    done(&mut alice, update("lens-1", json!({"name": "new"})));
+    edith.send(command("move_item", "lens-1", named("lens-1", 9, "old")));
+    edith.expect_command("update_item", "lens-1");
+    let mut data = settled_in_two(&mut edith, "lens-1", "edith");
+    if data["x_mm"] == 1 {
+        data = settled_in_two(&mut edith, "lens-1", "edith");
+    }
+    assert_eq!(data, named("lens-1", 9, "new"));
+}
+
 /// What one person sees: its own changes at once, everybody else's as they come.
 #[derive(Default)]
 struct Canvas(BTreeMap<String, Value>);
@@ -108,12 +158,9 @@ impl Canvas {
         let command = &message["command"];
         let id = command["item_id"].to_string();
         match command["action"].as_str() {
-            Some("add_item") => drop(self.0.insert(id, command["data"].clone())),
             Some("remove_item") => drop(self.0.remove(&id)),
-            _ => {
-                let Some(Value::Object(item)) = self.0.get_mut(&id) else { return };
-                item.extend(command["data"].as_object().expect("data").clone());
-            }
+            // An update has the whole item.
+            _ => drop(self.0.insert(id, command["data"].clone())),
         }
     }
 }
@@ -123,7 +170,7 @@ fn two_people_who_drag_one_item_end_up_with_the_same_canvas() {
     const MOVES: usize = 60;
     let server = Server::start(&[]);
     let mut alice = Client::join(&server, "table", "alice");
-    alice.send(add("lens-1", json!({"x_mm": 0})));
+    alice.send(add("lens-1", item("lens-1", 0)));
     nothing_more([&mut alice]);
     let bob = Client::join(&server, "table", "bob");
     alice.expect("user:joined");
@@ -132,11 +179,8 @@ fn two_people_who_drag_one_item_end_up_with_the_same_canvas() {
         let drags = people.map(|(name, start, mut person)| {
             scope.spawn(move || {
                 let mut canvas = Canvas::default();
-                canvas.apply(&add("lens-1", json!({"x_mm": 0})));
                 for n in 1..=MOVES {
-                    let change = update("lens-1", json!({"x_mm": start + n, name: n}));
-                    canvas.apply(&change);
-                    person.send(change);
+                    person.send(update("lens-1", json!({"x_mm": start + n, name: n})));
                 }
                 loop {
                     let message = person.next();
@@ -163,14 +207,28 @@ fn two_people_who_drag_one_item_end_up_with_the_same_canvas() {
 fn an_item_that_somebody_removed_while_another_changed_it_settles_as_removed() {
     let server = Server::start(&[]);
     let (mut alice, mut bob) = table_with_a_lens(&server);
+    done(&mut bob, update("lens-1", json!({"x_mm": 9})));
     alice.send(remove("lens-1"));
-    bob.send(update("lens-1", json!({"x_mm": 9})));
-    for (person, action) in [(&mut alice, "update_item"), (&mut bob, "remove_item")] {
-        person.expect_command(action, "lens-1");
+    alice.expect_command("update_item", "lens-1");
+    assert_eq!(bob.expect_command("remove_item", "lens-1").get("settled"), None);
+    for person in [&mut alice, &mut bob] {
         let settled = person.expect_command("remove_item", "lens-1");
         assert_eq!(settled["settled"], true);
-        assert!(settled["command"]["data"].is_object(), "an editor aborts on anything else");
+        assert!(
+            settled["command"]["data"].is_object(),
+            "an editor shows an error of anything else"
+        );
     }
+}
+
+#[test]
+fn who_changes_an_item_that_is_being_removed_is_told_so() {
+    let server = Server::start(&[]);
+    let (mut alice, mut bob) = table_with_a_lens(&server);
+    done(&mut alice, remove("lens-1"));
+    bob.send(update("lens-1", json!({"x_mm": 9})));
+    assert_eq!(bob.expect_command("remove_item", "lens-1").get("settled"), None);
+    assert_eq!(bob.expect_command("remove_item", "lens-1")["settled"], true);
     nothing_more([&mut alice, &mut bob]);
 }
 
@@ -188,8 +246,8 @@ fn an_item_that_was_simply_removed_does_not_settle() {
 fn after_a_state_the_receiver_gets_each_item_once_more() {
     let server = Server::start(&[]);
     let mut alice = Client::join(&server, "table", "alice");
-    alice.send(add("z", json!({"x_mm": 1})));
-    alice.send(add("a", json!({"x_mm": 2})));
+    alice.send(add("z", item("z", 1)));
+    alice.send(add("a", item("a", 2)));
     nothing_more([&mut alice]);
     let mut bob = Client::join(&server, "table", "bob");
     let items = bob.greeting[2]["state"]["items"].clone();
@@ -209,10 +267,15 @@ fn after_a_state_the_receiver_gets_each_item_once_more() {
     bob.expect("sync:state");
     settled(&mut bob, "z", "alice");
     settled(&mut bob, "a", "alice");
-    bob.send(json!({"type": "sync:update", "state": {"items": [{"uuid": "m", "x_mm": 3}]}}));
-    alice.expect("user:joined");
-    alice.expect("sync:state");
-    assert_eq!(settled(&mut alice, "m", "bob")["x_mm"], 3);
+}
+
+#[test]
+fn what_a_replacement_added_is_followed_by_its_whole_data() {
+    let server = Server::start(&[]);
+    let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    bob.send(json!({"type": "sync:update", "state": {"items": [item("m", 3)]}}));
+    alice.expect_command("add_item", "m");
+    assert_eq!(settled(&mut alice, "m", "bob"), item("m", 3));
 }
 
 #[test]
@@ -222,9 +285,9 @@ fn what_a_snapshot_added_is_followed_by_its_whole_data() {
     alice.expect("sync:state");
     let mut bob = Client::join(&server, "table", "bob");
     alice.expect("user:joined");
-    alice.send(full_state(json!([{"uuid": "a", "item_type": "lens", "x_mm": 1}]), Some("alice")));
+    alice.send(full_state(json!([item("a", 1)]), Some("alice")));
     bob.expect_command("add_item", "a");
-    assert_eq!(settled(&mut bob, "a", "alice")["x_mm"], 1);
+    assert_eq!(settled(&mut bob, "a", "alice"), item("a", 1));
     nothing_more([&mut alice, &mut bob]);
 }
 
@@ -260,19 +323,140 @@ fn no_settle_turns_all_of_it_off() {
     let server = Server::start(&["--no-settle"]);
     let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
     alice.send(add("lens-1", json!({})));
-    alice.send(update("lens-1", json!({"x_mm": 1})));
+    done(&mut alice, update("lens-1", json!({"x_mm": 1})));
     bob.send(update("lens-1", json!({"x_mm": 2})));
-    bob.send(update("lens-2", json!({"x_mm": 2})));
     for action in ["add_item", "update_item"] {
         assert_eq!(bob.expect_command(action, "lens-1").get("settled"), None);
     }
     alice.expect_command("update_item", "lens-1");
-    alice.expect_command("update_item", "lens-2");
     after_a_while(&server);
     let carol = Client::join(&server, "table", "carol");
     assert_eq!(carol.greeting.len(), 3, "ack, joined, state");
-    alice.expect("user:joined");
-    bob.expect("user:joined");
+    let edith = Client::editor(&server, "table", "edith");
+    assert_eq!(edith.greeting.len(), 3, "ack, joined, state");
+    for member in [&mut alice, &mut bob] {
+        member.expect("user:joined");
+        member.expect("user:joined");
+    }
     alice.send(remove("lens-1"));
     bob.expect_command("remove_item", "lens-1");
+}
+
+#[test]
+fn an_editor_is_sent_each_settled_update_as_two() {
+    let server = Server::start(&[]);
+    let (mut alice, mut edith) = table_with_an_editor(&server);
+    let mut locked = named("lens-1", 1, "L1");
+    locked["locked"] = true.into();
+    alice.send(add("lens-1", locked.clone()));
+    edith.expect_command("add_item", "lens-1");
+    assert_eq!(settled_in_two(&mut edith, "lens-1", "alice"), locked);
+    alice.send(update("lens-1", json!({"name": "L2"})));
+    edith.expect_command("update_item", "lens-1");
+    locked["name"] = "L2".into();
+    assert_eq!(settled_in_two(&mut edith, "lens-1", "alice"), locked);
+}
+
+#[test]
+fn an_editor_is_sent_no_item_of_a_type_that_it_does_not_know() {
+    let server = Server::start(&["--no-settle"]);
+    let (mut alice, mut edith) = table_with_an_editor(&server);
+    let mut note = item("note", 1);
+    (note["_type"], note["item_type"]) = ("text".into(), "text".into());
+    alice.send(add("note", note.clone()));
+    alice.send(move_to("note", 2.0));
+    alice.send(add("lens-1", item("lens-1", 1)));
+    edith.expect_command("add_item", "lens-1");
+    assert_eq!(edith.items(), [item("lens-1", 1)]);
+    assert_eq!(alice.items().len(), 2, "others are shown it");
+    let mut bob = Client::editor(&server, "table", "bob");
+    assert_eq!(bob.greeting[2]["state"]["items"], json!([item("lens-1", 1)]));
+    alice.send(update("note", json!({"text": "x"})));
+    alice.told();
+    assert_eq!(bob.told(), [] as [Value; 0]);
+}
+
+/// A lens with a picture, whose first interface has its middle at 3, 4.
+fn pictured(x1_mm: f64, y1_mm: f64) -> Value {
+    let mut lens = item("lens-1", 1);
+    lens["image_path"] = "objects/library/lens.png".into();
+    lens["interfaces"] = json!([{
+        "x1_mm": x1_mm, "y1_mm": y1_mm, "x2_mm": x1_mm, "y2_mm": y1_mm - 20.0, "element_type": "lens",
+        "name": "", "efl_mm": 100,
+    }]);
+    lens
+}
+
+fn interfaces(message: &Value) -> &Value {
+    &message["command"]["data"]["interfaces"]
+}
+
+/// Its copy has no picture, so that it would stand elsewhere.
+#[test]
+fn an_editor_that_was_sent_a_pictured_item_is_told_its_interfaces_moved() {
+    let server = Server::start(&[]);
+    let (mut alice, mut edith) = table_with_an_editor(&server);
+    let (real, moved) = (pictured(3.0, 14.0), pictured(0.0, 10.0));
+    alice.send(add("lens-1", real.clone()));
+    let added = edith.expect_command("add_item", "lens-1");
+    assert_eq!(interfaces(&added), &real["interfaces"]);
+    assert_eq!(settled_in_two(&mut edith, "lens-1", "alice")["interfaces"], moved["interfaces"]);
+    // What comes back from there is moved back.
+    edith.told();
+    let mut dragged = moved.clone();
+    dragged["x_mm"] = 5.into();
+    dragged["interfaces"][0]["efl_mm"] = 200.into();
+    edith.send(update("lens-1", dragged));
+    let told = alice.expect_command("update_item", "lens-1");
+    assert_eq!(told["command"]["data"]["x_mm"], 5);
+    let mut chosen = real["interfaces"].clone();
+    chosen[0]["efl_mm"] = 200.into();
+    assert_eq!(interfaces(&told), &chosen);
+    // Who placed it has its picture.
+    edith.send(add("lens-2", json!({"_type": "component", "x_mm": 0})));
+    let mut bob = Client::editor(&server, "table", "bob");
+    bob.send(add("own", real.clone()));
+    bob.told();
+    done(&mut alice, update("own", json!({"name": "x"})));
+    assert_eq!(interfaces(&bob.expect_command("update_item", "own")), &real["interfaces"]);
+}
+
+#[test]
+fn until_a_copy_has_been_filled_in_only_its_place_counts() {
+    let server = Server::start(&["--max-message-bytes", "64KiB"]);
+    let (mut alice, mut edith) = table_with_an_editor(&server);
+    done(&mut alice, add("lens-1", named("lens-1", 1, "L1")));
+    // Not yet read, and so built blank at 0, 0; then dragged.
+    let mut blank = json!({"_type": "component", "item_uuid": "lens-1", "x_mm": 0, "name": null});
+    edith.send(update("lens-1", blank.clone()));
+    blank["x_mm"] = 7.into();
+    edith.send(command("move_item", "lens-1", blank));
+    edith.told();
+    let told = alice.expect_command("move_item", "lens-1");
+    assert_eq!(told["command"]["data"]["name"], "L1");
+    let document = alice.told_document();
+    assert_eq!(
+        (&document["items"][0]["x_mm"], &document["items"][0]["name"]),
+        (&json!(7), &json!("L1"))
+    );
+    // From then on everything does.
+    edith.send(update("lens-1", named("lens-1", 7, "mine")));
+    edith.told();
+    assert_eq!(alice.told_document()["items"][0]["name"], "mine");
+}
+
+#[test]
+fn the_red_of_a_rebuilt_source_does_not_count_and_a_chosen_colour_does() {
+    let server = Server::start(&[]);
+    let (mut alice, mut edith) = table_with_an_editor(&server);
+    let laser = |color: &str, x_mm: i32| json!({"_type": "source", "uuid": "laser", "item_type": "source", "x_mm": x_mm, "color_hex": color});
+    done(&mut alice, add("laser", laser("#00ff00", 1)));
+    edith.told();
+    for (reported, x_mm, color) in
+        [("#dc143c", 2, "#00ff00"), ("#0000ff", 3, "#0000ff"), ("#dc143c", 4, "#0000ff")]
+    {
+        edith.send(update("laser", laser(reported, x_mm)));
+        edith.told();
+        assert_eq!(alice.told_document()["items"], json!([laser(color, x_mm)]));
+    }
 }

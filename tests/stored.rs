@@ -211,9 +211,8 @@ fn a_server_that_stores_nothing_says_so() {
     let server = Server::start(&[]);
     for what in [
         "GET /api/stored",
-        "GET /api/sessions/a/versions",
         "GET /api/sessions/a/changes",
-        "POST /api/sessions/a/restore?to=1",
+        "PUT /api/sessions/a/state",
         "DELETE /api/sessions/a",
         "POST /api/compact",
     ] {
@@ -223,6 +222,58 @@ fn a_server_that_stores_nothing_says_so() {
     }
     let line = Remote::of(&server).fails(&["sessions", "list"]);
     assert!(line.contains("--data-dir"), "{line}");
+}
+
+#[test]
+fn a_table_in_memory_that_was_wiped_is_brought_back_by_one_command() {
+    let server = Server::start(&["--no-settle"]);
+    let remote = Remote::of(&server);
+    let mut alice = Client::join(&server, "table", "alice");
+    let mut eve = Client::join(&server, "table", "eve");
+    alice.expect("user:joined");
+    let names = ["a", "b", "c", "d", "e"];
+    for (place, name) in (1..).zip(names) {
+        assert_eq!(confirmed(&mut alice, add(name, json!({"x_mm": place}))), place);
+        eve.expect_command("add_item", name);
+    }
+    let before = canvas_items(&get(&server, "/api/sessions/table/state"));
+    let wipe = json!({"type": "sync:update", "state": {"items": [], "version": 1}});
+    assert_eq!(confirmed(&mut eve, wipe), 10);
+    for name in names {
+        alice.expect_command("remove_item", name);
+    }
+
+    let shown = remote.succeeds(&["sessions", "show", "table"]);
+    let version: Vec<&str> = shown.lines().last().expect("a version").split("  ").collect();
+    assert_eq!((version[0].trim(), version[version.len() - 1].trim()), ("5", "5"), "{shown}");
+    assert!(shown.contains("REPLACED BY") && shown.contains("eve"), "{shown}");
+    assert_eq!(remote.exported(&["table", "--at", "9"]), before);
+
+    let out = remote.succeeds(&["sessions", "restore", "table", "--to", "9"]);
+    assert!(out.contains("after change 5, with 5 items; that is change 15"), "{out}");
+    for name in names {
+        alice.expect_command("add_item", name);
+        eve.expect_command("add_item", name);
+    }
+    assert_eq!(canvas_items(&get(&server, "/api/sessions/table/state")), before);
+    let versions = get(&server, "/api/sessions/table/versions");
+    assert_eq!(versions["versions"][1]["user_id"], "collabd", "what was restored can be undone");
+    assert_eq!(remote.exported(&["table", "--at", "10"]), [Value::Null; 0]);
+
+    for (what, expected) in [
+        ("GET /api/sessions/table/state?at=4", 404),
+        ("GET /api/sessions/table/state?at=16", 404),
+        ("GET /api/sessions/table/state?at=soon", 400),
+        ("GET /api/sessions/none/state?at=1", 404),
+        ("GET /api/sessions/none/versions", 404),
+        ("POST /api/sessions/table/restore", 400),
+        ("POST /api/sessions/table/restore?to=4", 404),
+        ("POST /api/sessions/none/restore?to=1", 404),
+    ] {
+        assert_eq!(status(&server, what, "", ""), expected, "{what}");
+    }
+    let (what, proxy) = ("POST /api/sessions/table/restore?to=5", "Via: 1.1 proxy\r\n");
+    assert_eq!(status(&server, what, proxy, ""), 403, "for somebody else");
 }
 
 #[test]
@@ -283,9 +334,10 @@ fn the_same_is_seen_through_the_server_as_in_its_directory() {
         let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
         let mut lines: Vec<Value> = lines.collect();
         assert!(lines[0]["document"]["timestamp"].take().is_string());
+        assert!(lines[5]["message"]["state"]["timestamp"].take().is_string());
         lines
     });
-    assert_eq!((here.len(), &here), (7, &there));
+    assert_eq!((here.len(), &here), (6, &there), "what was restored is one of them");
 
     let line = remote.fails(&["sessions", "show", "no\u{202e}ne"]);
     assert!(line.contains("there is no session \"no\\u{202e}ne\" on http://127"), "{line}");

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::route;
 
-/// What such a path is told where nothing is stored.
+/// What a path is told that is about what is stored, where nothing is.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
-    true => "this server stores no sessions: whoever runs it can start it with --data-dir",
+    true => {
+        "this server stores no sessions: /api/sessions lists those in memory; whoever runs it can \
+         start it with --data-dir"
+    }
     false => "this collabd stores no sessions: it was built without the feature `durable`",
 };
 

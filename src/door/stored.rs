@@ -1,5 +1,5 @@
-//! The API of what is stored, where something is: each page is worked on by the thread of the client
-//! that asks.
+//! The API of what is stored, where something is; where nothing is: `memory.rs`. Each page is worked on
+//! by the thread of the client that asks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::api::{Api, NOTHING_STORED};
+use super::api::Api;
 use super::{Door, Guest, route};
 use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
-use crate::hub::{ConnId, Event, Refusal};
+use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
 use crate::keys::Grant;
 use crate::protocol::Timestamp;
@@ -23,7 +23,7 @@ use crate::store::{Point, Retention, Summary};
 const NO_SUCH_SESSION: &str = "there is no such session";
 const NO_SUCH_STATE: &str = "what this session was like then isn't stored, or not any more: its \
                              versions say how far back it goes";
-const BAD_POINT: &str = "this needs the number of a change, like 120, or a time, like \
+pub(super) const BAD_POINT: &str = "this needs the number of a change, like 120, or a time, like \
                          2026-12-20T09:30:00Z";
 const BAD_NUMBER: &str =
     "`after`, `limit`, `keep_versions` and `keep_days` have to be whole numbers";
@@ -44,7 +44,7 @@ impl Door {
         conn: ConnId,
     ) -> Answer<Guest> {
         let Some(shelf) = &self.shelf else {
-            return Answer::Page(Response::text(404, NOTHING_STORED));
+            return self.in_memory(page, request, from, conn);
         };
         let office = shelf.office().clone();
         let worked = match request.method {
@@ -205,11 +205,16 @@ fn state(
 /// A canvas as it was then, or as it is stored.
 fn as_of(office: &Office, session: &str, at: Option<Point>) -> Response {
     match find(office, session, at) {
-        Ok((_, stored)) => match archive::document(&stored) {
-            Ok(document) => Response::json(archive::state(session, &stored, &document)),
-            Err(_) => unavailable(Unavailable::Damaged),
-        },
+        Ok((_, stored)) => canvas(session, &stored),
         Err(page) => page,
+    }
+}
+
+/// A canvas that was stored.
+pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
+    match archive::document(stored) {
+        Ok(document) => Response::json(archive::state(session, stored, &document)),
+        Err(_) => unavailable(Unavailable::Damaged),
     }
 }
 
@@ -270,19 +275,14 @@ fn restore(
         Ok(found) => found,
         Err(page) => return page,
     };
-    let Ok(document) = archive::document(&stored) else {
-        return unavailable(Unavailable::Damaged);
-    };
-    let more = json!({"items": document.items().count(), "restored_to": stored.seq});
-    let state = Box::new(document.into_state());
-    let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
-    match inside.have_done(restore) {
-        Ok(body) => restored(&body, more),
+    match put_back(conn, session, &stored, inside) {
+        Ok(page) => page,
         // What it is now can't be read. What it was then could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
             let Ok(document) = archive::document(&stored) else {
                 return unavailable(Unavailable::Damaged);
             };
+            let more = restored_to(&document, &stored);
             let epoch = summary.epoch.clone();
             match office.restore_damaged(summary, document, &is_stopping) {
                 Ok(seq) => {
@@ -330,6 +330,30 @@ fn compact(
         }
         Err(why) => unavailable(why),
     }
+}
+
+/// Puts an earlier document in the place of a session's own.
+///
+/// # Errors
+/// Why the hub has not answered.
+pub(super) fn put_back(
+    conn: ConnId,
+    session: &Arc<str>,
+    stored: &Stored,
+    inside: &dyn Inside<Event>,
+) -> Result<Response, Unanswered> {
+    let Ok(document) = archive::document(stored) else {
+        return Ok(unavailable(Unavailable::Damaged));
+    };
+    let more = restored_to(&document, stored);
+    let state = Box::new(document.into_state());
+    let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
+    Ok(restored(&inside.have_done(restore)?, more))
+}
+
+/// What only this thread knows of what was restored.
+fn restored_to(document: &Document, stored: &Stored) -> Value {
+    json!({"items": document.items().count(), "restored_to": stored.seq})
 }
 
 /// What the hub answers, and what only this thread knows.
@@ -385,7 +409,7 @@ fn is_set(request: &Request<'_>, name: &str) -> bool {
     request.query_value(name).is_some_and(|value| matches!(&*value, "" | "1" | "true"))
 }
 
-fn point(request: &Request<'_>, name: &str) -> Result<Option<Point>, Response> {
+pub(super) fn point(request: &Request<'_>, name: &str) -> Result<Option<Point>, Response> {
     // A time may have been put there with its plus as it is.
     let text = request.query_value(name).map(|text| text.replace(' ', "+"));
     let point = text.map(|text| Point::parse(&text).ok_or(Response::text(400, BAD_POINT)));

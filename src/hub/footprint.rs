@@ -39,6 +39,9 @@ pub struct SessionFootprint {
     pub confirmed: usize,
     /// Items that were changed a short while ago.
     pub settling: usize,
+    /// The versions in memory, and their bytes.
+    pub versions: usize,
+    pub version_bytes: usize,
 }
 
 /// What the channels hold.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::item::{Item, PLACE};
 use super::member::Member;
 use super::writing;
-use crate::protocol::outbound::{Message, item_command, write_key};
+use crate::protocol::outbound::{Message, item_command, write_key, write_object};
 use crate::protocol::{Frame, Timestamp, UserId, json};
 
 /// How far a copy is put aside so that its editor notices, in millimetres.
@@ -133,7 +133,9 @@ fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
         // Of two fields with one name the later one counts.
         write_key(json, "locked");
         json.extend_from_slice(b"false");
-        if let Some(x_mm) = item.field(PLACE[0]).and_then(|x| json::as_number(&x.value)) {
+        let x_mm = item.field(PLACE[0]).map(|x_mm| &*x_mm.value);
+        let x_mm = x_mm.or_else(|| writing::default_of(item.item_type(), PLACE[0]));
+        if let Some(x_mm) = x_mm.and_then(json::as_number) {
             write_key(json, PLACE[0]);
             json.extend_from_slice((x_mm + NUDGE_MM).to_string().as_bytes());
         }
@@ -149,6 +151,16 @@ pub fn settled_remove(id: &str, writer: &UserId, now: Timestamp) -> Frame {
 /// `add_item` with the item's whole data, for members that may not show it any more.
 pub fn settled_add(item: &Item, now: Timestamp) -> Frame {
     settled(add(item), &item.writer, now)
+}
+
+/// `add_item` of a component that does nothing.
+pub fn settled_blank(id: &str, writer: &UserId, now: Timestamp) -> Frame {
+    let component = json::string("component");
+    let command = item_command("add_item", &component, id, |json| {
+        let id = json::string(id);
+        write_object(json, [("uuid", &*id), ("item_uuid", &*id), ("_type", &*component)]);
+    });
+    settled(command, writer, now)
 }
 
 /// `add_item` with the item's whole data.

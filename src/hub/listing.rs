@@ -55,7 +55,7 @@ impl Sessions {
             body.extend_from_slice(b",\"recent\":");
             session.recent.write(&mut body);
             let _ = write!(body, ",\"timestamp\":\"{}\"}}", now.wall);
-            body
+            Ok(body)
         });
     }
 
@@ -69,22 +69,22 @@ impl Sessions {
             json::write_string(&mut body, session.room.name());
             let (epoch, seq) = (&session.epoch, session.history.seq());
             let _ = write!(body, ",\"epoch\":\"{epoch}\",\"seq\":{seq}}}");
-            body
+            Ok(body)
         });
     }
 
-    fn answer_about(
+    pub(super) fn answer_about(
         &self,
         conn: ConnId,
         name: &str,
         grant: Option<Grant>,
         turn: &mut Turn<'_>,
-        body: impl FnOnce(&Session, Now) -> Vec<u8>,
+        body: impl FnOnce(&Session, Now) -> Result<Vec<u8>, Refusal>,
     ) {
         let answer = match self.get(name) {
             _ if !opened_by(grant, turn)(name) => Err(Refusal::KeyRefused),
             None => Err(Refusal::Unknown),
-            Some(session) => Ok(body(session, turn.now)),
+            Some(session) => body(session, turn.now),
         };
         turn.effects.push(match answer {
             Ok(body) => Effect::Answer { conn, body },

@@ -44,6 +44,7 @@ mod snapshot;
 mod stored;
 mod threads;
 mod timers;
+mod versions;
 mod viewers;
 mod viewing;
 mod writing;
@@ -60,7 +61,7 @@ pub use loading::NotLoaded;
 pub use past::{Past, replay};
 pub use stored::Damaged;
 
-use crate::kept::Keep;
+use crate::kept::{Keep, Point};
 use crate::keys::{Grant, KeySet};
 use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, Timestamp, UserId};
@@ -106,6 +107,12 @@ pub enum Event {
     Details { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
     /// The same about its document.
     State { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// Somebody asks, without a WebSocket, for the versions of a session in memory, where sessions are
+    /// not stored. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
+    Versions { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// The same about its document as it was: the newest version at or before `at`, or the document as
+    /// it is.
+    Version { conn: ConnId, session: Arc<str>, at: Point, grant: Option<Grant> },
     /// A member of a session said something.
     Message { conn: ConnId, message: ClientMessage },
     /// A member answered a protocol Ping with this payload.
@@ -182,6 +189,8 @@ pub enum Refusal {
     Exists,
     /// There is no such session.
     Unknown,
+    /// What it was like then is not kept, or not any more.
+    NotKept,
     /// It can't be written: the disk fails.
     NotWritten,
 }
@@ -298,6 +307,12 @@ impl Hub {
                 sessions.describe(conn, &session, grant, turn);
             }
             Event::State { conn, session, grant } => sessions.state(conn, &session, grant, turn),
+            Event::Versions { conn, session, grant } => {
+                sessions.versions(conn, &session, grant, turn);
+            }
+            Event::Version { conn, session, at, grant } => {
+                sessions.version(conn, &session, at, grant, turn);
+            }
             Event::Gone { conn } => {
                 clients.gone(conn);
                 sessions.gone(conn, turn);

@@ -45,6 +45,11 @@ impl Session {
             }
             return;
         }
+        for change in changes {
+            if let Applied::Added(id) = change {
+                self.note_owners(id);
+            }
+        }
         let first = self.history.next_seq() - changes.len() as u64;
         for (n, (change, frame)) in changes.iter().zip(&frames).enumerate() {
             self.tell_members(change, frame, first + n as u64, how, turn);
@@ -58,8 +63,9 @@ impl Session {
                 self.item_changed(how.user, id, turn);
             }
         }
-        if changes.iter().any(|change| matches!(change, Applied::Removed(_))) {
-            self.have_rays_drawn(how.except, turn);
+        let is_removal = |change: &&Applied| matches!(change, Applied::Removed(_));
+        if let Some(removal) = changes.iter().find(is_removal) {
+            self.have_rays_drawn(removal.id(), how.except, turn);
         }
     }
 
@@ -114,7 +120,9 @@ impl Session {
             }
             match is_added {
                 true => {
-                    turn.send(member.conn, frame);
+                    if !member.has_already(id) {
+                        turn.send(member.conn, frame);
+                    }
                     if turn.limits.settle {
                         send_settled(member, &update, turn);
                         self.needs_pings |= member.is_sent_something_urgent(tick);

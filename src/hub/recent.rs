@@ -109,6 +109,11 @@ impl Recent {
         self.changed_at
     }
 
+    /// Who changed it last.
+    pub fn changed_by(&self) -> Option<&UserId> {
+        self.changes.back().map(|change| &change.user)
+    }
+
     /// What was done last in a session that is stored, and has become this document; `changes` are its
     /// last ones, in order.
     pub fn of_stored<'a>(

@@ -17,6 +17,7 @@ use super::recent::Recent;
 use super::room::Room;
 use super::settle::{Owed, Settling};
 use super::timers::SessionTimer;
+use super::versions::Versions;
 use super::viewers::Viewer;
 use super::{ConnId, Effect, Limits, Turn};
 use crate::protocol::json::{self, Fields};
@@ -46,6 +47,7 @@ pub struct Session {
     pub keeping: Keeping,
     pub lives: Lives,
     pub recent: Recent,
+    pub versions: Versions,
     /// Counts the events that were handled: everything that is sent while one is handled is sent at
     /// one tick, and a Pong tells up to which tick a member has received everything.
     pub(super) tick: u64,
@@ -77,6 +79,7 @@ impl Session {
             keeping: Keeping::default(),
             lives: Lives::default(),
             recent: Recent::default(),
+            versions: Versions::default(),
             tick: 1,
             received_by_all: 0,
             needs_pings: false,
@@ -208,7 +211,7 @@ impl Session {
     pub fn can_be_spared(&self, limits: &Limits) -> bool {
         let is_safe = match limits.durable {
             true => !self.keeping.is_at_risk,
-            false => self.document.is_empty(),
+            false => self.document.is_empty() && self.versions.is_empty(),
         };
         self.room.is_empty() && is_safe
     }
@@ -260,12 +263,11 @@ impl Session {
         }
     }
 
-    /// A newcomer has had its time. Its silence proves nothing, so its canvas is left alone.
+    /// A newcomer has had its time. Its silence proves nothing, so its canvas is left alone; its request
+    /// is answered with the document, or an empty one, once it turns out to share none.
     pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if let Arrival::Unknown { waiting, .. } = &mut self.room[place].arrival
-            && waiting.take().is_some()
-        {
+        if let Arrival::Unknown { waiting: Some(_), .. } = self.room[place].arrival {
             self.send_null_state(place, turn);
         }
     }
@@ -398,6 +400,7 @@ impl Session {
     /// How much it holds.
     pub fn footprint(&self) -> SessionFootprint {
         let (history, history_bytes, confirmed) = self.history.kept();
+        let (versions, version_bytes) = self.versions.kept();
         SessionFootprint {
             name: self.room.name().clone(),
             members: self.room.len(),
@@ -408,6 +411,8 @@ impl Session {
             history_bytes,
             confirmed,
             settling: self.settling.len(),
+            versions,
+            version_bytes,
         }
     }
 

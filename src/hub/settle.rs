@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::item::Item;
-use super::item_frames::{UpdateFrames, settled_add, settled_remove};
+use super::item_frames::{UpdateFrames, settled_add, settled_blank, settled_remove};
 use super::session::Session;
 use super::timers::SessionTimer;
 use super::{ConnId, Turn};
@@ -152,9 +152,11 @@ impl Session {
         if self.document.get(id).is_none() {
             // Removed by one, changed by another: it must not be left on any canvas.
             let frame = settled_remove(id, &writer, now);
-            for member in self.room.iter().filter(|member| member.is_recognised()) {
+            for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
                 if is_contended || owed.iter().any(|(user, _)| *user == member.user) {
                     turn.send(member.conn, &frame);
+                    member.is_sent_a_removal(tick);
+                    self.needs_pings |= member.is_sent_something_urgent(tick);
                 }
             }
             if is_contended {
@@ -162,7 +164,7 @@ impl Session {
             }
             let remover = self.room.iter().find(|member| member.user == writer);
             let remover = remover.map(|member| member.conn);
-            return self.have_rays_drawn(remover, turn);
+            return self.have_rays_drawn(id, remover, turn);
         }
         if !owed.iter().all(|(_, owed)| *owed == Owed::Update) {
             self.note_built_anew(id, &owed);
@@ -187,19 +189,32 @@ impl Session {
         }
     }
 
-    /// Has editors draw their rays anew after an item was removed: they do where something moves, so one
-    /// that nobody is about is put aside and back. The one who removed it has drawn them already.
-    pub(super) fn have_rays_drawn(&self, remover: Option<ConnId>, turn: &mut Turn<'_>) {
+    /// Has editors draw their rays anew after an item was removed: they do where something moves, so an
+    /// item that is not being changed is put aside and back; where there is none, one is built and
+    /// removed. The editor that removed it has drawn them already.
+    pub(super) fn have_rays_drawn(&self, id: &str, remover: Option<ConnId>, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
-        let is_still =
-            |item: &&Item| item.is_for_editors() && !self.settling.items.contains_key(&item.id);
-        let Some(item) = self.document.items().find(is_still) else { return };
-        let frames = UpdateFrames::settled(item, turn.now.wall);
+        let is_still = |item: &&Item| {
+            let activity = self.settling.items.get(&item.id);
+            item.is_for_editors() && activity.is_none_or(|activity| activity.due.is_none())
+        };
+        let has_items = self.document.items().any(Item::is_for_editors);
+        let now = turn.now.wall;
+        let frames = self.document.items().find(is_still);
+        let frames = frames.map(|item| UpdateFrames::settled(item, now));
         for member in self.room.iter().filter(|member| member.is_editor) {
-            if member.is_recognised() && Some(member.conn) != remover {
-                send_settled(member, &frames, turn);
+            if !member.is_recognised() || Some(member.conn) == remover {
+                continue;
+            }
+            match &frames {
+                Some(frames) => send_settled(member, frames, turn),
+                None if has_items => {}
+                None => {
+                    turn.send(member.conn, &settled_blank(id, &member.user, now));
+                    turn.send(member.conn, &settled_remove(id, &member.user, now));
+                }
             }
         }
     }
@@ -227,7 +242,10 @@ impl Session {
                 item.told.note(tick, None);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
             }
-            None => turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall)),
+            None => {
+                turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));
+                member.is_sent_a_removal(tick);
+            }
         }
     }
 }

@@ -188,6 +188,11 @@ pub(super) fn refused(why: Refusal) -> Response {
              which stays as a version",
         ),
         Refusal::Unknown => (404, "there is no such session"),
+        Refusal::NotKept => (
+            404,
+            "what this session was like then isn't kept, or not any more: its versions say how far \
+             back it goes",
+        ),
         Refusal::NotWritten => (503, "the server can't write to its disk: nothing was changed"),
     };
     Response::text(status, line)

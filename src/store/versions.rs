@@ -8,6 +8,7 @@ use super::changes::{self, Order};
 use super::documents;
 use super::rows::{self, Session};
 use super::{Store, Trouble};
+pub use crate::kept::Point;
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
 
@@ -23,27 +24,6 @@ pub struct Version {
     pub why: Why,
     /// How large it is, in bytes.
     pub bytes: u64,
-}
-
-/// Which state is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
-    /// After this change.
-    Seq(u64),
-    /// After the newest change that was made then or before. Where a clock has jumped, changes later
-    /// in the order may bear earlier times: the order counts.
-    Time(Timestamp),
-}
-
-impl Point {
-    /// As people write it: the number of a change, or a time like `2026-12-20T10:30:00+01:00`.
-    /// `None` for what is neither.
-    pub fn parse(text: &str) -> Option<Self> {
-        match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse().ok().map(Point::Seq),
-            false => Timestamp::parse(text).map(Point::Time),
-        }
-    }
 }
 
 /// How long versions are kept. A version goes when it is over the number or over the age; what a

@@ -17,5 +17,6 @@ mod rig;
 #[path = "../kept/mod.rs"]
 mod store;
 mod threads;
+mod versions;
 mod viewed;
 mod viewers;

@@ -1,36 +1,67 @@
 """Several editors at one session, and whether all they show is what the server has."""
 
+import json
+import math
 import time
+from urllib.parse import quote
 
 import script
 import story
+from canvas import Item
 from editor import Editor
-from items import designed
+from items import FIELDS, designed
+from plain import plain
 from server import Server
 
 
-def as_canvas(state):
-    """A state's items in the form of a canvas, to be compared with one."""
-    canvas = {}
+def as_document(state):
+    """A state's items by their ids."""
+    items = {}
     for item in (state or {}).get("items", []):
         story.expect("uuid" in item and item.get("item_type"), f"a stored item without uuid or item_type: {item}")
-        story.expect(item["uuid"] not in canvas, f"{item['uuid']} stands twice in the document")
-        canvas[item["uuid"]] = {k: v for k, v in item.items() if k != "uuid"}
-    return canvas
+        story.expect(item["uuid"] not in items, f"{item['uuid']} stands twice in the document")
+        items[item["uuid"]] = item
+    return items
 
 
-def differences(canvas, document):
-    """The first few fields in which a canvas and the document differ, in words."""
-    found = []
-    for item_id in [*document, *(i for i in canvas if i not in document)]:
-        mine, theirs = canvas.get(item_id), document.get(item_id)
-        if mine is None or theirs is None:
-            found.append(f"{item_id} is {'missing on the canvas' if mine is None else 'not in the document'}")
-        elif mine != theirs:
-            fields = [k for k in mine | theirs if mine.get(k, "none") != theirs.get(k, "none")]
-            found.append(f"{item_id}: " + ", ".join(
-                f"{k} is {mine.get(k, 'none')!r:.80}, document {theirs.get(k, 'none')!r:.80}" for k in fields[:3]))
+def alike(one, other):
+    """Whether a canvas's value is that of the document, but for what moving an interface there and back leaves of a
+    number. What is no number can't be told to others, and an integer that no float can hold is told as infinite."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if one != one or isinstance(one, int) and abs(one) > 1e308 and other in (one, math.inf, -math.inf):
+        return True
+    if isinstance(one, float) and isinstance(other, (int, float)) and not isinstance(other, bool):
+        return one == other or math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-6)
+    return one == other
+
+
+def differences(editor, document):
+    """In words, where what an editor shows is not what somebody would see who opened the document as a file."""
+    known = {item_id: item for item_id, item in document.items() if item["item_type"] in FIELDS}
+    here = set(editor.ids)
+    found = [f"{item_id} is missing on the canvas" for item_id in known if item_id not in here]
+    found += [f"{item_id} is not in the document" for item_id in here if item_id not in known]
+    for item in editor.scene:
+        if item.id not in known:
+            continue
+        shown, true = item.shown(), Item(known[item.id], item_id=item.id).shown()
+        for key in shown | true:
+            mine, theirs = shown.get(key, "none"), true.get(key, "none")
+            if not alike(mine, theirs):
+                found.append(f"{item.id}: {key} is {mine!r:.300}, document {theirs!r:.300}")
+    if not found and editor.drawn != editor.changes:
+        found.append("the rays on the screen are those of before")
     return found[:4]
+
+
+def equal(one, other):
+    """Whether two editors show the same."""
+    if sorted(one.ids) != sorted(other.ids):
+        return False
+    return all(alike(one.item(item_id).shown(), other.item(item_id).shown()) for item_id in one.ids)
 
 
 class Bench:
@@ -43,9 +74,7 @@ class Bench:
         self.editors = []
 
     def _open(self, user, role, canvas, **options):
-        editor = self.stage.own(Editor(user, role, canvas, **options))
-        self.editors.append(editor)
-        return editor.connect(self.server, self.session)
+        return self.sits_down(user, role, canvas, **options).connect(self.server, self.session)
 
     def _seated(self, editor):
         """Wait until every state of the joining has come: the answers to it and to the hosts' snapshots.
@@ -74,36 +103,59 @@ class Bench:
         story.until(lambda: guest.may_add, f"{user}'s first state")
         return guest
 
+    def sits_down(self, user, role, canvas=(), **options):
+        """Somebody who works alone, until `back`."""
+        editor = self.stage.own(Editor(user, role, canvas, **options))
+        self.editors.append(editor)
+        return editor
+
     def back(self, editor):
-        """An editor that had left comes in again."""
-        return self._seated(editor.connect(self.server, self.session))
+        """An editor comes in, or comes in again."""
+        return self._seated(editor.connect(editor.way or self.server, self.session))
 
     def script(self, user, **options):
         return self.stage.own(script.Script(self.server, self.session, user, **options))
 
     def document(self):
-        return as_canvas(script.fetch_state(self.server, self.session))
+        """The document's items, asked for by somebody who isn't in the session."""
+        answer = plain(self.server, "GET", f"/api/sessions/{quote(self.session, safe='')}/state", shows_canvas=True)
+        story.expect_equal(answer.status, 200, f"asking for the state: {answer.body}")
+        return as_document(json.loads(answer.body))
 
-    def all_equal(self):
-        """Wait until every canvas equals the server's document, and then see that it stays so."""
+    def _all_here(self):
         here = [e for e in self.editors if e.open]
         for editor in here:
             editor.round_trip()
-        deadline = time.monotonic() + story.DEADLINE
+        return here
+
+    def _differences(self):
+        document = self.document()
+        return document, {e.user: found for e in self.editors if e.open and (found := differences(e, document))}
+
+    def all_equal(self):
+        """Wait until every canvas shows the server's document, and then see that it stays so."""
+        deadline = time.monotonic() + 5
+        self._all_here()
         while True:
-            document = self.document()
-            try:
-                story.until(lambda: all(e.canvas == document for e in here), "equal canvases", 3)
-                break
-            except story.Failed:
-                # The document may have gone on since it was fetched, by a settling or a host's snapshot.
-                if time.monotonic() > deadline:
-                    different = {e.user: differences(e.canvas, document) for e in here if e.canvas != document}
-                    raise story.Failed(f"canvases differ from the document: {different}") from None
-        for editor in here:
-            editor.round_trip()
-        later = self.document()
-        story.expect(later == document, lambda: f"the document went on: {differences(document, later)}")
-        for editor in here:
-            story.expect(editor.canvas == document, lambda: f"{editor.user}: {differences(editor.canvas, document)}")
-        return document
+            document, found = self._differences()
+            if not found:
+                self._all_here()
+                later, found = self._differences()
+                if not found and later == document:
+                    return document
+            if time.monotonic() > deadline:
+                raise story.Failed(f"canvases differ from the document: {found or differing(document, later)}")
+            pause(0.05)
+
+
+def differing(one, other):
+    """In which fields of which items two documents differ."""
+    fields = {(i, key) for i in one | other for key in one.get(i, {}) | other.get(i, {})}
+    values = {(i, key): [items.get(i, {}).get(key) for items in (one, other)] for i, key in sorted(fields)}
+    return {place: both for place, both in values.items() if both[0] != both[1]}
+
+
+def pause(seconds):
+    """Let everybody go on for so long."""
+    end = time.monotonic() + seconds
+    story.until(lambda: time.monotonic() > end, "time to pass", seconds + 5)

@@ -1,6 +1,7 @@
 """A stand-in for the editor: the real one's QWebSocket, its canvas and its bugs, without its windows."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -14,7 +15,8 @@ from PyQt6.QtWebSockets import QWebSocket
 import record
 import script
 import story
-from items import blank
+from canvas import Canvas, is_number
+from items import FIELDS, INTERFACES, LINE
 
 app = QCoreApplication.instance() or QCoreApplication(sys.argv)
 
@@ -24,18 +26,51 @@ _tick.start(5)
 story.turn = lambda: app.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-POSITION = ("x_mm", "y_mm", "angle_deg")
 
 # What the server says for itself. Anything else an editor gets is relayed, with a sender and a time.
 SERVERS_OWN = {"connection:ack", "user:joined", "user:left", "host:changed", "sync:state", "pong", "error"}
 DATED = {"connection:ack", "user:joined", "pong"}
 
-def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+# Fields that have to be a number, wherever an item has them; a string or an integer of 400 digits raises.
+NUMBERS = ("x_mm", "y_mm", "angle_deg", "object_height_mm", "size_mm", "ray_length_mm", "spread_deg")
 
 
-def what_aborts(message):
-    """Why this message would raise inside a Qt slot, which ends the real editor; None if it would not."""
+def what_raises_in(item):
+    """Why this item's dictionary would raise in the editor, or take all rays off its table."""
+    for field in NUMBERS:
+        if field in item and not is_number(item[field]):
+            return f"{field} is not a number"
+    for field in ("x_mm", "y_mm", "angle_deg", "spread_deg"):
+        if not math.isfinite(item.get(field, 0)):
+            return f"{field} is not finite"
+    if not isinstance(item.get("n_rays", 1), int):
+        return "n_rays is not an integer"
+    if item.get("z_value") is not None and not is_number(item["z_value"]):
+        return "z_value is not a number"
+    for field, kinds in (("image_path", (str, type(None))), ("polarization_type", str)):
+        if field in item and not isinstance(item[field], kinds):
+            return f"{field} is {item[field]!r}"
+    if isinstance(item.get("color_hex"), int) and not 0 <= item["color_hex"] < 2**32:
+        return "color_hex is no colour"
+    interfaces = item.get("interfaces")
+    if interfaces is not None and not isinstance(interfaces, list):
+        return "interfaces is not a list"
+    for each in interfaces or []:
+        if not isinstance(each, dict):
+            return "an interface is not an object"
+        kind = each.get("element_type", "refractive_interface")
+        if not isinstance(kind, str):
+            return "element_type is not a string"
+        for field, default in {**LINE, **INTERFACES.get(kind, {})}.items():
+            if isinstance(default, float) and field in each and not is_number(each[field]):
+                return f"an interface's {field} is not a number"
+        if each.get("is_curved") and not math.isfinite(each.get("radius_of_curvature_mm", 0)):
+            return "a curved interface has no finite radius"
+    return None
+
+
+def what_raises(message):
+    """Why this message would open an error box in the real editor, or be lost there; None if it would not."""
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return "not an object with a type"
     dictionaries = []
@@ -52,6 +87,10 @@ def what_aborts(message):
         if not isinstance(command.get("item_id"), str):
             return "item_id is not a string"
         dictionaries = [command["data"]]
+        if command.get("action") == "add_item" and command.get("item_type") not in FIELDS:
+            return f"an add_item of a {command.get('item_type')}"
+        if command.get("action") in ("add_item", "update_item") and command["data"].get("_type") not in FIELDS:
+            return f"an {command['action']} with the _type {command['data'].get('_type')}"
     if message["type"] in ("sync:state", "sync:full_state") and message.get("state") is not None:
         state = message["state"]
         if not isinstance(state, dict):
@@ -61,23 +100,25 @@ def what_aborts(message):
             return "items is not a list of objects"
         if not is_number(state.get("version", 0)):
             return "version is not a number"
-    for data in dictionaries:
-        for field in POSITION:
-            if field in data and not is_number(data[field]):
-                return f"{field} is not a number"
-    return None
+        for item in dictionaries:
+            if item.get("item_type") not in FIELDS or item.get("_type") != item["item_type"]:
+                return f"a state with a {item.get('item_type')} whose _type is {item.get('_type')}"
+    return next(filter(None, map(what_raises_in, dictionaries)), None)
 
 
-class Editor(script.Conversing):
+class Editor(Canvas, script.Conversing):
     """One editor window: a canvas, a role known to itself alone, and a connection by QWebSocket."""
 
+    tolerates = ()  # words of faults that a story expects
+    way = None  # to the server, where it isn't the usual one
+
     def __init__(self, user, role, canvas=(), heartbeat_ms=30_000):
+        super().__init__(canvas)
         self.user = user
         self.role = role
-        self.canvas = {item["item_uuid"]: dict(item) for item in canvas}
         self.version = 0
-        self.faults = []  # what would have ended the real editor, or broke the order on the wire
-        self.ghosts = []  # ids that stand twice on the canvas
+        self.needs_resync = False
+        self.faults = []  # what would have raised in the real editor, or broke the order on the wire
         self.heartbeat_ms = heartbeat_ms
         self.sockets = []  # all it ever had: Qt may still have something to say of one that is closed
         self._forget_connection()
@@ -87,7 +128,6 @@ class Editor(script.Conversing):
         self.log = []  # every message, parsed, in order
         self.barriers = [0, 0]  # sent, confirmed
         self.acked = self.joined = False
-        self.may_add = self.role == "host"
         self.rebuilds = 0  # how often a state replaced the canvas
         self.closed = None  # (code, reason)
         self.refusal = None  # Qt's words when the handshake failed: what the user gets to read
@@ -99,20 +139,31 @@ class Editor(script.Conversing):
     def connect(self, server, session, prefix="", known_as=None):
         """Open the connection; returns at once. `known_as`: the user id as the server will read it."""
         if self.role == "client":
-            self.canvas.clear()
+            self.clear()
+            self.may_add = False
+        else:
+            self.rebuild_map()
+            self.version = 0
+            self.may_add = True
         self._forget_connection()
         self.known_as = known_as or self.user
         self.socket = socket = QWebSocket()
         self.sockets.append(socket)
         self.heartbeat = QTimer()
         self.heartbeat.timeout.connect(lambda: self.send({"type": "ping"}))
-        socket.connected.connect(lambda: self.heartbeat.start(self.heartbeat_ms))
+        socket.connected.connect(self._connected)
         socket.textMessageReceived.connect(self._received)
         socket.binaryMessageReceived.connect(lambda data: self._fault(f"binary message of {len(data)} bytes"))
         socket.disconnected.connect(self._disconnected)
         socket.errorOccurred.connect(self._failed)
         socket.open(QUrl(f"{server.url}{prefix}/ws/{session}/{self.user}"))
         return self
+
+    def _connected(self):
+        self.heartbeat.start(self.heartbeat_ms)
+        if self.needs_resync and self.role == "client":
+            now = datetime.now().isoformat()
+            self.send({"type": "sync:request", "local_version": self.version, "timestamp": now})
 
     def arrived(self):
         """Wait until the connection is a member's and the first `sync:request` has been answered."""
@@ -126,6 +177,7 @@ class Editor(script.Conversing):
     def leave(self):
         """Close the connection as the user does; the canvas stays as it is."""
         self.heartbeat.stop()
+        self.map.clear()
         self.socket.close()
         story.until(lambda: self.closed, f"{self.user}'s connection to close")
 
@@ -136,6 +188,7 @@ class Editor(script.Conversing):
     def _disconnected(self):
         self.heartbeat.stop()
         self._let_go()
+        self.needs_resync = True
         self.closed = (self.socket.closeCode().value, self.socket.closeReason())
         record.heard(self.closed[1])
 
@@ -146,16 +199,17 @@ class Editor(script.Conversing):
     # Receiving.
 
     def _fault(self, what):
-        self.faults.append(what)
+        if not any(words in what for words in self.tolerates):
+            self.faults.append(what)
 
     def _received(self, text):
         try:
             message = json.loads(text)
         except ValueError as error:
             return self._abort(f"{error} in {text[:200]!r}")
-        aborts = what_aborts(message)
-        if aborts:
-            return self._abort(f"{aborts}: {text[:400]}")
+        raises = what_raises(message)
+        if raises:
+            return self._abort(f"{raises}: {text[:400]}")
         if script.is_barrier(message):
             self.barriers[1] += message["type"] == "message_delivered"
             return
@@ -166,21 +220,31 @@ class Editor(script.Conversing):
         if kind == "connection:ack":
             self.acked = True
             self.send({"type": "sync:request"})
+            self.rebuild_map()
         elif kind == "user:joined" and self.role == "host":
-            self.send({"type": "sync:full_state", "state": self.snapshot(), "target_user": message["user_id"]})
+            state = {"items": self.snapshot(), "version": self.version, "timestamp": datetime.now().isoformat()}
+            self.send({"type": "sync:full_state", "state": state, "target_user": message["user_id"]})
         elif kind in ("sync:state", "sync:full_state"):
-            self._apply_state(message.get("state"))
+            state = message.get("state")
+            if self.apply_state(state):
+                self.rebuilds += 1
+                self.version = state.get("version", 0)
+                self.may_add, self.needs_resync = True, False
         elif kind == "command":
-            self._apply_command(message["command"])
+            command = message["command"]
+            self.apply_command(command.get("action"), command.get("item_type"), command["item_id"], command["data"])
 
     def _abort(self, why):
-        self._fault(f"aborted: {why}")
+        self._fault(f"raised: {why}")
         self.socket.abort()
 
     def _check_order(self, message):
         """What holds for every message on the wire, whatever story is being told."""
         kind, sender = message["type"], message.get("user_id")
         short = json.dumps(message)[:400]
+        if kind == "connection:ack" and self.joined:
+            # With it an editor looks through its scene again, and finds what it has pasted.
+            return self._check_ack(message)
         if not self.acked:
             if kind != "connection:ack":
                 return self._fault(f"before the acknowledgement: {short}")
@@ -189,8 +253,6 @@ class Editor(script.Conversing):
             self.joined = kind == "user:joined" and sender == self.known_as
             if not self.joined:
                 self._fault(f"instead of the own user:joined: {short}")
-        if kind == "connection:ack" and self.acked:
-            self._fault(f"a second acknowledgement: {short}")
         # A host by its own lights answers every join, also where somebody else is the session's host.
         presumed = self.role == "host" and message.get("error_type") == "not_host"
         if kind == "error" and not presumed:
@@ -224,95 +286,42 @@ class Editor(script.Conversing):
             if not right:
                 self._fault(f"acknowledgement without a good {what}: {json.dumps(ack)[:400]}")
 
-    def _apply_state(self, state):
-        if not state:
-            return
-        self.rebuilds += 1
-        self.canvas.clear()
-        for data in state.get("items", []):
-            if data.get("item_type"):
-                self._build(data["item_type"], data)
-        self.version = state.get("version", 0)
-        self.may_add = True
-
-    def _apply_command(self, command):
-        action, item_id, data = command.get("action"), command["item_id"], command["data"]
-        item = self.canvas.get(item_id)
-        if action == "add_item":
-            self._build(command.get("item_type"), data)
-        elif item is None:
-            pass
-        elif action == "move_item":
-            # The sign of the angle is the real editor's mistake; only an update_item puts it right.
-            item["x_mm"] = data.get("x_mm", 0)
-            item["y_mm"] = data.get("y_mm", 0)
-            item["angle_deg"] = -data.get("angle_deg", 0)
-        elif action == "update_item":
-            kept = {k: v for k, v in data.items() if k not in ("uuid", "item_type")}
-            self.canvas[item_id] = blank(item["item_type"], item_id) | kept
-        elif action == "remove_item":
-            del self.canvas[item_id]
-
-    def _build(self, item_type, data):
-        """A new item from remote data. The real editor drops all but its id and type."""
-        item_id = data.get("uuid") or data.get("item_uuid")
-        if not item_id or not item_type:
-            return
-        if item_id in self.canvas:
-            self.ghosts.append(item_id)
-        self.canvas[item_id] = blank(item_type, item_id)
-
-    # Sending: what the user does.
+    # Sending.
 
     def send(self, message):
         if self.socket and not self.closed:
             record.said(message)
-            self.socket.sendTextMessage(json.dumps({"user_id": self.user, **message}))
+            self.socket.sendTextMessage(json.dumps(message | {"user_id": self.user}))
 
-    def _send_command(self, action, item_id, item_type, data):
-        if not self.acked:
+    def told(self, action, item):
+        if not self.acked or self.closed or self.suppressed or action == "add_item" and not self.may_add:
             return
-        command = {"action": action, "item_type": item_type, "item_id": item_id, "data": data}
+        if action == "add_item":
+            self.map[item.id] = item
+            self.version += 1
+        elif action == "remove_item":
+            self.map.pop(item.id, None)
+        data = {} if action == "remove_item" else item.report()
+        command = {"action": action, "item_type": item.kind, "item_id": item.id, "data": data}
         self.send({"type": "command", "command": command, "timestamp": datetime.now().isoformat()})
 
-    def _data(self, item_id):
-        """The item's own dictionary: it has neither `uuid` nor `item_type`."""
-        return {k: v for k, v in self.canvas[item_id].items() if k != "item_type"}
-
-    def snapshot(self):
-        items = [self._data(i) | {"uuid": i, "item_type": item["item_type"]} for i, item in self.canvas.items()]
-        return {"items": items, "version": self.version, "timestamp": datetime.now().isoformat()}
-
-    def add(self, item):
-        item_id = item["item_uuid"]
-        self.canvas[item_id] = dict(item)
-        if self.may_add:
-            self.version += 1
-            self._send_command("add_item", item_id, item["item_type"], self._data(item_id))
-        return item_id
-
-    def place(self, item_id, x, y, angle):
-        """One position change: a move_item and an update_item, each with the whole item."""
-        item = self.canvas[item_id]
-        item.update(x_mm=x, y_mm=y, angle_deg=angle)
-        self._send_command("move_item", item_id, item["item_type"], self._data(item_id))
-        self._send_command("update_item", item_id, item["item_type"], self._data(item_id))
-
     def drag(self, item_id, path, every_ms=10):
-        """Start dragging along a path of (x, y, angle), as fast as a mouse reports; `dragging` until it is done."""
+        """Start dragging along a path of (x, y), as fast as a mouse reports; `dragging` until it is done."""
         steps = iter(list(path))
         timer = QTimer()
         timer.setInterval(every_ms)
+        item = self.item(item_id)
+        was = item.x, item.y
 
         def step():
             # Somebody may have removed the item from under the mouse.
-            place = next(steps, None) if item_id in self.canvas and not self.closed else None
-            if place is None:
-                timer.stop()
-                if timer in self._drags:
-                    self._drags.remove(timer)
-            else:
-                self.place(item_id, *place)
+            place = next(steps, None) if item.scene is self.scene and not self.closed else None
+            if place is not None:
+                return self._set_place(item, *place)
+            timer.stop()
+            if timer in self._drags:
+                self._drags.remove(timer)
+                self.history.append(lambda: self._set_place(item, *was))
 
         timer.timeout.connect(step)
         self._drags.append(timer)
@@ -328,19 +337,6 @@ class Editor(script.Conversing):
     @property
     def dragging(self):
         return bool(self._drags)
-
-    def edit(self, item_id, **fields):
-        self.canvas[item_id].update(fields)
-        self._send_command("update_item", item_id, self.canvas[item_id]["item_type"], self._data(item_id))
-
-    def remove(self, item_id):
-        item = self.canvas.pop(item_id)
-        self._send_command("remove_item", item_id, item["item_type"], {})
-
-    def paste(self, *items):
-        """Pasting is one of the things the real editor tells nobody about."""
-        for item in items:
-            self.canvas[item["item_uuid"]] = dict(item)
 
     # Looking.
 

@@ -1,7 +1,7 @@
 """An editor for stories that are told elsewhere: one command a line on stdin, each answered with a line when it is done.
 
-Arguments: the port, the session, the user, `host` or `client`, and with how many items a host begins. The first line
-it prints is its canvas.
+Arguments: the port, the session, the user, `host` or `client`, and with how many components a host begins. The first
+line it prints is its canvas.
 """
 
 import json
@@ -22,17 +22,17 @@ def answer(what=None):
 
 def main(port, session, user, role, count="0"):
     rng = random.Random(f"{story.SEED}/{user}")
-    canvas = [designed(rng) for _ in range(int(count))]
+    canvas = [designed(rng, "lens") for _ in range(int(count))]
     editor = Editor(user, role, canvas).connect(SimpleNamespace(url=f"ws://127.0.0.1:{port}"), session)
     editor.arrived()
-    answer(list(editor.canvas.values()))
+    answer([editor[item] for item in editor.ids])
 
     def drag(item_id, path):
         editor.drag(item_id, path)
         story.until(lambda: not editor.dragging, "the drag to end", seconds=60)
 
     commands = {
-        "add": lambda item: editor.add(designed(rng) | item),
+        "add": lambda item: editor.add(designed(rng, "lens", **item)),
         "place": editor.place,
         "drag": drag,
         "edit": lambda item_id, fields: editor.edit(item_id, **fields),

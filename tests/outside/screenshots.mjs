@@ -51,7 +51,7 @@ async function drag(user, uuid, x, y, angle, steps = 40) {
     const share = (1 - Math.cos((Math.PI * n) / steps)) / 2;
     const between = (field, to) => from[field] + (to - from[field]) * share;
     Object.assign(data, { x_mm: between("x_mm", x), y_mm: between("y_mm", y), angle_deg: between("angle_deg", angle) });
-    for (const action of ["move_item", "update_item"])
+    for (const action of ["update_item", "move_item"])
       people[user].send({ type: "command", command: { action, item_id: uuid, item_type: data._type, data } });
     await after(16);
   }

@@ -110,7 +110,7 @@ class Script(Conversing):
         record.said_text(message)
         self.socket.send(message)
 
-    def command(self, action, item_id, data, item_type="lens", **more):
+    def command(self, action, item_id, data, item_type="component", **more):
         command = {"action": action, "item_type": item_type, "item_id": item_id, "data": data}
         self.send({"type": "command", "command": command, **more})
 
@@ -214,4 +214,4 @@ class Room:
 
 
 def item_data(item_id, **more):
-    return {"item_uuid": item_id, "_type": "lens", "x_mm": 0, "y_mm": 0, "angle_deg": 0, **more}
+    return {"item_uuid": item_id, "_type": "component", "x_mm": 0, "y_mm": 0, "angle_deg": 0, **more}

@@ -185,8 +185,8 @@ inBrowser("a page joins a session beside a script; each sees what the other does
   await page.arrived();
   await script.next("user:joined", { user_id: "page" });
   for (const [from, to, user] of [[script, page, "script"], [page, script, "page"]]) {
-    const data = { item_uuid: user, _type: "lens", x_mm: 1.5, y_mm: 0, angle_deg: 0 };
-    from.send({ type: "command", command: { action: "add_item", item_type: "lens", item_id: user, data } });
+    const data = { item_uuid: user, _type: "component", x_mm: 1.5, y_mm: 0, angle_deg: 0 };
+    from.send({ type: "command", command: { action: "add_item", item_type: "component", item_id: user, data } });
     await to.next("command", { user_id: user });
     from.send({ type: "chat", text: "seen by the other" });
     await to.next("chat", { user_id: user, text: "seen by the other" });

@@ -45,8 +45,8 @@ def guest_alone(stage):
     ada, bob = bench.host("ada", items=4), bench.guest("bob")
     added = bob.add(designed(stage.rng))
     bob.place(added, 12, 34, 56)
-    first, *_ = ada.canvas
-    ada.edit(first, name="aligned")
+    first, *_ = ada.ids
+    ada.edit(first, serial="aligned")
     before = bench.all_equal()
     epoch, seq = ada.log[0]["epoch"], max(ada.last_seq, bob.last_seq)
     on_disk(bench)
@@ -62,7 +62,7 @@ def guest_alone(stage):
 def host_later(stage):
     bench = durable_bench(stage)
     ada, bob = bench.host("ada", items=5), bench.guest("bob")
-    dragged, removed, *_ = ada.canvas
+    dragged, removed, *_ = ada.ids
     bench.all_equal()
     on_disk(bench)
     killed_and_started_anew(bench)
@@ -84,8 +84,8 @@ def again_and_again(stage):
     everybody = [ada, bob, bench.guest("cyd")]
     for _ in range(3):
         bench.all_equal()
-        one, two, *_ = ada.canvas
-        path = [(stage.rng.uniform(-500, 500), n, 0) for n in range(200)]
+        one, two, *_ = ada.ids
+        path = [(stage.rng.uniform(-500, 500), n) for n in range(200)]
         ada.drag(one, path)
         bob.drag(two, path)
         everybody[2].drag(one, path)
@@ -104,7 +104,7 @@ def new_design(stage):
     old = set(bench.all_equal())
     on_disk(bench)
     killed_and_started_anew(bench)
-    ada.canvas = {item["item_uuid"]: item for item in (designed(stage.rng) for _ in range(2))}
+    ada.open_file([designed(stage.rng) for _ in range(2)])
     bench.back(ada)
     new = set(bench.all_equal())
     story.expect(len(new) == 2 and not new & old, "the canvas is the new design")

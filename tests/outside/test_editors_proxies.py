@@ -26,13 +26,13 @@ def canvas(stage, kind):
     host = bench.host("ada", items=20)
     bench.server = directly
     guest = bench.guest("bob")
-    expect(len(guest.canvas) == 20, f"the host's items at the guest: {len(guest.canvas)}")
+    expect(len(guest.ids) == 20, f"the host's items at the guest: {len(guest.ids)}")
     for editor, other in ((host, guest), (guest, host)):
-        first = next(iter(editor.canvas))
+        first = editor.ids[0]
         editor.place(first, 1.5, 2.5, 30)
-        until(lambda: other.canvas[first]["x_mm"] == 1.5, f"{editor.user}'s move at {other.user}")
+        until(lambda: other[first]["x_mm"] == 1.5, f"{editor.user}'s move at {other.user}")
         editor.remove(first)
-        until(lambda: first not in other.canvas, f"{editor.user}'s removal at {other.user}")
+        until(lambda: first not in other, f"{editor.user}'s removal at {other.user}")
     bench.all_equal()
 
 

@@ -4,7 +4,7 @@ import json
 import threading
 
 import story
-from bench import Bench, as_canvas
+from bench import Bench, as_document, differing
 from items import designed
 from plain import plain
 from server import Server
@@ -54,26 +54,27 @@ def restored(stage):
     after = bench.all_equal()
     story.expect(after != before, "they have done something")
 
+    latest = api(bench.server, "GET", "/api/sessions/bench/state")["seq"]
     told = api(bench.server, "POST", f"/api/sessions/bench/restore?to={seq}")
     story.expect_equal((told["restored_to"], told["items"]), (seq, len(before)), "what was restored")
-    story.expect_equal(bench.all_equal(), before, "everybody's canvas")
+    story.expect_equal(differing(bench.all_equal(), before), {}, "everybody's canvas")
     whys = [version["why"] for version in versions(bench.server)["versions"]]
     story.expect("restored" in whys, f"the versions are {whys}")
 
     new = designed(stage.rng)
     bob.add(new)
-    ada.edit(list(before)[0], name="moved to the back")
+    ada.edit(list(before)[0], serial="moved to the back")
     story.expect_equal(len(bench.all_equal()), len(before) + 1, "items after they went on")
 
     # And what was there before it can be brought back, too.
-    api(bench.server, "POST", f"/api/sessions/bench/restore?to={told['seq'] - 1}")
-    story.expect_equal(bench.all_equal(), after, "everybody's canvas")
+    api(bench.server, "POST", f"/api/sessions/bench/restore?to={latest}")
+    story.expect_equal(differing(bench.all_equal(), after), {}, "everybody's canvas")
 
     # What was answered is on disk.
     bench.server.kill()
     late = Bench(stage, stage.own(Server("--data-dir", folder)))
     late.guest("cyd")
-    story.expect_equal(late.all_equal(), after, "the canvas after the server was killed")
+    story.expect_equal(differing(late.all_equal(), after), {}, "the canvas after the server was killed")
 
 
 @story.story("a canvas is brought back under everybody's hands")
@@ -86,15 +87,14 @@ def under_their_hands(stage):
     items = list(document)
     cyd.remove(items[5])
     for editor, item in ((ada, items[0]), (bob, items[1]), (cyd, items[2])):
-        editor.drag(item, [(step / 4, -step, step % 360) for step in range(150)])
+        editor.drag(item, [(step / 4, -step) for step in range(150)])
     until(lambda: len(bob.all("command")) > 20, "the others to drag")
     for _ in range(3):
         told = api(bench.server, "POST", f"/api/sessions/bench/restore?to={seq}")
         story.expect_equal(told["items"], 6, "items that were restored")
     until(lambda: not any(editor.dragging for editor in (ada, bob, cyd)), "the drags to end")
     story.expect_equal(set(bench.all_equal()), set(items), "items, the removed one among them")
-    for editor in (ada, bob, cyd):
-        story.expect(editor.rebuilds >= 3, f"{editor.user} was shown {editor.rebuilds} states")
+    story.expect_equal([ada.rebuilds, bob.rebuilds, cyd.rebuilds], [0, 1, 1], "canvases that were built anew")
 
 
 @story.story("a canvas that an editor saved takes the place of what editors have open")
@@ -102,7 +102,8 @@ def imported(stage):
     bench, _ = stored_bench(stage)
     ada = bench.host("ada", items=4)
     bench.guest("bob")
-    saved = json.dumps({**ada.snapshot(), "zoom": 1.5}, indent=2).encode()
+    file = {"version": "2.0", "items": [ada[item] for item in ada.ids], "rulers": [], "texts": [], "zoom": 1.5}
+    saved = json.dumps(file, indent=2).encode()
     before = bench.all_equal()
     for item in list(before):
         ada.remove(item)
@@ -113,9 +114,9 @@ def imported(stage):
     story.expect_equal((refused.status, refused.is_one_line), (409, True), "without replace=1")
     told = api(bench.server, "PUT", "/api/sessions/bench/state?replace=1", saved)
     story.expect_equal(told["items"], 4, "items that came in")
-    story.expect_equal(bench.all_equal(), before, "everybody's canvas")
+    story.expect_equal(differing(bench.all_equal(), before), {}, "everybody's canvas")
     state = api(bench.server, "GET", "/api/sessions/bench/state")
-    story.expect_equal((as_canvas(state), state["zoom"]), (before, 1.5), "what the API shows")
+    story.expect_equal((as_document(state), state["zoom"]), (before, 1.5), "what the API shows")
 
     in_use = plain(bench.server, "DELETE", "/api/sessions/bench")
     story.expect_equal((in_use.status, in_use.is_one_line), (409, True), "while somebody is in it")

@@ -207,7 +207,7 @@ def session_reader(stage):
     reader.expect("sync:done")
     state = {"items": [], "version": 99}
     for action in ("add_item", "update_item", "move_item", "remove_item", "group_items"):
-        command = {"action": action, "item_type": "lens", "item_id": "a", "data": {"x_mm": 9}}
+        command = {"action": action, "item_type": "component", "item_id": "a", "data": {"x_mm": 9}}
         read_only(reader, {"type": "command", "command": command})
         read_only(reader, {"type": "command", "command": command, "id": action})
     for message in (
@@ -276,10 +276,15 @@ def session_writers(stage):
         other.expect("chat", user_id=one.user)
         one.send({"type": "cursor", "x": 1})
         other.expect("cursor", user_id=one.user)
-    state = {"items": [{"uuid": "new", "item_type": "lens"}], "version": 9}
+    state = {"items": [{"uuid": "new", "item_type": "component"}], "version": 9}
     bea.send({"type": "sync:update", "id": "u", "state": state})
     bea.expect("message_delivered", id="u")
-    expect_equal([i["uuid"] for i in ann.expect("sync:state", seq=3)["state"]["items"]], ["new"], "the document")
+
+    def told():
+        return [(m["command"]["action"], m["command"]["item_id"]) for m in ann.all("command")]
+
+    wanted = {("remove_item", "ann's"), ("remove_item", "bea's"), ("add_item", "new")}
+    until(lambda: wanted <= set(told()), lambda: f"the change as commands: {told()}")
     expect_equal(ann.all("error") + bea.all("error"), [], "errors")
 
 

@@ -26,7 +26,7 @@ atPage(
     await table.shows(`alice moved ${first.name} to (123.4, -56.7)`, "#changes");
     await alice.do("edit", first.item_uuid, { name: "Lens f=250" });
     await table.shows("Lens f=250", "#items button");
-    const added = await alice.do("add", { name: "the fourth", _type: "component", item_type: "component", x_mm: 1, y_mm: 2 });
+    const added = await alice.do("add", { name: "the fourth", x_mm: 1, y_mm: 2 });
     await table.shows("alice added the fourth at (1.0, 2.0)", "#changes");
     await alice.do("remove", added);
     await table.shows("alice removed the fourth", "#changes");
@@ -56,7 +56,7 @@ atPage("a drag is seen moving, glows in the colour of who drags, and ends where 
   const drag = bob.do(
     "drag",
     id,
-    Array.from({ length: 150 }, (_, n) => [n * 2, n, 0]),
+    Array.from({ length: 300 }, (_, n) => [n, n / 2]),
   );
   const places = [];
   const glimpses = new Set();
@@ -73,12 +73,12 @@ atPage("a drag is seen moving, glows in the colour of who drags, and ends where 
   );
   await table.until(
     "the end of the drag",
-    (id) => scene.get(id).x === 298 && scene.get(id).y === 149 && !lively.size,
+    (id) => scene.get(id).x === 299 && scene.get(id).y === 149.5 && !lively.size,
     id,
   );
   assert.notEqual(await table.picture("still"), before);
   // One drag is one line.
-  await table.shows("(298.0, 149.0)", "#changes");
+  await table.shows("(299.0, 149.5)", "#changes");
   assert.equal(await table.page.locator("#changes li", { hasText: "bob moved" }).count(), 1);
 });
 

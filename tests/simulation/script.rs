@@ -1,7 +1,7 @@
 //! A program that joins the session or looks at it, and has none of the editor's habits: it takes
 //! items as they are, and writes single fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -22,8 +22,8 @@ pub struct Script {
     pub user: String,
     pub purpose: Purpose,
     pub canvas: BTreeMap<String, Value>,
-    /// Ids of what it was told is gone, and could bring back.
-    pub gone: BTreeSet<String>,
+    /// What it was told is gone, and could bring back.
+    pub gone: BTreeMap<String, Value>,
     /// What it has said under an id and nobody has confirmed yet.
     pub unconfirmed: Vec<Value>,
     pub version: u64,
@@ -41,7 +41,7 @@ impl Script {
             user: user.to_owned(),
             purpose,
             canvas: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             unconfirmed: Vec::new(),
             version: 0,
             position: (Value::Null, Value::Null),
@@ -55,6 +55,7 @@ impl Script {
     pub fn connect(&mut self) {
         if self.purpose != Purpose::Follow {
             self.canvas.clear();
+            self.gone.clear();
             self.has_state = false;
         }
         self.is_acknowledged = false;
@@ -125,8 +126,9 @@ impl Script {
                 self.canvas.insert(id.to_owned(), data);
             }
             "remove_item" => {
-                self.canvas.remove(id);
-                self.gone.insert(id.to_owned());
+                if let Some(item) = self.canvas.remove(id) {
+                    self.gone.insert(id.to_owned(), item);
+                }
             }
             action @ ("move_item" | "update_item") => {
                 if let Some(item) = self.canvas.get_mut(id) {

@@ -61,7 +61,8 @@ impl Client {
     pub fn join_on(stream: TcpStream, server: &Server, session: &str, user: &str) -> Self {
         let mut client = Self::knock_on(stream, server, session, user);
         client.arrive();
-        client.catch_up();
+        let told = client.told();
+        client.greeting.extend(told);
         client
     }
 
@@ -73,20 +74,32 @@ impl Client {
         editor.greeting.push(ack);
         editor.send(json!({"type": "sync:request", "user_id": user}));
         editor.arrive();
-        editor.catch_up();
+        let told = editor.told();
+        editor.greeting.extend(told);
         editor
     }
 
-    /// Reads everything that is on its way to it: sends something that passes through the hub and is
-    /// refused there, which changes nothing. A `ping` would prove less: it doesn't get as far as that.
-    fn catch_up(&mut self) {
+    /// Everything that is on its way to it: sends something that passes through the hub and is refused
+    /// there, which changes nothing. A `ping` would prove less: it doesn't get as far as that.
+    pub fn told(&mut self) -> Vec<Value> {
         self.send(json!({"type": "sync:full_state", "state": "none"}));
+        let mut told = Vec::new();
         loop {
             match self.next() {
-                error if error["error_type"] == "bad_state" => return,
-                message => self.greeting.push(message),
+                error if error["error_type"] == "bad_state" => return told,
+                message => told.push(message),
             }
         }
+    }
+
+    /// The same of commands: action and item. There has to be nothing else.
+    pub fn told_commands(&mut self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        let command = |message: Value| {
+            assert_eq!(message["type"], "command", "{message}");
+            (text(&message["command"]["action"]), text(&message["command"]["item_id"]))
+        };
+        self.told().into_iter().map(command).collect()
     }
 
     /// Several who join one after the other, with nothing left to read for any of them.
@@ -191,8 +204,17 @@ impl Client {
 
     /// Asks for the document and returns the `state` of the answer. For servers that don't settle.
     pub fn document(&mut self) -> Value {
-        self.send(json!({"type": "sync:request", "user_id": self.name}));
+        self.send(json!({"type": "sync:request"}));
         self.expect("sync:state")["state"].take()
+    }
+
+    /// The same where other messages come before and after.
+    pub fn told_document(&mut self) -> Value {
+        self.told();
+        self.send(json!({"type": "sync:request"}));
+        let mut told = self.told();
+        let state = told.iter_mut().find(|message| message["type"] == "sync:state");
+        state.expect("an answer")["state"].take()
     }
 
     /// The document's items.

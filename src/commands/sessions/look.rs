@@ -61,7 +61,7 @@ pub fn print_versions(versions: &Versions, json: bool) -> Result<(), String> {
         ("session", printable(&session.session_id)),
         ("epoch", printable(&session.epoch)),
         ("seq", session.seq.to_string()),
-        ("created", moment(session.created_at.as_deref())),
+        ("created", session.created_at.as_deref().map_or("-".into(), printable)),
         ("last change", format!("{}{by}", moment(session.changed_at.as_deref()))),
         ("items", items),
         ("changes stored", session.changes.to_string()),
@@ -70,18 +70,22 @@ pub fn print_versions(versions: &Versions, json: bool) -> Result<(), String> {
     ];
     let mut text = table(about.map(|(what, value)| [what.to_owned(), value]));
     if !versions.versions.is_empty() {
-        let head = ["SEQ", "TIME", "WHO", "WHY", "BYTES"].map(str::to_owned);
+        let is_stored = versions.versions.iter().all(|version| version.items.is_none());
+        let head = match is_stored {
+            true => ["SEQ", "TIME", "WHO", "WHY", "BYTES"],
+            false => ["SEQ", "TIME", "REPLACED BY", "WHY", "ITEMS"],
+        };
         let rows = versions.versions.iter().map(|version| {
             [
                 version.seq.to_string(),
                 printable(&version.at),
                 version.user_id.as_deref().map_or("-".into(), printable),
                 printable(&version.why),
-                version.bytes.to_string(),
+                version.items.map_or(version.bytes.to_string(), |items| items.to_string()),
             ]
         });
         text.push('\n');
-        text.push_str(&table([head].into_iter().chain(rows)));
+        text.push_str(&table([head.map(str::to_owned)].into_iter().chain(rows)));
     }
     print(text.as_bytes())
 }

@@ -188,7 +188,8 @@ fn check_answers(request: &Request<'_>, mark: &str) {
         let mut effects = Vec::new();
         match door.answer(request, [192, 0, 2, 1].into(), conn) {
             Answer::Page(page) => rig::check_page(&page, is_the_clients),
-            Answer::Work(_) => panic!("nothing is stored here"),
+            // As it was once: the others that are worked on need a key that changes something.
+            Answer::Work(_) => assert!(request.query_value("at").is_some(), "{}", request.path),
             Answer::Ask(event) => {
                 check_question(&event, request.path, require_key);
                 hub.handle(event, rig::now(Duration::ZERO), &mut effects);
@@ -246,6 +247,7 @@ fn check_question(event: &Event, path: &str, require_key: bool) {
         Event::Sessions { grant, .. } => (path.ends_with("api/sessions"), grant.as_ref()),
         Event::Details { grant, .. } => (path.contains("api/sessions/"), grant.as_ref()),
         Event::State { grant, .. } => (path.ends_with("/state"), grant.as_ref()),
+        Event::Versions { grant, .. } => (path.ends_with("/versions"), grant.as_ref()),
         other => panic!("{other:?}"),
     };
     assert!(is_it && grant.is_none_or(|grant| opens(&grant.key)));

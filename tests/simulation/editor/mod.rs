@@ -185,6 +185,13 @@ impl Editor {
         vec![self.say(json!({"type": "sync:request"}))]
     }
 
+    /// The server has taken a canvas that lists this item: it knows of it.
+    pub fn is_listed(&mut self, id: &str) {
+        if let Some(handle) = self.map.get(id) {
+            self.objects[*handle].is_told = true;
+        }
+    }
+
     fn snapshot_for(&mut self, joined: &Value) -> Outgoing {
         let (mut items, mut told) = (Vec::new(), Vec::new());
         for (id, handle) in &self.map {
@@ -195,7 +202,6 @@ impl Editor {
             data["uuid"] = id.as_str().into();
             data["item_type"] = object.kind.into();
             items.push(data);
-            object.is_told = true;
             told.extend(match is_double {
                 true => tell_all(object, false),
                 false => tell(object, false),

@@ -25,8 +25,8 @@ pub enum Taken {
 #[derive(Debug, Clone, Default)]
 struct Field {
     allowed: Vec<Value>,
-    /// Who chose it last.
-    by: String,
+    /// Who chose one of them.
+    by: BTreeSet<String>,
     /// What it had before, and until when.
     before: Vec<(Duration, Value)>,
 }
@@ -126,7 +126,10 @@ impl Ledger {
         let is_known = self.items.contains_key(id);
         match command["action"].as_str().expect("a string") {
             "remove_item" => self.push(seq, Note::Removed { id: id.into(), by: by.into() }),
-            "move_item" if !is_known => told.iter().for_each(|told| self.count(seq, by, told)),
+            // Undoing a deletion isn't told: what is dragged then is back.
+            "move_item" if !is_known && !self.has_removed(id, by) => {
+                told.iter().for_each(|told| self.count(seq, by, told));
+            }
             // Without its type it is a script's, and says no more than what it says.
             "update_item" | "move_item" if data.get("_type").is_none() => {
                 for (field, value) in written(data).into_iter().filter(|_| is_known) {
@@ -134,7 +137,7 @@ impl Ledger {
                     self.push(seq, Note::Chosen { id, field, value, by, at });
                 }
             }
-            "add_item" | "update_item" if !is_known => {
+            "add_item" | "update_item" | "move_item" if !is_known => {
                 // Only a program adds what others have removed, and it has heard of it.
                 let by_add = command["action"] == "add_item";
                 if (by_add || self.may_bring_back(id, by)) && !self.free.contains(id) {
@@ -144,6 +147,10 @@ impl Ledger {
             }
             _ => told.iter().for_each(|told| self.tell(seq, at, by, told)),
         }
+    }
+
+    fn has_removed(&self, id: &str, by: &str) -> bool {
+        self.gone.get(id).is_some_and(|removers| removers.contains(by))
     }
 
     fn may_bring_back(&self, id: &str, by: &str) -> bool {
@@ -162,7 +169,7 @@ impl Ledger {
         for (field, value) in seen(data).into_iter().filter(|(_, value)| value != CRIMSON) {
             let known = &self.items[id].get(&field);
             let is_news = known.is_some_and(|known| {
-                known.by == by || !known.before.iter().any(|(_, old)| same(old, &value))
+                known.by.contains(by) || !known.before.iter().any(|(_, old)| same(old, &value))
             });
             if is_news {
                 self.push(seq, Note::Allowed { id: id.into(), field, value });
@@ -171,8 +178,7 @@ impl Ledger {
     }
 
     fn push_added(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
-        // What is nowhere can't be taken.
-        if !is_odd(&data["x_mm"]) && !is_odd(&data["y_mm"]) {
+        if is_somewhere(data) {
             self.push(seq, Note::Added { id: id.into(), fields: seen(data), by: by.into() });
         }
     }
@@ -200,7 +206,7 @@ impl Ledger {
     pub fn replace(&mut self, seq: u64, by: &str, items: &Value) {
         let id =
             |data: &Value| data["uuid"].as_str().or(data["item_uuid"].as_str()).map(str::to_owned);
-        let items = items.as_array().expect("a list").iter();
+        let items = items.as_array().expect("a list").iter().filter(|data| is_somewhere(data));
         let items = items.map(|data| (id(data).expect("an id"), seen(data)));
         self.push(seq, Note::Replaced { items: items.collect(), by: by.to_owned() });
     }
@@ -216,7 +222,8 @@ impl Ledger {
                 let fields = fields.into_iter();
                 let fields = fields.map(|(name, value)| {
                     let allowed = allowed(&name, &value);
-                    (name, Field { allowed, by: by.clone(), before: Vec::new() })
+                    let by = BTreeSet::from([by.clone()]);
+                    (name, Field { allowed, by, before: Vec::new() })
                 });
                 self.gone.remove(&id);
                 self.free.remove(&id);
@@ -236,12 +243,13 @@ impl Ledger {
                 let is_recent = |until: &Duration| *until + window >= at;
                 let is_old =
                     known.before.iter().any(|(until, old)| is_recent(until) && same(old, &value));
-                known.by = by;
                 let before = known.allowed.iter().map(|old| (at, old.clone()));
                 known.before.extend(before.collect::<Vec<_>>());
                 if !is_old || was_any {
                     known.allowed.clear();
+                    known.by.clear();
                 }
+                known.by.insert(by);
                 known.allowed.extend(allowed(&field, &value));
             }
             Note::Allowed { id, field, value } => {
@@ -302,6 +310,11 @@ impl Ledger {
             );
         }
     }
+}
+
+/// What is nowhere can't be taken.
+fn is_somewhere(data: &Value) -> bool {
+    !is_odd(&data["x_mm"]) && !is_odd(&data["y_mm"])
 }
 
 /// The values that are right for a field after this one was chosen: a number that isn't one is left out,

@@ -75,19 +75,34 @@ impl World {
 
     /// A new item, or one that somebody has removed; of a type that editors know, or a text.
     fn add_as_script(&mut self, person: usize) {
-        let gone: Vec<String> = self.people[person].script().gone.iter().cloned().collect();
-        let new = format!("made{}", self.values.next());
-        let id = match self.random.pick(&gone).filter(|_| self.random.chance(20)) {
-            Some(id) if !self.people[person].script().canvas.contains_key(id) => id.clone(),
-            _ => new,
+        let script = self.people[person].script();
+        let mut gone: Vec<(String, Value)> = std::mem::take(&mut script.gone).into_iter().collect();
+        gone.retain(|(id, _)| !script.canvas.contains_key(id));
+        // What is said again after a crash would come from a connection that was told nothing yet.
+        let brings_back = self.disk.is_none() && self.random.chance(50);
+        let (id, data) = match self.random.pick(&gone).filter(|_| brings_back) {
+            Some((id, item)) => {
+                let mut item = item.clone();
+                item["x_mm"] = self.values.number().into();
+                (id.clone(), item)
+            }
+            None => self.new_item(),
         };
+        let mut own = data.clone();
+        own["uuid"] = id.as_str().into();
+        self.people[person].script().canvas.insert(id.clone(), own);
+        self.command(person, "add_item", &id, data);
+    }
+
+    /// As an editor makes it, with fewer fields, or a text.
+    fn new_item(&mut self) -> (String, Value) {
+        let id = format!("made{}", self.values.next());
         let mut data = shapes::item(&id, &mut self.random, &mut self.values);
         match self.random.below(4) {
             0 => {
                 data = json!({"_type": "text", "item_uuid": id, "text": "a text",
                     "x_mm": self.values.number(), "y_mm": 0.0});
             }
-            // It knows fewer fields than the editor.
             1 => {
                 let known = ["_type", "x_mm", "y_mm", "interfaces", "image_path", "color_hex"];
                 let fields = data.as_object_mut().expect("an item");
@@ -95,10 +110,7 @@ impl World {
             }
             _ => {}
         }
-        let mut own = data.clone();
-        own["uuid"] = id.as_str().into();
-        self.people[person].script().canvas.insert(id.clone(), own);
-        self.command(person, "add_item", &id, data);
+        (id, data)
     }
 
     fn change_a_field(&mut self, person: usize, id: &str) {
