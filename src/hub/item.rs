@@ -290,7 +290,7 @@ impl Item {
                 }
                 None => {
                     let mut field = Field::new(key, value, author);
-                    let default = writing::default_print(self.item_type(), &field.key);
+                    let default = writing::default_print(self, &field.key);
                     field.past.extend(default.map(|print| PastValue {
                         print,
                         moved_print: None,

@@ -107,7 +107,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
-            Some(field) if item.hides_path() && is_lost_path(field, &value) => Verdict::Same,
+            Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Same,
             Some(field) => judge(item, field, &value, copy),
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
@@ -242,16 +242,21 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
 
 /// Whether a value is what an editor takes for a field that it was not sent.
 fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
-    default_of(item.item_type(), key).is_some_and(|default| json::same_value(default, value))
+    default_of(item, key).is_some_and(|default| json::same_value(default, value))
 }
 
 /// The value that an editor takes for a field that it was not sent.
-pub fn default_of(item_type: &RawValue, key: &str) -> Option<&'static RawValue> {
-    let defaults: &[(&str, &'static str)] = match item_type.get() {
-        "\"source\"" => &SOURCE_DEFAULTS,
-        _ => &COMPONENT_DEFAULTS,
+pub fn default_of(item: &Item, key: &str) -> Option<&'static RawValue> {
+    let named = |defaults: &[(&str, &'static str)]| {
+        let default = defaults.iter().find(|(name, _)| *name == key);
+        default.map(|(_, text)| *text)
     };
-    let (_, text) = defaults.iter().find(|(name, _)| *name == key)?;
+    let (of_source, of_component) = (named(&SOURCE_DEFAULTS), named(&COMPONENT_DEFAULTS));
+    // The item's type is looked for only where the name is one of these few.
+    let text = match of_source.or(of_component)? {
+        _ if item.item_type().get() == "\"source\"" => of_source?,
+        _ => of_component?,
+    };
     serde_json::from_str(text).ok()
 }
 
@@ -349,8 +354,8 @@ pub fn moved_back(item: &Item, interfaces: &RawValue) -> Option<Box<RawValue>> {
 }
 
 /// The fingerprint of the value that an editor takes for a field that it was not sent.
-pub fn default_print(item_type: &RawValue, key: &str) -> Option<u64> {
-    Some(json::fingerprint(default_of(item_type, key)?))
+pub fn default_print(item: &Item, key: &str) -> Option<u64> {
+    Some(json::fingerprint(default_of(item, key)?))
 }
 
 #[cfg(test)]
