@@ -245,13 +245,14 @@ impl Editor {
         match (command["action"].as_str().expect("a string"), known) {
             ("add_item", _) => self.add(&command["item_type"], data),
             ("update_item", Some(handle)) => {
-                let (place, shown) = (self.objects[handle].place, self.objects[handle].shown());
-                self.objects[handle].take(data);
+                let object = &mut self.objects[handle];
+                let (place, optics) = (object.place, object.optics());
+                object.take(data);
                 self.pull(handle);
                 // Rays are traced where something has moved.
-                let has_moved = self.objects[handle].place != place;
+                let object = &self.objects[handle];
                 self.is_drawn =
-                    has_moved || (self.is_drawn && self.objects[handle].shown() == shown);
+                    object.place != place || (self.is_drawn && object.optics() == optics);
             }
             ("move_item", Some(handle)) => {
                 self.objects[handle].take_place(data);
@@ -261,6 +262,8 @@ impl Editor {
             ("remove_item", Some(handle)) => {
                 self.scene.remove(&handle);
                 self.map.remove(id);
+                // Without it the rays would be others, but they are not traced.
+                self.is_drawn &= self.objects[handle].is_inert();
             }
             // Of an item that the map lacks: ignored.
             _ => {}

@@ -90,6 +90,9 @@ impl World {
                 Client::Editor(editor) => {
                     assert!(editor.is_enabled, "{} was never greeted", person.user);
                     check_editor(editor, person.is_reader, &document);
+                    if std::env::var("DRAWN").is_ok() {
+                        assert!(editor.is_drawn, "{} sees old rays", person.user);
+                    }
                 }
                 Client::Script(script) => check_script(script, &document),
             }
