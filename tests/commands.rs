@@ -199,7 +199,13 @@ fn move_item_from_a_script_writes_only_the_place() {
     let data = json!({"x_mm": 1, "y_mm": 2, "angle_deg": 3, "name": "L1"});
     relayed(&mut alice, &mut bob, [add("lens-1", data)]);
     let moved = json!({"x_mm": 10, "y_mm": 20.5, "angle_deg": -90, "name": "", "f_mm": 0});
-    relayed(&mut bob, &mut alice, [command("move_item", "lens-1", moved)]);
+    bob.send(command("move_item", "lens-1", moved));
+    let told = alice.expect_command("move_item", "lens-1");
+    assert_eq!(
+        (&told["command"]["data"]["x_mm"], &told["command"]["data"]["name"]),
+        (&json!(10), &json!("L1")),
+        "what was not taken is not relayed"
+    );
     let named = json!({"uuid": "lens-1", "item_type": "component", "name": "L1"});
     let place = json!({"x_mm": 10, "y_mm": 20.5, "angle_deg": -90});
     assert_eq!(alice.items(), [merged([named, place])]);

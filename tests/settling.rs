@@ -427,9 +427,9 @@ fn until_a_copy_has_been_filled_in_only_its_place_counts() {
     let (mut alice, mut edith) = table_with_an_editor(&server);
     done(&mut alice, add("lens-1", named("lens-1", 1, "L1")));
     // Not yet read, and so built blank at 0, 0; then dragged.
-    let blank =
-        json!({"_type": "component", "item_uuid": "lens-1", "x_mm": 7, "y_mm": 0, "name": null});
+    let mut blank = json!({"_type": "component", "item_uuid": "lens-1", "x_mm": 0, "name": null});
     edith.send(update("lens-1", blank.clone()));
+    blank["x_mm"] = 7.into();
     edith.send(command("move_item", "lens-1", blank));
     edith.told();
     let told = alice.expect_command("move_item", "lens-1");

@@ -9,7 +9,10 @@
 //! ```
 //!
 //! The others are the changes in their order, as their senders could have sent them: without what
-//! the server adds (`user_id`, `timestamp`, `seq`) and without the `id` of whoever sent them.
+//! the server adds (`user_id`, `timestamp`, `seq`) and without the `id` of whoever sent them. Changes that
+//! were made together by a `sync:update`, a snapshot or a restore are one `sync:update`: commands can't
+//! take away a field. An `update_item` or `move_item` lacks its data's `_type`, so that all of its fields
+//! are taken and not only what an editor's user would have changed.
 
 mod source;
 
@@ -17,9 +20,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::value::RawValue;
+
 use super::sessions::Place;
 use super::table::print;
 use super::whole_file::write_file;
+use crate::kept::Why;
 use crate::protocol::Timestamp;
 use crate::protocol::json::{Object, as_string, write_string};
 use crate::protocol::outbound::write_object;
@@ -85,6 +91,8 @@ struct Version {
     seq: u64,
     at: Timestamp,
     user: String,
+    /// Whether it was stored because several changes were made together, of which it is the last.
+    is_replacement: bool,
 }
 
 impl<'a> Tape<'a> {
@@ -94,6 +102,7 @@ impl<'a> Tape<'a> {
             seq: version.seq,
             at: Timestamp::parse(&version.at).unwrap_or(Timestamp::from_millis(0)),
             user: version.user_id.unwrap_or_default(),
+            is_replacement: version.why != Why::Regular.name(),
         });
         // From the beginning, or from the oldest state that can still be brought back.
         let (from, to, epoch) = (found.first_seq, found.seq, found.session.epoch);
@@ -108,6 +117,13 @@ impl<'a> Tape<'a> {
             let before = lines.last;
             // What comes while it is being read belongs to the next recording.
             for change in changes.iter().take_while(|change| change.seq <= self.to) {
+                if change.seq <= lines.last {
+                    continue;
+                }
+                if let Some(version) = self.made_with(change) {
+                    lines.bridge(version.seq)?;
+                    continue;
+                }
                 lines.bridge(change.seq - 1)?;
                 lines.write(change.seq, change.at, &change.user, &message(change)?)?;
             }
@@ -119,6 +135,14 @@ impl<'a> Tape<'a> {
             lines.begin(Timestamp::now())?;
         }
         Ok(lines.written)
+    }
+
+    /// The document that this change was made for, together with others.
+    fn made_with(&self, change: &Change) -> Option<&Version> {
+        let place = self.versions.partition_point(|version| version.seq < change.seq);
+        let version = self.versions.get(place)?;
+        let is_its = version.at == change.at && version.user == change.user;
+        Some(version).filter(|version| version.is_replacement && is_its)
     }
 
     fn gap(&self, seq: u64) -> String {
@@ -214,7 +238,33 @@ fn message(change: &Change) -> Result<Vec<u8>, String> {
         message.push(b'}');
         return Ok(message);
     }
+    let command = relayed.get("command").and_then(without_type);
     let own = relayed.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key));
+    let own = own.map(|(key, value)| match &command {
+        Some(command) if key == "command" => (key, &**command),
+        _ => (key, value),
+    });
     write_object(&mut message, own);
     Ok(message)
+}
+
+/// An `update_item` or `move_item` without its data's `_type`; `None` for everything else.
+fn without_type(command: &RawValue) -> Option<Box<RawValue>> {
+    let command = Object::parse(command.get()).ok()?;
+    let action = command.get("action").and_then(as_string)?;
+    if !["update_item", "move_item"].contains(&&*action) {
+        return None;
+    }
+    let data = Object::parse(command.get("data")?.get()).ok()?;
+    let data = raw_object(data.iter().filter(|(key, _)| *key != "_type"))?;
+    raw_object(command.iter().map(|(key, value)| match key {
+        "data" => (key, &*data),
+        _ => (key, value),
+    }))
+}
+
+fn raw_object<'a>(fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> Option<Box<RawValue>> {
+    let mut json = Vec::new();
+    write_object(&mut json, fields);
+    RawValue::from_string(String::from_utf8(json).ok()?).ok()
 }

@@ -67,7 +67,8 @@ impl Session {
         member.has_spoken = true;
         let is_request =
             matches!(message, ClientMessage::SyncRequest { .. } | ClientMessage::FullState { .. });
-        let is_new = !member.is_recognised() && !is_request;
+        // An editor answers its Ping, and may add something before it has shown its canvas.
+        let is_new = !member.is_recognised() && !is_request && !member.is_editor;
         let had_document = self.document.exists();
         if self.room[place].may_write() {
             self.handle_message(place, message, turn);
@@ -165,6 +166,7 @@ impl Session {
             Decision::Removed => {
                 self.keep_name(&user, &name, turn);
                 turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
+                self.room[place].is_sent_a_removal(self.tick);
                 Ok(())
             }
         };
@@ -257,8 +259,12 @@ impl Session {
         self.room[place].reports_color(id, color_print(&fields));
         let item_type = command.item_type.as_deref();
         let author = self.author(&user);
+        let member = &self.room[place];
+        let tombstone = self.document.removed().get(id).map(|tombstone| tombstone.tick);
+        let is_removed_again = !is_pasted
+            && tombstone.is_some_and(|tick| member.is_on_its_way(tick.max(member.removals)));
+        let is_wiped = member.may_be_wiped() || is_removed_again;
         self.document.add(id, fields, item_type, author, turn.limits.document)?;
-        let is_wiped = self.room[place].may_be_wiped();
         match is_pasted {
             true => self.room[place].pasted(id),
             false => self.room[place].lists(id, author.tick),
@@ -278,6 +284,7 @@ impl Session {
         let hides = item.hides_path();
         let frame = self.applied(frame, 0, turn);
         self.keep_applied(&user, &frame, name, hides, turn);
+        self.note_owners(id);
         let tick = self.tick;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         self.recent.note(self.history.seq(), &user, Did::Add, Some(item), turn.now);
@@ -292,8 +299,10 @@ impl Session {
             if !member.is_recognised() || (member.is_editor && !item.is_for_editors()) {
                 continue;
             }
-            let form = for_editors.as_ref().filter(|_| member.is_editor);
-            turn.send(member.conn, form.unwrap_or(&frame));
+            if !member.has_already(id) {
+                let form = for_editors.as_ref().filter(|_| member.is_editor);
+                turn.send(member.conn, form.unwrap_or(&frame));
+            }
             if turn.limits.settle {
                 send_settled(member, &update, turn);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
@@ -419,6 +428,7 @@ impl Session {
         if is_crossed && turn.limits.settle {
             // What was on its way to the sender may have brought the item back.
             turn.send(conn, &settled_remove(id, &user, turn.now.wall));
+            self.room[place].is_sent_a_removal(self.tick);
         }
         self.item_changed(&user, id, turn);
     }
@@ -598,6 +608,13 @@ impl Session {
         let (kind, id) = (Some(original_type), id.map(|id| id.get()));
         let error = outbound::error("document_full", message, 413, kind, id, item_id);
         turn.send(self.room[place].conn, &error);
+    }
+
+    /// An item is new to the document: members that have it already have built it themselves.
+    pub(super) fn note_owners(&mut self, id: &str) {
+        for member in self.room.iter().filter(|member| member.has_already(id)) {
+            self.document.note_builder(id, &member.user, true);
+        }
     }
 
     /// Everybody but `except` has just been told of an item.

@@ -41,6 +41,8 @@ pub struct Member {
     /// follows at once.
     urgent: u64,
     round_trip: Option<Duration>,
+    /// The tick at which it was sent a `remove_item` of its own last.
+    pub removals: u64,
     /// The tick at which it was sent a state last, which replaced its canvas.
     pub rebuilt: Option<u64>,
     /// The tick at which it joined.
@@ -126,6 +128,7 @@ impl Member {
             urgent: 0,
             round_trip: None,
             rebuilt: None,
+            removals: 0,
             joined,
             has_shown_canvas: false,
             is_greeted_again: false,
@@ -337,6 +340,22 @@ impl Member {
             }
         }
         Some(deaf)
+    }
+
+    /// Notes that it is sent a `remove_item` of its own.
+    pub fn is_sent_a_removal(&mut self, tick: u64) {
+        self.removals = tick;
+    }
+
+    /// Whether it has an item that is new to the document, by its own account.
+    pub fn has_already(&self, id: &str) -> bool {
+        self.is_editor && self.listed(id).is_some()
+    }
+
+    /// Notes that its snapshot showed an old value of an item, and that it is told at this tick: until it
+    /// has received that, its copy may show anything older.
+    pub fn shows_something_old(&mut self, id: &Arc<str>, tick: u64) {
+        self.copies.entry(id.clone()).or_default().in_between = Some((0, tick.saturating_sub(1)));
     }
 
     /// Whether messages about the item don't reach its copy.

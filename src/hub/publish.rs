@@ -45,6 +45,11 @@ impl Session {
             }
             return;
         }
+        for change in changes {
+            if let Applied::Added(id) = change {
+                self.note_owners(id);
+            }
+        }
         let first = self.history.next_seq() - changes.len() as u64;
         for (n, (change, frame)) in changes.iter().zip(&frames).enumerate() {
             self.tell_members(change, frame, first + n as u64, how, turn);
@@ -115,7 +120,9 @@ impl Session {
             }
             match is_added {
                 true => {
-                    turn.send(member.conn, frame);
+                    if !member.has_already(id) {
+                        turn.send(member.conn, frame);
+                    }
                     if turn.limits.settle {
                         send_settled(member, &update, turn);
                         self.needs_pings |= member.is_sent_something_urgent(tick);

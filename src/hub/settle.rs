@@ -152,9 +152,11 @@ impl Session {
         if self.document.get(id).is_none() {
             // Removed by one, changed by another: it must not be left on any canvas.
             let frame = settled_remove(id, &writer, now);
-            for member in self.room.iter().filter(|member| member.is_recognised()) {
+            for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
                 if is_contended || owed.iter().any(|(user, _)| *user == member.user) {
                     turn.send(member.conn, &frame);
+                    member.is_sent_a_removal(tick);
+                    self.needs_pings |= member.is_sent_something_urgent(tick);
                 }
             }
             if is_contended {
@@ -240,7 +242,10 @@ impl Session {
                 item.told.note(tick, None);
                 self.needs_pings |= member.is_sent_something_urgent(tick);
             }
-            None => turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall)),
+            None => {
+                turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));
+                member.is_sent_a_removal(tick);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::merge::{Change, KnownCopy, Merge, Mode, merge};
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
-use super::settle::send_settled;
+use super::settle::{Owed, send_settled};
 use super::writing::color_print;
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
@@ -82,6 +82,7 @@ impl Session {
         for copy in known.iter().filter(|_| !is_wiped) {
             self.note_copy(place, copy, mode);
         }
+        let crossed = self.note_crossings(place, &changes);
         let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
         let is_news = self.set_extra(&extra) || mode == Mode::Replace;
@@ -92,6 +93,9 @@ impl Session {
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
         self.publish(&applied, publication, turn);
+        for id in &crossed {
+            self.owe(&user, id, Owed::Update, turn);
+        }
         if is_first {
             self.recognise_sharing(place, turn);
         }
@@ -112,9 +116,12 @@ impl Session {
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
         let mut outdated = merged.outdated;
+        let tick = self.tick;
         for change in merged.changes {
-            if let Change::Write(id, _) = change {
-                outdated.push(id);
+            match change {
+                Change::Write(id, _) => outdated.push(id),
+                Change::Add(item) => self.room[place].lists(&item.id.into(), tick),
+                Change::Remove(_) => {}
             }
         }
         for copy in &merged.known {
@@ -181,6 +188,20 @@ impl Session {
             && !self.document.removed().iter().any(|(_, tombstone)| {
                 tombstone.tick > member.joined && is_by_others(&tombstone.users)
             })
+    }
+
+    /// Which of the items that a snapshot writes to something may be on its way about to its sender.
+    fn note_crossings(&mut self, place: usize, changes: &[Change]) -> Vec<Arc<str>> {
+        let member = &mut self.room[place];
+        let mut crossed = Vec::new();
+        for change in changes {
+            let Change::Write(id, _) = change else { continue };
+            if let Some(item) = self.document.get(id).filter(|item| member.may_be_crossed(item)) {
+                member.says_in_between(item, self.tick);
+                crossed.push(id.clone());
+            }
+        }
+        crossed
     }
 
     /// Notes what a snapshot says of a copy.
@@ -280,6 +301,9 @@ impl Session {
             if let Some(item) = self.document.get_mut(id) {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
                 item.told.note(tick, None);
+                if canvas.is_first {
+                    member.shows_something_old(id, tick);
+                }
             }
         }
         member.is_sent_something_urgent(tick);
