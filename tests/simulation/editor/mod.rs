@@ -179,6 +179,13 @@ impl Editor {
         self.is_enabled = true;
         let before = std::mem::take(&mut self.map);
         self.rebuild_map();
+        for (id, handle) in &self.map {
+            // It may be old, and the server was never told what it is like.
+            let object = &mut self.objects[*handle];
+            if object.is_old && before.get(id) != Some(handle) {
+                untold_all(object);
+            }
+        }
         // What was deleted by a menu is no longer in the map either.
         self.lost.extend(before.into_keys().filter(|id| !self.map.contains_key(id)));
         self.is_map_broken = self.is_hovering;
@@ -347,10 +354,14 @@ impl Editor {
 /// of one that came to the canvas from a file or the history while others went on: what its user chose, and
 /// everything else along with it.
 fn tell_all(object: &mut Object, is_over: bool) -> Vec<Told> {
+    untold_all(object);
+    tell(object, is_over)
+}
+
+fn untold_all(object: &mut Object) {
     for field in object.shown().into_keys() {
         object.untold.entry(field).or_insert(Untold::Along);
     }
-    tell(object, is_over)
 }
 
 /// What a message with an object's whole dictionary tells of what its user did. A snapshot may be

@@ -65,7 +65,11 @@ impl Witness {
         };
         assert!(is_together, "c{} reached {to:?}", from.0);
         if scene.cause.said.is_some() {
-            assert!(!scene.is_refused, "others were told of what was refused: {:?}", scene.cause.said);
+            assert!(
+                !scene.is_refused,
+                "others were told of what was refused: {:?}",
+                scene.cause.said
+            );
             let key = speaker.grant.as_ref().and_then(|grant| in_force(grant, &self.keys));
             let may_write = key.is_none_or(|key| key.level > Level::Read);
             assert!(may_write || scene.kind.as_deref() == Some("cursor"), "a reader was heard");
