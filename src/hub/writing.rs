@@ -8,8 +8,6 @@
 //! that is written (docs/PROTOCOL.md, "What counts as writing"). Everything here is a pure function of
 //! the item, the message and what is known of the sender's copy, linear in both.
 
-use std::collections::HashMap;
-
 use serde_json::value::RawValue;
 
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
@@ -91,6 +89,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         CopyKind::Unseen { was_sent: true } => looks_blank(item, &said),
         _ => false,
     };
+    let (hides_path, item_type) = (item.hides_path(), item.item_type());
     let mut found = 0;
     let places = find(&item.fields, &said);
     for ((key, value), place) in said.into_iter().zip(places) {
@@ -101,15 +100,17 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         if *key == *COLOR {
             written.color = Some(json::fingerprint(&value));
         }
-        let is_chosen = !is_blank || !is_default(item, &key, &value);
+        let is_chosen = !is_blank || !is_default(item_type, &key, &value);
         let field = place.map(|place| &item.fields[place]);
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
-            Some(field) if item.hides_path() && is_lost_path(field, &value) => Verdict::Same,
+            Some(field) if hides_path && is_lost_path(field, &value) => Verdict::Same,
             Some(field) => judge(item, field, &value, copy),
-            None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
+            None if copy.kind.may_be_rebuilt() && is_default(item_type, &key, &value) => {
+                Verdict::Same
+            }
             None => Verdict::Chosen,
         };
         match verdict {
@@ -220,6 +221,9 @@ fn other_print(field: &Field, value: &RawValue) -> Option<u64> {
     Some(json::fingerprint(&before))
 }
 
+/// How many fields an interface may have to be compared with another one field by field.
+const MAX_FIELDS: usize = 64;
+
 /// Whether an editor that was sent `known` reports `said`: as many interfaces, and in each the fields
 /// that both have say the same.
 fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
@@ -232,17 +236,18 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
     said.len() == known.len()
         && said.into_iter().zip(known).all(|(said, known)| {
             let (Some(said), Some(known)) = (said, known) else { return false };
-            let known: HashMap<&str, &RawValue> =
-                known.iter().map(|(key, value)| (&**key, &**value)).collect();
-            said.iter().all(|(key, value)| {
-                known.get(&**key).is_none_or(|known| json::same_value(known, value))
-            })
+            let is_same = |key: &str, value: &RawValue| {
+                // An interface has some ten fields; one with very many is none that an editor wrote.
+                let known = known.iter().take(MAX_FIELDS).find(|(name, _)| **name == *key);
+                known.is_none_or(|(_, known)| json::same_value(known, value))
+            };
+            said.len() <= MAX_FIELDS && said.iter().all(|(key, value)| is_same(key, value))
         })
 }
 
 /// Whether a value is what an editor takes for a field that it was not sent.
-fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
-    default_of(item.item_type(), key).is_some_and(|default| json::same_value(default, value))
+fn is_default(item_type: &RawValue, key: &str, value: &RawValue) -> bool {
+    default_of(item_type, key).is_some_and(|default| json::same_value(default, value))
 }
 
 /// The value that an editor takes for a field that it was not sent.
@@ -300,7 +305,7 @@ fn is_colors_mark(print: u64, value: &RawValue, copy: Copy<'_>) -> bool {
 
 /// Whether a blank copy's place is one that its user has dragged it to, not where it was built.
 fn is_place_chosen(item: &Item, key: &str, value: &RawValue) -> bool {
-    PLACE.contains(&key) && !is_default(item, key, value)
+    PLACE.contains(&key) && !is_default(item.item_type(), key, value)
 }
 
 /// Whether an item is where the editor builds every new copy.
