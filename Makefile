@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance kills torture windows simulate fuzz bench frames screenshots long
+.PHONY: run build test lint rust outside conformance kills torture windows simulate fuzz bench waiting frames screenshots long
 CARGO ?= cargo
 ARGS ?=
 
@@ -56,6 +56,10 @@ windows: build
 # collabd beside four other servers, in turn in one run: about five minutes.
 bench:
 	python3 benches/run.py
+
+# How long the largest messages keep others waiting; ARGS="--before BINARY" measures another collabd in turn.
+waiting: build
+	python3 benches/waiting.py $(ARGS)
 
 # How smoothly the live page draws 500 items while ten people drag.
 frames: build

@@ -15,6 +15,7 @@ import time
 
 import durable
 import scraping
+import waiting
 from figures import Bars, arrived, faults, median, ratio
 from servers import BENCH_TARGET, DURABLE, HERE, PLAIN, REPO, SERVERS, measure, progress
 
@@ -73,6 +74,8 @@ def main():
     confirmations = durable.measure_confirmations(repetitions)
     opened = durable.measure_opening()
     scraped, took = scraping.measure_scrapes(COLUMNS, repetitions)
+    waited = waiting.measure_waiting(repetitions, is_quick=True)
+    waiting.print_waiting(waited)
     bars = Bars()
     judge(bars, table, idle, readers, confirmations)
     for figure in ("p50", "p99"):
@@ -82,6 +85,7 @@ def main():
     bars.at_most("100 viewers: processor time, x 100 members", seen and round(seen, 2), 1)
     durable.judge(bars, table, confirmations, opened)
     scraping.judge(bars, scraped, took)
+    waiting.judge(bars, waited)
     now = time.monotonic()
     print(f"\n{bars.met} of {bars.all} bars met; set up in {measured - begun:.0f} s, measured in {now - measured:.0f} s")
     return 0 if faults([table, idle, storm, readers, confirmations, scraped, watched]) == 0 else 1

@@ -107,7 +107,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
-            Some(field) if item.hides_path() && is_lost_path(field, &value, copy) => Verdict::Same,
+            Some(field) if item.hides_path() && is_lost_path(field, &value) => Verdict::Same,
             Some(field) => judge(item, field, &value, copy),
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
@@ -321,11 +321,9 @@ fn looks_blank(item: &Item, said: &Fields) -> bool {
     !is_at_default_place(item) && said.iter().all(is_default)
 }
 
-/// Whether a path is missing because its copy was sent none.
-fn is_lost_path(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
-    *field.key == *IMAGE_PATH
-        && copy.kind.may_be_rebuilt()
-        && matches!(value.get(), "null" | "\"\"")
+/// Whether a path is missing because its copy, or the file that was opened, was sent none.
+fn is_lost_path(field: &Field, value: &RawValue) -> bool {
+    *field.key == *IMAGE_PATH && matches!(value.get(), "null" | "\"\"")
 }
 
 /// Whether interfaces are those of a copy without a picture, which stands where the first of them is.

@@ -88,7 +88,8 @@ impl Client {
         Self::request_for(addr, &format!("/view/s{session}"))
     }
 
-    fn request_for(addr: SocketAddrV4, path: &str) -> Vec<u8> {
+    /// The request for any path.
+    pub fn request_for(addr: SocketAddrV4, path: &str) -> Vec<u8> {
         format!(
             "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -29,6 +29,11 @@ impl Histogram {
         self.count
     }
 
+    /// The largest value.
+    pub fn largest(&self) -> u64 {
+        self.largest
+    }
+
     /// The value that `share` of all values don't exceed, in milliseconds.
     pub fn quantile(&self, share: f64) -> f64 {
         let wanted = (self.count as f64 * share).ceil().max(1.0) as u64;

@@ -3,7 +3,7 @@
 //! the slower of the two.
 //!
 //! `load WORKLOAD addr=127.0.0.1:PORT pid=PID [name=value …]`; the workloads and their parameters are
-//! in `workloads.rs`, `confirm.rs` and `open.rs`.
+//! in `workloads.rs`, `confirm.rs`, `open.rs` and `waiting.rs`.
 
 mod arguments;
 mod attack;
@@ -12,9 +12,12 @@ mod confirm;
 mod histogram;
 mod message;
 mod open;
+mod pair;
 mod process;
+mod scripted;
 mod swarm;
 mod tally;
+mod waiting;
 mod workloads;
 
 use std::process::ExitCode;

@@ -189,7 +189,7 @@ fn filled(start: &str, inner_end: &str, size: usize) -> String {
     format!(r#"{start},"note":"{filling}"{inner_end}}}"#)
 }
 
-/// A text message as a client's frame. `payload` has less than 64 KiB.
+/// A text message as a client's frame.
 pub fn masked(payload: &[u8]) -> Vec<u8> {
     frame(0x1, payload)
 }
@@ -199,9 +199,13 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
         0..=125 => frame.push(0x80 | payload.len() as u8),
-        length => {
+        length @ 126..=0xffff => {
             frame.push(0x80 | 126);
             frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
         }
     }
     frame.extend(MASK);

@@ -16,7 +16,7 @@ use crate::message::{Mark, frame, masked};
 use crate::tally::Tally;
 
 /// How much is read at once; the largest message a client may be sent fits.
-const BUFFER: usize = 4 << 20;
+const BUFFER: usize = 8 << 20;
 /// How many events are taken at once.
 const EVENTS: usize = 1024;
 /// How long a handshake, or a whole set-up, may take.

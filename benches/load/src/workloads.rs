@@ -15,14 +15,15 @@ use crate::message::{ITEMS, Kind, Mark, Script, item};
 use crate::open::open;
 use crate::process::{processor_time, status};
 use crate::swarm::{Protocol, Swarm, now};
+use crate::waiting::waiting;
 
 /// How many handshakes are under way at a time.
 const AT_ONCE: usize = 64;
 /// How long what was sent may take to arrive once nothing more is sent.
 pub const DRAIN: Duration = Duration::from_secs(4);
-/// How long collabd may still be busy with those who have just come: it gives them 2 s to show what
-/// they are.
-const ARRIVAL: Duration = Duration::from_millis(2200);
+/// collabd looks again at everyone who has come 10 s ago.
+const ARRIVAL: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_millis(200);
 const SECOND: u64 = 1_000_000_000;
 
 /// Runs one workload and returns what it measured, as a JSON object.
@@ -37,7 +38,10 @@ pub fn run(workload: &str, arguments: &Arguments) -> io::Result<String> {
         "joins" => joins(arguments),
         "confirm" => confirm(arguments),
         "open" => open(arguments),
-        _ => Err(io::Error::other("there are relay, window, idle, storm, joins, confirm and open")),
+        "waiting" => waiting(arguments),
+        _ => Err(io::Error::other(
+            "there are relay, window, idle, storm, joins, confirm, open and waiting",
+        )),
     }
 }
 
@@ -237,8 +241,11 @@ fn idle(arguments: &Arguments) -> io::Result<String> {
     swarm.join(sessions, clients, 0, AT_ONCE)?;
     let joined = now() - started;
     quiet(&mut swarm)?;
-    if swarm.protocol == Protocol::Session {
-        swarm.wait_for(ARRIVAL)?;
+    // Nothing of what is measured may fall into the time when it looks at those who came here.
+    let so_far = Duration::from_nanos(now() - started);
+    let needed = Duration::from_secs_f64(seconds + pinging) + MARGIN;
+    if swarm.protocol == Protocol::Session && so_far + needed > ARRIVAL {
+        swarm.wait_for(ARRIVAL + MARGIN)?;
     }
     let connections = swarm.clients.len();
     let process = status(pid)?;

@@ -25,8 +25,8 @@ pub enum Taken {
 #[derive(Debug, Clone, Default)]
 struct Field {
     allowed: Vec<Value>,
-    /// Who chose it last.
-    by: String,
+    /// Who chose one of them.
+    by: BTreeSet<String>,
     /// What it had before, and until when.
     before: Vec<(Duration, Value)>,
 }
@@ -169,7 +169,7 @@ impl Ledger {
         for (field, value) in seen(data).into_iter().filter(|(_, value)| value != CRIMSON) {
             let known = &self.items[id].get(&field);
             let is_news = known.is_some_and(|known| {
-                known.by == by || !known.before.iter().any(|(_, old)| same(old, &value))
+                known.by.contains(by) || !known.before.iter().any(|(_, old)| same(old, &value))
             });
             if is_news {
                 self.push(seq, Note::Allowed { id: id.into(), field, value });
@@ -178,8 +178,7 @@ impl Ledger {
     }
 
     fn push_added(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
-        // What is nowhere can't be taken.
-        if !is_odd(&data["x_mm"]) && !is_odd(&data["y_mm"]) {
+        if is_somewhere(data) {
             self.push(seq, Note::Added { id: id.into(), fields: seen(data), by: by.into() });
         }
     }
@@ -207,7 +206,7 @@ impl Ledger {
     pub fn replace(&mut self, seq: u64, by: &str, items: &Value) {
         let id =
             |data: &Value| data["uuid"].as_str().or(data["item_uuid"].as_str()).map(str::to_owned);
-        let items = items.as_array().expect("a list").iter();
+        let items = items.as_array().expect("a list").iter().filter(|data| is_somewhere(data));
         let items = items.map(|data| (id(data).expect("an id"), seen(data)));
         self.push(seq, Note::Replaced { items: items.collect(), by: by.to_owned() });
     }
@@ -223,7 +222,8 @@ impl Ledger {
                 let fields = fields.into_iter();
                 let fields = fields.map(|(name, value)| {
                     let allowed = allowed(&name, &value);
-                    (name, Field { allowed, by: by.clone(), before: Vec::new() })
+                    let by = BTreeSet::from([by.clone()]);
+                    (name, Field { allowed, by, before: Vec::new() })
                 });
                 self.gone.remove(&id);
                 self.free.remove(&id);
@@ -243,12 +243,13 @@ impl Ledger {
                 let is_recent = |until: &Duration| *until + window >= at;
                 let is_old =
                     known.before.iter().any(|(until, old)| is_recent(until) && same(old, &value));
-                known.by = by;
                 let before = known.allowed.iter().map(|old| (at, old.clone()));
                 known.before.extend(before.collect::<Vec<_>>());
                 if !is_old || was_any {
                     known.allowed.clear();
+                    known.by.clear();
                 }
+                known.by.insert(by);
                 known.allowed.extend(allowed(&field, &value));
             }
             Note::Allowed { id, field, value } => {
@@ -309,6 +310,11 @@ impl Ledger {
             );
         }
     }
+}
+
+/// What is nowhere can't be taken.
+fn is_somewhere(data: &Value) -> bool {
+    !is_odd(&data["x_mm"]) && !is_odd(&data["y_mm"])
 }
 
 /// The values that are right for a field after this one was chosen: a number that isn't one is left out,

@@ -51,6 +51,8 @@ pub struct Connection {
     pub is_current: bool,
     /// The server has let it in.
     pub is_admitted: bool,
+    /// Nobody else who may write was there when it came.
+    pub came_alone: bool,
     /// The server it led to is no more.
     pub is_dead: bool,
     /// Its first canvas, shown to itself, has arrived.
@@ -67,6 +69,7 @@ impl Connection {
             down: Link::default(),
             is_current: true,
             is_admitted: false,
+            came_alone: false,
             is_dead: false,
             has_shown: false,
             frozen: Duration::ZERO,

@@ -78,7 +78,9 @@ impl World {
         let script = self.people[person].script();
         let mut gone: Vec<(String, Value)> = std::mem::take(&mut script.gone).into_iter().collect();
         gone.retain(|(id, _)| !script.canvas.contains_key(id));
-        let (id, data) = match self.random.pick(&gone).filter(|_| self.random.chance(50)) {
+        // What is said again after a crash would come from a connection that was told nothing yet.
+        let brings_back = self.disk.is_none() && self.random.chance(50);
+        let (id, data) = match self.random.pick(&gone).filter(|_| brings_back) {
             Some((id, item)) => {
                 let mut item = item.clone();
                 item["x_mm"] = self.values.number().into();

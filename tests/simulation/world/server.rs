@@ -67,10 +67,11 @@ impl World {
             self.note_listed(conn, message);
             let is_for_itself = message["target_user"] == user.as_str();
             let connection = self.connections.get_mut(&conn).expect("it is there");
+            let came_alone = connection.came_alone;
             if is_for_itself && !std::mem::replace(&mut connection.has_shown, true) {
                 how = Taken::AsFirstCanvas;
                 if self.is_new_design(&before, &message["state"]["items"]) {
-                    assert_eq!(self.members.len(), 1, "{user} is not alone");
+                    assert!(came_alone, "{user} did not come alone");
                     how = Taken::InPlace;
                 }
             }
@@ -107,6 +108,8 @@ impl World {
         // What the hub sends at one time arrives at one time, as a rule: nobody acts in between.
         let mut arrivals: HashMap<ConnId, Duration> = HashMap::new();
         let mut last: Option<(Frame, Rc<Value>)> = None;
+        // A greeting is one piece.
+        let greets = effects.iter().any(|effect| matches!(effect, Effect::Admit { .. }));
         for effect in effects.drain(..) {
             let effect = match effect {
                 Effect::Confirm { conn, frame } => match self.hold_back(conn, frame) {
@@ -124,8 +127,12 @@ impl World {
                     (conn, Parcel::End)
                 }
                 Effect::Admit { conn } => {
+                    let others = self.members.iter().filter(|member| **member != conn);
+                    let person = self.connections[&conn].person;
+                    let mut others = others.map(|member| self.connections[member].person);
+                    let came_alone = others.all(|other| other == person);
                     let connection = self.connections.get_mut(&conn).expect("it asked");
-                    connection.is_admitted = true;
+                    (connection.is_admitted, connection.came_alone) = (true, came_alone);
                     let person = &self.people[connection.person];
                     if !person.is_reader && !person.is_viewer() {
                         self.members.insert(conn);
@@ -155,7 +162,7 @@ impl World {
                 effect => panic!("{effect:?}"),
             };
             let at = match arrivals.get(&conn) {
-                Some(at) if !(self.has_splits && self.random.chance(10)) => *at,
+                Some(at) if greets || !(self.has_splits && self.random.chance(10)) => *at,
                 _ => self.delay(),
             };
             arrivals.insert(conn, at);
