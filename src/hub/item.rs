@@ -25,6 +25,8 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
+const MAX_INTERFACES_BYTES: usize = 64 << 10;
 /// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
 const KEPT_VALUES: usize = 16;
 /// How many earlier values of a field are kept at most while somebody may not have received the newer
@@ -231,7 +233,9 @@ impl Item {
     /// a picture. `None` where it doesn't.
     pub fn offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
-        let middle = geometry::first_middle(&self.field(INTERFACES)?.value)?;
+        let interfaces = &self.field(INTERFACES)?.value;
+        let middle = geometry::first_middle(interfaces)
+            .filter(|_| interfaces.get().len() <= MAX_INTERFACES_BYTES)?;
         (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
     }
 
@@ -404,7 +408,12 @@ pub(super) fn size(id: &str, fields: &Fields) -> usize {
 
 /// The size of an item as it will be kept: with its id and a type, whatever a client called them.
 pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
-    size(id, &complete_item(id, fields.clone(), None))
+    // Only these fields are looked at or replaced.
+    let is_named = |key: &str| matches!(key, "uuid" | "item_uuid" | "item_type" | "_type");
+    let (named, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| is_named(key));
+    let named = complete_item(id, named.into_iter().cloned().collect(), None);
+    let others = others.into_iter().map(|(key, value)| (&**key, &**value));
+    size(id, &named) + size_of("", others)
 }
 
 /// The same, of any fields.

@@ -192,7 +192,12 @@ impl Session {
     /// Has editors draw their rays anew after an item was removed: they do where something moves, so an
     /// item that is not being changed is put aside and back; where there is none, one is built and
     /// removed. The editor that removed it has drawn them already.
-    pub(super) fn have_rays_drawn(&self, id: &str, remover: Option<ConnId>, turn: &mut Turn<'_>) {
+    pub(super) fn have_rays_drawn(
+        &mut self,
+        id: &str,
+        remover: Option<ConnId>,
+        turn: &mut Turn<'_>,
+    ) {
         if !turn.limits.settle {
             return;
         }
@@ -200,22 +205,29 @@ impl Session {
             let activity = self.settling.items.get(&item.id);
             item.is_for_editors() && activity.is_none_or(|activity| activity.due.is_none())
         };
+        let (now, tick) = (turn.now.wall, self.tick);
         let has_items = self.document.items().any(Item::is_for_editors);
-        let now = turn.now.wall;
-        let frames = self.document.items().find(is_still);
-        let frames = frames.map(|item| UpdateFrames::settled(item, now));
-        for member in self.room.iter().filter(|member| member.is_editor) {
+        let still = self.document.items().find(is_still).map(|item| item.id.clone());
+        let still = still.as_ref().and_then(|id| self.document.get(id));
+        let frames = still.map(|item| UpdateFrames::settled(item, now));
+        for member in self.room.iter_mut().filter(|member| member.is_editor) {
             if !member.is_recognised() || Some(member.conn) == remover {
                 continue;
             }
             match &frames {
                 Some(frames) => send_settled(member, frames, turn),
-                None if has_items => {}
+                None if has_items => continue,
                 None => {
                     turn.send(member.conn, &settled_blank(id, &member.user, now));
                     turn.send(member.conn, &settled_remove(id, &member.user, now));
                 }
             }
+            self.needs_pings |= member.is_sent_something_urgent(tick);
+        }
+        if let Some(id) = still.map(|item| item.id.clone())
+            && let Some(item) = self.document.get_mut(&id)
+        {
+            item.told.note(tick, None);
         }
     }
 

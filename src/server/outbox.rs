@@ -25,6 +25,9 @@ const BATCH: usize = 64;
 const BACKLOG: usize = 64 * 1024;
 /// How long a client may be over its bound before it is too slow.
 const TOO_LONG: Duration = Duration::from_secs(10);
+/// A client that was sent very much at once has as much longer as it takes at this rate, in bytes a
+/// second.
+const BURST_RATE: usize = 1 << 20;
 /// How long a writer thread sleeps at a time; it is woken when there is something to do.
 const A_WHILE: Duration = Duration::from_secs(3600);
 /// The stack of a writer thread: it does little.
@@ -112,6 +115,11 @@ struct State {
     /// Whether it is shown that something waits.
     is_shown: bool,
     over_since: Option<Instant>,
+    /// How much one event has added at once, in bytes, until the client is no longer behind: what a
+    /// member is sent of a whole document is shared by all who are sent it, and counts for nobody.
+    burst: usize,
+    /// How much waited when the event began that is being handled.
+    at_flush: usize,
     /// For each sender the number of its queued frame that a newer one may replace.
     latest: HashMap<ConnId, u64>,
     writer: bool,
@@ -180,20 +188,28 @@ impl Outbox {
     /// instead, at its place.
     ///
     /// # Errors
-    /// [`TooSlow`] when more than twice the bound is waiting, or more than the bound for 10 s. One
-    /// frame of any size is always taken where less than the bound is waiting.
+    /// [`TooSlow`] when more than twice the bound is waiting, or more than the bound for 10 s. What is
+    /// pushed between two flushes is always taken where less than the bound was waiting before, and
+    /// doesn't count until the client has caught up; the 10 s then are more by a second a MiB.
     pub fn push(&self, frame: Bytes, supersedes: Option<ConnId>) -> Result<bool, TooSlow> {
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return Ok(false);
         }
+        if !state.is_dirty {
+            state.at_flush = state.bytes;
+        }
         if state.bytes > self.bound {
             let since = *state.over_since.get_or_insert_with(Instant::now);
-            if state.bytes > 2 * self.bound || since.elapsed() > TOO_LONG {
+            if state.at_flush <= self.bound {
+                state.burst = state.bytes - state.at_flush;
+            }
+            let longest = TOO_LONG + Duration::from_secs((state.burst / BURST_RATE) as u64);
+            if state.bytes - state.burst > 2 * self.bound || since.elapsed() > longest {
                 return Err(TooSlow);
             }
         } else {
-            state.over_since = None;
+            (state.over_since, state.burst) = (None, 0);
         }
         state.pushed += 1;
         if let Some(sender) = supersedes.filter(|_| self.is_behind(&state)) {

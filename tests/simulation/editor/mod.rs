@@ -179,6 +179,13 @@ impl Editor {
         self.is_enabled = true;
         let before = std::mem::take(&mut self.map);
         self.rebuild_map();
+        for (id, handle) in &self.map {
+            // It may be old, and the server was never told what it is like.
+            let object = &mut self.objects[*handle];
+            if object.is_old && before.get(id) != Some(handle) {
+                untold_all(object);
+            }
+        }
         // What was deleted by a menu is no longer in the map either.
         self.lost.extend(before.into_keys().filter(|id| !self.map.contains_key(id)));
         self.is_map_broken = self.is_hovering;
@@ -245,13 +252,14 @@ impl Editor {
         match (command["action"].as_str().expect("a string"), known) {
             ("add_item", _) => self.add(&command["item_type"], data),
             ("update_item", Some(handle)) => {
-                let (place, shown) = (self.objects[handle].place, self.objects[handle].shown());
-                self.objects[handle].take(data);
+                let object = &mut self.objects[handle];
+                let (place, optics) = (object.place, object.optics());
+                object.take(data);
                 self.pull(handle);
                 // Rays are traced where something has moved.
-                let has_moved = self.objects[handle].place != place;
+                let object = &self.objects[handle];
                 self.is_drawn =
-                    has_moved || (self.is_drawn && self.objects[handle].shown() == shown);
+                    object.place != place || (self.is_drawn && object.optics() == optics);
             }
             ("move_item", Some(handle)) => {
                 self.objects[handle].take_place(data);
@@ -261,6 +269,8 @@ impl Editor {
             ("remove_item", Some(handle)) => {
                 self.scene.remove(&handle);
                 self.map.remove(id);
+                // Without it the rays would be others, but they are not traced.
+                self.is_drawn &= self.objects[handle].is_inert();
             }
             // Of an item that the map lacks: ignored.
             _ => {}
@@ -344,10 +354,14 @@ impl Editor {
 /// of one that came to the canvas from a file or the history while others went on: what its user chose, and
 /// everything else along with it.
 fn tell_all(object: &mut Object, is_over: bool) -> Vec<Told> {
+    untold_all(object);
+    tell(object, is_over)
+}
+
+fn untold_all(object: &mut Object) {
     for field in object.shown().into_keys() {
         object.untold.entry(field).or_insert(Untold::Along);
     }
-    tell(object, is_over)
 }
 
 /// What a message with an object's whole dictionary tells of what its user did. A snapshot may be

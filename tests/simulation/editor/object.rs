@@ -167,6 +167,17 @@ impl Object {
         shown
     }
 
+    /// What its rays, or those that meet it, depend on beside the place.
+    pub fn optics(&self) -> Vec<Option<Value>> {
+        let names = ["interfaces", "size_mm", "n_rays", "spread_deg", "color_hex", "wavelength_nm"];
+        names.iter().map(|name| self.params.get(*name).cloned()).collect()
+    }
+
+    /// Whether it sends no rays, and does nothing to those that meet it.
+    pub fn is_inert(&self) -> bool {
+        self.kind == "component" && self.params["interfaces"].as_array().is_none_or(Vec::is_empty)
+    }
+
     /// One field as it is, wherever it is kept.
     pub fn raw_field(&self, name: &str) -> Value {
         match (name, PLACE.iter().position(|field| *field == name)) {

@@ -5,7 +5,7 @@ use crate::editor::{Object, object};
 use crate::python::same;
 
 impl World {
-    /// One number, one message, whoever it goes to; but an item may stand elsewhere in it for an editor.
+    /// What is sent to one of them is what it may be sent.
     pub fn check_frame(&mut self, conn: ConnId, message: &Value) {
         let kind = message["type"].as_str().expect("a type");
         let person = self.connections.get(&conn).map(|connection| connection.person);
@@ -30,7 +30,13 @@ impl World {
             };
             assert!(is_expected || what == "not_durable", "{message}");
         }
-        if let (Some(seq), "command") = (message["seq"].as_u64(), kind) {
+    }
+
+    /// What was relayed as one change tells the same to everyone.
+    pub fn check_form(&mut self, message: &Rc<Value>) {
+        if let (Some(seq), "command") =
+            (message["seq"].as_u64(), message["type"].as_str().unwrap_or(""))
+        {
             let first = self.relayed.entry(seq).or_insert_with(|| message.clone());
             assert!(tells_the_same(first, message), "change {seq}: {first} and {message}");
         }
@@ -84,6 +90,9 @@ impl World {
                 Client::Editor(editor) => {
                     assert!(editor.is_enabled, "{} was never greeted", person.user);
                     check_editor(editor, person.is_reader, &document);
+                    if std::env::var("DRAWN").is_ok() {
+                        assert!(editor.is_drawn, "{} sees old rays", person.user);
+                    }
                 }
                 Client::Script(script) => check_script(script, &document),
             }

@@ -1,13 +1,16 @@
 //! Who chose what last, as each choice reached the server: whatever else the document says, somebody's
 //! work is lost, or something is there that nobody wanted.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::editor::{CRIMSON, Told, Untold, object};
 use crate::python::{is_odd, same};
+
+/// For so many changes the server knows a message's name again.
+const REMEMBERED: u64 = 50;
 
 /// How the server took a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ enum Note {
     },
     /// A choice doesn't count any more when it is told again.
     Counted(String, u64),
+    /// A message that has a name of its sender's was taken.
+    Named(String, u64),
     Replaced {
         items: BTreeMap<String, BTreeMap<String, Value>>,
         by: String,
@@ -76,6 +81,8 @@ pub struct Ledger {
     /// What went as a whole, while somebody may still have been at it: there or not, both are right.
     free: BTreeSet<String>,
     counted: HashSet<(String, u64)>,
+    /// As of which change messages with a name were taken.
+    named: HashMap<(String, u64), u64>,
 }
 
 impl Ledger {
@@ -93,6 +100,13 @@ impl Ledger {
         told: &[Told],
         how: Taken,
     ) {
+        if let Some(name) = message["id"].as_u64() {
+            let known = self.named.get(&(by.to_owned(), name));
+            if known.is_some_and(|known| seq < known + REMEMBERED) {
+                return;
+            }
+            self.push(seq, Note::Named(by.to_owned(), name));
+        }
         match message["type"].as_str().expect("a type") {
             "command" => self.note_command(seq, at, by, &message["command"], told),
             "sync:update" => self.replace(seq, by, &message["state"]["items"]),
@@ -213,7 +227,11 @@ impl Ledger {
 
     fn push(&mut self, seq: u64, note: Note) {
         self.notes.push((seq, note.clone()));
-        self.apply(note);
+        if let Note::Named(by, name) = note {
+            self.named.insert((by, name), seq);
+        } else {
+            self.apply(note);
+        }
     }
 
     fn apply(&mut self, note: Note) {
@@ -264,6 +282,7 @@ impl Ledger {
                     }
                 }
             }
+            Note::Named(..) => {}
             Note::Counted(by, number) => drop(self.counted.insert((by, number))),
             Note::Replaced { items, by } => {
                 let old = std::mem::take(&mut self.items);
@@ -356,3 +375,7 @@ fn written(data: &Value) -> BTreeMap<String, Value> {
         })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -113,8 +113,10 @@ struct World {
     next_conn: u64,
     slowest: u64,
     ledger: Ledger,
+    /// How many events there were.
+    events: u64,
     /// What was relayed with each number, the same to everyone.
-    relayed: HashMap<u64, Value>,
+    relayed: HashMap<u64, Rc<Value>>,
 }
 
 /// Simulates the session of one seed; panics where something is wrong with it.
@@ -181,6 +183,7 @@ impl World {
             next_conn: 1,
             slowest,
             ledger: Ledger::new(window),
+            events: 0,
             relayed: HashMap::new(),
         };
         world.gather();

@@ -29,12 +29,15 @@ impl World {
                 }
 
                 if self.people[person].is_reader {
-                    let before = self.document();
+                    let before = self.hub.document(SESSION).map(disk::items_of);
                     self.handle(Event::Message { conn, message: parsed });
-                    assert_eq!(before, self.document(), "a watcher changed it");
+                    let after = self.hub.document(SESSION).map(disk::items_of);
+                    assert_eq!(before, after, "a watcher changed it");
                     return;
                 }
-                let before = (message["type"] == "sync:full_state").then(|| self.document());
+                // Only the first canvas can be a new design.
+                let is_first = message["type"] == "sync:full_state" && !connection.has_shown;
+                let before = is_first.then(|| self.document());
                 self.handle(Event::Message { conn, message: parsed });
                 if self.members.contains(&conn) {
                     self.note(conn, &message, &told, before);
@@ -60,7 +63,7 @@ impl World {
     ) {
         let user = self.people[self.connections[&conn].person].user.clone();
         let mut how = Taken::Whole;
-        if let Some(before) = before {
+        if message["type"] == "sync:full_state" {
             if self.refused == Some(conn) {
                 return;
             }
@@ -70,6 +73,7 @@ impl World {
             let came_alone = connection.came_alone;
             if is_for_itself && !std::mem::replace(&mut connection.has_shown, true) {
                 how = Taken::AsFirstCanvas;
+                let before = before.unwrap_or_default();
                 if self.is_new_design(&before, &message["state"]["items"]) {
                     assert!(came_alone, "{user} did not come alone");
                     how = Taken::InPlace;
@@ -189,7 +193,11 @@ impl World {
             |last: &&(Frame, Rc<Value>)| last.0.bytes().as_ptr() == frame.bytes().as_ptr();
         let message = match last.as_ref().filter(is_same) {
             Some((_, message)) => message.clone(),
-            None => Rc::new(python::loads(frame.payload())),
+            None => {
+                let message = Rc::new(python::loads(frame.payload()));
+                self.check_form(&message);
+                message
+            }
         };
         self.check_frame(conn, &message);
         *last = Some((frame, message.clone()));

@@ -195,12 +195,18 @@ fn a_source_of_its_own_reports_what_it_chose_itself() {
 #[test]
 fn rays_are_traced_where_something_has_moved() {
     let mut editor = host(&[mirror("m")]);
-    let changed = with(&mirror("m"), "name", json!("changed"));
+    let mut changed = with(&mirror("m"), "name", json!("changed"));
     editor.hear(&command("update_item", "m", &mirror("m")));
+    editor.hear(&command("update_item", "m", &changed));
     assert!(editor.is_drawn);
+    changed["interfaces"][0]["reflectivity"] = json!(50.0);
     editor.hear(&command("update_item", "m", &changed));
     assert!(!editor.is_drawn);
     editor.hear(&command("update_item", "m", &with(&changed, "x_mm", json!(100.001))));
+    assert!(editor.is_drawn);
+    editor.hear(&command("remove_item", "m", &json!({})));
+    assert!(!editor.is_drawn);
+    editor.hear(&command("add_item", "m", &named(&mirror("m"))));
     assert!(editor.is_drawn);
 }
 
