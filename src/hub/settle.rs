@@ -224,10 +224,11 @@ impl Session {
             }
             self.needs_pings |= member.is_sent_something_urgent(tick);
         }
+        let untold = self.room.iter().find(|member| Some(member.conn) == remover);
         if let Some(id) = still.map(|item| item.id.clone())
             && let Some(item) = self.document.get_mut(&id)
         {
-            item.told.note(tick, None);
+            item.told.note(tick, untold.map(|member| &member.user));
         }
     }
 

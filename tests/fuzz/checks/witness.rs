@@ -13,7 +13,7 @@ use collabd::keys::{Grant, KeySet};
 use collabd::protocol::Frame;
 
 use super::growth::{Growth, Reason};
-use super::json::Fields;
+use super::json::{self, Fields};
 use super::marks;
 use super::session::{in_force, opens};
 use super::shape;
@@ -313,6 +313,16 @@ impl Witness {
                 if let Some(id) = command.and_then(|command| command.string("item_id")) {
                     let reason = Reason::Settle(session.clone(), id);
                     self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
+                }
+                let items = sent.and_then(|sent| sent.object("state"));
+                let items = items.as_ref().and_then(|state| state.get("items"));
+                for item in items.and_then(json::list).unwrap_or_default() {
+                    let Some(item) = Fields::read(item) else { continue };
+                    let ids = [item.string("uuid"), item.string("item_uuid")];
+                    for id in ids.into_iter().flatten() {
+                        let reason = Reason::Settle(session.clone(), id);
+                        self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
+                    }
                 }
                 Scope::Session { session, epoch: speaker.epoch.clone() }
             }
