@@ -617,6 +617,20 @@ impl Session {
         }
     }
 
+    /// Somebody has been told of an item outside the order, so that it counts as told to all: they are
+    /// asked soon what they have received.
+    pub(super) fn told_soon(&mut self, id: &str, except: Option<&UserId>) {
+        self.told(id, except);
+        self.ask_all_soon();
+    }
+
+    /// All who may send whole dictionaries are asked soon what they have received.
+    pub(super) fn ask_all_soon(&mut self) {
+        for member in self.room.iter_mut() {
+            self.needs_pings |= member.is_sent_something_urgent(self.tick);
+        }
+    }
+
     /// Everybody but `except` has just been told of an item.
     fn told(&mut self, id: &str, except: Option<&UserId>) {
         let tick = self.tick;

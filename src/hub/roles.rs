@@ -55,6 +55,8 @@ impl Session {
                 self.needs_pings = true;
             }
             (Action::Other | Action::Remove, _) => {}
+            // Its own item, that the session doesn't have, stays on its canvas.
+            (_, None) if self.room[place].listed(&command.item_id).is_some() => {}
             (Action::Add | Action::Update | Action::Move, _) => {
                 self.correct(place, &command.item_id, turn);
             }

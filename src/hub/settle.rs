@@ -184,9 +184,7 @@ impl Session {
             self.viewers.send(frames.plain(), turn);
         }
         let untold = owed_to(&writer).is_none().then_some(&writer);
-        if let Some(item) = self.document.get_mut(id) {
-            item.told.note(tick, untold);
-        }
+        self.told_soon(id, untold);
     }
 
     /// Has editors draw their rays anew after an item was removed: they do where something moves, so an
@@ -230,6 +228,7 @@ impl Session {
         {
             item.told.note(tick, untold.map(|member| &member.user));
         }
+        self.ask_all_soon();
     }
 
     /// Notes that the copies of these users are about to be built anew.
@@ -253,7 +252,7 @@ impl Session {
             Some(item) => {
                 send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
                 item.told.note(tick, None);
-                self.needs_pings |= member.is_sent_something_urgent(tick);
+                self.ask_all_soon();
             }
             None => {
                 turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));

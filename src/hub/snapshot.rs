@@ -308,8 +308,7 @@ impl Session {
                 }
             }
         }
-        member.is_sent_something_urgent(tick);
-        self.needs_pings = true;
+        self.ask_all_soon();
     }
 }
 

@@ -301,8 +301,10 @@ const SOURCE_DEFAULTS: [(&str, &str); 18] = [
 /// Whether a reported colour is a mark of the editor's: it reports one colour for every source that it
 /// built from a message, and for any other what its user chose last, whatever it shows.
 fn is_colors_mark(print: u64, value: &RawValue, copy: Copy<'_>) -> bool {
+    // A canvas from before may have been saved where its copies were built from messages.
+    let may_be_rebuilt = copy.kind != CopyKind::Own;
     let is_default = value.get().eq_ignore_ascii_case(REBUILT_COLOR);
-    copy.color == Some(print) || (is_default && copy.kind.may_be_rebuilt())
+    copy.color == Some(print) || (is_default && may_be_rebuilt)
 }
 
 /// Whether a blank copy's place is one that its user has dragged it to, not where it was built.
