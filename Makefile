@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust outside conformance kills torture windows simulate fuzz bench waiting frames screenshots long
+.PHONY: run build test lint rust linear outside conformance kills torture windows simulate fuzz bench waiting frames screenshots long
 CARGO ?= cargo
 ARGS ?=
 
@@ -13,7 +13,7 @@ build:
 	$(CARGO) build --release
 	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
 
-test: lint rust outside conformance kills
+test: lint rust linear outside conformance kills
 
 lint:
 	$(CARGO) fmt --check
@@ -27,6 +27,14 @@ rust:
 		$(CARGO) install --locked --root .deps/cargo cargo-nextest
 	$(CARGO) nextest run
 	$(CARGO) test --quiet --release --test simulation
+
+# That no message costs more than linearly, by counting what is run (tests/machine/linear.rs).
+linear: export RUSTFLAGS = --cfg count_steps -Copt-level=1 -Cpasses=sancov-module \
+	-Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-trace-pc \
+	-Clink-arg=-Wl,--unresolved-symbols=ignore-all
+linear:
+	$(CARGO) test --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/steps \
+		--no-default-features --test machine linear -- --nocapture --test-threads 1
 
 # Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws, Chromium; nginx and Caddy in between.
 outside: build

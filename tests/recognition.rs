@@ -101,8 +101,9 @@ fn before_it_is_recognised_it_is_told_of_no_item() {
     assert_eq!(wire.next()["command"]["item_id"], "b");
 }
 
+/// Of an editor only the Pong does: it may add something before it has shown its canvas.
 #[test]
-fn any_message_but_a_request_shows_that_it_shares_no_canvas() {
+fn any_message_of_a_script_but_a_request_shows_that_it_shares_no_canvas() {
     for message in [
         json!({"type": "cursor"}),
         json!({"type": "chat"}),
@@ -112,7 +113,7 @@ fn any_message_but_a_request_shows_that_it_shares_no_canvas() {
         let server = Server::start(&["--no-settle"]);
         let _alice = Client::join(&server, "table", "alice");
         let (mut wire, _) = newcomer(&server);
-        wire.send(REQUEST);
+        wire.send(r#"{"type":"sync:request"}"#);
         wire.send(message.to_string());
         assert!(state(&wire.next()).is_some(), "{message}");
     }

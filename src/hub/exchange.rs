@@ -582,7 +582,7 @@ impl Session {
     /// Has the name of a message kept that changed nothing.
     fn keep_name(&mut self, user: &UserId, name: &Named, turn: &mut Turn<'_>) {
         if let Some(id) = name.stored() {
-            self.keep_id(user.clone(), id.into(), turn);
+            self.keep_id(user.clone(), id, turn);
         }
     }
 

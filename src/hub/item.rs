@@ -276,7 +276,6 @@ impl Item {
     /// Overwrites fields one by one, as [`overwritten`](Self::overwritten) has found them. A field that
     /// has the value already keeps its writer.
     pub(super) fn overwrite(&mut self, fields: Fields, sizes: Overwritten, author: Author<'_>) {
-        let item_type = self.item_type().to_owned();
         let is_about_moving = |(key, _): &(Box<str>, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
         let moved = match fields.iter().any(is_about_moving) {
             true => {
@@ -295,7 +294,7 @@ impl Item {
                 }
                 None => {
                     let mut field = Field::new(key, value, author);
-                    let default = writing::default_print(&item_type, &field.key);
+                    let default = writing::default_print(self, &field.key);
                     field.past.extend(default.map(|print| PastValue {
                         print,
                         moved_print: None,

@@ -134,7 +134,7 @@ fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
         write_key(json, "locked");
         json.extend_from_slice(b"false");
         let x_mm = item.field(PLACE[0]).map(|x_mm| &*x_mm.value);
-        let x_mm = x_mm.or_else(|| writing::default_of(item.item_type(), PLACE[0]));
+        let x_mm = x_mm.or_else(|| writing::default_of(item, PLACE[0]));
         if let Some(x_mm) = x_mm.and_then(json::as_number) {
             write_key(json, PLACE[0]);
             json.extend_from_slice((x_mm + NUDGE_MM).to_string().as_bytes());

@@ -4,7 +4,7 @@
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use super::{ConnId, Effect, Turn};
+use super::{ConnId, ConnMap, Effect, Turn};
 use crate::protocol::Frame;
 
 /// Whoever may be in a room: somebody who is reached through one connection.
@@ -24,12 +24,28 @@ impl Occupant for ConnId {
 pub struct Room<M> {
     name: Arc<str>,
     members: Vec<M>,
+    index: Option<Places>,
+}
+
+/// Finds a connection's member in the logarithm of their number. A session has one: each message asks
+/// for its sender. A channel has none: whoever leaves is looked for, and of members there are millions.
+#[derive(Debug, Default)]
+struct Places {
+    /// Each member's number, in the order of the members; numbers grow.
+    numbers: Vec<u64>,
+    by_conn: ConnMap<u64>,
+    next: u64,
 }
 
 impl<M: Occupant> Room<M> {
     /// A room that nobody is in.
     pub fn new(name: Arc<str>) -> Self {
-        Room { name, members: Vec::new() }
+        Room { name, members: Vec::new(), index: None }
+    }
+
+    /// The same; its members are found fast.
+    pub fn indexed(name: Arc<str>) -> Self {
+        Room { index: Some(Places::default()), ..Room::new(name) }
     }
 
     /// What the room is called.
@@ -57,20 +73,44 @@ impl<M: Occupant> Room<M> {
         self.members.iter_mut()
     }
 
-    /// Where a connection's member stands. Takes as long as there are members.
+    /// Where a connection's member stands. Without an index it takes as long as there are members.
     pub fn place(&self, conn: ConnId) -> Option<usize> {
-        self.members.iter().position(|member| member.conn() == conn)
+        match &self.index {
+            Some(index) => index.numbers.binary_search(index.by_conn.get(&conn)?).ok(),
+            None => self.members.iter().position(|member| member.conn() == conn),
+        }
     }
 
     /// Adds a member as the last one, and returns its place.
     pub fn add(&mut self, member: M) -> usize {
+        if let Some(index) = &mut self.index {
+            index.next += 1;
+            index.numbers.push(index.next);
+            index.by_conn.insert(member.conn(), index.next);
+        }
         self.members.push(member);
         self.members.len() - 1
     }
 
+    /// Puts a member in another's place, and returns that one.
+    pub fn replace(&mut self, place: usize, member: M) -> M {
+        let conn = member.conn();
+        let replaced = std::mem::replace(&mut self.members[place], member);
+        if let Some(index) = &mut self.index {
+            index.by_conn.remove(&replaced.conn());
+            index.by_conn.insert(conn, index.numbers[place]);
+        }
+        replaced
+    }
+
     /// Removes a connection's member; the others keep their order.
     pub fn remove(&mut self, conn: ConnId) -> Option<M> {
-        self.place(conn).map(|place| self.members.remove(place))
+        let place = self.place(conn)?;
+        if let Some(index) = &mut self.index {
+            index.numbers.remove(place);
+            index.by_conn.remove(&conn);
+        }
+        Some(self.members.remove(place))
     }
 
     /// Sends one frame to every member.

@@ -69,8 +69,8 @@ impl Session {
     /// One that begins.
     pub fn new(name: Arc<str>, epoch: Arc<str>) -> Self {
         Session {
-            viewers: Room::new(name.clone()),
-            room: Room::new(name),
+            viewers: Room::indexed(name.clone()),
+            room: Room::indexed(name),
             epoch,
             host: None,
             document: Document::default(),
@@ -116,7 +116,7 @@ impl Session {
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
                 member.connected_at = self.room[place].connected_at;
-                let old = std::mem::replace(&mut self.room[place], member).conn;
+                let old = self.room.replace(place, member).conn;
                 let reason = "replaced by a newer connection";
                 turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
                 (place, Some(old))

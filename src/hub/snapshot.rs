@@ -88,6 +88,8 @@ impl Session {
         let is_news = self.set_extra(&extra) || mode == Mode::Replace;
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
+            // It hasn't got any more what it has shown.
+            applied.iter().for_each(|change| self.room[place].forgets(change.id()));
             self.note_rebuilt(&user, turn);
         }
         let except = (!is_wiped).then_some(conn);

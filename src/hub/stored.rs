@@ -257,7 +257,8 @@ fn read_past(
 ) -> Result<(), &'static str> {
     const NO_PAST: &str = "an earlier value is not a user and a fingerprint";
     let print = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NO_PAST);
-    let fields: Vec<(usize, Box<str>, Vec<Vec<&RawValue>>)> =
+    type Values<'a> = Vec<Vec<&'a RawValue>>;
+    let fields: Vec<(usize, Box<str>, Values<'_>)> =
         part(stored, "past").ok_or("its earlier values are no list")?;
     let (mut of_item, mut next) = (usize::MAX, 0);
     for (item, key, values) in fields {

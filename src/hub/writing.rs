@@ -89,7 +89,6 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         CopyKind::Unseen { was_sent: true } => looks_blank(item, &said),
         _ => false,
     };
-    let (hides_path, item_type) = (item.hides_path(), item.item_type());
     let mut found = 0;
     let places = find(&item.fields, &said);
     for ((key, value), place) in said.into_iter().zip(places) {
@@ -100,17 +99,15 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         if *key == *COLOR {
             written.color = Some(json::fingerprint(&value));
         }
-        let is_chosen = !is_blank || !is_default(item_type, &key, &value);
+        let is_chosen = !is_blank || !is_default(item, &key, &value);
         let field = place.map(|place| &item.fields[place]);
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
-            Some(field) if hides_path && is_lost_path(field, &value) => Verdict::Same,
+            Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Same,
             Some(field) => judge(item, field, &value, copy),
-            None if copy.kind.may_be_rebuilt() && is_default(item_type, &key, &value) => {
-                Verdict::Same
-            }
+            None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
         };
         match verdict {
@@ -246,17 +243,22 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
 }
 
 /// Whether a value is what an editor takes for a field that it was not sent.
-fn is_default(item_type: &RawValue, key: &str, value: &RawValue) -> bool {
-    default_of(item_type, key).is_some_and(|default| json::same_value(default, value))
+fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
+    default_of(item, key).is_some_and(|default| json::same_value(default, value))
 }
 
 /// The value that an editor takes for a field that it was not sent.
-pub fn default_of(item_type: &RawValue, key: &str) -> Option<&'static RawValue> {
-    let defaults: &[(&str, &'static str)] = match item_type.get() {
-        "\"source\"" => &SOURCE_DEFAULTS,
-        _ => &COMPONENT_DEFAULTS,
+pub fn default_of(item: &Item, key: &str) -> Option<&'static RawValue> {
+    let named = |defaults: &[(&str, &'static str)]| {
+        let default = defaults.iter().find(|(name, _)| *name == key);
+        default.map(|(_, text)| *text)
     };
-    let (_, text) = defaults.iter().find(|(name, _)| *name == key)?;
+    let (of_source, of_component) = (named(&SOURCE_DEFAULTS), named(&COMPONENT_DEFAULTS));
+    // The item's type is looked for only where the name is one of these few.
+    let text = match of_source.or(of_component)? {
+        _ if item.item_type().get() == "\"source\"" => of_source?,
+        _ => of_component?,
+    };
     serde_json::from_str(text).ok()
 }
 
@@ -305,7 +307,7 @@ fn is_colors_mark(print: u64, value: &RawValue, copy: Copy<'_>) -> bool {
 
 /// Whether a blank copy's place is one that its user has dragged it to, not where it was built.
 fn is_place_chosen(item: &Item, key: &str, value: &RawValue) -> bool {
-    PLACE.contains(&key) && !is_default(item.item_type(), key, value)
+    PLACE.contains(&key) && !is_default(item, key, value)
 }
 
 /// Whether an item is where the editor builds every new copy.
@@ -354,8 +356,8 @@ pub fn moved_back(item: &Item, interfaces: &RawValue) -> Option<Box<RawValue>> {
 }
 
 /// The fingerprint of the value that an editor takes for a field that it was not sent.
-pub fn default_print(item_type: &RawValue, key: &str) -> Option<u64> {
-    Some(json::fingerprint(default_of(item_type, key)?))
+pub fn default_print(item: &Item, key: &str) -> Option<u64> {
+    Some(json::fingerprint(default_of(item, key)?))
 }
 
 #[cfg(test)]

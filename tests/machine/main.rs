@@ -4,9 +4,11 @@
 mod authentication;
 mod bounds;
 mod channels;
+mod editors;
 mod histories;
 mod keeping;
 mod keys;
+mod linear;
 mod listing;
 mod loading;
 mod properties;
