@@ -300,7 +300,7 @@ impl Editor {
         if self.scene.insert(handle) {
             self.lost.remove(&id);
             let object = &mut self.objects[handle];
-            object.is_told = self.map.get(&id) == Some(&handle);
+            object.is_told &= self.map.get(&id) == Some(&handle);
             object.is_old = true;
         }
     }

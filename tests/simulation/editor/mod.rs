@@ -203,7 +203,8 @@ impl Editor {
         let (mut items, mut told) = (Vec::new(), Vec::new());
         for (id, handle) in &self.map {
             let mut others = self.scene.iter().filter(|other| *other != handle);
-            let is_double = others.any(|other| self.objects[*other].id == *id);
+            let is_seen = self.scene.contains(handle);
+            let is_double = !is_seen || others.any(|other| self.objects[*other].id == *id);
             let object = &mut self.objects[*handle];
             let mut data = object.report();
             data["uuid"] = id.as_str().into();
@@ -350,8 +351,8 @@ impl Editor {
     }
 }
 
-/// What a message tells of one of two objects of the same id, of which one hears and the other is seen; or
-/// of one that came to the canvas from a file or the history while others went on: what its user chose, and
+/// What a message tells of one of two objects of the same id, of which one hears and the other is or was
+/// seen; or of one that came to the canvas from a file or the history while others went on: what its user chose, and
 /// everything else along with it.
 fn tell_all(object: &mut Object, is_over: bool) -> Vec<Told> {
     untold_all(object);

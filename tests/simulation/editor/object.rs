@@ -58,8 +58,11 @@ pub struct Object {
 impl Object {
     /// What `deserialize_item` makes of a whole dictionary.
     pub fn build(data: &Value) -> Self {
+        Object::build_as(known_type(&data["_type"]).expect("a known `_type`"), data)
+    }
+
+    fn build_as(kind: &'static str, data: &Value) -> Self {
         let data = data.as_object().expect("an item is an object");
-        let kind = known_type(data.get("_type").unwrap_or(&Value::Null)).expect("a known `_type`");
         let mut params = defaults(kind);
         for (name, value) in data.iter().filter(|(name, _)| !METADATA.contains(&name.as_str())) {
             let value = match name.as_str() {
@@ -104,12 +107,12 @@ impl Object {
     /// An `update_item`: everything is replaced but the picture and the reported colour; a locked
     /// item stays where it is, and then takes the lock.
     pub fn take(&mut self, data: &Value) {
-        let mut data = data.clone();
-        if data.get("_type").is_none() {
-            data["_type"] = self.kind.into();
-        }
-        check_finite(&data);
-        let new = Object::build(&data);
+        check_finite(data);
+        let kind = match data.get("_type") {
+            Some(kind) => known_type(kind).expect("a known `_type`"),
+            None => self.kind,
+        };
+        let new = Object::build_as(kind, data);
         self.params = new.params;
         if !self.locked {
             self.place = new.place;
