@@ -521,7 +521,7 @@ fn an_image_path_that_leads_out_is_kept_and_sent_to_nobody() {
     let mut rig = rig();
     let path = "/home/alice/m.png";
     let unsafe_mirror = with(mirror("m", 1.0), "image_path", json!(path));
-    let alice = host(&mut rig, "alice", &[unsafe_mirror.clone()]);
+    let alice = host(&mut rig, "alice", std::slice::from_ref(&unsafe_mirror));
     assert_eq!(field(&rig, "m", "image_path"), path);
     let bob = rig.join_session("s", "bob", None);
     rig.tell(bob, request("bob"));

@@ -13,7 +13,7 @@ use collabd::keys::{Grant, KeySet};
 use collabd::protocol::Frame;
 
 use super::growth::{Growth, Reason};
-use super::json::Fields;
+use super::json::{self, Fields};
 use super::marks;
 use super::session::{in_force, opens};
 use super::shape;
@@ -313,6 +313,17 @@ impl Witness {
                 if let Some(id) = command.and_then(|command| command.string("item_id")) {
                     let reason = Reason::Settle(session.clone(), id);
                     self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
+                }
+                // What a canvas shows although it was not taken is told in a moment.
+                let state = sent.and_then(|sent| sent.object("state"));
+                let items = state.as_ref().and_then(|state| state.get("items"));
+                for item in items.and_then(json::list).unwrap_or_default() {
+                    let item = Fields::sent(item);
+                    let name = |key| item.as_ref().and_then(|item| item.string(key));
+                    if let Some(id) = name("uuid").or_else(|| name("item_uuid")) {
+                        let reason = Reason::Settle(session.clone(), id);
+                        self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
+                    }
                 }
                 Scope::Session { session, epoch: speaker.epoch.clone() }
             }
