@@ -347,7 +347,7 @@ fn interfaces_with_many_entries_or_fields() {
     let wide: Shape<'_> =
         ("an interface of many fields", &|n, x, y| picture("a", x, 1, y, &more(n)));
     // The smaller ones are moved for copies without a picture, the larger ones are too large for that.
-    for (size, (shape, data)) in [(60, many), (700, many), (600, wide), (8000, wide)] {
+    for (size, (shape, data)) in [(60, many), (800, many), (600, wide), (8000, wide)] {
         let shape = &format!("{shape} from {size}");
         let added = |n: usize| {
             let add = Act::Says(ALICE, command("add_item", "a", &data(n, "0.0", 9.5)));
