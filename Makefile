@@ -13,7 +13,7 @@ build:
 	$(CARGO) build --release
 	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
 
-test: lint rust linear outside conformance kills
+test: lint rust outside conformance kills
 
 lint:
 	$(CARGO) fmt --check

@@ -209,8 +209,6 @@ impl Session {
             item.is_for_editors() && activity.is_none_or(|activity| activity.due.is_none())
         };
         let (now, tick) = (turn.now.wall, self.tick);
-        let place = remover.and_then(|remover| self.room.place(remover));
-        let untold = place.map(|place| self.room[place].user.clone());
         let has_items = self.document.items().any(Item::is_for_editors);
         let still = self.document.items().take(MAX_SEARCHED).find(is_still);
         let still = still.map(|item| item.id.clone());
@@ -230,10 +228,11 @@ impl Session {
             }
             self.needs_pings |= member.is_sent_something_urgent(tick);
         }
+        let untold = self.room.iter().find(|member| Some(member.conn) == remover);
         if let Some(id) = still.map(|item| item.id.clone())
             && let Some(item) = self.document.get_mut(&id)
         {
-            item.told.note(tick, untold.as_ref());
+            item.told.note(tick, untold.map(|member| &member.user));
         }
     }
 

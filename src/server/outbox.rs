@@ -201,11 +201,9 @@ impl Outbox {
         }
         if state.bytes > self.bound {
             let since = *state.over_since.get_or_insert_with(Instant::now);
-            if state.at_flush <= self.bound {
-                state.burst = state.bytes - state.at_flush;
-            }
             let longest = TOO_LONG + Duration::from_secs((state.burst / BURST_RATE) as u64);
-            if state.bytes - state.burst > 2 * self.bound || since.elapsed() > longest {
+            if state.bytes.saturating_sub(state.burst) > 2 * self.bound || since.elapsed() > longest
+            {
                 return Err(TooSlow);
             }
         } else {
@@ -229,6 +227,9 @@ impl Outbox {
         }
         state.bytes += frame.len();
         state.queue.push_back(frame);
+        if state.at_flush <= self.bound {
+            state.burst = state.bytes.saturating_sub(state.at_flush);
+        }
         Ok(!std::mem::replace(&mut state.is_dirty, true))
     }
 
@@ -594,9 +595,14 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_of_any_size_is_taken() {
-        let (outbox, ..) = pair(SendMode::NonBlocking, 1000);
-        assert_eq!(outbox.push(Bytes::from(vec![0; 1 << 20]), None), Ok(true));
+    fn what_one_event_adds_is_taken_whatever_its_size_and_doesnt_count_afterwards() {
+        let (outbox, _client, _threads) = pair(SendMode::NonBlocking, 1000);
+        let big = Bytes::from(vec![0; 32 << 20]);
+        assert_eq!(outbox.push(big.clone(), None), Ok(true));
+        assert_eq!(outbox.push(big.clone(), None), Ok(false), "of the same event");
+        outbox.flush();
+        assert_eq!(outbox.push(Bytes::from(vec![0; 3000]), None), Ok(true), "of the next one");
+        outbox.flush();
         assert_eq!(outbox.push(Bytes::from_static(b"x"), None), Err(TooSlow));
     }
 

@@ -8,6 +8,7 @@ mod editors;
 mod histories;
 mod keeping;
 mod keys;
+#[cfg(count_steps)] // make linear
 mod linear;
 mod listing;
 mod loading;
