@@ -564,7 +564,8 @@ mod tests {
                 outbox.push(frame.clone(), None).is_err()
             });
             assert!(refused.is_some());
-            assert!(outbox.lock().bytes <= 250_000);
+            // Twice the bound, and what one event has added.
+            assert!(outbox.lock().bytes <= 350_000);
             outbox.abort();
             assert!(threads.join_all(soon()).is_empty(), "a blocked writer is woken by the abort");
         }
