@@ -20,6 +20,9 @@ const SETTLE_DELAY: Duration = Duration::from_millis(300);
 /// Whoever changed an item so shortly before somebody else did is told how it ended.
 const CONTENTION: Duration = Duration::from_secs(2);
 
+/// Among how many items one is looked for that isn't being changed.
+const MAX_SEARCHED: usize = 100;
+
 /// The items that were changed by commands a short while ago.
 #[derive(Debug, Default)]
 pub struct Settling {
@@ -205,7 +208,8 @@ impl Session {
         };
         let (now, tick) = (turn.now.wall, self.tick);
         let has_items = self.document.items().any(Item::is_for_editors);
-        let still = self.document.items().find(is_still).map(|item| item.id.clone());
+        let still = self.document.items().take(MAX_SEARCHED).find(is_still);
+        let still = still.map(|item| item.id.clone());
         let still = still.as_ref().and_then(|id| self.document.get(id));
         let frames = still.map(|item| UpdateFrames::settled(item, now));
         for member in self.room.iter_mut().filter(|member| member.is_editor) {

@@ -248,7 +248,7 @@ impl Shapes {
     /// Finds what a shape costs, from this size on.
     fn cost(&mut self, shape: &str, size: usize, script: impl Fn(usize) -> Script) {
         if cfg!(not(count_steps)) {
-            script(size / 10).cost();
+            script((size / 10).max(1)).cost();
             return;
         }
         let sizes = (0..=DOUBLINGS).map(|doubling| size << doubling);
@@ -343,16 +343,17 @@ fn interfaces_with_many_entries_or_fields() {
     let mut shapes = Shapes::default();
     let more = |n: usize| -> String { (0..n).map(|n| format!(r#","f{n}":1"#)).collect() };
     type Shape<'a> = (&'a str, &'a dyn Fn(usize, &str, f64) -> String);
-    let of_interfaces: [Shape<'_>; 2] = [
-        ("many interfaces", &|n, x, y| picture("a", x, n, y, "")),
-        ("an interface of many fields", &|n, x, y| picture("a", x, 1, y, &more(n))),
-    ];
-    for (shape, data) in of_interfaces {
+    let many: Shape<'_> = ("many interfaces", &|n, x, y| picture("a", x, n, y, ""));
+    let wide: Shape<'_> =
+        ("an interface of many fields", &|n, x, y| picture("a", x, 1, y, &more(n)));
+    // The smaller ones are moved for copies without a picture, the larger ones are too large for that.
+    for (size, (shape, data)) in [(60, many), (800, many), (600, wide), (8000, wide)] {
+        let shape = &format!("{shape} from {size}");
         let added = |n: usize| {
             let add = Act::Says(ALICE, command("add_item", "a", &data(n, "0.0", 9.5)));
             Script::session(&[]).then(add).then(Act::Pass(1000)).then(Act::Pong(BOB))
         };
-        shapes.cost(&format!("add_item, {shape}"), 500, added);
+        shapes.cost(&format!("add_item, {shape}"), size, added);
         for (what, x, y) in [("moved", "1.0", 9.5), ("bent", "1.0", 9.75)] {
             for (said, conn) in [("the builder", ALICE), ("a rebuilt copy", BOB)] {
                 // A rebuilt copy's interfaces are moved by minus the middle of the first one.
@@ -364,12 +365,12 @@ fn interfaces_with_many_entries_or_fields() {
                     let said = Act::Says(conn, command("move_item", "a", &data(n)));
                     added(n).already().then(said).then(Act::Pass(1000))
                 };
-                shapes.cost(&format!("{shape} {what} by {said}"), 500, script);
+                shapes.cost(&format!("{shape} {what} by {said}"), size, script);
             }
         }
         let script =
             |n| added(n).already().then(Act::Says(ALICE, canvas(&[data(n, "0.0", 9.5)], "alice")));
-        shapes.cost(&format!("a snapshot of {shape}"), 500, script);
+        shapes.cost(&format!("a snapshot of {shape}"), size, script);
     }
 }
 
@@ -497,6 +498,17 @@ fn removed_items() {
         for item in 0..n {
             let said = command("remove_item", &format!("item{item}"), "{}");
             script = script.then(Act::Says(BOB, said));
+        }
+        script.then(Act::Pass(3000))
+    });
+    shapes.cost("removals amid changes", 500, |n| {
+        let mut script = Script::session(&tiny(n, "0.0"));
+        for (action, x) in [("move_item", "1.0"), ("remove_item", "1.0")] {
+            for item in 0..n {
+                let id = format!("item{item}");
+                let said = command(action, &id, &self::item(&id, x, ""));
+                script = script.then(Act::Says(ALICE, said));
+            }
         }
         script.then(Act::Pass(3000))
     });

@@ -314,12 +314,13 @@ impl Witness {
                     let reason = Reason::Settle(session.clone(), id);
                     self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
                 }
-                let items = sent.and_then(|sent| sent.object("state"));
-                let items = items.as_ref().and_then(|state| state.get("items"));
+                // What a canvas shows although it was not taken is told in a moment.
+                let state = sent.and_then(|sent| sent.object("state"));
+                let items = state.as_ref().and_then(|state| state.get("items"));
                 for item in items.and_then(json::list).unwrap_or_default() {
-                    let Some(item) = Fields::read(item) else { continue };
-                    let ids = [item.string("uuid"), item.string("item_uuid")];
-                    for id in ids.into_iter().flatten() {
+                    let item = Fields::sent(item);
+                    let name = |key| item.as_ref().and_then(|item| item.string(key));
+                    if let Some(id) = name("uuid").or_else(|| name("item_uuid")) {
                         let reason = Reason::Settle(session.clone(), id);
                         self.growth.allow(reason, scene.now.elapsed, Duration::from_secs(5));
                     }
