@@ -381,7 +381,8 @@ class Canvas:
             if was_drawn:
                 # Nothing is drawn anew, which has a story of its own.
                 self.retrace()
-                self.shows_removed = True
+                # What does nothing to light leaves no rays behind.
+                self.shows_removed = item.kind == "source" or bool(item.params.get("interfaces"))
         self.suppressed = False
 
     def _update(self, item, data):
