@@ -73,12 +73,14 @@ class Canvas:
         self.items = {item["uuid"]: dict(item) for item in items}
 
     def apply(self, command):
-        item, data = command["item_id"], command.get("data") or {}
+        item, data = command["item_id"], dict(command.get("data") or {})
+        # An update has the whole item, with a type for editors beside.
+        data.pop("_type", None)
         match command["action"]:
             case "add_item" if item not in self.items:
                 self.items[item] = {**data, "uuid": item, "item_type": command["item_type"]}
             case "add_item" | "update_item" if item in self.items:
-                self.items[item].update(data)
+                self.items[item] = data if command["action"] == "update_item" else self.items[item] | data
             case "move_item" if item in self.items:
                 self.items[item].update({key: data[key] for key in ("x_mm", "y_mm", "angle_deg") if key in data})
             case "remove_item":
@@ -129,7 +131,7 @@ class Client:
         message = {
             "type": "command",
             "id": f"{self.user}-{self.number}-{self.luck.randrange(1 << 60):x}",
-            "command": {"action": action, "item_type": "lens", "item_id": item, "data": data},
+            "command": {"action": action, "item_type": "component", "item_id": item, "data": data},
         }
         self.said[message["id"]] = message
         return message
