@@ -17,8 +17,9 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
+use super::told::{Audience, Part};
 use super::snapshot::MAX_LEFT_OUT;
-use super::writing::{color_print, moved_back, stands_at_origin, written};
+use super::writing::{Written, color_print, moved_back, stands_at_origin, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
@@ -127,10 +128,10 @@ impl Session {
             None => command.item_id.as_ref().into(),
         };
         let known = self.document.get(&id);
-        let crossed = known.filter(|item| self.room[place].may_be_crossed(item));
-        let is_crossed = crossed.is_some();
-        let tick = self.tick;
-        crossed.iter().for_each(|item| self.room[place].says_in_between(item, tick));
+        let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
+        if is_crossed {
+            self.room[place].has_crossed(turn.elapsed());
+        }
         let decision = self.decide(place, &id, &mut command, turn);
         if command.action == Action::Add {
             self.document.note_builder(&id, &user, true);
@@ -217,7 +218,7 @@ impl Session {
             _ if command.is_whole => {
                 let copy = member.copy_of(item, turn.limits.settle);
                 let written = written(item, said, copy);
-                member.reports_color(id, written.color);
+                member.says(id, &written, tick);
                 if command.action == Action::Add {
                     member.lists(id, tick);
                 }
@@ -256,7 +257,7 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let fields = std::mem::take(&mut command.data);
-        self.room[place].reports_color(id, color_print(&fields));
+        let written = Written { color: color_print(&fields), ..Written::default() };
         let item_type = command.item_type.as_deref();
         let author = self.author(&user);
         let member = &self.room[place];
@@ -269,6 +270,7 @@ impl Session {
             true => self.room[place].pasted(id),
             false => self.room[place].lists(id, author.tick),
         }
+        self.room[place].says(id, &written, author.tick);
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let frame = match is_pasted || item.hides_path() {
             false => relayed(&command.body, &user, turn),
@@ -312,7 +314,7 @@ impl Session {
         if turn.limits.settle {
             self.viewers.send(update.plain(), turn);
         }
-        self.told(id, Some(&user));
+        self.told(id, Part::Whole, Audience::AllBut(Some(user.clone())));
         if is_pasted && !is_wiped && self.room[place].is_to_be_greeted_again() {
             turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
         }
@@ -353,14 +355,15 @@ impl Session {
         let seq = self.history.seq();
         let did = if relay == Relay::Update { Did::Update } else { Did::Move };
         self.recent.note(seq, &user, did, Some(item), turn.now);
-        self.relay_write(conn, item, &frame, relay, has_turned, turn);
+        let part = self.relay_write(conn, item, &frame, relay, has_turned, turn);
         self.viewers.send(&frame, turn);
-        self.told(id, Some(&user));
+        self.told(id, part, Audience::AllBut(Some(user.clone())));
         self.item_changed(&user, id, turn);
         Ok(())
     }
 
-    /// Tells the other members of a change of an item, each in the form that its copy needs.
+    /// Tells the other members of a change of an item, each in the form that its copy needs. What editors
+    /// are told of it.
     fn relay_write(
         &self,
         conn: ConnId,
@@ -369,7 +372,7 @@ impl Session {
         relay: Relay,
         has_turned: bool,
         turn: &mut Turn<'_>,
-    ) {
+    ) -> Part {
         let seq = self.history.seq();
         let others =
             self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
@@ -378,7 +381,8 @@ impl Session {
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
         if is_for_all {
-            return others.for_each(|member| turn.send(member.conn, frame));
+            others.for_each(|member| turn.send(member.conn, frame));
+            return if relay == Relay::Update { Part::Whole } else { Part::Place };
         }
         let writer = item.writer.clone();
         let update = UpdateFrames::change(item, seq, &writer, turn.now.wall);
@@ -401,6 +405,7 @@ impl Session {
             };
             form.iter().for_each(|form| turn.send(member.conn, form));
         }
+        if relay == Relay::Update || has_turned { Part::Whole } else { Part::Position }
     }
 
     fn remove(
@@ -617,13 +622,6 @@ impl Session {
         }
     }
 
-    /// Somebody has been told of an item outside the order, so that it counts as told to all: they are
-    /// asked soon what they have received.
-    pub(super) fn told_soon(&mut self, id: &str, except: Option<&UserId>) {
-        self.told(id, except);
-        self.ask_all_soon();
-    }
-
     /// All who may send whole dictionaries are asked soon what they have received.
     pub(super) fn ask_all_soon(&mut self) {
         for member in self.room.iter_mut() {
@@ -631,12 +629,13 @@ impl Session {
         }
     }
 
-    /// Everybody but `except` has just been told of an item.
-    fn told(&mut self, id: &str, except: Option<&UserId>) {
-        let tick = self.tick;
+    /// Somebody is told of a part of an item now.
+    pub(super) fn told(&mut self, id: &str, part: Part, to: Audience) {
+        let (tick, received) = (self.tick, self.received_by_all);
         if let Some(item) = self.document.get_mut(id) {
-            item.told.note(tick, except);
+            item.told.note(tick, part, to, received);
         }
+        self.told_last = tick;
     }
 
     /// Somebody who changes something now.

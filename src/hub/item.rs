@@ -1,12 +1,14 @@
 //! One item of a document: fields that know who wrote them, and when.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::told::Told;
 use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
@@ -42,6 +44,8 @@ pub struct Field {
     pub writer: UserId,
     /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
     pub tick: u64,
+    /// Whether the item has been still since: a file may have been saved with this value.
+    pub has_rested: bool,
     /// Its earlier values, the oldest first.
     pub past: Vec<PastValue>,
 }
@@ -54,37 +58,54 @@ pub struct PastValue {
     pub moved_print: Option<u64>,
     pub writer: UserId,
     pub tick: u64,
-    /// Whether it is kept for good: it ended with another user's value, or is no place.
+    /// Whether it is kept for good: it is no place, or one that was at rest or ended with another user's.
     pub is_kept: bool,
 }
 
 impl Field {
     /// A field that has just been written.
     pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
-        Field { key, value, writer: author.user.clone(), tick: author.tick, past: Vec::new() }
+        let (writer, tick) = (author.user.clone(), author.tick);
+        Field { key, value, writer, tick, has_rested: true, past: Vec::new() }
     }
 
     /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
     /// one's moved form.
     fn change(&mut self, value: Box<RawValue>, moved_print: Option<u64>, author: Author<'_>) {
+        let is_place = PLACE.contains(&&*self.key);
         let past = PastValue {
             print: json::fingerprint(&self.value),
             moved_print,
             writer: self.writer.clone(),
             tick: self.tick,
-            is_kept: self.writer != *author.user || !PLACE.contains(&&*self.key),
+            is_kept: self.has_rested || self.writer != *author.user || !is_place,
         };
-        let mut past = past;
-        self.past.retain(|earlier| {
-            let is_same = earlier.print == past.print && earlier.writer == past.writer;
-            past.is_kept |= is_same && earlier.is_kept;
-            !is_same
-        });
-        self.past.push(past);
+        self.has_rested = false;
+        self.remember(past, author.received);
         self.value = value;
         self.writer = author.user.clone();
         self.tick = author.tick;
         self.forget_values(author.received);
+    }
+
+    /// Remembers the value that it has had until now; of equal ones that everybody's copies have left
+    /// behind, only the last.
+    fn remember(&mut self, mut past: PastValue, received: u64) {
+        let mut ends: VecDeque<u64> = self.past.iter().skip(1).map(|next| next.tick).collect();
+        ends.push_back(past.tick);
+        self.past.retain(|earlier| {
+            let is_left = ends.pop_front().is_some_and(|end| end <= received);
+            let is_same = earlier.print == past.print && earlier.writer == past.writer;
+            past.is_kept |= is_same && is_left && earlier.is_kept;
+            !is_same || !is_left
+        });
+        self.past.push(past);
+    }
+
+    /// When it had each of its earlier values, in ticks.
+    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> {
+        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
+        self.past.iter().zip(ends).map(|(past, end)| (past, past.tick..end))
     }
 
     /// Forgets the values that everybody's copies have left behind: those that were replaced at or
@@ -135,35 +156,6 @@ pub struct Item {
     moved: OnceCell<Option<Box<RawValue>>>,
     /// Its size as JSON.
     pub(super) bytes: usize,
-}
-
-/// The ticks at which members were told of an item last.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// The last time, and the user who was not told, being the one whose change it was.
-    last: (u64, Option<UserId>),
-    /// The last time that another user was left out, or nobody.
-    before: (u64, Option<UserId>),
-}
-
-impl Told {
-    /// Everybody but `except` is told.
-    pub fn note(&mut self, tick: u64, except: Option<&UserId>) {
-        if self.last.1.as_ref() != except {
-            let last = (tick, except.cloned());
-            self.before = std::mem::replace(&mut self.last, last);
-        } else {
-            self.last.0 = tick;
-        }
-    }
-
-    /// The tick at which a user was told of it last; 0 where that was never, or longer ago.
-    pub fn when(&self, user: &UserId) -> u64 {
-        match self.last.1.as_ref() == Some(user) {
-            true => self.before.0,
-            false => self.last.0,
-        }
-    }
 }
 
 impl Item {
@@ -242,6 +234,13 @@ impl Item {
     /// Whether editors know items of its type.
     pub fn is_for_editors(&self) -> bool {
         matches!(self.item_type().get(), r#""component""# | r#""source""#)
+    }
+
+    /// Notes that it has been still: a file may have been saved with its place.
+    pub fn rests(&mut self) {
+        for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
+            field.has_rested = true;
+        }
     }
 
     /// Its angle in degrees, where it has one.

@@ -56,8 +56,8 @@ pub struct Merge {
 #[derive(Debug)]
 pub struct KnownCopy {
     pub id: Arc<str>,
-    /// The fingerprint of the colour that it reports.
-    pub color: Option<u64>,
+    /// What of it is written, but for the fields, and what it shows.
+    pub written: Written,
     /// Whether its owner built it, as far as can be seen of a copy from before.
     pub is_own: bool,
 }
@@ -116,7 +116,7 @@ pub fn merge(
             Some((own, shown)) if is_near(shown, own) => true,
             _ => !copy.was_sent(),
         };
-        let written = match is_whole(&item.fields) {
+        let mut written = match is_whole(&item.fields) {
             true => written(known, item.fields, copy),
             false => Written { fields: differing(known, item.fields), ..Written::default() },
         };
@@ -126,16 +126,17 @@ pub fn merge(
         {
             merge.outdated.push(known.id.clone());
         }
-        merge.known.push(KnownCopy { id: known.id.clone(), color: written.color, is_own });
-        if !written.fields.is_empty() {
-            let bytes = known.overwritten(&written.fields).bytes;
+        let fields = std::mem::take(&mut written.fields);
+        merge.known.push(KnownCopy { id: known.id.clone(), written, is_own });
+        if !fields.is_empty() {
+            let bytes = known.overwritten(&fields).bytes;
             if bytes > known.bytes && bytes > limits.document.item {
                 merge.outdated.push(known.id.clone());
                 merge.too_large.push(known.id.clone());
                 continue;
             }
             merge.growth += bytes.saturating_sub(known.bytes);
-            merge.changes.push(Change::Write(known.id.clone(), written.fields));
+            merge.changes.push(Change::Write(known.id.clone(), fields));
         }
     }
     merge

@@ -44,6 +44,7 @@ mod snapshot;
 mod stored;
 mod threads;
 mod timers;
+mod told;
 mod versions;
 mod viewers;
 mod viewing;

@@ -6,6 +6,7 @@ use super::item_frames::{UpdateFrames, add, remove, write_whole};
 use super::keeping::Made;
 use super::session::Session;
 use super::settle::send_settled;
+use super::told::{Audience, Part};
 use super::{ConnId, Turn};
 use crate::kept::Why;
 use crate::protocol::outbound::item_command;
@@ -140,9 +141,7 @@ impl Session {
                 self.viewers.send(update.plain(), turn);
             }
         }
-        let except = how.except.is_some().then_some(how.user);
-        if let Some(item) = self.document.get_mut(id) {
-            item.told.note(tick, except);
-        }
+        let except = how.except.is_some().then(|| how.user.clone());
+        self.told(id, Part::Whole, Audience::AllBut(except));
     }
 }

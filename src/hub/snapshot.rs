@@ -13,7 +13,8 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
-use super::writing::color_print;
+use super::told::{Audience, Part};
+use super::writing::{Written, color_print};
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
@@ -82,7 +83,7 @@ impl Session {
         for copy in known.iter().filter(|_| !is_wiped) {
             self.note_copy(place, copy, mode);
         }
-        let crossed = self.note_crossings(place, &changes);
+        let crossed = self.note_crossings(place, &changes, turn);
         let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
         let is_news = self.set_extra(&extra) || mode == Mode::Replace;
@@ -144,7 +145,7 @@ impl Session {
     /// An editor shares its canvas: its request is answered with no state.
     fn recognise_sharing(&mut self, place: usize, turn: &mut Turn<'_>) {
         let sharing = Arrival::Sharing { is_asked_for: false };
-        let before = std::mem::replace(&mut self.room[place].arrival, sharing);
+        let before = self.room[place].is_recognised_as(sharing, self.tick);
         match before {
             Arrival::Unknown { waiting: Some(_), .. } => {
                 self.request(place, Request { since: None }, turn);
@@ -193,13 +194,18 @@ impl Session {
     }
 
     /// Which of the items that a snapshot writes to something may be on its way about to its sender.
-    fn note_crossings(&mut self, place: usize, changes: &[Change]) -> Vec<Arc<str>> {
+    fn note_crossings(
+        &mut self,
+        place: usize,
+        changes: &[Change],
+        turn: &Turn<'_>,
+    ) -> Vec<Arc<str>> {
         let member = &mut self.room[place];
         let mut crossed = Vec::new();
         for change in changes {
             let Change::Write(id, _) = change else { continue };
-            if let Some(item) = self.document.get(id).filter(|item| member.may_be_crossed(item)) {
-                member.says_in_between(item, self.tick);
+            if self.document.get(id).is_some_and(|item| member.may_be_crossed(item)) {
+                member.has_crossed(turn.elapsed());
                 crossed.push(id.clone());
             }
         }
@@ -210,7 +216,7 @@ impl Session {
     fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) {
         let member = &mut self.room[place];
         member.lists(&copy.id, self.tick);
-        member.reports_color(&copy.id, copy.color);
+        member.says(&copy.id, &copy.written, self.tick);
         if mode != Mode::Later {
             self.document.note_builder(&copy.id, &member.user, copy.is_own);
         }
@@ -247,11 +253,12 @@ impl Session {
                         self.document.forget_removed();
                         is_cleared = true;
                     }
-                    let color = color_print(&item.fields);
+                    let written =
+                        Written { color: color_print(&item.fields), ..Written::default() };
                     let _ = self.document.add(&item.id, item.fields, None, author, Bounds::NONE);
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
-                    self.room[place].reports_color(&id, color);
+                    self.room[place].says(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }
             }
@@ -279,34 +286,36 @@ impl Session {
         }
         let member = &mut self.room[place];
         let lacks = |item: &&super::item::Item| {
-            let is_on_its_way = member.is_on_its_way(item.told.when(&member.user));
+            let is_on_its_way = member.may_be_crossed(item);
             let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
             !is_here && (canvas.is_first || !is_on_its_way)
         };
         let lacking: Vec<Arc<str>> =
             self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
+        let mut told: Vec<Arc<str>> = Vec::new();
         for id in lacking {
             let is_shown = |item: &super::item::Item| !member.is_editor || item.is_for_editors();
             if !self.document.get(&id).is_some_and(is_shown) {
                 continue;
             }
             self.document.note_builder(&id, &member.user, false);
-            let Some(item) = self.document.get_mut(&id) else { continue };
+            let Some(item) = self.document.get(&id) else { continue };
             member.is_sent_item(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
             }
-            item.told.note(tick, None);
+            told.push(id);
         }
         for id in &canvas.outdated {
-            if let Some(item) = self.document.get_mut(id) {
+            if let Some(item) = self.document.get(id) {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
-                item.told.note(tick, None);
-                if canvas.is_first {
-                    member.shows_something_old(id, tick);
-                }
+                told.push(id.clone());
             }
+        }
+        let user = member.user.clone();
+        for id in told {
+            self.told(&id, Part::Whole, Audience::Only(user.clone()));
         }
         self.ask_all_soon();
     }

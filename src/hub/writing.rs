@@ -8,9 +8,13 @@
 //! that is written (docs/PROTOCOL.md, "What counts as writing"). Everything here is a pure function of
 //! the item, the message and what is known of the sender's copy, linear in both.
 
+use std::cell::OnceCell;
+
 use serde_json::value::RawValue;
 
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
+use super::item_frames::NUDGE_MM;
+use super::told::Sight;
 use crate::protocol::json::{self, Fields};
 use crate::protocol::{UserId, geometry};
 
@@ -18,15 +22,16 @@ use crate::protocol::{UserId, geometry};
 const REBUILT_COLOR: &str = "\"#dc143c\"";
 const COLOR: &str = "color_hex";
 
+/// Of how many values that were not taken it is remembered that the copy shows them.
+const MAX_ODD: usize = 64;
+
 /// What is known of the sender's copy of an item.
 #[derive(Debug, Clone, Copy)]
 pub struct Copy<'a> {
     pub user: &'a UserId,
-    /// The sender has received everything that was sent at or before this tick.
-    pub received: u64,
-    /// The tick at which the sender was told of the item last.
-    pub told: u64,
     pub kind: CopyKind,
+    /// What it may show; `None` of a canvas that is seen for the first time.
+    pub sight: Option<Sight<'a>>,
     /// The fingerprint of the colour it reported last, where that is known.
     pub color: Option<u64>,
 }
@@ -74,6 +79,8 @@ pub struct Written {
     pub is_exact: bool,
     /// The fingerprint of the colour that it reports.
     pub color: Option<u64>,
+    /// The fingerprints of the values that it shows and the document didn't take over, by field.
+    pub odd: Vec<(Box<str>, u64)>,
 }
 
 /// The fingerprint of the colour that a dictionary reports.
@@ -95,9 +102,11 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         if is_fixed(&key, &value) {
             continue;
         }
+        let print = OnceCell::new();
+        let print = || *print.get_or_init(|| json::fingerprint(&value));
         found += usize::from(place.is_some());
         if *key == *COLOR {
-            written.color = Some(json::fingerprint(&value));
+            written.color = Some(print());
         }
         let is_chosen = !is_blank || !is_default(item, &key, &value);
         let field = place.map(|place| &item.fields[place]);
@@ -110,6 +119,11 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
         };
+        if !matches!(verdict, Verdict::Chosen | Verdict::ChosenMoved(_))
+            && written.odd.len() < MAX_ODD
+        {
+            written.odd.push((key.clone(), print()));
+        }
         match verdict {
             Verdict::Chosen => {
                 written.fields.push((key, value));
@@ -158,6 +172,7 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
     }
     if may_show(field, print, copy)
         || other_print(field, value).is_some_and(|print| may_show(field, print, copy))
+        || is_nudged(field, value, copy)
     {
         return Verdict::Stale;
     }
@@ -172,28 +187,24 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 /// Whether a copy may show this value, or its moved form, without its user having chosen it.
 fn may_show(field: &Field, print: u64, copy: Copy<'_>) -> bool {
     let shows = |past: &PastValue| past.print == print || past.moved_print == Some(print);
-    if matches!(copy.kind, CopyKind::Unseen { .. }) {
+    let Some(sight) = copy.sight else {
         // What the user has written last is the user's to change; what others have written since is
         // not taken back by a copy from before.
         return field.writer != *copy.user && field.past.iter().any(shows);
+    };
+    let mut earlier = field.earlier().filter(|(past, _)| shows(past));
+    earlier.any(|(_, when)| sight.may_show(&field.key, &when))
+        || sight.may_show_said(&field.key, print)
+}
+
+/// Whether an item is shown aside of where it is, as an editor is told between the two messages by which
+/// it is told what an item looks like.
+fn is_nudged(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+    let is_told = |sight: Sight<'_>| sight.is_crossed();
+    *field.key == *PLACE[0] && copy.sight.is_some_and(is_told) && {
+        let (said, known) = (json::as_number(value), json::as_number(&field.value));
+        said.zip(known).is_some_and(|(said, known)| (said - known - NUDGE_MM).abs() < NUDGE_MM / 2.0)
     }
-    // From the newest to the oldest: a value is out of sight once the copy has left it behind, by its
-    // owner's own change or by a newer value that is known to have been received.
-    let mut is_left = field.writer == *copy.user || field.tick <= copy.received;
-    let mut ended = field.tick;
-    for past in field.past.iter().rev() {
-        let is_own = past.writer == *copy.user;
-        // The owner's own value may be on its way, too, with all the others, as somebody else's
-        // change of another field was told.
-        let is_told = copy.told > copy.received && ended > copy.received;
-        let is_on_its_way = is_told || (!is_own && past.tick > copy.received);
-        ended = past.tick;
-        if shows(past) && (is_on_its_way || !is_left) {
-            return true;
-        }
-        is_left |= is_own || past.tick <= copy.received;
-    }
-    false
 }
 
 /// Whether a value is the field's own as the editor writes it: it turns angles into 0 to 360 degrees,
