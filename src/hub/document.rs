@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::item::{Field, Item, PLACE, is_fixed, is_identity, size_completed};
 use super::item_frames;
 use super::removed::Removed;
+use super::writing::with_hidden_path;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::write_key;
@@ -388,6 +389,7 @@ impl Document {
         for StateItem { id, mut fields, .. } in state.items {
             match places.get(&*id).and_then(|place| old.remove(place)) {
                 Some(mut known) => {
+                    fields = with_hidden_path(&known, fields);
                     fields.retain(|(key, value)| !is_identity(key, value));
                     let is_shown = known.is_shown_by(&fields);
                     let has_dropped = known.drop_others(&fields);

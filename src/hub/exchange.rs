@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::document::{Author, TooBig};
 use super::history::Repeat;
-use super::item::{INTERFACES, Item, PLACE, is_fixed};
+use super::item::{Item, PLACE, is_fixed};
 use super::item_frames::{self, UpdateFrames, settled_remove};
 use super::keeping::Made;
 use super::member::Request;
@@ -19,7 +19,7 @@ use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::told::{Audience, Part};
 use super::snapshot::MAX_LEFT_OUT;
-use super::writing::{Written, color_print, moved_back, stands_at_origin, written};
+use super::writing::{Written, color_print, with_moved_interfaces, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
@@ -41,8 +41,9 @@ enum Decision {
     /// It changes nothing. Here and above, `is_stale` is whether the sender's copy shows something that
     /// was not taken.
     Nothing { is_stale: bool },
-    /// It is about an item that somebody else removed: the sender is told so.
-    Removed,
+    /// It is about an item that somebody else removed: the sender is told so. `is_deaf` where it has been
+    /// told before, and its copy didn't hear it.
+    Removed { is_deaf: bool },
 }
 
 /// How a change of an item is relayed.
@@ -164,8 +165,12 @@ impl Session {
                 }
                 Ok(())
             }
-            Decision::Removed => {
+            Decision::Removed { is_deaf } => {
                 self.keep_name(&user, &name, turn);
+                if is_deaf {
+                    self.room[place].pasted(&id);
+                    self.greet_again(place, turn);
+                }
                 turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
                 self.room[place].is_sent_a_removal(self.tick);
                 Ok(())
@@ -208,7 +213,10 @@ impl Session {
                     Decision::Add { is_pasted: true }
                 }
                 Action::Remove => Decision::RemoveAgain,
-                _ if is_removed => Decision::Removed,
+                _ if is_removed => {
+                    let is_pasted = command.action == Action::Update && command.is_whole;
+                    Decision::Removed { is_deaf: member.is_editor && is_pasted && is_told }
+                }
                 _ => Decision::Nothing { is_stale: false },
             };
         };
@@ -232,7 +240,7 @@ impl Session {
                 let place = said.into_iter().filter(|(key, _)| is_place(key)).collect();
                 (place, is_exact, false)
             }
-            Action::Add | Action::Update => (moved_back_where_hidden(item, said), true, false),
+            Action::Add | Action::Update => (with_moved_interfaces(item, said), true, false),
         };
         if command.is_whole && fields.is_empty() {
             return Decision::Nothing { is_stale };
@@ -315,8 +323,8 @@ impl Session {
             self.viewers.send(update.plain(), turn);
         }
         self.told(id, Part::Whole, Audience::AllBut(Some(user.clone())));
-        if is_pasted && !is_wiped && self.room[place].is_to_be_greeted_again() {
-            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
+        if is_pasted && !is_wiped {
+            self.greet_again(place, turn);
         }
         if is_wiped {
             self.owe(&user, id, Owed::Anew, turn);
@@ -376,7 +384,10 @@ impl Session {
         let seq = self.history.seq();
         let others =
             self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
+        // A locked copy refuses the place that it is sent.
+        let is_locked = item.may_be_locked_before(self.tick);
         let is_for_all = match relay {
+            _ if is_locked => false,
             Relay::Update => item.is_for_editors() && item.offset().is_none() && !item.hides_path(),
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
@@ -386,8 +397,12 @@ impl Session {
         }
         let writer = item.writer.clone();
         let update = UpdateFrames::change(item, seq, &writer, turn.now.wall);
+        let settled = UpdateFrames::settled(item, turn.now.wall);
         let alone = std::cell::OnceCell::new();
         for member in others {
+            if is_locked {
+                settled.unlocking(member).iter().for_each(|form| turn.send(member.conn, form));
+            }
             let form = match relay {
                 _ if !member.is_editor => Some(frame),
                 _ if !item.is_for_editors() => None,
@@ -395,6 +410,7 @@ impl Session {
                     update.for_member(member)
                 }
                 Relay::Update => Some(frame),
+                _ if is_locked => update.for_member(member),
                 // Editors turn the sign of an angle that a `move_item` has.
                 _ if has_turned => update.for_member(member),
                 _ => Some(alone.get_or_init(|| {
@@ -405,7 +421,7 @@ impl Session {
             };
             form.iter().for_each(|form| turn.send(member.conn, form));
         }
-        if relay == Relay::Update || has_turned { Part::Whole } else { Part::Position }
+        if relay == Relay::Update || has_turned || is_locked { Part::Whole } else { Part::Position }
     }
 
     fn remove(
@@ -618,7 +634,15 @@ impl Session {
     /// An item is new to the document: members that have it already have built it themselves.
     pub(super) fn note_owners(&mut self, id: &str) {
         for member in self.room.iter().filter(|member| member.has_already(id)) {
-            self.document.note_builder(id, &member.user, true);
+            self.document.note_builder(id, &member.user, !member.has_moved_already(id));
+        }
+    }
+
+    /// Has an editor look through its canvas again, so that what it has pasted can hear.
+    fn greet_again(&mut self, place: usize, turn: &mut Turn<'_>) {
+        if self.room[place].is_to_be_greeted_again() {
+            let conn = self.room[place].conn;
+            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
         }
     }
 
@@ -663,20 +687,6 @@ impl Named {
         let id = self.id.as_ref()?;
         Some(super::history::stored_id(id.get(), self.content))
     }
-}
-
-/// Interfaces of an item whose `image_path` is sent to nobody else stand elsewhere for everybody else.
-fn moved_back_where_hidden(item: &Item, mut said: Fields) -> Fields {
-    if item.hides_path() {
-        for (_, value) in said.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
-            if stands_at_origin(value)
-                && let Some(moved) = moved_back(item, value)
-            {
-                *value = moved;
-            }
-        }
-    }
-    said
 }
 
 /// A member's message as it is relayed, but for its number.

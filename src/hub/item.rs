@@ -253,6 +253,11 @@ impl Item {
         self.field("locked").is_some_and(|locked| locked.value.get() == "true")
     }
 
+    /// Whether copies of it may be locked that have received everything but what was written at this tick.
+    pub fn may_be_locked_before(&self, tick: u64) -> bool {
+        self.is_locked() || self.field("locked").is_some_and(|locked| locked.tick == tick)
+    }
+
     /// The item's `item_type` as JSON.
     pub fn item_type(&self) -> &RawValue {
         self.field("item_type").map_or(RawValue::NULL, |field| &field.value)

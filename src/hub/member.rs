@@ -51,7 +51,7 @@ pub struct Member {
     pub rebuilt: Option<u64>,
     /// The tick at which it joined.
     pub joined: u64,
-    /// The tick at which its canvas became known; it was told of no change before.
+    /// It was told of no change at or before this tick: its canvas was not known yet.
     recognised: u64,
     /// What it had received when a message of its last crossed something, and until when that counts.
     crossing: Option<(u64, Duration)>,
@@ -75,6 +75,8 @@ struct KnownCopy {
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
+    /// Whether its interfaces are moved although the item was not in the document.
+    is_moved: bool,
     /// The fingerprint of the colour it reported last.
     color: Option<u64>,
     /// What the member has said of it last.
@@ -265,7 +267,7 @@ impl Member {
 
     /// What is known of what its copy of an item shows.
     fn sight_of<'a>(&'a self, item: &'a Item) -> Sight<'a> {
-        let sent = self.is_sent_at(item).filter(|sent| *sent >= self.recognised);
+        let sent = self.is_sent_at(item).filter(|sent| *sent > self.recognised);
         Sight {
             user: &self.user,
             told: &item.told,
@@ -331,7 +333,7 @@ impl Member {
     /// from now on. What was known before.
     pub fn is_recognised_as(&mut self, arrival: Arrival, tick: u64) -> Arrival {
         if !self.is_recognised() {
-            self.recognised = tick;
+            self.recognised = tick - 1;
         }
         std::mem::replace(&mut self.arrival, arrival)
     }
@@ -380,6 +382,16 @@ impl Member {
     /// Whether it has an item that is new to the document, by its own account.
     pub fn has_already(&self, id: &str) -> bool {
         self.is_editor && self.listed(id).is_some()
+    }
+
+    /// Notes whether its copy of an item that is not in the document has its interfaces moved.
+    pub fn lists_moved(&mut self, id: &Arc<str>, is_moved: bool) {
+        self.copies.entry(id.clone()).or_default().is_moved = is_moved;
+    }
+
+    /// Whether its copy of an item that is new to the document has its interfaces moved.
+    pub fn has_moved_already(&self, id: &str) -> bool {
+        self.copies.get(id).is_some_and(|copy| copy.is_moved)
     }
 
     /// Whether messages about the item don't reach its copy.

@@ -18,7 +18,7 @@ use super::Limits;
 use super::document::Document;
 use super::item::{INTERFACES, Item, find, is_fixed, size_completed};
 use super::member::Member;
-use super::writing::{Written, written};
+use super::writing::{Written, is_near, written};
 use crate::protocol::geometry;
 use crate::protocol::inbound::{State, StateItem};
 use crate::protocol::item::is_whole;
@@ -156,8 +156,4 @@ fn differing(item: &Item, mut said: Fields) -> Fields {
 
 fn interfaces_of(said: &Fields) -> Option<&RawValue> {
     said.iter().find(|(key, _)| **key == *INTERFACES).map(|(_, value)| &**value)
-}
-
-fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
-    (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
 }

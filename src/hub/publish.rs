@@ -114,10 +114,15 @@ impl Session {
             true => UpdateFrames::settled(item, wall),
             false => UpdateFrames::change(item, seq, how.user, wall),
         };
+        let is_locked = !is_added && item.may_be_locked_before(tick);
+        let settled = UpdateFrames::settled(item, wall);
         for member in self.room.iter_mut() {
             let is_told = member.is_recognised() && Some(member.conn) != how.except;
             if !is_told || (member.is_editor && !item.is_for_editors()) {
                 continue;
+            }
+            if is_locked {
+                settled.unlocking(member).iter().for_each(|form| turn.send(member.conn, form));
             }
             match is_added {
                 true => {

@@ -230,7 +230,8 @@ impl Session {
             }
             match &frames {
                 Some(frames) => send_settled(member, frames, turn),
-                None if has_items => continue,
+                // Of an item that it has all the same it would be shown another.
+                None if has_items || member.has_already(id) => continue,
                 None => {
                     turn.send(member.conn, &settled_blank(id, &member.user, now));
                     turn.send(member.conn, &settled_remove(id, &member.user, now));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Turn;
 use super::document::{Applied, Bounds};
+use super::item::INTERFACES;
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
 use super::merge::{Change, KnownCopy, Merge, Mode, merge};
@@ -14,7 +15,7 @@ use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::told::{Audience, Part};
-use super::writing::{Written, color_print};
+use super::writing::{Written, color_print, stands_at_origin};
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
@@ -116,15 +117,20 @@ impl Session {
         }
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
+        let tick = self.tick;
+        for item in snapshot.items.iter().filter(|item| self.document.get(&item.id).is_none()) {
+            let interfaces = item.fields.iter().find(|(key, _)| **key == *INTERFACES);
+            let is_moved = interfaces.is_some_and(|(_, value)| stands_at_origin(value));
+            let id: Arc<str> = (&*item.id).into();
+            self.room[place].lists(&id, tick);
+            self.room[place].lists_moved(&id, is_moved);
+        }
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
         let mut outdated = merged.outdated;
-        let tick = self.tick;
         for change in merged.changes {
-            match change {
-                Change::Write(id, _) => outdated.push(id),
-                Change::Add(item) => self.room[place].lists(&item.id.into(), tick),
-                Change::Remove(_) => {}
+            if let Change::Write(id, _) = change {
+                outdated.push(id);
             }
         }
         for copy in &merged.known {

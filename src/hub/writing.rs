@@ -21,6 +21,7 @@ use crate::protocol::{UserId, geometry};
 /// The colour that the editor reports of every source that it built from a message.
 const REBUILT_COLOR: &str = "\"#dc143c\"";
 const COLOR: &str = "color_hex";
+const LOCKED: &str = "locked";
 
 /// Of how many values that were not taken it is remembered that the copy shows them.
 const MAX_ODD: usize = 64;
@@ -96,6 +97,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         CopyKind::Unseen { was_sent: true } => looks_blank(item, &said),
         _ => false,
     };
+    let is_locked = said.iter().any(|(key, value)| **key == *LOCKED && value.get() == "true");
     let mut found = 0;
     let places = find(&item.fields, &said);
     for ((key, value), place) in said.into_iter().zip(places) {
@@ -115,6 +117,8 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
             Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Same,
+            // A locked copy stays where it is, wherever it is sent; its user can't move it either.
+            Some(field) if is_locked && was_here(field, &value) => Verdict::Stale,
             Some(field) => judge(item, field, &value, copy),
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
@@ -177,7 +181,7 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
         return Verdict::Stale;
     }
     match moved {
-        Some(_) if is_moved_copy(value, copy) => {
+        Some(_) if is_moved_copy(item, value, copy) => {
             moved_back(item, value).map_or(Verdict::Chosen, Verdict::ChosenMoved)
         }
         _ => Verdict::Chosen,
@@ -195,6 +199,14 @@ fn may_show(field: &Field, print: u64, copy: Copy<'_>) -> bool {
     let mut earlier = field.earlier().filter(|(past, _)| shows(past));
     earlier.any(|(_, when)| sight.may_show(&field.key, &when))
         || sight.may_show_said(&field.key, print)
+}
+
+/// Whether a field of an item's place had this value before.
+fn was_here(field: &Field, value: &RawValue) -> bool {
+    PLACE.contains(&&*field.key) && !means_the_same(field, value) && {
+        let print = json::fingerprint(value);
+        print != json::fingerprint(&field.value) && field.past.iter().any(|past| past.print == print)
+    }
 }
 
 /// Whether an item is shown aside of where it is, as an editor is told between the two messages by which
@@ -270,7 +282,16 @@ pub fn default_of(item: &Item, key: &str) -> Option<&'static RawValue> {
         _ if item.item_type().get() == "\"source\"" => of_source?,
         _ => of_component?,
     };
+    let text = if text == "0" && key == "z_value" && is_background(item) { "-10" } else { text };
     serde_json::from_str(text).ok()
+}
+
+/// Whether editors put it behind everything else: a component with a picture that does nothing.
+fn is_background(item: &Item) -> bool {
+    let picture = item.field(IMAGE_PATH).filter(|_| !item.hides_path());
+    let picture = picture.and_then(|path| json::as_string(&path.value));
+    let interfaces = item.field(INTERFACES).map_or("[]", |interfaces| interfaces.value.get());
+    picture.is_some_and(|path| !path.is_empty()) && interfaces == "[]"
 }
 
 const COMPONENT_DEFAULTS: [(&str, &str); 13] = [
@@ -347,9 +368,10 @@ fn is_lost_path(field: &Field, value: &RawValue) -> bool {
 }
 
 /// Whether interfaces are those of a copy without a picture, which stands where the first of them is.
-fn is_moved_copy(interfaces: &RawValue, copy: Copy<'_>) -> bool {
+fn is_moved_copy(item: &Item, interfaces: &RawValue, copy: Copy<'_>) -> bool {
     match copy.kind {
-        CopyKind::Rebuilt | CopyKind::Blank => true,
+        // Its user may have opened a file meanwhile, in which they stand where the item has them.
+        CopyKind::Rebuilt | CopyKind::Blank => !stands_as(item, interfaces),
         CopyKind::Own => false,
         CopyKind::Unseen { .. } => stands_at_origin(interfaces),
     }
@@ -357,8 +379,48 @@ fn is_moved_copy(interfaces: &RawValue, copy: Copy<'_>) -> bool {
 
 /// Whether the middle of the first interface is the item's origin.
 pub fn stands_at_origin(interfaces: &RawValue) -> bool {
-    let middle = geometry::first_middle(interfaces);
-    middle.is_some_and(|(x, y)| x.abs() < 1e-6 && y.abs() < 1e-6)
+    geometry::first_middle(interfaces).is_some_and(|middle| is_near(middle, (0.0, 0.0)))
+}
+
+/// Whether the middle of the first interface is where the item has it.
+fn stands_as(item: &Item, interfaces: &RawValue) -> bool {
+    let middles = item.offset().zip(geometry::first_middle(interfaces));
+    middles.is_some_and(|(own, said)| is_near(own, said))
+}
+
+/// Whether two points of an item are one, but for rounding.
+pub fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
+    (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
+}
+
+/// What somebody says of an item who was sent it without its `image_path`, and with its interfaces moved:
+/// moved back.
+pub fn with_moved_interfaces(item: &Item, mut said: Fields) -> Fields {
+    if item.hides_path() {
+        for (_, value) in said.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
+            if stands_at_origin(value)
+                && let Some(moved) = moved_back(item, value)
+            {
+                *value = moved;
+            }
+        }
+    }
+    said
+}
+
+/// The same, of the whole item: the path is the item's own where none is said.
+pub fn with_hidden_path(item: &Item, said: Fields) -> Fields {
+    let Some(path) = item.field(IMAGE_PATH).filter(|_| item.hides_path()) else { return said };
+    let is_said = |(key, value): &(Box<str>, Box<RawValue>)| {
+        **key == *IMAGE_PATH && !is_lost_path(path, value)
+    };
+    if said.iter().any(is_said) {
+        return said;
+    }
+    let mut said = with_moved_interfaces(item, said);
+    said.retain(|(key, _)| **key != *IMAGE_PATH);
+    said.push((path.key.clone(), path.value.clone()));
+    said
 }
 
 /// Interfaces as a moved copy has them, moved back to where the item has them. Interfaces whose places

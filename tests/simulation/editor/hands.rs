@@ -359,7 +359,10 @@ impl Editor {
     fn set_along(&mut self, handle: Handle, field: &str, value: Value) {
         let object = &mut self.objects[handle];
         if object.raw_field(field) != value {
-            object.untold.entry(field.into()).or_insert(Untold::Along);
+            let untold = object.untold.entry(field.into()).or_insert(Untold::Along);
+            if *untold != Untold::Hidden {
+                *untold = Untold::Along;
+            }
             object.set(field, value);
         }
     }
