@@ -221,12 +221,14 @@ impl Session {
             };
         };
         let said = std::mem::take(&mut command.data);
+        let mut is_own = None;
         let (fields, is_exact, is_stale) = match command.action {
             Action::Remove | Action::Other => return Decision::Remove,
             _ if command.is_whole => {
                 let copy = member.copy_of(item, turn.limits.settle);
                 let written = written(item, said, copy);
                 member.says(id, &written, tick);
+                is_own = written.is_own.filter(|_| member.is_editor);
                 if command.action == Action::Add {
                     member.lists(id, tick);
                 }
@@ -237,20 +239,22 @@ impl Session {
                 let is_place = |key: &str| PLACE.contains(&key);
                 let is_exact =
                     said.iter().all(|(key, value)| is_place(key) || is_fixed(key, value));
-                let place = said.into_iter().filter(|(key, _)| is_place(key)).collect();
-                (place, is_exact, false)
+                (said.into_iter().filter(|(key, _)| is_place(key)).collect(), is_exact, false)
             }
             Action::Add | Action::Update => (with_moved_interfaces(item, said), true, false),
         };
-        if command.is_whole && fields.is_empty() {
-            return Decision::Nothing { is_stale };
-        }
         let is_place = fields.iter().all(|(key, _)| PLACE.contains(&&**key));
         let relay = match command.action {
             Action::Move if is_place && is_exact && !item.hides_path() => Relay::AsSaid,
             Action::Move if is_place => Relay::Move,
             _ => Relay::Update,
         };
+        if let Some(is_own) = is_own {
+            self.document.note_builder(id, &self.room[place].user, is_own);
+        }
+        if command.is_whole && fields.is_empty() {
+            return Decision::Nothing { is_stale };
+        }
         Decision::Write { fields, relay, is_stale }
     }
 

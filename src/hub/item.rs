@@ -31,6 +31,8 @@ pub(super) const FIELD_OVERHEAD: usize = 4;
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
 /// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
 const KEPT_VALUES: usize = 16;
+/// How many of those a lost connection may show are kept: a second or two of a drag.
+const VALUES_IN_FLIGHT: usize = 128;
 /// How many earlier values of a field are kept at most while somebody may not have received the newer
 /// ones: some seconds of a drag.
 const MAX_VALUES: usize = 512;
@@ -44,8 +46,9 @@ pub struct Field {
     pub writer: UserId,
     /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
     pub tick: u64,
-    /// Whether the item has been still since: a file may have been saved with this value.
-    pub has_rested: bool,
+    /// How the value is kept once there is another: for good where the item has been still since, as a
+    /// file may have been saved with it.
+    pub kept: Kept,
     /// Its earlier values, the oldest first.
     pub past: Vec<PastValue>,
 }
@@ -58,15 +61,31 @@ pub struct PastValue {
     pub moved_print: Option<u64>,
     pub writer: UserId,
     pub tick: u64,
-    /// Whether it is kept for good: it is no place, or one that was at rest or ended with another user's.
-    pub is_kept: bool,
+    pub kept: Kept,
+}
+
+/// Whether an earlier value is kept although every member has received a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It was a place, amid a drag.
+    No,
+    /// The same, and a connection was lost that may show it when its user comes back.
+    InFlight,
+    /// It is no place, or one that was at rest or ended with another user's: a file may show it.
+    ForGood,
+}
+
+impl Kept {
+    /// How many are kept of each kind.
+    const BOUNDS: [(Kept, usize); 2] =
+        [(Kept::InFlight, VALUES_IN_FLIGHT), (Kept::ForGood, KEPT_VALUES)];
 }
 
 impl Field {
     /// A field that has just been written.
     pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
         let (writer, tick) = (author.user.clone(), author.tick);
-        Field { key, value, writer, tick, has_rested: true, past: Vec::new() }
+        Field { key, value, writer, tick, kept: Kept::ForGood, past: Vec::new() }
     }
 
     /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
@@ -78,9 +97,12 @@ impl Field {
             moved_print,
             writer: self.writer.clone(),
             tick: self.tick,
-            is_kept: self.has_rested || self.writer != *author.user || !is_place,
+            kept: match self.writer != *author.user || !is_place {
+                true => Kept::ForGood,
+                false => self.kept,
+            },
         };
-        self.has_rested = false;
+        self.kept = Kept::No;
         self.remember(past, author.received);
         self.value = value;
         self.writer = author.user.clone();
@@ -96,7 +118,9 @@ impl Field {
         self.past.retain(|earlier| {
             let is_left = ends.pop_front().is_some_and(|end| end <= received);
             let is_same = earlier.print == past.print && earlier.writer == past.writer;
-            past.is_kept |= is_same && is_left && earlier.is_kept;
+            if is_same && is_left && earlier.kept == Kept::ForGood {
+                past.kept = Kept::ForGood;
+            }
             !is_same || !is_left
         });
         self.past.push(past);
@@ -109,31 +133,43 @@ impl Field {
     }
 
     /// Forgets the values that everybody's copies have left behind: those that were replaced at or
-    /// before tick `received`, but for the newest that are kept for good.
+    /// before tick `received`, but for the newest that are kept.
     fn forget_values(&mut self, received: u64) {
-        let mut kept = self.past.iter().filter(|past| past.is_kept).count();
-        if self.past.len() == kept && kept <= KEPT_VALUES {
+        let mut kept = Kept::BOUNDS.map(|(how, _)| self.past.iter().filter(|past| past.kept == how).count());
+        let are_many = |kept: [usize; 2]| (0..2).any(|place| kept[place] > Kept::BOUNDS[place].1);
+        if self.past.len() == kept[0] + kept[1] && !are_many(kept) {
             return;
         }
         let (mut left, mut end) = (self.past.len(), 0);
         for place in 0..self.past.len() {
             let replaced = self.past.get(place + 1).map_or(self.tick, |next| next.tick);
-            let past = &self.past[place];
-            let is_wanted = replaced > received || (past.is_kept && kept <= KEPT_VALUES);
-            if is_wanted && left <= MAX_VALUES {
+            let class = Kept::BOUNDS.iter().position(|(how, _)| *how == self.past[place].kept);
+            let is_kept = class.is_some_and(|class| kept[class] <= Kept::BOUNDS[class].1);
+            if (replaced > received || is_kept) && left <= MAX_VALUES {
                 self.past.swap(end, place);
                 end += 1;
             } else {
                 left -= 1;
-                kept -= usize::from(past.is_kept);
+                class.iter().for_each(|class| kept[*class] -= 1);
             }
         }
         self.past.truncate(end);
     }
 
+    /// Keeps the values that it had after tick `received`: a connection was lost that may show any of them.
+    fn keep_values(&mut self, received: u64) {
+        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
+        let ends: Vec<u64> = ends.collect();
+        let late = self.past.iter_mut().zip(ends).filter(|(_, end)| *end > received);
+        let late = late.map(|(past, _)| &mut past.kept);
+        for kept in late.chain([&mut self.kept]).filter(|kept| **kept == Kept::No) {
+            *kept = Kept::InFlight;
+        }
+    }
+
     /// The earlier values that are kept for good, the oldest first.
     pub fn kept_values(&self) -> impl Iterator<Item = &PastValue> {
-        let kept = self.past.iter().filter(|past| past.is_kept);
+        let kept = self.past.iter().filter(|past| past.kept == Kept::ForGood);
         let more = kept.clone().count().saturating_sub(KEPT_VALUES);
         kept.skip(more)
     }
@@ -239,7 +275,15 @@ impl Item {
     /// Notes that it has been still: a file may have been saved with its place.
     pub fn rests(&mut self) {
         for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
-            field.has_rested = true;
+            field.kept = Kept::ForGood;
+        }
+    }
+
+    /// Keeps the places that somebody may show who has received what was sent at or before a tick, and
+    /// whose connection is lost.
+    pub fn keep_places(&mut self, received: u64) {
+        for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
+            field.keep_values(received);
         }
     }
 
@@ -304,7 +348,7 @@ impl Item {
                         moved_print: None,
                         writer: author.user.clone(),
                         tick: self.added,
-                        is_kept: false,
+                        kept: Kept::No,
                     }));
                     self.fields.push(field);
                 }

@@ -12,14 +12,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::Limits;
 use super::document::Document;
-use super::item::{INTERFACES, Item, find, is_fixed, size_completed};
+use super::item::{Item, find, is_fixed, size_completed};
 use super::member::Member;
-use super::writing::{Written, is_near, written};
-use crate::protocol::geometry;
+use super::writing::{Written, written};
 use crate::protocol::inbound::{State, StateItem};
 use crate::protocol::item::is_whole;
 use crate::protocol::json::{self, Fields};
@@ -58,8 +55,8 @@ pub struct KnownCopy {
     pub id: Arc<str>,
     /// What of it is written, but for the fields, and what it shows.
     pub written: Written,
-    /// Whether its owner built it, as far as can be seen of a copy from before.
-    pub is_own: bool,
+    /// Whether its owner built it, as far as can be seen; `None` where that is known already.
+    pub is_own: Option<bool>,
 }
 
 /// One change.
@@ -109,13 +106,7 @@ pub fn merge(
                 member.unseen_copy(was_sent)
             }
         };
-        // A copy from before shows by the place of its first interface how it came to be.
-        let middle = interfaces_of(&item.fields).and_then(geometry::first_middle);
-        let is_own = match known.offset().zip(middle) {
-            Some((_, shown)) if is_near(shown, (0.0, 0.0)) => false,
-            Some((own, shown)) if is_near(shown, own) => true,
-            _ => !copy.was_sent(),
-        };
+        let was_sent = copy.was_sent();
         let mut written = match is_whole(&item.fields) {
             true => written(known, item.fields, copy),
             false => Written { fields: differing(known, item.fields), ..Written::default() },
@@ -127,6 +118,8 @@ pub fn merge(
             merge.outdated.push(known.id.clone());
         }
         let fields = std::mem::take(&mut written.fields);
+        // A copy from before shows by the place of its first interface how it came to be.
+        let is_own = written.is_own.or((mode != Mode::Later).then_some(!was_sent));
         merge.known.push(KnownCopy { id: known.id.clone(), written, is_own });
         if !fields.is_empty() {
             let bytes = known.overwritten(&fields).bytes;
@@ -152,8 +145,4 @@ fn differing(item: &Item, mut said: Fields) -> Fields {
         !is_same && !is_fixed(key, value)
     });
     said
-}
-
-fn interfaces_of(said: &Fields) -> Option<&RawValue> {
-    said.iter().find(|(key, _)| **key == *INTERFACES).map(|(_, value)| &**value)
 }

@@ -82,7 +82,7 @@ impl Session {
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
         for copy in known.iter().filter(|_| !is_wiped) {
-            self.note_copy(place, copy, mode);
+            self.note_copy(place, copy);
         }
         let crossed = self.note_crossings(place, &changes, turn);
         let applied = self.apply_changes(place, changes, mode, turn);
@@ -134,7 +134,7 @@ impl Session {
             }
         }
         for copy in &merged.known {
-            self.note_copy(place, copy, Mode::First);
+            self.note_copy(place, copy);
         }
         self.recognise_sharing(place, turn);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
@@ -219,12 +219,12 @@ impl Session {
     }
 
     /// Notes what a snapshot says of a copy.
-    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) {
+    fn note_copy(&mut self, place: usize, copy: &KnownCopy) {
         let member = &mut self.room[place];
         member.lists(&copy.id, self.tick);
         member.says(&copy.id, &copy.written, self.tick);
-        if mode != Mode::Later {
-            self.document.note_builder(&copy.id, &member.user, copy.is_own);
+        if let Some(is_own) = copy.is_own {
+            self.document.note_builder(&copy.id, &member.user, is_own);
         }
     }
 

@@ -26,7 +26,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::document::Document;
-use super::item::{Field, Item, PastValue};
+use super::item::{Field, Item, Kept, PastValue};
 use super::removed::Removed;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
@@ -279,7 +279,7 @@ fn read_past(
                 moved_print: text(2).map(|text| print(&text)).transpose()?,
                 writer: users.get(user).ok_or(UNKNOWN_USER)?.clone(),
                 tick: 0,
-                is_kept: true,
+                kept: Kept::ForGood,
             });
         }
     }
@@ -307,7 +307,7 @@ fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Ite
     let user = |place: usize| users.get(place).cloned().ok_or(UNKNOWN_USER);
     let fields = fields.into_iter().enumerate().map(|(place, (key, value))| {
         let writer = writers.fields.as_ref().map_or(writers.last, |fields| fields[place]);
-        Ok(Field { key, value, writer: user(writer)?, tick: 0, has_rested: true, past: Vec::new() })
+        Ok(Field { key, value, writer: user(writer)?, tick: 0, kept: Kept::ForGood, past: Vec::new() })
     });
     let fields: Vec<Field> = fields.collect::<Result<_, &'static str>>()?;
     let adder = fields.iter().find(|field| &*field.key == "uuid").map(|field| field.writer.clone());

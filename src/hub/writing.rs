@@ -80,6 +80,8 @@ pub struct Written {
     pub is_exact: bool,
     /// The fingerprint of the colour that it reports.
     pub color: Option<u64>,
+    /// Whether its owner built it, as far as the place of its first interface tells.
+    pub is_own: Option<bool>,
     /// The fingerprints of the values that it shows and the document didn't take over, by field.
     pub odd: Vec<(Box<str>, u64)>,
 }
@@ -109,6 +111,9 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         found += usize::from(place.is_some());
         if *key == *COLOR {
             written.color = Some(print());
+        } else if *key == *INTERFACES {
+            // A blank copy may have taken the place of the one that is spoken of.
+            written.is_own = is_own(item, &value).filter(|_| copy.kind != CopyKind::Blank);
         }
         let is_chosen = !is_blank || !is_default(item, &key, &value);
         let field = place.map(|place| &item.fields[place]);
@@ -380,6 +385,16 @@ fn is_moved_copy(item: &Item, interfaces: &RawValue, copy: Copy<'_>) -> bool {
 /// Whether the middle of the first interface is the item's origin.
 pub fn stands_at_origin(interfaces: &RawValue) -> bool {
     geometry::first_middle(interfaces).is_some_and(|middle| is_near(middle, (0.0, 0.0)))
+}
+
+/// Whether these interfaces are of a copy that its owner built, where they differ from those of one that
+/// was built from a message.
+fn is_own(item: &Item, interfaces: &RawValue) -> Option<bool> {
+    let (own, said) = item.offset().zip(geometry::first_middle(interfaces))?;
+    match is_near(said, (0.0, 0.0)) {
+        true => Some(false),
+        false => is_near(said, own).then_some(true),
+    }
 }
 
 /// Whether the middle of the first interface is where the item has it.
