@@ -198,7 +198,7 @@ impl Item {
     /// An item that somebody has written; its fields include `uuid` and `item_type`.
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
-        let builders = vec![writer.clone()];
+        let builders = default_builders(&fields, Some(&writer));
         let (told, moved) = (Told::default(), OnceCell::new());
         Item { id, fields, writer, builders, added, told, moved, bytes }
     }
@@ -408,6 +408,21 @@ impl Item {
         }
         shown == own
     }
+}
+
+/// Whose copies of a new item are ones that they built themselves: the one's who added it.
+pub(super) fn default_builders(fields: &[Field], adder: Option<&UserId>) -> Vec<UserId> {
+    adder.filter(|_| !is_plain(fields)).into_iter().cloned().collect()
+}
+
+/// Whether these are the fields of a component without a picture: it stands as all copies do that are
+/// built from messages, and goes on doing so when it is given a picture.
+pub(super) fn is_plain(fields: &[Field]) -> bool {
+    let value = |name: &str| {
+        let field = fields.iter().find(|field| *field.key == *name);
+        field.and_then(|field| json::as_string(&field.value)).unwrap_or_default()
+    };
+    value("item_type") == "component" && value(IMAGE_PATH).is_empty()
 }
 
 /// Where fields stand that are about to be written, and what that does to the item's size.

@@ -128,6 +128,13 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
             None => Verdict::Chosen,
         };
+        if matches!(verdict, Verdict::Chosen)
+            && matches!(copy.kind, CopyKind::Unseen { .. })
+            && *key == *INTERFACES
+            && geometry::first_middle(&value).is_some_and(|middle| !is_near(middle, (0.0, 0.0)))
+        {
+            written.is_own = Some(true);
+        }
         if !matches!(verdict, Verdict::Chosen | Verdict::ChosenMoved(_))
             && written.odd.len() < MAX_ODD
         {

@@ -192,8 +192,11 @@ impl Editor {
         }
     }
 
-    /// Context menu → Lock: nobody is told.
+    /// Context menu → Lock: nobody is told. What is blank shows nothing that could be taken hold of.
     pub fn lock(&mut self, handle: Handle) {
+        if self.objects[handle].is_blank {
+            return;
+        }
         self.choose(handle, "locked");
         let object = &mut self.objects[handle];
         object.locked = !object.locked;
