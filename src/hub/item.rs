@@ -56,7 +56,8 @@ pub struct Field {
 /// An earlier value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastValue {
-    /// Its fingerprint, and that of its moved form where the field is `interfaces`.
+    /// Its fingerprint, and that of the form that some copies report: moved `interfaces`, an angle from 0
+    /// to 360 degrees.
     pub print: u64,
     pub moved_print: Option<u64>,
     pub writer: UserId,
@@ -336,8 +337,11 @@ impl Item {
             match place {
                 Some(place) if self.fields[place].value.get() == value.get() => {}
                 Some(place) => {
-                    let is_moved = *key == *INTERFACES;
-                    let print = moved.as_deref().filter(|_| is_moved).map(json::fingerprint);
+                    let print = match &*key {
+                        INTERFACES => moved.as_deref().map(json::fingerprint),
+                        "angle_deg" => turned_print(&self.fields[place].value),
+                        _ => None,
+                    };
                     self.fields[place].change(value, print, author);
                 }
                 None => {
@@ -410,6 +414,12 @@ impl Item {
     }
 }
 
+/// The fingerprint of an angle as editors report it: from 0 to 360 degrees.
+fn turned_print(angle: &RawValue) -> Option<u64> {
+    let turned = json::as_number(angle)?.rem_euclid(360.0);
+    Some(json::fingerprint(&RawValue::from_string(turned.to_string()).ok()?))
+}
+
 /// Whose copies of a new item are ones that they built themselves: the one's who added it.
 pub(super) fn default_builders(fields: &[Field], adder: Option<&UserId>) -> Vec<UserId> {
     adder.filter(|_| !is_plain(fields)).into_iter().cloned().collect()
@@ -420,9 +430,14 @@ pub(super) fn default_builders(fields: &[Field], adder: Option<&UserId>) -> Vec<
 pub(super) fn is_plain(fields: &[Field]) -> bool {
     let value = |name: &str| {
         let field = fields.iter().find(|field| *field.key == *name);
-        field.and_then(|field| json::as_string(&field.value)).unwrap_or_default()
+        field.map_or(RawValue::NULL, |field| &*field.value)
     };
-    value("item_type") == "component" && value(IMAGE_PATH).is_empty()
+    let path = value(IMAGE_PATH);
+    let has_picture = !matches!(path.get(), "null" | "\"\"");
+    let middle = geometry::first_middle(value(INTERFACES)).unwrap_or_default();
+    // One with a picture whose first interface is in its middle, too.
+    let stands_so = middle == (0.0, 0.0) && !is_unsafe_image_path(IMAGE_PATH, path);
+    value("item_type").get() == "\"component\"" && (!has_picture || stands_so)
 }
 
 /// Where fields stand that are about to be written, and what that does to the item's size.

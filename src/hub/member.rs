@@ -280,7 +280,9 @@ impl Member {
 
     /// What is known of its copy of an item; `settles` where it is told what items look like.
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
-        let sent = self.is_sent_at(item).unwrap_or(item.added);
+        let sent = self.is_sent_at(item);
+        let is_own_add = sent.is_none() && self.listed(&item.id).is_some();
+        let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
         let kind = match self.is_editor {
             true if item.builders.contains(&self.user) => CopyKind::Own,
             true if settles && sent > self.received => CopyKind::Blank,

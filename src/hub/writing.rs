@@ -186,10 +186,7 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
     if moved.is_some_and(|moved| json::same_value(moved, value) || is_normal_form(value, moved)) {
         return Verdict::Same;
     }
-    if may_show(field, print, copy)
-        || other_print(field, value).is_some_and(|print| may_show(field, print, copy))
-        || is_nudged(field, value, copy)
-    {
+    if may_show(field, print, copy) || is_nudged(field, value, copy) {
         return Verdict::Stale;
     }
     match moved {
@@ -244,13 +241,6 @@ fn means_the_same(field: &Field, value: &RawValue) -> bool {
         INTERFACES => is_normal_form(value, &field.value),
         _ => false,
     }
-}
-
-/// The fingerprint that an angle had before the editor turned it into 0 to 360 degrees.
-fn other_print(field: &Field, value: &RawValue) -> Option<u64> {
-    let angle = json::as_number(value).filter(|_| &*field.key == "angle_deg")?;
-    let before = RawValue::from_string((angle - 360.0).to_string()).ok()?;
-    Some(json::fingerprint(&before))
 }
 
 /// How many fields an interface may have to be compared with another one field by field.

@@ -160,6 +160,12 @@ impl Ledger {
                 }
                 told.iter().for_each(|told| self.count(seq, by, told));
             }
+            // A script says again what was lost, or tells all of what somebody else has brought back.
+            "add_item" if told.is_empty() => {
+                for (field, value) in seen(data) {
+                    self.push(seq, Note::Allowed { id: id.into(), field, value });
+                }
+            }
             _ => told.iter().for_each(|told| self.tell(seq, at, by, told)),
         }
     }
@@ -296,6 +302,9 @@ impl Ledger {
                     let new = self.items.get_mut(&id).expect("it was added");
                     for (name, mut field) in old.remove(&id).unwrap_or_default() {
                         let Some(new) = new.get_mut(&name) else { continue };
+                        if field.allowed == new.allowed {
+                            new.by.append(&mut field.by);
+                        }
                         new.before.append(&mut field.before);
                         new.before.extend(field.allowed.into_iter().map(|old| (at, old)));
                     }
