@@ -81,11 +81,12 @@ impl Session {
             before.into_iter().for_each(|before| self.versions.add(before, turn.limits.document));
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
+        let crossed = self.note_crossings(place, &changes, turn);
+        let applied = self.apply_changes(place, changes, mode, turn);
+        // How a copy stands goes by what the item is now.
         for copy in known.iter().filter(|_| !is_wiped) {
             self.note_copy(place, copy);
         }
-        let crossed = self.note_crossings(place, &changes, turn);
-        let applied = self.apply_changes(place, changes, mode, turn);
         // A new design forgets, too, what was removed.
         let is_news = self.set_extra(&extra) || mode == Mode::Replace;
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
