@@ -11,7 +11,7 @@ use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
-use crate::protocol::relayed::complete_item;
+use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
 
 /// Where an item is: what `move_item` may change.
@@ -234,8 +234,10 @@ impl Item {
     pub fn offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
         let interfaces = &self.field(INTERFACES)?.value;
-        let middle = geometry::first_middle(interfaces)
-            .filter(|_| interfaces.get().len() <= MAX_INTERFACES_BYTES)?;
+        if interfaces.get().len() > MAX_INTERFACES_BYTES {
+            return None;
+        }
+        let middle = geometry::first_middle(interfaces)?;
         (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
     }
 
@@ -408,12 +410,7 @@ pub(super) fn size(id: &str, fields: &Fields) -> usize {
 
 /// The size of an item as it will be kept: with its id and a type, whatever a client called them.
 pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
-    // Only these fields are looked at or replaced.
-    let is_named = |key: &str| matches!(key, "uuid" | "item_uuid" | "item_type" | "_type");
-    let (named, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| is_named(key));
-    let named = complete_item(id, named.into_iter().cloned().collect(), None);
-    let others = others.into_iter().map(|(key, value)| (&**key, &**value));
-    size(id, &named) + size_of("", others)
+    size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
 }
 
 /// The same, of any fields.

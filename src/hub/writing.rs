@@ -11,7 +11,7 @@
 use serde_json::value::RawValue;
 
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
-use crate::protocol::json::{self, Fields};
+use crate::protocol::json::{self, Fields, Object};
 use crate::protocol::{UserId, geometry};
 
 /// The colour that the editor reports of every source that it built from a message.
@@ -224,22 +224,25 @@ const MAX_FIELDS: usize = 64;
 /// Whether an editor that was sent `known` reports `said`: as many interfaces, and in each the fields
 /// that both have say the same.
 fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
-    let entries = |list: &RawValue| {
+    let entries = |list| {
         let mut entries = Vec::new();
-        let is_list = json::each_in_list(list, |entry| entries.push(json::fields_of(entry)));
-        is_list.then_some(entries)
+        json::each_in_list(list, |entry| entries.push(entry)).then_some(entries)
     };
     let (Some(said), Some(known)) = (entries(said), entries(known)) else { return false };
-    said.len() == known.len()
-        && said.into_iter().zip(known).all(|(said, known)| {
-            let (Some(said), Some(known)) = (said, known) else { return false };
-            let is_same = |key: &str, value: &RawValue| {
-                // An interface has some ten fields; one with very many is none that an editor wrote.
-                let known = known.iter().take(MAX_FIELDS).find(|(name, _)| **name == *key);
-                known.is_none_or(|(_, known)| json::same_value(known, value))
-            };
-            said.len() <= MAX_FIELDS && said.iter().all(|(key, value)| is_same(key, value))
-        })
+    let is_same = |said: &RawValue, known: &RawValue| {
+        let fields = |entry| Object::parse(entry).ok();
+        let (Some(said), Some(known)) = (fields(said.get()), fields(known.get())) else {
+            return false;
+        };
+        // An interface has some ten fields; one with very many is none that an editor wrote.
+        let known = |key| known.iter().take(MAX_FIELDS).find(|(name, _)| *name == key);
+        let is_same =
+            |(key, value)| known(key).is_none_or(|(_, known)| json::same_value(known, value));
+        said.iter().count() <= MAX_FIELDS && said.iter().all(is_same)
+    };
+    let is_same =
+        |(said, known): (&RawValue, &RawValue)| said.get() == known.get() || is_same(said, known);
+    said.len() == known.len() && said.into_iter().zip(known).all(is_same)
 }
 
 /// Whether a value is what an editor takes for a field that it was not sent.
