@@ -249,7 +249,7 @@ pub fn string(text: &str) -> Box<RawValue> {
 
 /// How many bytes [`string`] has.
 pub fn length_of_string(text: &str) -> usize {
-    match text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    match has_escapes(text) {
         true => string(text).get().len(),
         false => text.len() + 2,
     }
@@ -257,8 +257,20 @@ pub fn length_of_string(text: &str) -> usize {
 
 /// Appends a JSON string with this text.
 pub fn write_string(json: &mut Vec<u8>, text: &str) {
-    // Writing to memory can't fail.
-    let _ = serde_json::to_writer(json, text);
+    if has_escapes(text) {
+        // Writing to memory can't fail.
+        let _ = serde_json::to_writer(json, text);
+        return;
+    }
+    json.reserve(text.len() + 2);
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
+}
+
+/// Whether a text has characters that JSON writes otherwise.
+fn has_escapes(text: &str) -> bool {
+    text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'))
 }
 
 /// Refuses what a parser somewhere down the line would choke on: nesting deeper than [`DEEPEST`],
