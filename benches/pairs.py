@@ -28,12 +28,12 @@ WORKLOADS = {
     ),
     "components, 2 editors": (
         "relay",
-        {"kind": "component", "size": 700, "sessions": 20, "clients": 2, "senders": 1, "rate": 3000, "seconds": 1},
+        {"kind": "component", "size": 400, "sessions": 20, "clients": 2, "senders": 1, "rate": 3000, "seconds": 1},
         "cpu_us",
     ),
     "components, 10 editors": (
         "relay",
-        {"kind": "component", "size": 700, "sessions": 5, "clients": 10, "senders": 1, "rate": 1500, "seconds": 1},
+        {"kind": "component", "size": 400, "sessions": 5, "clients": 10, "senders": 1, "rate": 1500, "seconds": 1},
         "cpu_us",
     ),
     "cursors, 50 x 10": (

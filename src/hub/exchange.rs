@@ -374,7 +374,9 @@ impl Session {
         let others =
             self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
         let is_for_all = match relay {
-            Relay::Update => item.is_for_editors() && item.offset().is_none() && !item.hides_path(),
+            Relay::Update => {
+                item.is_for_editors() && item.moved_interfaces().is_none() && !item.hides_path()
+            }
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
         if is_for_all {

@@ -80,6 +80,10 @@ impl Field {
             past.is_kept |= is_same && earlier.is_kept;
             !is_same
         });
+        if self.past.is_empty() {
+            // Most fields have been changed once.
+            self.past.reserve_exact(1);
+        }
         self.past.push(past);
         self.value = value;
         self.writer = author.user.clone();
@@ -133,6 +137,8 @@ pub struct Item {
     pub told: Told,
     /// Its interfaces as a copy without a picture needs them, once somebody has asked.
     moved: OnceCell<Option<Box<RawValue>>>,
+    /// Whether it has an `image_path` that others are not sent, once somebody has asked.
+    hides: OnceCell<bool>,
     /// Its size as JSON.
     pub(super) bytes: usize,
 }
@@ -171,8 +177,8 @@ impl Item {
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = vec![writer.clone()];
-        let (told, moved) = (Told::default(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, moved, bytes }
+        let (told, moved, hides) = (Told::default(), OnceCell::new(), OnceCell::new());
+        Item { id, fields, writer, builders, added, told, moved, hides, bytes }
     }
 
     /// Appends the item as JSON, as it is stored: every field.
@@ -185,13 +191,18 @@ impl Item {
     pub fn write(&self, json: &mut Vec<u8>) {
         match self.moved().filter(|_| self.hides_path()) {
             Some(moved) => moved.write(json),
+            None if !self.hides_path() => self.write_stored(json),
             None => write_object(json, self.shown_fields()),
         }
     }
 
     /// Whether it has an `image_path` that others are not sent.
     pub fn hides_path(&self) -> bool {
-        self.field(IMAGE_PATH).is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
+        let hides = || {
+            let path = self.field(IMAGE_PATH);
+            path.is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
+        };
+        *self.hides.get_or_init(hides)
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -210,7 +221,8 @@ impl Item {
     }
 
     fn shown_fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        let is_shown = |field: &&Field| !is_unsafe_image_path(&field.key, &field.value);
+        let hides = self.hides_path();
+        let is_shown = move |field: &&Field| !(hides && &*field.key == IMAGE_PATH);
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 
@@ -282,6 +294,7 @@ impl Item {
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
+                self.hides.take();
                 self.moved.take().flatten()
             }
             false => None,
@@ -334,6 +347,11 @@ impl Item {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
+        self.hides.take();
+        // What is overwritten next needs to know where interfaces stood that it changes.
+        if !fields.iter().any(|(key, _)| **key == *INTERFACES) {
+            self.moved.take();
+        }
         let mut is_wanted = is_wanted.into_iter();
         self.fields.retain(|field| {
             let named = matches!(&*field.key, "uuid" | "item_uuid" | "item_type");

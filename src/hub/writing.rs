@@ -145,19 +145,19 @@ enum Verdict {
 }
 
 fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdict {
-    let print = json::fingerprint(value);
-    if json::fingerprint(&field.value) == print || means_the_same(field, value) {
+    if json::same_value(&field.value, value) || means_the_same(field, value) {
         return Verdict::Same;
     }
-    if *field.key == *COLOR && is_colors_mark(print, value, copy) {
+    if *field.key == *COLOR && is_colors_mark(json::fingerprint(value), value, copy) {
         return Verdict::ColorStale;
     }
     let moved = item.moved_interfaces().filter(|_| *field.key == *INTERFACES);
     if moved.is_some_and(|moved| json::same_value(moved, value) || is_normal_form(value, moved)) {
         return Verdict::Same;
     }
-    if may_show(field, print, copy)
-        || other_print(field, value).is_some_and(|print| may_show(field, print, copy))
+    let may_show = |print| may_show(field, print, copy);
+    if !field.past.is_empty()
+        && (may_show(json::fingerprint(value)) || other_print(field, value).is_some_and(may_show))
     {
         return Verdict::Stale;
     }

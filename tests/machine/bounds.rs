@@ -159,9 +159,8 @@ fn many_timers_that_are_due_at_once_let_a_message_through() {
     let mut rig = Rig::with(Limits { settle: true, ..limits() });
     let (alice, bob) = (rig.join_session("s", "alice", None), rig.join_session("s", "bob", None));
     rig.tell(bob, json!({"type": "chat"}));
-    let items = |x| -> Value {
-        (0..1000).map(|n| json!({"uuid": format!("a{n}"), "x_mm": x})).collect()
-    };
+    let items =
+        |x| -> Value { (0..1000).map(|n| json!({"uuid": format!("a{n}"), "x_mm": x})).collect() };
     for x in [1, 2] {
         rig.tell(alice, json!({"type": "sync:update", "state": {"items": items(x)}}));
     }

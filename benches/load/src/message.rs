@@ -153,27 +153,25 @@ impl Script {
 
     fn of_components(session: u32, sender: u32, size: usize, items: u32) -> Self {
         let mark = "0".repeat(MARK);
-        let said = |action: &str, mark: &str, n: u32, x: f64, notes: &str| {
+        let filling = "x".repeat(size / 4);
+        let said = |action: &str, mark: &str, n: u32, x: f64| {
             let item = format!("item-{session}-{sender}-{n}");
             let text = format!(
-                r#"{{"type":"command"{mark},"command":{{"action":"{action}","item_type":"component","item_id":"{item}","data":{{"uuid":"{item}","item_uuid":"{item}","_type":"component","item_type":"component","x_mm":{x:?},"y_mm":-40.25,"angle_deg":0.0,"image_path":"objects/lens.png","notes":"{notes}","interfaces":[{{"x1_mm":3.0,"y1_mm":27.95,"x2_mm":3.0,"y2_mm":-27.95,"element_type":"lens","efl_mm":100.0}}]"#
+                r#"{{"type":"command"{mark},"command":{{"action":"{action}","item_type":"component","item_id":"{item}","data":{{"uuid":"{item}","item_uuid":"{item}","_type":"component","item_type":"component","x_mm":{x:?},"y_mm":-40.25,"angle_deg":0.0,"object_height_mm":55.9,"mm_per_pixel":0.0559,"name":"L1 f=100","image_path":"objects/library/lens_1_inch/images/lens_1_inch.png","reference_line_mm":[0.0,27.95,0.0,-27.95],"interfaces":[{{"x1_mm":3.0,"y1_mm":27.95,"x2_mm":3.0,"y2_mm":-27.95,"element_type":"lens","efl_mm":100.0}}],"category":"lenses","notes":"{filling}","locked":false,"z_value":0.0}}}}}}"#
             );
-            masked(filled(&text, "}}", size).as_bytes())
+            masked(text.as_bytes())
         };
         let marked = format!(r#","mark":"{mark}""#);
         let mut prologue = Vec::new();
         let mut frames = Vec::new();
         for n in 0..items {
-            prologue.extend(said("add_item", "", n, 0.0, &mark));
-            // A drag, in which each update has another text and each move another place.
-            for (action, x, notes) in [("move_item", 12.5, &*mark), ("update_item", -12.5, &*mark)] {
-                let frame = said(action, &marked, n, x, notes);
+            prologue.extend(said("add_item", "", n, 0.0));
+            // A drag: each of them has another place.
+            for (action, x) in [("move_item", 12.5), ("update_item", -12.5)] {
+                let frame = said(action, &marked, n, x);
                 let header = if frame[1] & 0x7f < 126 { 6 } else { 8 };
-                let text: Vec<u8> = frame[header..]
-                    .iter()
-                    .zip(MASK.iter().cycle())
-                    .map(|(byte, mask)| byte ^ mask)
-                    .collect();
+                let unmasked = frame[header..].iter().zip(MASK.iter().cycle());
+                let text: Vec<u8> = unmasked.map(|(byte, mask)| byte ^ mask).collect();
                 frames.push(Template::new(&String::from_utf8_lossy(&text), &mark));
             }
         }
