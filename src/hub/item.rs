@@ -25,6 +25,8 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// What a frame has beside an item, in bytes.
+const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
 /// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
@@ -183,6 +185,7 @@ impl Item {
 
     /// Appends the item as JSON, as it is stored: every field.
     pub fn write_stored(&self, json: &mut Vec<u8>) {
+        json.reserve(self.bytes + ROOM);
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
@@ -399,6 +402,7 @@ pub struct MovedItem<'a> {
 impl MovedItem<'_> {
     /// Appends the item as JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
+        json.reserve(self.item.bytes + ROOM);
         let fields = self.item.shown_fields();
         write_object(
             json,

@@ -45,7 +45,8 @@ impl NormalItem {
 /// # Errors
 /// Why there is none: the editor would fail on the item.
 pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
-    let mut normal = NormalItem { fields: Fields::new(), is_changed: false };
+    let fields = Fields::with_capacity(data.iter().count());
+    let mut normal = NormalItem { fields, is_changed: false };
     for (name, value) in data.iter() {
         let (verdict, why) = match name {
             "interfaces" => (normalise_interfaces(value)?, ""),

@@ -86,7 +86,8 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields: Borrowed<'de> = Vec::new();
+        // As many as an item has.
+        let mut fields: Borrowed<'de> = Vec::with_capacity(16);
         while let Some(key) = map.next_key::<Key<'de>>()? {
             fields.push((key.0, map.next_value()?));
         }
