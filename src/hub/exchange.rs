@@ -335,7 +335,7 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
-        let before = self.document.get(id).map(|item| item.angle());
+        let before = self.document.get(id).filter(|_| turns).map(|item| item.angle());
         self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let hides = item.hides_path() && relay == Relay::Update;
