@@ -230,3 +230,31 @@ pub(super) fn names_the_item(data: &Fields, id: &str, item_type: Option<&RawValu
     let uuid = named("uuid").or_else(|| named("item_uuid"));
     item_type.is_some() && uuid.and_then(|(_, uuid)| json::as_string(uuid)).as_deref() == Some(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_known_how_much_larger_an_item_becomes_before_it_is_completed() {
+        let bytes = |fields: &Fields| -> usize {
+            fields.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
+        };
+        for item in [
+            "{}",
+            r#"{"uuid":"a"}"#,
+            r#"{"uuid":"another","item_uuid":7,"x_mm":1}"#,
+            r#"{"_type":"lens","item_uuid":"a"}"#,
+            r#"{"_type":"lens","item_type":7}"#,
+            r#"{"_type":7,"item_type":"a \"b\""}"#,
+        ] {
+            for id in ["a", "a \"b\"\n", "ü"] {
+                let fields = Object::parse(item).unwrap().to_fields();
+                let before = bytes(&fields);
+                let growth = growth_of_completed(id, &fields);
+                let after = bytes(&complete_item(id, fields, None));
+                assert_eq!(before.checked_add_signed(growth), Some(after), "{item} as {id:?}");
+            }
+        }
+    }
+}
