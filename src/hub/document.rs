@@ -61,6 +61,17 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// An item is counted as so many bytes at least where items are counted: it costs as much, however
+    /// little it says.
+    const ITEM_BYTES: usize = 200;
+    /// So many items are always allowed.
+    const FEW_ITEMS: usize = 1000;
+
+    /// How many items a document may have.
+    pub fn items(self) -> usize {
+        (self.document / Self::ITEM_BYTES).max(Self::FEW_ITEMS)
+    }
+
     /// No bounds: for what was checked before, or was within them once.
     pub const NONE: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 }
@@ -302,7 +313,8 @@ impl Document {
         let field = |(key, value)| Field::new(key, value, author);
         let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
         let item = Item::new(id.into(), fields, author.user.clone(), author.tick);
-        if item.bytes > bounds.item || self.bytes + item.bytes > bounds.document {
+        let is_too_large = item.bytes > bounds.item || self.bytes + item.bytes > bounds.document;
+        if is_too_large || self.len() >= bounds.items() {
             return Err(TooBig);
         }
         self.removed.forget(id);
@@ -429,11 +441,12 @@ impl Document {
     /// Whether a client's state fits into the bounds as the whole document.
     pub fn fits_alone(&self, state: &State, bounds: Bounds) -> bool {
         let mut total = 0;
-        state.items.iter().all(|item| {
-            let bytes = size_completed(&item.id, &item.fields);
-            total += bytes;
-            bytes <= bounds.item && total <= bounds.document
-        })
+        state.items.len() <= bounds.items()
+            && state.items.iter().all(|item| {
+                let bytes = size_completed(&item.id, &item.fields);
+                total += bytes;
+                bytes <= bounds.item && total <= bounds.document
+            })
     }
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.

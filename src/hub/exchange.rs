@@ -17,8 +17,8 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
-use super::told::{Audience, Part};
 use super::snapshot::MAX_LEFT_OUT;
+use super::told::{Audience, Part};
 use super::writing::{Written, color_print, with_moved_interfaces, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
@@ -349,7 +349,7 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
-        let before = self.document.get(id).map(|item| item.angle());
+        let before = self.document.get(id).filter(|_| turns).map(|item| item.angle());
         self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let hides = item.hides_path() && relay == Relay::Update;
@@ -392,7 +392,9 @@ impl Session {
         let is_locked = item.may_be_locked_before(self.tick);
         let is_for_all = match relay {
             _ if is_locked => false,
-            Relay::Update => item.is_for_editors() && item.offset().is_none() && !item.hides_path(),
+            Relay::Update => {
+                item.is_for_editors() && item.moved_interfaces().is_none() && !item.hides_path()
+            }
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
         if is_for_all {

@@ -13,7 +13,7 @@ use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
-use crate::protocol::relayed::complete_item;
+use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
 
 /// Where an item is: what `move_item` may change.
@@ -27,6 +27,8 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// What a frame has beside an item, in bytes.
+const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
 /// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
@@ -136,7 +138,8 @@ impl Field {
     /// Forgets the values that everybody's copies have left behind: those that were replaced at or
     /// before tick `received`, but for the newest that are kept.
     fn forget_values(&mut self, received: u64) {
-        let mut kept = Kept::BOUNDS.map(|(how, _)| self.past.iter().filter(|past| past.kept == how).count());
+        let mut kept =
+            Kept::BOUNDS.map(|(how, _)| self.past.iter().filter(|past| past.kept == how).count());
         let are_many = |kept: [usize; 2]| (0..2).any(|place| kept[place] > Kept::BOUNDS[place].1);
         if self.past.len() == kept[0] + kept[1] && !are_many(kept) {
             return;
@@ -191,6 +194,8 @@ pub struct Item {
     pub told: Told,
     /// Its interfaces as a copy without a picture needs them, once somebody has asked.
     moved: OnceCell<Option<Box<RawValue>>>,
+    /// Whether it has an `image_path` that others are not sent, once somebody has asked.
+    hides: OnceCell<bool>,
     /// Its size as JSON.
     pub(super) bytes: usize,
 }
@@ -200,12 +205,13 @@ impl Item {
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
-        let (told, moved) = (Told::default(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, moved, bytes }
+        let (told, moved, hides) = (Told::default(), OnceCell::new(), OnceCell::new());
+        Item { id, fields, writer, builders, added, told, moved, hides, bytes }
     }
 
     /// Appends the item as JSON, as it is stored: every field.
     pub fn write_stored(&self, json: &mut Vec<u8>) {
+        json.reserve(self.bytes + ROOM);
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
@@ -214,13 +220,18 @@ impl Item {
     pub fn write(&self, json: &mut Vec<u8>) {
         match self.moved().filter(|_| self.hides_path()) {
             Some(moved) => moved.write(json),
+            None if !self.hides_path() => self.write_stored(json),
             None => write_object(json, self.shown_fields()),
         }
     }
 
     /// Whether it has an `image_path` that others are not sent.
     pub fn hides_path(&self) -> bool {
-        self.field(IMAGE_PATH).is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
+        let hides = || {
+            let path = self.field(IMAGE_PATH);
+            path.is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
+        };
+        *self.hides.get_or_init(hides)
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -239,7 +250,8 @@ impl Item {
     }
 
     fn shown_fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        let is_shown = |field: &&Field| !is_unsafe_image_path(&field.key, &field.value);
+        let hides = self.hides_path();
+        let is_shown = move |field: &&Field| !(hides && &*field.key == IMAGE_PATH);
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 
@@ -263,8 +275,10 @@ impl Item {
     pub fn offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
         let interfaces = &self.field(INTERFACES)?.value;
-        let middle = geometry::first_middle(interfaces)
-            .filter(|_| interfaces.get().len() <= MAX_INTERFACES_BYTES)?;
+        if interfaces.get().len() > MAX_INTERFACES_BYTES {
+            return None;
+        }
+        let middle = geometry::first_middle(interfaces)?;
         (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
     }
 
@@ -329,6 +343,7 @@ impl Item {
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
+                self.hides.take();
                 self.moved.take().flatten()
             }
             false => None,
@@ -384,6 +399,11 @@ impl Item {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
+        self.hides.take();
+        // What is overwritten next needs to know where interfaces stood that it changes.
+        if !fields.iter().any(|(key, _)| **key == *INTERFACES) {
+            self.moved.take();
+        }
         let mut is_wanted = is_wanted.into_iter();
         self.fields.retain(|field| {
             let named = matches!(&*field.key, "uuid" | "item_uuid" | "item_type");
@@ -457,6 +477,7 @@ pub struct MovedItem<'a> {
 impl MovedItem<'_> {
     /// Appends the item as JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
+        json.reserve(self.item.bytes + ROOM);
         let fields = self.item.shown_fields();
         write_object(
             json,
@@ -486,12 +507,7 @@ pub(super) fn size(id: &str, fields: &Fields) -> usize {
 
 /// The size of an item as it will be kept: with its id and a type, whatever a client called them.
 pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
-    // Only these fields are looked at or replaced.
-    let is_named = |key: &str| matches!(key, "uuid" | "item_uuid" | "item_type" | "_type");
-    let (named, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| is_named(key));
-    let named = complete_item(id, named.into_iter().cloned().collect(), None);
-    let others = others.into_iter().map(|(key, value)| (&**key, &**value));
-    size(id, &named) + size_of("", others)
+    size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
 }
 
 /// The same, of any fields.

@@ -47,6 +47,8 @@ pub struct Merge {
     pub too_large: Vec<Arc<str>>,
     /// How much larger the document becomes at most, in bytes.
     pub growth: usize,
+    /// How many more items it has then.
+    pub more_items: isize,
 }
 
 /// What the snapshot says of the copy of an item that is in the document, too.
@@ -83,6 +85,7 @@ pub fn merge(
             let is_own = |tick| !item.is_written_by_others(&member.user, tick);
             if mode == Mode::Replace || member.listed(&item.id).is_some_and(is_own) {
                 merge.changes.push(Change::Remove(item.id.clone()));
+                merge.more_items -= 1;
             }
         }
     }
@@ -95,6 +98,7 @@ pub fn merge(
             } else {
                 merge.growth += size_completed(&item.id, &item.fields);
                 merge.changes.push(Change::Add(item));
+                merge.more_items += 1;
             }
             continue;
         };

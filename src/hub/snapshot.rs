@@ -46,6 +46,11 @@ impl Session {
             turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
             return;
         }
+        if snapshot.items.len() > turn.limits.document.items() {
+            self.refuse_as_too_big(place, "sync:full_state", None, None, turn);
+            self.leave_canvas_alone(place, turn);
+            return;
+        }
         self.leave_out(place, &mut snapshot, turn);
         let mode = match is_first {
             true if self.is_new_design(place, &snapshot) => Mode::Replace,
@@ -54,12 +59,17 @@ impl Session {
         };
         let shown = shown_ids(&snapshot);
         let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
-        let fits_alone = self.document.fits_alone(&snapshot, turn.limits.document);
+        let bounds = turn.limits.document;
+        let fits_alone = mode == Mode::Replace && self.document.fits_alone(&snapshot, bounds);
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, mode, turn.limits);
         let fits = match mode {
             Mode::Replace => fits_alone,
-            _ => self.document.bytes() + merged.growth <= turn.limits.document.document,
+            _ => {
+                let items = self.document.len().saturating_add_signed(merged.more_items);
+                self.document.bytes() + merged.growth <= bounds.document
+                    && (merged.more_items <= 0 || items <= bounds.items())
+            }
         };
         if !fits {
             self.refuse_as_too_big(place, "sync:full_state", None, None, turn);

@@ -307,7 +307,14 @@ fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Ite
     let user = |place: usize| users.get(place).cloned().ok_or(UNKNOWN_USER);
     let fields = fields.into_iter().enumerate().map(|(place, (key, value))| {
         let writer = writers.fields.as_ref().map_or(writers.last, |fields| fields[place]);
-        Ok(Field { key, value, writer: user(writer)?, tick: 0, kept: Kept::ForGood, past: Vec::new() })
+        Ok(Field {
+            key,
+            value,
+            writer: user(writer)?,
+            tick: 0,
+            kept: Kept::ForGood,
+            past: Vec::new(),
+        })
     });
     let fields: Vec<Field> = fields.collect::<Result<_, &'static str>>()?;
     let adder = fields.iter().find(|field| &*field.key == "uuid").map(|field| &field.writer);

@@ -267,7 +267,10 @@ mod tests {
         }
         assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77));
         assert!(!sight(&ann, &said, &told, 6).may_show_said("name", 78));
-        assert!(!sight(&ann, &said, &told, 6).may_show("name", &(5..6)), "the document said something else then");
+        assert!(
+            !sight(&ann, &said, &told, 6).may_show("name", &(5..6)),
+            "the document said something else then"
+        );
         told.note(7, Part::Whole, Audience::Only(ann.clone()), 0);
         assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77), "it may not have arrived");
         assert!(!sight(&ann, &said, &told, 7).may_show_said("name", 77));
@@ -293,7 +296,9 @@ mod tests {
             }
             some.received = 4;
             some.forget_outdated();
-            for (name, part) in users.iter().flat_map(|name| [(name, Part::Position), (name, Part::Whole)]) {
+            for (name, part) in
+                users.iter().flat_map(|name| [(name, Part::Position), (name, Part::Whole)])
+            {
                 let user = user(name);
                 let pending = |told: &Told| told.ticks(&user, part, 4).collect::<Vec<_>>();
                 let last = |told: &Told| told.ticks(&user, part, 0).find(|tick| *tick <= 4);

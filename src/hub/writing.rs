@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
 use super::item_frames::NUDGE_MM;
 use super::told::Sight;
-use crate::protocol::json::{self, Fields};
+use crate::protocol::json::{self, Fields, Object};
 use crate::protocol::{UserId, geometry};
 
 /// The colour that the editor reports of every source that it built from a message.
@@ -121,11 +121,13 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
-            Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Same,
+            Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Likewise,
             // A locked copy stays where it is, wherever it is sent; its user can't move it either.
             Some(field) if is_locked && was_here(field, &value) => Verdict::Stale,
             Some(field) => judge(item, field, &value, copy),
-            None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
+            None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
+                Verdict::Likewise
+            }
             None => Verdict::Chosen,
         };
         if matches!(verdict, Verdict::Chosen)
@@ -135,9 +137,8 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         {
             written.is_own = Some(true);
         }
-        if !matches!(verdict, Verdict::Chosen | Verdict::ChosenMoved(_))
-            && written.odd.len() < MAX_ODD
-        {
+        let is_taken = matches!(verdict, Verdict::Chosen | Verdict::ChosenMoved(_) | Verdict::Same);
+        if !is_taken && written.odd.len() < MAX_ODD {
             written.odd.push((key.clone(), print()));
         }
         match verdict {
@@ -146,7 +147,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
                 continue;
             }
             Verdict::ChosenMoved(value) => written.fields.push((key, value)),
-            Verdict::Same => {}
+            Verdict::Same | Verdict::Likewise => {}
             // A copy that is known to be blank is told what the item looks like anyway.
             Verdict::Blank => written.is_stale |= copy.kind != CopyKind::Blank,
             Verdict::Stale => written.is_stale = true,
@@ -167,6 +168,8 @@ enum Verdict {
     ChosenMoved(Box<RawValue>),
     /// It is the item's own, as this copy has it.
     Same,
+    /// It is how the editor reports the item's own.
+    Likewise,
     /// The default of a copy that has not been told what the item looks like.
     Blank,
     /// The copy shows an earlier value.
@@ -175,18 +178,23 @@ enum Verdict {
 }
 
 fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdict {
-    let print = json::fingerprint(value);
-    if json::fingerprint(&field.value) == print || means_the_same(field, value) {
+    if json::same_value(&field.value, value) {
         return Verdict::Same;
     }
-    if *field.key == *COLOR && is_colors_mark(print, value, copy) {
+    if means_the_same(field, value) {
+        return Verdict::Likewise;
+    }
+    if *field.key == *COLOR && is_colors_mark(json::fingerprint(value), value, copy) {
         return Verdict::ColorStale;
     }
     let moved = item.moved_interfaces().filter(|_| *field.key == *INTERFACES);
-    if moved.is_some_and(|moved| json::same_value(moved, value) || is_normal_form(value, moved)) {
+    if moved.is_some_and(|moved| json::same_value(moved, value)) {
         return Verdict::Same;
     }
-    if may_show(field, print, copy) || is_nudged(field, value, copy) {
+    if moved.is_some_and(|moved| is_normal_form(value, moved)) {
+        return Verdict::Likewise;
+    }
+    if may_show(field, value, copy) || is_nudged(field, value, copy) {
         return Verdict::Stale;
     }
     match moved {
@@ -198,7 +206,12 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 }
 
 /// Whether a copy may show this value, or its moved form, without its user having chosen it.
-fn may_show(field: &Field, print: u64, copy: Copy<'_>) -> bool {
+fn may_show(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+    let knows_what_was_said = copy.sight.is_some_and(|sight| sight.said.is_some());
+    if field.past.is_empty() && !knows_what_was_said {
+        return false;
+    }
+    let print = json::fingerprint(value);
     let shows = |past: &PastValue| past.print == print || past.moved_print == Some(print);
     let Some(sight) = copy.sight else {
         // What the user has written last is the user's to change; what others have written since is
@@ -214,7 +227,7 @@ fn may_show(field: &Field, print: u64, copy: Copy<'_>) -> bool {
 fn was_here(field: &Field, value: &RawValue) -> bool {
     PLACE.contains(&&*field.key) && !means_the_same(field, value) && {
         let print = json::fingerprint(value);
-        print != json::fingerprint(&field.value) && field.past.iter().any(|past| past.print == print)
+        !json::same_value(&field.value, value) && field.past.iter().any(|past| past.print == print)
     }
 }
 
@@ -224,7 +237,8 @@ fn is_nudged(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
     let is_told = |sight: Sight<'_>| sight.is_crossed();
     *field.key == *PLACE[0] && copy.sight.is_some_and(is_told) && {
         let (said, known) = (json::as_number(value), json::as_number(&field.value));
-        said.zip(known).is_some_and(|(said, known)| (said - known - NUDGE_MM).abs() < NUDGE_MM / 2.0)
+        said.zip(known)
+            .is_some_and(|(said, known)| (said - known - NUDGE_MM).abs() < NUDGE_MM / 2.0)
     }
 }
 
@@ -249,22 +263,25 @@ const MAX_FIELDS: usize = 64;
 /// Whether an editor that was sent `known` reports `said`: as many interfaces, and in each the fields
 /// that both have say the same.
 fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
-    let entries = |list: &RawValue| {
+    let entries = |list| {
         let mut entries = Vec::new();
-        let is_list = json::each_in_list(list, |entry| entries.push(json::fields_of(entry)));
-        is_list.then_some(entries)
+        json::each_in_list(list, |entry| entries.push(entry)).then_some(entries)
     };
     let (Some(said), Some(known)) = (entries(said), entries(known)) else { return false };
-    said.len() == known.len()
-        && said.into_iter().zip(known).all(|(said, known)| {
-            let (Some(said), Some(known)) = (said, known) else { return false };
-            let is_same = |key: &str, value: &RawValue| {
-                // An interface has some ten fields; one with very many is none that an editor wrote.
-                let known = known.iter().take(MAX_FIELDS).find(|(name, _)| **name == *key);
-                known.is_none_or(|(_, known)| json::same_value(known, value))
-            };
-            said.len() <= MAX_FIELDS && said.iter().all(|(key, value)| is_same(key, value))
-        })
+    let is_same = |said: &RawValue, known: &RawValue| {
+        let fields = |entry| Object::parse(entry).ok();
+        let (Some(said), Some(known)) = (fields(said.get()), fields(known.get())) else {
+            return false;
+        };
+        // An interface has some ten fields; one with very many is none that an editor wrote.
+        let known = |key| known.iter().take(MAX_FIELDS).find(|(name, _)| *name == key);
+        let is_same =
+            |(key, value)| known(key).is_none_or(|(_, known)| json::same_value(known, value));
+        said.iter().count() <= MAX_FIELDS && said.iter().all(is_same)
+    };
+    let is_same =
+        |(said, known): (&RawValue, &RawValue)| said.get() == known.get() || is_same(said, known);
+    said.len() == known.len() && said.into_iter().zip(known).all(is_same)
 }
 
 /// Whether a value is what an editor takes for a field that it was not sent.
