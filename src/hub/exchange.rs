@@ -389,7 +389,7 @@ impl Session {
         let others =
             self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
         // A locked copy refuses the place that it is sent.
-        let is_locked = item.may_be_locked_before(self.tick);
+        let is_locked = turn.limits.settle && item.may_be_locked_before(self.tick);
         let is_for_all = match relay {
             _ if is_locked => false,
             Relay::Update => {

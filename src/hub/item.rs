@@ -113,19 +113,23 @@ impl Field {
         self.forget_values(author.received);
     }
 
-    /// Remembers the value that it has had until now; of equal ones that everybody's copies have left
-    /// behind, only the last.
+    /// Remembers the value that it has had until now. Of equal ones only the last is kept for good, and the
+    /// others no longer than until everybody's copies have left them behind.
     fn remember(&mut self, mut past: PastValue, received: u64) {
         let mut ends: VecDeque<u64> = self.past.iter().skip(1).map(|next| next.tick).collect();
         ends.push_back(past.tick);
-        self.past.retain(|earlier| {
+        self.past.retain_mut(|earlier| {
             let is_left = ends.pop_front().is_some_and(|end| end <= received);
             let is_same = earlier.print == past.print && earlier.writer == past.writer;
-            if is_same && is_left && earlier.kept == Kept::ForGood {
+            if is_same && std::mem::replace(&mut earlier.kept, Kept::No) == Kept::ForGood {
                 past.kept = Kept::ForGood;
             }
             !is_same || !is_left
         });
+        if self.past.is_empty() {
+            // Most fields have been changed once.
+            self.past.reserve_exact(1);
+        }
         self.past.push(past);
     }
 

@@ -114,7 +114,7 @@ impl Session {
             true => UpdateFrames::settled(item, wall),
             false => UpdateFrames::change(item, seq, how.user, wall),
         };
-        let is_locked = !is_added && item.may_be_locked_before(tick);
+        let is_locked = turn.limits.settle && !is_added && item.may_be_locked_before(tick);
         let settled = UpdateFrames::settled(item, wall);
         for member in self.room.iter_mut() {
             let is_told = member.is_recognised() && Some(member.conn) != how.except;

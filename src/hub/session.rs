@@ -182,6 +182,9 @@ impl Session {
             self.forget_encoded();
             self.empty_since = Some(turn.elapsed());
             self.watch_lingering(turn);
+            if let Some(at) = self.receipts_timer.take() {
+                turn.timers.take_back(at, self.room.name(), SessionTimer::Receipts);
+            }
         }
     }
 
@@ -236,7 +239,8 @@ impl Session {
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>) {
         self.keep_news(turn);
         let (tick, now) = (self.tick, turn.elapsed());
-        if self.told_last > self.received_by_all && self.receipts_timer.is_none() {
+        let is_behind = self.told_last > self.received_by_all && !self.room.is_empty();
+        if is_behind && self.receipts_timer.is_none() {
             self.watch_receipts(turn);
         }
         if std::mem::take(&mut self.needs_pings) {
