@@ -111,7 +111,10 @@ impl Body {
         command: Option<&Object<'_>>,
         item: Option<&ItemData<'_>>,
     ) -> Self {
-        let (head, known) = (vec![b'{'], Kind::Other);
+        let room: usize =
+            message.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum();
+        let (mut head, known) = (Vec::with_capacity(room + 1), Kind::Other);
+        head.push(b'{');
         let mut body = Body { head, action: None, data: None, kind: None, id: None, known };
         for (key, value) in message.iter().filter(|(key, _)| !servers.contains(key)) {
             body.key(key);
