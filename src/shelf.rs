@@ -69,7 +69,8 @@ impl Shelf {
         };
         let history = self.keeping.history;
         let reach = Reach { changes: history.changes, bytes: history.bytes };
-        let settings = Settings::new(reach, self.office.retention());
+        let gate = self.office.gate();
+        let settings = Settings { gate, ..Settings::new(reach, self.office.retention()) };
         let office = self.office.clone();
         let events = move |event| {
             if let StoreEvent::Durable(works) = event {

@@ -79,6 +79,14 @@ impl Reader {
         }
     }
 
+    /// Has nothing be written to the file, not even when it is closed.
+    ///
+    /// # Errors
+    /// [`Trouble::Bug`], never seen.
+    pub fn leave_alone(&self) -> Result<(), Trouble> {
+        schema::keep_journal(&self.db, true)
+    }
+
     /// Has every call fail that isn't done by then.
     ///
     /// # Errors
@@ -268,7 +276,7 @@ impl Reader {
                 match step {
                     StepResult::Done => break,
                     StepResult::More => {}
-                    _ => return Err(Trouble::Full("another program holds the file".into())),
+                    _ => return Err(Trouble::Busy("another program holds the file".into())),
                 }
             }
         }

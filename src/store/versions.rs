@@ -69,6 +69,18 @@ impl Store {
         now: Timestamp,
         most: usize,
     ) -> Result<bool, Trouble> {
+        self.sound()?;
+        let pruned = self.remove(session, retention, now, most);
+        self.noting(pruned)
+    }
+
+    fn remove(
+        &mut self,
+        session: &str,
+        retention: &Retention,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<bool, Trouble> {
         let Some(known) = self.sessions.get_mut(session) else { return Ok(false) };
         let mut session = known.clone();
         let pruned = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -104,6 +116,12 @@ impl Store {
     /// # Errors
     /// [`Trouble`], and then nothing has changed.
     pub fn shrink(&mut self, pages: u32) -> Result<bool, Trouble> {
+        self.sound()?;
+        let freed = self.free(pages);
+        self.noting(freed)
+    }
+
+    fn free(&self, pages: u32) -> Result<bool, Trouble> {
         // Each row it returns is a page that was freed.
         let mut statement = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
         let mut freed = statement.query([])?;
@@ -118,6 +136,12 @@ impl Store {
     /// # Errors
     /// [`Trouble`], and then it is as it was.
     pub fn delete(&mut self, session: &str) -> Result<bool, Trouble> {
+        self.sound()?;
+        let deleted = self.delete_rows(session);
+        self.noting(deleted)
+    }
+
+    fn delete_rows(&mut self, session: &str) -> Result<bool, Trouble> {
         let Some(row) = self.sessions.get(session) else { return Ok(false) };
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for table in ["changes", "documents", "taken"] {
