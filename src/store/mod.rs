@@ -43,7 +43,7 @@ use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
 use outside::Stamp;
 pub use keeper::{After, Job, Keeper, Settings, StoreEvent};
-pub use reader::{Reader, Summary};
+pub use reader::{Begins, Reader, Summary};
 use rows::Session;
 pub use thread::Writer;
 pub use trouble::Trouble;

@@ -43,6 +43,15 @@ pub struct Summary {
     pub bytes: u64,
 }
 
+/// How far back what is stored of a session goes, without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begins {
+    /// From this change on it can be brought back to each; 0 is the empty canvas it began with.
+    pub states: u64,
+    /// From this one on every change is stored; one more than the last where none is.
+    pub changes: u64,
+}
+
 impl Reader {
     /// Opens the store of a data directory to look into it.
     ///
@@ -170,6 +179,27 @@ impl Reader {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
         session.map(|session| documents::versions(&self.db, session.id)).transpose()
+    }
+
+    /// From which change on a session can be brought back to any, and from which change on every one is
+    /// stored; `None` where there is no such session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when that can't be read.
+    pub fn begins(&self, session: &str) -> Result<Option<Begins>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
+        let changes = session.changes_from;
+        let states = match changes {
+            // It began with an empty canvas.
+            0 | 1 => 0,
+            _ => {
+                let versions = documents::versions(&self.db, session.id)?;
+                let first = versions.iter().find(|version| version.seq + 1 >= changes);
+                first.map_or(session.seq, |first| first.seq)
+            }
+        };
+        Ok(Some(Begins { states, changes }))
     }
 
     /// A session as it was: a whole document, and in `changes` what is to be applied to it. Without

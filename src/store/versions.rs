@@ -92,13 +92,17 @@ impl Store {
             remove_up_to(&pruned, ("taken", "n"), session.id, needed, &mut left)?;
         session.taken_from = session.taken_from.max(from);
         if let Some(oldest) = oldest_to_keep(&versions, retention, now) {
-            more |= remove_documents(&pruned, session.id, oldest, &mut left)?;
-            // Those after the oldest version make the states that follow it.
-            let needed = session.seq.saturating_sub(history).min(oldest) + 1;
+            // Those after the oldest version make the states that follow it. Where a version goes, so
+            // does the first change, even if it would be of use for catching up: without what the version
+            // said, the changes before it don't make a state, and this tells that they needn't.
+            let loses_a_version = versions.first().is_some_and(|first| first.seq < oldest);
+            let least = if loses_a_version { 2 } else { 1 };
+            let needed = (session.seq.saturating_sub(history).min(oldest) + 1).max(least);
             let (from, most_left) =
                 remove_up_to(&pruned, ("changes", "seq"), session.id, needed, &mut left)?;
-            session.changes_from = session.changes_from.max(from);
-            more |= most_left;
+            session.changes_from = session.changes_from.max(from).max(least);
+            // A version goes after the changes that follow it, so that none is ever missing.
+            more |= most_left || remove_documents(&pruned, session.id, oldest, &mut left)?;
         }
         if left == most {
             // Nothing was removed, and nothing has to be written.
