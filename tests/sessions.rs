@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use support::{
-    Client, Place, Server, add, canvas_items as items, collabd, confirmed, item, kill, move_to,
+    Client, Place, Run, Server, add, canvas_items as items, collabd, confirmed, item, kill, move_to,
     number, remove, story, update, with_id,
 };
 
@@ -197,6 +197,36 @@ fn what_no_client_may_send_is_not_imported_either() {
     let line = place.fails(&small, 1);
     assert!(line.contains("--max-document-bytes"), "{line}");
     place.succeeds(&small[..4]);
+}
+
+/// In a directory as on a server: what a file has that can't be taken is not removed.
+#[test]
+fn an_import_removes_nothing_that_the_file_has() {
+    let place = Place::new();
+    let file = place.path("canvas.json");
+    let [a, b, c] = ["a", "b", "c"].map(|id| json!({"uuid": id, "x_mm": 1.0}));
+    for (session, through_server) in [("there", true), ("here", false)] {
+        fs::write(&file, json!({"items": [a, b, c]}).to_string()).expect("written");
+        place.succeeds(&["sessions", "import", session, &file]);
+        let part = r#"{"items":[{"uuid":"a","x_mm":2.0},{"uuid":"b","x_mm":Infinity}]}"#;
+        fs::write(&file, part).expect("written");
+        let lines = match through_server {
+            true => {
+                let server = place.serve();
+                let url = format!("http://{}", server.addr());
+                let mut command =
+                    collabd(&["sessions", "import", session, &file, "--replace"]);
+                command.env("COLLABD_SERVER", url);
+                Run::of(command).succeeded()
+            }
+            false => place.succeeds(&["sessions", "import", session, &file, "--replace"]),
+        };
+        assert!(lines.contains("\"b\" was left out"), "{lines}");
+        let items = place.exported(&[session]);
+        let items: Vec<_> = items.iter().map(|item| (&item["uuid"], &item["x_mm"])).collect();
+        let expected = [(json!("a"), json!(2.0)), (json!("b"), json!(1.0))];
+        assert_eq!(items, expected.each_ref().map(|(id, x)| (id, x)), "{session}");
+    }
 }
 
 #[test]
