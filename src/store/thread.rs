@@ -74,12 +74,47 @@ impl Writer {
     pub fn run(mut self) {
         let body = AssertUnwindSafe(|| self.run_to_the_end());
         let complete = catch_unwind(body).unwrap_or_else(|_| {
-            log::error!("a bug in the server: the store has ended, nothing is written any more");
-            // The same may fail again.
-            let _ = catch_unwind(AssertUnwindSafe(|| (self.events)(StoreEvent::Durable(false))));
+            log::error!(
+                "a bug in the server: nothing is written any more until it is started again; \
+                 sessions go on in memory, nothing is confirmed"
+            );
+            self.refuse_to_the_end();
             false
         });
         self.queue.end(complete);
+    }
+
+    /// After a bug nothing is written. But whoever wants a session is answered, and nothing piles up.
+    fn refuse_to_the_end(&mut self) {
+        // The same may fail again.
+        let tell = |events: &dyn Fn(StoreEvent), event| {
+            let _ = catch_unwind(AssertUnwindSafe(|| events(event)));
+        };
+        tell(&self.events, StoreEvent::Durable(false));
+        // What it was doing may have been done by half.
+        if let Opened::Store(store) = std::mem::replace(&mut self.opened, Opened::Ended) {
+            drop(store.let_go());
+        }
+        self.job = None;
+        let mut waiting = std::mem::take(&mut self.line);
+        while let Some(session) = waiting.any_load() {
+            tell(&self.events, StoreEvent::Loaded { session, stored: Err(()) });
+        }
+        // Whoever waits for a confirmation or a job learns of their end.
+        drop(waiting);
+        let mut entries = VecDeque::new();
+        loop {
+            let stop_by = self.queue.take(&mut entries, Duration::ZERO, None);
+            for entry in entries.drain(..) {
+                if let Entry::Load(session) = entry {
+                    tell(&self.events, StoreEvent::Loaded { session, stored: Err(()) });
+                }
+            }
+            self.queue.still_taken(0);
+            if stop_by.is_some() {
+                return;
+            }
+        }
     }
 
     fn run_to_the_end(&mut self) -> bool {

@@ -288,6 +288,45 @@ fn a_confirmation_or_a_job_that_panics_takes_nothing_with_it() {
     expect_changes(&scratch.open(), "s", 2);
 }
 
+#[test]
+fn after_a_bug_whoever_waits_for_a_session_is_answered() {
+    let scratch = Scratch::on_disk();
+    let (sender, events) = channel();
+    let small = Settings { queue_bytes: 10_000, ..settings() };
+    let (keeper, thread) = Keeper::start(scratch.open(), small, move |event| {
+        assert!(!matches!(event, StoreEvent::Wanted { .. }), "on purpose");
+        sender.send(event).expect("the test hears it");
+    })
+    .expect("a thread");
+    let event = || events.recv_timeout(SAFETY_NET).expect("an event");
+    let not_loaded = |session: &str| {
+        assert_eq!(event(), StoreEvent::Loaded { session: session.into(), stored: Err(()) });
+    };
+    // One that doesn't follow is asked for, which fails; what has come by then waits.
+    keeper.keep(change("s", "e", 7));
+    keeper.after(Box::new(|| panic!("nothing is confirmed any more")));
+    assert_eq!(event(), StoreEvent::Durable(false));
+    keeper.load("early".into());
+    not_loaded("early");
+    // And so does whatever comes later; nobody waits for room.
+    for seq in 0..500 {
+        keeper.keep(change("s", "e", seq + 8));
+        keeper.wait_for_room();
+    }
+    keeper.load("late".into());
+    not_loaded("late");
+    let (told, hears) = channel();
+    keeper.job(Box::new(move |_| {
+        told.send(()).expect("the test waits");
+        ControlFlow::Break(())
+    }));
+    assert!(hears.recv_timeout(SAFETY_NET).is_err_and(|why| {
+        why == std::sync::mpsc::RecvTimeoutError::Disconnected
+    }));
+    assert!(!keeper.stop(Instant::now() + SAFETY_NET), "not everything is written");
+    thread.join().expect("ended");
+}
+
 /// Another program that holds the file: the store's transactions fail until it lets go.
 struct Holder(Connection);
 
