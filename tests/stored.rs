@@ -601,6 +601,30 @@ fn compacting_goes_on_beside_people_who_work() {
 }
 
 #[test]
+fn compacting_makes_the_file_no_larger_while_somebody_edits() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let items: Vec<Value> = (0..300)
+        .map(|n| json!({"uuid": format!("i{n}"), "x_mm": 1.0, "text": "x".repeat(1000)}))
+        .collect();
+    confirmed(&mut alice, json!({"type": "sync:update", "state": {"items": items}}));
+    let compact = || {
+        let answer = ask(&server, "POST /api/compact", "", "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let told: Value = serde_json::from_str(&answer.body).expect("JSON");
+        ["bytes_before", "bytes_after"].map(|key| told[key].as_u64().expect("a number"))
+    };
+    let [_, first] = compact();
+    for round in 0..5 {
+        confirmed(&mut alice, move_to("i0", f64::from(round)));
+        let [before, after] = compact();
+        assert!(after <= before, "{after} after {before}");
+        assert!(after < first + 100_000, "{after} where {first} were");
+    }
+}
+
+#[test]
 fn a_damaged_session_is_restored_while_the_server_runs() {
     let place = Place::new();
     let server = place.serve();

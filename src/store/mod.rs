@@ -93,7 +93,6 @@ impl Closed {
             return Err(Trouble::Unreachable("it is not open".into()));
         }
         let reader = Reader::open(self.directory.path()).map_err(Trouble::Unreachable)?;
-        reader.leave_alone()?;
         reader.load(session, reach)
     }
 }

@@ -73,6 +73,8 @@ impl Reader {
         let db = Connection::open_with_flags(&file, flags).map_err(|error| failed(error.into()))?;
         schema::configure(&db).map_err(failed)?;
         db.pragma_update(None, "query_only", true).map_err(|error| failed(error.into()))?;
+        // What is in the journal may not be on disk: that is for whoever writes (`open.rs`).
+        schema::keep_journal(&db, true).map_err(failed)?;
         match schema::kind(&db).map_err(failed)? {
             Kind::Ours(schema::FORMAT) => Ok(Reader { db, file }),
             Kind::Ours(format) => Err(format!(
@@ -86,14 +88,6 @@ impl Reader {
             )),
             Kind::Empty | Kind::Foreign => Err(format!("{shown} is not collabd's")),
         }
-    }
-
-    /// Has nothing be written to the file, not even when it is closed.
-    ///
-    /// # Errors
-    /// [`Trouble::Bug`], never seen.
-    pub fn leave_alone(&self) -> Result<(), Trouble> {
-        schema::keep_journal(&self.db, true)
     }
 
     /// Has every call fail that isn't done by then.

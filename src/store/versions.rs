@@ -114,6 +114,15 @@ impl Store {
         Ok(more)
     }
 
+    /// How many whole documents are stored of a session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when they can't be counted.
+    pub fn versions(&self, session: &str) -> Result<usize, Trouble> {
+        let Some(row) = self.sessions.get(session) else { return Ok(0) };
+        Ok(documents::versions(&self.db, row.id)?.len())
+    }
+
     /// Gives up to so many free pages of 4 KiB at the file's end back to the file system. Whether
     /// there are more.
     ///
