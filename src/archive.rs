@@ -205,7 +205,10 @@ pub fn changes(changes: &[StoredChange], first_seq: u64, seq: u64) -> Vec<u8> {
         text.extend_from_slice(&change.frame);
         text.push(b'}');
     }
-    let tail = format!("],\"first_seq\":{first_seq},\"seq\":{seq},\"timestamp\":\"{}\"}}", Timestamp::now());
+    let tail = format!(
+        "],\"first_seq\":{first_seq},\"seq\":{seq},\"timestamp\":\"{}\"}}",
+        Timestamp::now()
+    );
     text.extend_from_slice(tail.as_bytes());
     text
 }

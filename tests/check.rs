@@ -127,8 +127,12 @@ fn the_real_server_passes() {
 #[cfg(feature = "durable")]
 fn nothing_is_left_on_a_server_that_keeps_sessions() {
     let data = std::env::temp_dir().join(format!("collabd-check-{}", std::process::id()));
-    let (server, address) =
-        Collabd::start(&["--data-dir", data.to_str().expect("a name"), "--max-message-bytes", "1MiB"]);
+    let (server, address) = Collabd::start(&[
+        "--data-dir",
+        data.to_str().expect("a name"),
+        "--max-message-bytes",
+        "1MiB",
+    ]);
     let run = check(&format!("ws://{address}"), 1);
     assert_eq!(run.code, Some(0), "{}", run.out);
     assert!(!run.out.contains("doesn't let"), "{}", run.out);

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use support::{
-    Client, Place, Run, Server, add, canvas_items as items, collabd, confirmed, item, kill, move_to,
-    number, remove, story, update, with_id,
+    Client, Place, Run, Server, add, canvas_items as items, collabd, confirmed, item, kill,
+    move_to, number, remove, story, update, with_id,
 };
 
 /// The same where others are at work, too.
@@ -214,8 +214,7 @@ fn an_import_removes_nothing_that_the_file_has() {
             true => {
                 let server = place.serve();
                 let url = format!("http://{}", server.addr());
-                let mut command =
-                    collabd(&["sessions", "import", session, &file, "--replace"]);
+                let mut command = collabd(&["sessions", "import", session, &file, "--replace"]);
                 command.env("COLLABD_SERVER", url);
                 Run::of(command).succeeded()
             }

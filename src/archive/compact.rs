@@ -90,11 +90,7 @@ fn length(store: &Store) -> u64 {
 
 /// Stores the whole document, if that is worth its room: if many changes have to be replayed without it,
 /// or an older version goes when there is a newer one.
-fn keep_whole(
-    store: &mut Store,
-    session: &Arc<str>,
-    retention: &Retention,
-) -> Result<(), Trouble> {
+fn keep_whole(store: &mut Store, session: &Arc<str>, retention: &Retention) -> Result<(), Trouble> {
     let Some(stored) = store.load(session, Reach { changes: 0, bytes: 0 })? else { return Ok(()) };
     let Some(last) = stored.changes.last() else { return Ok(()) };
     let at = last.at;

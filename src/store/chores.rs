@@ -193,8 +193,7 @@ mod tests {
             };
             store.commit([&keep]).expect("committed");
         }
-        let retention =
-            Retention { versions: 0, age: Duration::from_secs(2 * 86_400), history: 0 };
+        let retention = Retention { versions: 0, age: Duration::from_secs(2 * 86_400), history: 0 };
         let begun = Instant::now();
         let after = |hours: u64| begun + SWEEP * u32::try_from(hours).expect("few");
         let wall = |millis: u64| Timestamp::from_millis(NOON + 9 * DAY + millis);

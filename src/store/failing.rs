@@ -33,7 +33,7 @@ pub enum State {
 /// The file.
 pub enum Opened {
     Store(Box<Store>),
-    Closed(Closed),
+    Closed(Box<Closed>),
     /// For good: the thread ends.
     Ended,
 }
@@ -65,7 +65,7 @@ impl Opened {
     /// Closes the file if it may have to be written anew.
     fn let_go(&mut self) {
         *self = match std::mem::replace(self, Opened::Ended) {
-            Opened::Store(store) => Opened::Closed(store.let_go()),
+            Opened::Store(store) => Opened::Closed(Box::new(store.let_go())),
             other => other,
         };
     }
@@ -171,7 +171,9 @@ impl Writer {
                     self.opened.let_go();
                 }
                 let most = match trouble {
-                    Trouble::Corrupt(_) | Trouble::Overwritten(_) => self.settings.retry.1 * DAMAGED,
+                    Trouble::Corrupt(_) | Trouble::Overwritten(_) => {
+                        self.settings.retry.1 * DAMAGED
+                    }
                     _ => self.settings.retry.1,
                 };
                 let pause = (pause * 2).min(most);

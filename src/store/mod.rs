@@ -41,8 +41,8 @@ use rusqlite::Connection;
 
 use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
-use outside::Stamp;
 pub use keeper::{After, Job, Keeper, Settings, StoreEvent};
+use outside::Stamp;
 pub use reader::{Begins, Reader, Summary};
 use rows::Session;
 pub use thread::Writer;

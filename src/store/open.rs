@@ -39,10 +39,17 @@ pub fn open(path: &Path, create: bool) -> Result<Store, String> {
     let (directory, note) = Directory::claim(path, create)?;
     let place = Place::of(&directory);
     let known = Known { note, create, again: false };
-    let begun = match opened(directory, &known, &place) {
+    let mut opening = opened(directory, &known, &place);
+    if let Err((directory, Refusal::Trouble(Trouble::Corrupt(_)))) = opening {
+        // All of it can be read now; it may not have been a moment ago.
+        opening = opened(*directory, &known, &place);
+    }
+    let begun = match opening {
         Ok(store) => store.begin(),
         Err((_, Refusal::Said(line))) => return Err(line),
-        Err((directory, Refusal::Trouble(trouble))) => Err((Closed::of(directory, 0), trouble)),
+        Err((directory, Refusal::Trouble(trouble))) => {
+            Err((Box::new(Closed::of(*directory, 0)), trouble))
+        }
     };
     begun.map_err(|(_, trouble)| place.line(&trouble))
 }
@@ -53,7 +60,7 @@ impl Closed {
     ///
     /// # Errors
     /// Why that isn't possible now. Nothing has been changed then that was not written anew.
-    pub fn open(self) -> Result<Store, (Self, Trouble)> {
+    pub fn open(self) -> Result<Store, (Box<Self>, Trouble)> {
         let place = Place::of(&self.directory);
         let trouble = match &self.overwritten {
             Some(why) => Some(Trouble::Overwritten(why.clone())),
@@ -64,7 +71,7 @@ impl Closed {
             None => None,
         };
         if let Some(trouble) = trouble {
-            return Err((self, trouble));
+            return Err((Box::new(self), trouble));
         }
         let Closed { directory, commits, .. } = self;
         let note = Some(Note { commits, stopped: false });
@@ -76,7 +83,7 @@ impl Closed {
                     Refusal::Said(line) => Trouble::Unreachable(line),
                     Refusal::Trouble(trouble) => trouble,
                 };
-                Err((Closed::of(directory, commits), trouble))
+                Err((Box::new(Closed::of(*directory, commits)), trouble))
             }
         }
     }
@@ -85,7 +92,7 @@ impl Closed {
 impl Store {
     /// Shows that it can be written, now and not when the first change comes, and that a power failure
     /// finds all its names.
-    fn begin(mut self) -> Result<Self, (Closed, Trouble)> {
+    fn begin(mut self) -> Result<Self, (Box<Closed>, Trouble)> {
         let begun = self.commit([]).and_then(|_| {
             self.directory.sync()?;
             let note = Note { commits: self.commits, stopped: false };
@@ -93,7 +100,7 @@ impl Store {
         });
         match begun {
             Ok(()) => Ok(self),
-            Err(trouble) => Err((self.let_go(), trouble)),
+            Err(trouble) => Err((Box::new(self.let_go()), trouble)),
         }
     }
 }
@@ -173,7 +180,7 @@ fn opened(
     mut directory: Directory,
     known: &Known,
     place: &Place,
-) -> Result<Store, (Directory, Refusal)> {
+) -> Result<Store, (Box<Directory>, Refusal)> {
     let result = prepare(&mut directory, known, place)
         .and_then(|is_checked| connect(&mut directory, known, place, is_checked));
     match result {
@@ -197,7 +204,7 @@ fn opened(
                     overwritten: None,
                     is_suspect: false,
                 }),
-                Err(error) => Err((directory, error.into())),
+                Err(error) => Err((Box::new(directory), error.into())),
             }
         }
         // SQLite tells wrong content from a disk that can't read only by half.
@@ -206,9 +213,9 @@ fn opened(
                 Ok(()) => Trouble::Corrupt(why),
                 Err(error) => Trouble::Unreachable(error.to_string()),
             };
-            Err((directory, Refusal::Trouble(refusal)))
+            Err((Box::new(directory), Refusal::Trouble(refusal)))
         }
-        Err(refusal) => Err((directory, refusal)),
+        Err(refusal) => Err((Box::new(directory), refusal)),
     }
 }
 

@@ -54,7 +54,8 @@ fn the_process() {
     settings.gather = Duration::ZERO;
     settings.retry = (Duration::from_millis(1), Duration::from_millis(4));
     let running = Running::with(store, settings);
-    let (begun, ends_failing) = (Instant::now(), std::env::var(END).is_ok_and(|end| end == "fails"));
+    let (begun, ends_failing) =
+        (Instant::now(), std::env::var(END).is_ok_and(|end| end == "fails"));
     for seq in from + 1..=until {
         running.keep(&[change("s", "e", seq)]);
         let marks = marks.clone();
@@ -97,7 +98,11 @@ fn the_other_process() {
 
 /// Why another process doesn't open a store.
 pub fn open_elsewhere(directory: &Path) -> String {
-    let output = Command::new(std::env::current_exe().expect("this program"))
+    opened_by(Command::new(std::env::current_exe().expect("this program")), directory)
+}
+
+fn opened_by(mut command: Command, directory: &Path) -> String {
+    let output = command
         .args(["power::the_other_process", "--exact", "--nocapture", "--test-threads=1"])
         .env(OTHER, directory)
         .output()
@@ -249,8 +254,7 @@ impl Disk {
             Some(part)
         };
         let kind = part(1)?[0];
-        let mut number =
-            || Some(u64::from_le_bytes(part(8)?.try_into().expect("eight bytes")));
+        let mut number = || Some(u64::from_le_bytes(part(8)?.try_into().expect("eight bytes")));
         let (file, place, count) = (number()?, number()?, number()?);
         let bytes = part(count as usize)?;
         let known = self.files.entry(file).or_default();
@@ -348,9 +352,9 @@ fn a_first_start_that_was_killed_anywhere_is_no_hindrance() {
         super::scratch::commit(&mut store, &[change("s", "e", seq + 1)]);
         drop(store);
         expect_changes(&killed.open(), "s", seq + 1);
-        let names = fs::read_dir(killed.data()).expect("a directory").map(|entry| {
-            entry.expect("an entry").file_name().to_string_lossy().into_owned()
-        });
+        let names = fs::read_dir(killed.data())
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         let names: Vec<String> = names.filter(|name| name.contains(".new")).collect();
         assert!(names.is_empty(), "{names:?}");
     }
@@ -424,6 +428,34 @@ fn a_power_failure_after_reads_failed() {
         vec![Plan { reads: reads.clone(), ..failed }, Plan { reads, ..Plan::default() }]
     });
     try_plans("read", plans);
+}
+
+/// A read that fails once makes no file damaged, and nobody is told to put another in its place.
+#[test]
+fn a_start_at_which_something_can_not_be_read() {
+    let (tools, scratch, tried) = (Scratch::new(), Scratch::new(), Scratch::new());
+    let Some(shim) = shim(&tools) else { return };
+    fs::create_dir(scratch.data()).expect("a directory");
+    run(&scratch, &shim, &Plan::default(), 60);
+    let (mut started, mut refused) = (0, 0);
+    for first in (1..=60 * more()).step_by(2) {
+        super::scratch::copy(&scratch.data(), &tried.data());
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command
+            .env("LD_PRELOAD", &shim)
+            .env("DISK_DIRECTORY", tried.data())
+            .env("DISK_LOG", tried.path().join("log"))
+            .env("DISK_READS", format!("{first}-{}", first + first % 3));
+        let line = opened_by(command, &tried.data());
+        match line == "no" {
+            true => started += 1,
+            false => refused += 1,
+        }
+        assert!(!line.contains("damaged") && !line.contains("backup"), "read {first}: {line}");
+        expect_changes(&tried.open(), "s", 60);
+    }
+    println!("{started} started, {refused} were refused");
+    assert!(started > 0 && refused > 0);
 }
 
 /// The next process reads what the failed fsyncs of the last one have left in memory.

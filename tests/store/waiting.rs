@@ -320,9 +320,11 @@ fn after_a_bug_whoever_waits_for_a_session_is_answered() {
         told.send(()).expect("the test waits");
         ControlFlow::Break(())
     }));
-    assert!(hears.recv_timeout(SAFETY_NET).is_err_and(|why| {
-        why == std::sync::mpsc::RecvTimeoutError::Disconnected
-    }));
+    assert!(
+        hears
+            .recv_timeout(SAFETY_NET)
+            .is_err_and(|why| { why == std::sync::mpsc::RecvTimeoutError::Disconnected })
+    );
     assert!(!keeper.stop(Instant::now() + SAFETY_NET), "not everything is written");
     thread.join().expect("ended");
 }
