@@ -177,8 +177,10 @@ impl Store {
     fn move_journal(&mut self, how: &str) -> Result<(), Trouble> {
         // Its pages must not get amid those of another file.
         self.look_for_others()?;
-        self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()))?;
-        Ok(self.stamp.renew(&self.directory.database(), self.directory.lock())?)
+        let moved = self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+        // Some of it may have been written even where not all could be.
+        self.stamp.renew(&self.directory.database(), self.directory.lock())?;
+        Ok(moved?)
     }
 
     /// Whether it has to be opened anew before anything is written to it.

@@ -403,10 +403,15 @@ fn a_power_failure_after_fsyncs_failed() {
 
 #[test]
 fn a_power_failure_after_fsyncs_failed_on_a_full_disk() {
-    let plans = (0..2 * more()).map(|n| {
+    let both = (0..2 * more()).map(|n| {
         vec![Plan { is_full: true, writes: "60-90".into(), ..syncs(12 + n * 9 / more(), 3) }]
     });
-    try_plans("full", plans);
+    // And writes alone, among them those that move the journal into the database.
+    let writes = (0..16 * more()).map(|n| {
+        let from = 60 + n * 5 / more();
+        vec![Plan { is_full: true, writes: format!("{from}-{from}"), ..Plan::default() }]
+    });
+    try_plans("full", both.chain(writes));
 }
 
 #[test]
