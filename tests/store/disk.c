@@ -58,9 +58,15 @@ static void note(char what, uint64_t file, uint64_t place, const void *bytes, ui
 	memcpy(whole, head, sizeof head);
 	if (count)
 		memcpy(whole + sizeof head, bytes, count);
-	if (syscall(SYS_write, log_fd, whole, sizeof head + count) < 0)
+	if (syscall(SYS_write, log_fd, whole, sizeof head + count) != (long)(sizeof head + count))
 		abort();
 	free(whole);
+}
+
+/* The process ends between two records: nobody is in the middle of one. */
+__attribute__((destructor)) static void end(void)
+{
+	pthread_mutex_lock(&lock);
 }
 
 /* Whether the nth is one of those that fail. */
