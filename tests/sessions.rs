@@ -69,7 +69,8 @@ fn a_backup_made_while_the_server_runs_can_be_used() {
     let file = place.path("copy.db");
     let run = place.run(&["sessions", "backup", &file]);
     assert_eq!(run.code, Some(0), "{}", run.err);
-    assert!(run.err.contains("pages") && run.out.contains("collabd.lock"), "{}", run.err);
+    assert!(run.err.contains("pages") && run.out.contains("new, empty one"), "{}", run.err);
+    assert!(!run.out.contains("remove"), "{}", run.out);
     confirmed(&mut alice, add("c", json!({})));
     // There is one of that name already.
     let run = place.run(&["sessions", "backup", &file]);

@@ -254,8 +254,8 @@ impl Reader {
     }
 
     /// Copies the store, as it is at this moment, into a new file. `progress` is told how many pages
-    /// of how many are done. To use the copy: stop the server, put it in the place of `collabd.db`
-    /// and remove `collabd.db-wal` and `collabd.lock`.
+    /// of how many are done. To use the copy: stop the server, move its directory away, and put
+    /// the copy as `collabd.db` into a new, empty one.
     ///
     /// # Errors
     /// One line, when there is such a file already or it can't be written; there is none then.
