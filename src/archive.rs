@@ -74,8 +74,7 @@ pub struct VersionLine {
 pub struct Versions {
     /// The oldest first.
     pub versions: Vec<VersionLine>,
-    /// From this change on the session can be brought back, and up to `seq`; after a time in which
-    /// the disk failed, not to each change between.
+    /// The session can be brought back to each change from this one up to `seq`, and to each version.
     pub first_seq: u64,
     pub seq: u64,
     pub session: About,
@@ -140,7 +139,7 @@ impl Versions {
     pub fn of(reader: &Reader, session: &str) -> Result<Option<Self>, Trouble> {
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let versions = reader.versions(session)?.unwrap_or_default();
-        let first_seq = first_seq(reader, session, &versions)?;
+        let first_seq = first_seq(reader, session)?;
         let session = About::of(reader, summary, true);
         let versions = versions.into_iter().map(VersionLine::of).collect();
         let timestamp = Timestamp::now().to_string();
@@ -162,13 +161,11 @@ impl VersionLine {
 }
 
 /// The change from which on a session can be brought back: 0 is the empty canvas it began with.
-fn first_seq(reader: &Reader, session: &str, versions: &[Version]) -> Result<u64, Trouble> {
-    let first = reader.changes_after(session, 0, 1)?.first().map_or(0, |change| change.seq);
-    Ok(match (first, versions.first()) {
-        (1, _) | (0, None) => 0,
-        (_, Some(oldest)) => oldest.seq,
-        (first, None) => first - 1,
-    })
+///
+/// # Errors
+/// [`Trouble`], when it can't be read.
+pub fn first_seq(reader: &Reader, session: &str) -> Result<u64, Trouble> {
+    Ok(reader.begins(session)?.map_or(0, |begins| begins.states))
 }
 
 /// The document that was stored.
@@ -192,8 +189,9 @@ pub fn state(session: &str, stored: &Stored, document: &Document) -> Vec<u8> {
     state
 }
 
-/// Changes as they were relayed, as JSON; `seq` is the session's last one.
-pub fn changes(changes: &[StoredChange], seq: u64) -> Vec<u8> {
+/// Changes as they were relayed, as JSON; `first_seq` is the one from which on all are stored, and `seq`
+/// the session's last one.
+pub fn changes(changes: &[StoredChange], first_seq: u64, seq: u64) -> Vec<u8> {
     let mut text = b"{\"changes\":[".to_vec();
     for (place, change) in changes.iter().enumerate() {
         text.extend_from_slice(if place == 0 { b"{" } else { b",{" });
@@ -207,7 +205,10 @@ pub fn changes(changes: &[StoredChange], seq: u64) -> Vec<u8> {
         text.extend_from_slice(&change.frame);
         text.push(b'}');
     }
-    let tail = format!("],\"seq\":{seq},\"timestamp\":\"{}\"}}", Timestamp::now());
+    let tail = format!(
+        "],\"first_seq\":{first_seq},\"seq\":{seq},\"timestamp\":\"{}\"}}",
+        Timestamp::now()
+    );
     text.extend_from_slice(tail.as_bytes());
     text
 }

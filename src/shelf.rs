@@ -47,7 +47,8 @@ impl Shelf {
         let names: Vec<_> = store.names().cloned().collect();
         log::info!("{} sessions are stored in {}", names.len(), store.file().display());
         let Keeping { versions, age, history } = keeping;
-        let retention = Retention { versions, age, history: history.changes };
+        let (remembered, _) = history.entries();
+        let retention = Retention { versions, age, history: remembered };
         let office = Arc::new(Office::new(store.directory().to_owned(), retention));
         let state = Mutex::new(State::Opened(Box::new(store)));
         Ok((Shelf { keeping, office, state }, names))
@@ -68,8 +69,10 @@ impl Shelf {
             return Ok(None);
         };
         let history = self.keeping.history;
-        let reach = Reach { changes: history.changes, bytes: history.bytes };
-        let settings = Settings::new(reach, self.office.retention());
+        let (changes, bytes) = history.entries();
+        let reach = Reach { changes, bytes };
+        let gate = self.office.gate();
+        let settings = Settings { gate, ..Settings::new(reach, self.office.retention()) };
         let office = self.office.clone();
         let events = move |event| {
             if let StoreEvent::Durable(works) = event {

@@ -124,6 +124,30 @@ fn the_real_server_passes() {
 }
 
 #[test]
+#[cfg(feature = "durable")]
+fn nothing_is_left_on_a_server_that_keeps_sessions() {
+    let data = std::env::temp_dir().join(format!("collabd-check-{}", std::process::id()));
+    let (server, address) = Collabd::start(&[
+        "--data-dir",
+        data.to_str().expect("a name"),
+        "--max-message-bytes",
+        "1MiB",
+    ]);
+    let run = check(&format!("ws://{address}"), 1);
+    assert_eq!(run.code, Some(0), "{}", run.out);
+    assert!(!run.out.contains("doesn't let"), "{}", run.out);
+    drop(server);
+    let list = Command::new(env!("CARGO_BIN_EXE_collabd"))
+        .args(["sessions", "list", "--json", "--data-dir"])
+        .arg(&data)
+        .output()
+        .expect("runs");
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    std::fs::remove_dir_all(&data).expect("removed");
+    assert!(list.contains("\"total\":0"), "{list}");
+}
+
+#[test]
 fn a_correct_small_server_passes() {
     for fault in [Fault::None, Fault::RaisedLimit] {
         let run = check(&format!("{}/key/pssst", faulty::start(fault)), 1);

@@ -250,3 +250,25 @@ fn a_host_who_comes_back_after_a_crash_keeps_its_canvas() {
     assert_eq!(alice.expect_command("update_item", "b")["command"]["data"]["x_mm"], 20.0);
     assert_eq!(alice.items().len(), 2);
 }
+
+#[test]
+fn without_a_history_what_is_sent_again_is_recognised_all_the_same() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &["--history-changes", "0"]);
+    let mut alice = Client::join(&server, "table", "alice");
+    let epoch = alice.ack()["epoch"].clone();
+    for round in 0..2 {
+        alice.send(with_id(add("a", json!({})), "first"));
+        let confirmation = alice.expect("message_delivered");
+        assert_eq!(confirmation["seq"], 1);
+        assert_eq!(confirmation.get("repeated").is_some(), round > 0, "{confirmation}");
+    }
+    kill(&mut server);
+    let server = serve(&folder, &["--history-changes", "0"]);
+    let mut alice = Client::join(&server, "table", "alice");
+    alice.send(with_id(add("a", json!({})), "first"));
+    let confirmation = alice.expect("message_delivered");
+    assert_eq!((&confirmation["seq"], &confirmation["repeated"]), (&json!(1), &json!(true)));
+    alice.send(json!({"type": "sync:request", "epoch": epoch, "since": 0}));
+    assert_eq!(alice.next()["type"], "sync:state", "there is nothing to catch up on");
+}

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use support::{
-    Client, Place, Server, add, canvas_items as items, collabd, confirmed, item, kill, move_to,
-    number, remove, story, update, with_id,
+    Client, Place, Run, Server, add, canvas_items as items, collabd, confirmed, item, kill,
+    move_to, number, remove, story, update, with_id,
 };
 
 /// The same where others are at work, too.
@@ -69,7 +69,8 @@ fn a_backup_made_while_the_server_runs_can_be_used() {
     let file = place.path("copy.db");
     let run = place.run(&["sessions", "backup", &file]);
     assert_eq!(run.code, Some(0), "{}", run.err);
-    assert!(run.err.contains("pages") && run.out.contains("collabd.lock"), "{}", run.err);
+    assert!(run.err.contains("pages") && run.out.contains("new, empty one"), "{}", run.err);
+    assert!(!run.out.contains("remove"), "{}", run.out);
     confirmed(&mut alice, add("c", json!({})));
     // There is one of that name already.
     let run = place.run(&["sessions", "backup", &file]);
@@ -197,6 +198,35 @@ fn what_no_client_may_send_is_not_imported_either() {
     let line = place.fails(&small, 1);
     assert!(line.contains("--max-document-bytes"), "{line}");
     place.succeeds(&small[..4]);
+}
+
+/// In a directory as on a server: what a file has that can't be taken is not removed.
+#[test]
+fn an_import_removes_nothing_that_the_file_has() {
+    let place = Place::new();
+    let file = place.path("canvas.json");
+    let [a, b, c] = ["a", "b", "c"].map(|id| json!({"uuid": id, "x_mm": 1.0}));
+    for (session, through_server) in [("there", true), ("here", false)] {
+        fs::write(&file, json!({"items": [a, b, c]}).to_string()).expect("written");
+        place.succeeds(&["sessions", "import", session, &file]);
+        let part = r#"{"items":[{"uuid":"a","x_mm":2.0},{"uuid":"b","x_mm":Infinity}]}"#;
+        fs::write(&file, part).expect("written");
+        let lines = match through_server {
+            true => {
+                let server = place.serve();
+                let url = format!("http://{}", server.addr());
+                let mut command = collabd(&["sessions", "import", session, &file, "--replace"]);
+                command.env("COLLABD_SERVER", url);
+                Run::of(command).succeeded()
+            }
+            false => place.succeeds(&["sessions", "import", session, &file, "--replace"]),
+        };
+        assert!(lines.contains("\"b\" was left out"), "{lines}");
+        let items = place.exported(&[session]);
+        let items: Vec<_> = items.iter().map(|item| (&item["uuid"], &item["x_mm"])).collect();
+        let expected = [(json!("a"), json!(2.0)), (json!("b"), json!(1.0))];
+        assert_eq!(items, expected.each_ref().map(|(id, x)| (id, x)), "{session}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -204,6 +205,74 @@ fn what_is_not_there_or_makes_no_sense_is_said_in_a_line() {
     }
     let empty = get(&server, "/api/sessions/table/changes?limit=0");
     assert_eq!((&empty["changes"], &empty["seq"]), (&json!([]), &json!(1)));
+}
+
+#[test]
+fn what_was_removed_is_told_apart_from_what_is_damaged() {
+    let place = Place::new();
+    // Versions go, and more changes stay than they leave states of.
+    let mut server = Server::start(&[
+        "--no-settle",
+        "--data-dir",
+        &place.data(),
+        "--keep-versions",
+        "2",
+        "--linger",
+        "0",
+    ]);
+    let mut alice = Client::join(&server, "table", "alice");
+    // By the change after which they were so: a whole canvas is several.
+    let mut canvases: BTreeMap<u64, Vec<Value>> = BTreeMap::from([(0, Vec::new())]);
+    let mut canvas = |alice: &mut Client, change: Value| {
+        confirmed(alice, change);
+        alice.send(json!({"type": "sync:request"}));
+        let state = alice.next();
+        canvases.insert(state["seq"].as_u64().expect("it"), canvas_items(&state["state"]));
+    };
+    canvas(&mut alice, add("a", json!({"n": 1})));
+    for round in 0..6 {
+        // The whole canvas, which is not made of what is relayed.
+        let items = json!([{"uuid": "a", "n": round}, {"uuid": format!("b{round}"), "n": 2}]);
+        canvas(&mut alice, json!({"type": "sync:update", "state": {"items": items}}));
+        canvas(&mut alice, move_to("a", f64::from(round) + 1.0));
+        canvas(&mut alice, update("a", json!({"m": round})));
+    }
+    let last = *canvases.keys().last().expect("there are some");
+    let compacted = ask(&server, "POST /api/compact?session=table&keep_versions=2", "", "");
+    assert_eq!(compacted.status, 200, "{}", compacted.body);
+
+    let versions = get(&server, "/api/sessions/table/versions");
+    assert_eq!(versions["versions"].as_array().expect("a list").len(), 2);
+    let first = versions["first_seq"].as_u64().expect("a number");
+    assert!(first > 1 && first <= last, "{first} of {last}");
+    let told = format!("each change from {first} to {last}");
+    for seq in 0..=last {
+        let state = ask(&server, &format!("GET /api/sessions/table/state?at={seq}"), "", "");
+        if seq >= first {
+            assert_eq!(state.status, 200, "{seq}: {}", state.body);
+            let state: Value = serde_json::from_str(&state.body).expect("JSON");
+            // With what a file has that an editor opens.
+            let mut found = canvas_items(&state);
+            found.iter_mut().filter_map(Value::as_object_mut).for_each(|item| {
+                item.retain(|key, _| key != "_type" && key != "item_uuid");
+            });
+            assert!(canvases.get(&seq).is_none_or(|items| *items == found), "{seq}: {found:?}");
+            continue;
+        }
+        let restored = ask(&server, &format!("POST /api/sessions/table/restore?to={seq}"), "", "");
+        for answer in [state, restored] {
+            assert_eq!(answer.status, 404, "{seq}: {}", answer.body);
+            assert!(answer.body.contains(&told), "{seq}: {}", answer.body);
+        }
+    }
+    let line = Remote::of(&server).fails(&["sessions", "restore", "table", "--to", "1"]);
+    assert!(line.contains(&told), "{line}");
+    let changes = get(&server, "/api/sessions/table/changes?after=0&limit=1");
+    let of_changes = &changes["changes"][0]["seq"];
+    assert_eq!(&changes["first_seq"], of_changes, "from there on nothing is missing");
+    server.stop();
+    let line = place.fails(&["sessions", "export", "table", "--at", "1"], 1);
+    assert!(line.contains(&told), "{line}");
 }
 
 #[test]
@@ -529,6 +598,30 @@ fn compacting_goes_on_beside_people_who_work() {
     let line = remote.fails(&["sessions", "compact", "none"]);
     assert!(line.contains("there is no session \"none\""), "{line}");
     assert_eq!(confirmed(&mut alice, move_to("a", 4.0)), 7);
+}
+
+#[test]
+fn compacting_makes_the_file_no_larger_while_somebody_edits() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    let items: Vec<Value> = (0..300)
+        .map(|n| json!({"uuid": format!("i{n}"), "x_mm": 1.0, "text": "x".repeat(1000)}))
+        .collect();
+    confirmed(&mut alice, json!({"type": "sync:update", "state": {"items": items}}));
+    let compact = || {
+        let answer = ask(&server, "POST /api/compact", "", "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let told: Value = serde_json::from_str(&answer.body).expect("JSON");
+        ["bytes_before", "bytes_after"].map(|key| told[key].as_u64().expect("a number"))
+    };
+    let [_, first] = compact();
+    for round in 0..5 {
+        confirmed(&mut alice, move_to("i0", f64::from(round)));
+        let [before, after] = compact();
+        assert!(after <= before, "{after} after {before}");
+        assert!(after < first + 100_000, "{after} where {first} were");
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::store::{Retention, Store, Trouble};
 const ROWS: usize = 2000;
 const PAGES: u32 = 500;
 
+/// How many changes may have to be replayed when a session is opened: about 4 ms.
+const MANY: usize = 1000;
+
 /// A compaction that goes on.
 #[derive(Debug)]
 pub struct Compaction {
@@ -58,7 +61,7 @@ impl Compaction {
     pub fn go_on(&mut self, store: &mut Store) -> Result<Option<Compacted>, Trouble> {
         if let Some(session) = self.left.front() {
             if !self.is_whole {
-                match keep_whole(store, session) {
+                match keep_whole(store, session, &self.retention) {
                     Ok(()) => self.is_whole = true,
                     Err(Trouble::Damaged(why)) => {
                         self.done.damaged.push((session.clone(), why));
@@ -85,12 +88,17 @@ fn length(store: &Store) -> u64 {
     fs::metadata(store.file()).map_or(0, |found| found.len())
 }
 
-/// Stores the whole document, if there are changes after the one that is stored.
-fn keep_whole(store: &mut Store, session: &Arc<str>) -> Result<(), Trouble> {
+/// Stores the whole document, if that is worth its room: if many changes have to be replayed without it,
+/// or an older version goes when there is a newer one.
+fn keep_whole(store: &mut Store, session: &Arc<str>, retention: &Retention) -> Result<(), Trouble> {
     let Some(stored) = store.load(session, Reach { changes: 0, bytes: 0 })? else { return Ok(()) };
     let Some(last) = stored.changes.last() else { return Ok(()) };
     let at = last.at;
     let document = document(&stored).map_err(|damaged| Trouble::Damaged(damaged.to_string()))?;
+    let makes_one_go = retention.versions > 0 && store.versions(session)? >= retention.versions;
+    if stored.changes.len() < MANY && !makes_one_go {
+        return Ok(());
+    }
     let keep = Keep::Whole {
         session: session.clone(),
         epoch: stored.epoch,

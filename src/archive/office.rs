@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -37,6 +37,8 @@ pub struct Office {
     fails: AtomicBool,
     readers: Mutex<usize>,
     changed: Condvar,
+    /// See [`Settings`](crate::store::Settings).
+    gate: Arc<RwLock<()>>,
     is_compacting: AtomicBool,
 }
 
@@ -69,6 +71,7 @@ impl Office {
             fails: AtomicBool::new(false),
             readers: Mutex::new(0),
             changed: Condvar::new(),
+            gate: Arc::default(),
             is_compacting: AtomicBool::new(false),
         }
     }
@@ -81,6 +84,11 @@ impl Office {
     /// Whether anything can be written has changed.
     pub fn note(&self, works: bool) {
         self.fails.store(!works, Ordering::Relaxed);
+    }
+
+    /// What keeps whoever looks apart from the thread `store` when it opens the file again.
+    pub fn gate(&self) -> Arc<RwLock<()>> {
+        self.gate.clone()
     }
 
     /// What is kept when nothing else is said.
@@ -99,6 +107,7 @@ impl Office {
     ) -> Result<T, Unavailable> {
         let _turn = self.turn().ok_or(Unavailable::Busy)?;
         let until = Instant::now() + LOOK;
+        let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let mut reader = Reader::open(&self.directory).map_err(|why| {
             log::error!("what is stored can't be looked at: {why}");
             Unavailable::Unreadable

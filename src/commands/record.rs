@@ -104,9 +104,16 @@ impl<'a> Tape<'a> {
             user: version.user_id.unwrap_or_default(),
             is_replacement: version.why != Why::Regular.name(),
         });
-        // From the beginning, or from the oldest state that can still be brought back.
-        let (from, to, epoch) = (found.first_seq, found.seq, found.session.epoch);
-        Ok(Tape { source, session, epoch, from, to, versions: versions.collect() })
+        let versions: Vec<Version> = versions.collect();
+        // From the beginning, or from the oldest state that can still be brought back. What is missing
+        // between is bridged.
+        let first = source.changes_after(0, 1)?.first().map(|change| change.seq);
+        let from = match (first, versions.first()) {
+            (Some(1), _) => 0,
+            (_, Some(oldest)) => oldest.seq.min(found.first_seq),
+            (_, None) => found.first_seq,
+        };
+        Ok(Tape { source, session, epoch: found.session.epoch, from, to: found.seq, versions })
     }
 
     /// How many changes were written.

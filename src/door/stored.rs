@@ -21,8 +21,6 @@ use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
 use crate::store::{Point, Retention, Summary};
 
 const NO_SUCH_SESSION: &str = "there is no such session";
-const NO_SUCH_STATE: &str = "what this session was like then isn't stored, or not any more: its \
-                             versions say how far back it goes";
 pub(super) const BAD_POINT: &str = "this needs the number of a change, like 120, or a time, like \
                          2026-12-20T09:30:00Z";
 const BAD_NUMBER: &str =
@@ -171,7 +169,8 @@ fn changes(office: &Office, session: &str, after: u64, most: usize) -> Response 
     let found = office.look(|reader| {
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
-        Ok(Some(archive::changes(&changes, summary.seq)))
+        let first = reader.begins(session)?.map_or(1, |begins| begins.changes);
+        Ok(Some(archive::changes(&changes, first, summary.seq)))
     });
     match found {
         Ok(Some(body)) => Response::json(body),
@@ -223,13 +222,24 @@ fn find(office: &Office, session: &str, at: Option<Point>) -> Result<(Summary, S
     let found = office.look(|reader| {
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let stored = reader.document_at(session, at.unwrap_or(Point::Seq(summary.seq)))?;
-        Ok(Some((summary, stored)))
+        let first = archive::first_seq(reader, session)?;
+        Ok(Some((summary, stored, first)))
     });
     match found.map_err(unavailable)? {
-        Some((summary, Some(stored))) => Ok((summary, stored)),
-        Some((_, None)) => Err(Response::text(404, NO_SUCH_STATE)),
+        Some((summary, Some(stored), _)) => Ok((summary, stored)),
+        Some((summary, None, first)) => Err(no_such_state(first, summary.seq)),
         None => Err(Response::text(404, NO_SUCH_SESSION)),
     }
+}
+
+fn no_such_state(first: u64, last: u64) -> Response {
+    Response::text(
+        404,
+        format!(
+            "what this session was like then isn't stored, or not any more: it can be brought back to \
+             each change from {first} to {last}, and to each of its versions"
+        ),
+    )
 }
 
 fn put(

@@ -8,11 +8,32 @@ use crate::protocol::{Frame, UserId};
 /// What one entry costs beside its frame.
 const ENTRY_OVERHEAD: usize = 128;
 
+/// How many ids are remembered where no change is: what a client sends again is recognised all the same.
+const FEWEST_IDS: usize = 1000;
+/// And in how many bytes.
+const FEWEST_BYTES: usize = 1 << 18;
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
+    /// How many entries: changes, and ids that were taken. Where it is 0, only ids are kept.
     pub changes: usize,
     pub bytes: usize,
+}
+
+impl Bounds {
+    /// Without a history to catch up on, only ids are remembered.
+    fn is_of_ids(self) -> bool {
+        self.changes == 0 || self.bytes == 0
+    }
+
+    /// How many entries are kept, and how many bytes of them.
+    pub fn entries(self) -> (usize, usize) {
+        match self.is_of_ids() {
+            true => (FEWEST_IDS, FEWEST_BYTES),
+            false => (self.changes, self.bytes),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -127,9 +148,14 @@ impl History {
     }
 
     fn append(&mut self, entry: Entry, bounds: Bounds) {
+        if let Some((seq, _)) = entry.change.as_ref().filter(|_| bounds.is_of_ids()) {
+            self.forgotten = *seq;
+            return;
+        }
+        let (changes, bytes) = bounds.entries();
         self.bytes += entry.bytes;
         self.entries.push_back(entry);
-        while self.entries.len() > bounds.changes || self.bytes > bounds.bytes {
+        while self.entries.len() > changes || self.bytes > bytes {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes;
             if let Some((seq, _)) = oldest.change {
@@ -190,6 +216,23 @@ mod tests {
             history.push(Frame::text(&n.to_string()), BOUNDS);
         }
         assert_eq!(history.repeats(&user, id, Some(5)), Repeat::New);
+    }
+
+    #[test]
+    fn ids_are_remembered_where_no_change_is() {
+        for bounds in [Bounds { changes: 0, bytes: 1 << 20 }, Bounds { changes: 9, bytes: 0 }] {
+            let mut history = History::default();
+            let user: UserId = "alice".into();
+            for n in 1..=2 * FEWEST_IDS as u64 {
+                history.push(Frame::text("a change"), bounds);
+                history.confirm(&user, &stored_id(&n.to_string(), Some(n)), bounds);
+                assert_eq!(history.repeats(&user, &n.to_string(), Some(n)), Repeat::Same(n));
+                assert!(history.after(n - 1).is_none() && history.after(n).is_some());
+            }
+            assert_eq!(history.repeats(&user, "1", Some(1)), Repeat::New);
+            let (entries, bytes, ids) = history.kept();
+            assert!(entries == FEWEST_IDS && ids == entries && bytes <= FEWEST_BYTES);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct StateItem {
 }
 
 /// An item of a canvas that could not be taken. The canvas shows it nevertheless.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// Where it has one that can be read.
     pub id: Option<Box<str>>,

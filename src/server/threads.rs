@@ -66,9 +66,6 @@ impl Threads {
         })?;
         state.running.insert(number, (name, handle));
         self.running.store(state.running.len(), Relaxed);
-        let ended = std::mem::take(&mut state.ended);
-        drop(state);
-        join(ended);
         Ok(())
     }
 
@@ -97,7 +94,7 @@ impl Threads {
     }
 }
 
-/// Moves a thread to the ended ones when it ends, by returning or by a panic.
+/// Moves a thread to the ended ones when it ends, by returning or by a panic, and joins the others.
 struct Ending<'a> {
     threads: &'a Threads,
     number: u64,
@@ -106,11 +103,16 @@ struct Ending<'a> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let mut state = self.threads.lock();
+        // Those that ended before it are joined here: who starts a thread may be the hub, with a send
+        // queue's lock, and must not wait for the end of another.
+        let before = std::mem::take(&mut state.ended);
         if let Some((_, handle)) = state.running.remove(&self.number) {
             state.ended.push(handle);
         }
         self.threads.running.store(state.running.len(), Relaxed);
         self.threads.changed.notify_all();
+        drop(state);
+        join(before);
     }
 }
 
@@ -149,6 +151,42 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::time::Duration;
+
+    #[test]
+    fn nobody_who_starts_a_thread_waits_for_another_to_end() {
+        use std::cell::RefCell;
+        use std::sync::mpsc::{Receiver, channel};
+
+        /// Holds its thread up when everything else of it is done.
+        struct Last(Receiver<()>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let _ = self.0.recv();
+            }
+        }
+        thread_local! {
+            static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+        }
+
+        let threads = Arc::new(Threads::default());
+        let (release, held) = channel();
+        let body = move || LAST.with(|last| *last.borrow_mut() = Some(Last(held)));
+        threads.spawn("slow".into(), None, body).unwrap();
+        while threads.running() > 0 {
+            std::thread::yield_now();
+        }
+        let (sender, started) = channel();
+        let starter = threads.clone();
+        std::thread::spawn(move || {
+            starter.spawn("next".into(), None, || {}).unwrap();
+            sender.send(()).unwrap();
+        });
+        let started = started.recv_timeout(std::time::Duration::from_secs(20));
+        release.send(()).unwrap();
+        assert!(started.is_ok(), "it waited");
+        let left = threads.join_all(Instant::now() + std::time::Duration::from_secs(20));
+        assert_eq!(left, [""; 0]);
+    }
 
     #[test]
     fn threads_are_joined_even_those_that_panic() {

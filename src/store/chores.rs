@@ -31,7 +31,10 @@ pub struct Chores {
 
 impl Chores {
     pub fn new(retention: Retention, store: &Store) -> Self {
-        let now = Instant::now();
+        Self::at(retention, store, (Instant::now(), Timestamp::now()))
+    }
+
+    fn at(retention: Retention, store: &Store, (now, wall): (Instant, Timestamp)) -> Self {
         let due: VecDeque<Arc<str>> = store.names().cloned().collect();
         Chores {
             retention,
@@ -40,7 +43,7 @@ impl Chores {
             taken: HashMap::new(),
             last: now,
             sweep: now + SWEEP,
-            clock: Clock::new(now, Timestamp::now()),
+            clock: Clock::new(now, wall),
         }
     }
 
@@ -74,10 +77,19 @@ impl Chores {
     /// # Errors
     /// [`Trouble`]: that session is left as it is until something is written of it again.
     pub fn work(&mut self, store: &mut Store, is_idle: bool) -> Result<bool, Trouble> {
-        let now = Instant::now();
+        self.work_at(store, is_idle, (Instant::now(), Timestamp::now()))
+    }
+
+    /// The same at this moment, and when the system's clock says this.
+    fn work_at(
+        &mut self,
+        store: &mut Store,
+        is_idle: bool,
+        (now, wall): (Instant, Timestamp),
+    ) -> Result<bool, Trouble> {
         if now >= self.sweep {
             self.sweep = now + SWEEP;
-            self.clock.look(now, Timestamp::now());
+            self.clock.look(now, wall);
             if !self.retention.age.is_zero() {
                 store.names().cloned().collect::<Vec<_>>().into_iter().for_each(|s| self.add(s));
             }
@@ -85,7 +97,6 @@ impl Chores {
         if self.due.is_empty() || !is_idle && now < self.last + PAUSE {
             return Ok(false);
         }
-        let wall = Timestamp::now();
         let mut retention = self.retention;
         if !self.clock.is_steady(now, wall) {
             retention.age = Duration::ZERO;
@@ -93,7 +104,7 @@ impl Chores {
         let Some(session) = self.due.pop_front() else { return Ok(false) };
         self.is_due.remove(&session);
         let more = store.prune(&session, &retention, wall, ROWS)?;
-        self.last = Instant::now();
+        self.last = now;
         if more {
             self.add(session);
         }
@@ -157,5 +168,59 @@ mod tests {
         assert!(!clock.is_steady(start + hour * 2, wall(365 * 86_400)));
         clock.look(start + hour * 3, wall(365 * 86_400 + 3600));
         assert!(clock.is_steady(start + hour * 3, wall(365 * 86_400 + 3600)));
+    }
+
+    /// What a clean-up leaves of a session that has a version a day, hour by hour, with a clock that is
+    /// put elsewhere between two of them.
+    #[test]
+    fn an_hourly_clean_up_removes_what_is_old_and_nothing_else_whatever_the_clock_does() {
+        const DAY: u64 = 86_400_000;
+        const NOON: u64 = 1_700_000_000_000;
+        let directory = std::env::temp_dir().join(format!("collabd-chores-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        let mut store = Store::open(&directory).expect("a store");
+        for day in 0..10 {
+            let keep = Keep::Whole {
+                session: "s".into(),
+                epoch: "e".into(),
+                seq: day,
+                at: Timestamp::from_millis(NOON + day * DAY),
+                user: None,
+                document: b"{}".to_vec(),
+                frames: Vec::new(),
+                id: None,
+                why: crate::kept::Why::Regular,
+            };
+            store.commit([&keep]).expect("committed");
+        }
+        let retention = Retention { versions: 0, age: Duration::from_secs(2 * 86_400), history: 0 };
+        let begun = Instant::now();
+        let after = |hours: u64| begun + SWEEP * u32::try_from(hours).expect("few");
+        let wall = |millis: u64| Timestamp::from_millis(NOON + 9 * DAY + millis);
+        let mut chores = Chores::at(retention, &store, (begun, wall(0)));
+        let hour = DAY / 24;
+        let versions = |chores: &mut Chores, store: &mut Store, hours: u64, wall: Timestamp| {
+            while chores.work_at(store, true, (after(hours), wall)).expect("works") {}
+            let reader = super::super::Reader::open(store.directory()).expect("a reader");
+            reader.versions("s").expect("are read").expect("is stored").len()
+        };
+        // At the start nobody knows whether the clock is right.
+        assert_eq!(versions(&mut chores, &mut store, 0, wall(0)), 10);
+        // It is put a year ahead before the first hour is over, and back after it.
+        assert_eq!(versions(&mut chores, &mut store, 1, wall(365 * DAY)), 10);
+        assert_eq!(versions(&mut chores, &mut store, 2, wall(2 * hour)), 10);
+        // Back to 1970, and on from there.
+        let epoch = |hours: u64| Timestamp::from_millis(hours * hour);
+        assert_eq!(versions(&mut chores, &mut store, 3, epoch(3)), 10);
+        assert_eq!(versions(&mut chores, &mut store, 4, epoch(4)), 10);
+        // Right again, and steady from one hour to the next: now what is old goes, and nothing else.
+        assert_eq!(versions(&mut chores, &mut store, 5, wall(5 * hour)), 10);
+        assert_eq!(versions(&mut chores, &mut store, 6, wall(6 * hour)), 3);
+        // A jump after that removes nothing more; the next steady hour does.
+        assert_eq!(versions(&mut chores, &mut store, 7, wall(99 * DAY)), 3);
+        assert_eq!(versions(&mut chores, &mut store, 8, wall(8 * hour)), 3);
+        assert_eq!(versions(&mut chores, &mut store, 9, wall(9 * hour)), 3);
+        drop(store);
+        std::fs::remove_dir_all(directory).expect("removed");
     }
 }

@@ -25,6 +25,15 @@ impl Store {
         &mut self,
         batch: impl IntoIterator<Item = &'a Keep>,
     ) -> Result<Vec<Arc<str>>, Trouble> {
+        self.sound()?;
+        let written = self.write(batch);
+        self.noting(written)
+    }
+
+    fn write<'a>(
+        &mut self,
+        batch: impl IntoIterator<Item = &'a Keep>,
+    ) -> Result<Vec<Arc<str>>, Trouble> {
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         let mut writing = Writing {
             db: &transaction,

@@ -1,22 +1,28 @@
 //! The data directory: one server at a time, its owner's alone, and a note of how far it has come.
 //!
-//! `collabd.lock` is locked as long as a server uses the directory; a crash ends the lock. In it
-//! stands how many transactions the database has seen, written after each without waiting for the
-//! disk: a database that has seen fewer when it is opened again has lost some that were confirmed,
-//! because its `-wal` file was damaged or removed, the disk didn't keep what it had acknowledged, or
-//! an older copy was put in its place.
+//! Two locks are held as long as a server uses the directory; a crash ends them. One belongs to the
+//! database itself (`lock.rs`). The other is on `collabd.lock`, which older versions of collabd look at,
+//! too. In that file stands how many transactions the database has seen, written after each without
+//! waiting for the disk: a database that has seen fewer when it is opened again has lost some that were
+//! confirmed, because its `-wal` file was damaged or removed, the disk didn't keep what it had
+//! acknowledged, or an older copy was put in its place.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::lock::{self, Identity, Lock};
+
 const DATABASE: &str = "collabd.db";
-const LOCK: &str = "collabd.lock";
+const NOTE: &str = "collabd.lock";
 
 /// A data directory that nobody else uses.
 pub struct Directory {
     path: PathBuf,
-    lock: File,
+    /// What is noted in, and locked for older versions.
+    note: File,
+    /// The lock that counts; from [`lock_database`](Self::lock_database) on.
+    lock: Option<Lock>,
     /// What was opened as the database and its `-wal`, to notice when they are removed.
     opened: Option<[Identity; 2]>,
 }
@@ -29,10 +35,6 @@ pub struct Note {
     /// Whether it ended properly.
     pub stopped: bool,
 }
-
-/// What the database file is, to tell it from another one of the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity(u64, u64);
 
 impl Directory {
     /// Takes the directory for this process, and says how far the last one came that used it.
@@ -52,34 +54,52 @@ impl Directory {
                 )
             })?;
         }
-        let file = path.join(LOCK);
         // None is left behind where a disk isn't mounted any more.
         let create = create || database(&path).exists();
-        let opened = writing().read(true).create(create).truncate(false).open(&file);
-        let lock = opened.map_err(|error| {
+        let file = path.join(NOTE);
+        let opened = lock::note_options().create(create).truncate(false).open(&file);
+        let note_file = opened.map_err(|error| {
             format!(
                 "can't write in the data directory {shown}: {error}: see to it that it is there \
                  and that collabd may write in it"
             )
         })?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => format!(
-                "another collabd uses the data directory {shown}: stop that one, or give this one \
-                 a --data-dir of its own; collabd sessions --server goes through the one that runs"
-            ),
+        note_file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => in_use(&shown),
             TryLockError::Error(error) => format!(
                 "can't lock {}: {error}: the data directory has to be on a file system of this \
                  machine that knows locks",
                 file.display()
             ),
         })?;
-        let mut text = String::new();
-        let read = (&lock).take(100).read_to_string(&mut text);
-        let note = read.ok().and_then(|_| Note::parse(&text));
+        let mut text = Vec::new();
+        let read = (&note_file).take(100).read_to_end(&mut text);
+        read.map_err(|error| format!("can't read {}: {error}: see to the disk", file.display()))?;
+        let note = std::str::from_utf8(&text).ok().and_then(Note::parse);
         if note.is_none() && !text.is_empty() {
             log::warn!("{} is damaged; what stands in it is ignored", file.display());
         }
-        Ok((Directory { path, lock, opened: None }, note))
+        Ok((Directory { path, note: note_file, lock: None, opened: None }, note))
+    }
+
+    /// Takes the database itself for this process, which has to be there. Before anything else opens
+    /// it; held until the directory is dropped.
+    ///
+    /// # Errors
+    /// One line, when another process holds it or it can't be locked.
+    pub fn lock_database(&mut self) -> Result<(), String> {
+        if self.lock.is_none() {
+            let file = self.database();
+            self.lock = Some(Lock::take(&file).map_err(|error| match error {
+                TryLockError::WouldBlock => in_use(&self.path.display().to_string()),
+                TryLockError::Error(error) => format!(
+                    "can't lock {}: {error}: the data directory has to be on a file system of this \
+                     machine that knows locks",
+                    file.display()
+                ),
+            })?);
+        }
+        Ok(())
     }
 
     /// Where it is; absolute.
@@ -92,22 +112,63 @@ impl Directory {
         database(&self.path)
     }
 
-    /// Where the note is.
-    pub fn note_file(&self) -> PathBuf {
-        self.path.join(LOCK)
+    /// Another file of the database, by what its name has more.
+    pub fn file(&self, suffix: &str) -> PathBuf {
+        with_suffix(&self.database(), suffix)
     }
 
-    /// Makes an empty database file, if there is none, that only its owner may read.
+    /// Puts a whole database in the place of `collabd.db`, where there was none or an empty one.
     ///
     /// # Errors
-    /// When it can't be made.
-    pub fn make_database(&self) -> io::Result<()> {
-        match writing().create_new(true).open(self.database()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => {
-                sync_directory(&self.path);
+    /// When that can't be done for good.
+    pub fn put_database(&self, whole: &Path) -> io::Result<()> {
+        OpenOptions::new().read(true).write(true).open(whole)?.sync_all()?;
+        fs::rename(whole, self.database())?;
+        self.sync()
+    }
+
+    /// Reads all of the database and its journal, for nothing but to see whether the disk can.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub fn read_through(&self) -> io::Result<()> {
+        if let Some(lock) = &self.lock {
+            let (mut piece, mut place) = (vec![0; 1 << 16], 0);
+            loop {
+                match lock.read(&mut piece, place)? {
+                    0 => break,
+                    read => place += read as u64,
+                }
+            }
+        }
+        match fs::read(self.file("-wal")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the names in it survive a power failure, where the system knows how.
+    ///
+    /// # Errors
+    /// When the disk doesn't take them.
+    pub fn sync(&self) -> io::Result<()> {
+        let open = match File::open(&self.path) {
+            Ok(open) => open,
+            // Windows opens no directories, and keeps names by itself.
+            Err(_) if cfg!(windows) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match open.sync_all() {
+            // A file system that doesn't know how.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
                 Ok(())
             }
+            synced => synced,
         }
     }
 
@@ -121,15 +182,26 @@ impl Directory {
         self.opened = self.identities();
     }
 
-    /// Whether the files that were opened are still the ones in the directory.
+    /// Whether the files that were opened are still the ones in the directory, and the database is the
+    /// one that is locked.
     pub fn is_still_there(&self) -> bool {
-        self.opened.is_some() && self.opened == self.identities()
+        self.opened.is_some() && self.opened == self.identities() && self.has_database()
+    }
+
+    /// Whether the file that is called `collabd.db` is the one that is locked.
+    pub fn has_database(&self) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.is_of(&self.database()))
+    }
+
+    /// The lock on the database; `None` before there is one.
+    pub fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     fn identities(&self) -> Option<[Identity; 2]> {
         let database = self.database();
         let wal = with_suffix(&database, "-wal");
-        Some([identity(&database)?, identity(&wal)?])
+        Some([lock::identity(&database)?, lock::identity(&wal)?])
     }
 
     /// Notes how far the database has come. Doesn't wait for the disk.
@@ -137,8 +209,22 @@ impl Directory {
     /// # Errors
     /// When it can't be written: a loss would go unnoticed then.
     pub fn note(&mut self, note: Note) -> io::Result<()> {
-        self.lock.seek(SeekFrom::Start(0))?;
-        self.lock.write_all(note.text().as_bytes())
+        self.make_note_file();
+        self.note.seek(SeekFrom::Start(0))?;
+        self.note.write_all(note.text().as_bytes())
+    }
+
+    /// Makes `collabd.lock` anew where it was removed. The lock that counts is not in it.
+    fn make_note_file(&mut self) {
+        let file = self.path.join(NOTE);
+        if lock::is_same(&self.note, &file) || !self.has_database() {
+            return;
+        }
+        if let Ok(new) = lock::note_options().create(true).truncate(false).open(&file)
+            && new.try_lock().is_ok()
+        {
+            self.note = new;
+        }
     }
 
     /// The same, and waits until it is on disk.
@@ -147,7 +233,14 @@ impl Directory {
     /// When it can't be written.
     pub fn note_for_good(&mut self, note: Note) -> io::Result<()> {
         self.note(note)?;
-        self.lock.sync_data()
+        self.note.sync_data()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing it leaves the lock to a child process that has only just been forked off.
+        let _ = self.note.unlock();
     }
 }
 
@@ -209,16 +302,11 @@ pub fn sync_directory(path: &Path) {
     let _ = File::open(path).and_then(|open| open.sync_all());
 }
 
-#[cfg(unix)]
-fn identity(file: &Path) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(file).ok().map(|found| Identity(found.dev(), found.ino()))
-}
-
-/// Where an open file can't be removed, there is nothing to notice.
-#[cfg(not(unix))]
-fn identity(_file: &Path) -> Option<Identity> {
-    Some(Identity(0, 0))
+fn in_use(directory: &str) -> String {
+    format!(
+        "another collabd uses the data directory {directory}: stop that one, or give this one a \
+         --data-dir of its own; collabd sessions --server goes through the one that runs"
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,22 @@
 //! The thread `store` while the disk fails: nothing is confirmed, memory is bounded, and writing is
 //! tried again until it succeeds.
+//!
+//! A disk that is full, or a file that another program holds, is tried again with the file as it is open:
+//! SQLite writes all pages of a transaction again. After anything else the file is closed, and everything
+//! that may not be on disk is written anew when it is opened ([`Closed::open`](super::Closed::open)); what
+//! waits is written after that.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::keeper::StoreEvent;
 use super::thread::{Writer, run};
-use super::{Store, Trouble};
+use super::{Closed, Store, Trouble};
+use crate::kept::Stored;
+
+/// How many times longer than usual is waited at most before a file is looked at again that was found
+/// damaged: that reads all of it.
+const DAMAGED: u32 = 30;
 
 /// Whether what waits can be written.
 pub enum State {
@@ -13,22 +24,69 @@ pub enum State {
     /// Nothing can be written; tried again at this time.
     Failing {
         again: Instant,
-        pause: std::time::Duration,
-        /// Whether the file has to be opened anew.
-        reopen: bool,
+        pause: Duration,
         /// What the log says about it.
         said: String,
     },
-    /// Nothing is to be written any more.
-    Corrupt,
+}
+
+/// The file.
+pub enum Opened {
+    Store(Box<Store>),
+    Closed(Box<Closed>),
+    /// For good: the thread ends.
+    Ended,
+}
+
+impl Opened {
+    /// The store, while it is open.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`] while it is not.
+    pub fn store(&mut self) -> Result<&mut Store, Trouble> {
+        match self {
+            Opened::Store(store) => Ok(store),
+            _ => Err(Trouble::Unreachable("it is not open".into())),
+        }
+    }
+
+    /// What is stored of a session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when it can't be read.
+    pub fn load(&self, session: &str, reach: super::Reach) -> Result<Option<Stored>, Trouble> {
+        match self {
+            Opened::Store(store) => store.load(session, reach),
+            Opened::Closed(closed) => closed.load(session, reach),
+            Opened::Ended => Err(Trouble::Unreachable("it is not open".into())),
+        }
+    }
+
+    /// Closes the file if it may have to be written anew.
+    fn let_go(&mut self) {
+        *self = match std::mem::replace(self, Opened::Ended) {
+            Opened::Store(store) => Opened::Closed(Box::new(store.let_go())),
+            other => other,
+        };
+    }
+
+    /// Opens it if it was closed.
+    fn open(&mut self) -> Result<(), Trouble> {
+        let (opened, result) = match std::mem::replace(self, Opened::Ended) {
+            Opened::Closed(closed) => match closed.open() {
+                Ok(store) => (Opened::Store(Box::new(store)), Ok(())),
+                Err((closed, trouble)) => (Opened::Closed(closed), Err(trouble)),
+            },
+            other => (other, Ok(())),
+        };
+        *self = opened;
+        result
+    }
 }
 
 impl Writer {
     /// Something could not be written.
     pub(super) fn fail(&mut self, trouble: &Trouble) {
-        if matches!(self.state, State::Corrupt) {
-            return;
-        }
         let was_well = matches!(self.state, State::Well);
         let file = self.directory.display();
         log::error!(
@@ -38,36 +96,19 @@ impl Writer {
         );
         self.line.drop_jobs();
         self.job = None;
-        match trouble {
-            Trouble::Corrupt(_) => self.leave_alone(),
-            _ => {
-                let pause = self.settings.retry.0;
-                if matches!(trouble, Trouble::Bug(_) | Trouble::Damaged(_)) {
-                    // Something that waits can't be written at all: whole documents may.
-                    self.line.drop_all();
-                }
-                self.state = State::Failing {
-                    again: Instant::now() + pause,
-                    pause,
-                    reopen: !matches!(trouble, Trouble::Full(_)),
-                    said: trouble.to_string(),
-                };
-            }
+        if matches!(trouble, Trouble::Bug(_) | Trouble::Damaged(_)) {
+            // Something that waits can't be written at all: whole documents may.
+            self.line.drop_all();
         }
+        if !matches!(trouble, Trouble::Full(_) | Trouble::Busy(_)) {
+            self.opened.let_go();
+        }
+        let pause = self.settings.retry.0;
+        let (again, said) = (Instant::now() + pause, trouble.to_string());
+        self.state = State::Failing { again, pause, said };
         if was_well {
             (self.events)(StoreEvent::Durable(false));
         }
-    }
-
-    /// Nothing more is written.
-    fn leave_alone(&mut self) {
-        self.state = State::Corrupt;
-        if let Some(store) = &self.store {
-            // It would be a bug of ours, and is about what happens when it is closed.
-            let _ = store.leave_alone();
-        }
-        self.line.drop_all();
-        self.line.drop_afters();
     }
 
     /// Does what can be done while nothing can be written; tries again when it is time, or the last
@@ -77,11 +118,6 @@ impl Writer {
         let is_due = match &self.state {
             State::Well => false,
             State::Failing { again, .. } => self.stop_by.is_some() || *again <= Instant::now(),
-            State::Corrupt => {
-                self.line.drop_all();
-                self.line.drop_afters();
-                false
-            }
         };
         if is_due {
             self.try_again();
@@ -93,17 +129,25 @@ impl Writer {
             if self.line.concerns(&session) {
                 (self.events)(StoreEvent::Loaded { session, stored: Err(()) });
             } else {
-                self.load(session);
+                self.load_while_failing(session);
             }
         }
         self.line.shrink_to(self.settings.queue_bytes / 2);
         false
     }
 
+    fn load_while_failing(&mut self, session: Arc<str>) {
+        let stored = self.opened.load(&session, self.settings.reach);
+        if let Err(trouble) = &stored {
+            log::error!("session {session:?} can't be loaded: {trouble}: {}", trouble.advice());
+        }
+        (self.events)(StoreEvent::Loaded { session, stored: stored.map_err(|_| ()) });
+    }
+
     fn try_again(&mut self) {
-        let State::Failing { pause, reopen, said, .. } = &self.state else { return };
-        let (pause, reopen, said) = (*pause, *reopen, said.clone());
-        match self.write_all(reopen) {
+        let State::Failing { pause, said, .. } = &self.state else { return };
+        let (pause, said) = (*pause, said.clone());
+        match self.write_all() {
             Ok(()) => {
                 self.state = State::Well;
                 log::info!("what happens is written to {} again", self.directory.display());
@@ -114,59 +158,43 @@ impl Writer {
                     run(after);
                 }
             }
-            Err(Problem { why, corrupt: true, .. }) => {
-                self.leave_alone();
-                log::error!("{}: {why}: nothing is written any more", self.directory.display());
-            }
-            Err(Problem { why, reopen, .. }) => {
+            Err(trouble) => {
+                let why = trouble.to_string();
                 if why != said {
-                    log::error!("{}: still not written: {why}", self.directory.display());
+                    log::error!(
+                        "{}: still not written: {why}: {}",
+                        self.directory.display(),
+                        trouble.advice()
+                    );
                 }
-                let pause = (pause * 2).min(self.settings.retry.1);
-                let again = Instant::now() + pause;
-                self.state = State::Failing { again, pause, reopen, said: why };
+                if !matches!(trouble, Trouble::Full(_) | Trouble::Busy(_)) {
+                    self.opened.let_go();
+                }
+                let most = match trouble {
+                    Trouble::Corrupt(_) | Trouble::Overwritten(_) => {
+                        self.settings.retry.1 * DAMAGED
+                    }
+                    _ => self.settings.retry.1,
+                };
+                let pause = (pause * 2).min(most);
+                self.state = State::Failing { again: Instant::now() + pause, pause, said: why };
             }
         }
     }
 
     /// Writes all that waits, or something that does no harm where nothing does.
-    fn write_all(&mut self, reopen: bool) -> Result<(), Problem> {
-        if reopen {
-            // Before it can be opened again it has to be closed.
-            self.store = None;
+    fn write_all(&mut self) -> Result<(), Trouble> {
+        if matches!(self.opened, Opened::Closed(_)) {
+            // Whoever looks into the file from this process ends soon; others wait for this.
+            let gate = self.settings.gate.clone();
+            let _alone = gate.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.opened.open()?;
         }
-        let store = match &mut self.store {
-            Some(store) => store,
-            None => {
-                let opened = Store::open_again(&self.directory);
-                let opened = opened.map_err(|why| Problem { why, corrupt: false, reopen: true })?;
-                self.store.insert(opened)
-            }
-        };
+        let store = self.opened.store()?;
         // Nobody is to wait for what is tried again soon.
-        store.wait_for_others(false).map_err(Problem::of)?;
-        store.commit([]).map_err(Problem::of)?;
-        while self.write().map_err(Problem::of)? > 0 {}
-        match &self.store {
-            Some(store) => store.wait_for_others(true).map_err(Problem::of),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Why writing failed once more.
-struct Problem {
-    why: String,
-    corrupt: bool,
-    reopen: bool,
-}
-
-impl Problem {
-    fn of(trouble: Trouble) -> Self {
-        Problem {
-            why: trouble.to_string(),
-            corrupt: matches!(trouble, Trouble::Corrupt(_)),
-            reopen: !matches!(trouble, Trouble::Full(_)),
-        }
+        store.wait_for_others(false)?;
+        store.commit([])?;
+        while self.write()? > 0 {}
+        self.opened.store()?.wait_for_others(true)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,9 @@ pub struct Settings {
     /// How far back a session is loaded.
     pub reach: Reach,
     pub retention: Retention,
+    /// Held to read by whoever looks into the file in this process, and to write while the file is opened
+    /// again after it could not be written: nobody else may have it open then.
+    pub gate: Arc<RwLock<()>>,
 }
 
 impl Settings {
@@ -54,6 +57,7 @@ impl Settings {
             retry: (Duration::from_secs(1), Duration::from_secs(10)),
             reach,
             retention,
+            gate: Arc::default(),
         }
     }
 }

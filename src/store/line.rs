@@ -186,12 +186,6 @@ impl Line {
         self.jobs.clear();
     }
 
-    /// Drops every confirmation.
-    pub fn drop_afters(&mut self) {
-        self.bytes -= self.afters.len() * AFTER_BYTES;
-        self.afters.clear();
-    }
-
     /// Drops what waits of a session, which lacks it from now on, since `number`. The last whole
     /// document that waits makes up for it and stays, with what follows it; unless there is nothing
     /// before it to drop and `spare_whole` is not set.

@@ -37,11 +37,25 @@ fn missing(seq: u64) -> Trouble {
 /// [`Trouble::Damaged`] when something is missing or not as it was written.
 pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, Trouble> {
     let document = documents::before(db, session.id, seq)?;
+    if seq == 0 && document.is_none() && session.changes_from > 1 && !has_first(db, session)? {
+        // What was there at first is not known any more.
+        return Ok(None);
+    }
     let from = document.as_ref().map_or(0, |document| document.seq) + 1;
     match after(db, session, document, seq)? {
         None if from >= session.changes_from => Err(missing(seq)),
         stored => Ok(stored),
     }
+}
+
+/// Whether a session's first change is stored.
+fn has_first(db: &Connection, session: &Session) -> Result<bool, Trouble> {
+    let mut has_first = false;
+    changes::read(db, session.id, (1, 1), Order::OldestFirst, |_| {
+        has_first = true;
+        Ok(false)
+    })?;
+    Ok(has_first)
 }
 
 /// A whole document, or the empty one a session begins with, and all changes after it up to `seq`.

@@ -12,13 +12,17 @@
 mod changes;
 mod chores;
 mod commit;
+mod create;
 mod directory;
 mod documents;
 mod failing;
+mod journal;
 mod keeper;
 mod line;
 mod load;
+mod lock;
 mod open;
+mod outside;
 mod queue;
 mod reader;
 mod rows;
@@ -38,7 +42,8 @@ use rusqlite::Connection;
 use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
 pub use keeper::{After, Job, Keeper, Settings, StoreEvent};
-pub use reader::{Reader, Summary};
+use outside::Stamp;
+pub use reader::{Begins, Reader, Summary};
 use rows::Session;
 pub use thread::Writer;
 pub use trouble::Trouble;
@@ -58,6 +63,38 @@ pub struct Store {
     next_id: i64,
     /// How many pages the journal has.
     journal: Arc<AtomicUsize>,
+    /// What the file was like when this process had written to it last.
+    stamp: Stamp,
+    /// What was found out, once another program has written to it.
+    overwritten: Option<String>,
+    /// Whether something could not be written or read, so that what can be read may not be on disk.
+    is_suspect: bool,
+}
+
+/// A store whose file is closed, because something could not be written or read. It still holds the
+/// directory, and knows how far it had come.
+pub struct Closed {
+    directory: Directory,
+    commits: u64,
+    overwritten: Option<String>,
+}
+
+impl Closed {
+    fn of(directory: Directory, commits: u64) -> Self {
+        Closed { directory, commits, overwritten: None }
+    }
+
+    /// What is on disk of a session, as far as it can be read now.
+    ///
+    /// # Errors
+    /// [`Trouble`], when it can't.
+    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, Trouble> {
+        if !self.directory.has_database() || self.overwritten.is_some() {
+            return Err(Trouble::Unreachable("it is not open".into()));
+        }
+        let reader = Reader::open(self.directory.path()).map_err(Trouble::Unreachable)?;
+        reader.load(session, reach)
+    }
 }
 
 impl Store {
@@ -71,7 +108,7 @@ impl Store {
         open::open(directory, true)
     }
 
-    /// The same for a store that was open before: nothing is made where there is nothing.
+    /// The same for a store that is there: nothing is made where there is nothing.
     ///
     /// # Errors
     /// As [`open`](Self::open), or when there is none.
@@ -119,7 +156,9 @@ impl Store {
         if self.journal.load(Ordering::Relaxed) < JOURNAL_PAGES {
             return Ok(());
         }
-        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        self.sound()?;
+        let moved = self.move_journal("PASSIVE");
+        self.noting(moved)?;
         // Counted anew from the next commit on, which begins the journal again.
         self.journal.store(0, Ordering::Relaxed);
         Ok(())
@@ -133,6 +172,29 @@ impl Store {
     pub fn empty_journal(&mut self) -> Result<(), Trouble> {
         self.journal.store(JOURNAL_PAGES, Ordering::Relaxed);
         self.tidy_journal()
+    }
+
+    fn move_journal(&mut self, how: &str) -> Result<(), Trouble> {
+        // Its pages must not get amid those of another file.
+        self.look_for_others()?;
+        let moved = self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+        // Some of it may have been written even where not all could be.
+        self.stamp.renew(&self.directory.database(), self.directory.lock())?;
+        Ok(moved?)
+    }
+
+    /// Whether it has to be opened anew before anything is written to it.
+    pub fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
+    /// Closes it, with nothing more written to it: after something could not be written or read.
+    pub fn let_go(self) -> Closed {
+        // It would be a bug of ours, and is about what happens when it is closed.
+        let _ = self.leave_alone();
+        let Store { db, directory, commits, overwritten, .. } = self;
+        drop(db);
+        Closed { directory, commits, overwritten }
     }
 
     /// Has nothing more be written to the file, not even when it is closed.
@@ -151,7 +213,9 @@ impl Store {
     /// # Errors
     /// [`Trouble`]: nothing is lost, the next start goes on from the journal.
     pub fn close(mut self) -> Result<(), Trouble> {
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.sound()?;
+        let moved = self.move_journal("TRUNCATE");
+        self.noting(moved)?;
         self.db.close().map_err(|(_, error)| Trouble::from(error))?;
         let note = Note { commits: self.commits, stopped: true };
         Ok(self.directory.note_for_good(note)?)
@@ -159,13 +223,51 @@ impl Store {
 
     /// One more transaction is on disk.
     fn committed(&mut self) -> Result<(), Trouble> {
-        if !self.directory.is_still_there() {
-            let why = format!("{} or its -wal file has been removed", self.file().display());
-            return Err(Trouble::Unreachable(why));
-        }
+        self.look_for_others()?;
         self.commits += 1;
         // Without it a loss would go unnoticed, no more.
         let _ = self.directory.note(Note { commits: self.commits, stopped: false });
         Ok(())
+    }
+
+    /// Whether the file is the one that was opened, and as this process has left it.
+    ///
+    /// # Errors
+    /// [`Trouble`], when it is not: nothing may be confirmed then.
+    fn look_for_others(&mut self) -> Result<(), Trouble> {
+        let file = self.file();
+        if !self.directory.is_still_there() {
+            let why = format!(
+                "{} or its -wal file has been removed, or another file has its name",
+                file.display()
+            );
+            return Err(Trouble::Unreachable(why));
+        }
+        if !self.stamp.holds(&file, self.directory.lock())? {
+            let why = format!("another program has written to {}", file.display());
+            self.overwritten = Some(why.clone());
+            return Err(Trouble::Overwritten(why));
+        }
+        Ok(())
+    }
+
+    /// Whether anything may be written to it.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`], when it has to be opened anew first.
+    fn sound(&self) -> Result<(), Trouble> {
+        match self.is_suspect {
+            true => Err(Trouble::Unreachable("something could not be written before".into())),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes note of what came of writing.
+    fn noting<T>(&mut self, done: Result<T, Trouble>) -> Result<T, Trouble> {
+        if done.as_ref().is_err_and(Trouble::is_suspicious) {
+            self.is_suspect = true;
+            let _ = self.leave_alone();
+        }
+        done
     }
 }

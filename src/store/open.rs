@@ -1,21 +1,35 @@
 //! Opening a store: what is there, whose it is, and whether it is all that was confirmed.
+//!
+//! What a process that didn't end properly has left is written anew before any of it is believed, and so
+//! is everything after something could not be written or read ([`write_anew`]): after a failed fsync,
+//! what can be read is not on disk.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::directory::{Directory, Note};
+use super::outside::Stamp;
 use super::schema::{self, Kind};
 use super::trouble::Trouble;
-use super::{Store, rows};
+use super::{Closed, Store, create, journal, rows};
 
 /// How long the structure of the file is checked at most, after a run that ended properly and after
 /// one that did not. The rest is checked as it is read.
 const CHECK: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// How long others that have the file open are waited for when a store is opened, and when it is opened
+/// again, which is tried again soon.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(100)];
+/// How often it is tried meanwhile.
+const GLANCE: Duration = Duration::from_millis(5);
+/// How large the journal can be at most, in bytes, in which the first start was cut off that an older
+/// version made: its tables, and nothing that was ever confirmed.
+const FIRST_JOURNAL: u64 = 1 << 18;
 
 /// Opens the store of a directory; `create` says whether it may be made.
 ///
@@ -23,15 +37,92 @@ const CHECK: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)
 /// One line that says what to do.
 pub fn open(path: &Path, create: bool) -> Result<Store, String> {
     let (directory, note) = Directory::claim(path, create)?;
-    let place = Place {
-        directory: directory.path().display().to_string(),
-        file: directory.database().display().to_string(),
-        note: directory.note_file().display().to_string(),
+    let place = Place::of(&directory);
+    let known = Known { note, create, again: false };
+    let mut opening = opened(directory, &known, &place);
+    if let Err((directory, Refusal::Trouble(Trouble::Corrupt(_)))) = opening {
+        // All of it can be read now; it may not have been a moment ago.
+        opening = opened(*directory, &known, &place);
+    }
+    let begun = match opening {
+        Ok(store) => store.begin(),
+        Err((_, Refusal::Said(line))) => return Err(line),
+        Err((directory, Refusal::Trouble(trouble))) => {
+            Err((Box::new(Closed::of(*directory, 0)), trouble))
+        }
     };
-    opened(directory, note, create, &place).map_err(|refusal| match refusal {
-        Refusal::Said(line) => line,
-        Refusal::Trouble(trouble) => place.line(&trouble),
-    })
+    begun.map_err(|(_, trouble)| place.line(&trouble))
+}
+
+impl Closed {
+    /// Opens it again: everything that is not known to be on disk is written anew, whatever SQLite says
+    /// of it.
+    ///
+    /// # Errors
+    /// Why that isn't possible now. Nothing has been changed then that was not written anew.
+    pub fn open(self) -> Result<Store, (Box<Self>, Trouble)> {
+        let place = Place::of(&self.directory);
+        let trouble = match &self.overwritten {
+            Some(why) => Some(Trouble::Overwritten(why.clone())),
+            None if !self.directory.has_database() => Some(Trouble::Unreachable(format!(
+                "{} is gone, or another file has its name: put back the one that was there",
+                place.file
+            ))),
+            None => None,
+        };
+        if let Some(trouble) = trouble {
+            return Err((Box::new(self), trouble));
+        }
+        let Closed { directory, commits, .. } = self;
+        let note = Some(Note { commits, stopped: false });
+        let known = Known { note, create: false, again: true };
+        match opened(directory, &known, &place) {
+            Ok(store) => store.begin(),
+            Err((directory, refusal)) => {
+                let trouble = match refusal {
+                    Refusal::Said(line) => Trouble::Unreachable(line),
+                    Refusal::Trouble(trouble) => trouble,
+                };
+                Err((Box::new(Closed::of(*directory, commits)), trouble))
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Shows that it can be written, now and not when the first change comes, and that a power failure
+    /// finds all its names.
+    fn begin(mut self) -> Result<Self, (Box<Closed>, Trouble)> {
+        let begun = self.commit([]).and_then(|_| {
+            self.directory.sync()?;
+            let note = Note { commits: self.commits, stopped: false };
+            Ok(self.directory.note_for_good(note)?)
+        });
+        match begun {
+            Ok(()) => Ok(self),
+            Err(trouble) => Err((Box::new(self.let_go()), trouble)),
+        }
+    }
+}
+
+/// What is known of a store before it is opened.
+struct Known {
+    /// How far it has come.
+    note: Option<Note>,
+    /// Whether it may be made.
+    create: bool,
+    /// Whether this process had it open before.
+    again: bool,
+}
+
+impl Known {
+    fn commits(&self) -> u64 {
+        self.note.map_or(0, |note| note.commits)
+    }
+
+    fn is_clean(&self) -> bool {
+        self.note.is_some_and(|note| note.stopped)
+    }
 }
 
 /// Why a file isn't opened.
@@ -51,60 +142,180 @@ impl<T: Into<Trouble>> From<T> for Refusal {
 struct Place {
     directory: String,
     file: String,
-    note: String,
 }
 
 impl Place {
+    fn of(directory: &Directory) -> Self {
+        Place {
+            directory: directory.path().display().to_string(),
+            file: directory.database().display().to_string(),
+        }
+    }
+
     fn line(&self, trouble: &Trouble) -> String {
-        let Place { directory, file, note } = self;
+        let Place { directory, file } = self;
         match trouble {
-            Trouble::Full(why) | Trouble::Bug(why) => {
+            Trouble::Full(why) | Trouble::Bug(why) | Trouble::Overwritten(why) => {
                 format!("can't use {file}: {why}: {}", trouble.advice())
             }
+            Trouble::Busy(why) => format!(
+                "can't use {file}: {why}: start again when it has ended; it may be a backup that is \
+                 being made"
+            ),
             Trouble::Unreachable(why) => format!(
                 "can't use {file}: {why}: see to it that {directory} is on a disk of this machine \
                  and that collabd may write in it"
             ),
             Trouble::Corrupt(why) | Trouble::Damaged(why) => format!(
-                "{file} is damaged: {why}: put a backup in its place and remove {file}-wal and \
-                 {note}, or start with another --data-dir"
+                "{file} is damaged: {why}: a disk that reads wrongly may read it rightly later, so \
+                 try again first; else move all of {directory} away and keep it, and put a backup as \
+                 collabd.db into an empty directory, or start with another --data-dir"
             ),
         }
     }
 }
 
+/// Everything but the first transaction.
 fn opened(
     mut directory: Directory,
-    note: Option<Note>,
-    create: bool,
+    known: &Known,
     place: &Place,
-) -> Result<Store, Refusal> {
-    let Place { file, note: note_file, .. } = place;
-    let seen = note.map_or(0, |note| note.commits);
-    let said = |line: String| Err(Refusal::Said(line));
-    // Nothing was ever in it, as far as can be told; a start that was cut off leaves an empty file.
-    let may_be_new = create && seen == 0 && directory.length("-wal").unwrap_or(0) == 0;
-    if directory.length("").unwrap_or(0) == 0 {
-        if !may_be_new {
-            return said(format!(
-                "{file} is missing or empty, but there was a database: put it or a backup back; to \
-                 begin anew, remove {file}-wal and {note_file}"
-            ));
+) -> Result<Store, (Box<Directory>, Refusal)> {
+    let result = prepare(&mut directory, known, place)
+        .and_then(|is_checked| connect(&mut directory, known, place, is_checked));
+    match result {
+        Ok((mut db, sessions, commits, stamp)) => {
+            let next_id = sessions.values().map(|session| session.id).max().unwrap_or(0) + 1;
+            let journal = Arc::new(AtomicUsize::new(0));
+            let pages = journal.clone();
+            let hooked = db.wal_hook(Some(move |_: &mut Wal, length| {
+                pages.store(usize::try_from(length).unwrap_or_default(), Ordering::Relaxed);
+                Ok(())
+            }));
+            match hooked {
+                Ok(()) => Ok(Store {
+                    db,
+                    directory,
+                    sessions,
+                    commits,
+                    next_id,
+                    journal,
+                    stamp,
+                    overwritten: None,
+                    is_suspect: false,
+                }),
+                Err(error) => Err((Box::new(directory), error.into())),
+            }
         }
-        directory.make_database()?;
+        // SQLite tells wrong content from a disk that can't read only by half.
+        Err(Refusal::Trouble(Trouble::Corrupt(why))) => {
+            let refusal = match directory.read_through() {
+                Ok(()) => Trouble::Corrupt(why),
+                Err(error) => Trouble::Unreachable(error.to_string()),
+            };
+            Err((Box::new(directory), Refusal::Trouble(refusal)))
+        }
+        Err(refusal) => Err((Box::new(directory), refusal)),
     }
+}
+
+/// Makes the database, where there is to be a new one; takes it for this process; and writes anew what
+/// may not be on disk. Whether its structure has been checked.
+fn prepare(directory: &mut Directory, known: &Known, place: &Place) -> Result<bool, Refusal> {
+    let Place { file, .. } = place;
+    let journal = directory.length("-wal").unwrap_or(0);
+    if directory.length("").unwrap_or(0) == 0 {
+        // A start that was cut off leaves no such file, but an older version's left an empty one.
+        if !(known.create && known.commits() == 0 && journal == 0) {
+            return Err(Refusal::Said(format!(
+                "{file} is missing or empty, but there was a database, of which {file}-wal may hold \
+                 the last part: put it or a backup back; to begin anew, name an empty --data-dir"
+            )));
+        }
+        create::make(directory)?;
+    }
+    directory.lock_database().map_err(Refusal::Said)?;
+    if known.again || journal > 0 && !known.is_clean() {
+        return write_anew(directory, known, place);
+    }
+    Ok(false)
+}
+
+/// Has everything be on disk that can be read. After a failed fsync it need not be: of the journal the
+/// pages may be in memory alone, and of the database those that were moved there from the journal. The
+/// journal is written over itself. Then all of it, from its beginning, is moved into the database, which
+/// needs a connection that excludes all others: what processes share about the journal says which pages
+/// are in the database already. Whether the structure of the file was checked.
+fn write_anew(directory: &Directory, known: &Known, place: &Place) -> Result<bool, Refusal> {
+    journal::write_again(&directory.file("-wal"))?;
+    let mut db = connection(directory)?;
+    schema::exclude_others(&db)?;
+    let until = Instant::now() + PATIENCE[usize::from(known.again)];
+    let kind = loop {
+        match schema::kind(&db) {
+            Err(Trouble::Busy(_)) if Instant::now() < until => thread::sleep(GLANCE),
+            kind => break kind?,
+        }
+    };
+    // Anything else is told from what it is when it is opened as usual.
+    if kind != Kind::Ours(schema::FORMAT) {
+        return Ok(false);
+    }
+    schema::configure_writer(&db)?;
+    check(&mut db, CHECK[1])?;
+    let (_, commits) = rows::sessions(&db)?;
+    if commits < known.commits() {
+        return Err(lacks(place, known.commits() - commits));
+    }
+    let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_busy {
+        return Err(Trouble::Busy("another program reads the file".into()).into());
+    }
+    db.close().map_err(|(_, error)| Trouble::from(error))?;
+    directory.sync()?;
+    Ok(true)
+}
+
+fn connection(directory: &Directory) -> Result<Connection, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut db = Connection::open_with_flags(directory.database(), flags)?;
+    let db = Connection::open_with_flags(directory.database(), flags)?;
     schema::configure(&db)?;
     // Until it is known to be as it should be.
     schema::keep_journal(&db, true)?;
+    Ok(db)
+}
+
+fn lacks(place: &Place, count: u64) -> Refusal {
+    let Place { file, .. } = place;
+    Refusal::Said(format!(
+        "{file} lacks {count} transactions that were confirmed: its -wal file was damaged or removed, \
+         or it is an older copy: put the right one back; to go on without them, copy {file} alone into \
+         an empty directory and name that with --data-dir"
+    ))
+}
+
+type Connected = (Connection, std::collections::HashMap<Arc<str>, rows::Session>, u64, Stamp);
+
+/// Opens the file as it is used from then on.
+fn connect(
+    directory: &mut Directory,
+    known: &Known,
+    place: &Place,
+    is_checked: bool,
+) -> Result<Connected, Refusal> {
+    let Place { file, directory: shown } = place;
+    let said = |line: String| Err(Refusal::Said(line));
+    let mut db = connection(directory)?;
+    let journal = directory.length("-wal").unwrap_or(0);
+    // Nothing was ever confirmed by a version that was killed when it had only begun to make the tables.
+    let may_be_new = known.create && known.commits() == 0 && journal <= FIRST_JOURNAL;
     let format = match schema::kind(&db)? {
         Kind::Ours(format) => format,
         Kind::Empty if may_be_new => 0,
         Kind::Empty => {
             return said(format!(
-                "{file} is empty, but there was a database: put it or a backup back; to begin \
-                 anew, remove {file}-wal and {note_file}"
+                "{file} is empty, but there was a database: put it or a backup back; to begin anew, \
+                 name an empty --data-dir"
             ));
         }
         Kind::Newer(format) => {
@@ -116,39 +327,24 @@ fn opened(
         }
         Kind::Foreign => {
             return said(format!(
-                "{file} is a database, but not collabd's: move it away, or use another --data-dir"
+                "{file} is a database, but not collabd's: name another --data-dir than {shown}"
             ));
         }
     };
     schema::configure_writer(&db)?;
-    let unclean = format > 0 && !note.is_some_and(|note| note.stopped);
-    if !check(&mut db, CHECK[usize::from(unclean)])? && unclean {
+    let is_unclean = format > 0 && !known.is_clean();
+    if !is_checked && !check(&mut db, CHECK[usize::from(is_unclean)])? && is_unclean {
         log::info!("{file} is large: most of it is checked as it is read");
     }
     schema::migrate(&mut db, format)?;
     let (sessions, commits) = rows::sessions(&db)?;
-    if commits < seen {
-        return said(format!(
-            "{file} lacks {} transactions that were confirmed: its -wal file was damaged or \
-             removed, or it is an older copy: put the right one back; to go on without them, \
-             remove {note_file}",
-            seen - commits
-        ));
+    if commits < known.commits() {
+        return Err(lacks(place, known.commits() - commits));
     }
-    let journal = Arc::new(AtomicUsize::new(0));
-    let pages = journal.clone();
-    db.wal_hook(Some(move |_: &mut Wal, length| {
-        pages.store(usize::try_from(length).unwrap_or_default(), Ordering::Relaxed);
-        Ok(())
-    }))?;
     schema::keep_journal(&db, false)?;
-    directory.note_for_good(Note { commits, stopped: false })?;
     directory.opened();
-    let next_id = sessions.values().map(|session| session.id).max().unwrap_or(0) + 1;
-    let mut store = Store { db, directory, sessions, commits, next_id, journal };
-    // Whether it can be written shows now, not when the first change comes.
-    store.commit([])?;
-    Ok(store)
+    let stamp = Stamp::of(&db, &directory.database(), directory.lock())?;
+    Ok((db, sessions, commits, stamp))
 }
 
 /// Checks the structure of the file for so long. Whether it was all checked.

@@ -43,6 +43,15 @@ pub struct Summary {
     pub bytes: u64,
 }
 
+/// How far back what is stored of a session goes, without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begins {
+    /// From this change on it can be brought back to each; 0 is the empty canvas it began with.
+    pub states: u64,
+    /// From this one on every change is stored; one more than the last where none is.
+    pub changes: u64,
+}
+
 impl Reader {
     /// Opens the store of a data directory to look into it.
     ///
@@ -64,6 +73,8 @@ impl Reader {
         let db = Connection::open_with_flags(&file, flags).map_err(|error| failed(error.into()))?;
         schema::configure(&db).map_err(failed)?;
         db.pragma_update(None, "query_only", true).map_err(|error| failed(error.into()))?;
+        // What is in the journal may not be on disk: that is for whoever writes (`open.rs`).
+        schema::keep_journal(&db, true).map_err(failed)?;
         match schema::kind(&db).map_err(failed)? {
             Kind::Ours(schema::FORMAT) => Ok(Reader { db, file }),
             Kind::Ours(format) => Err(format!(
@@ -164,6 +175,27 @@ impl Reader {
         session.map(|session| documents::versions(&self.db, session.id)).transpose()
     }
 
+    /// From which change on a session can be brought back to any, and from which change on every one is
+    /// stored; `None` where there is no such session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when that can't be read.
+    pub fn begins(&self, session: &str) -> Result<Option<Begins>, Trouble> {
+        let _reading = self.db.unchecked_transaction()?;
+        let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
+        let changes = session.changes_from;
+        let states = match changes {
+            // It began with an empty canvas.
+            0 | 1 => 0,
+            _ => {
+                let versions = documents::versions(&self.db, session.id)?;
+                let first = versions.iter().find(|version| version.seq + 1 >= changes);
+                first.map_or(session.seq, |first| first.seq)
+            }
+        };
+        Ok(Some(Begins { states, changes }))
+    }
+
     /// A session as it was: a whole document, and in `changes` what is to be applied to it. Without
     /// history. `None` where there is no such session, or not all is stored any more that it takes.
     ///
@@ -222,8 +254,8 @@ impl Reader {
     }
 
     /// Copies the store, as it is at this moment, into a new file. `progress` is told how many pages
-    /// of how many are done. To use the copy: stop the server, put it in the place of `collabd.db`
-    /// and remove `collabd.db-wal` and `collabd.lock`.
+    /// of how many are done. To use the copy: stop the server, move its directory away, and put
+    /// the copy as `collabd.db` into a new, empty one.
     ///
     /// # Errors
     /// One line, when there is such a file already or it can't be written; there is none then.
@@ -268,7 +300,7 @@ impl Reader {
                 match step {
                     StepResult::Done => break,
                     StepResult::More => {}
-                    _ => return Err(Trouble::Full("another program holds the file".into())),
+                    _ => return Err(Trouble::Busy("another program holds the file".into())),
                 }
             }
         }

@@ -154,6 +154,8 @@ pub fn configure(db: &Connection) -> Result<(), Trouble> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     // A file that shrinks or a disk that fails is an error, not a signal that ends the process.
     db.pragma_update(None, "mmap_size", 0)?;
+    // Nothing is written outside the data directory, where there may be no room and no permission.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.pragma_update(None, "foreign_keys", true)?;
     Ok(())
@@ -165,6 +167,16 @@ pub fn configure(db: &Connection) -> Result<(), Trouble> {
 /// [`Trouble::Bug`], never seen.
 pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), Trouble> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
+    Ok(())
+}
+
+/// Has the connection be the only one there is, in this process and in others, from when it reads first.
+/// It makes no use then of what processes share about the journal, but reads it from its beginning.
+///
+/// # Errors
+/// [`Trouble::Bug`], never seen.
+pub fn exclude_others(db: &Connection) -> Result<(), Trouble> {
+    db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     Ok(())
 }
 

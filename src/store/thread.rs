@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chores::Chores;
-use super::failing::State;
+use super::failing::{Opened, State};
 use super::keeper::{After, Job, Settings, StoreEvent};
 use super::line::Line;
 use super::queue::{Entry, Queue};
@@ -33,8 +33,7 @@ pub struct Writer {
     queue: Arc<Queue>,
     pub(super) settings: Settings,
     pub(super) events: Box<dyn Fn(StoreEvent) + Send>,
-    /// `None` while it couldn't be opened again.
-    pub(super) store: Option<Store>,
+    pub(super) opened: Opened,
     pub(super) directory: PathBuf,
     pub(super) state: State,
     pub(super) line: Line,
@@ -61,7 +60,7 @@ impl Writer {
             directory: store.directory().to_owned(),
             settings,
             events,
-            store: Some(store),
+            opened: Opened::Store(Box::new(store)),
             state: State::Well,
             line: Line::default(),
             job: None,
@@ -75,12 +74,47 @@ impl Writer {
     pub fn run(mut self) {
         let body = AssertUnwindSafe(|| self.run_to_the_end());
         let complete = catch_unwind(body).unwrap_or_else(|_| {
-            log::error!("a bug in the server: the store has ended, nothing is written any more");
-            // The same may fail again.
-            let _ = catch_unwind(AssertUnwindSafe(|| (self.events)(StoreEvent::Durable(false))));
+            log::error!(
+                "a bug in the server: nothing is written any more until it is started again; \
+                 sessions go on in memory, nothing is confirmed"
+            );
+            self.refuse_to_the_end();
             false
         });
         self.queue.end(complete);
+    }
+
+    /// After a bug nothing is written. But whoever wants a session is answered, and nothing piles up.
+    fn refuse_to_the_end(&mut self) {
+        // The same may fail again.
+        let tell = |events: &dyn Fn(StoreEvent), event| {
+            let _ = catch_unwind(AssertUnwindSafe(|| events(event)));
+        };
+        tell(&self.events, StoreEvent::Durable(false));
+        // What it was doing may have been done by half.
+        if let Opened::Store(store) = std::mem::replace(&mut self.opened, Opened::Ended) {
+            drop(store.let_go());
+        }
+        self.job = None;
+        let mut waiting = std::mem::take(&mut self.line);
+        while let Some(session) = waiting.any_load() {
+            tell(&self.events, StoreEvent::Loaded { session, stored: Err(()) });
+        }
+        // Whoever waits for a confirmation or a job learns of their end.
+        drop(waiting);
+        let mut entries = VecDeque::new();
+        loop {
+            let stop_by = self.queue.take(&mut entries, Duration::ZERO, None);
+            for entry in entries.drain(..) {
+                if let Entry::Load(session) = entry {
+                    tell(&self.events, StoreEvent::Loaded { session, stored: Err(()) });
+                }
+            }
+            self.queue.still_taken(0);
+            if stop_by.is_some() {
+                return;
+            }
+        }
     }
 
     fn run_to_the_end(&mut self) -> bool {
@@ -148,14 +182,18 @@ impl Writer {
             return did;
         }
         did |= self.work_on_job();
-        let Some(store) = &mut self.store else { return did };
-        let tidied = store.tidy_journal().and_then(|()| self.chores.work(store, written == 0));
+        let Ok(store) = self.opened.store() else { return did };
+        let tidied = match store.is_suspect() {
+            // What a job has met.
+            true => store.commit([]).map(|_| false),
+            false => store.tidy_journal().and_then(|()| self.chores.work(store, written == 0)),
+        };
         match tidied {
             Ok(more) => {
                 self.is_untidy = false;
                 did || more
             }
-            Err(trouble @ Trouble::Corrupt(_)) => {
+            Err(trouble) if trouble.is_suspicious() => {
                 self.fail(&trouble);
                 false
             }
@@ -171,9 +209,7 @@ impl Writer {
 
     /// Writes what waits, as one transaction. How much it was.
     pub(super) fn write(&mut self) -> Result<usize, Trouble> {
-        let Some(store) = &mut self.store else {
-            return Err(Trouble::Unreachable("it is not open".into()));
-        };
+        let store = self.opened.store()?;
         let count = self.line.batch(MOST, MOST_BYTES).count();
         if count > 0 {
             let lacking = store.commit(self.line.batch(MOST, MOST_BYTES))?;
@@ -190,11 +226,7 @@ impl Writer {
                  nobody has it any more"
             );
         }
-        let reach = self.settings.reach;
-        let stored = match &self.store {
-            Some(store) => store.load(&session, reach),
-            None => Err(Trouble::Unreachable("it is not open".into())),
-        };
+        let stored = self.opened.load(&session, self.settings.reach);
         if let Err(trouble) = &stored {
             log::error!("session {session:?} can't be loaded: {trouble}: {}", trouble.advice());
         }
@@ -223,7 +255,7 @@ impl Writer {
     }
 
     fn work_on_job(&mut self) -> bool {
-        let Some(store) = &mut self.store else { return false };
+        let Ok(store) = self.opened.store() else { return false };
         let Some(mut job) = self.job.take().or_else(|| self.line.ready_job()) else { return false };
         match catch_unwind(AssertUnwindSafe(|| job(store))) {
             Ok(ControlFlow::Continue(())) => self.job = Some(job),
@@ -237,7 +269,6 @@ impl Writer {
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Failing { again, .. } => Some(*again),
-            State::Corrupt => None,
             State::Well => {
                 let asked = self.line.is_asking().then(|| Instant::now() + PATIENCE);
                 asked.into_iter().chain(self.chores.deadline()).min()
@@ -246,7 +277,7 @@ impl Writer {
     }
 
     fn close(&mut self) -> bool {
-        if let Some(store) = self.store.take()
+        if let Opened::Store(store) = std::mem::replace(&mut self.opened, Opened::Ended)
             && let Err(trouble) = store.close()
         {
             log::warn!("{}: not closed properly: {trouble}", self.directory.display());
@@ -257,7 +288,10 @@ impl Writer {
     /// Ends though not everything is written.
     fn give_up(&mut self) -> bool {
         log::error!("{}: what happened last is not written", self.directory.display());
-        self.store = None;
+        // Nothing is written when it is closed: what waits may be what made the disk fail.
+        if let Opened::Store(store) = std::mem::replace(&mut self.opened, Opened::Ended) {
+            drop(store.let_go());
+        }
         false
     }
 }

@@ -69,6 +69,18 @@ impl Store {
         now: Timestamp,
         most: usize,
     ) -> Result<bool, Trouble> {
+        self.sound()?;
+        let pruned = self.remove(session, retention, now, most);
+        self.noting(pruned)
+    }
+
+    fn remove(
+        &mut self,
+        session: &str,
+        retention: &Retention,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<bool, Trouble> {
         let Some(known) = self.sessions.get_mut(session) else { return Ok(false) };
         let mut session = known.clone();
         let pruned = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -80,13 +92,17 @@ impl Store {
             remove_up_to(&pruned, ("taken", "n"), session.id, needed, &mut left)?;
         session.taken_from = session.taken_from.max(from);
         if let Some(oldest) = oldest_to_keep(&versions, retention, now) {
-            more |= remove_documents(&pruned, session.id, oldest, &mut left)?;
-            // Those after the oldest version make the states that follow it.
-            let needed = session.seq.saturating_sub(history).min(oldest) + 1;
+            // Those after the oldest version make the states that follow it. Where a version goes, so
+            // does the first change, even if it would be of use for catching up: without what the version
+            // said, the changes before it don't make a state, and this tells that they needn't.
+            let loses_a_version = versions.first().is_some_and(|first| first.seq < oldest);
+            let least = if loses_a_version { 2 } else { 1 };
+            let needed = (session.seq.saturating_sub(history).min(oldest) + 1).max(least);
             let (from, most_left) =
                 remove_up_to(&pruned, ("changes", "seq"), session.id, needed, &mut left)?;
-            session.changes_from = session.changes_from.max(from);
-            more |= most_left;
+            session.changes_from = session.changes_from.max(from).max(least);
+            // A version goes after the changes that follow it, so that none is ever missing.
+            more |= most_left || remove_documents(&pruned, session.id, oldest, &mut left)?;
         }
         if left == most {
             // Nothing was removed, and nothing has to be written.
@@ -98,12 +114,27 @@ impl Store {
         Ok(more)
     }
 
+    /// How many whole documents are stored of a session.
+    ///
+    /// # Errors
+    /// [`Trouble`], when they can't be counted.
+    pub fn versions(&self, session: &str) -> Result<usize, Trouble> {
+        let Some(row) = self.sessions.get(session) else { return Ok(0) };
+        Ok(documents::versions(&self.db, row.id)?.len())
+    }
+
     /// Gives up to so many free pages of 4 KiB at the file's end back to the file system. Whether
     /// there are more.
     ///
     /// # Errors
     /// [`Trouble`], and then nothing has changed.
     pub fn shrink(&mut self, pages: u32) -> Result<bool, Trouble> {
+        self.sound()?;
+        let freed = self.free(pages);
+        self.noting(freed)
+    }
+
+    fn free(&self, pages: u32) -> Result<bool, Trouble> {
         // Each row it returns is a page that was freed.
         let mut statement = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
         let mut freed = statement.query([])?;
@@ -118,6 +149,12 @@ impl Store {
     /// # Errors
     /// [`Trouble`], and then it is as it was.
     pub fn delete(&mut self, session: &str) -> Result<bool, Trouble> {
+        self.sound()?;
+        let deleted = self.delete_rows(session);
+        self.noting(deleted)
+    }
+
+    fn delete_rows(&mut self, session: &str) -> Result<bool, Trouble> {
         let Some(row) = self.sessions.get(session) else { return Ok(false) };
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for table in ["changes", "documents", "taken"] {

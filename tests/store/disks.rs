@@ -7,10 +7,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use collabd::kept::Why;
-use collabd::store::{Store, StoreEvent};
+use collabd::kept::{Keep, Why};
+use collabd::protocol::Frame;
+use collabd::store::{Retention, Store, StoreEvent};
 
-use super::scratch::{ALL, Scratch, change, changes, commit, expect_changes, whole};
+use super::scratch::{ALL, Scratch, at, change, changes, commit, expect_changes, whole};
 use super::waiting::{Running, settings};
 
 /// A small disk of its own, in memory; nothing where the system doesn't let us make one.
@@ -202,4 +203,77 @@ fn a_file_that_may_not_grow_and_then_may() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("1 passed"), "{text}");
     scratch.open().close().expect("closed");
+}
+
+/// Set in a process that may write in its data directory and nowhere else.
+const CONFINED: &str = "COLLABD_STORE_CONFINED";
+
+/// Not a test by itself: what is run where only the data directory can be written.
+#[test]
+fn the_confined_process() {
+    let Some(directory) = std::env::var_os(CONFINED) else { return };
+    for elsewhere in ["/tmp", "/var/tmp", "/dev/shm", "."] {
+        let probe = Path::new(elsewhere).join(format!("collabd-probe-{}", std::process::id()));
+        assert!(fs::write(&probe, "").is_err(), "{elsewhere} can be written");
+    }
+    let directory = Path::new(&directory);
+    let mut store = Store::open(directory).expect("a store");
+    let retention = Retention { versions: 1, age: std::time::Duration::ZERO, history: 10 };
+    for round in 1..=10 {
+        // Into the pages that the one before has left.
+        commit(&mut store, &[large(round)]);
+        commit(&mut store, &[large(round)]);
+        while store.prune("s", &retention, at(1), 2000).expect("pruned") {}
+    }
+    while store.shrink(500).expect("shrunk") {}
+    let stored = store.load("s", ALL).expect("loads").expect("is stored");
+    assert_eq!((stored.seq, stored.history.len()), (10_000, 10));
+    store.close().expect("closed");
+    println!("\nconfined: done");
+}
+
+/// A whole canvas of a thousand items that takes the place of another one.
+fn large(round: u64) -> Keep {
+    let frame = |n: u64| Frame::text(&super::scratch::message("s", (round - 1) * 1000 + n));
+    Keep::Whole {
+        session: "s".into(),
+        epoch: "e".into(),
+        seq: round * 1000,
+        at: at(round),
+        user: Some("alice".into()),
+        document: vec![b'x'; 300_000],
+        frames: (1..=1000).map(frame).collect(),
+        id: Some(round.to_string().into()),
+        why: Why::Replaced,
+    }
+}
+
+#[test]
+fn nothing_is_written_outside_the_data_directory() {
+    let scratch = Scratch::on_disk();
+    fs::create_dir(scratch.data()).expect("a directory");
+    // Everything is read-only there but the data directory.
+    let script = "mount --make-rprivate / || exit 99
+        for place in / /tmp /var/tmp /dev/shm; do
+            mount --bind $place $place && mount -o remount,bind,ro $place || exit 99
+        done
+        mount --bind \"$DATA\" \"$DATA\" && mount -o remount,bind,rw \"$DATA\" || exit 99
+        cd / && exec \"$0\" \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["disks::the_confined_process", "--exact", "--nocapture"])
+        .env("DATA", scratch.data())
+        .env(CONFINED, scratch.data())
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(99) && output.status.code() != Some(1) => output,
+        _ => {
+            eprintln!("not run: making everything else read-only takes root, unshare and mount");
+            return;
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("confined: done"), "{text}{said}");
 }

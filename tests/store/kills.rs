@@ -171,3 +171,17 @@ fn everything_that_was_confirmed_survives_a_kill() {
     println!("{kills} kills, changes {seqs:?}, confirmed {confirmed:?}");
     assert_eq!(confirmed.len(), 3);
 }
+
+#[test]
+fn a_first_start_that_is_killed_is_no_hindrance() {
+    let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20);
+    let mut seqs = 0;
+    for kill in 0..kills {
+        let scratch = Scratch::on_disk();
+        // From its very first moment to when it confirms.
+        let longest = Duration::from_micros(kill * 60_000 / kills);
+        let confirmed = run_and_kill(&scratch.data(), u64::MAX, longest);
+        seqs += check(&scratch.data(), [0; 3], &confirmed).iter().sum::<u64>();
+    }
+    println!("{kills} kills, {seqs} changes");
+}

@@ -283,3 +283,25 @@ fn a_file_shrinks_when_much_is_removed() {
     let stored = store.load("s", ALL).expect("loads").expect("is stored");
     assert_eq!((stored.history.len(), stored.changes.len()), (100, 0));
 }
+
+#[test]
+fn whoever_looks_after_a_crash_writes_nothing_and_is_waited_for() {
+    let (scratch, from) = (Scratch::new(), Scratch::new());
+    let mut store = from.open();
+    commit(&mut store, &changes("s", 1, 20));
+    super::scratch::copy(&from.data(), &scratch.data());
+    let files = ["collabd.db", "collabd.db-wal"].map(|name| scratch.file(name));
+    let read = || files.each_ref().map(|file| std::fs::read(file).expect("a file"));
+    let before = read();
+    let reader = Reader::open(&scratch.data()).expect("a reader");
+    assert_eq!(reader.session("s").expect("is read").expect("is stored").seq, 20);
+    drop(reader);
+    assert!(read() == before, "it was written to");
+    // Everything is written anew when it is opened, which nobody else may see half done.
+    let reader = Reader::open(&scratch.data()).expect("a reader");
+    assert_eq!(reader.session("s").expect("is read").expect("is stored").seq, 20);
+    let data = scratch.data();
+    let opening = std::thread::spawn(move || Store::open(&data).expect("a store"));
+    drop(reader);
+    super::scratch::expect_changes(&opening.join().expect("opened"), "s", 20);
+}

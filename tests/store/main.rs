@@ -9,6 +9,8 @@ mod figures;
 mod kills;
 mod looking;
 mod model;
+#[cfg(target_os = "linux")]
+mod power;
 mod properties;
 mod refusals;
 mod scratch;

@@ -148,6 +148,10 @@ impl Session {
 
     pub fn at(&self, seq: u64) -> Option<Stored> {
         let newest = self.documents.range(..=seq).next_back();
+        if seq == 0 && newest.is_none() && self.seq > 0 && !self.changes.contains_key(&1) {
+            // What was there at first may have been removed.
+            return None;
+        }
         let (seq_of_document, document) =
             newest.map_or((0, Vec::new()), |(seq, entry)| (*seq, entry.3.clone()));
         let changes = (seq_of_document + 1..=seq).map(|seq| self.changes.get(&seq).cloned());

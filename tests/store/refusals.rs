@@ -103,7 +103,7 @@ fn a_database_that_is_gone_or_empty() {
         } else {
             fs::write(&file, "").expect("emptied");
         }
-        expect(&scratch.refused(), &["missing or empty", "back", "remove"]);
+        expect(&scratch.refused(), &["missing or empty", "back", "--data-dir"]);
         assert_eq!(file.exists(), !is_gone);
         assert!(Store::open_again(&scratch.data()).is_err());
         fs::write(&file, whole).expect("put back");
@@ -122,16 +122,18 @@ fn a_database_that_lacks_what_was_confirmed() {
     let scratch = crashed();
     fs::remove_file(scratch.file("collabd.db-wal")).expect("removed");
     for _ in 0..2 {
-        expect(&scratch.refused(), &["lacks 1", "confirmed", "-wal", "remove", "collabd.lock"]);
+        expect(&scratch.refused(), &["lacks 1", "confirmed", "-wal", "empty directory"]);
     }
     // As the line says.
-    fs::remove_file(scratch.file("collabd.lock")).expect("removed");
-    assert_eq!(scratch.open().names().count(), 0);
-    // Where the tables themselves were only in it.
-    let (scratch, from) = (Scratch::new(), Scratch::new());
-    let _store = from.open();
-    copy(&from.data(), &scratch.data());
-    fs::remove_file(scratch.file("collabd.db-wal")).expect("removed");
+    let alone = Scratch::new();
+    fs::create_dir(alone.data()).expect("a directory");
+    fs::copy(scratch.file("collabd.db"), alone.file("collabd.db")).expect("a copy");
+    assert_eq!(alone.open().names().count(), 0);
+    // A file with no table in it, where there was something.
+    fs::remove_file(scratch.file("collabd.db")).expect("removed");
+    let db = Connection::open(scratch.file("collabd.db")).expect("a database");
+    db.pragma_update(None, "journal_mode", "WAL").expect("set");
+    drop(db);
     expect(&scratch.refused(), &["is empty, but there was a database"]);
 
     // An older copy.
@@ -166,6 +168,24 @@ fn a_start_that_was_cut_off_is_no_hindrance() {
     drop(db);
     assert!(fs::metadata(scratch.file("collabd.db")).expect("a file").len() > 0);
     assert_eq!(scratch.open().names().count(), 0);
+
+    // And as an older version left it that was killed while it made the tables: a page, and a journal
+    // that holds no whole transaction.
+    let (scratch, from) = (Scratch::new(), Scratch::new());
+    for directory in [&scratch, &from] {
+        fs::create_dir(directory.data()).expect("a directory");
+    }
+    let db = Connection::open(from.file("collabd.db")).expect("a database");
+    db.pragma_update(None, "journal_mode", "WAL").expect("set");
+    db.execute_batch("CREATE TABLE t (a)").expect("made");
+    let wal = fs::read(from.file("collabd.db-wal")).expect("a journal");
+    fs::copy(from.file("collabd.db"), scratch.file("collabd.db")).expect("a copy");
+    fs::write(scratch.file("collabd.db-wal"), &wal[..wal.len() - 100]).expect("written");
+    fs::write(scratch.file("collabd.lock"), "").expect("written");
+    let mut store = scratch.open();
+    commit(&mut store, &changes("s", 1, 3));
+    drop(store);
+    expect_changes(&scratch.open(), "s", 3);
 }
 
 #[test]

@@ -58,6 +58,8 @@ impl Scratch {
             Ok(_) => panic!("the store was opened"),
             Err(line) => {
                 assert!(!line.contains('\n'), "one line: {line}");
+                // Nothing that could lose what is there, or let two in.
+                assert!(!line.contains("remove "), "{line}");
                 line
             }
         }

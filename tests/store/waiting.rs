@@ -288,6 +288,47 @@ fn a_confirmation_or_a_job_that_panics_takes_nothing_with_it() {
     expect_changes(&scratch.open(), "s", 2);
 }
 
+#[test]
+fn after_a_bug_whoever_waits_for_a_session_is_answered() {
+    let scratch = Scratch::on_disk();
+    let (sender, events) = channel();
+    let small = Settings { queue_bytes: 10_000, ..settings() };
+    let (keeper, thread) = Keeper::start(scratch.open(), small, move |event| {
+        assert!(!matches!(event, StoreEvent::Wanted { .. }), "on purpose");
+        sender.send(event).expect("the test hears it");
+    })
+    .expect("a thread");
+    let event = || events.recv_timeout(SAFETY_NET).expect("an event");
+    let not_loaded = |session: &str| {
+        assert_eq!(event(), StoreEvent::Loaded { session: session.into(), stored: Err(()) });
+    };
+    // One that doesn't follow is asked for, which fails; what has come by then waits.
+    keeper.keep(change("s", "e", 7));
+    keeper.after(Box::new(|| panic!("nothing is confirmed any more")));
+    assert_eq!(event(), StoreEvent::Durable(false));
+    keeper.load("early".into());
+    not_loaded("early");
+    // And so does whatever comes later; nobody waits for room.
+    for seq in 0..500 {
+        keeper.keep(change("s", "e", seq + 8));
+        keeper.wait_for_room();
+    }
+    keeper.load("late".into());
+    not_loaded("late");
+    let (told, hears) = channel();
+    keeper.job(Box::new(move |_| {
+        told.send(()).expect("the test waits");
+        ControlFlow::Break(())
+    }));
+    assert!(
+        hears
+            .recv_timeout(SAFETY_NET)
+            .is_err_and(|why| { why == std::sync::mpsc::RecvTimeoutError::Disconnected })
+    );
+    assert!(!keeper.stop(Instant::now() + SAFETY_NET), "not everything is written");
+    thread.join().expect("ended");
+}
+
 /// Another program that holds the file: the store's transactions fail until it lets go.
 struct Holder(Connection);
 
@@ -462,6 +503,123 @@ fn a_file_that_is_broken_while_it_is_written_is_left_alone() {
     assert!(!running.stop());
     assert!(scratch.refused().contains("damaged"));
     assert!(fs::read(scratch.file("collabd.db")).expect("a file") == bytes, "it was written to");
+}
+
+#[test]
+fn a_file_that_was_read_wrongly_for_a_while_is_gone_on_with() {
+    let scratch = Scratch::on_disk();
+    let mut store = scratch.open();
+    super::scratch::commit(&mut store, &changes("s", 1, 10_000));
+    store.close().expect("closed");
+    let running = Running::start(&scratch);
+    let whole = fs::read(scratch.file("collabd.db")).expect("a file");
+    let mut wrong = whole.clone();
+    for page in wrong.chunks_mut(4096).skip(8) {
+        page[..2048].fill(0xff);
+    }
+    let put = |bytes: &[u8]| {
+        let file = fs::OpenOptions::new().write(true).open(scratch.file("collabd.db"));
+        std::io::Write::write_all(&mut file.expect("a file"), bytes).expect("written");
+    };
+    put(&wrong);
+    running.keeper.load("s".into());
+    assert_eq!(running.event(), StoreEvent::Loaded { session: "s".into(), stored: Err(()) });
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    running.keep(&changes("s", 10_001, 10_010));
+    running.confirm(1);
+    assert!(running.nothing_confirmed());
+    put(&whole);
+    assert_eq!(running.event(), StoreEvent::Durable(true));
+    assert_eq!(running.confirmed(), 1);
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 10_010);
+}
+
+/// Nobody is told to remove it, and nothing hangs on it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_second_server_after_the_lock_file_was_removed() {
+    let scratch = Scratch::on_disk();
+    let running = Running::start(&scratch);
+    running.keep(&changes("s", 1, 5));
+    running.confirm(5);
+    assert_eq!(running.confirmed(), 5);
+    fs::remove_file(scratch.file("collabd.lock")).expect("removed");
+    let refused = super::power::open_elsewhere(&scratch.data());
+    assert!(refused.contains("another collabd uses"), "{refused}");
+    // In the same process, too, which must not have touched SQLite's locks.
+    for _ in 0..2 {
+        assert!(scratch.refused().contains("another collabd uses"));
+        fs::remove_file(scratch.file("collabd.lock")).expect("removed");
+    }
+    running.keep(&changes("s", 6, 10));
+    running.confirm(10);
+    assert_eq!(running.confirmed(), 10);
+    // What is noted in it is noted again.
+    let note = fs::read_to_string(scratch.file("collabd.lock")).expect("a note");
+    assert!(note.ends_with("running\n"), "{note:?}");
+    let refused = super::power::open_elsewhere(&scratch.data());
+    assert!(refused.contains("another collabd uses"), "{refused}");
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 10);
+}
+
+#[test]
+#[cfg(unix)]
+fn another_file_under_its_name_is_noticed_before_anything_is_confirmed() {
+    let scratch = Scratch::on_disk();
+    let (running, other) = (Running::start(&scratch), Scratch::on_disk());
+    running.keep(&changes("s", 1, 5));
+    running.confirm(5);
+    assert_eq!(running.confirmed(), 5);
+    // Even one that is complete, with nothing beside it that says how far it has come.
+    let mut store = other.open();
+    super::scratch::commit(&mut store, &changes("s", 1, 50));
+    store.close().expect("closed");
+    let away = scratch.path().join("away");
+    fs::rename(scratch.file("collabd.db"), &away).expect("renamed");
+    fs::remove_file(scratch.file("collabd.lock")).expect("removed");
+    fs::copy(other.file("collabd.db"), scratch.file("collabd.db")).expect("a copy");
+    running.keep(&changes("s", 6, 10));
+    running.confirm(10);
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    for _ in 0..5 {
+        running.keeper.load("t".into());
+        assert_eq!(running.event(), StoreEvent::Loaded { session: "t".into(), stored: Err(()) });
+    }
+    assert!(running.nothing_confirmed());
+    fs::rename(&away, scratch.file("collabd.db")).expect("renamed");
+    assert_eq!(running.event(), StoreEvent::Durable(true));
+    assert_eq!(running.confirmed(), 10);
+    assert!(running.stop());
+    expect_changes(&scratch.open(), "s", 10);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_another_program_writes_over_is_noticed_before_anything_is_confirmed() {
+    let scratch = Scratch::on_disk();
+    let mut store = scratch.open();
+    super::scratch::commit(&mut store, &changes("s", 1, 50));
+    store.close().expect("closed");
+    let older = fs::read(scratch.file("collabd.db")).expect("a file");
+    let running = Running::start(&scratch);
+    running.keep(&changes("s", 51, 60));
+    running.with_store(|store| store.empty_journal().expect("moved"));
+    let touched = fs::OpenOptions::new().write(true).open(scratch.file("collabd.db"));
+    touched.expect("a file").set_modified(std::time::SystemTime::UNIX_EPOCH).expect("touched");
+    running.keep(&changes("s", 61, 62));
+    running.confirm(62);
+    assert_eq!(running.confirmed(), 62);
+    fs::write(scratch.file("collabd.db"), &older).expect("written over");
+    running.keep(&changes("s", 63, 64));
+    running.confirm(64);
+    assert_eq!(running.event(), StoreEvent::Durable(false));
+    running.keeper.load("t".into());
+    assert_eq!(running.event(), StoreEvent::Loaded { session: "t".into(), stored: Err(()) });
+    assert!(running.nothing_confirmed());
+    assert!(!running.stop());
+    assert!(fs::read(scratch.file("collabd.db")).expect("a file") == older, "it was written to");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod refusals;
 mod report;
 mod staying;
 pub(super) mod target;
+mod tidy;
 mod walk;
 pub(super) mod wire;
 
@@ -121,10 +122,12 @@ pub fn run(options: &Options) -> ExitCode {
         walk::BOB,
         options.seconds.as_secs_f64()
     ));
+    let mut has_connected = false;
     for (number, step) in STEPS.iter().enumerate() {
         let started = Instant::now();
         let verdict = (step.run)(&mut walk);
         report.step(step.name, step.promise, &verdict, started.elapsed());
+        has_connected |= verdict.is_ok();
         // Without a first connection every other step would only say the same again.
         if number == 0 && verdict.is_err() {
             break;
@@ -134,6 +137,9 @@ pub fn run(options: &Options) -> ExitCode {
         if verdict.is_err() {
             thread::sleep(LISTEN);
         }
+    }
+    if has_connected {
+        tidy::remove(&mut walk, &options.url, &report);
     }
     ExitCode::from(u8::from(!report.finish(STEPS.len())))
 }

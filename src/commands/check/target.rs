@@ -55,7 +55,6 @@ impl Target {
     ///
     /// # Errors
     /// One line for the user, which repeats no part of the address that may hold a key.
-    #[cfg(feature = "durable")]
     pub(in crate::commands) fn parse_api(typed: &str) -> Result<(Target, Option<String>), String> {
         let typed = typed.trim();
         let bare = match typed.split_once("://") {

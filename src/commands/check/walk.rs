@@ -97,6 +97,21 @@ impl Walk {
         Ok(wire)
     }
 
+    /// Ends all its connections.
+    pub(super) fn leave(&mut self) {
+        (self.alice, self.bob, self.carol) = (None, None, None);
+    }
+
+    /// The sessions that it may have made.
+    pub(super) fn sessions(&self) -> [String; 3] {
+        ["", "-2", "-3"].map(|more| format!("{}{more}", self.session))
+    }
+
+    /// Where the server was found.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// Connects `user` to `session`, and reads nothing yet.
     pub(super) fn enter(&mut self, session: &str, user: &str) -> Outcome<Client> {
         let mut wire = self.dial()?;

@@ -30,8 +30,9 @@ pub fn import(
     replace: bool,
     bounds: DocumentBounds,
 ) -> Result<(), String> {
-    let mut state = described::parse_canvas(file, &described::read_canvas(file)?)?;
-    let left_out = std::mem::take(&mut state.left_out);
+    let state = described::parse_canvas(file, &described::read_canvas(file)?)?;
+    // The file has these, too: what there is of them stays as it is.
+    let left_out = state.left_out.clone();
     let mut store = Store::open(directory)?;
     if store.names().any(|name| **name == *session) && !replace {
         return Err(described::exists(session));

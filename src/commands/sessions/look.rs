@@ -143,8 +143,8 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), String> {
     progress.end(last.0, last.1);
     copied?;
     let text = format!(
-        "{} is a copy of the sessions in {}: to use it, stop the server, put it in the place of \
-         collabd.db and remove collabd.db-wal and collabd.lock\n",
+        "{} is a copy of the sessions in {}: to use it, stop the server, move its directory away, and \
+         put the copy as collabd.db into a new, empty one\n",
         to.display(),
         directory.display()
     );

@@ -139,6 +139,7 @@ fn stored(
     let summary = summary(reader, directory, session)?;
     let wanted = point.unwrap_or(Point::Seq(summary.seq));
     let found = reader.document_at(session, wanted).map_err(told(directory))?;
+    let first = archive::first_seq(reader, session).map_err(told(directory))?;
     found.ok_or_else(|| {
         let point = match wanted {
             Point::Seq(seq) if seq > summary.seq => {
@@ -151,8 +152,10 @@ fn stored(
             Point::Time(time) => format!("at {time}"),
         };
         format!(
-            "what session {session:?} was like {point} isn't stored, or not any more: collabd \
-             sessions show lists its versions, the oldest of which is as far back as it goes"
+            "what session {session:?} was like {point} isn't stored, or not any more: it can be brought \
+             back to each change from {first} to {}, and to each of the versions that collabd sessions \
+             show lists",
+            summary.seq
         )
     })
 }

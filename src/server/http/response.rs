@@ -22,7 +22,7 @@ pub struct Response {
 
 impl Response {
     /// One line of plain text that says what is wrong and what is accepted.
-    pub fn text(status: u16, line: &'static str) -> Self {
+    pub fn text(status: u16, line: impl std::fmt::Display) -> Self {
         Response { status, ..Self::page("text/plain; charset=utf-8", format!("{line}\n")) }
     }
 
