@@ -186,6 +186,8 @@ fn check_editor(editor: &Editor, is_reader: bool, document: &BTreeMap<String, Va
     }
 }
 
+const PLACE: [&str; 2] = ["x_mm", "y_mm"];
+
 fn check_item(user: &str, own: &Object, item: &Value) {
     let (shown, right) = (own.shown(), object::shown(item));
     let is_locked = own.untold.contains_key("locked") || own.locked;
@@ -193,7 +195,13 @@ fn check_item(user: &str, own: &Object, item: &Value) {
         let is_untold = own.untold.contains_key(name);
         let is_unsafe = name == "image_path" && is_unsafe(&item["image_path"]);
         // Its own, of which the server takes nothing.
-        let is_odd = shown.get(name).is_some_and(|value| ledger::allowed(name, value).is_empty());
+        let is_odd = |name: &str| {
+            shown.get(name).is_some_and(|value| ledger::allowed(name, value).is_empty())
+        };
+        // A place that is none is left out whole.
+        let is_none = |name: &&str| shown.get(*name).is_some_and(crate::python::is_odd);
+        let is_nowhere = PLACE.iter().any(is_none);
+        let is_odd = is_odd(name) || (PLACE.contains(&&**name) && is_nowhere);
         let (is, is_to_be) = (shown.get(name), right.get(name));
         // The server was told of it by this copy, and can't know that the copy shows another colour.
         let is_reported = name == "color_hex" && right[name] == own.reported_color.as_str();
