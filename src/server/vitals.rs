@@ -17,6 +17,11 @@ pub struct Vitals {
     opened: Instant,
     role: AtomicU8,
     heard: AtomicU64,
+    /// Since when its thread has waited for a byte, in milliseconds since it was opened, one more than
+    /// that; zero while it doesn't wait.
+    waits_since: AtomicU64,
+    /// How many Pings were sent to it meanwhile.
+    pings: AtomicU64,
     outbox: OnceLock<Arc<Outbox>>,
 }
 
@@ -30,6 +35,22 @@ pub enum Quality {
     /// Something waits, and nothing was taken for longer than [`SLOW`].
     Stalled,
 }
+
+/// Whether a client is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// As far as anybody can tell.
+    Alive,
+    /// It is to be asked.
+    Asked,
+    /// It isn't: its connection is to be closed.
+    None,
+    /// It has not even closed it then.
+    Over,
+}
+
+/// How long the one that is gone is given to answer a close: it may be there after all.
+const AFTER_CLOSE: Duration = Duration::from_secs(2);
 
 /// A connection at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +75,8 @@ impl Vitals {
             opened: Instant::now(),
             role: AtomicU8::new(Role::Page as u8),
             heard: AtomicU64::default(),
+            waits_since: AtomicU64::default(),
+            pings: AtomicU64::default(),
             outbox: OnceLock::new(),
         })
     }
@@ -78,6 +101,44 @@ impl Vitals {
     /// It has said something. For its own thread alone.
     pub fn hears(&self) {
         self.heard.store(self.heard.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Its thread waits for a byte from now on. For that thread alone.
+    pub fn waits(&self) {
+        self.pings.store(0, Relaxed);
+        self.waits_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
+    }
+
+    /// There is something, or the end. For its own thread alone.
+    pub fn reads(&self) {
+        self.waits_since.store(0, Relaxed);
+    }
+
+    /// What is to be done about a client of which nothing comes, not even an answer to a Ping, and that
+    /// takes nothing of what is sent to it: it is asked three times within `silence`, and then it is
+    /// gone. For one thread.
+    pub fn sign_of_life(&self, silence: Duration) -> Sign {
+        let Some(since) = self.waits_since.load(Relaxed).checked_sub(1) else { return Sign::Alive };
+        let silent = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
+        let takes_nothing =
+            |for_long: Duration| self.waiting().1.is_none_or(|waiting| waiting >= for_long);
+        if silent >= silence + AFTER_CLOSE && takes_nothing(silence) {
+            return Sign::Over;
+        }
+        if silent >= silence && takes_nothing(silence) {
+            return Sign::None;
+        }
+        let pings = self.pings.load(Relaxed);
+        if silent >= silence / 3 * (pings as u32 + 1) {
+            self.pings.store(pings + 1, Relaxed);
+            return Sign::Asked;
+        }
+        Sign::Alive
+    }
+
+    /// What is written to it.
+    pub fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.get()
     }
 
     /// What waits for its socket, in bytes, and for how long none of it was taken.
@@ -135,6 +196,26 @@ mod tests {
         let reading = vitals.read();
         assert_eq!((reading.heard, reading.said, reading.queued), (4, 0, 0));
         assert_eq!(reading.quality, Quality::Good, "it has no outbox yet");
+    }
+
+    #[test]
+    fn who_says_nothing_is_asked_thrice_and_then_gone() {
+        let vitals = Vitals::new();
+        let (long, short) = (Duration::from_secs(3600), Duration::from_millis(1));
+        assert_eq!(vitals.sign_of_life(short), Sign::Alive, "it isn't waited for");
+        vitals.waits();
+        assert_eq!(vitals.sign_of_life(long), Sign::Alive);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(vitals.sign_of_life(short), Sign::None);
+        let silence = Duration::from_millis(30);
+        while vitals.sign_of_life(silence) != Sign::None {}
+        vitals.reads();
+        assert_eq!(vitals.sign_of_life(short), Sign::Alive);
+        vitals.waits();
+        let asked = std::iter::repeat_with(|| vitals.sign_of_life(Duration::from_millis(300)))
+            .take_while(|sign| *sign != Sign::None)
+            .filter(|sign| *sign == Sign::Asked);
+        assert!((1..=3).contains(&asked.count()));
     }
 
     #[test]
