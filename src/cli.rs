@@ -19,7 +19,7 @@ use values::Values;
 /// One thing to do.
 #[derive(Debug)]
 pub enum Command {
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     Echo(echo::Options),
     Check(check::Options),
     Key(commands::key::Options),
@@ -375,7 +375,7 @@ pub fn parse(
         None if command == "echo" => {
             Ok(Command::Echo(echo::Options { listen: values.listen()?, config: values.config()? }))
         }
-        None => Ok(Command::Serve(values.serve()?)),
+        None => Ok(Command::Serve(Box::new(values.serve()?))),
     }
 }
 
@@ -456,7 +456,7 @@ mod tests {
 
     fn serve(words: &str, environment: &[(&str, &str)]) -> serve::Options {
         match parse_with(words, environment) {
-            Ok(Command::Serve(options)) => options,
+            Ok(Command::Serve(options)) => *options,
             other => panic!("{words}: {other:?}"),
         }
     }

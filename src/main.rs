@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     match command {
         Ok(Command::Serve(mut options)) => {
             options.listen.remarks = remarks;
-            serve::run(options)
+            serve::run(*options)
         }
         Ok(Command::Echo(mut options)) => {
             options.listen.remarks = remarks;

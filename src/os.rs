@@ -125,6 +125,7 @@ pub enum Signal {
     /// To stop: Ctrl+C, SIGTERM, a console that is closed.
     Stop,
     /// To open its files again: SIGHUP, where there is one.
+    #[cfg_attr(windows, allow(dead_code))]
     Reload,
 }
 

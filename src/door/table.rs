@@ -76,6 +76,7 @@ pub struct Call<'a> {
     /// What the key permits that was asked for; nothing where none is.
     pub grant: Option<Grant>,
     /// Who it is, for the log; empty where nothing is changed.
+    #[cfg_attr(not(feature = "durable"), allow(dead_code))]
     pub by: String,
 }
 

@@ -119,7 +119,7 @@ impl<S: Service> Client<'_, S> {
             Err(HeadError::Refuse(page)) => Asked {
                 course: Course::Answered(page),
                 headers: Vec::new(),
-                wishes: Wishes::unknown(self.shared.service.is_for_programs(http::path_of(&bytes))),
+                wishes: Wishes::unknown(self.shared.service.is_for_programs(http::path_of(bytes))),
                 method: "GET",
                 from: self.peer.to_string(),
                 is_last: true,
