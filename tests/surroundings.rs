@@ -375,3 +375,31 @@ fn errors_of_the_api_are_json() {
         assert!(error["message"].as_str().is_some_and(|line| !line.is_empty()), "{request}");
     }
 }
+
+/// Whose a file is that can't be used is said. Only root can make files that are another user's.
+#[test]
+#[cfg(unix)]
+fn a_file_of_another_user_is_called_one() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let folder = Folder::new();
+    let (log, keys) = (folder.typed("log"), folder.typed("keys.json"));
+    for file in [&log, &keys] {
+        std::fs::write(file, "{\"keys\":[]}").expect("written");
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).expect("its own");
+    }
+    let owner = std::fs::metadata(&log).expect("a file").uid();
+    if owner != 0 {
+        println!("not run: only root can run it as somebody else");
+        assert!(std::env::var_os("CI").is_none(), "continuous integration runs as root");
+        return;
+    }
+    for (option, file) in [("--log-file", &log), ("--keys", &keys)] {
+        let mut command = collabd(&["--host", "127.0.0.1", "--port", "0", option, file]);
+        command.uid(NOBODY).gid(NOBODY);
+        let line = Run::of(command).failed(1);
+        assert!(line.contains("belongs to the user number 0"), "{line}");
+        assert!(line.contains("runs as the user number 65534"), "{line}");
+    }
+}

@@ -236,3 +236,33 @@ pub fn wake(addr: SocketAddr) {
         Duration::from_millis(500),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    /// The whole of 127.0.0.0/8 is this machine on Linux; elsewhere it takes a second address.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn all_addresses_of_a_host_are_listened_on_at_one_port() {
+        let listeners = listen_on(&addresses(&["127.0.0.1:0", "127.0.0.2:0"])).expect("both");
+        let [first, second] = &listeners[..] else { panic!("{listeners:?}") };
+        let port = first.local_addr().expect("bound").port();
+        assert_eq!(second.local_addr().expect("bound"), SocketAddr::from(([127, 0, 0, 2], port)));
+        // TEST-NET-3 is nobody's: a name may have an address that this machine hasn't.
+        let some = listen_on(&addresses(&["203.0.113.7:0", "127.0.0.1:0"])).expect("one of them");
+        assert_eq!(some.len(), 1);
+        let none = listen_on(&addresses(&["203.0.113.7:0"])).expect_err("nothing is left");
+        assert_eq!(none.kind(), ErrorKind::AddrNotAvailable);
+        // Half of a host is not enough where the other half is somebody else's server.
+        let taken = listen_on(&addresses(&["127.0.0.3:0", &format!("127.0.0.2:{port}")]));
+        assert!(taken.is_ok(), "on another port there is room");
+        let both = [format!("127.0.0.3:{port}"), format!("127.0.0.2:{port}")];
+        let taken = listen_on(&addresses(&both.each_ref().map(String::as_str)));
+        assert_eq!(taken.expect_err("it is in use").kind(), ErrorKind::AddrInUse);
+    }
+}
