@@ -120,7 +120,7 @@ impl Door {
             return Err(Response::text(405, OTHER_METHODS).with(allow(route)));
         }
         let is_handshake = wants_websocket && !route.is_page();
-        self.turn_away(request, from, route, is_handshake)?;
+        self.turn_away(request, from, route)?;
         let Some(endpoint) = endpoint.filter(|_| !is_question) else {
             return Ok(Answer::Page(answer_to_options(route)));
         };
@@ -148,11 +148,11 @@ impl Door {
         request: &Request<'_>,
         from: Requester,
         route: &Route,
-        is_handshake: bool,
     ) -> Result<(), Response> {
         let (origin, host) = (request.header("origin"), request.header("host"));
-        // From a trusted proxy the name is the proxy's business.
-        let is_asked = origin.is_some() || (!is_handshake && route.kind != At::Health);
+        // From a trusted proxy the name is the proxy's business. Where a WebSocket is to be had, a request
+        // without an origin gets either that, as no page can, or nothing.
+        let is_asked = origin.is_some() || route.kind == At::Page;
         if is_asked && !from.by_proxy && !self.hosts.permits(host) {
             let why = "a request to another name than this server's: --allow-host";
             self.turned_away.note(from.address, why);
