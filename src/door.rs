@@ -1,7 +1,7 @@
 //! The front door: what a request asks for, and whether it may come in.
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
-//! `table.rs` has every path; a request goes through [`Door::decide`] and no other way.
+//! `routes.rs` has every path; a request goes through [`Door::decide`] and no other way.
 
 mod access;
 mod api;
@@ -12,11 +12,12 @@ mod memory;
 mod openapi;
 pub mod origin;
 mod page;
+mod refusal_log;
 mod route;
+mod routes;
 #[cfg(feature = "durable")]
 mod stored;
 mod table;
-mod turned_away;
 
 #[cfg(feature = "durable")]
 use std::io;
@@ -35,13 +36,13 @@ use crate::server::service::{Keeper, Tell};
 use crate::sessions::{Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
-use access::{Admitted, Shown};
-pub use gate::{Gate, Shower};
+use access::{AccessRequest, Admission};
+pub use gate::{Gate, KeySource};
 pub use hosts::Hosts;
 use origin::Origins;
 pub use page::Page;
-use table::{Call, Found, Kind as At, Method, Route, Who};
-use turned_away::TurnedAway;
+use refusal_log::RefusalLog;
+use table::{Call, Kind as At, Method, Route, RouteMatch, Who};
 
 /// As large as a document may be by default.
 const LARGEST_CANVAS: usize = 4 << 20;
@@ -67,7 +68,7 @@ pub struct Door {
     /// How long a canvas may be that is sent from outside a session, in bytes.
     pub largest_canvas: usize,
     /// Pages that were turned away.
-    pub turned_away: TurnedAway,
+    pub refusals: RefusalLog,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
     pub shelf: Option<Shelf>,
@@ -85,7 +86,7 @@ impl Door {
             debug_endpoints: false,
             live: Page::default(),
             largest_canvas: LARGEST_CANVAS,
-            turned_away: TurnedAway::default(),
+            refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
             shelf: None,
         }
@@ -101,7 +102,7 @@ impl Door {
         from: Requester,
         conn: ConnId,
     ) -> Result<Answer<Guest>, Response> {
-        let Found { route, ids, key } =
+        let RouteMatch { route, ids, key } =
             table::find(request.path).map_err(|why| Response::text(404, why))?;
         let wants_websocket = request.wants_websocket();
         let is_nothing = match route.kind {
@@ -120,7 +121,7 @@ impl Door {
             return Err(Response::text(405, OTHER_METHODS).with(allow(route)));
         }
         let is_handshake = wants_websocket && !route.is_page();
-        self.turn_away(request, from, route)?;
+        self.check_page(request, from, route)?;
         let Some(endpoint) = endpoint.filter(|_| !is_question) else {
             return Ok(Answer::Page(answer_to_options(route)));
         };
@@ -137,13 +138,13 @@ impl Door {
         let key = access::key_of(key, is_handshake, request);
         let is_for_programs = self.is_for_programs(request.path);
         let from = from.address;
-        let shown = Shown { request, from, is_for_programs, key, session };
-        let Admitted { grant, by } = self.admit(endpoint.who, &shown)?;
+        let access = AccessRequest { request, from, is_for_programs, key, session };
+        let Admission { grant, by } = self.admit(endpoint.who, &access)?;
         (endpoint.handle)(self, Call { request, conn, from, ids, grant, by })
     }
 
     /// Turns away what a page may have made that may not connect.
-    fn turn_away(
+    fn check_page(
         &self,
         request: &Request<'_>,
         from: Requester,
@@ -155,12 +156,12 @@ impl Door {
         let is_asked = origin.is_some() || route.kind == At::Page;
         if is_asked && !from.by_proxy && !self.hosts.permits(host) {
             let why = "a request to another name than this server's: --allow-host";
-            self.turned_away.note(from.address, why);
+            self.refusals.note(from.address, why);
             return Err(Response::text(421, WRONG_HOST));
         }
         if !self.origins.permits(origin, host, from.address) {
             let shown = origin.map(origin::shown).unwrap_or_default();
-            self.turned_away.note(from.address, &format!("a page of {shown}: --allow-origin"));
+            self.refusals.note(from.address, &format!("a page of {shown}: --allow-origin"));
             return Err(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
         }
         Ok(())

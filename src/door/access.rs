@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::gate::Shower;
+use super::gate::KeySource;
 use super::table::Who;
 use super::{Door, hosts, origin, route};
 use crate::keys::{Grant, KeyRefusal, Level};
@@ -34,7 +34,7 @@ const BY_A_PROXY: [&str; 11] = [
 
 /// Somebody who may, for whoever answers.
 #[derive(Default)]
-pub(super) struct Admitted {
+pub(super) struct Admission {
     /// What the key permits that was asked for; nothing where none is.
     pub grant: Option<Grant>,
     /// Who it is, for the log, where something is changed.
@@ -42,7 +42,7 @@ pub(super) struct Admitted {
 }
 
 /// What a request shows of who sends it.
-pub(super) struct Shown<'a> {
+pub(super) struct AccessRequest<'a> {
     pub request: &'a Request<'a>,
     pub from: IpAddr,
     /// Whether a program is to be told how to show a key.
@@ -58,37 +58,41 @@ impl Door {
     ///
     /// # Errors
     /// The answer to one who may not.
-    pub(super) fn admit(&self, who: Who, shown: &Shown<'_>) -> Result<Admitted, Response> {
+    pub(super) fn admit(
+        &self,
+        who: Who,
+        access: &AccessRequest<'_>,
+    ) -> Result<Admission, Response> {
         match who {
-            Who::Anybody => Ok(Admitted::default()),
-            Who::Reader if !self.require_key => Ok(Admitted::default()),
+            Who::Anybody => Ok(Admission::default()),
+            Who::Reader if !self.require_key => Ok(Admission::default()),
             Who::Reader => {
-                let grant = self.check(shown)?;
-                match shown.session.is_none_or(|session| grant.key.opens(session)) {
-                    true => Ok(Admitted { grant: Some(grant), by: String::new() }),
+                let grant = self.check(access)?;
+                match access.session.is_none_or(|session| grant.key.opens(session)) {
+                    true => Ok(Admission { grant: Some(grant), by: String::new() }),
                     false => Err(Response::text(403, NOT_WITH_THIS_KEY)),
                 }
             }
-            Who::KeyHolder => Ok(Admitted { grant: Some(self.check(shown)?), by: String::new() }),
+            Who::KeyHolder => Ok(Admission { grant: Some(self.check(access)?), by: String::new() }),
             Who::Admin => {
-                let by = format!("{} at {}", self.admin(shown)?, shown.from);
-                Ok(Admitted { grant: None, by })
+                let by = format!("{} at {}", self.admin(access)?, access.from);
+                Ok(Admission { grant: None, by })
             }
         }
     }
 
-    /// What the key permits that is shown.
-    fn check(&self, shown: &Shown<'_>) -> Result<Grant, Response> {
+    /// What the key permits that the request carries.
+    fn check(&self, access: &AccessRequest<'_>) -> Result<Grant, Response> {
         // Only a browser writes this header, and no page can change it.
-        let site = shown.request.header("sec-fetch-site").map(str::trim);
-        let shower = match site.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
-            true => Shower::AnotherSite,
-            false => Shower::Itself,
+        let site = access.request.header("sec-fetch-site").map(str::trim);
+        let source = match site.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
+            true => KeySource::OtherSite,
+            false => KeySource::Client,
         };
-        let checked = self.gate.check(shown.key.as_deref(), shown.from, shower);
+        let checked = self.gate.check(access.key.as_deref(), access.from, source);
         checked.map_err(|why| match why {
             KeyRefusal::TooMany => Response::too_many(TOO_MANY_KEYS),
-            _ if shown.is_for_programs => {
+            _ if access.is_for_programs => {
                 Response::text(401, NOT_WITH_THIS_KEY).with("WWW-Authenticate: Bearer")
             }
             _ => Response::text(403, NOT_WITH_THIS_KEY),
@@ -100,10 +104,10 @@ impl Door {
     /// Where there are keys, whoever has an admin key may. Where there are none, programs on the server's
     /// own machine: not through a proxy there, which stands for somebody else, and not by a page of
     /// another machine whose name leads to this one.
-    fn admin(&self, shown: &Shown<'_>) -> Result<String, Response> {
+    fn admin(&self, access: &AccessRequest<'_>) -> Result<String, Response> {
         if self.gate.ring().asks() {
-            let Grant { key, .. } = self.check(shown)?;
-            let opens = match shown.session {
+            let Grant { key, .. } = self.check(access)?;
+            let opens = match access.session {
                 Some(session) => key.opens(session),
                 None => key.opens.is_none(),
             };
@@ -112,12 +116,12 @@ impl Door {
                 false => Err(Response::text(403, NOT_AN_ADMIN)),
             };
         }
-        let request = shown.request;
+        let request = access.request;
         let is_forwarded = request.names().any(|name| {
             let name = name.to_ascii_lowercase();
             BY_A_PROXY.contains(&&*name) || name.starts_with("x-forwarded-")
         });
-        let is_from_here = shown.from.to_canonical().is_loopback()
+        let is_from_here = access.from.to_canonical().is_loopback()
             && hosts::is_loopback(request.header("host"))
             && request.header("origin").is_none_or(origin::is_of_this_machine);
         match is_from_here && !is_forwarded {

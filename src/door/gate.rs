@@ -18,11 +18,11 @@ pub struct Gate {
 
 /// Who may have made a request that shows a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shower {
+pub enum KeySource {
     /// A program, a person, or a page that may connect.
-    Itself,
+    Client,
     /// A page of another site, in its visitor's browser.
-    AnotherSite,
+    OtherSite,
 }
 
 impl Gate {
@@ -45,12 +45,12 @@ impl Gate {
         &self,
         key: Option<&str>,
         from: IpAddr,
-        shower: Shower,
+        source: KeySource,
     ) -> Result<Grant, KeyRefusal> {
         let now = Instant::now();
-        let (attempts, by) = match shower {
-            Shower::Itself => (&self.attempts, ""),
-            Shower::AnotherSite => (&self.by_pages, ", shown by a page of another site"),
+        let (attempts, by) = match source {
+            KeySource::Client => (&self.attempts, ""),
+            KeySource::OtherSite => (&self.by_pages, ", shown by a page of another site"),
         };
         if attempts.is_locked(from, now) {
             return Err(KeyRefusal::TooMany);
@@ -90,7 +90,7 @@ mod tests {
             let all_at_once = Barrier::new(16);
             let try_one = || {
                 all_at_once.wait();
-                gate.check(Some("wrong"), from, Shower::Itself).err()
+                gate.check(Some("wrong"), from, KeySource::Client).err()
             };
             let told: Vec<Option<KeyRefusal>> = thread::scope(|scope| {
                 let threads: Vec<_> = (0..16).map(|_| scope.spawn(try_one)).collect();
@@ -105,11 +105,11 @@ mod tests {
     fn what_pages_of_other_sites_try_locks_out_such_pages_alone() {
         let gate = Gate::new(KeyRing::open(None, true).expect("no file"));
         let from = IpAddr::from([192, 0, 2, 1]);
-        let check = |key, shower| gate.check(Some(key), from, shower).err();
+        let check = |key, source| gate.check(Some(key), from, source).err();
         for _ in 0..10 {
-            assert_eq!(check("wrong", Shower::AnotherSite), Some(KeyRefusal::Invalid));
+            assert_eq!(check("wrong", KeySource::OtherSite), Some(KeyRefusal::Invalid));
         }
-        assert_eq!(check("development", Shower::AnotherSite), Some(KeyRefusal::TooMany));
-        assert_eq!(check("development", Shower::Itself), None);
+        assert_eq!(check("development", KeySource::OtherSite), Some(KeyRefusal::TooMany));
+        assert_eq!(check("development", KeySource::Client), None);
     }
 }

@@ -7,7 +7,8 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::table::{Endpoint, Kind, Parameter, Promise, ROUTES, Route, Who};
+use super::routes::ROUTES;
+use super::table::{Endpoint, Kind, Parameter, Route, Success, Who};
 use crate::server::http::Response;
 
 /// What is answered.
@@ -150,14 +151,14 @@ fn query_parameter(parameter: &Parameter) -> Value {
     })
 }
 
-fn answered(promise: &Promise) -> Value {
-    let mut answer = json!({"description": promise.about});
-    if !promise.content_type.is_empty() {
+fn answered(success: &Success) -> Value {
+    let mut answer = json!({"description": success.about});
+    if !success.content_type.is_empty() {
         let mut schema = json!({"type": "string"});
-        if promise.content_type == "application/json" {
-            schema = json!({"type": "object", "required": promise.fields});
+        if success.content_type == "application/json" {
+            schema = json!({"type": "object", "required": success.fields});
         }
-        answer["content"] = json!({promise.content_type: {"schema": schema}});
+        answer["content"] = json!({success.content_type: {"schema": schema}});
     }
     answer
 }

@@ -75,12 +75,12 @@ fn text_of<'a>(html: &'a str, element: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::http::{Wishes, parse_head};
+    use crate::server::http::{Preferences, parse_head};
 
     fn shown(page: &Page, headers: &str) -> String {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
         let head = parse_head(head.as_bytes()).expect("a request").expect("a whole one");
-        let answer = page.answer().as_wanted(&Wishes::of(&head.request, false));
+        let answer = page.answer().for_client(&Preferences::of(&head.request, false));
         let text = String::from_utf8(answer.parts("GET").concat()).expect("UTF-8");
         // Without the date, which changes.
         let (status, rest) = text.split_once("\r\nDate: ").expect("a date");

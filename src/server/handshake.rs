@@ -13,7 +13,7 @@ use super::connections::Full;
 use super::counters::Counters;
 use super::dispatch::Input;
 use super::forwarded;
-use super::http::{self, HeadError, Request, Response, Wishes};
+use super::http::{self, HeadError, Preferences, Request, Response};
 use super::inbox;
 use super::service::{
     Act, Answer, Inside, Report, Requester, Service, Speaker, Unanswered, Work, refused, stopping,
@@ -73,7 +73,7 @@ struct Asked<S: Speaker> {
     /// Those that an answer has.
     headers: Vec<String>,
     /// How the answer is wanted.
-    wishes: Wishes,
+    preferences: Preferences,
     method: &'static str,
     /// Where the client is, for the log.
     from: String,
@@ -111,15 +111,18 @@ impl<S: Service> Client<'_, S> {
             let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
             let (course, headers) = self.course(request, rest, Requester { address, by_proxy });
             let is_last = is_last || request.is_last();
-            let wishes = Wishes::of(request, self.shared.service.is_for_programs(request.path));
-            Asked { course, headers, wishes, method, from: self.shown(address), is_last }
+            let preferences =
+                Preferences::of(request, self.shared.service.is_for_programs(request.path));
+            Asked { course, headers, preferences, method, from: self.shown(address), is_last }
         });
-        let Asked { course, headers, wishes, method, from, is_last } = match read {
+        let Asked { course, headers, preferences, method, from, is_last } = match read {
             Ok(asked) => asked,
             Err(HeadError::Refuse(page)) => Asked {
                 course: Course::Answered(page),
                 headers: Vec::new(),
-                wishes: Wishes::unknown(self.shared.service.is_for_programs(http::path_of(bytes))),
+                preferences: Preferences::unknown(
+                    self.shared.service.is_for_programs(http::path_of(bytes)),
+                ),
                 method: "GET",
                 from: self.peer.to_string(),
                 is_last: true,
@@ -146,14 +149,14 @@ impl<S: Service> Client<'_, S> {
                 Err(page) => page,
             },
         };
-        let page = page.as_wanted(&wishes);
+        let page = page.for_client(&preferences);
         if asks_hub && turn.is_some() {
             let _ = self.shared.inbox.send(Input::Gone(self.conn));
         }
         drop(turn);
         // Held until the answer has been taken: until then it takes memory.
         let place = self.shared.spool.put(page.size(), &self.outbox);
-        let page = if place.is_some() { page } else { busy().as_wanted(&wishes) };
+        let page = if place.is_some() { page } else { busy().for_client(&preferences) };
         match page.reason() {
             Some(reason) if !is_report => self.shared.counters.refused(reason),
             _ => Counters::note(&self.shared.counters.pages),

@@ -12,4 +12,4 @@ pub use body::{CONTINUE, body_length, expects_continue, read_body};
 pub use head::{Head, HeadError, LARGEST_HEAD, is_timeout, parse_head, path_of, read_head};
 pub use reason::{REASONS, Reason};
 pub use request::{Request, percent_decoded};
-pub use response::{Response, Wishes};
+pub use response::{Preferences, Response};

@@ -38,15 +38,32 @@ pub enum Quality {
 
 /// Whether a client is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
+pub enum Liveness {
     /// As far as anybody can tell.
     Alive,
-    /// It is to be asked.
-    Asked,
+    /// It is to be sent a Ping.
+    NeedsPing,
     /// It isn't: its connection is to be closed.
-    None,
-    /// It has not even closed it then.
-    Over,
+    Dead,
+    /// Nor has it answered the close.
+    CloseTimedOut,
+}
+
+impl Liveness {
+    /// Of a client of which nothing has come for `silent`, that has taken nothing of what waits for it for
+    /// `waiting`, and that was sent so many Pings meanwhile.
+    fn of(silent: Duration, waiting: Option<Duration>, pings: u64, silence: Duration) -> Liveness {
+        let takes_nothing = waiting.is_none_or(|waiting| waiting >= silence);
+        if silent >= silence + AFTER_CLOSE && takes_nothing {
+            Liveness::CloseTimedOut
+        } else if silent >= silence && takes_nothing {
+            Liveness::Dead
+        } else if silent >= silence / 3 * (pings as u32 + 1) {
+            Liveness::NeedsPing
+        } else {
+            Liveness::Alive
+        }
+    }
 }
 
 /// How long the one that is gone is given to answer a close: it may be there after all.
@@ -114,26 +131,20 @@ impl Vitals {
         self.waits_since.store(0, Relaxed);
     }
 
-    /// What is to be done about a client of which nothing comes, not even an answer to a Ping, and that
-    /// takes nothing of what is sent to it: it is asked three times within `silence`, and then it is
-    /// gone. For one thread.
-    pub fn sign_of_life(&self, silence: Duration) -> Sign {
-        let Some(since) = self.waits_since.load(Relaxed).checked_sub(1) else { return Sign::Alive };
+    /// Whether the client is still there: it is asked three times within `silence` of which nothing comes,
+    /// and it is dead where nothing comes and nothing of what is sent is taken for that long. For one
+    /// thread.
+    pub fn liveness(&self, silence: Duration) -> Liveness {
+        let Some(since) = self.waits_since.load(Relaxed).checked_sub(1) else {
+            return Liveness::Alive;
+        };
         let silent = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
-        let takes_nothing =
-            |for_long: Duration| self.waiting().1.is_none_or(|waiting| waiting >= for_long);
-        if silent >= silence + AFTER_CLOSE && takes_nothing(silence) {
-            return Sign::Over;
-        }
-        if silent >= silence && takes_nothing(silence) {
-            return Sign::None;
-        }
         let pings = self.pings.load(Relaxed);
-        if silent >= silence / 3 * (pings as u32 + 1) {
+        let liveness = Liveness::of(silent, self.waiting().1, pings, silence);
+        if liveness == Liveness::NeedsPing {
             self.pings.store(pings + 1, Relaxed);
-            return Sign::Asked;
         }
-        Sign::Alive
+        liveness
     }
 
     /// What is written to it.
@@ -199,23 +210,32 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_asked_thrice_and_then_gone() {
+    fn who_says_nothing_is_asked_and_then_dead() {
+        let seconds = Duration::from_secs;
+        for (silent, waiting, pings, expected) in [
+            (0, None, 0, Liveness::Alive),
+            (29, None, 0, Liveness::Alive),
+            (30, None, 0, Liveness::NeedsPing),
+            (31, None, 1, Liveness::Alive),
+            (60, None, 1, Liveness::NeedsPing),
+            (89, None, 2, Liveness::Alive),
+            (90, None, 2, Liveness::Dead),
+            (91, Some(90), 2, Liveness::Dead),
+            (92, None, 2, Liveness::CloseTimedOut),
+            // A slow line: something is still taken.
+            (91, Some(5), 3, Liveness::Alive),
+            (120, Some(0), 3, Liveness::NeedsPing),
+            (1000, Some(89), 50, Liveness::Alive),
+        ] {
+            let found = Liveness::of(seconds(silent), waiting.map(seconds), pings, seconds(90));
+            assert_eq!(found, expected, "{silent} {waiting:?} {pings}");
+        }
         let vitals = Vitals::new();
-        let (long, short) = (Duration::from_secs(3600), Duration::from_millis(1));
-        assert_eq!(vitals.sign_of_life(short), Sign::Alive, "it isn't waited for");
+        assert_eq!(vitals.liveness(Duration::ZERO), Liveness::Alive, "it isn't waited for");
         vitals.waits();
-        assert_eq!(vitals.sign_of_life(long), Sign::Alive);
-        std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(vitals.sign_of_life(short), Sign::None);
-        let silence = Duration::from_millis(30);
-        while vitals.sign_of_life(silence) != Sign::None {}
+        assert_eq!(vitals.liveness(seconds(3600)), Liveness::Alive);
         vitals.reads();
-        assert_eq!(vitals.sign_of_life(short), Sign::Alive);
-        vitals.waits();
-        let asked = std::iter::repeat_with(|| vitals.sign_of_life(Duration::from_millis(300)))
-            .take_while(|sign| *sign != Sign::None)
-            .filter(|sign| *sign == Sign::Asked);
-        assert!((1..=3).contains(&asked.count()));
+        assert_eq!(vitals.liveness(Duration::ZERO), Liveness::Alive);
     }
 
     #[test]

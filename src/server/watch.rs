@@ -9,7 +9,7 @@ use super::connection::ALIVE;
 use super::counters::Counters;
 use super::dispatch::Input;
 use super::service::{Role, Service};
-use super::vitals::Sign;
+use super::vitals::Liveness;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
 
@@ -61,25 +61,25 @@ fn ask_who_is_there<S: Service>(shared: &Shared<S>) {
     let silence = shared.config.silence;
     let signs = shared.connections.vitals(|_, vitals| {
         let sign = match vitals.role() {
-            Role::Page => Sign::Alive,
-            _ => vitals.sign_of_life(silence),
+            Role::Page => Liveness::Alive,
+            _ => vitals.liveness(silence),
         };
-        (sign, vitals.outbox().cloned().filter(|_| sign != Sign::Alive))
+        (sign, vitals.outbox().cloned().filter(|_| sign != Liveness::Alive))
     });
     for (sign, outbox) in signs {
         let Some(outbox) = outbox else { continue };
         match sign {
-            Sign::Alive => {}
-            Sign::Asked => {
+            Liveness::Alive => {}
+            Liveness::NeedsPing => {
                 // One that has too much waiting is found out by whoever sends it the next thing.
                 let _ = outbox.push(Frame::ping(ALIVE).into_bytes(), None);
                 outbox.flush();
             }
-            Sign::None => {
+            Liveness::Dead => {
                 outbox.close_instead(close::POLICY, "no sign of life");
                 outbox.flush();
             }
-            Sign::Over => outbox.abort(),
+            Liveness::CloseTimedOut => outbox.abort(),
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Response {
 
 /// What a client has said of how it wants to be answered.
 #[derive(Debug, Default)]
-pub struct Wishes {
+pub struct Preferences {
     /// The tags of what it has already.
     has: Vec<String>,
     takes_gzip: bool,
@@ -36,19 +36,19 @@ pub struct Wishes {
     refusals_as_json: bool,
 }
 
-impl Wishes {
+impl Preferences {
     /// Those of a request.
     pub fn of(request: &Request<'_>, refusals_as_json: bool) -> Self {
         let looks = matches!(request.method, "GET" | "HEAD");
         let tags = request.headers("if-none-match").filter(|_| looks);
         let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
         let takes_gzip = gzip::is_taken(request.headers("accept-encoding"));
-        Wishes { has: tags.map(str::to_owned).collect(), takes_gzip, refusals_as_json }
+        Preferences { has: tags.map(str::to_owned).collect(), takes_gzip, refusals_as_json }
     }
 
     /// Those of what is no request.
     pub fn unknown(refusals_as_json: bool) -> Self {
-        Wishes { refusals_as_json, ..Wishes::default() }
+        Preferences { refusals_as_json, ..Preferences::default() }
     }
 
     /// Whether the client has the page of this tag already (RFC 9110 §13.1.2).
@@ -136,13 +136,13 @@ impl Response {
 
     /// The same as its client wants it: 304 without the page where it has that already; a refusal as
     /// JSON; a large text packed. Takes time linear in the body.
-    pub fn as_wanted(self, wishes: &Wishes) -> Self {
+    pub fn for_client(self, preferences: &Preferences) -> Self {
         if let Some(tag) = &self.tag
-            && wishes.has_already(tag)
+            && preferences.has_already(tag)
         {
             return Response { status: 304, body: Bytes::new(), ..self }.varying();
         }
-        if self.status >= 400 && wishes.refusals_as_json {
+        if self.status >= 400 && preferences.refusals_as_json {
             return self.into_json();
         }
         let may_be_packed = self.content_type.starts_with("text/") || self.content_type == JSON;
@@ -150,7 +150,7 @@ impl Response {
             return self;
         }
         let page = self.varying();
-        if !wishes.takes_gzip {
+        if !preferences.takes_gzip {
             return page;
         }
         match gzip::packed(&page.body).filter(|packed| packed.len() < page.body.len()) {
@@ -290,9 +290,9 @@ mod tests {
         format!("{status}\r\n{rest}")
     }
 
-    fn wishes(headers: &str) -> Wishes {
+    fn preferences(headers: &str) -> Preferences {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
-        Wishes::of(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
+        Preferences::of(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
     }
 
     #[test]
@@ -329,8 +329,8 @@ mod tests {
 
     #[test]
     fn programs_are_refused_in_json() {
-        let json = Wishes { refusals_as_json: true, ..Wishes::default() };
-        let refusal = Response::text(405, "it's \"x\"").with("Allow: GET").as_wanted(&json);
+        let json = Preferences { refusals_as_json: true, ..Preferences::default() };
+        let refusal = Response::text(405, "it's \"x\"").with("Allow: GET").for_client(&json);
         assert_eq!((refusal.status(), refusal.reason()), (405, Some(Reason::Method)));
         let shown = shown(&refusal, "GET");
         assert!(shown.contains("Content-Type: application/json\r\n"), "{shown}");
@@ -339,8 +339,8 @@ mod tests {
                     \"type\":\"method_not_allowed\"}}\n";
         assert!(shown.ends_with(body), "{shown}");
         let fine = Response::text(200, "ok");
-        assert_eq!(fine.clone().as_wanted(&json), fine);
-        assert_eq!(Response::text(404, "x").as_wanted(&wishes("")).content_type, TEXT);
+        assert_eq!(fine.clone().for_client(&json), fine);
+        assert_eq!(Response::text(404, "x").for_client(&preferences("")).content_type, TEXT);
     }
 
     #[test]
@@ -349,8 +349,8 @@ mod tests {
         let state = Response::state(body);
         assert!(shown(&state, "GET").contains("ETag: \"07ab-12\"\r\n"));
         let had = |tag: &str| {
-            let wishes = wishes(&format!("If-None-Match: {tag}\r\n"));
-            state.clone().as_wanted(&wishes).status()
+            let preferences = preferences(&format!("If-None-Match: {tag}\r\n"));
+            state.clone().for_client(&preferences).status()
         };
         for tag in ["\"07ab-12\"", "W/\"07ab-12\"", "\"x\", \"07ab-12\"", "*"] {
             assert_eq!(had(tag), 304, "{tag}");
@@ -363,15 +363,15 @@ mod tests {
         }
         // Only who looks may have it already.
         let put = b"PUT / HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n";
-        let put = Wishes::of(&parse_head(put).unwrap().unwrap().request, false);
-        assert_eq!(state.as_wanted(&put).status(), 200);
+        let put = Preferences::of(&parse_head(put).unwrap().unwrap().request, false);
+        assert_eq!(state.for_client(&put).status(), 200);
     }
 
     #[test]
     fn what_is_large_is_packed_for_who_takes_that() {
         let body = r#"{"epoch":"07ab","seq":12,"items":""#.to_owned() + &"x".repeat(2000) + "\"}";
         let state = Response::state(body.clone());
-        let packed = state.clone().as_wanted(&wishes("Accept-Encoding: gzip\r\n"));
+        let packed = state.clone().for_client(&preferences("Accept-Encoding: gzip\r\n"));
         assert!(packed.size() < 200 && packed.status() == 200);
         let head = String::from_utf8(packed.parts("HEAD").concat()).unwrap();
         for header in [
@@ -382,10 +382,10 @@ mod tests {
         ] {
             assert!(head.contains(header), "{header} {head}");
         }
-        let plain = state.as_wanted(&wishes(""));
+        let plain = state.for_client(&preferences(""));
         assert_eq!(plain.body, body);
         assert!(shown(&plain, "HEAD").contains("Vary: Accept-Encoding\r\n"));
-        let small = Response::json("{}").as_wanted(&wishes("Accept-Encoding: gzip\r\n"));
+        let small = Response::json("{}").for_client(&preferences("Accept-Encoding: gzip\r\n"));
         assert_eq!(small, Response::json("{}"));
     }
 }

@@ -9,9 +9,9 @@ const ADDRESSES: usize = 1000;
 
 /// How often each address was turned away. Any thread may count; nobody waits for longer than a look-up.
 #[derive(Debug, Default)]
-pub struct TurnedAway(Mutex<HashMap<IpAddr, u64>>);
+pub struct RefusalLog(Mutex<HashMap<IpAddr, u64>>);
 
-impl TurnedAway {
+impl RefusalLog {
     /// Counts one more, and logs the first, the tenth, the hundredth and so on: `why` has to be free of
     /// anything that a client could have put there unescaped.
     pub fn note(&self, from: IpAddr, why: &str) {
@@ -42,10 +42,10 @@ mod tests {
     fn of_many_every_tenfold_is_told_and_few_are_remembered() {
         let told: Vec<u64> = (0..=100_000).filter(|count| is_told(*count)).collect();
         assert_eq!(told, [1, 10, 100, 1000, 10_000, 100_000]);
-        let turned_away = TurnedAway::default();
+        let refusals = RefusalLog::default();
         for n in 0..5000u32 {
-            turned_away.note(IpAddr::V4(n.into()), "a page");
+            refusals.note(IpAddr::V4(n.into()), "a page");
         }
-        assert!(turned_away.0.lock().expect("it").len() <= ADDRESSES);
+        assert!(refusals.0.lock().expect("it").len() <= ADDRESSES);
     }
 }
