@@ -102,6 +102,10 @@ impl Door {
         from: Requester,
         conn: ConnId,
     ) -> Result<Answer<Guest>, Response> {
+        // Asked of the server as a whole, as some load balancers do.
+        if (request.method, request.path) == ("OPTIONS", "*") {
+            return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
+        }
         let RouteMatch { route, ids, key } =
             table::find(request.path).map_err(|why| Response::text(404, why))?;
         let wants_websocket = request.wants_websocket();

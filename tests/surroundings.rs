@@ -198,6 +198,8 @@ fn load_balancers_find_it_well() {
     let server = Server::start(&[]);
     for (request, status) in [
         ("OPTIONS / HTTP/1.0\r\n\r\n", 204),
+        ("OPTIONS * HTTP/1.0\r\n\r\n", 204),
+        ("OPTIONS * HTTP/1.1\r\nHost: backend\r\nConnection: close\r\n\r\n", 204),
         ("OPTIONS /healthz HTTP/1.1\r\nHost: backend\r\nConnection: close\r\n\r\n", 204),
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         ("GET /healthz HTTP/1.0\r\nHost: backend\r\n\r\n", 200),
