@@ -1,5 +1,7 @@
 //! What can be typed: commands, options, their defaults and units, and the help that lists them.
 
+mod echoed;
+mod environment;
 mod key;
 mod sessions;
 mod values;
@@ -10,12 +12,14 @@ use std::path::PathBuf;
 use lexopt::Arg;
 
 use crate::commands::{self, check, echo, serve};
+use echoed::nearest;
+pub use environment::remarks;
 use values::Values;
 
 /// One thing to do.
 #[derive(Debug)]
 pub enum Command {
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     Echo(echo::Options),
     Check(check::Options),
     Key(commands::key::Options),
@@ -193,9 +197,14 @@ const SERVE: &[Opt] = &[
         "pages of this origin, like https://lab.example:8443, may connect, too; * is any; repeatable",
     ),
     list(
+        "allow-host",
+        "NAME",
+        "pages may call the server by this name, too; its addresses and its own names always work; repeatable",
+    ),
+    list(
         "trust-proxy",
-        "ADDRESS",
-        "a reverse proxy whose X-Forwarded-For says where a client comes from; repeatable",
+        "NETWORK",
+        "a reverse proxy whose X-Forwarded-For says where a client comes from, or a network of them like 172.16.0.0/12; repeatable",
     ),
     opt(
         "max-channels",
@@ -249,6 +258,10 @@ const TABLES: &[(&str, &[Opt])] = &[
     ("record", sessions::RECORD),
     ("replay", sessions::REPLAY),
 ];
+
+/// The first words that there are.
+const COMMANDS: [&str; 8] =
+    ["serve", "echo", "check", "key", "sessions", "record", "replay", "help"];
 
 const INTRODUCTION: &str = "\
 collabd: people edit one optical table together; this is the server between them.
@@ -344,10 +357,15 @@ pub fn parse(
             return Err(Usage(format!("{command} {why}")));
         }
         "help" => return Ok(Command::Print(help())),
-        _ => return Err(Usage(format!("there is no command {command:?}: see collabd --help"))),
+        // Not repeated: it may be a key.
+        other => {
+            let meant = nearest(other, COMMANDS.into_iter());
+            let meant = meant.map_or(String::new(), |meant| format!(", perhaps {meant} was meant"));
+            return Err(Usage(format!("there is no such command{meant}: see collabd --help")));
+        }
     };
-    if let Some(word) = words.next() {
-        return Err(Usage(format!("{word:?} is one word too many: see collabd --help")));
+    if words.next().is_some() {
+        return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
     }
     let values = Values::gather(&command, tables, typed, environment)?;
     match url {
@@ -357,7 +375,7 @@ pub fn parse(
         None if command == "echo" => {
             Ok(Command::Echo(echo::Options { listen: values.listen()?, config: values.config()? }))
         }
-        None => Ok(Command::Serve(values.serve()?)),
+        None => Ok(Command::Serve(Box::new(values.serve()?))),
     }
 }
 
@@ -368,22 +386,37 @@ pub struct Listen {
     pub port: u16,
     pub debug: bool,
     pub log_file: Option<PathBuf>,
+    /// What there is to be said of the environment, a line each.
+    pub remarks: Vec<String>,
 }
 
 fn all_options() -> impl Iterator<Item = &'static Opt> {
     TABLES.iter().flat_map(|(_, table)| *table)
 }
 
+/// The name is not repeated where it may be a key.
 fn unknown(option: &str) -> Usage {
-    Usage(format!("there is no option {option}: see collabd --help"))
+    let name = option.trim_start_matches('-');
+    let meant = nearest(name, all_options().map(|option| option.name));
+    let meant = meant.map_or(String::new(), |meant| format!(", perhaps --{meant} was meant"));
+    match echoed::may_be_key(name) {
+        true => Usage(format!("there is no such option{meant}: see collabd --help")),
+        false => Usage(format!("there is no option {option}{meant}: see collabd --help")),
+    }
 }
 
+/// Of the parser's errors one has a value in it, which may be a key.
 fn usage(error: lexopt::Error) -> Usage {
-    Usage(format!("{error}: see collabd --help"))
+    match error {
+        lexopt::Error::UnexpectedValue { option, .. } => {
+            Usage(format!("{option} takes no value: see collabd --help"))
+        }
+        error => Usage(format!("{error}: see collabd --help")),
+    }
 }
 
 fn text(value: OsString) -> Result<String, Usage> {
-    value.into_string().map_err(|value| Usage(format!("{value:?} is not UTF-8")))
+    value.into_string().map_err(|_| Usage("something that was typed is not UTF-8".into()))
 }
 
 fn version() -> String {
@@ -423,7 +456,7 @@ mod tests {
 
     fn serve(words: &str, environment: &[(&str, &str)]) -> serve::Options {
         match parse_with(words, environment) {
-            Ok(Command::Serve(options)) => options,
+            Ok(Command::Serve(options)) => *options,
             other => panic!("{words}: {other:?}"),
         }
     }

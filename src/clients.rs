@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::door::Gate;
+use crate::door::{Gate, KeySource};
 use crate::hub::channels;
 use crate::hub::{ConnId, Event};
 use crate::protocol::client::{self, Unreadable, outbound};
@@ -44,7 +44,7 @@ impl Client {
             }
             // The key goes no further than this line; the hub gets what it permits.
             Ok(client::Heard::Connect { key }) => {
-                let checked = self.gate.check(key.as_deref(), self.from);
+                let checked = self.gate.check(key.as_deref(), self.from, KeySource::Client);
                 self.had_key |= checked.is_ok();
                 channels::Said::Connect(checked)
             }

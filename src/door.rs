@@ -1,55 +1,64 @@
 //! The front door: what a request asks for, and whether it may come in.
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
+//! `routes.rs` has every path; a request goes through [`Door::decide`] and no other way.
 
-#[cfg(feature = "durable")]
 mod access;
 mod api;
 mod gate;
+mod hosts;
 #[cfg(feature = "durable")]
 mod memory;
+mod openapi;
 pub mod origin;
 mod page;
+mod refusal_log;
 mod route;
+mod routes;
 #[cfg(feature = "durable")]
 mod stored;
+mod table;
 
 #[cfg(feature = "durable")]
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Instant;
 
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
-use crate::keys::{Grant, KeyRefusal, KeyRing};
+use crate::keys::KeyRing;
 use crate::protocol::{Frame, Kind, inbound};
 use crate::server::http::{Reason, Request, Response};
-use crate::server::service::{Answer, Heard, Report, Role, Said, Service, Speaker};
+use crate::server::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
 #[cfg(feature = "durable")]
 use crate::server::service::{Keeper, Tell};
 use crate::sessions::{Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
-use api::Api;
-pub use gate::Gate;
+use access::{AccessRequest, Admission};
+pub use gate::{Gate, KeySource};
+pub use hosts::Hosts;
 use origin::Origins;
 pub use page::Page;
-use route::Route;
+use refusal_log::RefusalLog;
+use table::{Call, Kind as At, Method, Route, RouteMatch, Who};
 
-/// What a key that opens nothing is told, whatever is wrong with it.
-const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";
-const TOO_MANY_KEYS: &str = "too many wrong keys came from this address: try again in a minute";
 /// As large as a document may be by default.
 const LARGEST_CANVAS: usize = 4 << 20;
 const WRONG_ORIGIN: &str =
     "pages of this origin may not connect: whoever runs this server can allow it";
+const WRONG_HOST: &str = "this server is not known by the name that this was sent to: whoever runs it can \
+                          give the name with --allow-host; its IP address works as it is";
+const OTHER_METHODS: &str = "this page knows other methods: its Allow header says which";
+const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
 
 /// What is served on the port: sessions, the client protocol, and a few pages.
 pub struct Door {
     pub gate: Arc<Gate>,
     pub origins: Origins,
+    /// By which names pages may call the server.
+    pub hosts: Hosts,
     /// Whether sessions ask for a key.
     pub require_key: bool,
     /// Whether there is `/debug/client_…`.
@@ -58,6 +67,8 @@ pub struct Door {
     pub live: Page,
     /// How long a canvas may be that is sent from outside a session, in bytes.
     pub largest_canvas: usize,
+    /// Pages that were turned away.
+    pub refusals: RefusalLog,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
     pub shelf: Option<Shelf>,
@@ -70,117 +81,94 @@ impl Door {
         Door {
             gate: Arc::new(Gate::new(ring)),
             origins: Origins::default(),
+            hosts: Hosts::default(),
             require_key: false,
             debug_endpoints: false,
             live: Page::default(),
             largest_canvas: LARGEST_CANVAS,
+            refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
             shelf: None,
         }
     }
 
-    /// What a key permits that was shown for a session; nothing where sessions ask for none.
+    /// What becomes of a request: its path, its method, where it comes from, its key, in this order.
     ///
     /// # Errors
-    /// The answer to whoever may not come in.
-    fn grant(
+    /// The refusal.
+    fn decide(
         &self,
-        session: Option<&str>,
-        key: Option<&str>,
-        from: IpAddr,
-    ) -> Result<Option<Grant>, Response> {
-        if !self.require_key {
-            return Ok(None);
-        }
-        match self.gate.check(key, from) {
-            Ok(grant) if session.is_none_or(|session| grant.key.opens(session)) => Ok(Some(grant)),
-            Ok(_) => Err(Response::text(403, NOT_WITH_THIS_KEY)),
-            Err(refusal) => Err(refused(refusal)),
-        }
-    }
-
-    /// The session a request wants to join, with what its key permits.
-    fn session(&self, member: Member, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
-        match self.grant(Some(member.session()), key, from) {
-            Ok(None) => Answer::Upgrade(Guest::Member(member)),
-            Ok(Some(grant)) => Answer::Upgrade(Guest::Member(member.with(grant))),
-            Err(refusal) => Answer::Page(refusal),
-        }
-    }
-
-    /// The session a request wants to view.
-    fn view(&self, session: Arc<str>, key: Option<&str>, from: IpAddr) -> Answer<Guest> {
-        match self.grant(Some(&session), key, from) {
-            Ok(grant) => Answer::Upgrade(Guest::Viewer(Viewer::new(session, grant))),
-            Err(refusal) => Answer::Page(refusal),
-        }
-    }
-
-    /// A question about sessions, or about one.
-    fn ask(
-        &self,
-        session: Option<&str>,
         request: &Request<'_>,
-        from: IpAddr,
-        question: impl FnOnce(Option<Grant>) -> Event,
-    ) -> Answer<Guest> {
-        let key = route::key_of(request);
-        match self.grant(session, key.as_deref(), from) {
-            Ok(grant) => Answer::Ask(question(grant)),
-            Err(refusal) => Answer::Page(refusal),
+        from: Requester,
+        conn: ConnId,
+    ) -> Result<Answer<Guest>, Response> {
+        // Asked of the server as a whole, as some load balancers do.
+        if (request.method, request.path) == ("OPTIONS", "*") {
+            return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
         }
+        let RouteMatch { route, ids, key } =
+            table::find(request.path).map_err(|why| Response::text(404, why))?;
+        let wants_websocket = request.wants_websocket();
+        let is_nothing = match route.kind {
+            At::DebugSocket => !self.debug_endpoints,
+            // Whoever connects there with a WebSocket has forgotten the rest of the path.
+            At::Page => route.path == "/" && wants_websocket,
+            _ => false,
+        };
+        if is_nothing {
+            return Err(Response::text(404, route::NO_SUCH_PAGE));
+        }
+        // A browser asks beforehand whether a page may send its key along; others ask whether this lives.
+        let is_question = request.method == "OPTIONS" && route.is_page();
+        let endpoint = route.endpoint(request.method);
+        if endpoint.is_none() && !is_question {
+            return Err(Response::text(405, OTHER_METHODS).with(allow(route)));
+        }
+        let is_handshake = wants_websocket && !route.is_page();
+        self.check_page(request, from, route)?;
+        let Some(endpoint) = endpoint.filter(|_| !is_question) else {
+            return Ok(Answer::Page(answer_to_options(route)));
+        };
+        // A key before the path of what is no handshake is not even looked at: any page can have its
+        // visitor's browser ask so.
+        if !route.is_page() && !is_handshake {
+            return Err(Response::upgrade_required(NO_WEBSOCKET));
+        }
+        let of_query = match endpoint.who {
+            Who::Admin if ids.is_empty() => request.query_value("session"),
+            _ => None,
+        };
+        let session = ids.first().or(of_query.as_ref()).map(String::as_str);
+        let key = access::key_of(key, is_handshake, request);
+        let is_for_programs = self.is_for_programs(request.path);
+        let from = from.address;
+        let access = AccessRequest { request, from, is_for_programs, key, session };
+        let Admission { grant, by } = self.admit(endpoint.who, &access)?;
+        (endpoint.handle)(self, Call { request, conn, from, ids, grant, by })
     }
 
-    /// What the server says of itself. Whether it is well is nobody's secret; the rest is as open as
-    /// the sessions are.
-    fn report(&self, report: Report, request: &Request<'_>, from: IpAddr) -> Answer<Guest> {
-        if self.require_key
-            && report != Report::Health
-            && let Err(refusal) = self.gate.check(route::key_of(request).as_deref(), from)
-        {
-            return Answer::Page(refused(refusal));
+    /// Turns away what a page may have made that may not connect.
+    fn check_page(
+        &self,
+        request: &Request<'_>,
+        from: Requester,
+        route: &Route,
+    ) -> Result<(), Response> {
+        let (origin, host) = (request.header("origin"), request.header("host"));
+        // From a trusted proxy the name is the proxy's business. Where a WebSocket is to be had, a request
+        // without an origin gets either that, as no page can, or nothing.
+        let is_asked = origin.is_some() || route.kind == At::Page;
+        if is_asked && !from.by_proxy && !self.hosts.permits(host) {
+            let why = "a request to another name than this server's: --allow-host";
+            self.refusals.note(from.address, why);
+            return Err(Response::text(421, WRONG_HOST));
         }
-        Answer::Report(report)
-    }
-
-    fn threads(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
-        let key = route::key_of(request);
-        match self.gate.check(key.as_deref(), from) {
-            Ok(grant) => {
-                let channel = request.query_value("channel");
-                Answer::Ask(Event::Threads { conn, channel, grant })
-            }
-            Err(refusal) => Answer::Page(refused(refusal)),
+        if !self.origins.permits(origin, host, from.address) {
+            let shown = origin.map(origin::shown).unwrap_or_default();
+            self.refusals.note(from.address, &format!("a page of {shown}: --allow-origin"));
+            return Err(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
         }
-    }
-}
-
-impl Door {
-    /// What is in memory is asked of the hub; what is stored is another matter.
-    fn api(&self, page: Api, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
-        let looks = matches!(request.method, "GET" | "HEAD");
-        match page {
-            Api::Session(session) if looks => {
-                self.ask(Some(&session.clone()), request, from, |grant| Event::Details {
-                    conn,
-                    session,
-                    grant,
-                })
-            }
-            Api::State(session)
-                if looks && !self.stores() && request.query_value("at").is_none() =>
-            {
-                self.ask(Some(&session.clone()), request, from, |grant| Event::State {
-                    conn,
-                    session,
-                    grant,
-                })
-            }
-            #[cfg(feature = "durable")]
-            page => self.stored(page, request, from, conn),
-            #[cfg(not(feature = "durable"))]
-            _ => Answer::Page(Response::text(404, api::NOTHING_STORED)),
-        }
+        Ok(())
     }
 
     /// Whether sessions are stored.
@@ -192,10 +180,82 @@ impl Door {
     }
 }
 
-fn refused(refusal: KeyRefusal) -> Response {
-    match refusal {
-        KeyRefusal::TooMany => Response::too_many(TOO_MANY_KEYS),
-        KeyRefusal::Invalid | KeyRefusal::Expired => Response::text(403, NOT_WITH_THIS_KEY),
+/// The `Allow` header of a path.
+fn allow(route: &Route) -> String {
+    format!("Allow: {}", route.methods())
+}
+
+/// What a browser wants to know before it sends a page's request, and a load balancer at any time.
+fn answer_to_options(route: &Route) -> Response {
+    let has_body = route.endpoints.iter().any(|endpoint| endpoint.method != Method::Get);
+    let headers = match has_body {
+        true => "Access-Control-Allow-Headers: authorization, content-type",
+        false => "Access-Control-Allow-Headers: authorization",
+    };
+    let methods = format!("Access-Control-Allow-Methods: {}", route.methods());
+    Response::empty().with(allow(route)).with(methods).with(headers)
+}
+
+/// The handlers of what is neither about one session nor stored.
+impl Door {
+    fn live(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Page(self.live.answer()))
+    }
+
+    fn health(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Report(Report::Health))
+    }
+
+    fn metrics(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Report(Report::Metrics))
+    }
+
+    fn server(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Report(Report::Server))
+    }
+
+    fn connections(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Report(Report::Connections))
+    }
+
+    fn description(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Page(openapi::answer()))
+    }
+
+    fn threads(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        let channel = call.request.query_value("channel");
+        match call.grant {
+            Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
+            None => Err(Response::text(404, route::NO_SUCH_PAGE)),
+        }
+    }
+
+    fn join(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        let [session, user] = &call.ids[..] else {
+            return Err(Response::text(404, route::BAD_ID));
+        };
+        let member =
+            Member::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
+        Ok(Answer::Upgrade(Guest::Member(match call.grant {
+            Some(grant) => member.with(grant),
+            None => member,
+        })))
+    }
+
+    fn view(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Upgrade(Guest::Viewer(Viewer::new(call.session(), call.grant))))
+    }
+
+    fn client(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        let id = call.session();
+        let client = Client::new((&*id).into(), false, call.from, self.gate.clone());
+        Ok(Answer::Upgrade(Guest::Client(client)))
+    }
+
+    fn debug_client(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        let id = call.session();
+        let client = Client::new((&*id).into(), true, call.from, self.gate.clone());
+        Ok(Answer::Upgrade(Guest::Client(client)))
     }
 }
 
@@ -204,69 +264,8 @@ impl Service for Door {
     type Machine = Hub;
     type Speaker = Guest;
 
-    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Guest> {
-        let route = match Route::of(request.path) {
-            Ok(Route::Client { debug: true, .. }) if !self.debug_endpoints => {
-                return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
-            }
-            // Whoever connects there with a WebSocket has forgotten the rest of the path.
-            Ok(Route::Live) if request.wants_websocket() => {
-                return Answer::Page(Response::text(404, route::NO_SUCH_PAGE));
-            }
-            Ok(route) => route,
-            Err(why) => return Answer::Page(Response::text(404, why)),
-        };
-        let is_page = route.is_page();
-        match (request.method, &route) {
-            // A browser asks beforehand whether a page may send its key along.
-            ("OPTIONS", _) if is_page && request.header("origin").is_some() => {}
-            (method, Route::Api(page)) if page.allows(method) => {}
-            (_, Route::Api(page)) => {
-                let line = "this page knows other methods: its Allow header says which";
-                return Answer::Page(Response::not_allowed(line, page.methods().0));
-            }
-            ("GET", _) => {}
-            ("HEAD", _) if is_page => {}
-            _ if is_page => return Answer::Page(Response::only_get_and_head("ask with GET")),
-            _ => return Answer::Page(Response::only_get("a WebSocket begins with GET")),
-        }
-        if !self.origins.permits(request.header("origin"), request.header("host"), from) {
-            return Answer::Page(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
-        }
-        if request.method == "OPTIONS" {
-            let (methods, headers) = match &route {
-                Route::Api(page) => {
-                    (page.methods().1, "Access-Control-Allow-Headers: authorization, content-type")
-                }
-                _ => (
-                    "Access-Control-Allow-Methods: GET",
-                    "Access-Control-Allow-Headers: authorization",
-                ),
-            };
-            return Answer::Page(Response::empty().with(methods).with(headers));
-        }
-        match route {
-            Route::Session { session, user, key } => {
-                let key = key.or_else(|| route::key_of(request));
-                let member = Member::new(session, user, self.largest_canvas);
-                self.session(member, key.as_deref(), from)
-            }
-            Route::Client { id, debug } => {
-                let client = Client::new(id, debug, from, self.gate.clone());
-                Answer::Upgrade(Guest::Client(client))
-            }
-            Route::View { session, key } => {
-                let key = key.or_else(|| route::key_of(request));
-                self.view(session, key.as_deref(), from)
-            }
-            Route::Sessions => {
-                self.ask(None, request, from, |grant| Event::Sessions { conn, grant })
-            }
-            Route::Threads => self.threads(request, from, conn),
-            Route::Api(page) => self.api(page, request, from, conn),
-            Route::Live => Answer::Page(self.live.answer(request)),
-            Route::Report(report) => self.report(report, request, from),
-        }
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Guest> {
+        self.decide(request, from, conn).unwrap_or_else(Answer::Page)
     }
 
     #[cfg(feature = "durable")]
@@ -281,17 +280,32 @@ impl Service for Door {
         }
     }
 
+    fn notes(&self) -> Vec<String> {
+        let in_memory = "sessions are kept in memory only, and are forgotten when the server stops: \
+                         --data-dir DIR stores them";
+        if self.stores() { Vec::new() } else { vec![in_memory.into()] }
+    }
+
     /// A page whose origin is permitted may read what the API answers.
-    fn headers(&self, request: &Request<'_>, from: IpAddr) -> Vec<String> {
+    fn headers(&self, request: &Request<'_>, from: Requester) -> Vec<String> {
         let origin = request
             .header("origin")
-            .filter(|_| Route::of(request.path).is_ok_and(|route| route.is_page()));
+            .filter(|_| table::find(request.path).is_ok_and(|found| found.route.is_page()));
         let host = request.header("host");
-        let permitted = origin.and_then(|origin| self.origins.permitted(origin, host, from));
+        if !from.by_proxy && !self.hosts.permits(host) {
+            return Vec::new();
+        }
+        let permitted =
+            origin.and_then(|origin| self.origins.permitted(origin, host, from.address));
         let lines = permitted.map(|origin| {
             [format!("Access-Control-Allow-Origin: {origin}"), "Vary: Origin".to_owned()]
         });
         lines.into_iter().flatten().collect()
+    }
+
+    fn is_for_programs(&self, path: &str) -> bool {
+        let path = path.trim_start_matches('/');
+        path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Looks whether the key file has changed.

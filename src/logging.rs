@@ -4,16 +4,15 @@
 //! the hub. So lines go through a bounded queue to a thread of their own, and when that can't keep up
 //! lines are dropped and counted.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use simplelog::{CombinedLogger, Config, ConfigBuilder, SharedLogger, WriteLogger};
 
 use crate::protocol::Timestamp;
 
@@ -28,7 +27,9 @@ const OUR_TARGETS: &str = "collabd";
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 enum Entry {
-    Line(Level, String),
+    Line(String),
+    /// The file is to be opened again: another one may have its name by now.
+    Reopen,
     End,
 }
 
@@ -42,8 +43,7 @@ impl Log for Queue {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             // The moment it happened, not the one it is written.
-            let (now, level) = (Timestamp::now(), record.level());
-            let line = Entry::Line(level, format!("{now} [{level}] {}", record.args()));
+            let line = Entry::Line(line(record.level(), record.args()));
             if self.0.try_send(line).is_err() {
                 DROPPED.fetch_add(1, Ordering::Relaxed);
             }
@@ -67,23 +67,19 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// Starts logging to stderr and, where one is named, to a file that is appended to. Panics are
-/// logged, too. Call it once.
+/// Starts logging to stderr and, where one is named, to a file that is appended to. A file that is made
+/// is its owner's alone. Panics are logged, too. Call it once.
 ///
 /// # Errors
 /// When the file can't be opened, or the system has no thread.
 pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
-    let mut outputs: Vec<Box<dyn SharedLogger>> =
-        vec![WriteLogger::new(level, format(), io::stderr())];
-    if let Some(file) = file {
-        let file = OpenOptions::new().create(true).append(true).open(file)?;
-        outputs.push(WriteLogger::new(level, format(), file));
-    }
+    let file = file.map(LogFile::open).transpose()?;
+    let exposed = file.as_ref().and_then(LogFile::exposed);
     let (queue, entries) = bounded(QUEUE);
     let (ending, ended) = bounded(0);
     let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
-        write(&entries, &CombinedLogger::new(outputs));
+        write(&entries, file);
         drop(ending);
     })?;
     // Only a second call could fail; the first one's log goes on.
@@ -91,7 +87,18 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
         log::set_max_level(level);
         std::panic::set_hook(Box::new(log_panic));
     }
+    if let Some(line) = exposed {
+        log::warn!("{line}");
+    }
     Ok(Logging { queue, ended, thread: Some(thread) })
+}
+
+impl Logging {
+    /// Has the file opened again, behind what was logged so far.
+    pub fn reopen(&self) {
+        // A queue that stays full for so long has lost lines, too.
+        let _ = self.queue.send_timeout(Entry::Reopen, LAST_LINES);
+    }
 }
 
 impl Drop for Logging {
@@ -108,41 +115,76 @@ impl Drop for Logging {
     }
 }
 
-/// The lines come with time and level.
-fn format() -> Config {
-    ConfigBuilder::new()
-        .set_time_level(LevelFilter::Off)
-        .set_max_level(LevelFilter::Off)
-        .set_thread_level(LevelFilter::Off)
-        .set_target_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .build()
+fn line(level: Level, text: impl std::fmt::Display) -> String {
+    format!("{} [{level}] {text}\n", Timestamp::now())
+}
+
+/// The file that is logged to.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        Ok(LogFile { path: path.to_owned(), file: options.open(path)? })
+    }
+
+    /// That others than its owner and its group may read it, in words.
+    #[cfg(unix)]
+    fn exposed(&self) -> Option<String> {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let (mode, path) = (metadata.permissions().mode() & 0o7777, self.path.display());
+        (mode & 0o007 != 0).then(|| {
+            format!("everybody can read or change the log file {path}, its mode is {mode:04o}: chmod o= {path}")
+        })
+    }
+
+    /// Not to be told from a mode here.
+    #[cfg(not(unix))]
+    fn exposed(&self) -> Option<String> {
+        None
+    }
+
+    /// Opens it by its name once more. Where that fails the one that was open before is gone on with.
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = Self::open(&self.path)?.file;
+        Ok(())
+    }
 }
 
 /// The log thread.
 #[inline(never)] // a name in thread dumps
-fn write(entries: &Receiver<Entry>, log: &dyn Log) {
-    let line = |level, text: &str| {
-        log.log(
-            &Record::builder()
-                .level(level)
-                .target(OUR_TARGETS)
-                .args(format_args!("{text}"))
-                .build(),
-        );
+fn write(entries: &Receiver<Entry>, mut file: Option<LogFile>) {
+    let put = |file: &mut Option<LogFile>, line: &str| {
+        // There is nobody to tell that a line can't be written. One call a line: others may write, too.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+        if let Some(file) = file {
+            let _ = file.file.write_all(line.as_bytes());
+        }
     };
     for entry in entries {
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            let warning = format!("{} [WARN] {dropped} lines are missing here", Timestamp::now());
-            line(Level::Warn, &warning);
+            put(&mut file, &line(Level::Warn, format_args!("{dropped} lines are missing here")));
         }
         match entry {
-            Entry::Line(level, text) => line(level, &text),
+            Entry::Line(text) => put(&mut file, &text),
+            Entry::Reopen => {
+                let failed = file.as_mut().and_then(|file| file.reopen().err());
+                if let Some(error) = failed {
+                    let text = format_args!("the log file can't be opened again: {error}");
+                    put(&mut file, &line(Level::Error, text));
+                }
+            }
             Entry::End => break,
         }
     }
-    log.flush();
 }
 
 /// Says where, but not with which values: they could be a client's.

@@ -12,9 +12,21 @@ use collabd::commands::{record, replay, sessions};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
-        Ok(Command::Serve(options)) => serve::run(options),
-        Ok(Command::Echo(options)) => echo::run(options),
+    let command = cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    let remarks = cli::remarks(std::env::vars_os());
+    // A server logs them; a refusal is one line.
+    if !matches!(command, Err(_) | Ok(Command::Serve(_) | Command::Echo(_) | Command::Print(_))) {
+        remarks.iter().for_each(|remark| eprintln!("collabd: {remark}"));
+    }
+    match command {
+        Ok(Command::Serve(mut options)) => {
+            options.listen.remarks = remarks;
+            serve::run(*options)
+        }
+        Ok(Command::Echo(mut options)) => {
+            options.listen.remarks = remarks;
+            echo::run(options)
+        }
         Ok(Command::Check(options)) => check::run(&options),
         Ok(Command::Key(options)) => key::run(options),
         #[cfg(feature = "durable")]

@@ -1,12 +1,10 @@
 //! What only one operating system needs, each behind one small function with a portable twin: ending
-//! a connection on which threads are blocked, hearing that the console is closed, and giving memory
-//! back.
+//! a connection on which threads are blocked, hearing of signals and of a closed console, the machine's
+//! names, and giving memory back.
 //!
 //! This is the one file with `unsafe`: each needs a call that nobody wraps.
 
 use std::net::{Shutdown, TcpStream};
-
-pub use console::stop_on_console_close;
 
 /// Ends a connection at once and wakes whoever reads from it or writes to it. Any thread may call it.
 ///
@@ -49,15 +47,204 @@ fn cancel(socket: &TcpStream) {
 #[cfg(not(windows))]
 fn cancel(_socket: &TcpStream) {}
 
+/// This machine's host name, as the system has it.
+pub fn host_name() -> Option<String> {
+    names::host().filter(|name| !name.is_empty())
+}
+
+/// The name with its domain of this machine, whose host name is `own`. May wait for the system's
+/// resolver for as long as that takes.
+pub fn full_host_name(own: &str) -> Option<String> {
+    names::full(own).filter(|name| !name.is_empty())
+}
+
+#[cfg(unix)]
+mod names {
+    use std::ffi::{CStr, CString};
+
+    /// Longer than any: POSIX has 255.
+    const LONGEST: usize = 256;
+
+    pub fn host() -> Option<String> {
+        let mut name = [0u8; LONGEST];
+        // SAFETY: it writes at most as many bytes as it is told; the last one is not its own.
+        let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), LONGEST - 1) };
+        let name = CStr::from_bytes_until_nul(&name).ok()?.to_str().ok()?;
+        (failed == 0).then(|| name.to_owned())
+    }
+
+    pub fn full(own: &str) -> Option<String> {
+        let own = CString::new(own).ok()?;
+        // SAFETY: all zeros is what "no hint" is.
+        let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+        hints.ai_flags = libc::AI_CANONNAME;
+        hints.ai_socktype = libc::SOCK_STREAM;
+        let mut found: *mut libc::addrinfo = std::ptr::null_mut();
+        // SAFETY: the name ends with a zero, the hints are whole, and there is room for the answer.
+        if unsafe { libc::getaddrinfo(own.as_ptr(), std::ptr::null(), &hints, &mut found) } != 0 {
+            return None;
+        }
+        // SAFETY: where it succeeded there is a list; its first entry has the name, if any has.
+        let name = unsafe { found.as_ref() }.map(|first| first.ai_canonname);
+        let name = name.filter(|name| !name.is_null());
+        // SAFETY: a name ends with a zero, and is there until the list is given back.
+        let name = name.map(|name| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned());
+        // SAFETY: it is this call's, and nothing of it is used after it.
+        unsafe { libc::freeaddrinfo(found) };
+        name
+    }
+}
+
+#[cfg(windows)]
+mod names {
+    use windows_sys::Win32::System::SystemInformation::{
+        COMPUTER_NAME_FORMAT, ComputerNameDnsFullyQualified, ComputerNameDnsHostname,
+        GetComputerNameExW,
+    };
+
+    fn named(format: COMPUTER_NAME_FORMAT) -> Option<String> {
+        let mut name = [0u16; 1024];
+        let mut length = name.len() as u32;
+        // SAFETY: there is room for as many characters as `length` says.
+        let done = unsafe { GetComputerNameExW(format, name.as_mut_ptr(), &mut length) };
+        (done != 0).then(|| String::from_utf16_lossy(&name[..length as usize]))
+    }
+
+    pub fn host() -> Option<String> {
+        named(ComputerNameDnsHostname)
+    }
+
+    pub fn full(_own: &str) -> Option<String> {
+        named(ComputerNameDnsFullyQualified)
+    }
+}
+
+/// What the process is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// To stop: Ctrl+C, SIGTERM, a console that is closed.
+    Stop,
+    /// To open its files again: SIGHUP, where there is one.
+    #[cfg_attr(windows, allow(dead_code))]
+    Reload,
+}
+
+/// Has `told` called, on a thread of its own or the system's, whenever the process is told something.
+/// A signal that was ignored when the process started stays ignored: `nohup` has done so with SIGHUP, a
+/// shell that is no terminal's with the SIGINT of what it runs in the background. Call it once.
+///
+/// `told` must neither block nor panic.
+///
+/// # Errors
+/// The system's own reason for refusing.
+pub fn on_signals(told: impl Fn(Signal) + Send + Sync + 'static) -> std::io::Result<()> {
+    signals::listen(told)
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::io::{self, Read};
+    use std::os::fd::IntoRawFd;
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    use super::Signal;
+
+    /// Where the handler writes to.
+    static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+    /// What is listened for.
+    const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+    /// A handler may do next to nothing: it writes a byte into a pipe, which a thread reads.
+    pub fn listen(told: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
+        let (mut signals, pipe) = io::pipe()?;
+        let pipe = pipe.into_raw_fd();
+        // SAFETY: it is this process's descriptor, and stays open as long as the process lives. A full
+        // pipe must not stop a thread inside a handler.
+        if unsafe { libc::fcntl(pipe, libc::F_SETFL, libc::O_NONBLOCK) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        PIPE.store(pipe, Ordering::SeqCst);
+        let read = move || {
+            let mut signal = [0];
+            loop {
+                match signals.read(&mut signal) {
+                    Ok(1) if libc::c_int::from(signal[0]) == libc::SIGHUP => told(Signal::Reload),
+                    Ok(1) => told(Signal::Stop),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    _ => return,
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(read)?;
+        SIGNALS.into_iter().try_for_each(install)
+    }
+
+    fn install(signal: libc::c_int) -> io::Result<()> {
+        // SAFETY: all zeros is an action without flags that blocks no other signal.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: without a new action it only tells of the one there is, for which there is room.
+        if unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        if action.sa_sigaction == libc::SIG_IGN {
+            return Ok(());
+        }
+        // SAFETY: as above.
+        action = unsafe { std::mem::zeroed() };
+        let handler: extern "C" fn(libc::c_int) = on_signal;
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        // SAFETY: the handler has the signature asked for, lives as long as the process, and does only
+        // what a handler may do.
+        match unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    extern "C" fn on_signal(signal: libc::c_int) {
+        let byte = signal as u8;
+        // The thread that was interrupted may be about to look at its error.
+        let kept = io::Error::last_os_error().raw_os_error();
+        // SAFETY: `write` may be called in a handler; the byte lives as long as the call takes.
+        unsafe { libc::write(PIPE.load(Ordering::SeqCst), (&raw const byte).cast(), 1) };
+        if let Some(kept) = kept {
+            set_error(kept);
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "l4re"))]
+    fn set_error(error: i32) {
+        // SAFETY: it is this thread's own.
+        unsafe { *libc::__errno_location() = error };
+    }
+
+    #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+    fn set_error(error: i32) {
+        // SAFETY: it is this thread's own.
+        unsafe { *libc::__error() = error };
+    }
+
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "l4re",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd"
+    )))]
+    fn set_error(_error: i32) {}
+}
+
 /// Windows tells a process of Ctrl+C, a closed window or a shutdown by calling its handlers, the last
 /// one registered first. After Ctrl+C the process lives on; after the others Windows ends it as soon
 /// as the handler returns, and 5 s later if it doesn't. `ctrlc`'s handler wakes a thread and returns,
 /// which is fatal for the others: not one close frame goes out. So this handler stands in front of
 /// it, asks for the stop itself and never returns; the end of `main` ends the process.
 #[cfg(windows)]
-mod console {
+mod signals {
     use std::io;
-    use std::sync::OnceLock;
+    use std::sync::{Arc, OnceLock};
     use std::thread;
 
     use windows_sys::Win32::System::Console::{
@@ -65,18 +252,18 @@ mod console {
     };
     use windows_sys::core::BOOL;
 
+    use super::Signal;
+
     /// What asks for the stop: a static, as Windows hands a handler no argument of ours.
     static STOP: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
-    /// Has `stop` called when the console window is closed or Windows shuts down, and from then on keeps the process alive until `main` returns.
-    ///
-    /// Call it once, after `ctrlc::set_handler`, whose handler would otherwise be asked first.
-    /// `stop` runs on a thread of the system's and must neither block nor panic.
-    ///
-    /// # Errors
-    /// `AlreadyExists` on a second call; otherwise the system's own reason for refusing.
-    pub fn stop_on_console_close(stop: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
-        STOP.set(Box::new(stop)).map_err(|_| io::ErrorKind::AlreadyExists)?;
+    /// From then on the process is kept alive, when the console is closed, until `main` returns.
+    pub fn listen(told: impl Fn(Signal) + Send + Sync + 'static) -> io::Result<()> {
+        let told = Arc::new(told);
+        let closed = told.clone();
+        ctrlc::set_handler(move || told(Signal::Stop)).map_err(io::Error::other)?;
+        STOP.set(Box::new(move || closed(Signal::Stop)))
+            .map_err(|_| io::ErrorKind::AlreadyExists)?;
         // SAFETY: `on_event` has the signature asked for and, being a plain function, lives as long
         // as the process.
         match unsafe { SetConsoleCtrlHandler(Some(on_event), 1) } {
@@ -103,13 +290,112 @@ mod console {
     }
 }
 
-#[cfg(not(windows))]
-mod console {
-    /// A closed terminal is a SIGHUP here, which `ctrlc` hears like Ctrl+C: there is nothing to add.
-    ///
-    /// # Errors
-    /// None on this system.
-    pub fn stop_on_console_close(_stop: impl Fn() + Send + Sync + 'static) -> std::io::Result<()> {
+/// That a file or directory belongs to another user than the one this runs as, in words; `None` where it
+/// doesn't, or nobody can tell.
+pub fn of_another_user(path: &std::path::Path) -> Option<String> {
+    let (owner, own) = users::owner_and_own(path)?;
+    (owner != own && own != 0).then(|| {
+        format!("it belongs to the user number {owner}, and this runs as the user number {own}")
+    })
+}
+
+#[cfg(unix)]
+mod users {
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    pub fn owner_and_own(path: &Path) -> Option<(u32, u32)> {
+        // SAFETY: it takes nothing and can't fail.
+        let own = unsafe { libc::geteuid() };
+        Some((std::fs::metadata(path).ok()?.uid(), own))
+    }
+}
+
+#[cfg(not(unix))]
+mod users {
+    use std::path::Path;
+
+    pub fn owner_and_own(_path: &Path) -> Option<(u32, u32)> {
+        None
+    }
+}
+
+/// Has the system end a connection whose other end has acknowledged nothing for so long of what was sent
+/// to it. Without it that takes a quarter of an hour where something is always on its way: TCP's
+/// keep-alive asks only while nothing is. Where a system has nothing of the kind, nothing happens.
+pub fn give_up_after(socket: &TcpStream, silence: std::time::Duration) {
+    // Refused for a socket whose client has gone already, which reading finds out.
+    let _ = unacknowledged::limit(socket, silence);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod unacknowledged {
+    use std::io;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    pub fn limit(socket: &TcpStream, silence: Duration) -> io::Result<()> {
+        socket2::SockRef::from(socket).set_tcp_user_timeout(Some(silence))
+    }
+}
+
+#[cfg(any(target_os = "macos", target_os = "ios"))]
+mod unacknowledged {
+    use std::io;
+    use std::net::TcpStream;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    /// In seconds, from `netinet/tcp.h`.
+    const TCP_RXT_CONNDROPTIME: libc::c_int = 0x80;
+
+    pub fn limit(socket: &TcpStream, silence: Duration) -> io::Result<()> {
+        let seconds = silence.as_secs() as libc::c_int;
+        // SAFETY: the socket is open, as it is borrowed, and the value is as long as is said.
+        let done = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                TCP_RXT_CONNDROPTIME,
+                (&raw const seconds).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+#[cfg(windows)]
+mod unacknowledged {
+    use std::io;
+    use std::net::TcpStream;
+    use std::os::windows::io::AsRawSocket;
+    use std::time::Duration;
+
+    use windows_sys::Win32::Networking::WinSock::{IPPROTO_TCP, TCP_MAXRT, setsockopt};
+
+    pub fn limit(socket: &TcpStream, silence: Duration) -> io::Result<()> {
+        let seconds = (silence.as_secs() as u32).to_ne_bytes();
+        let socket = socket.as_raw_socket() as _;
+        // SAFETY: the socket is open, as it is borrowed, and the value is as long as is said.
+        let done = unsafe { setsockopt(socket, IPPROTO_TCP, TCP_MAXRT, seconds.as_ptr(), 4) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    windows
+)))]
+mod unacknowledged {
+    use std::io;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    pub fn limit(_socket: &TcpStream, _silence: Duration) -> io::Result<()> {
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use collabd::door::Door;
 use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
 use collabd::keys::KeyRing;
-use collabd::server::{Config, RateLimits, Room, SendMode};
+use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle};
 use serde_json::json;
 use support::{Client, Server, Wire, handshake, masked};
 
@@ -68,19 +68,21 @@ fn who_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
     assert!(heard_bob_at.is_some(), "bob had to wait for alice");
 }
 
-#[test]
-fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
-    // In this process: the command line allows no time that a test could wait for.
-    let config = Config {
+fn config() -> Config {
+    Config {
         room: Room { connections: 0, per_address: 0 },
         trusted_proxies: Vec::new(),
+        silence: Duration::from_secs(90),
         handshake_timeout: Some(Duration::from_secs(10)),
         max_message_bytes: 1 << 20,
         queue_bytes: Some(8 << 20),
         rate: RateLimits { messages: 0, bytes: 0 },
         idle_timeout: Some(Duration::from_millis(200)),
         send_mode: SendMode::NonBlocking,
-    };
+    }
+}
+
+fn start_with(config: Config) -> ServerHandle<Door> {
     let limits = Limits {
         linger: Duration::ZERO,
         max_sessions: 0,
@@ -92,13 +94,19 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
     };
     let listener = collabd::server::bind("127.0.0.1", 0).expect("a free port");
     let hub = Hub::new(limits, 1);
-    let server = collabd::server::start(
+    collabd::server::start(
         listener,
         config,
         Door::new(KeyRing::open(None, false).expect("no file")),
         hub,
     )
-    .expect("threads");
+    .expect("threads")
+}
+
+#[test]
+fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
+    // In this process: the command line allows no time that a test could wait for.
+    let server = start_with(config());
     let stream = TcpStream::connect(server.addr()).expect("it listens");
     let url = format!("ws://{}/ws/table/alice", server.addr());
     let (mut alice, _) = tungstenite::client(url, stream).expect("a session");
@@ -110,6 +118,46 @@ fn who_is_silent_for_too_long_is_closed_where_that_is_asked_for() {
     };
     assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "silent for too long"));
     assert!(server.stop().is_empty());
+}
+
+/// A machine that was switched off answers no Ping, however much is on its way to it.
+#[test]
+fn who_gives_no_sign_of_life_is_closed_and_who_answers_is_not() {
+    // In this process: the command line has no option for it.
+    let config = Config { silence: Duration::from_secs(3), idle_timeout: None, ..config() };
+    let server = start_with(config);
+    let connect = |user: &str| {
+        let stream = TcpStream::connect(server.addr()).expect("it listens");
+        let url = format!("ws://{}/ws/table/{user}", server.addr());
+        tungstenite::client(url, stream).expect("a session").0
+    };
+    // She says nothing by herself, but answers.
+    let mut alice = connect("alice");
+    // Bytes go on arriving at this one, which never says a word.
+    let mut ghost = Wire::on(TcpStream::connect(server.addr()).expect("it listens"));
+    ghost.write(support::handshake("/ws/table/ghost"));
+    ghost.upgraded();
+    let mut bob = connect("bob");
+    let (told, dragging) = std::sync::mpsc::channel();
+    let drags = std::thread::spawn(move || {
+        let cursor = tungstenite::Message::text(r#"{"type":"cursor","x":1}"#);
+        while dragging.recv_timeout(Duration::from_millis(50)).is_err() {
+            bob.send(cursor.clone()).expect("it is there");
+        }
+        bob
+    });
+    let left = loop {
+        let message = alice.read().expect("she is not closed");
+        let text = message.to_text().unwrap_or_default();
+        if text.contains("user:left") {
+            break text.to_owned();
+        }
+    };
+    assert!(left.contains("ghost"), "{left}");
+    assert_eq!(ghost.closed(), (1008, "no sign of life".into()));
+    told.send(()).expect("he drags");
+    drop(drags.join().expect("no panic"));
+    assert!(server.stop().len() < 2);
 }
 
 /// Whoever may not talk yet takes little memory: a key is shown in less than 64 KiB.

@@ -32,7 +32,7 @@ fn lines(log: &str) -> Vec<&str> {
 
 /// Lines that have nothing to do with a client.
 fn is_the_servers(line: &&&str) -> bool {
-    ["serving ", "SHUTTING DOWN", "Server closed", "Port released"]
+    ["serving ", "kept in memory only", "SHUTTING DOWN", "Server closed", "Port released"]
         .iter()
         .any(|text| line.contains(text))
 }
@@ -77,9 +77,9 @@ fn a_probe_that_connects_and_closes_makes_no_line() {
     Client::join(&server, "table", "alice").leave();
     let log = server.stop().log;
     let lines = lines(&log);
-    assert_eq!(lines.iter().filter(is_the_servers).count(), 4, "{log}");
+    assert_eq!(lines.iter().filter(is_the_servers).count(), 5, "{log}");
     assert_eq!(lines.iter().filter(|line| line.contains("alice")).count(), 2, "{log}");
-    assert_eq!(lines.len(), 6, "{log}");
+    assert_eq!(lines.len(), 7, "{log}");
 }
 
 #[test]
@@ -108,9 +108,8 @@ fn a_close_reason_cannot_forge_a_line() {
     wire.write(masked(0x88, &[&1000u16.to_be_bytes(), reason.as_bytes()].concat()));
     assert_eq!(wire.closed().0, 1000);
     let log = server.stop().log;
-    let about: Vec<&str> = lines(&log).into_iter().filter(|line| line.contains("FORGED")).collect();
-    assert_eq!(about.len(), 1, "{log}");
-    assert!(about[0].contains("alice") && about[0].contains(r"x\n2025"), "{log}");
+    lines(&log);
+    assert!(!log.contains("FORGED") && log.contains("a reason of"), "{log}");
 }
 
 #[test]

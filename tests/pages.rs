@@ -217,11 +217,17 @@ fn where_keys_are_asked_for_the_pages_ask_too_but_for_what_tells_nothing() {
     }
     for path in ["/metrics", "/api/server", "/api/connections"] {
         let refused = Wire::ask(&server, &get(path));
-        assert_eq!((refused.status, &*refused.reason), (403, "Forbidden"), "{path}");
+        let (status, reason, scheme) = match path {
+            "/metrics" => (403, "Forbidden", None),
+            _ => (401, "Unauthorized", Some("Bearer")),
+        };
+        assert_eq!((refused.status, &*refused.reason), (status, reason), "{path}");
+        assert_eq!(refused.header("www-authenticate"), scheme, "{path}");
         let key = "Authorization: Bearer development\r\n";
         assert_eq!(Wire::ask(&server, &with("GET", path, key)).status, 200, "{path}");
+        // Any page can write that into the address of a picture.
         let query = format!("{path}?key=development");
-        assert_eq!(Wire::ask(&server, &get(&query)).status, 200, "{path}");
+        assert_eq!(Wire::ask(&server, &get(&query)).status, status, "{path}");
     }
 }
 

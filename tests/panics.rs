@@ -4,7 +4,7 @@
 //! The server is run in this process with a hub and a client's thread that panic when they hear
 //! certain words, because the real ones don't.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use collabd::door::{Door, Guest};
@@ -13,7 +13,7 @@ use collabd::keys::KeyRing;
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
 use collabd::server::http::Request;
-use collabd::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
+use collabd::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
 use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
@@ -27,10 +27,11 @@ impl Service for FragileService {
     type Machine = FragileHub;
     type Speaker = FragileGuest;
 
-    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<FragileGuest> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<FragileGuest> {
         match self.0.answer(request, from, conn) {
             Answer::Page(page) => Answer::Page(page),
             Answer::Ask(event) => Answer::Ask(event),
+            Answer::AskState(event) => Answer::AskState(event),
             Answer::Work(_) => panic!("nothing is stored here"),
             Answer::Report(report) => Answer::Report(report),
             Answer::Upgrade(guest) => Answer::Upgrade(FragileGuest(guest)),
@@ -102,6 +103,7 @@ fn serve() -> ServerHandle<FragileService> {
         rate: RateLimits { messages: 0, bytes: 0 },
         idle_timeout: None,
         trusted_proxies: Vec::new(),
+        silence: Duration::from_secs(90),
         handshake_timeout: Some(Duration::from_secs(10)),
         max_message_bytes: 1 << 20,
         queue_bytes: Some(8 << 20),

@@ -131,7 +131,7 @@ fn a_handshake_that_is_half_done_does_not_hold_it_up() {
 fn a_refused_client_that_does_not_hang_up_does_not_hold_it_up() {
     let mut server = Server::start(&["--max-connections", "2"]);
     let mut refused = Wire::open(&server);
-    refused.write("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
+    refused.write("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let alice = Client::join(&server, "table", "alice");
     let _one_too_many = Wire::open(&server);
     stopped(&mut server, "TERM");

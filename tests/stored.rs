@@ -23,7 +23,7 @@ fn ask(server: &Server, what: &str, headers: &str, body: &str) -> Response {
         "" => String::new(),
         body => format!("Content-Length: {}\r\n", body.len()),
     };
-    Wire::ask(server, &format!("{what} HTTP/1.1\r\nHost: h\r\n{headers}{length}\r\n{body}"))
+    Wire::ask(server, &format!("{what} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}"))
 }
 
 /// What a page says, which has to be there.
@@ -185,7 +185,6 @@ fn what_is_not_there_or_makes_no_sense_is_said_in_a_line() {
         ("DELETE /api/sessions/none", 404),
         ("GET /api/sessions/%00/state", 404),
         ("GET /api/sessions//state", 404),
-        ("GET /api/sessions/table/state/", 404),
         ("GET /api/sessions/../../etc/state?at=0", 404),
         ("GET /api/nothing", 404),
         ("POST /api/backup", 404),
@@ -198,11 +197,12 @@ fn what_is_not_there_or_makes_no_sense_is_said_in_a_line() {
         ("PUT /api/sessions/table", "GET, HEAD, DELETE"),
         ("GET /api/sessions/table/restore", "POST"),
         ("GET /api/compact", "POST"),
-        ("OPTIONS /api/compact", "POST"),
     ] {
         let answer = ask(&server, what, "", "");
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{what}");
     }
+    let question = ask(&server, "OPTIONS /api/compact", "", "");
+    assert_eq!((question.status, question.header("allow")), (204, Some("POST")));
     let empty = get(&server, "/api/sessions/table/changes?limit=0");
     assert_eq!((&empty["changes"], &empty["seq"]), (&json!([]), &json!(1)));
 }
@@ -423,7 +423,7 @@ fn more_sessions_than_are_told_of_at_once_are_listed() {
     let server = place.serve();
     for n in 0..101 {
         let body = r#"{"items":[{"uuid":"a"}]}"#;
-        assert_eq!(status(&server, &format!("PUT /api/sessions/s{n}/state"), "", body), 200);
+        assert_eq!(status(&server, &format!("PUT /api/sessions/s{n}/state"), "", body), 201);
     }
     let list = Remote::of(&server).succeeds(&["sessions", "list"]);
     assert_eq!(list.lines().count(), 102, "{list}");
@@ -524,7 +524,7 @@ fn a_canvas_that_was_fetched_brings_nothing_of_where_it_is_from() {
     let fetched = get(&server, "/api/sessions/table/state");
     assert_eq!((&fetched["session_id"], &fetched["seq"]), (&"table".into(), &4.into()));
     let put = status(&server, "PUT /api/sessions/copy/state", "", &fetched.to_string());
-    assert_eq!(put, 200);
+    assert_eq!(put, 201);
     let mut bob = Client::join(&server, "copy", "bob");
     let document = bob.document();
     let fields: Vec<&String> = document.as_object().expect("an object").keys().collect();
@@ -686,9 +686,9 @@ fn with_keys_an_admin_changes_and_who_may_come_in_looks() {
         let words = [&["sessions"], words].concat();
         let line = Remote::of(&server).fails(&words);
         assert!(line.contains("--key or COLLABD_KEY"), "{line}");
-        for wrong in [&read, &write, "no-such-key"] {
+        for (wrong, status) in [(&*read, "403"), (&write, "403"), ("no-such-key", "401")] {
             let line = Remote::with(&server, wrong).fails(&words);
-            assert!(line.contains("403") && !line.contains(wrong), "{line}");
+            assert!(line.contains(status) && !line.contains(wrong), "{line}");
         }
     }
     // Sessions ask for none, and so nobody needs one who looks.
@@ -715,7 +715,7 @@ fn with_keys_an_admin_changes_and_who_may_come_in_looks() {
     let line = Remote::with(&server, &narrow).fails(&["sessions", "export", "second"]);
     assert!(line.contains("403"), "{line}");
     for what in ["GET /api/stored", "GET /api/sessions/none/state", "DELETE /api/sessions/table"] {
-        assert_eq!(status(&server, what, "", ""), 403, "{what}");
+        assert_eq!(status(&server, what, "", ""), 401, "{what}");
     }
 }
 
@@ -732,8 +732,9 @@ fn without_keys_only_who_is_on_this_machine_changes_anything() {
         "Forwarded: for=127.0.0.1\r\n",
         "X-Real-IP: 127.0.0.1\r\n",
         "Via: 1.1 proxy\r\n",
-        // A name that leads here is no page of this machine.
-        "Origin: http://h\r\n",
+        "X-Forwarded-Proto: https\r\n",
+        "X-FORWARDED-Anything: \r\n",
+        "CF-Connecting-IP: 192.0.2.7\r\n",
         "Origin: http://evil.example\r\n",
         "Origin: null\r\n",
     ] {
@@ -766,7 +767,17 @@ fn without_keys_only_who_is_on_this_machine_changes_anything() {
     assert_eq!(status(&server, "OPTIONS /api/sessions/table/state", elsewhere, ""), 403);
     // Keys that everybody knows are none.
     let server = Server::start(&["--data-dir", &place.path("more"), "--dev-keys"]);
-    assert_eq!(status(&server, "PUT /api/sessions/new/state", "", r#"{"items":[]}"#), 200);
+    assert_eq!(status(&server, "PUT /api/sessions/new/state", "", r#"{"items":[]}"#), 201);
+    // A name that leads here is not this machine's word for itself.
+    let named = "DELETE /api/sessions/new HTTP/1.1\r\nHost: NAME\r\n\r\n";
+    for (name, expected) in
+        [("192.0.2.7", 403), ("evil.example", 421), ("localhost:1", 200), ("[::1]", 404)]
+    {
+        let answer = Wire::ask(&server, &named.replace("NAME", name));
+        assert_eq!(answer.status, expected, "{name}");
+    }
+    let unnamed = "DELETE /api/sessions/new HTTP/1.0\r\n\r\n";
+    assert_eq!(Wire::ask(&server, unnamed).status, 403);
 }
 
 /// Sends these bytes, one piece after the other, and returns the answer's status.
@@ -789,8 +800,9 @@ fn a_body_has_a_length_a_bound_and_a_time() {
         json!({"items": [{"uuid": "a", "text": "x".repeat(size - bare)}]}).to_string()
     };
     let put = |headers: &str, body: &[u8]| {
-        let head =
-            format!("PUT /api/sessions/s/state?replace=1 HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        let head = format!(
+            "PUT /api/sessions/s/state?replace=1 HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
+        );
         pieces(&server, &[head.as_bytes(), body])
     };
     assert_eq!(put("", b"{}"), 411);
@@ -803,6 +815,7 @@ fn a_body_has_a_length_a_bound_and_a_time() {
     assert_eq!(put("Content-Length: 2049\r\n", canvas(2049).as_bytes()), 413);
     // Taken whole, and then too large for a document; or not.
     assert_eq!(put("Content-Length: 2048\r\n", canvas(2048).as_bytes()), 413);
+    assert_eq!(put("Content-Length: 900\r\n", canvas(900).as_bytes()), 201);
     assert_eq!(put("Content-Length: 900\r\n", canvas(900).as_bytes()), 200);
     assert_eq!(put("Content-Length: 0\r\n", b""), 400);
     assert_eq!(put("Content-Length: 1\r\n", b"\xff"), 400);
@@ -816,16 +829,16 @@ fn a_body_has_a_length_a_bound_and_a_time() {
     // One that never comes, or not all of it.
     assert_eq!(put("Content-Length: 12\r\n", b""), 408);
     assert_eq!(put("Content-Length: 12\r\n", b"{\"items\":[]"), 408);
-    let post = "POST /api/compact HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
+    let post = "POST /api/compact HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
     assert_eq!(pieces(&server, &[post.as_bytes()]), 413);
     let chunked =
-        "DELETE /api/sessions/s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+        "DELETE /api/sessions/s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(pieces(&server, &[chunked.as_bytes()]), 411);
 
     // Who asks beforehand is told to go on, and not where it is refused.
     let expects = |length: usize| {
         format!(
-            "PUT /api/sessions/t/state HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+            "PUT /api/sessions/t/state HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
              Content-Length: {length}\r\n\r\n"
         )
     };
@@ -833,7 +846,7 @@ fn a_body_has_a_length_a_bound_and_a_time() {
     wire.write(expects(12));
     assert_eq!(wire.head().status, 100);
     wire.write("{\"items\":[]}");
-    assert_eq!(wire.refusal().status, 200);
+    assert_eq!(wire.refusal().status, 201);
     assert_eq!(pieces(&server, &[expects(9999).as_bytes()]), 413);
     // Whoever leaves amid it leaves nothing behind.
     let mut gone = TcpStream::connect(server.addr()).expect("the server accepts");
@@ -864,7 +877,7 @@ fn nothing_is_changed_while_the_disk_fails_and_an_answer_waits_for_it() {
     other.execute_batch("BEGIN IMMEDIATE").expect("it is free");
     let asking = TcpStream::connect(server.addr()).expect("the server accepts");
     let mut wire = Wire::on(asking.try_clone().expect("a socket"));
-    wire.write("POST /api/sessions/table/restore?to=2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    wire.write("POST /api/sessions/table/restore?to=2 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     alice.expect_command("update_item", "a");
     alice.expect_command("add_item", "b");
     alice.expect_error("not_durable");

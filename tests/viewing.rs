@@ -116,7 +116,7 @@ fn what_cannot_be_viewed_is_refused_before_the_upgrade() {
         refused(&handshake("/view/table").replace("GET", "POST")),
         (405, Some("GET".into()))
     );
-    let plain = "GET /view/table HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let plain = "GET /view/table HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(refused(plain).0, 426);
     assert_eq!(asked(&server, "/api/sessions")["total"], 1, "nothing was made");
 }
@@ -170,13 +170,13 @@ fn sessions_are_answered_about_as_json() {
     let state = asked(&server, "/api/sessions/a%20table/state");
     assert_eq!((&state["items"][0]["uuid"], &state["version"]), (&json!("a"), &json!(1)));
     assert_eq!((&state["session_id"], &state["seq"]), (&json!("a table"), &json!(1)));
-    for path in ["/api/sessions/none", "/api/sessions/none/state", "/api/sessions/"] {
+    for path in ["/api/sessions/none", "/api/sessions/none/state"] {
         assert_eq!(ask(&server, path).status, 404, "{path}");
     }
-    let post = "POST /api/sessions HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(asked(&server, "/api/sessions/")["total"], 1, "a slash too many");
+    let post = "POST /api/sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(Wire::ask(&server, post).status, 405);
-    let foreign =
-        "GET /api/sessions HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\nConnection: close\r\n\r\n";
+    let foreign = "GET /api/sessions HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil\r\nConnection: close\r\n\r\n";
     assert_eq!(Wire::ask(&server, foreign).status, 403);
 }
 
@@ -228,17 +228,27 @@ fn keys_open_what_they_open_here_too() {
     ] {
         assert_eq!(Wire::ask_for(server, &handshake(&path)), status, "{path}");
     }
-    for (path, status) in [
-        ("/api/sessions".to_owned(), 403),
-        (format!("/api/sessions/bench?key={one}"), 403),
-        (format!("/api/sessions/none?key={one}"), 403),
-        (format!("/api/sessions/none/state?key={all}"), 404),
-        (format!("/api/sessions/table/state?key={one}"), 200),
+    let with_key = |path: &str, key: &str| {
+        let key =
+            if key.is_empty() { String::new() } else { format!("Authorization: Bearer {key}\r\n") };
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        Wire::ask(server, &format!("{head}{key}\r\n"))
+    };
+    for (path, key, status) in [
+        ("/api/sessions", "", 401),
+        ("/api/sessions", "wrong", 401),
+        ("/api/sessions/bench", one, 403),
+        ("/api/sessions/none", one, 403),
+        ("/api/sessions/none/state", all, 404),
+        ("/api/sessions/table/state", one, 200),
     ] {
-        assert_eq!(ask(server, &path).status, status, "{path}");
+        assert_eq!(with_key(path, key).status, status, "{path}");
     }
-    assert_eq!(asked(server, &format!("/api/sessions?key={all}"))["total"], 2);
-    let list = asked(server, &format!("/api/sessions?key={one}"));
+    let listed = |key| -> Value {
+        serde_json::from_str(&with_key("/api/sessions", key).body).expect("JSON")
+    };
+    assert_eq!(listed(all)["total"], 2);
+    let list = listed(one);
     assert_eq!((&list["total"], &list["sessions"][0]["session_id"]), (&json!(1), &json!("table")));
     let reader = &list["sessions"][0]["members"][0];
     assert_eq!((&reader["read_only"], &reader["is_host"]), (&json!(true), &json!(false)));

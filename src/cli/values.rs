@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::echoed::shown;
+use super::environment::is_of_kubernetes;
 use super::{Listen, Opt, Usage, text};
 use crate::commands::serve;
+use crate::door::Hosts;
 use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::server::{Config, RateLimits, Room, SendMode};
+use crate::server::{Config, Network, RateLimits, Room, SILENCE, SendMode};
 #[cfg(feature = "durable")]
 use crate::shelf::Keeping;
 
@@ -33,6 +35,7 @@ impl Values {
                 }
                 None => None,
             };
+            let set = set.filter(|(variable, set)| !is_of_kubernetes(variable, set));
             match (set, option.value.is_empty()) {
                 (Some((variable, set)), true) if is_on(&variable, &set)? => {
                     values.insert(option.name, String::new());
@@ -117,12 +120,14 @@ impl Values {
     /// Who may come in.
     fn door(&self) -> Result<serve::DoorOptions, Usage> {
         let origins = Origins::new(&self.list("allow-origin"));
+        let hosts = Hosts::new(&self.list("allow-host"));
         let door = serve::DoorOptions {
             keys: self.0.get("keys").map(PathBuf::from),
             dev_keys: self.is_set("dev-keys"),
             require_key: self.is_set("require-key"),
             debug_endpoints: self.is_set("debug-endpoints"),
             origins: origins.map_err(|why| Usage(format!("--allow-origin: {why}")))?,
+            hosts: hosts.map_err(|why| Usage(format!("--allow-host: {why}")))?,
         };
         match door.require_key && door.keys.is_none() && !door.dev_keys {
             true => Err(Usage(
@@ -132,10 +137,13 @@ impl Values {
         }
     }
 
-    fn trusted_proxies(&self) -> Result<Vec<IpAddr>, Usage> {
-        let parse = |address: &String| {
-            address.parse().map_err(|_| {
-                Usage(format!("--trust-proxy has to be an IP address, not {address:?}"))
+    fn trusted_proxies(&self) -> Result<Vec<Network>, Usage> {
+        let parse = |network: &String| {
+            network.parse().map_err(|_| {
+                Usage(format!(
+                    "--trust-proxy has to be an IP address or a network like 172.16.0.0/12, not {}",
+                    shown(network)
+                ))
             })
         };
         self.list("trust-proxy").iter().map(parse).collect()
@@ -154,6 +162,7 @@ impl Values {
             port: self.number("port")?,
             debug: self.is_set("debug"),
             log_file: self.0.get("log-file").map(PathBuf::from),
+            remarks: Vec::new(),
         })
     }
 
@@ -173,6 +182,7 @@ impl Values {
             rate: self.rate()?,
             idle_timeout: self.idle_timeout()?,
             trusted_proxies: self.trusted_proxies()?,
+            silence: SILENCE,
             send_mode: if writer_threads { SendMode::WriterThread } else { SendMode::NonBlocking },
         };
         if config.max_message_bytes < 1024 {
@@ -266,10 +276,11 @@ fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
     match value.to_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "" | "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(Usage(format!("{variable} has to be 1 or 0, not {value:?}"))),
+        _ => Err(Usage(format!("{variable} has to be 1 or 0, not {}", shown(value)))),
     }
 }
 
 fn bad_value(name: &str, value: &str, wanted: &str) -> Usage {
-    Usage(format!("--{name} (or {}) has to be {wanted}, not {value:?}", variable(name)))
+    let variable = variable(name);
+    Usage(format!("--{name} (or {variable}) has to be {wanted}, not {}", shown(value)))
 }

@@ -1,6 +1,5 @@
 //! `collabd echo`: the same sockets and threads, with the hub replaced by an echo.
 
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::hub::{ConnId, Effect, Now};
 use crate::protocol::Frame;
 use crate::server::Config;
 use crate::server::http::Request;
-use crate::server::service::{Answer, Heard, Machine, Said, Service, Speaker};
+use crate::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
 
 /// What `echo` is told.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ impl Service for EchoService {
     type Machine = Echo;
     type Speaker = EchoSpeaker;
 
-    fn answer(&self, _: &Request<'_>, _: IpAddr, _: ConnId) -> Answer<EchoSpeaker> {
+    fn answer(&self, _: &Request<'_>, _: Requester, _: ConnId) -> Answer<EchoSpeaker> {
         Answer::Upgrade(EchoSpeaker)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::Listen;
 use crate::logging;
-use crate::os::stop_on_console_close;
+use crate::os::{Signal, of_another_user, on_signals};
 use crate::server::service::Service;
 use crate::server::{self, Config};
 
@@ -27,28 +28,44 @@ pub fn run<S: Service>(
 ) -> ExitCode {
     let logging = match logging::start(listen.debug, listen.log_file.as_deref()) {
         Ok(logging) => logging,
-        Err(error) => {
-            let file = listen.log_file.as_deref().unwrap_or("the log".as_ref());
-            return fail(&format!("can't write {}: {error}", file.display()));
-        }
+        Err(error) => return fail(&no_log(listen.log_file.as_deref(), &error)),
     };
+    for remark in &listen.remarks {
+        log::warn!("{remark}");
+    }
+    if let Err(why) = server::check_system() {
+        return fail(&why);
+    }
     let (service, machine) = match make() {
         Ok(made) => made,
         Err(why) => return fail(&why),
     };
-    let listener = match server::bind(&listen.host, listen.port) {
-        Ok(listener) => listener,
+    let listeners = match server::bind(&listen.host, listen.port) {
+        Ok(listeners) => listeners,
         Err(error) => return fail(&error.0),
     };
     // Told to stop before it is up, it still stops in order.
-    let stop = stop_signal();
-    let server = match server::start(listener, config, service, machine) {
+    let told = signals();
+    let notes = service.notes();
+    let server = match server::start(listeners, config, service, machine) {
         Ok(server) => server,
         Err(error) => return fail(&format!("can't start: {error}")),
     };
-    announce(what, server.addr());
-    // The handler holds the sender as long as the process lives.
-    let _ = stop.recv();
+    announce(what, server.addrs());
+    for note in notes {
+        log::info!("{note}");
+    }
+    loop {
+        // The handler holds the senders as long as the process lives.
+        crossbeam_channel::select! {
+            recv(told.stop) -> _ => break,
+            recv(told.reload) -> _ => {
+                logging.reopen();
+                server.look_again();
+                log::info!("SIGHUP: the log file is open again, and the keys are read again");
+            }
+        }
+    }
     log::info!("SHUTTING DOWN");
     let left = server.stop();
     if left.is_empty() {
@@ -61,37 +78,60 @@ pub fn run<S: Service>(
     ExitCode::SUCCESS
 }
 
-/// Receives when the process is told to stop. Told twice, it ends at once.
-fn stop_signal() -> Receiver<()> {
-    let (told, stop) = bounded(1);
+/// Why there is no log, in a line.
+fn no_log(file: Option<&Path>, error: &std::io::Error) -> String {
+    let Some(file) = file else { return format!("can't write the log: {error}") };
+    let owner = of_another_user(file);
+    // A file that isn't there is the directory's business.
+    let owner = owner.or_else(|| {
+        let directory = file.parent().filter(|_| !file.exists())?;
+        of_another_user(directory).map(|why| why.replacen("it", "its directory", 1))
+    });
+    let owner = owner.map_or(String::new(), |why| format!(": {why}"));
+    format!("can't write {}: {error}{owner}", file.display())
+}
+
+/// What the process is told.
+struct Told {
+    stop: Receiver<()>,
+    reload: Receiver<()>,
+}
+
+/// Receives when the process is told something. Told to stop twice, it ends at once.
+fn signals() -> Told {
+    let (stopping, stop) = bounded(1);
+    let (reloading, reload) = bounded(1);
     let is_stopping = AtomicBool::new(false);
-    let closed = told.clone();
-    let handler = move || {
-        if is_stopping.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED);
+    let handler = move |signal| match signal {
+        Signal::Stop => {
+            if is_stopping.swap(true, Ordering::SeqCst) {
+                std::process::exit(INTERRUPTED);
+            }
+            let _ = stopping.try_send(());
         }
-        let _ = told.try_send(());
+        // Where one waits already, it comes after this.
+        Signal::Reload => {
+            let _ = reloading.try_send(());
+        }
     };
-    if let Err(error) = ctrlc::set_handler(handler) {
+    if let Err(error) = on_signals(handler) {
         log::warn!("Ctrl+C will end the server without a farewell to its clients: {error}");
     }
-    let on_close = move || {
-        let _ = closed.try_send(());
-    };
-    if let Err(error) = stop_on_console_close(on_close) {
-        log::warn!("closing the console will end the server without a farewell: {error}");
-    }
-    stop
+    Told { stop, reload }
 }
 
 /// Says on stdout where the server is. Nobody may be reading it: that is no reason to end.
-fn announce(what: &str, addr: SocketAddr) {
-    log::info!("serving {what} on {addr}");
-    let mut text =
-        format!("collabd {} serves {what}\nlistening on {addr}\n", env!("CARGO_PKG_VERSION"));
+fn announce(what: &str, addrs: &[SocketAddr]) {
+    let mut text = format!("collabd {} serves {what}\n", env!("CARGO_PKG_VERSION"));
+    for addr in addrs {
+        log::info!("serving {what} on {addr}");
+        text.push_str(&format!("listening on {addr}\n"));
+    }
     text.push_str("others connect to:\n");
-    for ip in reachable(addr.ip()) {
-        text.push_str(&format!("  ws://{}\n", SocketAddr::new(ip, addr.port())));
+    for addr in addrs {
+        for ip in reachable(addr.ip()) {
+            text.push_str(&format!("  ws://{}\n", SocketAddr::new(ip, addr.port())));
+        }
     }
     text.push_str("Ctrl+C stops it\n");
     let mut stdout = std::io::stdout().lock();

@@ -130,8 +130,8 @@ impl Remote {
         wire.until(Instant::now() + patience);
         let response = http::send(&mut wire, &self.target, &request).map_err(unanswered)?;
         match response.status {
-            200 if response.is_whole() => Ok(response.rest),
-            200 => Err(unanswered("the connection broke in the middle of the answer".into())),
+            200 | 201 if response.is_whole() => Ok(response.rest),
+            200 | 201 => Err(unanswered("the connection broke in the middle of the answer".into())),
             _ => Err(self.refused(&response)),
         }
     }
@@ -144,8 +144,8 @@ impl Remote {
             line => format!("{status}, {}", shown(&line).trim_matches('"')),
         };
         let advice = match (status, &self.key) {
-            (403, None) => ": give a key with --key or COLLABD_KEY",
-            (403, Some(_)) => ": the key that was given is not the right one",
+            (401 | 403, None) => ": give a key with --key or COLLABD_KEY",
+            (401 | 403, Some(_)) => ": the key that was given is not the right one",
             (404, _) if said.contains("there is nothing here") => {
                 ": it has no such page, and may be an older collabd"
             }

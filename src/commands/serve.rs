@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::listening;
 use crate::cli::Listen;
-use crate::door::Door;
 use crate::door::origin::Origins;
+use crate::door::{Door, Hosts};
 use crate::hub::{Hub, Limits};
 use crate::keys::KeyRing;
 use crate::server::Config;
@@ -44,6 +44,8 @@ pub struct DoorOptions {
     pub debug_endpoints: bool,
     /// The origins that may connect beside the server's own.
     pub origins: Origins,
+    /// By which names pages may call the server.
+    pub hosts: Hosts,
 }
 
 /// Serves sessions and the client protocol until it is told to stop.
@@ -67,6 +69,7 @@ pub fn run(options: Options) -> ExitCode {
         };
         let door = Door {
             origins: door.origins,
+            hosts: door.hosts,
             require_key: door.require_key,
             debug_endpoints: door.debug_endpoints,
             largest_canvas,

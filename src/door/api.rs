@@ -1,8 +1,13 @@
-//! The API about sessions: which path is what, and which methods it knows.
+//! The API about sessions: its handlers. What is in memory is asked of the hub; what is stored is
+//! another matter.
 
 use std::sync::Arc;
 
-use super::route;
+use super::table::Call;
+use super::{Door, Guest};
+use crate::hub::Event;
+use crate::server::http::Response;
+use crate::server::service::Answer;
 
 /// What a path is told that is about what is stored, where nothing is.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
@@ -13,128 +18,79 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     false => "this collabd stores no sessions: it was built without the feature `durable`",
 };
 
-/// A page of the API. Ids are decoded.
+/// What is asked about sessions and needs more than one question to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "durable"), allow(dead_code))]
 pub enum Api {
-    /// `/api/stored`: which sessions are stored.
+    /// Which sessions are stored.
     Stored,
-    /// `/api/sessions/ID`: what there is to know of it while it is in memory.
-    Session(Arc<str>),
-    /// `/api/sessions/ID/state`: its canvas, as it is or was.
+    /// A canvas, as it is or was.
     State(Arc<str>),
-    /// `/api/sessions/ID/versions`: what it can be brought back to.
+    /// What a session can be brought back to.
     Versions(Arc<str>),
-    /// `/api/sessions/ID/changes`: what was done in it.
+    /// What was done in it.
     Changes(Arc<str>),
-    /// `/api/sessions/ID/restore`
+    /// The same as a request to change it.
+    Put(Arc<str>),
+    Delete(Arc<str>),
     Restore(Arc<str>),
-    /// `/api/compact`
     Compact,
 }
 
-impl Api {
-    /// What a path, as sent and without `/api/` and its query, asks for; `None` where there is no
-    /// such page.
-    ///
-    /// # Errors
-    /// What a 404 says where it is a page, but of no session.
-    pub fn of(path: &str) -> Result<Option<Api>, &'static str> {
-        let Some(rest) = path.strip_prefix("sessions/") else {
-            return Ok(match path {
-                "stored" => Some(Api::Stored),
-                "compact" => Some(Api::Compact),
-                _ => None,
-            });
-        };
-        let (session, page) =
-            rest.split_once('/').map_or((rest, None), |(s, page)| (s, Some(page)));
-        let page: fn(Arc<str>) -> Api = match page {
-            None => Api::Session,
-            Some("state") => Api::State,
-            Some("versions") => Api::Versions,
-            Some("changes") => Api::Changes,
-            Some("restore") => Api::Restore,
-            Some(_) => return Ok(None),
-        };
-        Ok(Some(page(route::id_of(session)?.into())))
+impl Door {
+    pub(super) fn sessions(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Ok(Answer::Ask(Event::Sessions { conn: call.conn, grant: call.grant }))
     }
 
-    /// The methods it knows beside `OPTIONS`, as an `Allow` header and the one of CORS say it.
-    pub fn methods(&self) -> (&'static str, &'static str) {
-        match self {
-            Api::Stored | Api::Versions(_) | Api::Changes(_) => {
-                ("Allow: GET, HEAD", "Access-Control-Allow-Methods: GET, HEAD")
-            }
-            Api::State(_) => {
-                ("Allow: GET, HEAD, PUT", "Access-Control-Allow-Methods: GET, HEAD, PUT")
-            }
-            Api::Session(_) => {
-                ("Allow: GET, HEAD, DELETE", "Access-Control-Allow-Methods: GET, HEAD, DELETE")
-            }
-            Api::Restore(_) | Api::Compact => ("Allow: POST", "Access-Control-Allow-Methods: POST"),
+    pub(super) fn details(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        let session = call.session();
+        Ok(Answer::Ask(Event::Details { conn: call.conn, session, grant: call.grant }))
+    }
+
+    pub(super) fn state(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        let session = call.session();
+        if !self.stores() && call.request.query_value("at").is_none() {
+            let (conn, grant) = (call.conn, call.grant);
+            return Ok(Answer::AskState(Event::State { conn, session, grant }));
         }
+        self.work(Api::State(session), call)
     }
 
-    /// Whether it knows this method.
-    pub fn allows(&self, method: &str) -> bool {
-        let (allowed, _) = self.methods();
-        allowed.trim_start_matches("Allow: ").split(", ").any(|known| known == method)
+    pub(super) fn put_state(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Put(call.session()), call)
     }
 
-    /// The session it is about, if it is about one.
+    pub(super) fn delete(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Delete(call.session()), call)
+    }
+
+    pub(super) fn versions(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Versions(call.session()), call)
+    }
+
+    pub(super) fn changes(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Changes(call.session()), call)
+    }
+
+    pub(super) fn restore(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Restore(call.session()), call)
+    }
+
+    pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Stored, call)
+    }
+
+    pub(super) fn compact(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.work(Api::Compact, call)
+    }
+
     #[cfg(feature = "durable")]
-    pub fn session(&self) -> Option<&Arc<str>> {
-        match self {
-            Api::Stored | Api::Compact => None,
-            Api::Session(session)
-            | Api::State(session)
-            | Api::Versions(session)
-            | Api::Changes(session)
-            | Api::Restore(session) => Some(session),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_name_a_page_and_a_session() {
-        let session = |page: fn(Arc<str>) -> Api, id: &str| Ok(Some(page(id.into())));
-        for (path, expected) in [
-            ("stored", Ok(Some(Api::Stored))),
-            ("compact", Ok(Some(Api::Compact))),
-            ("sessions/a", session(Api::Session, "a")),
-            ("sessions/a%2Fb%20%C3%BC/state", session(Api::State, "a/b ü")),
-            ("sessions/../versions", session(Api::Versions, "..")),
-            ("sessions/state/state", session(Api::State, "state")),
-            ("sessions/a/changes", session(Api::Changes, "a")),
-            ("sessions/a/restore", session(Api::Restore, "a")),
-            ("sessions", Ok(None)),
-            ("sessions/a/", Ok(None)),
-            ("sessions/a/b", Ok(None)),
-            ("sessions/a/state/", Ok(None)),
-            ("sessions/a/b/state", Ok(None)),
-            ("stored/", Ok(None)),
-            ("", Ok(None)),
-        ] {
-            assert_eq!(Api::of(path), expected, "{path}");
-        }
-        for path in ["sessions/", "sessions//state", "sessions/%", "sessions/%00", "sessions/%ff"] {
-            assert!(Api::of(path).is_err(), "{path}");
-        }
-        assert!(Api::of(&format!("sessions/{}", "x".repeat(129))).is_err());
+    fn work(&self, page: Api, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+        self.stored(page, call)
     }
 
-    #[test]
-    fn what_is_allowed_is_what_is_said_to_be() {
-        let session: Arc<str> = "a".into();
-        assert!(Api::Session(session.clone()).allows("DELETE"));
-        assert!(Api::State(session.clone()).allows("PUT") && Api::State(session).allows("HEAD"));
-        assert!(Api::Compact.allows("POST") && Api::Stored.allows("GET"));
-        for method in ["", "get", "POST", "GET, HEAD", "TRACE", "PATCH", "DELETE"] {
-            assert!(!Api::Stored.allows(method), "{method}");
-        }
+    #[cfg(not(feature = "durable"))]
+    fn work(&self, _: Api, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+        Err(Response::text(404, NOTHING_STORED))
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::keys::attempts::MOST;
 use crate::keys::{Attempts, Grant, KeyRefusal, KeyRing};
 use crate::protocol::Timestamp;
 
@@ -10,12 +11,24 @@ use crate::protocol::Timestamp;
 pub struct Gate {
     ring: KeyRing,
     attempts: Attempts,
+    /// What pages of other sites have their visitors' browsers try. Counted apart: a page can lock such
+    /// requests out, and nothing else.
+    by_pages: Attempts,
+}
+
+/// Who may have made a request that shows a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySource {
+    /// A program, a person, or a page that may connect.
+    Client,
+    /// A page of another site, in its visitor's browser.
+    OtherSite,
 }
 
 impl Gate {
     /// A gate for these keys.
     pub fn new(ring: KeyRing) -> Self {
-        Gate { ring, attempts: Attempts::default() }
+        Gate { ring, attempts: Attempts::default(), by_pages: Attempts::default() }
     }
 
     /// The keys that are in force.
@@ -26,16 +39,36 @@ impl Gate {
     /// Checks a key that came from this address.
     ///
     /// # Errors
-    /// Why it opens nothing. A wrong or expired key counts against its address; having none doesn't.
-    pub fn check(&self, key: Option<&str>, from: IpAddr) -> Result<Grant, KeyRefusal> {
+    /// Why it opens nothing. A wrong or expired key counts against its address, and is logged without
+    /// the key; having none doesn't.
+    pub fn check(
+        &self,
+        key: Option<&str>,
+        from: IpAddr,
+        source: KeySource,
+    ) -> Result<Grant, KeyRefusal> {
         let now = Instant::now();
-        if self.attempts.is_locked(from, now) {
+        let (attempts, by) = match source {
+            KeySource::Client => (&self.attempts, ""),
+            KeySource::OtherSite => (&self.by_pages, ", shown by a page of another site"),
+        };
+        if attempts.is_locked(from, now) {
             return Err(KeyRefusal::TooMany);
         }
         let checked = self.ring.check(key, Timestamp::now());
-        // Others from there may have been wrong since: what the eleventh was is not told.
-        if checked.is_err() && key.is_some() && !self.attempts.refused(from, now) {
-            return Err(KeyRefusal::TooMany);
+        if let Err(why) = checked
+            && key.is_some()
+        {
+            // Others from there may have been wrong since: what the eleventh was is not told.
+            let count = attempts.refused(from, now).ok_or(KeyRefusal::TooMany)?;
+            let what = if why == KeyRefusal::Expired { "an expired key" } else { "a wrong key" };
+            log::warn!("refused {from}: {what}{by}, {count} within a minute");
+            if count == MOST {
+                log::warn!(
+                    "{from} is locked out: no key from there is looked at until the first of its \
+                     {MOST} wrong ones is a minute old{by}"
+                );
+            }
         }
         checked
     }
@@ -57,7 +90,7 @@ mod tests {
             let all_at_once = Barrier::new(16);
             let try_one = || {
                 all_at_once.wait();
-                gate.check(Some("wrong"), from).err()
+                gate.check(Some("wrong"), from, KeySource::Client).err()
             };
             let told: Vec<Option<KeyRefusal>> = thread::scope(|scope| {
                 let threads: Vec<_> = (0..16).map(|_| scope.spawn(try_one)).collect();
@@ -66,5 +99,17 @@ mod tests {
             let count = |why| told.iter().filter(|told| **told == Some(why)).count();
             assert_eq!((count(KeyRefusal::Invalid), count(KeyRefusal::TooMany)), (10, 6));
         }
+    }
+
+    #[test]
+    fn what_pages_of_other_sites_try_locks_out_such_pages_alone() {
+        let gate = Gate::new(KeyRing::open(None, true).expect("no file"));
+        let from = IpAddr::from([192, 0, 2, 1]);
+        let check = |key, source| gate.check(Some(key), from, source).err();
+        for _ in 0..10 {
+            assert_eq!(check("wrong", KeySource::OtherSite), Some(KeyRefusal::Invalid));
+        }
+        assert_eq!(check("development", KeySource::OtherSite), Some(KeyRefusal::TooMany));
+        assert_eq!(check("development", KeySource::Client), None);
     }
 }

@@ -15,7 +15,6 @@ pub struct Origins {
 }
 
 /// Whether a page comes from the machine that its browser runs on.
-#[cfg(feature = "durable")]
 pub fn is_of_this_machine(origin: &str) -> bool {
     Origin::parse(origin).is_some_and(|origin| origin.host.is_this_machine())
 }
@@ -29,8 +28,9 @@ struct Origin {
     port: Option<u16>,
 }
 
+/// Who a browser talks to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
+pub(super) enum Host {
     /// In lower case.
     Name(String),
     /// IPv4 as IPv4.
@@ -84,6 +84,11 @@ impl Origins {
     }
 }
 
+/// An origin as it may be put into a log: without what no browser writes.
+pub(super) fn shown(origin: &str) -> String {
+    Origin::parse(origin).map_or("no known origin".into(), |origin| origin.to_string())
+}
+
 impl fmt::Display for Origin {
     /// As a browser serialises it (RFC 6454 §6.2): the scheme's own port is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +136,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 impl Host {
     /// A host and its port, where it has one. `None` for what no browser writes: user info, a
     /// character that isn't ASCII (their names come as `xn--`), an empty port, a path.
-    fn with_port(authority: &str) -> Option<(Host, Option<u16>)> {
+    pub(super) fn with_port(authority: &str) -> Option<(Host, Option<u16>)> {
         let port_from = match authority.strip_prefix('[') {
             Some(rest) => rest.find(']')? + 2,
             None => authority.find(':').unwrap_or(authority.len()),

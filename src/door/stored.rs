@@ -1,7 +1,6 @@
 //! The API of what is stored, where something is; where nothing is: `memory.rs`. Each page is worked on
 //! by the thread of the client that asks.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::{Door, Guest, route};
+use super::table::Call;
+use super::{Door, Guest};
 use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
 use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
@@ -33,82 +33,46 @@ const MAX_LEFT_OUT: usize = 100;
 type Worked = Result<(usize, Box<Act<Event>>), Response>;
 
 impl Door {
-    /// A page of the API. The method is one that it knows.
-    pub(super) fn stored(
-        &self,
-        page: Api,
-        request: &Request<'_>,
-        from: IpAddr,
-        conn: ConnId,
-    ) -> Answer<Guest> {
+    /// Answers what is asked of what is stored.
+    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Answer<Guest>, Response> {
         let Some(shelf) = &self.shelf else {
-            return self.in_memory(page, request, from, conn);
+            return self.in_memory(page, call);
         };
-        let office = shelf.office().clone();
-        let worked = match request.method {
-            "GET" | "HEAD" => self.look(page, request, from, conn, office),
-            _ => self.change(page, request, from, conn, office),
-        };
-        match worked {
-            Ok((body, act)) => Answer::Work(Work { body, act }),
-            Err(page) => Answer::Page(page),
-        }
+        let (body, act) = self.work_on(page, call, shelf.office().clone())?;
+        Ok(Answer::Work(Work { body, act }))
     }
 
-    fn look(
-        &self,
-        page: Api,
-        request: &Request<'_>,
-        from: IpAddr,
-        conn: ConnId,
-        office: Arc<Office>,
-    ) -> Worked {
-        let key = route::key_of(request);
-        let grant = self.grant(page.session().map(|session| &**session), key.as_deref(), from)?;
-        let act: Box<Act<Event>> = match page {
+    fn work_on(&self, page: Api, call: Call<'_>, office: Arc<Office>) -> Worked {
+        let Call { request, conn, grant, by: who, .. } = call;
+        Ok(match page {
             Api::Stored => {
                 let after = request.query_value("after");
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
-                Box::new(move |_, _| {
+                let list: Box<Act<Event>> = Box::new(move |_, _| {
                     list(&office, grant.as_ref(), after.as_deref(), most, with_items)
-                })
+                });
+                (0, list)
             }
-            Api::Versions(session) => Box::new(move |_, _| {
-                let found = office.look(|reader| Versions::of(reader, &session));
-                answer(found)
-            }),
+            Api::Versions(session) => (
+                0,
+                Box::new(move |_, _| {
+                    let found = office.look(|reader| Versions::of(reader, &session));
+                    answer(found)
+                }),
+            ),
             Api::Changes(session) => {
                 let after = number(request, "after")?.unwrap_or(0);
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                Box::new(move |_, _| changes(&office, &session, after, most))
+                (0, Box::new(move |_, _| changes(&office, &session, after, most)))
             }
             Api::State(session) => match point(request, "at")? {
-                Some(at) => Box::new(move |_, _| as_of(&office, &session, Some(at))),
-                None => Box::new(move |_, inside| state(&office, conn, &session, grant, inside)),
+                Some(at) => (0, Box::new(move |_, _| as_of(&office, &session, Some(at)))),
+                None => {
+                    (0, Box::new(move |_, inside| state(&office, conn, &session, grant, inside)))
+                }
             },
-            // It knows other methods only.
-            _ => return Err(Response::text(404, route::NO_SUCH_PAGE)),
-        };
-        Ok((0, act))
-    }
-
-    fn change(
-        &self,
-        page: Api,
-        request: &Request<'_>,
-        from: IpAddr,
-        conn: ConnId,
-        office: Arc<Office>,
-    ) -> Worked {
-        let in_all = match &page {
-            Api::Compact => request.query_value("session"),
-            _ => None,
-        };
-        let session = page.session().map(|session| &**session).or(in_all.as_deref());
-        let who = format!("{} at {from}", self.may_change(request, from, session)?);
-        Ok(match page {
-            Api::Session(session) => (
+            Api::Delete(session) => (
                 0,
                 Box::new(move |_, inside| {
                     let deleted =
@@ -119,11 +83,11 @@ impl Door {
                     deleted.map_or_else(Unanswered::page, Response::json)
                 }),
             ),
-            Api::State(session) => {
+            Api::Put(session) => {
                 let replace = is_set(request, "replace");
                 let put: Box<Act<Event>> = Box::new(move |body, inside| {
                     let put = put(conn, &session, &body, replace, inside);
-                    if put.status() == 200 {
+                    if matches!(put.status(), 200 | 201) {
                         log::info!("session {session:?} was given a canvas by {who}");
                     }
                     put
@@ -142,13 +106,12 @@ impl Door {
                 (0, restore)
             }
             Api::Compact => {
-                let session: Option<Arc<str>> = in_all.map(Into::into);
+                let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
                 let retention = retention(request, office.retention())?;
                 let compact: Box<Act<Event>> =
                     Box::new(move |_, inside| compact(&office, session, retention, &who, inside));
                 (0, compact)
             }
-            _ => return Err(Response::text(404, route::NO_SUCH_PAGE)),
         })
     }
 }
@@ -188,7 +151,7 @@ fn state(
     inside: &dyn Inside<Event>,
 ) -> Response {
     match inside.ask(Event::State { conn, session: session.clone(), grant }) {
-        Ok(body) => Response::json(body),
+        Ok(body) => Response::state(body),
         // It may have been in memory a moment ago. What isn't on disk while that fails is in memory.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
             match office.written(&|| inside.is_stopping()) {
@@ -212,7 +175,7 @@ fn as_of(office: &Office, session: &str, at: Option<Point>) -> Response {
 /// A canvas that was stored.
 pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
     match archive::document(stored) {
-        Ok(document) => Response::json(archive::state(session, stored, &document)),
+        Ok(document) => Response::state(archive::state(session, stored, &document)),
         Err(_) => unavailable(Unavailable::Damaged),
     }
 }
@@ -252,8 +215,9 @@ fn put(
     let Ok(text) = std::str::from_utf8(body) else {
         return Response::text(400, "a canvas has to be UTF-8");
     };
-    let state = match State::parse(text.trim_start_matches('\u{feff}')) {
-        Ok(state) => Box::new(state),
+    let parse = || State::parse(text.trim_start_matches('\u{feff}')).map(Box::new);
+    let state = match parse() {
+        Ok(state) => state,
         Err(why) => return Response::text(400, why),
     };
     let mut told = json!({"items": state.items.len()});
@@ -262,12 +226,20 @@ fn put(
         let left_out = left_out.map(|item| json!({"item_id": item.id, "message": item.why}));
         told["left_out"] = left_out.collect();
     }
-    let (session, by) = (session.clone(), BY.into());
-    let done = inside.have_done(match replace {
-        true => Event::Restore { conn, session, state, by },
-        false => Event::Import { conn, session, state, by },
-    });
-    done.map_or_else(Unanswered::page, |body| restored(&body, told))
+    let by = || BY.into();
+    let import = Event::Import { conn, session: session.clone(), state, by: by() };
+    match inside.have_done(import) {
+        Ok(body) => restored(&body, told).created(),
+        Err(Unanswered::Refused(Refusal::Exists)) if replace => match parse() {
+            Ok(state) => {
+                let restore = Event::Restore { conn, session: session.clone(), state, by: by() };
+                let done = inside.have_done(restore);
+                done.map_or_else(Unanswered::page, |body| restored(&body, told))
+            }
+            Err(why) => Response::text(400, why),
+        },
+        Err(why) => why.page(),
+    }
 }
 
 fn restore(

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many refused keys lock an address …
-const MOST: usize = 10;
+pub const MOST: usize = 10;
 /// … when they came within this time, and until the first of them is this old.
 const WINDOW: Duration = Duration::from_secs(60);
 /// How many addresses are remembered. One takes about 300 bytes.
@@ -74,10 +74,10 @@ impl Attempts {
         self.lock().by_source.get(&Source::of(addr)).is_some_and(|refused| refused.is_locked(now))
     }
 
-    /// Counts a refused key, unless the address is locked by now, and says whether it did: of keys that
-    /// come at the same moment no more than are left are told apart from any other. Trying on while
-    /// locked prolongs nothing.
-    pub fn refused(&self, addr: IpAddr, now: Instant) -> bool {
+    /// Counts a refused key, unless the address is locked by now, and says how many that makes: at
+    /// [`MOST`] the address is locked. Of keys that come at the same moment no more than are left are
+    /// told apart from any other. Trying on while locked prolongs nothing.
+    pub fn refused(&self, addr: IpAddr, now: Instant) -> Option<usize> {
         let source = Source::of(addr);
         let mut counted = self.lock();
         let Counted { by_source, by_turn, turns } = &mut *counted;
@@ -85,17 +85,18 @@ impl Attempts {
         let refused =
             refused.or_insert_with(|| Refused { at: VecDeque::with_capacity(MOST), turn: 0 });
         if refused.is_locked(now) {
-            return false;
+            return None;
         }
         if refused.at.len() == MOST {
             refused.at.pop_front();
         }
         refused.at.push_back(now);
+        let count = refused.at.iter().filter(|then| !is_over(**then, now)).count();
         *turns += 1;
         by_turn.remove(&std::mem::replace(&mut refused.turn, *turns));
         by_turn.insert(*turns, source);
         counted.forget(now, self.capacity);
-        true
+        Some(count)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
@@ -157,11 +158,12 @@ mod tests {
         let (attempts, start, mallory) = (Attempts::new(), Instant::now(), ip("192.0.2.1"));
         for n in 0..10 {
             assert!(!attempts.is_locked(mallory, after(start, n * 1000)));
-            assert!(attempts.refused(mallory, after(start, n * 1000)));
+            let count = attempts.refused(mallory, after(start, n * 1000));
+            assert_eq!(count, Some(n as usize + 1));
         }
         assert!(attempts.is_locked(mallory, after(start, 9000)));
         for n in 0..1000 {
-            assert!(!attempts.refused(mallory, after(start, 9000 + n)));
+            assert_eq!(attempts.refused(mallory, after(start, 9000 + n)), None);
         }
         assert!(attempts.is_locked(mallory, after(start, 59_999)));
         assert!(!attempts.is_locked(mallory, after(start, 60_000)));

@@ -81,6 +81,10 @@ pub fn load(file: &Path) -> Result<(Entries, Contents), Problem> {
 fn read_with_metadata(file: &Path) -> Result<(Contents, Metadata), Problem> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Problem::Missing(file.to_owned()),
+        io::ErrorKind::PermissionDenied => match crate::os::of_another_user(file) {
+            Some(why) => Problem::unusable(file, format!("{error}: {why}")),
+            None => Problem::unusable(file, error),
+        },
         _ => Problem::unusable(file, error),
     };
     // Before it is opened: opening a pipe would wait for whoever writes to it.

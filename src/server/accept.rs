@@ -6,6 +6,7 @@ use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
 };
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -19,11 +20,14 @@ use super::http::{Reason, Response};
 use super::service::Service;
 use super::vitals::Vitals;
 use crate::hub::ConnId;
+use crate::os::give_up_after;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// How many refused connections are kept until they have read why.
 const MOST_REFUSED: usize = 32;
+/// How often a free port is looked for that is free on all addresses.
+const PORTS_TRIED: u32 = 20;
 /// The stack of a client's thread: parsing is not recursive.
 const CLIENT_STACK: usize = 256 * 1024;
 
@@ -31,26 +35,62 @@ const CLIENT_STACK: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct BindError(pub String);
 
-/// Listens on a host and port; port 0 picks a free one.
+/// Listens on every address that a host has on this machine, on one port; port 0 picks a free one.
 ///
 /// # Errors
 /// A line for the person who typed the address.
-pub fn bind(host: &str, port: u16) -> Result<TcpListener, BindError> {
+pub fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, BindError> {
     let unknown = || {
         BindError(format!(
             "{host:?} is not an address of this machine: use --host 0.0.0.0 for all of them"
         ))
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = (bare, port).to_socket_addrs().map_err(|_| unknown())?;
-    let mut failure = unknown();
-    for address in addresses {
-        match listen(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = explain(&error, host, port, unknown),
+    let found = (bare, port).to_socket_addrs().map_err(|_| unknown())?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
     }
-    Err(failure)
+    let mut tries_left = PORTS_TRIED;
+    loop {
+        tries_left -= 1;
+        let listening = listen_on(&addresses).map_err(|error| (error.kind(), error));
+        match listening {
+            Ok(listeners) if listeners.is_empty() => return Err(unknown()),
+            Ok(listeners) => return Ok(listeners),
+            // The port that was picked for the first address is somebody else's on the second.
+            Err((ErrorKind::AddrInUse, _)) if port == 0 && tries_left > 0 => {}
+            Err((_, error)) => return Err(explain(&error, host, port, unknown)),
+        }
+    }
+}
+
+/// Listens on all of these that there are, on the port of the first one.
+fn listen_on(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut failure = None;
+    for address in addresses {
+        let mut address = *address;
+        if let Some(first) = listeners.first() {
+            address.set_port(first.local_addr()?.port());
+        }
+        match listen(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+            {
+                return Err(error);
+            }
+            // A name may have one of the other family, which this machine doesn't speak.
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -83,10 +123,10 @@ fn explain(error: &io::Error, host: &str, port: u16, unknown: impl Fn() -> BindE
     }
 }
 
-/// The accept thread; ends when the server is stopping. The listener is closed when it returns.
+/// An accept thread, of which there is one for each address; ends when the server is stopping. The
+/// listener is closed when it returns.
 #[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
-    let mut next = 1;
     let mut refused = VecDeque::new();
     loop {
         let accepted = listener.accept();
@@ -95,8 +135,7 @@ pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
         }
         match accepted {
             Ok((socket, peer)) => {
-                let conn = ConnId(next);
-                next += 1;
+                let conn = ConnId(shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
                 Counters::note(&shared.counters.accepted);
                 let peer = plain(peer);
                 if let Err(socket) = welcome(conn, socket, peer, shared) {
@@ -135,6 +174,7 @@ fn welcome<S: Service>(
     #[cfg(not(target_os = "openbsd"))]
     let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
+    give_up_after(&socket, shared.config.silence);
 
     let (socket, vitals) = (Arc::new(socket), Vitals::new());
     // For whom a proxy speaks stands in the request.
@@ -195,4 +235,34 @@ pub fn wake(addr: SocketAddr) {
         &SocketAddr::new(reachable, addr.port()),
         Duration::from_millis(500),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    /// The whole of 127.0.0.0/8 is this machine on Linux; elsewhere it takes a second address.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn all_addresses_of_a_host_are_listened_on_at_one_port() {
+        let listeners = listen_on(&addresses(&["127.0.0.1:0", "127.0.0.2:0"])).expect("both");
+        let [first, second] = &listeners[..] else { panic!("{listeners:?}") };
+        let port = first.local_addr().expect("bound").port();
+        assert_eq!(second.local_addr().expect("bound"), SocketAddr::from(([127, 0, 0, 2], port)));
+        // TEST-NET-3 is nobody's: a name may have an address that this machine hasn't.
+        let some = listen_on(&addresses(&["203.0.113.7:0", "127.0.0.1:0"])).expect("one of them");
+        assert_eq!(some.len(), 1);
+        let none = listen_on(&addresses(&["203.0.113.7:0"])).expect_err("nothing is left");
+        assert_eq!(none.kind(), ErrorKind::AddrNotAvailable);
+        // Half of a host is not enough where the other half is somebody else's server.
+        let taken = listen_on(&addresses(&["127.0.0.3:0", &format!("127.0.0.2:{port}")]));
+        assert!(taken.is_ok(), "on another port there is room");
+        let both = [format!("127.0.0.3:{port}"), format!("127.0.0.2:{port}")];
+        let taken = listen_on(&addresses(&both.each_ref().map(String::as_str)));
+        assert_eq!(taken.expect_err("it is in use").kind(), ErrorKind::AddrInUse);
+    }
 }

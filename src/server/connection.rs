@@ -36,6 +36,11 @@ const NO_BOUND: usize = usize::MAX / 2;
 /// How much of what a client still sends is thrown away before its connection is cut.
 const MOST_IGNORED: usize = 16 << 20;
 
+/// What a Ping of the server's own carries.
+pub(super) const ALIVE: &[u8] = b"alive?";
+/// A longer word in a client's reason to close is not logged.
+const LONGEST_WORD: usize = 16;
+
 /// What the log and the client are told of a message that is over the limit.
 const TOO_BIG: &str = "the message is too big";
 
@@ -143,7 +148,7 @@ impl<S: Service> Client<'_, S> {
         });
         let how = match &ending {
             Ending::Client(code, reason) if reason.is_empty() => describe(*code),
-            Ending::Client(code, reason) => format!("{}, {reason:?}", describe(*code)),
+            Ending::Client(code, reason) => format!("{}, {}", describe(*code), shown(reason)),
             Ending::Server(code, reason) => format!("{}, {reason}", describe(*code)),
             Ending::Lost(why) => format!("{}, {why}", describe(1006)),
         };
@@ -174,7 +179,8 @@ impl<S: Service> Client<'_, S> {
         let mut limit = limit_for(speaker);
         // What is larger than `limit` is read before its type is known, and then closed for or taken.
         let large = speaker.largest_of_large().unwrap_or_default();
-        let stream = Stream { socket: self.socket.clone(), outbox: self.outbox.clone() };
+        let (socket, outbox) = (self.socket.clone(), self.outbox.clone());
+        let stream = Stream { socket, outbox, vitals: self.vitals.clone() };
         let mut socket = web_socket(stream, rest, limit.max(large));
         let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
@@ -205,6 +211,8 @@ impl<S: Service> Client<'_, S> {
             let heard = match &message {
                 Message::Text(text) => Heard::Text(text),
                 Message::Binary(bytes) => Heard::Binary(bytes),
+                // The server's own question, and nobody else's business.
+                Message::Pong(payload) if *payload == *ALIVE => continue,
                 Message::Pong(payload) => Heard::Pong(payload),
                 Message::Close(frame) => {
                     if let Some(frame) = frame
@@ -321,6 +329,17 @@ fn ending_of(error: &Error) -> Ending {
     }
 }
 
+/// A client's reason to close, as the log has it: a few plain words, or how long it is. It may be
+/// anything, a key too.
+fn shown(reason: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " .,:;'!()-".contains(c);
+    let has_short_words = reason.split(' ').all(|word| word.len() < LONGEST_WORD);
+    match reason.chars().all(is_plain) && has_short_words {
+        true => format!("{reason:?}"),
+        false => format!("a reason of {} bytes", reason.len()),
+    }
+}
+
 fn describe(code: u16) -> String {
     format!("{code} {}", close::meaning(code))
 }
@@ -329,12 +348,16 @@ fn describe(code: u16) -> String {
 struct Stream {
     socket: Arc<TcpStream>,
     outbox: Arc<Outbox>,
+    vitals: Arc<Vitals>,
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match { &*self.socket }.read(buffer) {
+            self.vitals.waits();
+            let read = { &*self.socket }.read(buffer);
+            self.vitals.reads();
+            match read {
                 // A debugger was attached.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => return read,

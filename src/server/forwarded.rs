@@ -1,10 +1,74 @@
 //! Where a client is, when a proxy stands between it and the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+/// Addresses that begin alike: `172.16.0.0/12`, or one alone. IPv4 as IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    /// How many bits are the same.
+    prefix: u32,
+}
+
+/// It is neither an address nor a network.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoNetwork;
+
+impl Network {
+    /// Whether an address is one of its own. One of IPv4 that was mapped into IPv6 is the one it is.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let shift = |bits: u32| bits - self.prefix;
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (own.to_bits() ^ other.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (own.to_bits() ^ other.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<IpAddr> for Network {
+    /// The address alone.
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    /// An address, or one with the number of bits that count; the others may be set.
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let Some((address, prefix)) = text.split_once('/') else {
+            return text.parse::<IpAddr>().map(Network::from).map_err(|_| NoNetwork);
+        };
+        let is_number = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix: u32 = prefix.parse().ok().filter(|_| is_number).ok_or(NoNetwork)?;
+        match address.parse().map_err(|_| NoNetwork)? {
+            IpAddr::V4(own) if prefix <= 32 => Ok(Network { address: own.into(), prefix }),
+            IpAddr::V6(own) if prefix <= 128 => Ok(Network::of_v6(own, prefix)),
+            _ => Err(NoNetwork),
+        }
+    }
+}
+
+impl Network {
+    fn of_v6(address: Ipv6Addr, prefix: u32) -> Self {
+        match (address.to_ipv4_mapped(), prefix.checked_sub(96)) {
+            (Some(v4), Some(prefix)) => Network { address: v4.into(), prefix },
+            _ => Network { address: address.into(), prefix },
+        }
+    }
+}
 
 /// Whether a proxy at this address is believed.
-pub fn is_trusted(address: IpAddr, trusted: &[IpAddr]) -> bool {
-    trusted.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
+pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// The address of the client behind a connection: its peer's, unless that is a trusted proxy.
@@ -16,7 +80,7 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpAddr]) -> bool {
 pub fn client_address<'a>(
     peer: IpAddr,
     x_forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
-    trusted: &[IpAddr],
+    trusted: &[Network],
 ) -> IpAddr {
     let mut known = peer.to_canonical();
     for entry in x_forwarded_for.rev().flat_map(|value| value.rsplit(',')) {
@@ -45,8 +109,52 @@ mod tests {
 
     /// `peer` and the headers' values against proxies at 10.0.0.1, ::1 and 127.0.0.1.
     fn client(peer: &str, headers: &[&str]) -> String {
-        let trusted = ["10.0.0.1", "::1", "::ffff:127.0.0.1"].map(|ip| ip.parse().unwrap());
+        let trusted =
+            ["10.0.0.1", "::1", "::ffff:127.0.0.1"].map(|ip| ip.parse::<Network>().unwrap());
         client_address(peer.parse().unwrap(), headers.iter().copied(), &trusted).to_string()
+    }
+
+    #[test]
+    fn a_network_is_all_that_begins_alike() {
+        let network = |text: &str| text.parse::<Network>().expect(text);
+        for (text, inside, outside) in [
+            (
+                "172.16.0.0/12",
+                &["172.16.0.0", "172.31.255.255", "::ffff:172.20.0.1"][..],
+                &["172.32.0.0", "172.15.255.255", "::ac10:0", "::1"][..],
+            ),
+            ("172.16.7.9/12", &["172.31.0.1"], &["172.32.0.1"]),
+            ("10.0.0.1", &["10.0.0.1", "::ffff:10.0.0.1"], &["10.0.0.2", "::1"]),
+            ("10.0.0.1/32", &["10.0.0.1"], &["10.0.0.0"]),
+            ("0.0.0.0/0", &["0.0.0.0", "255.255.255.255"], &["::1", "::"]),
+            ("::/0", &["::1", "ffff::"], &["10.0.0.1"]),
+            ("fd00::/8", &["fd12:3456::1"], &["fc00::1", "10.0.0.1"]),
+            ("2001:db8::1", &["2001:DB8::1"], &["2001:db8::2"]),
+            ("::ffff:10.0.0.0/104", &["10.255.0.1"], &["11.0.0.1", "::1"]),
+        ] {
+            for (addresses, expected) in [(inside, true), (outside, false)] {
+                for address in addresses {
+                    let address = address.parse().expect("an address");
+                    assert_eq!(network(text).contains(address), expected, "{text} {address}");
+                }
+            }
+        }
+        for text in [
+            "",
+            "/",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "lab/8",
+            "10.0.0.0/8/8",
+            "10.0.0.0 /8",
+            "10.0.0.1:80",
+        ] {
+            assert_eq!(text.parse::<Network>(), Err(NoNetwork), "{text}");
+        }
     }
 
     #[test]

@@ -13,10 +13,10 @@ use super::connections::Full;
 use super::counters::Counters;
 use super::dispatch::Input;
 use super::forwarded;
-use super::http::{self, HeadError, Request, Response};
+use super::http::{self, HeadError, Preferences, Request, Response};
 use super::inbox;
 use super::service::{
-    Act, Answer, Inside, Report, Service, Speaker, Unanswered, Work, refused, stopping,
+    Act, Answer, Inside, Report, Requester, Service, Speaker, Unanswered, Work, refused, stopping,
 };
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
@@ -48,8 +48,8 @@ enum Course<S: Speaker> {
     Answered(Response),
     /// The server says how it is.
     Report(Report),
-    /// The hub is asked.
-    Ask(S::Event),
+    /// The hub is asked, and what it says makes an answer.
+    Ask(S::Event, fn(Vec<u8>) -> Response),
     /// It is worked on.
     Work(Order<S::Event>),
     /// The connection becomes a WebSocket: who speaks on it, the answer to the handshake, and what
@@ -72,6 +72,8 @@ struct Asked<S: Speaker> {
     course: Course<S>,
     /// Those that an answer has.
     headers: Vec<String>,
+    /// How the answer is wanted.
+    preferences: Preferences,
     method: &'static str,
     /// Where the client is, for the log.
     from: String,
@@ -104,17 +106,23 @@ impl<S: Service> Client<'_, S> {
         let read = http::read_head(&self.socket, bytes, deadline, |request, rest| {
             let trusted = &self.shared.config.trusted_proxies;
             let forwarded = request.headers("x-forwarded-for");
-            let from = forwarded::client_address(self.peer.ip(), forwarded, trusted);
+            let address = forwarded::client_address(self.peer.ip(), forwarded, trusted);
+            let by_proxy = forwarded::is_trusted(self.peer.ip(), trusted);
             let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
-            let (course, headers) = self.course(request, rest, from);
+            let (course, headers) = self.course(request, rest, Requester { address, by_proxy });
             let is_last = is_last || request.is_last();
-            Asked { course, headers, method, from: self.shown(from), is_last }
+            let preferences =
+                Preferences::of(request, self.shared.service.is_for_programs(request.path));
+            Asked { course, headers, preferences, method, from: self.shown(address), is_last }
         });
-        let Asked { course, headers, method, from, is_last } = match read {
+        let Asked { course, headers, preferences, method, from, is_last } = match read {
             Ok(asked) => asked,
             Err(HeadError::Refuse(page)) => Asked {
                 course: Course::Answered(page),
                 headers: Vec::new(),
+                preferences: Preferences::unknown(
+                    self.shared.service.is_for_programs(http::path_of(bytes)),
+                ),
                 method: "GET",
                 from: self.peer.to_string(),
                 is_last: true,
@@ -122,10 +130,9 @@ impl<S: Service> Client<'_, S> {
             // A probe that connects and leaves is nobody's business.
             Err(HeadError::Gone) => return ControlFlow::Break(None),
         };
-        let asks_hub = matches!(course, Course::Ask(_) | Course::Work(_));
+        let asks_hub = matches!(course, Course::Ask(..) | Course::Work(_));
         let is_report = matches!(course, Course::Report(_));
         let needs_turn = asks_hub || matches!(course, Course::Report(Report::Connections));
-        // Held until the answer has been taken: until then it takes memory.
         let turn = match &course {
             Course::Work(_) => self.shared.work.ask(),
             _ if needs_turn => self.shared.questions.ask(),
@@ -135,13 +142,21 @@ impl<S: Service> Client<'_, S> {
             _ if needs_turn && turn.is_none() => busy(),
             Course::Answered(page) => page,
             Course::Report(report) => self.shared.report(report),
-            Course::Ask(event) => self.ask(event),
+            Course::Ask(event, make) => self.ask(event, make),
             Course::Work(order) => self.work(order, deadline),
             Course::Join(speaker, accept, rest) => match self.join(&speaker, accept) {
                 Ok(()) => return ControlFlow::Break(Some(Joined { speaker, rest, from })),
                 Err(page) => page,
             },
         };
+        let page = page.for_client(&preferences);
+        if asks_hub && turn.is_some() {
+            let _ = self.shared.inbox.send(Input::Gone(self.conn));
+        }
+        drop(turn);
+        // Held until the answer has been taken: until then it takes memory.
+        let place = self.shared.spool.put(page.size(), &self.outbox);
+        let page = if place.is_some() { page } else { busy().for_client(&preferences) };
         match page.reason() {
             Some(reason) if !is_report => self.shared.counters.refused(reason),
             _ => Counters::note(&self.shared.counters.pages),
@@ -157,9 +172,6 @@ impl<S: Service> Client<'_, S> {
             }
             false => !self.answer_and_go_on(&page, method),
         };
-        if asks_hub && turn.is_some() {
-            let _ = self.shared.inbox.send(Input::Gone(self.conn));
-        }
         match has_ended {
             true => ControlFlow::Break(None),
             false => ControlFlow::Continue(()),
@@ -177,7 +189,7 @@ impl<S: Service> Client<'_, S> {
     fn answer(&self, page: &Response, method: &str, deadline: Option<Instant>) {
         self.outbox.replace_all(page.parts(method));
         self.outbox.flush();
-        if page.status() == 200 {
+        if page.reason().is_none() {
             self.outbox.wait_until_empty(Instant::now() + READING);
         }
         // One that won't hang up keeps its place for as long as one that won't finish its request.
@@ -191,10 +203,10 @@ impl<S: Service> Client<'_, S> {
         &self,
         request: &Request<'_>,
         rest: &[u8],
-        from: IpAddr,
+        from: Requester,
     ) -> (Course<S::Speaker>, Vec<String>) {
-        if let Err(Full(why)) = self.shared.connections.locate(self.conn, from) {
-            log::warn!("refused {}: {why}", self.shown(from));
+        if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
+            log::warn!("refused {}: {why}", self.shown(from.address));
             return (Course::Answered(accept::full()), Vec::new());
         }
         let service = &self.shared.service;
@@ -209,7 +221,8 @@ impl<S: Service> Client<'_, S> {
         let course = match answer {
             Answer::Page(page) => Course::Answered(page),
             Answer::Report(report) => Course::Report(report),
-            Answer::Ask(event) => Course::Ask(event),
+            Answer::Ask(event) => Course::Ask(event, Response::json),
+            Answer::AskState(event) => Course::Ask(event, Response::state),
             Answer::Work(Work { body, act }) => match http::body_length(request, body) {
                 Ok(length) => Course::Work(Order {
                     act,
@@ -257,9 +270,9 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Asks the hub, which is not waited for longer than it takes to lose patience.
-    fn ask(&self, event: S::Event) -> Response {
+    fn ask(&self, event: S::Event, make: fn(Vec<u8>) -> Response) -> Response {
         match self.reply(event, ANSWER) {
-            Ok(body) => Response::json(body),
+            Ok(body) => make(body),
             Err(Unanswered::Lost) => failed(),
             Err(Unanswered::Busy) => busy(),
             Err(why) => why.page(),

@@ -1,13 +1,15 @@
 //! The HTTP a client speaks before its connection is a WebSocket: requests, and an answer to each.
 
 mod body;
+mod date;
+mod gzip;
 mod head;
 mod reason;
 mod request;
 mod response;
 
 pub use body::{CONTINUE, body_length, expects_continue, read_body};
-pub use head::{Head, HeadError, LARGEST_HEAD, is_timeout, parse_head, read_head};
+pub use head::{Head, HeadError, LARGEST_HEAD, is_timeout, parse_head, path_of, read_head};
 pub use reason::{REASONS, Reason};
 pub use request::{Request, percent_decoded};
-pub use response::Response;
+pub use response::{Preferences, Response};

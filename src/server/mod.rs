@@ -19,6 +19,7 @@ mod questions;
 mod rate;
 mod report;
 pub mod service;
+mod spool;
 mod stopping;
 mod system;
 mod threads;
@@ -26,8 +27,9 @@ mod vitals;
 mod watch;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 pub use accept::{BindError, bind};
@@ -37,20 +39,24 @@ use connections::Connections;
 pub use connections::Room;
 use counters::Counters;
 use dispatch::{Dispatcher, Input};
+pub use forwarded::Network;
 use inbox::Inbox;
 pub use outbox::SendMode;
 use questions::Questions;
 pub use rate::RateLimits;
 use service::{Keeper, Service};
+use spool::Spool;
 use stopping::Stopping;
 use threads::Threads;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
 /// alone. Each holds at most one message.
 const INBOX: usize = 256;
-/// How many requests may be worked on at a time, from when their bodies are read until their answers
-/// have been: each may take several times what a document does.
+/// How many requests may be worked on at a time, from when their bodies are read until there is an
+/// answer: each may take several times what a document does.
 const WORK: usize = 8;
+/// How long [`Config::silence`] is by default.
+pub const SILENCE: Duration = Duration::from_secs(90);
 /// How long clients are given to take what is queued for them when the server stops.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long threads are waited for after that.
@@ -64,7 +70,7 @@ pub struct Config {
     /// How many connections there may be. Lowered to what the system permits.
     pub room: Room,
     /// Whose word is taken for where a client is: proxies, by address.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// How long a client may take to send its request, if there is a limit. Without one a client
     /// that says nothing keeps its place and its thread until it leaves, TCP keep-alive finds it
     /// dead, or the server stops.
@@ -78,6 +84,8 @@ pub struct Config {
     pub rate: RateLimits,
     /// How long a client may say nothing at all, if there is a limit.
     pub idle_timeout: Option<Duration>,
+    /// A client that acknowledges nothing for so long is gone, whatever is on its way to it.
+    pub silence: Duration,
     /// How frames get to the socket.
     pub send_mode: SendMode,
 }
@@ -89,10 +97,14 @@ struct Shared<S: Service> {
     inbox: Inbox<Input<S::Event>>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
+    /// How many connections were accepted: each has its number.
+    accepted: AtomicU64,
     threads: Arc<Threads>,
     questions: Questions,
     /// Requests that are worked on.
     work: Questions,
+    /// Answers that clients have not read yet.
+    spool: Spool,
     stopping: Stopping,
     counters: Arc<Counters>,
     /// Where what has to survive goes.
@@ -112,21 +124,32 @@ impl<S: Service> Shared<S> {
 
 /// A running server.
 pub struct ServerHandle<S: Service> {
-    addr: SocketAddr,
+    addrs: Vec<SocketAddr>,
     shared: Arc<Shared<S>>,
 }
 
-/// Starts the threads of a server on a bound listener.
+/// Whether the system permits enough to serve anybody.
 ///
 /// # Errors
-/// When the system refuses a thread, or the listener has no address.
+/// A line that says which limit is in the way, and what to do.
+pub fn check_system() -> Result<(), String> {
+    system::check()
+}
+
+/// Starts the threads of a server on bound listeners, of which there is one at least.
+///
+/// # Errors
+/// When the system refuses a thread, or a listener has no address.
 pub fn start<S: Service>(
-    listener: std::net::TcpListener,
+    listeners: Vec<TcpListener>,
     config: Config,
     service: S,
     machine: S::Machine,
 ) -> io::Result<ServerHandle<S>> {
-    let addr = listener.local_addr()?;
+    let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+    if addrs.is_empty() {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
     let (inbox, events) = inbox::inbox(INBOX);
     let threads = Arc::new(Threads::new(system::most_threads()));
     let mut room = config.room;
@@ -146,25 +169,40 @@ pub fn start<S: Service>(
         config,
         inbox,
         connections: Connections::new(room),
+        accepted: AtomicU64::new(0),
         threads: threads.clone(),
         questions: Questions::default(),
         work: Questions::at_most(WORK),
+        spool: Spool::default(),
         stopping: Stopping::default(),
         counters,
         keeper,
     });
     threads.spawn("hub".into(), None, move || dispatcher.run(&events))?;
-    let accepting = shared.clone();
-    threads.spawn("accept".into(), None, move || accept::run(listener, &accepting))?;
+    for (number, listener) in (1..).zip(listeners) {
+        let accepting = shared.clone();
+        let name = if number == 1 { "accept".into() } else { format!("accept{number}") };
+        threads.spawn(name, None, move || accept::run(listener, &accepting))?;
+    }
     let watching = shared.clone();
     threads.spawn("watch".into(), None, move || watch::run(&watching))?;
-    Ok(ServerHandle { addr, shared })
+    Ok(ServerHandle { addrs, shared })
 }
 
 impl<S: Service> ServerHandle<S> {
-    /// The address it listens on; the port is the real one where 0 was asked for.
+    /// The first address it listens on; the port is the real one where 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.addrs[0]
+    }
+
+    /// All addresses it listens on, on one port.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Has the service look at once whether anything outside has changed.
+    pub fn look_again(&self) {
+        self.shared.stopping.wake();
     }
 
     /// Stops the server: the port is released, what waits for the disk is written and confirmed,
@@ -175,7 +213,7 @@ impl<S: Service> ServerHandle<S> {
     pub fn stop(self) -> Vec<String> {
         let begun = Instant::now();
         self.shared.stopping.begin();
-        accept::wake(self.addr);
+        self.addrs.iter().for_each(|addr| accept::wake(*addr));
         if let Some(keeper) = &self.shared.keeper {
             let (done, written) = crossbeam_channel::bounded(1);
             keeper.after(Box::new(move || {

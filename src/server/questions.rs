@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many questions there may be at one time, from when they reach the hub's inbox until their
-/// answers have been read. The inbox has room for many more events than that, so that whoever asks
+/// How many questions there may be at one time, from when they reach the hub's inbox until they are
+/// answered. The inbox has room for many more events than that, so that whoever asks
 /// over and over never stands in the way of whoever says something.
 pub const MOST: usize = 16;
 

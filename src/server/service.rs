@@ -20,11 +20,10 @@ pub trait Service: Send + Sync + 'static {
     /// Runs on a client's thread.
     type Speaker: Speaker<Event = Self::Event>;
 
-    /// Answers a request: with a page, by asking the machine, or by becoming a WebSocket.
-    ///
-    /// `from` is the client's address, IPv4 as IPv4: what a trusted proxy says it is, where there is
-    /// one. Runs on the client's thread, which it may block; a panic is answered with 500.
-    fn answer(&self, request: &Request<'_>, from: IpAddr, conn: ConnId) -> Answer<Self::Speaker>;
+    /// Answers a request: with a page, by asking the machine, or by becoming a WebSocket. Runs on the
+    /// client's thread, which it may block; a panic is answered with 500.
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId)
+    -> Answer<Self::Speaker>;
 
     /// Begins what the service does on threads of its own, before anybody connects. `tell` takes
     /// events to the machine; it waits while the machine has too much to do, and drops them when it
@@ -36,13 +35,24 @@ pub trait Service: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What whoever runs the server is to know when it has started, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Ends what was begun, until `deadline` at the latest. The machine has ended by then.
     fn end(&self, _deadline: Instant) {}
 
     /// The headers that every answer to this request has which is no WebSocket, be it a page, a refusal
     /// or the machine's: whole lines, without their ends. Runs on the client's thread.
-    fn headers(&self, _request: &Request<'_>, _from: IpAddr) -> Vec<String> {
+    fn headers(&self, _request: &Request<'_>, _from: Requester) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether programs read what is under this path, as sent and without its query: refusals are JSON
+    /// there, and a line of text elsewhere.
+    fn is_for_programs(&self, _path: &str) -> bool {
+        false
     }
 
     /// Looks whether anything outside has changed that the machine has to hear of.
@@ -52,6 +62,15 @@ pub trait Service: Send + Sync + 'static {
     fn watch(&self) -> Option<Self::Event> {
         None
     }
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requester {
+    /// The client's address, IPv4 as IPv4: what a trusted proxy says it is, where there is one.
+    pub address: IpAddr,
+    /// Whether a trusted proxy has sent it.
+    pub by_proxy: bool,
 }
 
 /// Takes an event to the machine.
@@ -92,6 +111,8 @@ pub enum Answer<S: Speaker> {
     /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
     /// 503 where none comes within a second.
     Ask(S::Event),
+    /// The same of a session's state, which is sent as one: with a tag.
+    AskState(S::Event),
     /// Something is worked on, on the client's thread.
     Work(Work<S::Event>),
     /// The connection becomes a WebSocket on which this speaks.

@@ -11,6 +11,30 @@ const OTHER_MAPPINGS: usize = 1024;
 /// Files for everything else: the listener, the log, standard streams, refused connections.
 const OTHER_FILES: usize = 128;
 
+/// A server that can take fewer connections than this at a time is not worth starting.
+const FEWEST: usize = 16;
+
+/// Whether the system permits enough to serve anybody.
+///
+/// # Errors
+/// A line that says which limit is in the way, and what to do.
+pub fn check() -> Result<(), String> {
+    let needed = OTHER_FILES + FEWEST;
+    if let Some(files) = most_files().filter(|files| *files < needed) {
+        return Err(format!(
+            "the system permits this process {files} open files, and it needs {needed} at least: \
+             raise the limit (ulimit -n, or LimitNOFILE= where systemd starts it)"
+        ));
+    }
+    if let Some(threads) = most_threads().filter(|threads| *threads < FEWEST) {
+        return Err(format!(
+            "the system permits a process memory mappings for {threads} threads only: raise sysctl \
+             vm.max_map_count"
+        ));
+    }
+    Ok(())
+}
+
 /// How many threads may run, where there is a bound to know of.
 pub fn most_threads() -> Option<usize> {
     let mappings = read_number("/proc/sys/vm/max_map_count")?;

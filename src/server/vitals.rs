@@ -17,6 +17,11 @@ pub struct Vitals {
     opened: Instant,
     role: AtomicU8,
     heard: AtomicU64,
+    /// Since when its thread has waited for a byte, in milliseconds since it was opened, one more than
+    /// that; zero while it doesn't wait.
+    waits_since: AtomicU64,
+    /// How many Pings were sent to it meanwhile.
+    pings: AtomicU64,
     outbox: OnceLock<Arc<Outbox>>,
 }
 
@@ -30,6 +35,39 @@ pub enum Quality {
     /// Something waits, and nothing was taken for longer than [`SLOW`].
     Stalled,
 }
+
+/// Whether a client is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// As far as anybody can tell.
+    Alive,
+    /// It is to be sent a Ping.
+    NeedsPing,
+    /// It isn't: its connection is to be closed.
+    Dead,
+    /// Nor has it answered the close.
+    CloseTimedOut,
+}
+
+impl Liveness {
+    /// Of a client of which nothing has come for `silent`, that has taken nothing of what waits for it for
+    /// `waiting`, and that was sent so many Pings meanwhile.
+    fn of(silent: Duration, waiting: Option<Duration>, pings: u64, silence: Duration) -> Liveness {
+        let takes_nothing = waiting.is_none_or(|waiting| waiting >= silence);
+        if silent >= silence + AFTER_CLOSE && takes_nothing {
+            Liveness::CloseTimedOut
+        } else if silent >= silence && takes_nothing {
+            Liveness::Dead
+        } else if silent >= silence / 3 * (pings as u32 + 1) {
+            Liveness::NeedsPing
+        } else {
+            Liveness::Alive
+        }
+    }
+}
+
+/// How long the one that is gone is given to answer a close: it may be there after all.
+const AFTER_CLOSE: Duration = Duration::from_secs(2);
 
 /// A connection at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +92,8 @@ impl Vitals {
             opened: Instant::now(),
             role: AtomicU8::new(Role::Page as u8),
             heard: AtomicU64::default(),
+            waits_since: AtomicU64::default(),
+            pings: AtomicU64::default(),
             outbox: OnceLock::new(),
         })
     }
@@ -78,6 +118,38 @@ impl Vitals {
     /// It has said something. For its own thread alone.
     pub fn hears(&self) {
         self.heard.store(self.heard.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Its thread waits for a byte from now on. For that thread alone.
+    pub fn waits(&self) {
+        self.pings.store(0, Relaxed);
+        self.waits_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
+    }
+
+    /// There is something, or the end. For its own thread alone.
+    pub fn reads(&self) {
+        self.waits_since.store(0, Relaxed);
+    }
+
+    /// Whether the client is still there: it is asked three times within `silence` of which nothing comes,
+    /// and it is dead where nothing comes and nothing of what is sent is taken for that long. For one
+    /// thread.
+    pub fn liveness(&self, silence: Duration) -> Liveness {
+        let Some(since) = self.waits_since.load(Relaxed).checked_sub(1) else {
+            return Liveness::Alive;
+        };
+        let silent = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
+        let pings = self.pings.load(Relaxed);
+        let liveness = Liveness::of(silent, self.waiting().1, pings, silence);
+        if liveness == Liveness::NeedsPing {
+            self.pings.store(pings + 1, Relaxed);
+        }
+        liveness
+    }
+
+    /// What is written to it.
+    pub fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.get()
     }
 
     /// What waits for its socket, in bytes, and for how long none of it was taken.
@@ -135,6 +207,35 @@ mod tests {
         let reading = vitals.read();
         assert_eq!((reading.heard, reading.said, reading.queued), (4, 0, 0));
         assert_eq!(reading.quality, Quality::Good, "it has no outbox yet");
+    }
+
+    #[test]
+    fn who_says_nothing_is_asked_and_then_dead() {
+        let seconds = Duration::from_secs;
+        for (silent, waiting, pings, expected) in [
+            (0, None, 0, Liveness::Alive),
+            (29, None, 0, Liveness::Alive),
+            (30, None, 0, Liveness::NeedsPing),
+            (31, None, 1, Liveness::Alive),
+            (60, None, 1, Liveness::NeedsPing),
+            (89, None, 2, Liveness::Alive),
+            (90, None, 2, Liveness::Dead),
+            (91, Some(90), 2, Liveness::Dead),
+            (92, None, 2, Liveness::CloseTimedOut),
+            // A slow line: something is still taken.
+            (91, Some(5), 3, Liveness::Alive),
+            (120, Some(0), 3, Liveness::NeedsPing),
+            (1000, Some(89), 50, Liveness::Alive),
+        ] {
+            let found = Liveness::of(seconds(silent), waiting.map(seconds), pings, seconds(90));
+            assert_eq!(found, expected, "{silent} {waiting:?} {pings}");
+        }
+        let vitals = Vitals::new();
+        assert_eq!(vitals.liveness(Duration::ZERO), Liveness::Alive, "it isn't waited for");
+        vitals.waits();
+        assert_eq!(vitals.liveness(seconds(3600)), Liveness::Alive);
+        vitals.reads();
+        assert_eq!(vitals.liveness(Duration::ZERO), Liveness::Alive);
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! The watch thread: looks about once a second whether anything outside has changed, and gives the
-//! memory that a burst has left behind back to the system.
+//! The watch thread: looks about once a second whether anything outside has changed and whether clients
+//! are still there, and gives the memory that a burst has left behind back to the system.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::Shared;
+use super::connection::ALIVE;
 use super::counters::Counters;
 use super::dispatch::Input;
-use super::service::Service;
+use super::service::{Role, Service};
+use super::vitals::Liveness;
 use crate::os::give_memory_back;
+use crate::protocol::{Frame, close};
 
 /// How long it sleeps after each look.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +37,7 @@ pub fn run<S: Service>(shared: &Shared<S>) {
                 log::error!("a bug in the server: the watch thread could not look");
             }
         }
+        ask_who_is_there(shared);
         looks += 1;
         if looks == LOOKS {
             looks = 0;
@@ -46,6 +50,36 @@ pub fn run<S: Service>(shared: &Shared<S>) {
         }
         if shared.stopping.sleep(PAUSE) {
             return;
+        }
+    }
+}
+
+/// Has those asked for a sign of life of whom nothing has come for a while, and those closed who gave
+/// none. A machine that was switched off says nothing; as long as something is on its way to it, TCP's
+/// keep-alive doesn't ask, and a proxy in between knows no more.
+fn ask_who_is_there<S: Service>(shared: &Shared<S>) {
+    let silence = shared.config.silence;
+    let signs = shared.connections.vitals(|_, vitals| {
+        let sign = match vitals.role() {
+            Role::Page => Liveness::Alive,
+            _ => vitals.liveness(silence),
+        };
+        (sign, vitals.outbox().cloned().filter(|_| sign != Liveness::Alive))
+    });
+    for (sign, outbox) in signs {
+        let Some(outbox) = outbox else { continue };
+        match sign {
+            Liveness::Alive => {}
+            Liveness::NeedsPing => {
+                // One that has too much waiting is found out by whoever sends it the next thing.
+                let _ = outbox.push(Frame::ping(ALIVE).into_bytes(), None);
+                outbox.flush();
+            }
+            Liveness::Dead => {
+                outbox.close_instead(close::POLICY, "no sign of life");
+                outbox.flush();
+            }
+            Liveness::CloseTimedOut => outbox.abort(),
         }
     }
 }

@@ -7,7 +7,7 @@ import subprocess
 
 import record
 import story
-from server import BINARY
+from server import BINARY, surroundings
 
 _numbers = itertools.count(1)
 _hosts = itertools.count(2)
@@ -27,7 +27,8 @@ def wrong_key():
 def run(*words):
     """Run `collabd` with these words to its end; returns (exit code, stdout, stderr)."""
     ended = subprocess.run(
-        [BINARY, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=story.DEADLINE
+        [BINARY, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=story.DEADLINE,
+        env=surroundings(),
     )
     return ended.returncode, ended.stdout, ended.stderr
 

@@ -24,6 +24,7 @@ AT_ONCE = 3
 
 # Those that wait longest first, so that the others run beside them.
 PROGRAMS = {
+    "surroundings": [PYTHON, HERE / "test_surroundings.py"],
     "client protocol": [PYTHON, HERE / "test_client_protocol.py"],
     "client ends": [PYTHON, HERE / "test_client_ends.py"],
     "live page": ["node", HERE / "test_live.mjs"],

@@ -15,6 +15,11 @@ REPO = Path(__file__).resolve().parents[2]
 BINARY = str(Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve())
 
 
+def surroundings():
+    """The environment without what is meant for these tests: collabd remarks on variables that it doesn't know."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COLLABD_")}
+
+
 class Server:
     """One collabd process on a port of the loopback that the system chose."""
 
@@ -27,6 +32,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=surroundings(),
         )
         self.lines = []
         self.port = 0

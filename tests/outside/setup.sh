@@ -66,8 +66,12 @@ for program in nginx caddy chromium openssl; do
     # Some people's PATH leaves out where servers are.
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
 done
+# The load balancer, what rotates logs, and what makes and takes away networks.
+for program in haproxy logrotate ip; do
+    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("${program/#ip/iproute2}")
+done
 # What checks /metrics comes with what reads it.
 command -v promtool >/dev/null || missing+=(prometheus)
 [ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
 
-echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, chromium, promtool"
+echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, haproxy, logrotate, chromium, promtool"

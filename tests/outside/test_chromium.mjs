@@ -76,13 +76,24 @@ inBrowser("a page of this machine may connect to this machine", async ({ visit, 
   }
 });
 
-inBrowser("a page of the server's own may connect to it, by the name it came by", async ({ server, visit, tried }) => {
-  const own = `lab.example:${server.port}`;
-  const page = await visit(`http://${own}/healthz`);
-  assert.deepEqual(await tried(page, `ws://${own}`), IN);
-  assert.deepEqual(await tried(page, server.url), REFUSED);
-  // The name is right, the port is not.
-  assert.deepEqual(await tried(await visit(LAB), `ws://${own}`), REFUSED);
+inBrowser(
+  "a page of the server's own may connect to it, by a name that it was given",
+  async ({ server, visit, tried }) => {
+    const own = `lab.example:${server.port}`;
+    const page = await visit(`http://${own}/healthz`);
+    assert.deepEqual(await tried(page, `ws://${own}`), IN);
+    assert.deepEqual(await tried(page, server.url), REFUSED);
+    // The name is right, the port is not.
+    assert.deepEqual(await tried(await visit(LAB), `ws://${own}`), REFUSED);
+  },
+  "--allow-host",
+  "lab.example",
+);
+
+inBrowser("a page whose own name is made to lead here may not, though its browser takes it for one of ours", async (desk) => {
+  const own = `lab.example:${desk.server.port}`;
+  const page = await desk.visit(`http://${own}/healthz`);
+  assert.deepEqual(await desk.tried(page, `ws://${own}`), [421, 421]);
 });
 
 inBrowser("two pages talk through a channel, to the letter", async ({ open, visit, key }) => {

@@ -368,7 +368,7 @@ def thread_limit(stage):
     expect_equal(names(threads(desk, total=1001)), wanted, "the newest of all threads")
 
 
-@story.story("threads are for whoever has a key: 403 without, HEAD like GET, 405 for the rest")
+@story.story("threads are for whoever has a key: 401 without, HEAD like GET, 405 for the rest")
 def thread_access(stage):
     desk = Desk(stage)
     reader, admin = desk.keys.new("read"), desk.keys.new("admin")
@@ -381,7 +381,7 @@ def thread_access(stage):
                     {"Authorization": desk.key}, {"X-Api-Key": desk.key}):
         for method in ("GET", "HEAD"):
             answer = plain(desk.server, method, THREADS, refused, address())
-            expect_equal(answer[:2], (403, "Forbidden"), f"{method} with {refused}")
+            expect_equal(answer[:2], (401, "Unauthorized"), f"{method} with {refused}")
         expect("optics" not in answer.body, f"no thread in a refusal: {answer.body}")
     for key in (reader, admin):
         # The file has changed under the running server.
@@ -396,7 +396,7 @@ def thread_access(stage):
         expect_equal(answer[:2], (405, "Method Not Allowed"), method)
         expect("GET" in (answer.headers["Allow"] or ""), f"Allow at {method}: {answer.headers['Allow']}")
     expect_equal(plain(desk.server, "GET", "/api/chat/nothing", allowed).status, 404, "another page of the API")
-    expect_equal(plain(stage.own(Server()), "GET", THREADS, allowed).status, 403, "where there are no keys")
+    expect_equal(plain(stage.own(Server()), "GET", THREADS, allowed).status, 401, "where there are no keys")
 
 
 if __name__ == "__main__":

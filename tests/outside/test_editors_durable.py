@@ -6,7 +6,7 @@ import subprocess
 import story
 from bench import Bench
 from items import designed
-from server import BINARY, Server
+from server import BINARY, Server, surroundings
 from story import until
 
 
@@ -34,7 +34,7 @@ def on_disk(bench):
 
 def exported(bench, *more):
     command = [BINARY, "sessions", "export", bench.session, "--data-dir", bench.directory, *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=story.DEADLINE)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=story.DEADLINE, env=surroundings())
     story.expect_equal((done.returncode, done.stderr), (0, ""), "exporting")
     return {item["uuid"] for item in json.loads(done.stdout)["items"]}
 

@@ -43,7 +43,7 @@ def expires(stage):
     late.connect(short)
     late.refused("token_expired", "Token expired")
     api = plain(door.server, "GET", THREADS, {"Authorization": f"Bearer {short}"}, address())
-    expect_equal(api.status, 403, "the API with the expired key")
+    expect_equal(api.status, 401, "the API with the expired key")
 
 
 @story.story("a revoked key's connections are closed, 1008 and 4000, and it opens nothing more; others stay")
@@ -67,7 +67,7 @@ def revoked(stage):
     stays.round_trip()
     member.say("table")
     member.nothing_more()
-    expect_equal(door.open_to(gone), (403, 403, 403), "what the revoked key leads to")
+    expect_equal(door.open_to(gone), (403, 403, 401), "what the revoked key leads to")
     expect_equal(door.open_to(door.key), (101, "in", 200), "what another key leads to")
 
 
@@ -82,7 +82,7 @@ def replaced(stage):
     until(lambda: session.closed and channel.closed, "those with an old key to be closed")
     session.expect_closed(1008)
     expect_equal(channel.closed[0], 4000, "the close code")
-    expect_equal(door.open_to(old), (403, 403, 403), "what the old key leads to")
+    expect_equal(door.open_to(old), (403, 403, 401), "what the old key leads to")
     expect_equal(door.open_to(new), (101, "in", 200), "what the new key leads to")
 
 
@@ -119,7 +119,7 @@ def damaged(stage, damage):
     DAMAGES[damage](door.keys.path)
     until(lambda: len(complaints()) > before, f"the log to say that the file is {damage}")
     expect_equal(door.open_to(door.key), (101, "in", 200), "what an old key leads to")
-    expect_equal(door.open_to(wrong_key()), (403, 403, 403), "what a wrong key leads to")
+    expect_equal(door.open_to(wrong_key()), (403, 403, 401), "what a wrong key leads to")
     session.round_trip()
     channel.nothing_more()
     if door.keys.path.is_dir():

@@ -112,7 +112,7 @@ atPage(
     const alice = await member("guarded", "alice", `/key/${writing}`).joined();
     await alice.table([item("l", "lens", "a secret lens", 0, 0)]);
     const page = await look();
-    page.expected.push(/status of 403/);
+    page.expected.push(/status of 401/);
     const dialog = page.page.locator("#key-dialog");
     await dialog.waitFor();
     const give = async (key) => {

@@ -113,7 +113,7 @@ atDesk("threads are told over fetch to whoever has a key", async ({ server, seat
     assert.equal(total, 2);
   }
   const refused = await ask({});
-  assert.equal(refused.status, 403);
+  assert.equal(refused.status, 401);
   heard(await refused.text());
 });
 

@@ -124,6 +124,11 @@ impl Server {
         assert!(sent.success(), "kill -s {name}: {sent}");
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_none()
+    }
+
     /// Waits until it has ended by itself.
     pub fn wait(&mut self) -> Ended {
         self.log.wait_until("the end", |log| log.has_ended);

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
+use serde::Deserialize;
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
@@ -36,6 +37,17 @@ pub(in crate::commands) struct Request<'a> {
     pub(in crate::commands) longest: usize,
 }
 
+/// An error of the API.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Error,
+}
+
+#[derive(Deserialize)]
+struct Error {
+    message: String,
+}
+
 impl Response {
     fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -48,8 +60,11 @@ impl Response {
         length.is_some_and(|length: usize| self.rest.len() >= length)
     }
 
-    /// The first line of the body that says something.
+    /// The first line of the body that says something; of an error of the API, its message.
     pub(in crate::commands) fn body_line(&self) -> String {
+        if let Ok(Refusal { error }) = serde_json::from_slice(&self.rest) {
+            return error.message;
+        }
         let body = String::from_utf8_lossy(&self.rest);
         body.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
     }

@@ -36,9 +36,10 @@ pub fn body_length(request: &Request<'_>, most: usize) -> Result<usize, Response
     }
 }
 
-/// Whether a request's sender waits for [`CONTINUE`].
+/// Whether a request's sender waits for [`CONTINUE`], which HTTP/1.0 doesn't know.
 pub fn expects_continue(request: &Request<'_>) -> bool {
-    request.headers("expect").any(|value| value.trim().eq_ignore_ascii_case("100-continue"))
+    !request.is_old
+        && request.headers("expect").any(|value| value.trim().eq_ignore_ascii_case("100-continue"))
 }
 
 /// Reads a body of `length` bytes, of which `body` has come with the head. What comes after it is

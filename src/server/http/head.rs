@@ -27,7 +27,7 @@ const ONLY_ONCE: [&str; 7] = [
     "transfer-encoding",
 ];
 
-const NOT_HTTP: &str = "this is not an HTTP/1.1 request";
+const NOT_HTTP: &str = "this is not a request of HTTP/1.1 or HTTP/1.0";
 
 /// A whole head, and what came after it.
 pub struct Head<'a> {
@@ -50,7 +50,7 @@ impl fmt::Debug for Head<'_> {
 ///
 /// # Errors
 /// The refusal, which holds nothing of the bytes: 431 for a head that is too large, 400 for one that
-/// isn't HTTP/1.1 or could be read in two ways.
+/// isn't HTTP/1.1 or HTTP/1.0, or could be read in two ways.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
     let end = match end_of_head(bytes, 0) {
         Some(end) if end <= LARGEST_HEAD => end,
@@ -78,13 +78,14 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
         }
         _ => return Err(bad(NOT_HTTP)),
     }
-    let (Some(method), Some(target), Some(1)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
+    else {
         return Err(bad(NOT_HTTP));
     };
     let count = parsed.headers.len();
     headers.truncate(count);
     let (authority, path, query) = parts_of(target);
-    let request = Request { method, path, query, headers };
+    let request = Request { method, path, query, is_old: version == 0, headers };
     check(&request, authority)?;
     Ok(Some(Head { request, rest }))
 }
@@ -123,10 +124,12 @@ fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response>
              Content-Length and Transfer-Encoding may each be there only once"));
     }
     // RFC 9112 §3.2.
-    let Some(host) = request.header("host") else {
+    let host = request.header("host");
+    if host.is_none() && !request.is_old {
         return Err(bad("a request has to have a Host header"));
-    };
-    if authority.is_some_and(|authority| !authority.eq_ignore_ascii_case(host)) {
+    }
+    let is_host = |authority: &str| host.is_some_and(|host| authority.eq_ignore_ascii_case(host));
+    if authority.is_some_and(|authority| !is_host(authority)) {
         return Err(bad("the host in the request line has to be the one in the Host header"));
     }
     let length = request.header("content-length");
@@ -135,6 +138,10 @@ fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response>
         return Err(bad("Content-Length has to be a number"));
     }
     let is_chunked = request.header("transfer-encoding").is_some();
+    // RFC 9112 §6.1: somebody in between may not have understood it.
+    if is_chunked && request.is_old {
+        return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+    }
     if is_chunked && length.is_some() {
         return Err(bad("a request has Content-Length or Transfer-Encoding, not both"));
     }
@@ -144,6 +151,14 @@ fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response>
         return Err(bad("a GET request has no body here"));
     }
     Ok(())
+}
+
+/// The path that a head asks for, as sent, whether or not it can be taken; `/` where that isn't to be
+/// seen.
+pub fn path_of(bytes: &[u8]) -> &str {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    parts_of(std::str::from_utf8(target).unwrap_or_default()).1
 }
 
 /// Why there is no request to answer.
@@ -327,12 +342,52 @@ mod tests {
     }
 
     #[test]
-    fn only_http_1_1_with_a_host_is_a_request() {
+    fn http_1_0_needs_no_host_and_has_no_chunks() {
+        for head in [
+            "GET /healthz HTTP/1.0\r\n\r\n",
+            "OPTIONS / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+            "PUT / HTTP/1.0\r\nContent-Length: 5\r\n\r\n",
+        ] {
+            assert_eq!(status(head), 200, "{head:?}");
+            let request = parse_head(head.as_bytes()).unwrap().unwrap().request;
+            assert!(request.is_last() && !request.wants_websocket());
+        }
+        for head in [
+            "GET http://h/ HTTP/1.0\r\n\r\n",
+            "PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: h\r\nHost: h\r\n\r\n",
+        ] {
+            assert_eq!(status(head), 400, "{head:?}");
+        }
+        let handshake = "GET / HTTP/1.0\r\nHost: h\r\nConnection: Upgrade\r\n\
+                         Upgrade: websocket\r\n\r\n";
+        let request = parse_head(handshake.as_bytes()).unwrap().unwrap().request;
+        assert!(!request.wants_websocket());
+    }
+
+    #[test]
+    fn a_path_is_seen_in_what_is_no_request() {
+        for (head, path) in [
+            ("GET /api/x?y HTTP/1.1\r\n\r\n", "/api/x"),
+            ("GET /api/x HTTP/3\r\nHost", "/api/x"),
+            ("BREW http://h/api/x\r\n", "/api/x"),
+            ("GET", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(path_of(head.as_bytes()), path, "{head:?}");
+        }
+        assert_eq!(path_of(b"GET \xff HTTP/1.1\r\n"), "/");
+    }
+
+    #[test]
+    fn only_http_1_with_a_host_is_a_request() {
         for head in [
             "\r\n\r\n",
             "hello\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
-            "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+            "GET / HTTP/1.2\r\nHost: h\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: h\r\n\r\n",
             "GET  / HTTP/1.1\r\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\nHost: h\n\nX\r\n\r\n",
@@ -366,7 +421,8 @@ mod tests {
                 if let Ok(Some(Head { request, rest })) = parse_head(&changed) {
                     taken += 1;
                     assert!(rest.is_empty() && request.path.starts_with(|c| c != '?'));
-                    assert_eq!(request.headers("host").count(), 1);
+                    let hosts = request.headers("host").count();
+                    assert!(hosts == 1 || (hosts == 0 && request.is_last()));
                     let _ = (request.accept(), request.query_value("key"));
                     let _ = super::super::percent_decoded(request.path);
                 }

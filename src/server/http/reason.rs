@@ -12,6 +12,8 @@ pub enum Reason {
     TooManyKeys,
     /// A page of this origin may not connect.
     Origin,
+    /// It was sent to another name than the server's.
+    Host,
     /// There is nothing there.
     NotFound,
     /// Not with this method.
@@ -38,11 +40,12 @@ pub enum Reason {
 pub const REASONS: usize = ALL.len();
 
 /// All of them in their order, each with its name.
-const ALL: [(Reason, &str); 14] = [
+const ALL: [(Reason, &str); 15] = [
     (Reason::BadRequest, "bad_request"),
     (Reason::Key, "key"),
     (Reason::TooManyKeys, "too_many_keys"),
     (Reason::Origin, "origin"),
+    (Reason::Host, "host"),
     (Reason::NotFound, "not_found"),
     (Reason::Method, "method"),
     (Reason::Conflict, "conflict"),
@@ -66,12 +69,13 @@ impl Reason {
     pub fn of(status: u16) -> Option<Reason> {
         Some(match status {
             0..400 => return None,
-            403 => Reason::Key,
+            401 | 403 => Reason::Key,
             404 => Reason::NotFound,
             405 => Reason::Method,
             408 => Reason::Timeout,
             409 => Reason::Conflict,
             413 | 431 => Reason::TooLarge,
+            421 => Reason::Host,
             426 => Reason::NoWebSocket,
             429 => Reason::TooManyKeys,
             400..500 => Reason::BadRequest,

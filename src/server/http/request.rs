@@ -5,7 +5,7 @@ use std::fmt;
 use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
-use super::Response;
+use super::{Response, date};
 
 /// What stands for a header's value that isn't UTF-8: it is there, and it is nothing anyone means.
 const UNREADABLE: &str = "\u{fffd}";
@@ -17,6 +17,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// As sent, percent-encoded, without the `?`; empty where there is none.
     pub query: &'a str,
+    /// Whether it is HTTP/1.0: without `Host`, perhaps, and the last one on its connection.
+    pub(super) is_old: bool,
     pub(super) headers: Vec<httparse::Header<'a>>,
 }
 
@@ -32,6 +34,11 @@ impl Request<'_> {
         headers.map(|header| std::str::from_utf8(header.value).unwrap_or(UNREADABLE))
     }
 
+    /// The names of all headers, in any case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|header| header.name)
+    }
+
     /// The value of a parameter of the query, the first one of that name, decoded as forms are
     /// encoded: `%2B` is a plus, `+` a space. A parameter without a `=` is empty.
     ///
@@ -45,27 +52,18 @@ impl Request<'_> {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether the client asks for a WebSocket at all.
+    /// Whether the client asks for a WebSocket at all. HTTP/1.0 knows none (RFC 9110 §7.8).
     pub fn wants_websocket(&self) -> bool {
-        self.lists("connection", "upgrade") && self.lists("upgrade", "websocket")
+        !self.is_old && self.lists("connection", "upgrade") && self.lists("upgrade", "websocket")
     }
 
-    /// Whether nothing is asked after it: the client says so, or sends something after it that is no
+    /// Whether nothing is asked after it: the client says so, speaks HTTP/1.0, or sends something after it that is no
     /// request, because it has a body that nobody reads.
     pub fn is_last(&self) -> bool {
         let has_body = ["content-length", "transfer-encoding"]
             .iter()
             .any(|name| self.headers(name).any(|value| value.bytes().any(|byte| byte != b'0')));
-        self.lists("connection", "close") || has_body
-    }
-
-    /// Whether the client has the page of this tag already (RFC 9110 §13.1.2).
-    pub fn has_already(&self, tag: &str) -> bool {
-        let mut tags = self.headers("if-none-match").flat_map(|value| value.split(','));
-        tags.any(|one| {
-            let one = one.trim();
-            one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag
-        })
+        self.is_old || self.lists("connection", "close") || has_body
     }
 
     /// Whether a header that is a list has this token in it.
@@ -93,8 +91,9 @@ impl Request<'_> {
         }
         let accept = derive_accept_key(key.as_bytes());
         let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nDate: {}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n",
+            date::now()
         );
         Ok(answer.into_bytes())
     }

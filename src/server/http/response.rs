@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
-use super::{Reason, Request};
+use super::{Reason, Request, date, gzip};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 /// An answer to a request. Holds nothing of what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Response {
     content_type: &'static str,
     /// What a cache may do with it.
     cache: &'static str,
+    /// Names what is in the body, quoted; another body has another one.
+    tag: Option<String>,
     /// Why it was refused, where the status doesn't say enough.
     reason: Option<Reason>,
     /// Whole lines, without their ends.
@@ -20,37 +26,78 @@ pub struct Response {
     body: Bytes,
 }
 
+/// What a client has said of how it wants to be answered.
+#[derive(Debug, Default)]
+pub struct Preferences {
+    /// The tags of what it has already.
+    has: Vec<String>,
+    takes_gzip: bool,
+    /// Whether refusals are to be JSON.
+    refusals_as_json: bool,
+}
+
+impl Preferences {
+    /// Those of a request.
+    pub fn of(request: &Request<'_>, refusals_as_json: bool) -> Self {
+        let looks = matches!(request.method, "GET" | "HEAD");
+        let tags = request.headers("if-none-match").filter(|_| looks);
+        let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
+        let takes_gzip = gzip::is_taken(request.headers("accept-encoding"));
+        Preferences { has: tags.map(str::to_owned).collect(), takes_gzip, refusals_as_json }
+    }
+
+    /// Those of what is no request.
+    pub fn unknown(refusals_as_json: bool) -> Self {
+        Preferences { refusals_as_json, ..Preferences::default() }
+    }
+
+    /// Whether the client has the page of this tag already (RFC 9110 §13.1.2).
+    fn has_already(&self, tag: &str) -> bool {
+        self.has.iter().any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+    }
+}
+
 impl Response {
     /// One line of plain text that says what is wrong and what is accepted.
     pub fn text(status: u16, line: impl std::fmt::Display) -> Self {
-        Response { status, ..Self::page("text/plain; charset=utf-8", format!("{line}\n")) }
+        Response { status, ..Self::page(TEXT, format!("{line}\n")) }
     }
 
     /// 200, with a body of this type.
     pub fn page(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let (headers, body) = (Vec::new(), body.into());
-        Response { status: 200, content_type, cache: "no-store", reason: None, headers, body }
+        let cache = "no-store";
+        Response { status: 200, content_type, cache, tag: None, reason: None, headers, body }
     }
 
     /// 200, with JSON.
     pub fn json(body: impl Into<Bytes>) -> Self {
-        Self::page("application/json", body)
+        Self::page(JSON, body)
+    }
+
+    /// 200, with a session's state as JSON, of which `epoch` and `seq` say whether it is another one.
+    pub fn state(body: impl Into<Bytes>) -> Self {
+        #[derive(Deserialize)]
+        struct Point<'a> {
+            #[serde(borrow)]
+            epoch: Cow<'a, str>,
+            seq: u64,
+        }
+        let page = Self::json(body);
+        // Only what can stand in a tag; epochs are hexadecimal.
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match serde_json::from_slice::<Point<'_>>(&page.body) {
+            Ok(Point { epoch, seq }) if is_plain(&epoch) => {
+                let tag = format!("\"{epoch}-{seq}\"");
+                Response { cache: "private, no-cache", ..page.tagged(tag) }
+            }
+            _ => page,
+        }
     }
 
     /// 405, for a path that only knows GET.
     pub fn only_get(line: &'static str) -> Self {
         Self::text(405, line).with("Allow: GET")
-    }
-
-    /// 405, for a page: whoever may read it may ask how large it is.
-    pub fn only_get_and_head(line: &'static str) -> Self {
-        Self::text(405, line).with("Allow: GET, HEAD")
-    }
-
-    /// 405, for a path that knows other methods: `allowed` is the whole header, like
-    /// `Allow: GET, HEAD`.
-    pub fn not_allowed(line: &'static str, allowed: &'static str) -> Self {
-        Self::text(405, line).with(allowed)
     }
 
     /// 426: only a WebSocket handshake makes sense here.
@@ -68,6 +115,12 @@ impl Response {
         Response { status: 204, ..Self::page("", "") }
     }
 
+    /// The same with 201 in place of 200: it tells of something new.
+    pub fn created(self) -> Self {
+        let status = if self.status == 200 { 201 } else { self.status };
+        Response { status, ..self }
+    }
+
     /// The same with one more header, a whole line without its end, which has to be free of line
     /// breaks.
     pub fn with(mut self, header: impl Into<Cow<'static, str>>) -> Self {
@@ -76,13 +129,58 @@ impl Response {
     }
 
     /// The same page for a cache that asks each time whether it still has the right one: `tag` names
-    /// this one, quoted. Whoever has it already is answered 304, without the page.
-    pub fn for_a_cache(self, tag: &str, request: &Request<'_>) -> Self {
-        let page = Response { cache: "no-cache", ..self.with(format!("ETag: {tag}")) };
-        match request.has_already(tag) {
-            true => Response { status: 304, body: Bytes::new(), ..page },
-            false => page,
+    /// this one, quoted.
+    pub fn tagged(self, tag: impl Into<String>) -> Self {
+        Response { cache: "no-cache", tag: Some(tag.into()), ..self }
+    }
+
+    /// The same as its client wants it: 304 without the page where it has that already; a refusal as
+    /// JSON; a large text packed. Takes time linear in the body.
+    pub fn for_client(self, preferences: &Preferences) -> Self {
+        if let Some(tag) = &self.tag
+            && preferences.has_already(tag)
+        {
+            return Response { status: 304, body: Bytes::new(), ..self }.varying();
         }
+        if self.status >= 400 && preferences.refusals_as_json {
+            return self.into_json();
+        }
+        let may_be_packed = self.content_type.starts_with("text/") || self.content_type == JSON;
+        if !may_be_packed || self.body.len() < gzip::WORTH_IT {
+            return self;
+        }
+        let page = self.varying();
+        if !preferences.takes_gzip {
+            return page;
+        }
+        match gzip::packed(&page.body).filter(|packed| packed.len() < page.body.len()) {
+            Some(packed) => Response {
+                body: packed.into(),
+                // Other bytes, the same meaning (RFC 9110 §8.8.1).
+                tag: page.tag.as_ref().map(|tag| format!("W/{tag}")),
+                ..page.with("Content-Encoding: gzip")
+            },
+            None => page,
+        }
+    }
+
+    /// Its form depends on what the client takes.
+    fn varying(self) -> Self {
+        self.with("Vary: Accept-Encoding")
+    }
+
+    /// A refusal's line as JSON.
+    fn into_json(self) -> Self {
+        if self.content_type != TEXT {
+            return self;
+        }
+        let line = String::from_utf8_lossy(&self.body);
+        let kind = reason_phrase(self.status).to_ascii_lowercase().replace(' ', "_");
+        let error = serde_json::json!({
+            "error": {"code": self.status, "type": kind, "message": line.trim_end()},
+        });
+        let body = format!("{error}\n").into();
+        Response { content_type: JSON, body, ..self }
     }
 
     /// The same, counted as refused for this reason.
@@ -100,6 +198,11 @@ impl Response {
         self.status
     }
 
+    /// How long its body is, in bytes.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// The answer as it goes out where the connection ends with it: its head, and its body, which isn't
     /// copied; `HEAD` gets an empty one.
     pub fn parts(&self, method: &str) -> [Bytes; 2] {
@@ -112,27 +215,7 @@ impl Response {
     }
 
     fn encode(&self, method: &str, is_last: bool) -> [Bytes; 2] {
-        // The editor shows a refusal to its user by this phrase.
-        let reason = match self.status {
-            200 => "OK",
-            204 => "No Content",
-            304 => "Not Modified",
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            408 => "Request Timeout",
-            409 => "Conflict",
-            411 => "Length Required",
-            413 => "Content Too Large",
-            426 => "Upgrade Required",
-            429 => "Too Many Requests",
-            431 => "Request Header Fields Too Large",
-            503 => "Service Unavailable",
-            504 => "Gateway Timeout",
-            _ => "Internal Server Error",
-        };
+        let reason = reason_phrase(self.status);
         // "Connection: Upgrade" belongs to the Upgrade header of a 426 (RFC 9110 §7.8).
         let connection = match (self.status, is_last) {
             (426, _) => "Connection: Upgrade, close\r\n",
@@ -149,12 +232,15 @@ impl Response {
             ),
         };
         let mut head = format!(
-            "HTTP/1.1 {} {reason}\r\n{content}\
+            "HTTP/1.1 {} {reason}\r\nDate: {}\r\n{content}\
              {connection}Cache-Control: {}\r\n\
              X-Content-Type-Options: nosniff\r\n",
-            self.status, self.cache,
+            self.status,
+            date::now(),
+            self.cache,
         );
-        for header in &self.headers {
+        let tag = self.tag.as_ref().map(|tag| Cow::from(format!("ETag: {tag}")));
+        for header in tag.iter().chain(&self.headers) {
             head.push_str(header);
             head.push_str("\r\n");
         }
@@ -164,12 +250,49 @@ impl Response {
     }
 }
 
+/// The phrase of a status. The editor shows a refusal to its user by it.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Internal Server Error",
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::parse_head;
     use super::*;
 
+    /// Without the date, which changes.
     fn shown(response: &Response, method: &str) -> String {
-        String::from_utf8(response.parts(method).concat()).unwrap()
+        let text = String::from_utf8(response.parts(method).concat()).unwrap();
+        let (status, rest) = text.split_once("\r\nDate: ").expect("a date");
+        let (date, rest) = rest.split_once("\r\n").expect("more headers");
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
+        format!("{status}\r\n{rest}")
+    }
+
+    fn preferences(headers: &str) -> Preferences {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        Preferences::of(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
     }
 
     #[test]
@@ -193,14 +316,76 @@ mod tests {
     fn refusals_say_what_would_be_accepted() {
         for (refusal, reason, header) in [
             (Response::only_get("x"), "405 Method Not Allowed", "Allow: GET\r\n"),
-            (Response::only_get_and_head("x"), "405 Method Not Allowed", "Allow: GET, HEAD\r\n"),
             (Response::upgrade_required("x"), "426 Upgrade Required", "Connection: Upgrade, close"),
             (Response::too_many("x"), "429 Too Many Requests", "Retry-After: 60\r\n"),
             (Response::text(403, "x"), "403 Forbidden", "Content-Length: 2\r\n"),
+            (Response::text(421, "x"), "421 Misdirected Request", "Content-Length: 2\r\n"),
         ] {
             let shown = shown(&refusal, "GET");
             assert!(shown.starts_with(&format!("HTTP/1.1 {reason}\r\n")), "{shown}");
             assert!(shown.contains(header) && shown.ends_with("\r\n\r\nx\n"), "{shown}");
         }
+    }
+
+    #[test]
+    fn programs_are_refused_in_json() {
+        let json = Preferences { refusals_as_json: true, ..Preferences::default() };
+        let refusal = Response::text(405, "it's \"x\"").with("Allow: GET").for_client(&json);
+        assert_eq!((refusal.status(), refusal.reason()), (405, Some(Reason::Method)));
+        let shown = shown(&refusal, "GET");
+        assert!(shown.contains("Content-Type: application/json\r\n"), "{shown}");
+        assert!(shown.contains("Allow: GET\r\n"), "{shown}");
+        let body = "{\"error\":{\"code\":405,\"message\":\"it's \\\"x\\\"\",\
+                    \"type\":\"method_not_allowed\"}}\n";
+        assert!(shown.ends_with(body), "{shown}");
+        let fine = Response::text(200, "ok");
+        assert_eq!(fine.clone().for_client(&json), fine);
+        assert_eq!(Response::text(404, "x").for_client(&preferences("")).content_type, TEXT);
+    }
+
+    #[test]
+    fn whoever_has_a_state_already_is_told_so() {
+        let body = r#"{"items":[{"epoch":"other","seq":7}],"epoch":"07ab","seq":12}"#;
+        let state = Response::state(body);
+        assert!(shown(&state, "GET").contains("ETag: \"07ab-12\"\r\n"));
+        let had = |tag: &str| {
+            let preferences = preferences(&format!("If-None-Match: {tag}\r\n"));
+            state.clone().for_client(&preferences).status()
+        };
+        for tag in ["\"07ab-12\"", "W/\"07ab-12\"", "\"x\", \"07ab-12\"", "*"] {
+            assert_eq!(had(tag), 304, "{tag}");
+        }
+        for tag in ["\"07ab-11\"", "\"07ac-12\"", "07ab-12", "", "W/"] {
+            assert_eq!(had(tag), 200, "{tag}");
+        }
+        for odd in [r#"{"seq":1}"#, r#"{"epoch":"a\"b","seq":1}"#, "no JSON"] {
+            assert_eq!(Response::state(odd).tag, None, "{odd}");
+        }
+        // Only who looks may have it already.
+        let put = b"PUT / HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n";
+        let put = Preferences::of(&parse_head(put).unwrap().unwrap().request, false);
+        assert_eq!(state.for_client(&put).status(), 200);
+    }
+
+    #[test]
+    fn what_is_large_is_packed_for_who_takes_that() {
+        let body = r#"{"epoch":"07ab","seq":12,"items":""#.to_owned() + &"x".repeat(2000) + "\"}";
+        let state = Response::state(body.clone());
+        let packed = state.clone().for_client(&preferences("Accept-Encoding: gzip\r\n"));
+        assert!(packed.size() < 200 && packed.status() == 200);
+        let head = String::from_utf8(packed.parts("HEAD").concat()).unwrap();
+        for header in [
+            "Content-Encoding: gzip\r\n",
+            "Vary: Accept-Encoding\r\n",
+            "ETag: W/\"07ab-12\"\r\n",
+            &format!("Content-Length: {}\r\n", packed.size()),
+        ] {
+            assert!(head.contains(header), "{header} {head}");
+        }
+        let plain = state.for_client(&preferences(""));
+        assert_eq!(plain.body, body);
+        assert!(shown(&plain, "HEAD").contains("Vary: Accept-Encoding\r\n"));
+        let small = Response::json("{}").for_client(&preferences("Accept-Encoding: gzip\r\n"));
+        assert_eq!(small, Response::json("{}"));
     }
 }

@@ -9,7 +9,7 @@ use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
 use collabd::keys::{Key, KeyHash, KeyRing, Level};
 use collabd::protocol::Timestamp;
 use collabd::server::http::{Response, parse_head};
-use collabd::server::service::{Answer, Service as _};
+use collabd::server::service::{Answer, Requester, Service as _};
 
 /// The wall clock at the hub's start: far ahead, because a gate asks the system's clock whether a key
 /// has expired, and the hub this one.
@@ -70,9 +70,16 @@ pub fn percent_encoded(text: &str) -> String {
 /// Asks for a path as a client would.
 pub fn ask(door: &Door, path: &str, key: Option<&str>, from: IpAddr, conn: ConnId) -> Asked {
     let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{key}\r\n");
+    let upgrade = match path.starts_with("/api/") {
+        true => "",
+        false => {
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        }
+    };
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{upgrade}{key}\r\n");
     let Ok(Some(head)) = parse_head(head.as_bytes()) else { panic!("a request: {head:?}") };
-    door.answer(&head.request, from, conn)
+    door.answer(&head.request, Requester { address: from, by_proxy: false }, conn)
 }
 
 /// What a door says to a request.

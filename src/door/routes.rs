@@ -1,0 +1,417 @@
+//! All routes: path, method, who may, handler, and what programs are told of it. `table.rs` finds them.
+
+use super::Door;
+use super::table::{About, Endpoint, Handler, Kind, Method, Parameter, Route, Success, Who};
+
+const JSON: &str = "application/json";
+
+const fn json(about: &'static str, fields: &'static [&'static str]) -> Success {
+    Success { status: 200, about, content_type: JSON, fields }
+}
+
+const fn query(name: &'static str, kind: &'static str, about: &'static str) -> Parameter {
+    Parameter { name, about, kind, is_required: false }
+}
+
+const fn get(who: Who, handle: Handler, about: About) -> Endpoint {
+    Endpoint { method: Method::Get, who, handle, about }
+}
+
+/// Of a WebSocket.
+const fn about_socket(id: &'static str, summary: &'static str) -> About {
+    About { id, summary, parameters: &[], body: None, answers: &[SWITCHED], refusals: &[404, 426] }
+}
+
+const SWITCHED: Success =
+    Success { status: 101, about: "It is a WebSocket.", content_type: "", fields: &[] };
+
+/// A list has at most so many entries.
+const AFTER_AND_LIMIT: &str = "at most so many, and never more than 1000";
+
+/// All there is, in the order in which the documentation has it.
+pub static ROUTES: &[Route] = &[
+    Route {
+        path: "/",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Anybody,
+            Door::live,
+            About {
+                id: "live",
+                summary: "The live page",
+                parameters: &[],
+                body: None,
+                answers: &[Success {
+                    status: 200,
+                    about: "The page.",
+                    content_type: "text/html",
+                    fields: &[],
+                }],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/healthz",
+        kind: Kind::Health,
+        endpoints: &[get(
+            Who::Anybody,
+            Door::health,
+            About {
+                id: "health",
+                summary: "Whether the server is well",
+                parameters: &[],
+                body: None,
+                answers: &[Success {
+                    status: 200,
+                    about: "It is: `ok`.",
+                    content_type: "text/plain",
+                    fields: &[],
+                }],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/metrics",
+        kind: Kind::Health,
+        endpoints: &[get(
+            Who::Reader,
+            Door::metrics,
+            About {
+                id: "metrics",
+                summary: "All that is counted, for Prometheus",
+                parameters: &[],
+                body: None,
+                answers: &[Success {
+                    status: 200,
+                    about: "Samples.",
+                    content_type: "text/plain",
+                    fields: &[],
+                }],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/openapi.json",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Anybody,
+            Door::description,
+            About {
+                id: "description",
+                summary: "This description",
+                parameters: &[],
+                body: None,
+                answers: &[json("OpenAPI 3.1.", &["openapi", "info", "paths"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/server",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Door::server,
+            About {
+                id: "server",
+                summary: "The server: its version, whether it is well, and totals",
+                parameters: &[],
+                body: None,
+                answers: &[json(
+                    "The server.",
+                    &["server", "started_at", "uptime_seconds", "durable", "healthy"],
+                )],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/connections",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Door::connections,
+            About {
+                id: "connections",
+                summary: "How each connection is",
+                parameters: &[],
+                body: None,
+                answers: &[json("All open connections.", &["connections"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Door::sessions,
+            About {
+                id: "sessions",
+                summary: "The sessions in memory",
+                parameters: &[],
+                body: None,
+                answers: &[json("At most 1000, of `total`.", &["sessions", "total", "timestamp"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions/{id}",
+        kind: Kind::Page,
+        endpoints: &[
+            get(
+                Who::Reader,
+                Door::details,
+                About {
+                    id: "session",
+                    summary: "What there is to know of a session in memory",
+                    parameters: &[],
+                    body: None,
+                    answers: &[json(
+                        "The session.",
+                        &["session_id", "epoch", "seq", "items", "members", "recent"],
+                    )],
+                    refusals: &[404],
+                },
+            ),
+            Endpoint {
+                method: Method::Delete,
+                who: Who::Admin,
+                handle: Door::delete,
+                about: About {
+                    id: "deleteSession",
+                    summary: "Removes a session and its versions",
+                    parameters: &[],
+                    body: None,
+                    answers: &[json("It is gone.", &["session_id", "deleted"])],
+                    refusals: &[404, 409],
+                },
+            },
+        ],
+    },
+    Route {
+        path: "/api/sessions/{id}/state",
+        kind: Kind::Page,
+        endpoints: &[
+            get(
+                Who::Reader,
+                Door::state,
+                About {
+                    id: "state",
+                    summary: "A session's canvas, as it is or was",
+                    parameters: &[query(
+                        "at",
+                        "string",
+                        "as of this change, a number, or this moment, RFC 3339",
+                    )],
+                    body: None,
+                    answers: &[
+                        json(
+                            "A file that the editor opens. `ETag` changes with the canvas.",
+                            &["items", "version", "timestamp", "session_id", "epoch", "seq"],
+                        ),
+                        Success {
+                            status: 304,
+                            about: "It is still the one that `If-None-Match` names.",
+                            content_type: "",
+                            fields: &[],
+                        },
+                    ],
+                    refusals: &[400, 404],
+                },
+            ),
+            Endpoint {
+                method: Method::Put,
+                who: Who::Admin,
+                handle: Door::put_state,
+                about: About {
+                    id: "putState",
+                    summary: "Makes a canvas a session's document",
+                    parameters: &[query(
+                        "replace",
+                        "string",
+                        "1: also where there is such a session, whose canvas stays as a version",
+                    )],
+                    body: Some("A canvas, as the editor saves it."),
+                    answers: &[
+                        json(
+                            "It is the document of a session that was there.",
+                            &["session_id", "epoch", "seq", "items"],
+                        ),
+                        Success {
+                            status: 201,
+                            about: "It is the document of a new session.",
+                            content_type: JSON,
+                            fields: &["session_id", "epoch", "seq", "items"],
+                        },
+                    ],
+                    refusals: &[400, 404, 408, 409, 411, 413],
+                },
+            },
+        ],
+    },
+    Route {
+        path: "/api/sessions/{id}/versions",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Door::versions,
+            About {
+                id: "versions",
+                summary: "What a session can be brought back to",
+                parameters: &[],
+                body: None,
+                answers: &[json(
+                    "Oldest first; it reaches back to `first_seq`.",
+                    &["versions", "first_seq", "seq", "session", "timestamp"],
+                )],
+                refusals: &[404],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions/{id}/changes",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Door::changes,
+            About {
+                id: "changes",
+                summary: "What was done in a stored session",
+                parameters: &[
+                    query("after", "integer", "only those after this change"),
+                    query("limit", "integer", AFTER_AND_LIMIT),
+                ],
+                body: None,
+                answers: &[json("In order.", &["changes", "seq", "timestamp"])],
+                refusals: &[400, 404],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions/{id}/restore",
+        kind: Kind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            who: Who::Admin,
+            handle: Door::restore,
+            about: About {
+                id: "restore",
+                summary: "Brings a session's document back to what it was",
+                parameters: &[Parameter {
+                    name: "to",
+                    about: "a change, a number, or a moment, RFC 3339",
+                    kind: "string",
+                    is_required: true,
+                }],
+                body: None,
+                answers: &[json(
+                    "It is what it was then; what it was before is a version.",
+                    &["session_id", "epoch", "seq", "items", "restored_to", "timestamp"],
+                )],
+                refusals: &[400, 404],
+            },
+        }],
+    },
+    Route {
+        path: "/api/stored",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Door::stored_sessions,
+            About {
+                id: "stored",
+                summary: "The sessions that are stored, by name",
+                parameters: &[
+                    query("after", "string", "only those after this name"),
+                    query("limit", "integer", AFTER_AND_LIMIT),
+                    query("items", "string", "1: count their items, too"),
+                ],
+                body: None,
+                answers: &[json("At most 1000, of `total`.", &["sessions", "total", "timestamp"])],
+                refusals: &[400, 404],
+            },
+        )],
+    },
+    Route {
+        path: "/api/compact",
+        kind: Kind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            who: Who::Admin,
+            handle: Door::compact,
+            about: About {
+                id: "compact",
+                summary: "Removes what is not to be kept",
+                parameters: &[
+                    query("session", "string", "of this session alone"),
+                    query("keep_versions", "integer", "so many versions of each"),
+                    query("keep_days", "integer", "those of so many days"),
+                ],
+                body: None,
+                answers: &[json(
+                    "It is done.",
+                    &["sessions", "damaged", "bytes_before", "bytes_after", "timestamp"],
+                )],
+                refusals: &[400, 404, 409],
+            },
+        }],
+    },
+    Route {
+        path: "/api/chat/threads",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::KeyHolder,
+            Door::threads,
+            About {
+                id: "threads",
+                summary: "What is talked about in the channels",
+                parameters: &[query("channel", "string", "in this channel alone")],
+                body: None,
+                answers: &[json("Newest first.", &["threads", "total", "timestamp"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/ws/{session}/{user*}",
+        kind: Kind::Socket,
+        endpoints: &[get(
+            Who::Reader,
+            Door::join,
+            about_socket("join", "Joins a session, as editors do"),
+        )],
+    },
+    Route {
+        path: "/view/{session}",
+        kind: Kind::Socket,
+        endpoints: &[get(
+            Who::Reader,
+            Door::view,
+            about_socket("view", "Looks at a session without being in it"),
+        )],
+    },
+    Route {
+        path: "/client_{client*}",
+        kind: Kind::Socket,
+        endpoints: &[get(
+            Who::Anybody,
+            Door::client,
+            about_socket("client", "The client protocol, of front ends and agents"),
+        )],
+    },
+    Route {
+        path: "/debug/client_{client*}",
+        kind: Kind::DebugSocket,
+        endpoints: &[get(
+            Who::Anybody,
+            Door::debug_client,
+            about_socket("debugClient", "The same, with an echo"),
+        )],
+    },
+];
