@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust linear outside conformance kills torture windows simulate fuzz bench waiting frames screenshots long
+.PHONY: run build test lint rust linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long
 CARGO ?= cargo
 ARGS ?=
 
@@ -68,6 +68,10 @@ bench:
 # How long the largest messages keep others waiting; ARGS="--before BINARY" measures another collabd in turn.
 waiting: build
 	python3 benches/waiting.py $(ARGS)
+
+# What collabd costs beside another one; ARGS="--before BINARY".
+pairs: build
+	python3 benches/pairs.py $(ARGS)
 
 # How smoothly the live page draws 500 items while ten people drag.
 frames: build

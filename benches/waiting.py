@@ -25,6 +25,8 @@ BEFORE = "collabd before"
 ROOM = 4096
 MESSAGE = (1 << 20) - ROOM
 CANVAS = (4 << 20) - ROOM
+# How many items a document may have, but for the pair's.
+ITEMS = (4 << 20) // 200 - 10
 # What an item costs in a document beside its fields' names and values.
 FIELD = 4
 COMPONENTS = 2600
@@ -62,13 +64,13 @@ def state(items, kind="sync:full_state", user="host"):
     return f'{{"type":"{kind}","state":{canvas}{target},"user_id":"{user}"}}'
 
 
-def tiny_items(limit, prefix, has_type):
+def tiny_items(limit, prefix, has_type, most=ITEMS):
     """As many items as fit into a document; `prefix` makes their ids others."""
     kind = '"_type":"source","item_type":"source"' if has_type else '"item_type":"a"'
     example = f'{{"uuid":"{prefix}abc",{kind}}},'
     # The id counts once by itself, too.
     each = max(len(example), len(example) - 2 + len(prefix) + 3)
-    return [f'{{"uuid":"{prefix}{short(number, 3)}",{kind}}}' for number in range(limit // each)]
+    return [f'{{"uuid":"{prefix}{short(number, 3)}",{kind}}}' for number in range(min(limit // each, most))]
 
 
 def components(count, nth=0):
@@ -139,6 +141,12 @@ def tiny(clients, has_type=False):
 
 def editors_tiny(clients):
     yield from tiny(clients, has_type=True)
+
+
+def too_many(clients):
+    host = clients.join("host", "sharing")
+    clients.pair()
+    yield "", clients.say(host, state(tiny_items(clients.canvas, "", has_type=False, most=clients.canvas)))
 
 
 def real(clients):
@@ -236,6 +244,7 @@ SHAPES = {
     "1": ("full_state of a lone host: one item, all fields", wide_alone, ()),
     "2": ("full_state: tiny items", tiny, ()),
     "2e": ("full_state: tiny items of an editor", editors_tiny, ()),
+    "2m": ("full_state: more tiny items than are taken", too_many, ()),
     "3": ("full_state: 2,600 real components", real, ()),
     "4": ("full_state: long lists of interfaces", interfaces, ()),
     "5": ("sync:update: tiny items, replaced by others", replaced, ()),

@@ -352,6 +352,8 @@ fn an_editor_is_sent_each_settled_update_as_two() {
     edith.expect_command("add_item", "lens-1");
     assert_eq!(settled_in_two(&mut edith, "lens-1", "alice"), locked);
     alice.send(update("lens-1", json!({"name": "L2"})));
+    let unlocked = settled(&mut edith, "lens-1", "alice");
+    assert_eq!(unlocked["locked"], false, "its place would be refused");
     edith.expect_command("update_item", "lens-1");
     locked["name"] = "L2".into();
     assert_eq!(settled_in_two(&mut edith, "lens-1", "alice"), locked);

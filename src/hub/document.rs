@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, Item, PLACE, is_fixed, is_identity, size_completed};
+use super::item::{Field, Item, PLACE, is_fixed, is_identity, is_plain, size_completed};
 use super::item_frames;
 use super::removed::Removed;
+use super::writing::with_hidden_path;
 use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::write_key;
@@ -60,6 +61,17 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// An item is counted as so many bytes at least where items are counted: it costs as much, however
+    /// little it says.
+    const ITEM_BYTES: usize = 200;
+    /// So many items are always allowed.
+    const FEW_ITEMS: usize = 1000;
+
+    /// How many items a document may have.
+    pub fn items(self) -> usize {
+        (self.document / Self::ITEM_BYTES).max(Self::FEW_ITEMS)
+    }
+
     /// No bounds: for what was checked before, or was within them once.
     pub const NONE: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 }
@@ -208,6 +220,7 @@ impl Document {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return;
         };
+        let is_own = is_own && !is_plain(&item.fields);
         match (is_own, item.builders.iter().position(|builder| builder == user)) {
             (true, None) => item.builders.push(user.clone()),
             (false, Some(place)) => drop(item.builders.remove(place)),
@@ -233,6 +246,13 @@ impl Document {
             is_news |= item.builders.len() < before;
         }
         is_news
+    }
+
+    /// A connection was lost whose user has received what was sent at or before a tick: its canvas may
+    /// come back, and show places from amid a drag.
+    pub(super) fn keep_places(&mut self, received: u64) {
+        let told_later = |item: &&mut Item| item.told.is_later_than(received);
+        self.items.values_mut().filter(told_later).for_each(|item| item.keep_places(received));
     }
 
     /// The item with this id, to be changed in what is remembered of it, not in what it is.
@@ -293,7 +313,8 @@ impl Document {
         let field = |(key, value)| Field::new(key, value, author);
         let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
         let item = Item::new(id.into(), fields, author.user.clone(), author.tick);
-        if item.bytes > bounds.item || self.bytes + item.bytes > bounds.document {
+        let is_too_large = item.bytes > bounds.item || self.bytes + item.bytes > bounds.document;
+        if is_too_large || self.len() >= bounds.items() {
             return Err(TooBig);
         }
         self.removed.forget(id);
@@ -388,6 +409,7 @@ impl Document {
         for StateItem { id, mut fields, .. } in state.items {
             match places.get(&*id).and_then(|place| old.remove(place)) {
                 Some(mut known) => {
+                    fields = with_hidden_path(&known, fields);
                     fields.retain(|(key, value)| !is_identity(key, value));
                     let is_shown = known.is_shown_by(&fields);
                     let has_dropped = known.drop_others(&fields);
@@ -419,11 +441,12 @@ impl Document {
     /// Whether a client's state fits into the bounds as the whole document.
     pub fn fits_alone(&self, state: &State, bounds: Bounds) -> bool {
         let mut total = 0;
-        state.items.iter().all(|item| {
-            let bytes = size_completed(&item.id, &item.fields);
-            total += bytes;
-            bytes <= bounds.item && total <= bounds.document
-        })
+        state.items.len() <= bounds.items()
+            && state.items.iter().all(|item| {
+                let bytes = size_completed(&item.id, &item.fields);
+                total += bytes;
+                bytes <= bounds.item && total <= bounds.document
+            })
     }
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.

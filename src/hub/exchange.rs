@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::document::{Author, TooBig};
 use super::history::Repeat;
-use super::item::{INTERFACES, Item, PLACE, is_fixed};
+use super::item::{Item, PLACE, is_fixed};
 use super::item_frames::{self, UpdateFrames, settled_remove};
 use super::keeping::Made;
 use super::member::Request;
@@ -18,7 +18,8 @@ use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::snapshot::MAX_LEFT_OUT;
-use super::writing::{color_print, moved_back, stands_at_origin, written};
+use super::told::{Audience, Part};
+use super::writing::{Written, color_print, with_moved_interfaces, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
@@ -40,8 +41,9 @@ enum Decision {
     /// It changes nothing. Here and above, `is_stale` is whether the sender's copy shows something that
     /// was not taken.
     Nothing { is_stale: bool },
-    /// It is about an item that somebody else removed: the sender is told so.
-    Removed,
+    /// It is about an item that somebody else removed: the sender is told so. `is_deaf` where it has been
+    /// told before, and its copy didn't hear it.
+    Removed { is_deaf: bool },
 }
 
 /// How a change of an item is relayed.
@@ -127,10 +129,10 @@ impl Session {
             None => command.item_id.as_ref().into(),
         };
         let known = self.document.get(&id);
-        let crossed = known.filter(|item| self.room[place].may_be_crossed(item));
-        let is_crossed = crossed.is_some();
-        let tick = self.tick;
-        crossed.iter().for_each(|item| self.room[place].says_in_between(item, tick));
+        let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
+        if is_crossed {
+            self.room[place].has_crossed(turn.elapsed());
+        }
         let decision = self.decide(place, &id, &mut command, turn);
         if command.action == Action::Add {
             self.document.note_builder(&id, &user, true);
@@ -163,8 +165,12 @@ impl Session {
                 }
                 Ok(())
             }
-            Decision::Removed => {
+            Decision::Removed { is_deaf } => {
                 self.keep_name(&user, &name, turn);
+                if is_deaf {
+                    self.room[place].pasted(&id);
+                    self.greet_again(place, turn);
+                }
                 turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
                 self.room[place].is_sent_a_removal(self.tick);
                 Ok(())
@@ -207,17 +213,22 @@ impl Session {
                     Decision::Add { is_pasted: true }
                 }
                 Action::Remove => Decision::RemoveAgain,
-                _ if is_removed => Decision::Removed,
+                _ if is_removed => {
+                    let is_pasted = command.action == Action::Update && command.is_whole;
+                    Decision::Removed { is_deaf: member.is_editor && is_pasted && is_told }
+                }
                 _ => Decision::Nothing { is_stale: false },
             };
         };
         let said = std::mem::take(&mut command.data);
+        let mut is_own = None;
         let (fields, is_exact, is_stale) = match command.action {
             Action::Remove | Action::Other => return Decision::Remove,
             _ if command.is_whole => {
                 let copy = member.copy_of(item, turn.limits.settle);
                 let written = written(item, said, copy);
-                member.reports_color(id, written.color);
+                member.says(id, &written, tick);
+                is_own = written.is_own.filter(|_| member.is_editor);
                 if command.action == Action::Add {
                     member.lists(id, tick);
                 }
@@ -228,20 +239,22 @@ impl Session {
                 let is_place = |key: &str| PLACE.contains(&key);
                 let is_exact =
                     said.iter().all(|(key, value)| is_place(key) || is_fixed(key, value));
-                let place = said.into_iter().filter(|(key, _)| is_place(key)).collect();
-                (place, is_exact, false)
+                (said.into_iter().filter(|(key, _)| is_place(key)).collect(), is_exact, false)
             }
-            Action::Add | Action::Update => (moved_back_where_hidden(item, said), true, false),
+            Action::Add | Action::Update => (with_moved_interfaces(item, said), true, false),
         };
-        if command.is_whole && fields.is_empty() {
-            return Decision::Nothing { is_stale };
-        }
         let is_place = fields.iter().all(|(key, _)| PLACE.contains(&&**key));
         let relay = match command.action {
             Action::Move if is_place && is_exact && !item.hides_path() => Relay::AsSaid,
             Action::Move if is_place => Relay::Move,
             _ => Relay::Update,
         };
+        if let Some(is_own) = is_own {
+            self.document.note_builder(id, &self.room[place].user, is_own);
+        }
+        if command.is_whole && fields.is_empty() {
+            return Decision::Nothing { is_stale };
+        }
         Decision::Write { fields, relay, is_stale }
     }
 
@@ -256,7 +269,7 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let fields = std::mem::take(&mut command.data);
-        self.room[place].reports_color(id, color_print(&fields));
+        let written = Written { color: color_print(&fields), ..Written::default() };
         let item_type = command.item_type.as_deref();
         let author = self.author(&user);
         let member = &self.room[place];
@@ -269,6 +282,7 @@ impl Session {
             true => self.room[place].pasted(id),
             false => self.room[place].lists(id, author.tick),
         }
+        self.room[place].says(id, &written, author.tick);
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let frame = match is_pasted || item.hides_path() {
             false => relayed(&command.body, &user, turn),
@@ -312,9 +326,9 @@ impl Session {
         if turn.limits.settle {
             self.viewers.send(update.plain(), turn);
         }
-        self.told(id, Some(&user));
-        if is_pasted && !is_wiped && self.room[place].is_to_be_greeted_again() {
-            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
+        self.told(id, Part::Whole, Audience::AllBut(Some(user.clone())));
+        if is_pasted && !is_wiped {
+            self.greet_again(place, turn);
         }
         if is_wiped {
             self.owe(&user, id, Owed::Anew, turn);
@@ -335,7 +349,7 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
-        let before = self.document.get(id).map(|item| item.angle());
+        let before = self.document.get(id).filter(|_| turns).map(|item| item.angle());
         self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let hides = item.hides_path() && relay == Relay::Update;
@@ -353,14 +367,15 @@ impl Session {
         let seq = self.history.seq();
         let did = if relay == Relay::Update { Did::Update } else { Did::Move };
         self.recent.note(seq, &user, did, Some(item), turn.now);
-        self.relay_write(conn, item, &frame, relay, has_turned, turn);
+        let part = self.relay_write(conn, item, &frame, relay, has_turned, turn);
         self.viewers.send(&frame, turn);
-        self.told(id, Some(&user));
+        self.told(id, part, Audience::AllBut(Some(user.clone())));
         self.item_changed(&user, id, turn);
         Ok(())
     }
 
-    /// Tells the other members of a change of an item, each in the form that its copy needs.
+    /// Tells the other members of a change of an item, each in the form that its copy needs. What editors
+    /// are told of it.
     fn relay_write(
         &self,
         conn: ConnId,
@@ -369,21 +384,31 @@ impl Session {
         relay: Relay,
         has_turned: bool,
         turn: &mut Turn<'_>,
-    ) {
+    ) -> Part {
         let seq = self.history.seq();
         let others =
             self.room.iter().filter(|member| member.conn != conn && member.is_recognised());
+        // A locked copy refuses the place that it is sent.
+        let is_locked = turn.limits.settle && item.may_be_locked_before(self.tick);
         let is_for_all = match relay {
-            Relay::Update => item.is_for_editors() && item.offset().is_none() && !item.hides_path(),
+            _ if is_locked => false,
+            Relay::Update => {
+                item.is_for_editors() && item.moved_interfaces().is_none() && !item.hides_path()
+            }
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
         if is_for_all {
-            return others.for_each(|member| turn.send(member.conn, frame));
+            others.for_each(|member| turn.send(member.conn, frame));
+            return if relay == Relay::Update { Part::Whole } else { Part::Place };
         }
         let writer = item.writer.clone();
         let update = UpdateFrames::change(item, seq, &writer, turn.now.wall);
+        let settled = UpdateFrames::settled(item, turn.now.wall);
         let alone = std::cell::OnceCell::new();
         for member in others {
+            if is_locked {
+                settled.unlocking(member).iter().for_each(|form| turn.send(member.conn, form));
+            }
             let form = match relay {
                 _ if !member.is_editor => Some(frame),
                 _ if !item.is_for_editors() => None,
@@ -391,6 +416,7 @@ impl Session {
                     update.for_member(member)
                 }
                 Relay::Update => Some(frame),
+                _ if is_locked => update.for_member(member),
                 // Editors turn the sign of an angle that a `move_item` has.
                 _ if has_turned => update.for_member(member),
                 _ => Some(alone.get_or_init(|| {
@@ -401,6 +427,7 @@ impl Session {
             };
             form.iter().for_each(|form| turn.send(member.conn, form));
         }
+        if relay == Relay::Update || has_turned || is_locked { Part::Whole } else { Part::Position }
     }
 
     fn remove(
@@ -613,15 +640,16 @@ impl Session {
     /// An item is new to the document: members that have it already have built it themselves.
     pub(super) fn note_owners(&mut self, id: &str) {
         for member in self.room.iter().filter(|member| member.has_already(id)) {
-            self.document.note_builder(id, &member.user, true);
+            self.document.note_builder(id, &member.user, !member.has_moved_already(id));
         }
     }
 
-    /// Somebody has been told of an item outside the order, so that it counts as told to all: they are
-    /// asked soon what they have received.
-    pub(super) fn told_soon(&mut self, id: &str, except: Option<&UserId>) {
-        self.told(id, except);
-        self.ask_all_soon();
+    /// Has an editor look through its canvas again, so that what it has pasted can hear.
+    fn greet_again(&mut self, place: usize, turn: &mut Turn<'_>) {
+        if self.room[place].is_to_be_greeted_again() {
+            let conn = self.room[place].conn;
+            turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
+        }
     }
 
     /// All who may send whole dictionaries are asked soon what they have received.
@@ -631,12 +659,13 @@ impl Session {
         }
     }
 
-    /// Everybody but `except` has just been told of an item.
-    fn told(&mut self, id: &str, except: Option<&UserId>) {
-        let tick = self.tick;
+    /// Somebody is told of a part of an item now.
+    pub(super) fn told(&mut self, id: &str, part: Part, to: Audience) {
+        let (tick, received) = (self.tick, self.received_by_all);
         if let Some(item) = self.document.get_mut(id) {
-            item.told.note(tick, except);
+            item.told.note(tick, part, to, received);
         }
+        self.told_last = tick;
     }
 
     /// Somebody who changes something now.
@@ -664,20 +693,6 @@ impl Named {
         let id = self.id.as_ref()?;
         Some(super::history::stored_id(id.get(), self.content))
     }
-}
-
-/// Interfaces of an item whose `image_path` is sent to nobody else stand elsewhere for everybody else.
-fn moved_back_where_hidden(item: &Item, mut said: Fields) -> Fields {
-    if item.hides_path() {
-        for (_, value) in said.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
-            if stands_at_origin(value)
-                && let Some(moved) = moved_back(item, value)
-            {
-                *value = moved;
-            }
-        }
-    }
-    said
 }
 
 /// A member's message as it is relayed, but for its number.

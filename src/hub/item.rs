@@ -1,17 +1,19 @@
 //! One item of a document: fields that know who wrote them, and when.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::told::Told;
 use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, is_string};
 use crate::protocol::outbound::{write_key, write_object};
-use crate::protocol::relayed::complete_item;
+use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
 
 /// Where an item is: what `move_item` may change.
@@ -25,10 +27,14 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// What a frame has beside an item, in bytes.
+const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
 /// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
 const KEPT_VALUES: usize = 16;
+/// How many of those a lost connection may show are kept: a second or two of a drag.
+const VALUES_IN_FLIGHT: usize = 128;
 /// How many earlier values of a field are kept at most while somebody may not have received the newer
 /// ones: some seconds of a drag.
 const MAX_VALUES: usize = 512;
@@ -42,6 +48,9 @@ pub struct Field {
     pub writer: UserId,
     /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
     pub tick: u64,
+    /// How the value is kept once there is another: for good where the item has been still since, as a
+    /// file may have been saved with it.
+    pub kept: Kept,
     /// Its earlier values, the oldest first.
     pub past: Vec<PastValue>,
 }
@@ -49,70 +58,126 @@ pub struct Field {
 /// An earlier value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastValue {
-    /// Its fingerprint, and that of its moved form where the field is `interfaces`.
+    /// Its fingerprint, and that of the form that some copies report: moved `interfaces`, an angle from 0
+    /// to 360 degrees.
     pub print: u64,
     pub moved_print: Option<u64>,
     pub writer: UserId,
     pub tick: u64,
-    /// Whether it is kept for good: it ended with another user's value, or is no place.
-    pub is_kept: bool,
+    pub kept: Kept,
+}
+
+/// Whether an earlier value is kept although every member has received a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It was a place, amid a drag.
+    No,
+    /// The same, and a connection was lost that may show it when its user comes back.
+    InFlight,
+    /// It is no place, or one that was at rest or ended with another user's: a file may show it.
+    ForGood,
+}
+
+impl Kept {
+    /// How many are kept of each kind.
+    const BOUNDS: [(Kept, usize); 2] =
+        [(Kept::InFlight, VALUES_IN_FLIGHT), (Kept::ForGood, KEPT_VALUES)];
 }
 
 impl Field {
     /// A field that has just been written.
     pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
-        Field { key, value, writer: author.user.clone(), tick: author.tick, past: Vec::new() }
+        let (writer, tick) = (author.user.clone(), author.tick);
+        Field { key, value, writer, tick, kept: Kept::ForGood, past: Vec::new() }
     }
 
     /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
     /// one's moved form.
     fn change(&mut self, value: Box<RawValue>, moved_print: Option<u64>, author: Author<'_>) {
+        let is_place = PLACE.contains(&&*self.key);
         let past = PastValue {
             print: json::fingerprint(&self.value),
             moved_print,
             writer: self.writer.clone(),
             tick: self.tick,
-            is_kept: self.writer != *author.user || !PLACE.contains(&&*self.key),
+            kept: match self.writer != *author.user || !is_place {
+                true => Kept::ForGood,
+                false => self.kept,
+            },
         };
-        let mut past = past;
-        self.past.retain(|earlier| {
-            let is_same = earlier.print == past.print && earlier.writer == past.writer;
-            past.is_kept |= is_same && earlier.is_kept;
-            !is_same
-        });
-        self.past.push(past);
+        self.kept = Kept::No;
+        self.remember(past, author.received);
         self.value = value;
         self.writer = author.user.clone();
         self.tick = author.tick;
         self.forget_values(author.received);
     }
 
+    /// Remembers the value that it has had until now. Of equal ones only the last is kept for good, and the
+    /// others no longer than until everybody's copies have left them behind.
+    fn remember(&mut self, mut past: PastValue, received: u64) {
+        let mut ends: VecDeque<u64> = self.past.iter().skip(1).map(|next| next.tick).collect();
+        ends.push_back(past.tick);
+        self.past.retain_mut(|earlier| {
+            let is_left = ends.pop_front().is_some_and(|end| end <= received);
+            let is_same = earlier.print == past.print && earlier.writer == past.writer;
+            if is_same && std::mem::replace(&mut earlier.kept, Kept::No) == Kept::ForGood {
+                past.kept = Kept::ForGood;
+            }
+            !is_same || !is_left
+        });
+        if self.past.is_empty() {
+            // Most fields have been changed once.
+            self.past.reserve_exact(1);
+        }
+        self.past.push(past);
+    }
+
+    /// When it had each of its earlier values, in ticks.
+    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> {
+        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
+        self.past.iter().zip(ends).map(|(past, end)| (past, past.tick..end))
+    }
+
     /// Forgets the values that everybody's copies have left behind: those that were replaced at or
-    /// before tick `received`, but for the newest that are kept for good.
+    /// before tick `received`, but for the newest that are kept.
     fn forget_values(&mut self, received: u64) {
-        let mut kept = self.past.iter().filter(|past| past.is_kept).count();
-        if self.past.len() == kept && kept <= KEPT_VALUES {
+        let mut kept =
+            Kept::BOUNDS.map(|(how, _)| self.past.iter().filter(|past| past.kept == how).count());
+        let are_many = |kept: [usize; 2]| (0..2).any(|place| kept[place] > Kept::BOUNDS[place].1);
+        if self.past.len() == kept[0] + kept[1] && !are_many(kept) {
             return;
         }
         let (mut left, mut end) = (self.past.len(), 0);
         for place in 0..self.past.len() {
             let replaced = self.past.get(place + 1).map_or(self.tick, |next| next.tick);
-            let past = &self.past[place];
-            let is_wanted = replaced > received || (past.is_kept && kept <= KEPT_VALUES);
-            if is_wanted && left <= MAX_VALUES {
+            let class = Kept::BOUNDS.iter().position(|(how, _)| *how == self.past[place].kept);
+            let is_kept = class.is_some_and(|class| kept[class] <= Kept::BOUNDS[class].1);
+            if (replaced > received || is_kept) && left <= MAX_VALUES {
                 self.past.swap(end, place);
                 end += 1;
             } else {
                 left -= 1;
-                kept -= usize::from(past.is_kept);
+                class.iter().for_each(|class| kept[*class] -= 1);
             }
         }
         self.past.truncate(end);
     }
 
+    /// Keeps the values that it had after tick `received`: a connection was lost that may show any of them.
+    fn keep_values(&mut self, received: u64) {
+        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
+        let ends: Vec<u64> = ends.collect();
+        let late = self.past.iter_mut().zip(ends).filter(|(_, end)| *end > received);
+        let late = late.map(|(past, _)| &mut past.kept);
+        for kept in late.chain([&mut self.kept]).filter(|kept| **kept == Kept::No) {
+            *kept = Kept::InFlight;
+        }
+    }
+
     /// The earlier values that are kept for good, the oldest first.
     pub fn kept_values(&self) -> impl Iterator<Item = &PastValue> {
-        let kept = self.past.iter().filter(|past| past.is_kept);
+        let kept = self.past.iter().filter(|past| past.kept == Kept::ForGood);
         let more = kept.clone().count().saturating_sub(KEPT_VALUES);
         kept.skip(more)
     }
@@ -133,50 +198,24 @@ pub struct Item {
     pub told: Told,
     /// Its interfaces as a copy without a picture needs them, once somebody has asked.
     moved: OnceCell<Option<Box<RawValue>>>,
+    /// Whether it has an `image_path` that others are not sent, once somebody has asked.
+    hides: OnceCell<bool>,
     /// Its size as JSON.
     pub(super) bytes: usize,
-}
-
-/// The ticks at which members were told of an item last.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// The last time, and the user who was not told, being the one whose change it was.
-    last: (u64, Option<UserId>),
-    /// The last time that another user was left out, or nobody.
-    before: (u64, Option<UserId>),
-}
-
-impl Told {
-    /// Everybody but `except` is told.
-    pub fn note(&mut self, tick: u64, except: Option<&UserId>) {
-        if self.last.1.as_ref() != except {
-            let last = (tick, except.cloned());
-            self.before = std::mem::replace(&mut self.last, last);
-        } else {
-            self.last.0 = tick;
-        }
-    }
-
-    /// The tick at which a user was told of it last; 0 where that was never, or longer ago.
-    pub fn when(&self, user: &UserId) -> u64 {
-        match self.last.1.as_ref() == Some(user) {
-            true => self.before.0,
-            false => self.last.0,
-        }
-    }
 }
 
 impl Item {
     /// An item that somebody has written; its fields include `uuid` and `item_type`.
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
-        let builders = vec![writer.clone()];
-        let (told, moved) = (Told::default(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, moved, bytes }
+        let builders = default_builders(&fields, Some(&writer));
+        let (told, moved, hides) = (Told::default(), OnceCell::new(), OnceCell::new());
+        Item { id, fields, writer, builders, added, told, moved, hides, bytes }
     }
 
     /// Appends the item as JSON, as it is stored: every field.
     pub fn write_stored(&self, json: &mut Vec<u8>) {
+        json.reserve(self.bytes + ROOM);
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
@@ -185,13 +224,18 @@ impl Item {
     pub fn write(&self, json: &mut Vec<u8>) {
         match self.moved().filter(|_| self.hides_path()) {
             Some(moved) => moved.write(json),
+            None if !self.hides_path() => self.write_stored(json),
             None => write_object(json, self.shown_fields()),
         }
     }
 
     /// Whether it has an `image_path` that others are not sent.
     pub fn hides_path(&self) -> bool {
-        self.field(IMAGE_PATH).is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
+        let hides = || {
+            let path = self.field(IMAGE_PATH);
+            path.is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
+        };
+        *self.hides.get_or_init(hides)
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -210,7 +254,8 @@ impl Item {
     }
 
     fn shown_fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        let is_shown = |field: &&Field| !is_unsafe_image_path(&field.key, &field.value);
+        let hides = self.hides_path();
+        let is_shown = move |field: &&Field| !(hides && &*field.key == IMAGE_PATH);
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 
@@ -234,14 +279,31 @@ impl Item {
     pub fn offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
         let interfaces = &self.field(INTERFACES)?.value;
-        let middle = geometry::first_middle(interfaces)
-            .filter(|_| interfaces.get().len() <= MAX_INTERFACES_BYTES)?;
+        if interfaces.get().len() > MAX_INTERFACES_BYTES {
+            return None;
+        }
+        let middle = geometry::first_middle(interfaces)?;
         (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
     }
 
     /// Whether editors know items of its type.
     pub fn is_for_editors(&self) -> bool {
         matches!(self.item_type().get(), r#""component""# | r#""source""#)
+    }
+
+    /// Notes that it has been still: a file may have been saved with its place.
+    pub fn rests(&mut self) {
+        for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
+            field.kept = Kept::ForGood;
+        }
+    }
+
+    /// Keeps the places that somebody may show who has received what was sent at or before a tick, and
+    /// whose connection is lost.
+    pub fn keep_places(&mut self, received: u64) {
+        for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
+            field.keep_values(received);
+        }
     }
 
     /// Its angle in degrees, where it has one.
@@ -252,6 +314,11 @@ impl Item {
     /// Whether it is stored as locked.
     pub fn is_locked(&self) -> bool {
         self.field("locked").is_some_and(|locked| locked.value.get() == "true")
+    }
+
+    /// Whether copies of it may be locked that have received everything but what was written at this tick.
+    pub fn may_be_locked_before(&self, tick: u64) -> bool {
+        self.is_locked() || self.field("locked").is_some_and(|locked| locked.tick == tick)
     }
 
     /// The item's `item_type` as JSON.
@@ -280,6 +347,7 @@ impl Item {
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
+                self.hides.take();
                 self.moved.take().flatten()
             }
             false => None,
@@ -288,8 +356,11 @@ impl Item {
             match place {
                 Some(place) if self.fields[place].value.get() == value.get() => {}
                 Some(place) => {
-                    let is_moved = *key == *INTERFACES;
-                    let print = moved.as_deref().filter(|_| is_moved).map(json::fingerprint);
+                    let print = match &*key {
+                        INTERFACES => moved.as_deref().map(json::fingerprint),
+                        "angle_deg" => turned_print(&self.fields[place].value),
+                        _ => None,
+                    };
                     self.fields[place].change(value, print, author);
                 }
                 None => {
@@ -300,7 +371,7 @@ impl Item {
                         moved_print: None,
                         writer: author.user.clone(),
                         tick: self.added,
-                        is_kept: false,
+                        kept: Kept::No,
                     }));
                     self.fields.push(field);
                 }
@@ -332,6 +403,11 @@ impl Item {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
+        self.hides.take();
+        // What is overwritten next needs to know where interfaces stood that it changes.
+        if !fields.iter().any(|(key, _)| **key == *INTERFACES) {
+            self.moved.take();
+        }
         let mut is_wanted = is_wanted.into_iter();
         self.fields.retain(|field| {
             let named = matches!(&*field.key, "uuid" | "item_uuid" | "item_type");
@@ -362,6 +438,32 @@ impl Item {
     }
 }
 
+/// The fingerprint of an angle as editors report it: from 0 to 360 degrees.
+fn turned_print(angle: &RawValue) -> Option<u64> {
+    let turned = json::as_number(angle)?.rem_euclid(360.0);
+    Some(json::fingerprint(&RawValue::from_string(turned.to_string()).ok()?))
+}
+
+/// Whose copies of a new item are ones that they built themselves: the one's who added it.
+pub(super) fn default_builders(fields: &[Field], adder: Option<&UserId>) -> Vec<UserId> {
+    adder.filter(|_| !is_plain(fields)).into_iter().cloned().collect()
+}
+
+/// Whether these are the fields of a component without a picture: it stands as all copies do that are
+/// built from messages, and goes on doing so when it is given a picture.
+pub(super) fn is_plain(fields: &[Field]) -> bool {
+    let value = |name: &str| {
+        let field = fields.iter().find(|field| *field.key == *name);
+        field.map_or(RawValue::NULL, |field| &*field.value)
+    };
+    let path = value(IMAGE_PATH);
+    let has_picture = !matches!(path.get(), "null" | "\"\"");
+    let middle = geometry::first_middle(value(INTERFACES)).unwrap_or_default();
+    // One with a picture whose first interface is in its middle, too.
+    let stands_so = middle == (0.0, 0.0) && !is_unsafe_image_path(IMAGE_PATH, path);
+    value("item_type").get() == "\"component\"" && (!has_picture || stands_so)
+}
+
 /// Where fields stand that are about to be written, and what that does to the item's size.
 #[derive(Debug)]
 pub(super) struct Overwritten {
@@ -379,6 +481,7 @@ pub struct MovedItem<'a> {
 impl MovedItem<'_> {
     /// Appends the item as JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
+        json.reserve(self.item.bytes + ROOM);
         let fields = self.item.shown_fields();
         write_object(
             json,
@@ -408,12 +511,7 @@ pub(super) fn size(id: &str, fields: &Fields) -> usize {
 
 /// The size of an item as it will be kept: with its id and a type, whatever a client called them.
 pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
-    // Only these fields are looked at or replaced.
-    let is_named = |key: &str| matches!(key, "uuid" | "item_uuid" | "item_type" | "_type");
-    let (named, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| is_named(key));
-    let named = complete_item(id, named.into_iter().cloned().collect(), None);
-    let others = others.into_iter().map(|(key, value)| (&**key, &**value));
-    size(id, &named) + size_of("", others)
+    size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
 }
 
 /// The same, of any fields.

@@ -14,7 +14,7 @@ use crate::protocol::outbound::{Message, item_command, write_key, write_object};
 use crate::protocol::{Frame, Timestamp, UserId, json};
 
 /// How far a copy is put aside so that its editor notices, in millimetres.
-const NUDGE_MM: f64 = 1e-6;
+pub(super) const NUDGE_MM: f64 = 1e-6;
 
 /// The `update_item` of one item for all who are told.
 #[derive(Debug)]

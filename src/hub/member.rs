@@ -8,13 +8,17 @@ use std::time::Duration;
 use super::item::Item;
 use super::pass::Pass;
 use super::room::Occupant;
-use super::writing::{Copy, CopyKind};
+use super::told::{Said, Sight};
+use super::writing::{Copy, CopyKind, Written};
 use super::{ConnId, Now};
 use crate::protocol::inbound::Since;
 use crate::protocol::{Frame, Timestamp, UserId};
 
 /// How many of its Pings a member may leave unanswered; no more are sent until it answers.
 const MAX_PINGS: usize = 8;
+/// After a member's message has crossed something about an item, its copy may show what was sent before
+/// that until it is told again, at most for so long.
+const CROSSING: Duration = Duration::from_secs(5);
 
 /// A user of a session, on the connection it has now.
 #[derive(Debug)]
@@ -47,6 +51,10 @@ pub struct Member {
     pub rebuilt: Option<u64>,
     /// The tick at which it joined.
     pub joined: u64,
+    /// It was told of no change at or before this tick: its canvas was not known yet.
+    recognised: u64,
+    /// What it had received when a message of its last crossed something, and until when that counts.
+    crossing: Option<(u64, Duration)>,
     /// Whether it has answered its own `user:joined` with its canvas.
     pub has_shown_canvas: bool,
     /// Whether it was sent another `connection:ack`, which it answers with a request.
@@ -58,7 +66,7 @@ pub struct Member {
 }
 
 /// What is known of one copy.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct KnownCopy {
     /// The tick at which it was sent the item by itself.
     sent: u64,
@@ -67,11 +75,12 @@ struct KnownCopy {
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
+    /// Whether its interfaces are moved although the item was not in the document.
+    is_moved: bool,
     /// The fingerprint of the colour it reported last.
     color: Option<u64>,
-    /// The member has spoken of the item at the second tick while something about it may have been on
-    /// its way: it had received what was sent at the first tick.
-    in_between: Option<(u64, u64)>,
+    /// What the member has said of it last.
+    said: Option<Said>,
 }
 
 /// What is known of a member's canvas. Only the editor knows its mode, but one that shares its canvas
@@ -130,6 +139,8 @@ impl Member {
             rebuilt: None,
             removals: 0,
             joined,
+            recognised: joined,
+            crossing: None,
             has_shown_canvas: false,
             is_greeted_again: false,
             waiting: None,
@@ -232,7 +243,7 @@ impl Member {
     /// Whether something about an item may be on its way to it, so that it says what it says without
     /// knowing of it.
     pub fn may_be_crossed(&self, item: &Item) -> bool {
-        self.may_be_wiped() || self.is_on_its_way(item.told.when(&self.user))
+        self.may_be_wiped() || self.sight_of(item).is_crossed()
     }
 
     /// Whether what everybody was sent at this tick may be on its way to it. What was sent before it
@@ -247,32 +258,47 @@ impl Member {
         self.received >= tick.max(self.joined) && !self.may_be_wiped()
     }
 
-    /// The tick at which its copy of an item was built from a message.
-    fn is_sent_at(&self, item: &Item) -> u64 {
-        let by_itself = self.copies.get(&item.id).map_or(0, |copy| copy.sent);
-        let rebuilt = self.rebuilt.filter(|tick| item.added <= *tick);
-        by_itself.max(rebuilt.unwrap_or(item.added))
+    /// The tick at which its copy of an item was built from a message; `None` where it wasn't, or where
+    /// everybody was sent the item.
+    fn is_sent_at(&self, item: &Item) -> Option<u64> {
+        let by_itself = self.copies.get(&item.id).map(|copy| copy.sent).filter(|sent| *sent > 0);
+        by_itself.max(self.rebuilt.filter(|tick| item.added <= *tick))
+    }
+
+    /// What is known of what its copy of an item shows.
+    fn sight_of<'a>(&'a self, item: &'a Item) -> Sight<'a> {
+        let sent = self.is_sent_at(item).filter(|sent| *sent > self.recognised);
+        Sight {
+            user: &self.user,
+            told: &item.told,
+            since: sent.unwrap_or(self.recognised),
+            is_told_since: sent.is_some(),
+            received: self.received,
+            said: self.copies.get(&item.id).and_then(|copy| copy.said.as_ref()),
+        }
     }
 
     /// What is known of its copy of an item; `settles` where it is told what items look like.
-    pub fn copy_of<'a>(&'a self, item: &Item, settles: bool) -> Copy<'a> {
+    pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
+        let sent = self.is_sent_at(item);
+        let is_own_add = sent.is_none() && self.listed(&item.id).is_some();
+        let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
         let kind = match self.is_editor {
             true if item.builders.contains(&self.user) => CopyKind::Own,
-            true if settles && self.is_sent_at(item) > self.received => CopyKind::Blank,
+            true if settles && sent > self.received => CopyKind::Blank,
             true => CopyKind::Rebuilt,
             // A program builds what it is sent.
             false => CopyKind::Own,
         };
         let color = self.copies.get(&item.id).and_then(|copy| copy.color);
-        let told = item.told.when(&self.user).max(self.rebuilt.unwrap_or(0));
-        Copy { user: &self.user, received: self.has_shown(item), told, kind, color }
+        Copy { user: &self.user, kind, color, sight: Some(self.sight_of(item)) }
     }
 
     /// What is known of its copy of an item, of a canvas that it shows for the first time; `was_sent`
     /// where it was sent the item on an earlier connection.
     pub fn unseen_copy(&self, was_sent: bool) -> Copy<'_> {
         let kind = CopyKind::Unseen { was_sent: was_sent && self.is_editor };
-        Copy { user: &self.user, received: self.received, told: 0, kind, color: None }
+        Copy { user: &self.user, kind, color: None, sight: None }
     }
 
     /// Whether its copy needs the item with its interfaces moved.
@@ -280,30 +306,38 @@ impl Member {
         self.is_editor && !item.builders.contains(&self.user)
     }
 
-    /// Notes that it speaks of an item while something about it may be on its way. Whether it has received
-    /// that before or after, and so what its copy shows, is not known until it is told again.
-    pub fn says_in_between(&mut self, item: &Item, tick: u64) {
-        let before = self.has_shown(item);
-        self.copies.entry(item.id.clone()).or_default().in_between = Some((before, tick));
+    /// Notes what its message has said of an item, at this tick.
+    pub fn says(&mut self, id: &Arc<str>, written: &Written, tick: u64) {
+        let said = Said { tick, received: self.received, odd: written.odd.clone() };
+        let copy = self.copies.entry(id.clone()).or_default();
+        copy.said = Some(said);
+        if self.is_editor && written.color.is_some() {
+            copy.color = written.color;
+        }
     }
 
-    /// The tick up to which its copy of an item certainly shows what was sent.
-    fn has_shown(&self, item: &Item) -> u64 {
-        let in_between = self.copies.get(&item.id).and_then(|copy| copy.in_between);
-        let told = item.told.when(&self.user);
-        match in_between {
-            Some((before, tick)) if told <= tick || told > self.received => {
-                before.min(self.received)
-            }
+    /// Notes that its message has crossed something about an item.
+    pub fn has_crossed(&mut self, now: Duration) {
+        if self.crossing.is_none_or(|(_, until)| until <= now) {
+            self.crossing = Some((self.received, now + CROSSING));
+        }
+    }
+
+    /// Its copies show nothing any more that was replaced at or before this tick.
+    pub fn left_behind(&self, now: Duration) -> u64 {
+        match self.crossing {
+            Some((received, until)) if until > now => received.min(self.received),
             _ => self.received,
         }
     }
 
-    /// Notes the colour that its copy reports.
-    pub fn reports_color(&mut self, id: &Arc<str>, color: Option<u64>) {
-        if let (Some(_), true) = (color, self.is_editor) {
-            self.copies.entry(id.clone()).or_default().color = color;
+    /// Notes that it is known from now on whether it shares its canvas; a newcomer is told of changes
+    /// from now on. What was known before.
+    pub fn is_recognised_as(&mut self, arrival: Arrival, tick: u64) -> Arrival {
+        if !self.is_recognised() {
+            self.recognised = tick - 1;
         }
+        std::mem::replace(&mut self.arrival, arrival)
     }
 
     /// Notes that it has the item by its own account, in its list.
@@ -352,10 +386,14 @@ impl Member {
         self.is_editor && self.listed(id).is_some()
     }
 
-    /// Notes that its snapshot showed an old value of an item, and that it is told at this tick: until it
-    /// has received that, its copy may show anything older.
-    pub fn shows_something_old(&mut self, id: &Arc<str>, tick: u64) {
-        self.copies.entry(id.clone()).or_default().in_between = Some((0, tick.saturating_sub(1)));
+    /// Notes whether its copy of an item that is not in the document has its interfaces moved.
+    pub fn lists_moved(&mut self, id: &Arc<str>, is_moved: bool) {
+        self.copies.entry(id.clone()).or_default().is_moved = is_moved;
+    }
+
+    /// Whether its copy of an item that is new to the document has its interfaces moved.
+    pub fn has_moved_already(&self, id: &str) -> bool {
+        self.copies.get(id).is_some_and(|copy| copy.is_moved)
     }
 
     /// Whether messages about the item don't reach its copy.

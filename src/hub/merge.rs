@@ -12,14 +12,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::Limits;
 use super::document::Document;
-use super::item::{INTERFACES, Item, find, is_fixed, size_completed};
+use super::item::{Item, find, is_fixed, size_completed};
 use super::member::Member;
 use super::writing::{Written, written};
-use crate::protocol::geometry;
 use crate::protocol::inbound::{State, StateItem};
 use crate::protocol::item::is_whole;
 use crate::protocol::json::{self, Fields};
@@ -50,16 +47,18 @@ pub struct Merge {
     pub too_large: Vec<Arc<str>>,
     /// How much larger the document becomes at most, in bytes.
     pub growth: usize,
+    /// How many more items it has then.
+    pub more_items: isize,
 }
 
 /// What the snapshot says of the copy of an item that is in the document, too.
 #[derive(Debug)]
 pub struct KnownCopy {
     pub id: Arc<str>,
-    /// The fingerprint of the colour that it reports.
-    pub color: Option<u64>,
-    /// Whether its owner built it, as far as can be seen of a copy from before.
-    pub is_own: bool,
+    /// What of it is written, but for the fields, and what it shows.
+    pub written: Written,
+    /// Whether its owner built it, as far as can be seen; `None` where that is known already.
+    pub is_own: Option<bool>,
 }
 
 /// One change.
@@ -86,6 +85,7 @@ pub fn merge(
             let is_own = |tick| !item.is_written_by_others(&member.user, tick);
             if mode == Mode::Replace || member.listed(&item.id).is_some_and(is_own) {
                 merge.changes.push(Change::Remove(item.id.clone()));
+                merge.more_items -= 1;
             }
         }
     }
@@ -98,6 +98,7 @@ pub fn merge(
             } else {
                 merge.growth += size_completed(&item.id, &item.fields);
                 merge.changes.push(Change::Add(item));
+                merge.more_items += 1;
             }
             continue;
         };
@@ -109,14 +110,8 @@ pub fn merge(
                 member.unseen_copy(was_sent)
             }
         };
-        // A copy from before shows by the place of its first interface how it came to be.
-        let middle = interfaces_of(&item.fields).and_then(geometry::first_middle);
-        let is_own = match known.offset().zip(middle) {
-            Some((_, shown)) if is_near(shown, (0.0, 0.0)) => false,
-            Some((own, shown)) if is_near(shown, own) => true,
-            _ => !copy.was_sent(),
-        };
-        let written = match is_whole(&item.fields) {
+        let was_sent = copy.was_sent();
+        let mut written = match is_whole(&item.fields) {
             true => written(known, item.fields, copy),
             false => Written { fields: differing(known, item.fields), ..Written::default() },
         };
@@ -126,16 +121,19 @@ pub fn merge(
         {
             merge.outdated.push(known.id.clone());
         }
-        merge.known.push(KnownCopy { id: known.id.clone(), color: written.color, is_own });
-        if !written.fields.is_empty() {
-            let bytes = known.overwritten(&written.fields).bytes;
+        let fields = std::mem::take(&mut written.fields);
+        // A copy from before shows by the place of its first interface how it came to be.
+        let is_own = written.is_own.or((mode != Mode::Later).then_some(!was_sent));
+        merge.known.push(KnownCopy { id: known.id.clone(), written, is_own });
+        if !fields.is_empty() {
+            let bytes = known.overwritten(&fields).bytes;
             if bytes > known.bytes && bytes > limits.document.item {
                 merge.outdated.push(known.id.clone());
                 merge.too_large.push(known.id.clone());
                 continue;
             }
             merge.growth += bytes.saturating_sub(known.bytes);
-            merge.changes.push(Change::Write(known.id.clone(), written.fields));
+            merge.changes.push(Change::Write(known.id.clone(), fields));
         }
     }
     merge
@@ -151,12 +149,4 @@ fn differing(item: &Item, mut said: Fields) -> Fields {
         !is_same && !is_fixed(key, value)
     });
     said
-}
-
-fn interfaces_of(said: &Fields) -> Option<&RawValue> {
-    said.iter().find(|(key, _)| **key == *INTERFACES).map(|(_, value)| &**value)
-}
-
-fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
-    (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
 }

@@ -44,6 +44,7 @@ mod snapshot;
 mod stored;
 mod threads;
 mod timers;
+mod told;
 mod versions;
 mod viewers;
 mod viewing;
@@ -70,6 +71,9 @@ use member::Request;
 use pass::KeyIndex;
 use sessions::Sessions;
 use timers::{Timer, Timers};
+
+/// How many timers fire at one moment: each item of a canvas that was moved as a whole has one.
+const TIMERS_AT_ONCE: usize = 200;
 
 /// The time as the hub is told it.
 #[derive(Debug, Clone, Copy)]
@@ -336,7 +340,9 @@ impl Hub {
             }
             Event::Delete { conn, session } => sessions.delete(conn, session, turn),
             Event::Tick => {
-                while let Some(timer) = turn.timers.pop_due(now.elapsed) {
+                // What is left is due at once, behind what others have said meanwhile.
+                for _ in 0..TIMERS_AT_ONCE {
+                    let Some(timer) = turn.timers.pop_due(now.elapsed) else { break };
                     match timer {
                         Timer::Session(name, timer) => sessions.timer_fired(&name, timer, turn),
                         Timer::Client(conn, timer) => clients.timer_fired(conn, timer, turn),

@@ -4,6 +4,7 @@
 //! Making it means parsing, which the hub doesn't do: whoever has read the store does it on its own
 //! thread ([`Past::of`]) and gives the hub the result.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::document::{Author, Bounds, Document, Outcome};
@@ -18,6 +19,11 @@ use crate::protocol::{Frame, Kind, UserId};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
 const RECENT: usize = 500;
+
+/// An item has been still that was not changed for so long.
+const SETTLE_MILLIS: u64 = 300;
+/// For so long before a server's end a change may not have been received by everybody.
+const IN_FLIGHT_MILLIS: u64 = 5_000;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -101,11 +107,11 @@ pub fn replay<'a>(
     document: &[u8],
     changes: impl IntoIterator<Item = &'a StoredChange>,
 ) -> Result<Document, Damaged> {
-    let mut document = begin(document)?;
+    let mut replay = Replay::begin(document)?;
     for change in changes {
-        replay_change(&mut document, change)?;
+        replay.apply(change)?;
     }
-    Ok(document)
+    Ok(replay.document)
 }
 
 /// The same, with what was noted of users in between.
@@ -115,16 +121,19 @@ fn replay_with_notes(
     mut seq: u64,
     notes: Vec<(u64, UserId, Note)>,
 ) -> Result<Document, Damaged> {
-    let mut document = begin(document)?;
+    let mut replay = Replay::begin(document)?;
+    let last = changes.last().map(|change| change.at.millis());
+    replay.in_flight = last.map_or(u64::MAX, |last| last.saturating_sub(IN_FLIGHT_MILLIS));
     let mut changes = changes.iter().peekable();
     for (at, user, note) in notes {
         if at < seq {
             continue;
         }
         while let Some(change) = changes.next_if(|change| change.seq <= at) {
-            replay_change(&mut document, change)?;
+            replay.apply(change)?;
         }
         seq = at;
+        let document = &mut replay.document;
         match note {
             Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
             Note::Joined => document.meet(&user),
@@ -135,30 +144,53 @@ fn replay_with_notes(
         }
     }
     for change in changes {
-        replay_change(&mut document, change)?;
+        replay.apply(change)?;
     }
-    Ok(document)
+    Ok(replay.document)
 }
 
-fn begin(document: &[u8]) -> Result<Document, Damaged> {
-    match document {
-        b"" => Ok(Document::default()),
-        stored => Document::from_stored(stored),
-    }
+/// A document on its way through its changes.
+struct Replay {
+    document: Document,
+    /// When each item was changed last, in milliseconds since 1970.
+    changed: HashMap<Box<str>, u64>,
+    /// What was changed after this moment somebody may not have received.
+    in_flight: u64,
 }
 
-fn replay_change(document: &mut Document, change: &StoredChange) -> Result<(), Damaged> {
-    let damaged = |why| Damaged::Change(change.seq, why);
-    let Some(mut command) = inbound::parse_stored(text(change)?) else {
-        return Err(damaged("it is not a command"));
-    };
-    let author = Author::of_the_past(&change.user);
-    document.meet(&change.user);
-    match document.apply(&mut command, author, Bounds::NONE) {
-        Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
-        _ => return Err(damaged("it changes nothing")),
+impl Replay {
+    fn begin(document: &[u8]) -> Result<Self, Damaged> {
+        let document = match document {
+            b"" => Document::default(),
+            stored => Document::from_stored(stored)?,
+        };
+        Ok(Replay { document, changed: HashMap::new(), in_flight: u64::MAX })
     }
-    Ok(())
+
+    fn apply(&mut self, change: &StoredChange) -> Result<(), Damaged> {
+        let damaged = |why| Damaged::Change(change.seq, why);
+        let Some(mut command) = inbound::parse_stored(text(change)?) else {
+            return Err(damaged("it is not a command"));
+        };
+        let (document, at) = (&mut self.document, change.at.millis());
+        let id = command.item_id.clone();
+        let before = self.changed.insert(id.clone(), at);
+        if let Some(item) = document.get_mut(&id)
+            && before.is_some_and(|before| at.saturating_sub(before) >= SETTLE_MILLIS)
+        {
+            item.rests();
+        }
+        let author = Author::of_the_past(&change.user);
+        document.meet(&change.user);
+        match document.apply(&mut command, author, Bounds::NONE) {
+            Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
+            _ => return Err(damaged("it changes nothing")),
+        }
+        if let Some(item) = document.get_mut(&id).filter(|_| at >= self.in_flight) {
+            item.keep_places(0);
+        }
+        Ok(())
+    }
 }
 
 /// A change was a command, unless it was a whole state, which only the server words.

@@ -6,6 +6,7 @@ use super::item_frames::{UpdateFrames, add, remove, write_whole};
 use super::keeping::Made;
 use super::session::Session;
 use super::settle::send_settled;
+use super::told::{Audience, Part};
 use super::{ConnId, Turn};
 use crate::kept::Why;
 use crate::protocol::outbound::item_command;
@@ -113,10 +114,15 @@ impl Session {
             true => UpdateFrames::settled(item, wall),
             false => UpdateFrames::change(item, seq, how.user, wall),
         };
+        let is_locked = turn.limits.settle && !is_added && item.may_be_locked_before(tick);
+        let settled = UpdateFrames::settled(item, wall);
         for member in self.room.iter_mut() {
             let is_told = member.is_recognised() && Some(member.conn) != how.except;
             if !is_told || (member.is_editor && !item.is_for_editors()) {
                 continue;
+            }
+            if is_locked {
+                settled.unlocking(member).iter().for_each(|form| turn.send(member.conn, form));
             }
             match is_added {
                 true => {
@@ -140,9 +146,7 @@ impl Session {
                 self.viewers.send(update.plain(), turn);
             }
         }
-        let except = how.except.is_some().then_some(how.user);
-        if let Some(item) = self.document.get_mut(id) {
-            item.told.note(tick, except);
-        }
+        let except = how.except.is_some().then(|| how.user.clone());
+        self.told(id, Part::Whole, Audience::AllBut(except));
     }
 }

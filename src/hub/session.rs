@@ -55,8 +55,11 @@ pub struct Session {
     pub(super) received_by_all: u64,
     /// Whether a member was sent something that has to be known to be received soon.
     pub(super) needs_pings: bool,
-    /// When members are asked next what they have received of what they are told all the time.
-    next_pings: Duration,
+    /// The tick at which somebody was told of an item last.
+    pub(super) told_last: u64,
+    /// When members are asked what they have received of what they are told all the time; `None` while
+    /// they have received all of it.
+    receipts_timer: Option<Duration>,
     /// The document as it was sent last, and as of which change: to editors, and to all others.
     encoded: [Option<(u64, Arc<[Frame]>)>; 2],
     /// When the last member left; `None` while there is one.
@@ -83,7 +86,8 @@ impl Session {
             tick: 1,
             received_by_all: 0,
             needs_pings: false,
-            next_pings: Duration::ZERO,
+            told_last: 0,
+            receipts_timer: None,
             encoded: [None, None],
             empty_since: None,
             linger_timer: None,
@@ -116,7 +120,11 @@ impl Session {
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
                 member.connected_at = self.room[place].connected_at;
-                let old = self.room.replace(place, member).conn;
+                let old = self.room.replace(place, member);
+                if old.is_editor {
+                    self.document.keep_places(old.received);
+                }
+                let old = old.conn;
                 let reason = "replaced by a newer connection";
                 turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
                 (place, Some(old))
@@ -159,6 +167,9 @@ impl Session {
     pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
+            if member.is_editor {
+                self.document.keep_places(member.received);
+            }
             self.tell_all(&about_user("user:left", &member.user, turn.now.wall), turn);
         }
         self.hold_election(turn);
@@ -171,6 +182,9 @@ impl Session {
             self.forget_encoded();
             self.empty_since = Some(turn.elapsed());
             self.watch_lingering(turn);
+            if let Some(at) = self.receipts_timer.take() {
+                turn.timers.take_back(at, self.room.name(), SessionTimer::Receipts);
+            }
         }
     }
 
@@ -225,19 +239,32 @@ impl Session {
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>) {
         self.keep_news(turn);
         let (tick, now) = (self.tick, turn.elapsed());
-        if now >= self.next_pings {
-            self.next_pings = now + PING_INTERVAL;
-            let tracked = self.room.iter().filter(|member| member.is_tracked());
-            self.received_by_all = tracked.map(|member| member.received).min().unwrap_or(tick);
-            for member in self.room.iter_mut() {
-                if member.is_tracked() && !member.is_pinged() {
-                    let ping = member.ping(tick, now);
-                    ping.iter().for_each(|ping| turn.send(member.conn, ping));
-                }
-            }
+        let is_behind = self.told_last > self.received_by_all && !self.room.is_empty();
+        if is_behind && self.receipts_timer.is_none() {
+            self.watch_receipts(turn);
         }
         if std::mem::take(&mut self.needs_pings) {
             for member in self.room.iter_mut().filter(|member| member.needs_ping()) {
+                let ping = member.ping(tick, now);
+                ping.iter().for_each(|ping| turn.send(member.conn, ping));
+            }
+        }
+    }
+
+    fn watch_receipts(&mut self, turn: &mut Turn<'_>) {
+        let at = turn.elapsed() + PING_INTERVAL;
+        self.receipts_timer = Some(at);
+        turn.timers.set_in_session(at, self.room.name(), SessionTimer::Receipts);
+    }
+
+    /// Asks members what they have received, and sees what all of them have.
+    pub fn ask_for_receipts(&mut self, turn: &mut Turn<'_>) {
+        self.receipts_timer = None;
+        let (tick, now) = (self.tick, turn.elapsed());
+        let tracked = self.room.iter().filter(|member| member.is_tracked());
+        self.received_by_all = tracked.map(|member| member.left_behind(now)).min().unwrap_or(tick);
+        for member in self.room.iter_mut() {
+            if member.is_tracked() && member.received < self.told_last && !member.is_pinged() {
                 let ping = member.ping(tick, now);
                 ping.iter().for_each(|ping| turn.send(member.conn, ping));
             }
@@ -286,7 +313,7 @@ impl Session {
 
     /// A newcomer shares no canvas: it starts from the document.
     fn recognise_guest(&mut self, place: usize, has_document: bool, turn: &mut Turn<'_>) {
-        let arrival = std::mem::replace(&mut self.room[place].arrival, Arrival::Guest);
+        let arrival = self.room[place].is_recognised_as(Arrival::Guest, self.tick);
         let Arrival::Unknown { waiting, .. } = arrival else { return };
         match waiting {
             Some(request) => self.answer(place, &request, turn),

@@ -180,6 +180,10 @@ impl Sessions {
                 session.settle_due(&item, turn);
                 session.finish(turn);
             }
+            SessionTimer::Receipts => {
+                session.ask_for_receipts(turn);
+                session.finish(turn);
+            }
             SessionTimer::Expiry(conn) => {
                 if session.has_expired(conn, turn) {
                     self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);

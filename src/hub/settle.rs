@@ -12,6 +12,7 @@ use super::item::Item;
 use super::item_frames::{UpdateFrames, settled_add, settled_blank, settled_remove};
 use super::session::Session;
 use super::timers::SessionTimer;
+use super::told::{Audience, Part};
 use super::{ConnId, Turn};
 use crate::protocol::UserId;
 
@@ -186,8 +187,19 @@ impl Session {
         if is_changed {
             self.viewers.send(frames.plain(), turn);
         }
-        let untold = owed_to(&writer).is_none().then_some(&writer);
-        self.told_soon(id, untold);
+        let untold = owed_to(&writer).is_none().then(|| writer.clone());
+        match is_changed {
+            true => self.told(id, Part::Whole, Audience::AllBut(untold)),
+            false => {
+                owed.into_iter().for_each(|(user, _)| {
+                    self.told(id, Part::Whole, Audience::Only(user));
+                });
+            }
+        }
+        if let Some(item) = self.document.get_mut(id) {
+            item.rests();
+        }
+        self.ask_all_soon();
     }
 
     /// Has editors draw their rays anew after an item was removed: they do where something moves, so an
@@ -218,7 +230,8 @@ impl Session {
             }
             match &frames {
                 Some(frames) => send_settled(member, frames, turn),
-                None if has_items => continue,
+                // Of an item that it has all the same it would be shown another.
+                None if has_items || member.has_already(id) => continue,
                 None => {
                     turn.send(member.conn, &settled_blank(id, &member.user, now));
                     turn.send(member.conn, &settled_remove(id, &member.user, now));
@@ -227,10 +240,9 @@ impl Session {
             self.needs_pings |= member.is_sent_something_urgent(tick);
         }
         let untold = self.room.iter().find(|member| Some(member.conn) == remover);
-        if let Some(id) = still.map(|item| item.id.clone())
-            && let Some(item) = self.document.get_mut(&id)
-        {
-            item.told.note(tick, untold.map(|member| &member.user));
+        let untold = untold.map(|member| member.user.clone());
+        if let Some(id) = still.map(|item| item.id.clone()) {
+            self.told(&id, Part::Whole, Audience::AllBut(untold));
         }
         self.ask_all_soon();
     }
@@ -252,11 +264,12 @@ impl Session {
         }
         let tick = self.tick;
         let member = &mut self.room[place];
-        match self.document.get_mut(id) {
+        match self.document.get(id) {
             Some(item) => {
                 send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
-                item.told.note(tick, None);
-                self.ask_all_soon();
+                self.needs_pings |= member.is_sent_something_urgent(tick);
+                let user = member.user.clone();
+                self.told(id, Part::Whole, Audience::Only(user));
             }
             None => {
                 turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Turn;
 use super::document::{Applied, Bounds};
+use super::item::INTERFACES;
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
 use super::merge::{Change, KnownCopy, Merge, Mode, merge};
@@ -13,7 +14,8 @@ use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
-use super::writing::color_print;
+use super::told::{Audience, Part};
+use super::writing::{Written, color_print, stands_at_origin};
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::outbound;
@@ -44,6 +46,11 @@ impl Session {
             turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
             return;
         }
+        if snapshot.items.len() > turn.limits.document.items() {
+            self.refuse_as_too_big(place, "sync:full_state", None, None, turn);
+            self.leave_canvas_alone(place, turn);
+            return;
+        }
         self.leave_out(place, &mut snapshot, turn);
         let mode = match is_first {
             true if self.is_new_design(place, &snapshot) => Mode::Replace,
@@ -52,12 +59,17 @@ impl Session {
         };
         let shown = shown_ids(&snapshot);
         let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
-        let fits_alone = self.document.fits_alone(&snapshot, turn.limits.document);
+        let bounds = turn.limits.document;
+        let fits_alone = mode == Mode::Replace && self.document.fits_alone(&snapshot, bounds);
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, mode, turn.limits);
         let fits = match mode {
             Mode::Replace => fits_alone,
-            _ => self.document.bytes() + merged.growth <= turn.limits.document.document,
+            _ => {
+                let items = self.document.len().saturating_add_signed(merged.more_items);
+                self.document.bytes() + merged.growth <= bounds.document
+                    && (merged.more_items <= 0 || items <= bounds.items())
+            }
         };
         if !fits {
             self.refuse_as_too_big(place, "sync:full_state", None, None, turn);
@@ -79,11 +91,12 @@ impl Session {
             before.into_iter().for_each(|before| self.versions.add(before, turn.limits.document));
         }
         let Merge { changes, outdated, removed, known, .. } = merged;
-        for copy in known.iter().filter(|_| !is_wiped) {
-            self.note_copy(place, copy, mode);
-        }
-        let crossed = self.note_crossings(place, &changes);
+        let crossed = self.note_crossings(place, &changes, turn);
         let applied = self.apply_changes(place, changes, mode, turn);
+        // How a copy stands goes by what the item is now.
+        for copy in known.iter().filter(|_| !is_wiped) {
+            self.note_copy(place, copy);
+        }
         // A new design forgets, too, what was removed.
         let is_news = self.set_extra(&extra) || mode == Mode::Replace;
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
@@ -115,19 +128,24 @@ impl Session {
         }
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
+        let tick = self.tick;
+        for item in snapshot.items.iter().filter(|item| self.document.get(&item.id).is_none()) {
+            let interfaces = item.fields.iter().find(|(key, _)| **key == *INTERFACES);
+            let is_moved = interfaces.is_some_and(|(_, value)| stands_at_origin(value));
+            let id: Arc<str> = (&*item.id).into();
+            self.room[place].lists(&id, tick);
+            self.room[place].lists_moved(&id, is_moved);
+        }
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
         let mut outdated = merged.outdated;
-        let tick = self.tick;
         for change in merged.changes {
-            match change {
-                Change::Write(id, _) => outdated.push(id),
-                Change::Add(item) => self.room[place].lists(&item.id.into(), tick),
-                Change::Remove(_) => {}
+            if let Change::Write(id, _) = change {
+                outdated.push(id);
             }
         }
         for copy in &merged.known {
-            self.note_copy(place, copy, Mode::First);
+            self.note_copy(place, copy);
         }
         self.recognise_sharing(place, turn);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
@@ -144,7 +162,7 @@ impl Session {
     /// An editor shares its canvas: its request is answered with no state.
     fn recognise_sharing(&mut self, place: usize, turn: &mut Turn<'_>) {
         let sharing = Arrival::Sharing { is_asked_for: false };
-        let before = std::mem::replace(&mut self.room[place].arrival, sharing);
+        let before = self.room[place].is_recognised_as(sharing, self.tick);
         match before {
             Arrival::Unknown { waiting: Some(_), .. } => {
                 self.request(place, Request { since: None }, turn);
@@ -193,13 +211,18 @@ impl Session {
     }
 
     /// Which of the items that a snapshot writes to something may be on its way about to its sender.
-    fn note_crossings(&mut self, place: usize, changes: &[Change]) -> Vec<Arc<str>> {
+    fn note_crossings(
+        &mut self,
+        place: usize,
+        changes: &[Change],
+        turn: &Turn<'_>,
+    ) -> Vec<Arc<str>> {
         let member = &mut self.room[place];
         let mut crossed = Vec::new();
         for change in changes {
             let Change::Write(id, _) = change else { continue };
-            if let Some(item) = self.document.get(id).filter(|item| member.may_be_crossed(item)) {
-                member.says_in_between(item, self.tick);
+            if self.document.get(id).is_some_and(|item| member.may_be_crossed(item)) {
+                member.has_crossed(turn.elapsed());
                 crossed.push(id.clone());
             }
         }
@@ -207,12 +230,12 @@ impl Session {
     }
 
     /// Notes what a snapshot says of a copy.
-    fn note_copy(&mut self, place: usize, copy: &KnownCopy, mode: Mode) {
+    fn note_copy(&mut self, place: usize, copy: &KnownCopy) {
         let member = &mut self.room[place];
         member.lists(&copy.id, self.tick);
-        member.reports_color(&copy.id, copy.color);
-        if mode != Mode::Later {
-            self.document.note_builder(&copy.id, &member.user, copy.is_own);
+        member.says(&copy.id, &copy.written, self.tick);
+        if let Some(is_own) = copy.is_own {
+            self.document.note_builder(&copy.id, &member.user, is_own);
         }
     }
 
@@ -247,11 +270,12 @@ impl Session {
                         self.document.forget_removed();
                         is_cleared = true;
                     }
-                    let color = color_print(&item.fields);
+                    let written =
+                        Written { color: color_print(&item.fields), ..Written::default() };
                     let _ = self.document.add(&item.id, item.fields, None, author, Bounds::NONE);
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
-                    self.room[place].reports_color(&id, color);
+                    self.room[place].says(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }
             }
@@ -279,34 +303,36 @@ impl Session {
         }
         let member = &mut self.room[place];
         let lacks = |item: &&super::item::Item| {
-            let is_on_its_way = member.is_on_its_way(item.told.when(&member.user));
+            let is_on_its_way = member.may_be_crossed(item);
             let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
             !is_here && (canvas.is_first || !is_on_its_way)
         };
         let lacking: Vec<Arc<str>> =
             self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
+        let mut told: Vec<Arc<str>> = Vec::new();
         for id in lacking {
             let is_shown = |item: &super::item::Item| !member.is_editor || item.is_for_editors();
             if !self.document.get(&id).is_some_and(is_shown) {
                 continue;
             }
             self.document.note_builder(&id, &member.user, false);
-            let Some(item) = self.document.get_mut(&id) else { continue };
+            let Some(item) = self.document.get(&id) else { continue };
             member.is_sent_item(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
             }
-            item.told.note(tick, None);
+            told.push(id);
         }
         for id in &canvas.outdated {
-            if let Some(item) = self.document.get_mut(id) {
+            if let Some(item) = self.document.get(id) {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
-                item.told.note(tick, None);
-                if canvas.is_first {
-                    member.shows_something_old(id, tick);
-                }
+                told.push(id.clone());
             }
+        }
+        let user = member.user.clone();
+        for id in told {
+            self.told(&id, Part::Whole, Audience::Only(user.clone()));
         }
         self.ask_all_soon();
     }

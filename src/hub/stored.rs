@@ -26,7 +26,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::document::Document;
-use super::item::{Field, Item, PastValue};
+use super::item::{Field, Item, Kept, PastValue, default_builders};
 use super::removed::Removed;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
@@ -133,8 +133,8 @@ fn write_writers<'a>(json: &mut Vec<u8>, item: &'a Item, users: &mut Users<'a>) 
     let last = users.place(&item.writer);
     let wrote_all = item.fields.iter().all(|field| field.writer == item.writer);
     let adder = item.field("uuid").map(|field| &field.writer);
-    let built_by_adder = item.builders.iter().eq(adder);
-    if wrote_all && built_by_adder {
+    let is_as_always = item.builders == default_builders(&item.fields, adder);
+    if wrote_all && is_as_always {
         return json.extend_from_slice(last.to_string().as_bytes());
     }
     json.extend_from_slice(format!("{{\"last\":{last}").as_bytes());
@@ -142,7 +142,7 @@ fn write_writers<'a>(json: &mut Vec<u8>, item: &'a Item, users: &mut Users<'a>) 
         let writers = item.fields.iter().map(|field| &field.writer);
         write_users(json, "fields", writers, users);
     }
-    if !built_by_adder {
+    if !is_as_always {
         write_users(json, "built", item.builders.iter(), users);
     }
     json.push(b'}');
@@ -279,7 +279,7 @@ fn read_past(
                 moved_print: text(2).map(|text| print(&text)).transpose()?,
                 writer: users.get(user).ok_or(UNKNOWN_USER)?.clone(),
                 tick: 0,
-                is_kept: true,
+                kept: Kept::ForGood,
             });
         }
     }
@@ -307,15 +307,23 @@ fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Ite
     let user = |place: usize| users.get(place).cloned().ok_or(UNKNOWN_USER);
     let fields = fields.into_iter().enumerate().map(|(place, (key, value))| {
         let writer = writers.fields.as_ref().map_or(writers.last, |fields| fields[place]);
-        Ok(Field { key, value, writer: user(writer)?, tick: 0, past: Vec::new() })
+        Ok(Field {
+            key,
+            value,
+            writer: user(writer)?,
+            tick: 0,
+            kept: Kept::ForGood,
+            past: Vec::new(),
+        })
     });
     let fields: Vec<Field> = fields.collect::<Result<_, &'static str>>()?;
-    let adder = fields.iter().find(|field| &*field.key == "uuid").map(|field| field.writer.clone());
-    let mut item = Item::new(id.into(), fields, user(writers.last)?, 0);
-    item.builders = match &writers.built {
+    let adder = fields.iter().find(|field| &*field.key == "uuid").map(|field| &field.writer);
+    let builders = match &writers.built {
         Some(built) => built.iter().map(|place| user(*place)).collect::<Result<_, _>>()?,
-        None => adder.into_iter().collect(),
+        None => default_builders(&fields, adder),
     };
+    let mut item = Item::new(id.into(), fields, user(writers.last)?, 0);
+    item.builders = builders;
     Ok(item)
 }
 

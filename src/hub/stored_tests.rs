@@ -19,7 +19,7 @@ fn apply(document: &mut Document, user: &str, command: &str) {
 
 fn example() -> Document {
     let mut document = Document::default();
-    let state = r#"{"items":[{"uuid":"b","item_type":"component","ü\n":18446744073709551616},
+    let state = r#"{"items":[{"uuid":"b","item_type":"source","ü\n":18446744073709551616},
         {"uuid":"c"}],"version":4,"zoom":3.50}"#;
     document.replace(State::parse(state).expect("a state"), author(&"bob".into()));
     let add = r#"{"action":"add_item","item_id":"a","item_type":"source","data":{"x_mm":1}}"#;
@@ -43,7 +43,7 @@ fn example() -> Document {
 fn a_person_can_read_it() {
     let stored = String::from_utf8(example().to_stored()).expect("text");
     let expected = r#"{"format":2,"version":5,"items":[
-{"uuid":"b","item_type":"component","ü\n":18446744073709551616},
+{"uuid":"b","item_type":"source","ü\n":18446744073709551616},
 {"x_mm":1.50,"uuid":"a","item_type":"source"}],
 "users":["bob","alice","carol","dora"],
 "writers":[{"last":0,"built":[0,1]},{"last":0,"fields":[0,1,1]}],
@@ -73,7 +73,7 @@ fn canvas(document: &Document) -> String {
 
 /// Versions before 0.2 wrote this.
 const FORMAT_1: &str = r#"{"format":1,"version":5,"items":[
-{"uuid":"b","item_type":"component","ü\n":18446744073709551616},
+{"uuid":"b","item_type":"source","ü\n":18446744073709551616},
 {"x_mm":1.50,"uuid":"a","item_type":"source"}],
 "users":["bob","alice","carol"],
 "writers":[0,{"last":0,"fields":[0,1,1],"again":true}],

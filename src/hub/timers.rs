@@ -27,6 +27,8 @@ pub enum SessionTimer {
     Settle(Arc<str>),
     /// The time of a member's key may be over.
     Expiry(ConnId),
+    /// Members are asked what they have received.
+    Receipts,
 }
 
 /// What is due on a connection of the client protocol.

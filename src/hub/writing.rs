@@ -8,25 +8,31 @@
 //! that is written (docs/PROTOCOL.md, "What counts as writing"). Everything here is a pure function of
 //! the item, the message and what is known of the sender's copy, linear in both.
 
+use std::cell::OnceCell;
+
 use serde_json::value::RawValue;
 
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
-use crate::protocol::json::{self, Fields};
+use super::item_frames::NUDGE_MM;
+use super::told::Sight;
+use crate::protocol::json::{self, Fields, Object};
 use crate::protocol::{UserId, geometry};
 
 /// The colour that the editor reports of every source that it built from a message.
 const REBUILT_COLOR: &str = "\"#dc143c\"";
 const COLOR: &str = "color_hex";
+const LOCKED: &str = "locked";
+
+/// Of how many values that were not taken it is remembered that the copy shows them.
+const MAX_ODD: usize = 64;
 
 /// What is known of the sender's copy of an item.
 #[derive(Debug, Clone, Copy)]
 pub struct Copy<'a> {
     pub user: &'a UserId,
-    /// The sender has received everything that was sent at or before this tick.
-    pub received: u64,
-    /// The tick at which the sender was told of the item last.
-    pub told: u64,
     pub kind: CopyKind,
+    /// What it may show; `None` of a canvas that is seen for the first time.
+    pub sight: Option<Sight<'a>>,
     /// The fingerprint of the colour it reported last, where that is known.
     pub color: Option<u64>,
 }
@@ -74,6 +80,10 @@ pub struct Written {
     pub is_exact: bool,
     /// The fingerprint of the colour that it reports.
     pub color: Option<u64>,
+    /// Whether its owner built it, as far as the place of its first interface tells.
+    pub is_own: Option<bool>,
+    /// The fingerprints of the values that it shows and the document didn't take over, by field.
+    pub odd: Vec<(Box<str>, u64)>,
 }
 
 /// The fingerprint of the colour that a dictionary reports.
@@ -89,15 +99,21 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         CopyKind::Unseen { was_sent: true } => looks_blank(item, &said),
         _ => false,
     };
+    let is_locked = said.iter().any(|(key, value)| **key == *LOCKED && value.get() == "true");
     let mut found = 0;
     let places = find(&item.fields, &said);
     for ((key, value), place) in said.into_iter().zip(places) {
         if is_fixed(&key, &value) {
             continue;
         }
+        let print = OnceCell::new();
+        let print = || *print.get_or_init(|| json::fingerprint(&value));
         found += usize::from(place.is_some());
         if *key == *COLOR {
-            written.color = Some(json::fingerprint(&value));
+            written.color = Some(print());
+        } else if *key == *INTERFACES {
+            // A blank copy may have taken the place of the one that is spoken of.
+            written.is_own = is_own(item, &value).filter(|_| copy.kind != CopyKind::Blank);
         }
         let is_chosen = !is_blank || !is_default(item, &key, &value);
         let field = place.map(|place| &item.fields[place]);
@@ -105,18 +121,33 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
             // A path that leads out of the library was left out of what the copy's owner was sent.
-            Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Same,
+            Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Likewise,
+            // A locked copy stays where it is, wherever it is sent; its user can't move it either.
+            Some(field) if is_locked && was_here(field, &value) => Verdict::Stale,
             Some(field) => judge(item, field, &value, copy),
-            None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => Verdict::Same,
+            None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
+                Verdict::Likewise
+            }
             None => Verdict::Chosen,
         };
+        if matches!(verdict, Verdict::Chosen)
+            && matches!(copy.kind, CopyKind::Unseen { .. })
+            && *key == *INTERFACES
+            && geometry::first_middle(&value).is_some_and(|middle| !is_near(middle, (0.0, 0.0)))
+        {
+            written.is_own = Some(true);
+        }
+        let is_taken = matches!(verdict, Verdict::Chosen | Verdict::ChosenMoved(_) | Verdict::Same);
+        if !is_taken && written.odd.len() < MAX_ODD {
+            written.odd.push((key.clone(), print()));
+        }
         match verdict {
             Verdict::Chosen => {
                 written.fields.push((key, value));
                 continue;
             }
             Verdict::ChosenMoved(value) => written.fields.push((key, value)),
-            Verdict::Same => {}
+            Verdict::Same | Verdict::Likewise => {}
             // A copy that is known to be blank is told what the item looks like anyway.
             Verdict::Blank => written.is_stale |= copy.kind != CopyKind::Blank,
             Verdict::Stale => written.is_stale = true,
@@ -137,6 +168,8 @@ enum Verdict {
     ChosenMoved(Box<RawValue>),
     /// It is the item's own, as this copy has it.
     Same,
+    /// It is how the editor reports the item's own.
+    Likewise,
     /// The default of a copy that has not been told what the item looks like.
     Blank,
     /// The copy shows an earlier value.
@@ -145,24 +178,27 @@ enum Verdict {
 }
 
 fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdict {
-    let print = json::fingerprint(value);
-    if json::fingerprint(&field.value) == print || means_the_same(field, value) {
+    if json::same_value(&field.value, value) {
         return Verdict::Same;
     }
-    if *field.key == *COLOR && is_colors_mark(print, value, copy) {
+    if means_the_same(field, value) {
+        return Verdict::Likewise;
+    }
+    if *field.key == *COLOR && is_colors_mark(json::fingerprint(value), value, copy) {
         return Verdict::ColorStale;
     }
     let moved = item.moved_interfaces().filter(|_| *field.key == *INTERFACES);
-    if moved.is_some_and(|moved| json::same_value(moved, value) || is_normal_form(value, moved)) {
+    if moved.is_some_and(|moved| json::same_value(moved, value)) {
         return Verdict::Same;
     }
-    if may_show(field, print, copy)
-        || other_print(field, value).is_some_and(|print| may_show(field, print, copy))
-    {
+    if moved.is_some_and(|moved| is_normal_form(value, moved)) {
+        return Verdict::Likewise;
+    }
+    if may_show(field, value, copy) || is_nudged(field, value, copy) {
         return Verdict::Stale;
     }
     match moved {
-        Some(_) if is_moved_copy(value, copy) => {
+        Some(_) if is_moved_copy(item, value, copy) => {
             moved_back(item, value).map_or(Verdict::Chosen, Verdict::ChosenMoved)
         }
         _ => Verdict::Chosen,
@@ -170,30 +206,40 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 }
 
 /// Whether a copy may show this value, or its moved form, without its user having chosen it.
-fn may_show(field: &Field, print: u64, copy: Copy<'_>) -> bool {
+fn may_show(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+    let knows_what_was_said = copy.sight.is_some_and(|sight| sight.said.is_some());
+    if field.past.is_empty() && !knows_what_was_said {
+        return false;
+    }
+    let print = json::fingerprint(value);
     let shows = |past: &PastValue| past.print == print || past.moved_print == Some(print);
-    if matches!(copy.kind, CopyKind::Unseen { .. }) {
+    let Some(sight) = copy.sight else {
         // What the user has written last is the user's to change; what others have written since is
         // not taken back by a copy from before.
         return field.writer != *copy.user && field.past.iter().any(shows);
+    };
+    let mut earlier = field.earlier().filter(|(past, _)| shows(past));
+    earlier.any(|(_, when)| sight.may_show(&field.key, &when))
+        || sight.may_show_said(&field.key, print)
+}
+
+/// Whether a field of an item's place had this value before.
+fn was_here(field: &Field, value: &RawValue) -> bool {
+    PLACE.contains(&&*field.key) && !means_the_same(field, value) && {
+        let print = json::fingerprint(value);
+        !json::same_value(&field.value, value) && field.past.iter().any(|past| past.print == print)
     }
-    // From the newest to the oldest: a value is out of sight once the copy has left it behind, by its
-    // owner's own change or by a newer value that is known to have been received.
-    let mut is_left = field.writer == *copy.user || field.tick <= copy.received;
-    let mut ended = field.tick;
-    for past in field.past.iter().rev() {
-        let is_own = past.writer == *copy.user;
-        // The owner's own value may be on its way, too, with all the others, as somebody else's
-        // change of another field was told.
-        let is_told = copy.told > copy.received && ended > copy.received;
-        let is_on_its_way = is_told || (!is_own && past.tick > copy.received);
-        ended = past.tick;
-        if shows(past) && (is_on_its_way || !is_left) {
-            return true;
-        }
-        is_left |= is_own || past.tick <= copy.received;
+}
+
+/// Whether an item is shown aside of where it is, as an editor is told between the two messages by which
+/// it is told what an item looks like.
+fn is_nudged(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+    let is_told = |sight: Sight<'_>| sight.is_crossed();
+    *field.key == *PLACE[0] && copy.sight.is_some_and(is_told) && {
+        let (said, known) = (json::as_number(value), json::as_number(&field.value));
+        said.zip(known)
+            .is_some_and(|(said, known)| (said - known - NUDGE_MM).abs() < NUDGE_MM / 2.0)
     }
-    false
 }
 
 /// Whether a value is the field's own as the editor writes it: it turns angles into 0 to 360 degrees,
@@ -211,35 +257,31 @@ fn means_the_same(field: &Field, value: &RawValue) -> bool {
     }
 }
 
-/// The fingerprint that an angle had before the editor turned it into 0 to 360 degrees.
-fn other_print(field: &Field, value: &RawValue) -> Option<u64> {
-    let angle = json::as_number(value).filter(|_| &*field.key == "angle_deg")?;
-    let before = RawValue::from_string((angle - 360.0).to_string()).ok()?;
-    Some(json::fingerprint(&before))
-}
-
 /// How many fields an interface may have to be compared with another one field by field.
 const MAX_FIELDS: usize = 64;
 
 /// Whether an editor that was sent `known` reports `said`: as many interfaces, and in each the fields
 /// that both have say the same.
 fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
-    let entries = |list: &RawValue| {
+    let entries = |list| {
         let mut entries = Vec::new();
-        let is_list = json::each_in_list(list, |entry| entries.push(json::fields_of(entry)));
-        is_list.then_some(entries)
+        json::each_in_list(list, |entry| entries.push(entry)).then_some(entries)
     };
     let (Some(said), Some(known)) = (entries(said), entries(known)) else { return false };
-    said.len() == known.len()
-        && said.into_iter().zip(known).all(|(said, known)| {
-            let (Some(said), Some(known)) = (said, known) else { return false };
-            let is_same = |key: &str, value: &RawValue| {
-                // An interface has some ten fields; one with very many is none that an editor wrote.
-                let known = known.iter().take(MAX_FIELDS).find(|(name, _)| **name == *key);
-                known.is_none_or(|(_, known)| json::same_value(known, value))
-            };
-            said.len() <= MAX_FIELDS && said.iter().all(|(key, value)| is_same(key, value))
-        })
+    let is_same = |said: &RawValue, known: &RawValue| {
+        let fields = |entry| Object::parse(entry).ok();
+        let (Some(said), Some(known)) = (fields(said.get()), fields(known.get())) else {
+            return false;
+        };
+        // An interface has some ten fields; one with very many is none that an editor wrote.
+        let known = |key| known.iter().take(MAX_FIELDS).find(|(name, _)| *name == key);
+        let is_same =
+            |(key, value)| known(key).is_none_or(|(_, known)| json::same_value(known, value));
+        said.iter().count() <= MAX_FIELDS && said.iter().all(is_same)
+    };
+    let is_same =
+        |(said, known): (&RawValue, &RawValue)| said.get() == known.get() || is_same(said, known);
+    said.len() == known.len() && said.into_iter().zip(known).all(is_same)
 }
 
 /// Whether a value is what an editor takes for a field that it was not sent.
@@ -259,7 +301,16 @@ pub fn default_of(item: &Item, key: &str) -> Option<&'static RawValue> {
         _ if item.item_type().get() == "\"source\"" => of_source?,
         _ => of_component?,
     };
+    let text = if text == "0" && key == "z_value" && is_background(item) { "-10" } else { text };
     serde_json::from_str(text).ok()
+}
+
+/// Whether editors put it behind everything else: a component with a picture that does nothing.
+fn is_background(item: &Item) -> bool {
+    let picture = item.field(IMAGE_PATH).filter(|_| !item.hides_path());
+    let picture = picture.and_then(|path| json::as_string(&path.value));
+    let interfaces = item.field(INTERFACES).map_or("[]", |interfaces| interfaces.value.get());
+    picture.is_some_and(|path| !path.is_empty()) && interfaces == "[]"
 }
 
 const COMPONENT_DEFAULTS: [(&str, &str); 13] = [
@@ -336,9 +387,10 @@ fn is_lost_path(field: &Field, value: &RawValue) -> bool {
 }
 
 /// Whether interfaces are those of a copy without a picture, which stands where the first of them is.
-fn is_moved_copy(interfaces: &RawValue, copy: Copy<'_>) -> bool {
+fn is_moved_copy(item: &Item, interfaces: &RawValue, copy: Copy<'_>) -> bool {
     match copy.kind {
-        CopyKind::Rebuilt | CopyKind::Blank => true,
+        // Its user may have opened a file meanwhile, in which they stand where the item has them.
+        CopyKind::Rebuilt | CopyKind::Blank => !stands_as(item, interfaces),
         CopyKind::Own => false,
         CopyKind::Unseen { .. } => stands_at_origin(interfaces),
     }
@@ -346,8 +398,58 @@ fn is_moved_copy(interfaces: &RawValue, copy: Copy<'_>) -> bool {
 
 /// Whether the middle of the first interface is the item's origin.
 pub fn stands_at_origin(interfaces: &RawValue) -> bool {
-    let middle = geometry::first_middle(interfaces);
-    middle.is_some_and(|(x, y)| x.abs() < 1e-6 && y.abs() < 1e-6)
+    geometry::first_middle(interfaces).is_some_and(|middle| is_near(middle, (0.0, 0.0)))
+}
+
+/// Whether these interfaces are of a copy that its owner built, where they differ from those of one that
+/// was built from a message.
+fn is_own(item: &Item, interfaces: &RawValue) -> Option<bool> {
+    let (own, said) = item.offset().zip(geometry::first_middle(interfaces))?;
+    match is_near(said, (0.0, 0.0)) {
+        true => Some(false),
+        false => is_near(said, own).then_some(true),
+    }
+}
+
+/// Whether the middle of the first interface is where the item has it.
+fn stands_as(item: &Item, interfaces: &RawValue) -> bool {
+    let middles = item.offset().zip(geometry::first_middle(interfaces));
+    middles.is_some_and(|(own, said)| is_near(own, said))
+}
+
+/// Whether two points of an item are one, but for rounding.
+pub fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
+    (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
+}
+
+/// What somebody says of an item who was sent it without its `image_path`, and with its interfaces moved:
+/// moved back.
+pub fn with_moved_interfaces(item: &Item, mut said: Fields) -> Fields {
+    if item.hides_path() {
+        for (_, value) in said.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
+            if stands_at_origin(value)
+                && let Some(moved) = moved_back(item, value)
+            {
+                *value = moved;
+            }
+        }
+    }
+    said
+}
+
+/// The same, of the whole item: the path is the item's own where none is said.
+pub fn with_hidden_path(item: &Item, said: Fields) -> Fields {
+    let Some(path) = item.field(IMAGE_PATH).filter(|_| item.hides_path()) else { return said };
+    let is_said = |(key, value): &(Box<str>, Box<RawValue>)| {
+        **key == *IMAGE_PATH && !is_lost_path(path, value)
+    };
+    if said.iter().any(is_said) {
+        return said;
+    }
+    let mut said = with_moved_interfaces(item, said);
+    said.retain(|(key, _)| **key != *IMAGE_PATH);
+    said.push((path.key.clone(), path.value.clone()));
+    said
 }
 
 /// Interfaces as a moved copy has them, moved back to where the item has them. Interfaces whose places

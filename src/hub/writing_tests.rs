@@ -1,5 +1,6 @@
 use super::*;
 use crate::hub::document::{Author, Bounds, Document};
+use crate::hub::told::{Audience, Part, Said, Told};
 use crate::protocol::inbound::{self, ClientMessage};
 
 const SOURCE: &str = r##"{"_type":"source","x_mm":-300.0,"y_mm":5.0,"angle_deg":0.0,"n_rays":5,"color_hex":"#0000ff"}"##;
@@ -50,67 +51,98 @@ fn own_moved() -> String {
     r#"[{"x1_mm":0.0,"y1_mm":10.0,"x2_mm":0.0,"y2_mm":-10.0,"element_type":"mirror"}]"#.to_owned()
 }
 
-fn copy(user: &UserId, received: u64, kind: CopyKind) -> Copy<'_> {
-    Copy { user, received, told: 0, kind, color: None }
+/// A copy of somebody who was told of every write at these ticks but its own, and has received what was
+/// sent at or before tick `received`.
+struct Owner {
+    user: UserId,
+    told: Told,
+    received: u64,
+    said: Option<Said>,
+}
+
+impl Owner {
+    fn of(name: &str, received: u64, writes: &[(u64, &str)]) -> Self {
+        let mut told = Told::default();
+        told.note(1, Part::Whole, Audience::AllBut(Some("alice".into())), 0);
+        for (tick, user) in writes {
+            told.note(*tick, Part::Whole, Audience::AllBut(Some((*user).into())), 0);
+        }
+        let own = writes.iter().chain([&(1, "alice")]).filter(|(_, user)| *user == name);
+        let last = own.map(|(tick, _)| *tick).max();
+        let said = last.map(|tick| Said { tick, received, odd: Vec::new() });
+        Owner { user: name.into(), told, received, said }
+    }
+
+    fn copy(&self, kind: CopyKind) -> Copy<'_> {
+        let sight = Sight {
+            user: &self.user,
+            told: &self.told,
+            since: 0,
+            is_told_since: false,
+            received: self.received,
+            said: self.said.as_ref(),
+        };
+        let is_unseen = matches!(kind, CopyKind::Unseen { .. });
+        Copy { user: &self.user, kind, color: None, sight: (!is_unseen).then_some(sight) }
+    }
 }
 
 #[test]
 fn only_what_no_earlier_value_explains_is_written() {
-    let (alice, bob): (UserId, UserId) = ("alice".into(), "bob".into());
     // Bob has set 7 rays at tick 5, and then 9 at tick 6.
     let document =
         document(SOURCE, &[(5, "bob", r#"{"n_rays":7}"#), (6, "bob", r#"{"n_rays":9}"#)]);
     for (who, received, rays, is_written, is_stale, why) in [
-        (&alice, 0, 5, false, true, "what she has said last, the news on its way to her"),
-        (&alice, 0, 7, false, true, "what is on its way to her"),
-        (&alice, 0, 9, false, false, "what the document has"),
-        (&alice, 0, 8, true, false, "her own choice"),
-        (&alice, 5, 5, true, false, "she has seen 7, and goes back to 5"),
-        (&alice, 5, 7, false, true, "what she has seen last"),
-        (&alice, 6, 7, true, false, "she has seen 9"),
-        (&bob, 0, 7, true, false, "his own, that he has changed since"),
-        (&bob, 0, 5, false, true, "as far as is known he may not have seen that it was hers"),
-        (&bob, 1, 5, true, false, "he knew it, and changed it himself"),
+        ("alice", 0, 5, false, true, "what she has said last, the news on its way to her"),
+        ("alice", 0, 7, false, true, "what is on its way to her"),
+        ("alice", 0, 9, false, false, "what the document has"),
+        ("alice", 0, 8, true, false, "her own choice"),
+        ("alice", 5, 5, true, false, "she has seen 7, and goes back to 5"),
+        ("alice", 5, 7, false, true, "what she has seen last"),
+        ("alice", 6, 7, true, false, "she has seen 9"),
+        ("bob", 0, 7, true, false, "his own, that he has changed since"),
+        ("bob", 0, 5, false, true, "as far as is known he may not have seen that it was hers"),
+        ("bob", 1, 5, true, false, "he knew it, and changed it himself"),
     ] {
         let said = SOURCE.replace(r#""n_rays":5"#, &format!(r#""n_rays":{rays}"#));
         let expected = if is_written { format!(r#"{{"n_rays":{rays}}}"#) } else { "{}".into() };
-        let copy = copy(who, received, CopyKind::Own);
-        let judged = judged(&document, &said, copy);
+        let owner = Owner::of(who, received, &[(5, "bob"), (6, "bob")]);
+        let judged = judged(&document, &said, owner.copy(CopyKind::Own));
         assert_eq!(judged, (expected, is_stale), "{who} {received} {rays}: {why}");
     }
 }
 
 #[test]
 fn a_canvas_from_before_takes_back_nothing_that_others_wrote() {
-    let (alice, bob): (UserId, UserId) = ("alice".into(), "bob".into());
     let document = document(SOURCE, &[(5, "bob", r#"{"n_rays":7}"#)]);
     let kind = CopyKind::Unseen { was_sent: false };
     for (who, rays, is_written) in
-        [(&alice, 5, false), (&alice, 6, true), (&bob, 5, true), (&bob, 6, true)]
+        [("alice", 5, false), ("alice", 6, true), ("bob", 5, true), ("bob", 6, true)]
     {
         let said = SOURCE.replace(r#""n_rays":5"#, &format!(r#""n_rays":{rays}"#));
-        let judged = judged(&document, &said, copy(who, 9, kind));
+        let judged = judged(&document, &said, Owner::of(who, 9, &[(5, "bob")]).copy(kind));
         assert_eq!(judged.0 != "{}", is_written, "{who} {rays}");
     }
 }
 
 #[test]
 fn of_a_blank_copy_only_what_is_no_default_counts() {
-    let bob: UserId = "bob".into();
     let document = document(SOURCE, &[]);
     let blank = r##"{"_type":"source","x_mm":-400.0,"y_mm":0.0,"angle_deg":0.0,"n_rays":9,"color_hex":"#dc143c"}"##;
     let dragged = blank.replace("-400.0", "12.5");
     for (said, expected) in [(blank, "{}"), (&dragged, r#"{"x_mm":12.5}"#)] {
-        let copy = copy(&bob, 0, CopyKind::Blank);
+        let bob = Owner::of("bob", 0, &[]);
+        let copy = bob.copy(CopyKind::Blank);
         assert_eq!(judged(&document, said, copy), (expected.to_owned(), false), "{said}");
     }
-    let unseen = copy(&bob, 9, CopyKind::Unseen { was_sent: true });
+    let bob = Owner::of("bob", 9, &[]);
+    let unseen = bob.copy(CopyKind::Unseen { was_sent: true });
     assert_eq!(judged(&document, blank, unseen), ("{}".to_owned(), true));
 }
 
 #[test]
 fn a_colour_counts_when_somebody_chose_it() {
-    let bob: UserId = "bob".into();
+    let bob = Owner::of("bob", 9, &[]);
     let document = document(SOURCE, &[]);
     let green = json::fingerprint(&json::string("#00ff00"));
     let kinds = [CopyKind::Own, CopyKind::Rebuilt, CopyKind::Unseen { was_sent: true }];
@@ -125,7 +157,7 @@ fn a_colour_counts_when_somebody_chose_it() {
         (kinds[0], "#00ffff", Some(green), true),
     ] {
         let said = SOURCE.replace("#0000ff", color);
-        let copy = Copy { color: reported, ..copy(&bob, 9, kind) };
+        let copy = Copy { color: reported, ..bob.copy(kind) };
         let judged = judged(&document, &said, copy);
         assert_eq!((judged.0 != "{}", judged.1), (is_written, !is_written), "{kind:?} {color}");
     }
@@ -133,14 +165,14 @@ fn a_colour_counts_when_somebody_chose_it() {
 
 #[test]
 fn a_copy_without_a_picture_stands_elsewhere_and_its_edits_come_back_to_the_right_place() {
-    let bob: UserId = "bob".into();
+    let bob = Owner::of("bob", 9, &[]);
     let document = document(MIRROR, &[]);
     let item = document.get("a").expect("it is there");
     let moved = item.moved_interfaces().expect("it has a picture").get().to_owned();
     assert_eq!(moved, own_moved(), "by the middle of its first interface");
     let own = item.field(INTERFACES).expect("it has some").value.get().to_owned();
     let said = |interfaces: &str| MIRROR.replace(&own, interfaces).replace("\n    ", "");
-    let rebuilt = copy(&bob, 9, CopyKind::Rebuilt);
+    let rebuilt = bob.copy(CopyKind::Rebuilt);
     assert_eq!(judged(&document, &said(&moved), rebuilt), ("{}".to_owned(), false));
     let edited = moved.replace(r#""mirror""#, r#""beam_block""#);
     let expected = own.replace(r#""mirror""#, r#""beam_block""#);

@@ -26,7 +26,11 @@ const EXACT_DIGITS: usize = 15;
 
 /// Whether two values mean the same: editors write numbers back in their own format.
 pub fn same_value(a: &RawValue, b: &RawValue) -> bool {
-    a.get() == b.get() || fingerprint(a) == fingerprint(b)
+    let (a_text, b_text) = (a.get(), b.get());
+    // Strings that are written without escapes mean the same only where they are the same.
+    let is_plain = |text: &str| text.starts_with('"') && !text.contains('\\');
+    a_text == b_text
+        || (!(is_plain(a_text) && is_plain(b_text)) && fingerprint(a) == fingerprint(b))
 }
 
 /// Equal for values that mean the same: `1.50`, `1.5` and `15e-1` are one number, so are `-0` and `0`;

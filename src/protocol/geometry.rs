@@ -78,11 +78,7 @@ fn with_coordinates(
 
 /// The middle of the first interface; `None` where there is none, or it has no finite coordinates.
 pub fn first_middle(interfaces: &RawValue) -> Option<(f64, f64)> {
-    let mut first = None;
-    json::each_in_list(interfaces, |interface| {
-        first.get_or_insert(Object::parse(interface.get()).ok().and_then(|fields| middle(&fields)));
-    });
-    first?
+    middle(&Object::parse(json::first_in_list(interfaces)?.get()).ok()?)
 }
 
 fn middle(interface: &Object<'_>) -> Option<(f64, f64)> {

@@ -4,6 +4,8 @@
 //! are refused"). They hold for items of any type, because a command may name another type than its item
 //! has. The same dictionary always gets the same form, in commands, states and files.
 
+use std::cell::RefCell;
+
 use serde_json::value::RawValue;
 
 use super::json::{self, Borrowed, DEEPEST, Fields, Object};
@@ -45,7 +47,8 @@ impl NormalItem {
 /// # Errors
 /// Why there is none: the editor would fail on the item.
 pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
-    let mut normal = NormalItem { fields: Fields::new(), is_changed: false };
+    let fields = Fields::with_capacity(data.iter().count());
+    let mut normal = NormalItem { fields, is_changed: false };
     for (name, value) in data.iter() {
         let (verdict, why) = match name {
             "interfaces" => (normalise_interfaces(value)?, ""),
@@ -213,6 +216,15 @@ fn count(value: &RawValue) -> Verdict {
     }
 }
 
+thread_local! {
+    /// The interfaces that were found to be in their normal form last: an editor says the same ones again
+    /// and again while it drags a component.
+    static LAST_NORMAL: RefCell<Box<str>> = RefCell::default();
+}
+
+/// The longest interfaces that are remembered, in bytes.
+const LONGEST_REMEMBERED: usize = 4096;
+
 /// The normal form of a component's interfaces, which are `null` or a list of objects.
 fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
     const NO_LIST: &str = "`interfaces` has to be a list of objects";
@@ -220,6 +232,9 @@ fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
         return Ok(Verdict::Keep);
     }
     let text = value.get();
+    if LAST_NORMAL.with_borrow(|last| **last == *text) {
+        return Ok(Verdict::Keep);
+    }
     // The normal form of the text up to `copied`.
     let mut normal = Vec::new();
     let mut copied = 0;
@@ -242,6 +257,9 @@ fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
         return Err(why);
     }
     if copied == 0 {
+        if text.len() <= LONGEST_REMEMBERED {
+            LAST_NORMAL.set(text.into());
+        }
         return Ok(Verdict::Keep);
     }
     normal.extend_from_slice(&text.as_bytes()[copied..]);
@@ -340,7 +358,27 @@ pub fn is_safe_image_path(path: &str) -> bool {
 pub fn is_unsafe_image_path(key: &str, value: &RawValue) -> bool {
     key == "image_path"
         && value.get() != "null"
+        && !is_plain_path(value.get())
         && !json::as_string(value).is_some_and(|path| is_safe_image_path(&path))
+}
+
+/// Whether a JSON string is a path as the editor's library has them: letters and digits in segments that
+/// are not empty and don't begin with a dot. It is safe; others may be.
+fn is_plain_path(json: &str) -> bool {
+    let Some(path) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return false;
+    };
+    let mut before = b'/';
+    let mut goes_on = |byte| {
+        let is_plain = match byte {
+            b'/' | b'.' => before != b'/',
+            b'_' | b'-' | b'@' => true,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        before = byte;
+        is_plain
+    };
+    path.bytes().all(&mut goes_on) && before != b'/'
 }
 
 #[cfg(test)]
@@ -526,6 +564,12 @@ mod tests {
         }
         for (field, is_unsafe) in [
             (r#""a.png""#, false),
+            (r#""a/b_1/@c-d.e.png""#, false),
+            (r#""a/.b.png""#, false),
+            (r#""a//b.png""#, true),
+            (r#""/a.png""#, true),
+            (r#""a/b/""#, true),
+            (r#""a/..""#, true),
             (r#""""#, false),
             ("null", false),
             (r#""\u002fetc\u002fpasswd""#, true),

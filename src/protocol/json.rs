@@ -86,7 +86,8 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields: Borrowed<'de> = Vec::new();
+        // As many as an item has.
+        let mut fields: Borrowed<'de> = Vec::with_capacity(16);
         while let Some(key) = map.next_key::<Key<'de>>()? {
             fields.push((key.0, map.next_value()?));
         }
@@ -195,14 +196,33 @@ fn is_text(string: &str, text: &str) -> bool {
 }
 
 /// Calls `each` with the values of a list in order. Whether it is a list; if not, `each` isn't called.
-pub fn each_in_list<'a>(list: &'a RawValue, each: impl FnMut(&'a RawValue)) -> bool {
+pub fn each_in_list<'a>(list: &'a RawValue, mut each: impl FnMut(&'a RawValue)) -> bool {
     let mut reader = serde_json::Deserializer::from_str(list.get());
-    reader.deserialize_seq(ListVisitor(each)).is_ok()
+    let goes_on = |value| {
+        each(value);
+        true
+    };
+    reader.deserialize_seq(ListVisitor(goes_on)).is_ok()
 }
 
+/// The first value of a list, found without reading the others; `None` where there is none, and for any
+/// other kind of value.
+pub fn first_in_list(list: &RawValue) -> Option<&RawValue> {
+    let mut first = None;
+    let goes_on = |value| {
+        first = Some(value);
+        false
+    };
+    let mut reader = serde_json::Deserializer::from_str(list.get());
+    // That more would follow is no failure.
+    let _ = reader.deserialize_seq(ListVisitor(goes_on));
+    first
+}
+
+/// Reads a list as long as it is told to go on.
 struct ListVisitor<F>(F);
 
-impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for ListVisitor<F> {
+impl<'de, F: FnMut(&'de RawValue) -> bool> Visitor<'de> for ListVisitor<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -211,27 +231,49 @@ impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for ListVisitor<F> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         while let Some(value) = list.next_element()? {
-            self.0(value);
+            if !self.0(value) {
+                break;
+            }
         }
         Ok(())
     }
 }
 
-/// The fields of an object; `None` for any other kind of value.
-pub fn fields_of(value: &RawValue) -> Option<Fields> {
-    Some(Object::parse(value.get()).ok()?.to_fields())
-}
-
 /// A JSON string with this text.
 pub fn string(text: &str) -> Box<RawValue> {
-    let quoted = serde_json::Value::from(text).to_string();
-    RawValue::from_string(quoted).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    write_string(&mut quoted, text);
+    let quoted = String::from_utf8(quoted).ok();
+    let string = quoted.and_then(|quoted| RawValue::from_string(quoted).ok());
+    string.unwrap_or_else(|| RawValue::NULL.to_owned())
+}
+
+/// How many bytes [`string`] has.
+pub fn length_of_string(text: &str) -> usize {
+    match has_escapes(text) {
+        true => string(text).get().len(),
+        false => text.len() + 2,
+    }
 }
 
 /// Appends a JSON string with this text.
 pub fn write_string(json: &mut Vec<u8>, text: &str) {
-    // Writing to memory can't fail.
-    let _ = serde_json::to_writer(json, text);
+    if has_escapes(text) {
+        // Writing to memory can't fail.
+        let _ = serde_json::to_writer(json, text);
+        return;
+    }
+    json.reserve(text.len() + 2);
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
+}
+
+/// Whether a text has characters that JSON writes otherwise.
+fn has_escapes(text: &str) -> bool {
+    // Without leaving early it is done for many bytes at once.
+    let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    text.bytes().fold(false, |escaped, byte| escaped | is_escaped(byte))
 }
 
 /// Refuses what a parser somewhere down the line would choke on: nesting deeper than [`DEEPEST`],
@@ -250,6 +292,27 @@ pub fn check_proportions(text: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_value_of_a_list_is_found() {
+        for (list, first) in [
+            ("[]", None),
+            ("{}", None),
+            (r#""[1]""#, None),
+            ("[1]", Some("1")),
+            (r#" [ {"a":[2]} , 3, 4]"#, Some(r#"{"a":[2]}"#)),
+        ] {
+            let list: &RawValue = serde_json::from_str(list).unwrap();
+            assert_eq!(first_in_list(list).map(RawValue::get), first);
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_string_is_known_beforehand() {
+        for text in ["", "a", "ü\u{7f}", "\"", "\\", "\n\0", "😀"] {
+            assert_eq!(length_of_string(text), string(text).get().len(), "{text:?}");
+        }
+    }
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).unwrap()

@@ -271,10 +271,21 @@ pub(super) fn end_of_string(bytes: &[u8], at: usize) -> usize {
     bytes.len()
 }
 
+/// The characters that numbers are written with.
+const IS_IN_NUMBERS: [bool; 256] = {
+    let mut is_part = [false; 256];
+    let parts = b"0123456789-+.eE";
+    let mut place = 0;
+    while place < parts.len() {
+        is_part[parts[place] as usize] = true;
+        place += 1;
+    }
+    is_part
+};
+
 /// The end of the run of a number's characters that begins at `at`.
 pub(super) fn end_of_number(bytes: &[u8], at: usize) -> usize {
-    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-    let rest = bytes[at + 1..].iter().position(|byte| !is_part(byte));
+    let rest = bytes[at + 1..].iter().position(|byte| !IS_IN_NUMBERS[usize::from(*byte)]);
     rest.map_or(bytes.len(), |length| at + 1 + length)
 }
 

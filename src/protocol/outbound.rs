@@ -162,14 +162,12 @@ pub fn item_command(
 ) -> Message {
     Message::new("command").written("command", |json| {
         json.push(b'{');
-        for (key, value) in [
-            ("action", json::string(action).get()),
-            ("item_type", item_type.get()),
-            ("item_id", json::string(item_id).get()),
-        ] {
-            write_key(json, key);
-            json.extend_from_slice(value.as_bytes());
-        }
+        write_key(json, "action");
+        json::write_string(json, action);
+        write_key(json, "item_type");
+        json.extend_from_slice(item_type.get().as_bytes());
+        write_key(json, "item_id");
+        json::write_string(json, item_id);
         write_key(json, "data");
         data(json);
         json.push(b'}');

@@ -111,7 +111,10 @@ impl Body {
         command: Option<&Object<'_>>,
         item: Option<&ItemData<'_>>,
     ) -> Self {
-        let (head, known) = (vec![b'{'], Kind::Other);
+        let room: usize =
+            message.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum();
+        let (mut head, known) = (Vec::with_capacity(room + 1), Kind::Other);
+        head.push(b'{');
         let mut body = Body { head, action: None, data: None, kind: None, id: None, known };
         for (key, value) in message.iter().filter(|(key, _)| !servers.contains(key)) {
             body.key(key);
@@ -204,10 +207,57 @@ pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>)
     fields
 }
 
+/// By how many bytes [`complete_item`] makes an item larger that has no type from elsewhere, counting for
+/// a field that it adds its name, its value, and four bytes. Copies nothing.
+pub fn growth_of_completed(id: &str, fields: &Fields) -> isize {
+    let field = |name: &str| fields.iter().find(|(key, _)| &**key == name).map(|(_, value)| value);
+    let own_type = |name| field(name).filter(|value| json::is_string(value));
+    let own_type = own_type("item_type").or_else(|| own_type("_type"));
+    let own_type = own_type.map_or(UNNAMED_TYPE.len() + 2, |value| value.get().len());
+    let id = json::length_of_string(id);
+    let mut growth = 0;
+    for (name, after) in [("uuid", id), ("item_type", own_type), ("item_uuid", id)] {
+        growth += match field(name) {
+            Some(value) => after as isize - value.get().len() as isize,
+            None if name == "item_uuid" => 0,
+            None => (name.len() + after + 4) as isize,
+        };
+    }
+    growth
+}
+
 /// Whether an editor can build the item under the right id: it takes the id from `uuid`, or else
 /// from `item_uuid`, and the type from the command.
 pub(super) fn names_the_item(data: &Fields, id: &str, item_type: Option<&RawValue>) -> bool {
     let named = |name| data.iter().find(|(key, _)| &**key == name);
     let uuid = named("uuid").or_else(|| named("item_uuid"));
     item_type.is_some() && uuid.and_then(|(_, uuid)| json::as_string(uuid)).as_deref() == Some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_known_how_much_larger_an_item_becomes_before_it_is_completed() {
+        let bytes = |fields: &Fields| -> usize {
+            fields.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum()
+        };
+        for item in [
+            "{}",
+            r#"{"uuid":"a"}"#,
+            r#"{"uuid":"another","item_uuid":7,"x_mm":1}"#,
+            r#"{"_type":"lens","item_uuid":"a"}"#,
+            r#"{"_type":"lens","item_type":7}"#,
+            r#"{"_type":7,"item_type":"a \"b\""}"#,
+        ] {
+            for id in ["a", "a \"b\"\n", "ü"] {
+                let fields = Object::parse(item).unwrap().to_fields();
+                let before = bytes(&fields);
+                let growth = growth_of_completed(id, &fields);
+                let after = bytes(&complete_item(id, fields, None));
+                assert_eq!(before.checked_add_signed(growth), Some(after), "{item} as {id:?}");
+            }
+        }
+    }
 }

@@ -105,15 +105,31 @@ pub(super) struct Client<'a, S: Service> {
 }
 
 impl<S: Service> Client<'_, S> {
-    /// Reads until the connection ends, and says why it did.
+    /// Reads until the connection ends, and says why it did. What stands on the stack while it reads is
+    /// memory that every idle connection has: the rest is done by others.
+    #[inline(never)]
     fn converse(&self, joined: Joined<S::Speaker>) {
         let Joined { mut speaker, rest, from } = joined;
-        rename_current(&format!("c{} {}", self.conn.0, speaker.user()));
-        let (user, place) = (speaker.user().to_owned(), speaker.place());
+        self.begins(&speaker, &from);
+        drop(from);
+        let reading = AssertUnwindSafe(|| self.read(&mut speaker, rest));
+        let ending = catch_unwind(reading).ok();
+        self.ends(&speaker, ending);
+    }
+
+    #[inline(never)]
+    fn begins(&self, speaker: &S::Speaker, from: &str) {
+        let (user, place) = (speaker.user(), speaker.place());
+        rename_current(&format!("c{} {user}", self.conn.0));
         log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
         self.becomes(speaker.role());
-        let reading = AssertUnwindSafe(|| self.read(&mut speaker, rest));
-        let ending = catch_unwind(reading).unwrap_or_else(|_| {
+    }
+
+    /// It has ended like this; `None` where its thread has panicked.
+    #[inline(never)]
+    fn ends(&self, speaker: &S::Speaker, ending: Option<Ending>) {
+        let (user, place) = (speaker.user(), speaker.place());
+        let ending = ending.unwrap_or_else(|| {
             Counters::note(&self.shared.counters.panics);
             if let Some(apology) = speaker.apology() {
                 // Too slow to hear it is too slow to hear it.

@@ -1,6 +1,6 @@
 //! What there may be at most, and what happens at it.
 
-use collabd::hub::{ConnId, DocumentBounds, Limits};
+use collabd::hub::{ConnId, DocumentBounds, Event, Limits};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -124,6 +124,55 @@ fn what_a_snapshot_leaves_in_an_item_counts() {
         assert_eq!(document.get("j").is_some(), refused != Some("document_full"));
         assert!(rig.hub.footprint().sessions[0].document_bytes <= bounds.document);
     }
+}
+
+/// A document of tiny items may have one for each 200 bytes that it may have.
+#[test]
+fn there_are_as_many_items_as_permitted() {
+    let bounds = DocumentBounds { item: 1 << 20, document: 260_000 };
+    let items = |count, name: &str| -> Value {
+        (0..count).map(|n| json!({"uuid": format!("{name}{n}")})).collect()
+    };
+    let of_document = |rig: &Rig| rig.hub.document("s").expect("it is there").len();
+    for kind in ["sync:update", "sync:full_state"] {
+        let (mut rig, [alice, _]) = host_and_guest(bounds);
+        let refused = refusals(&mut rig, alice, kind, items(1301, "a"));
+        assert_eq!((refused, of_document(&rig)), (vec!["document_full".to_owned()], 1), "{kind}");
+        let (mut rig, [alice, bob]) = host_and_guest(bounds);
+        // A snapshot leaves bob's item where it is.
+        let count = if kind == "sync:update" { 1300 } else { 1299 };
+        assert_eq!(refusals(&mut rig, alice, kind, items(count, "a")), [""; 0], "{kind}");
+        assert_eq!(of_document(&rig), 1300);
+        let add = json!({"action": "add_item", "item_id": "more", "item_type": "lens", "data": {}});
+        rig.all();
+        rig.tell(bob, json!({"type": "command", "command": add}));
+        assert_eq!((rig.told(bob)[0].as_str(), of_document(&rig)), ("document_full", 1300));
+        // Others in their place are no more than those.
+        assert_eq!(refusals(&mut rig, alice, kind, items(count, "b")), [""; 0], "{kind}");
+        assert_eq!(of_document(&rig), 1300);
+    }
+}
+
+/// A canvas was moved as a whole: while its items are settled nobody's message waits for the last one.
+#[test]
+fn many_timers_that_are_due_at_once_let_a_message_through() {
+    let mut rig = Rig::with(Limits { settle: true, ..limits() });
+    let (alice, bob) = (rig.join_session("s", "alice", None), rig.join_session("s", "bob", None));
+    rig.tell(bob, json!({"type": "chat"}));
+    let items =
+        |x| -> Value { (0..1000).map(|n| json!({"uuid": format!("a{n}"), "x_mm": x})).collect() };
+    for x in [1, 2] {
+        rig.tell(alice, json!({"type": "sync:update", "state": {"items": items(x)}}));
+    }
+    rig.all();
+    rig.elapsed += std::time::Duration::from_secs(1);
+    rig.handle(Event::Tick);
+    let settled = rig.told(bob).len();
+    assert!(settled > 0 && settled < 1000, "{settled}");
+    rig.tell(alice, json!({"type": "chat", "text": "hello"}));
+    assert_eq!(rig.told(bob), ["chat"]);
+    rig.pass(0);
+    assert_eq!(rig.told(bob).len(), 1000 - settled);
 }
 
 #[test]

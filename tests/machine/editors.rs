@@ -439,7 +439,8 @@ fn of_a_blank_copy_only_a_place_counts() {
     let of_b = ["x_mm", "y_mm", "size_mm", "n_rays", "ray_length_mm", "color_hex"];
     let shown = of_b.map(|key| field(&rig, "b", key));
     assert_eq!(shown, [json!(50.0), json!(7.0), json!(6), json!(5), json!(1500), json!("#0000ff")]);
-    // After the Pong everything he says is true.
+    // Once he has been told and has answered, everything he says is true.
+    rig.pass(300);
     rig.receive(bob);
     rig.tell(bob, says("move_item", &with(source("b", 50.0), "n_rays", json!(9))));
     assert_eq!(field(&rig, "b", "n_rays"), 9);
@@ -656,7 +657,9 @@ fn an_item_settles_when_it_has_been_still_and_an_editor_is_told_twice() {
     rig.pass(299);
     rig.tell(alice, says("move_item", &locked(3.0)));
     rig.pass(299);
-    assert_eq!(done(&mut rig, bob), ["move_item a"; 2]);
+    // A locked copy is unlocked before it is moved.
+    let pair = ["update_item a, settled", "update_item a"];
+    assert_eq!(done(&mut rig, bob), [pair, pair].concat());
     rig.all();
     rig.pass(1);
     assert_eq!(rig.on(alice), [], "she has done it herself");

@@ -325,7 +325,7 @@ fn who_has_been_there_and_whose_copies_are_their_own_is_kept() {
     let alice = member(&mut rig, "bench", "alice");
     let bob = member(&mut rig, "bench", "bob");
     assert_eq!(rig.kept_with_notes(), [""; 0], "nothing was done yet");
-    rig.tell(alice, command("add_item", "a", json!({})));
+    rig.tell(alice, command("add_item", "a", json!({"item_type": "source"})));
     assert_eq!(rig.kept_with_notes(), ["1 by alice", r#"{"note":"joined"} of bob at 1"#]);
     member(&mut rig, "bench", "carol");
     let carol = rig.join_session("bench", "carol", None);

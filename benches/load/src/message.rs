@@ -88,6 +88,9 @@ pub enum Kind {
     /// The same with the mark as an id, so that they are confirmed, and in the item, so that no
     /// change leaves it as it was.
     Confirmed,
+    /// Commands that have an editor's whole dictionary of a component with a picture: an update of it is
+    /// relayed in two forms, of which one lacks the mark.
+    Component,
 }
 
 impl std::str::FromStr for Kind {
@@ -98,6 +101,7 @@ impl std::str::FromStr for Kind {
             "cursor" => Ok(Kind::Cursor),
             "command" => Ok(Kind::Command),
             "confirmed" => Ok(Kind::Confirmed),
+            "component" => Ok(Kind::Component),
             _ => Err(()),
         }
     }
@@ -129,6 +133,9 @@ impl Script {
             Kind::Confirmed => (format!(r#","id":"{mark}""#), format!(r#""mark":"{mark}","#)),
             _ => Default::default(),
         };
+        if kind == Kind::Component {
+            return Script::of_components(session, sender, size, items);
+        }
         let mut prologue = Vec::new();
         let mut frames = Vec::new();
         for n in 0..items {
@@ -139,6 +146,33 @@ impl Script {
                     r#"{{"type":"command","mark":"{mark}"{id},"command":{{"action":"{action}","item_type":"lens","item_id":"{item}","data":{{{field}"uuid":"{item}","item_type":"lens","x_mm":12.5,"y_mm":-40.25,"angle_deg":45.0"#
                 );
                 frames.push(Template::new(&filled(&text, "}}", size), &mark));
+            }
+        }
+        Script { frames, prologue }
+    }
+
+    fn of_components(session: u32, sender: u32, size: usize, items: u32) -> Self {
+        let mark = "0".repeat(MARK);
+        let filling = "x".repeat(size / 4);
+        let said = |action: &str, mark: &str, n: u32, x: f64| {
+            let item = format!("item-{session}-{sender}-{n}");
+            let text = format!(
+                r#"{{"type":"command"{mark},"command":{{"action":"{action}","item_type":"component","item_id":"{item}","data":{{"uuid":"{item}","item_uuid":"{item}","_type":"component","item_type":"component","x_mm":{x:?},"y_mm":-40.25,"angle_deg":0.0,"object_height_mm":55.9,"mm_per_pixel":0.0559,"name":"L1 f=100","image_path":"objects/library/lens_1_inch/images/lens_1_inch.png","reference_line_mm":[0.0,27.95,0.0,-27.95],"interfaces":[{{"x1_mm":3.0,"y1_mm":27.95,"x2_mm":3.0,"y2_mm":-27.95,"element_type":"lens","efl_mm":100.0}}],"category":"lenses","notes":"{filling}","locked":false,"z_value":0.0}}}}}}"#
+            );
+            masked(text.as_bytes())
+        };
+        let marked = format!(r#","mark":"{mark}""#);
+        let mut prologue = Vec::new();
+        let mut frames = Vec::new();
+        for n in 0..items {
+            prologue.extend(said("add_item", "", n, 0.0));
+            // A drag: each of them has another place.
+            for (action, x) in [("move_item", 12.5), ("update_item", -12.5)] {
+                let frame = said(action, &marked, n, x);
+                let header = if frame[1] & 0x7f < 126 { 6 } else { 8 };
+                let unmasked = frame[header..].iter().zip(MASK.iter().cycle());
+                let text: Vec<u8> = unmasked.map(|(byte, mask)| byte ^ mask).collect();
+                frames.push(Template::new(&String::from_utf8_lossy(&text), &mark));
             }
         }
         Script { frames, prologue }

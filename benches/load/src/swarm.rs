@@ -61,6 +61,8 @@ pub struct Swarm {
     pub protocol: Protocol,
     /// Whether those who send nothing only view their sessions.
     pub viewing: bool,
+    /// Whether clients ask for the state as the editor does.
+    pub are_editors: bool,
     addr: SocketAddrV4,
     /// Clients whose answer to the handshake is still to come.
     connecting: usize,
@@ -89,6 +91,7 @@ impl Swarm {
             frames: 0,
             protocol,
             viewing: false,
+            are_editors: false,
             addr,
             connecting: 0,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -340,7 +343,11 @@ impl Swarm {
             return self.answered(nth, now);
         } else if is(b"connection:ack\"") {
             // The editor asks for the state at once.
-            return self.send(nth, &masked(br#"{"type":"sync:request"}"#));
+            let request: &[u8] = match self.are_editors {
+                true => br#"{"type":"sync:request","user_id":"u"}"#,
+                false => br#"{"type":"sync:request"}"#,
+            };
+            return self.send(nth, &masked(request));
         } else if is(b"sync:state\"") && self.clients[nth].stage == Stage::Joining {
             self.clients[nth].stage = self.is_ready(nth, now);
         } else if is(b"error\"") {

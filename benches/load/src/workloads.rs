@@ -79,7 +79,8 @@ pub struct Scene {
 
 /// `sessions=`, `clients=` in each, `senders=` among those, `kind=cursor|command|confirmed`, `size=`
 /// of a message in bytes, `items=` that each sender has; the last `silent=` clients of each session
-/// don't read. With `viewing=1` those who send nothing are viewers.
+/// don't read. With `viewing=1` those who send nothing are viewers. `kind=component` is said by editors to
+/// editors, and how it arrives isn't looked at.
 pub fn set_up(arguments: &Arguments) -> io::Result<Scene> {
     let (sessions, clients): (u32, u32) = (arguments.get("sessions")?, arguments.get("clients")?);
     let (speaking, silent): (u32, u32) =
@@ -88,6 +89,7 @@ pub fn set_up(arguments: &Arguments) -> io::Result<Scene> {
     let items = arguments.get_or("items", ITEMS)?;
     let mut swarm = swarm(arguments, size)?;
     swarm.viewing = arguments.get_or("viewing", 0_u8)? > 0;
+    swarm.are_editors = kind == Kind::Component;
     swarm.join(sessions, clients, speaking as usize, AT_ONCE)?;
     let mut senders = Vec::new();
     for (client, it) in swarm.clients.iter().enumerate() {
@@ -142,7 +144,10 @@ fn relay(arguments: &Arguments) -> io::Result<String> {
     let elapsed = now() - started;
     let used = processor_time(scene.pid)? - used;
     let tally = &scene.swarm.tally;
-    let delivered = tally.delivered.max(1);
+    let delivered = match scene.swarm.are_editors {
+        true => sent * (scene.readers - 1),
+        false => tally.delivered.max(1),
+    };
     let process = status(scene.pid)?;
     let mut report = format!(
         "{{\"warmed_up\":{is_warm},\"sent\":{sent},\"expected\":{expected},\"seconds\":{:.3},\
@@ -187,6 +192,10 @@ impl Scene {
                 burst += 1;
             }
             swarm.wait(Duration::from_nanos(due(sent).saturating_sub(now())))?;
+        }
+        if swarm.are_editors {
+            quiet(swarm)?;
+            return Ok((sent, 0));
         }
         let expected = sent * (*readers - 1);
         let end = now() + DRAIN.as_nanos() as u64;

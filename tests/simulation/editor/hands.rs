@@ -192,8 +192,11 @@ impl Editor {
         }
     }
 
-    /// Context menu → Lock: nobody is told.
+    /// Context menu → Lock: nobody is told. What is blank shows nothing that could be taken hold of.
     pub fn lock(&mut self, handle: Handle) {
+        if self.objects[handle].is_blank {
+            return;
+        }
         self.choose(handle, "locked");
         let object = &mut self.objects[handle];
         object.locked = !object.locked;
@@ -359,7 +362,10 @@ impl Editor {
     fn set_along(&mut self, handle: Handle, field: &str, value: Value) {
         let object = &mut self.objects[handle];
         if object.raw_field(field) != value {
-            object.untold.entry(field.into()).or_insert(Untold::Along);
+            let untold = object.untold.entry(field.into()).or_insert(Untold::Along);
+            if *untold != Untold::Hidden {
+                *untold = Untold::Along;
+            }
             object.set(field, value);
         }
     }

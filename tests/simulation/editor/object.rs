@@ -114,16 +114,34 @@ impl Object {
         };
         let new = Object::build_as(kind, data);
         self.params = new.params;
+        let refuses = self.refuses_place();
         if !self.locked {
             self.place = new.place;
         }
         (self.z, self.locked, self.is_blank) = (new.z, new.locked, false);
         self.untold.clear();
+        if refuses {
+            self.keeps_place();
+        }
+    }
+
+    /// Whether it stays where it is because its user has locked it by a menu, which nobody was told.
+    fn refuses_place(&self) -> bool {
+        self.locked && self.untold.contains_key("locked")
+    }
+
+    fn keeps_place(&mut self) {
+        for name in PLACE {
+            self.untold.entry(name.into()).or_insert(Untold::Along);
+        }
     }
 
     /// A `move_item`: the angle's sign is wrong; a locked item stays where it is.
     pub fn take_place(&mut self, data: &Value) {
         check_finite(data);
+        if self.refuses_place() {
+            self.keeps_place();
+        }
         if self.locked {
             return;
         }

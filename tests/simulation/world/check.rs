@@ -188,6 +188,7 @@ fn check_editor(editor: &Editor, is_reader: bool, document: &BTreeMap<String, Va
 
 fn check_item(user: &str, own: &Object, item: &Value) {
     let (shown, right) = (own.shown(), object::shown(item));
+    let is_locked = own.untold.contains_key("locked") || own.locked;
     for name in shown.keys().chain(right.keys()) {
         let is_untold = own.untold.contains_key(name);
         let is_unsafe = name == "image_path" && is_unsafe(&item["image_path"]);
@@ -197,8 +198,12 @@ fn check_item(user: &str, own: &Object, item: &Value) {
         // The server was told of it by this copy, and can't know that the copy shows another colour.
         let is_reported = name == "color_hex" && right[name] == own.reported_color.as_str();
         let is_right = same(is.unwrap_or(&Value::Null), is_to_be.unwrap_or(&Value::Null));
+        let number = |value: Option<&Value>| value.and_then(Value::as_f64);
+        let distance = number(is).zip(number(is_to_be)).map(|(a, b)| (a - b).abs());
+        // Its user locked it while it was put aside.
+        let is_aside = name == "x_mm" && is_locked && distance.is_some_and(|by| by < 2e-6);
         assert!(
-            is_right || is_untold || is_unsafe || is_odd || is_reported,
+            is_right || is_untold || is_unsafe || is_odd || is_reported || is_aside,
             "{user}: {}: {name} is {is:?}, and is to be {is_to_be:?}",
             own.id
         );

@@ -236,7 +236,7 @@ impl World {
         let (session, by) = (SESSION.into(), "operator".into());
         self.handle(Event::Restore { conn, session, state: Box::new(state), by });
         let items: Vec<Value> = self.document().into_values().collect();
-        self.ledger.replace(self.seq, "operator", &items.into());
+        self.ledger.replace(self.seq, self.now, "operator", &items.into());
     }
 
     /// Every document that can be brought back is what it was.

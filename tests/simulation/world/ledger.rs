@@ -64,6 +64,7 @@ enum Note {
     Replaced {
         items: BTreeMap<String, BTreeMap<String, Value>>,
         by: String,
+        at: Duration,
     },
 }
 
@@ -109,9 +110,9 @@ impl Ledger {
         }
         match message["type"].as_str().expect("a type") {
             "command" => self.note_command(seq, at, by, &message["command"], told),
-            "sync:update" => self.replace(seq, by, &message["state"]["items"]),
+            "sync:update" => self.replace(seq, at, by, &message["state"]["items"]),
             "sync:full_state" if how == Taken::InPlace => {
-                self.replace(seq, by, &message["state"]["items"]);
+                self.replace(seq, at, by, &message["state"]["items"]);
             }
             "sync:full_state" => {
                 let known: BTreeSet<String> = self.items.keys().cloned().collect();
@@ -158,6 +159,12 @@ impl Ledger {
                     self.push_added(seq, id, by, data);
                 }
                 told.iter().for_each(|told| self.count(seq, by, told));
+            }
+            // A script says again what was lost, or tells all of what somebody else has brought back.
+            "add_item" if told.is_empty() => {
+                for (field, value) in seen(data) {
+                    self.push(seq, Note::Allowed { id: id.into(), field, value });
+                }
             }
             _ => told.iter().for_each(|told| self.tell(seq, at, by, told)),
         }
@@ -217,12 +224,12 @@ impl Ledger {
     }
 
     /// Something else took the place of everything.
-    pub fn replace(&mut self, seq: u64, by: &str, items: &Value) {
+    pub fn replace(&mut self, seq: u64, at: Duration, by: &str, items: &Value) {
         let id =
             |data: &Value| data["uuid"].as_str().or(data["item_uuid"].as_str()).map(str::to_owned);
         let items = items.as_array().expect("a list").iter().filter(|data| is_somewhere(data));
         let items = items.map(|data| (id(data).expect("an id"), seen(data)));
-        self.push(seq, Note::Replaced { items: items.collect(), by: by.to_owned() });
+        self.push(seq, Note::Replaced { items: items.collect(), by: by.to_owned(), at });
     }
 
     fn push(&mut self, seq: u64, note: Note) {
@@ -248,9 +255,11 @@ impl Ledger {
                 self.items.insert(id, fields.collect());
             }
             Note::Removed { id, by } => {
-                self.items.remove(&id);
-                self.free.remove(&id);
-                self.gone.entry(id).or_default().insert(by);
+                let was_there = self.items.remove(&id).is_some() | self.free.remove(&id);
+                // Nobody was told of what was pasted and deleted again: others may bring it.
+                if was_there || self.gone.contains_key(&id) {
+                    self.gone.entry(id).or_default().insert(by);
+                }
             }
             Note::Chosen { id, field, value, by, at } => {
                 let window = self.window;
@@ -284,12 +293,21 @@ impl Ledger {
             }
             Note::Named(..) => {}
             Note::Counted(by, number) => drop(self.counted.insert((by, number))),
-            Note::Replaced { items, by } => {
-                let old = std::mem::take(&mut self.items);
+            Note::Replaced { items, by, at } => {
+                let mut old = std::mem::take(&mut self.items);
                 let gone = std::mem::take(&mut self.gone);
-                self.free.extend(old.into_keys().chain(gone.into_keys()));
+                self.free.extend(old.keys().cloned().chain(gone.into_keys()));
                 for (id, fields) in items {
-                    self.apply(Note::Added { id, fields, by: by.clone() });
+                    self.apply(Note::Added { id: id.clone(), fields, by: by.clone() });
+                    let new = self.items.get_mut(&id).expect("it was added");
+                    for (name, mut field) in old.remove(&id).unwrap_or_default() {
+                        let Some(new) = new.get_mut(&name) else { continue };
+                        if field.allowed == new.allowed {
+                            new.by.append(&mut field.by);
+                        }
+                        new.before.append(&mut field.before);
+                        new.before.extend(field.allowed.into_iter().map(|old| (at, old)));
+                    }
                 }
             }
         }

@@ -200,6 +200,8 @@ impl World {
             }
         };
         self.check_frame(conn, &message);
+        // While the disk fails nothing is kept, and numbers go on.
+        self.seq = message["seq"].as_u64().map_or(self.seq, |seq| seq.max(self.seq));
         *last = Some((frame, message.clone()));
         Parcel::Down(message)
     }

@@ -1,0 +1,310 @@
+//! What members were told of an item, and when; from that follows what a member's copy may show.
+//!
+//! A member's messages and what it is sent cross. A copy shows, of each field, what its member said
+//! last or what the member was told last, whichever it handled last. The server knows what a member
+//! was told, at which tick of the session, and by its Pongs up to which tick it has handled that; so
+//! it knows at which ticks the document said what the copy may show.
+
+use std::ops::Range;
+
+use super::item::PLACE;
+use crate::protocol::UserId;
+
+/// How many tellings are remembered at most: some seconds of a drag.
+const MAX_TELLINGS: usize = 512;
+
+/// The part of an item that somebody was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// `x_mm` and `y_mm`.
+    Position,
+    /// The position and the angle.
+    Place,
+    /// Every field.
+    Whole,
+}
+
+impl Part {
+    /// The smallest part that has this field.
+    pub fn with(key: &str) -> Self {
+        match PLACE.iter().position(|name| *name == key) {
+            Some(0 | 1) => Part::Position,
+            Some(_) => Part::Place,
+            None => Part::Whole,
+        }
+    }
+}
+
+/// Who was told something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// Every member, but for the one that said it.
+    AllBut(Option<UserId>),
+    Only(UserId),
+}
+
+impl Audience {
+    fn has(&self, user: &UserId) -> bool {
+        match self {
+            Audience::AllBut(except) => except.as_ref() != Some(user),
+            Audience::Only(one) => one == user,
+        }
+    }
+}
+
+/// When members were told of an item.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// In the order of their ticks.
+    tellings: Vec<Telling>,
+    /// Everybody had received what was sent at or before this tick when they were last looked through.
+    received: u64,
+}
+
+#[derive(Debug)]
+struct Telling {
+    tick: u64,
+    part: Part,
+    to: Audience,
+}
+
+impl Told {
+    /// Somebody is told at this tick. Everybody has received what was sent at or before `received`.
+    pub fn note(&mut self, tick: u64, part: Part, to: Audience, received: u64) {
+        if received > self.received || self.tellings.len() >= MAX_TELLINGS {
+            self.received = received;
+            self.forget_outdated();
+        }
+        self.tellings.push(Telling { tick, part, to });
+    }
+
+    /// Forgets what everybody has received and been told anew since.
+    fn forget_outdated(&mut self) {
+        // The newest that went to all but one, for each part: nobody but that one needs older ones.
+        let mut newest: [Option<Option<UserId>>; 3] = [const { None }; 3];
+        let mut kept = Vec::new();
+        for telling in std::mem::take(&mut self.tellings).into_iter().rev() {
+            let is_covered = |(part, except): (usize, &Option<Option<UserId>>)| {
+                let Some(except) = except else { return false };
+                let is_in_part = telling.part as usize <= part;
+                is_in_part
+                    && match (except, &telling.to) {
+                        (None, _) => true,
+                        (Some(except), Audience::Only(user)) => user != except,
+                        (Some(except), to) => !to.has(except),
+                    }
+            };
+            if newest.iter().enumerate().any(is_covered) || kept.len() >= MAX_TELLINGS {
+                continue;
+            }
+            if telling.tick <= self.received
+                && let Audience::AllBut(except) = &telling.to
+            {
+                let newest = &mut newest[telling.part as usize];
+                *newest = match newest.take() {
+                    None => Some(except.clone()),
+                    // Two that left out different users went to everybody.
+                    Some(_) => Some(None),
+                };
+            }
+            kept.push(telling);
+        }
+        kept.reverse();
+        self.tellings = kept;
+    }
+
+    /// The ticks after `since` at which a user was told of a part, the newest first.
+    fn ticks<'a>(
+        &'a self,
+        user: &'a UserId,
+        part: Part,
+        since: u64,
+    ) -> impl Iterator<Item = u64> + 'a {
+        let tellings = self.tellings.iter().rev().take_while(move |telling| telling.tick > since);
+        let of_part = tellings.filter(move |telling| telling.part >= part && telling.to.has(user));
+        of_part.map(|telling| telling.tick)
+    }
+
+    /// Whether anybody was told of the item after this tick.
+    pub fn is_later_than(&self, tick: u64) -> bool {
+        self.tellings.last().is_some_and(|telling| telling.tick > tick)
+    }
+
+    /// Whether a user was told of the item after this tick.
+    pub fn is_after(&self, user: &UserId, tick: u64) -> bool {
+        self.ticks(user, Part::Position, tick).next().is_some()
+    }
+}
+
+/// What a member's last message about an item said, of which the server has more to remember than what
+/// the document said after it.
+#[derive(Debug, Default, Clone)]
+pub struct Said {
+    /// The tick at which it came.
+    pub tick: u64,
+    /// What was sent at or before this tick the member had certainly received.
+    pub received: u64,
+    /// The fingerprints of the values that the document didn't take over, by field.
+    pub odd: Vec<(Box<str>, u64)>,
+}
+
+/// What is known of what a member's copy shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    pub user: &'a UserId,
+    pub told: &'a Told,
+    /// It was not told what was told at or before this tick.
+    pub since: u64,
+    /// Whether it was told the whole item at that very tick.
+    pub is_told_since: bool,
+    /// It has received what was sent at or before this tick.
+    pub received: u64,
+    pub said: Option<&'a Said>,
+}
+
+impl Sight<'_> {
+    /// Whether the copy may show what the document said of a field at some tick of `when`.
+    pub fn may_show(&self, key: &str, when: &Range<u64>) -> bool {
+        let part = Part::with(key);
+        let mut last = self.is_told_since.then_some(self.since);
+        if last.is_some_and(|last| last > self.received && when.contains(&last)) {
+            return true;
+        }
+        for tick in self.told.ticks(self.user, part, self.since) {
+            if tick <= self.received {
+                last = Some(tick);
+                break;
+            }
+            // It may have handled this, or not yet.
+            if when.contains(&tick) {
+                return true;
+            }
+        }
+        let shows = |tick: u64| when.contains(&tick);
+        match self.said.filter(|said| last.is_none_or(|last| last < said.tick)) {
+            Some(said) => {
+                // It may have handled this before it spoke, or afterwards.
+                last.is_some_and(|last| last > said.received && shows(last))
+                    || (shows(said.tick) && said.odd.iter().all(|(odd, _)| **odd != *key))
+            }
+            // It has said nothing since.
+            None => shows(last.unwrap_or(self.received.max(self.since))),
+        }
+    }
+
+    /// Whether the copy may show a value of a field because its member has said it, although the
+    /// document did not take it.
+    pub fn may_show_said(&self, key: &str, print: u64) -> bool {
+        let Some(said) = self.said else { return false };
+        let is_said = said.odd.iter().any(|(odd, value)| **odd == *key && *value == print);
+        is_said && {
+            let mut told = self.told.ticks(self.user, Part::with(key), said.tick.saturating_sub(1));
+            !told.any(|tick| tick <= self.received)
+        }
+    }
+
+    /// Whether something about the item may be on its way to the member.
+    pub fn is_crossed(&self) -> bool {
+        let is_sent = self.is_told_since && self.since > self.received;
+        is_sent || self.told.is_after(self.user, self.received.max(self.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        name.into()
+    }
+
+    fn all_but(name: &str) -> Audience {
+        Audience::AllBut(Some(user(name)))
+    }
+
+    /// The ticks up to 20 whose values a copy may show.
+    fn shown(told: &Told, received: u64, said: Option<&Said>) -> Vec<u64> {
+        let user = user("ann");
+        let (since, is_told_since) = (0, false);
+        let sight = Sight { user: &user, told, since, is_told_since, received, said };
+        (0..20).filter(|tick| sight.may_show("name", &(*tick..tick + 1))).collect()
+    }
+
+    #[test]
+    fn a_copy_shows_what_its_member_was_told_or_said_last() {
+        let mut told = Told::default();
+        for (tick, part, to) in [
+            (3, Part::Whole, Audience::AllBut(None)),
+            (5, Part::Whole, all_but("ann")),
+            (7, Part::Whole, all_but("bob")),
+            (9, Part::Position, Audience::AllBut(None)),
+            (11, Part::Whole, Audience::Only(user("ann"))),
+            (12, Part::Whole, Audience::Only(user("bob"))),
+        ] {
+            told.note(tick, part, to, 0);
+        }
+        assert_eq!(shown(&told, 15, None), [11], "all is received");
+        assert_eq!(shown(&told, 10, None), [7, 11], "the last is on its way");
+        assert_eq!(shown(&told, 3, None), [3, 7, 11]);
+        let said = |tick, received| Said { tick, received, odd: Vec::new() };
+        assert_eq!(shown(&told, 15, Some(&said(10, 9))), [11], "it was told after it spoke");
+        assert_eq!(shown(&told, 10, Some(&said(10, 9))), [10, 11]);
+        assert_eq!(shown(&told, 15, Some(&said(13, 12))), [13], "it spoke after it was told");
+        assert_eq!(shown(&told, 15, Some(&said(13, 8))), [11, 13], "they crossed");
+        assert_eq!(shown(&told, 8, Some(&said(13, 8))), [11, 13]);
+        assert_eq!(shown(&told, 3, Some(&said(13, 3))), [7, 11, 13]);
+    }
+
+    #[test]
+    fn what_was_said_and_not_taken_is_shown_until_something_else_is_told() {
+        let mut told = Told::default();
+        told.note(3, Part::Whole, Audience::AllBut(None), 0);
+        let said = Said { tick: 5, received: 4, odd: vec![("name".into(), 77)] };
+        let ann = user("ann");
+        fn sight<'a>(user: &'a UserId, said: &'a Said, told: &'a Told, received: u64) -> Sight<'a> {
+            let (since, is_told_since) = (0, false);
+            Sight { user, told, since, is_told_since, received, said: Some(said) }
+        }
+        assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77));
+        assert!(!sight(&ann, &said, &told, 6).may_show_said("name", 78));
+        assert!(
+            !sight(&ann, &said, &told, 6).may_show("name", &(5..6)),
+            "the document said something else then"
+        );
+        told.note(7, Part::Whole, Audience::Only(ann.clone()), 0);
+        assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77), "it may not have arrived");
+        assert!(!sight(&ann, &said, &told, 7).may_show_said("name", 77));
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_no_difference() {
+        let users = ["ann", "bob", "cat"];
+        // Every order of a few tellings, by a counter with one digit for each.
+        for number in 0..(6_usize.pow(5)) {
+            let (mut all, mut some) = (Told::default(), Told::default());
+            for n in 0..5_u32 {
+                let digit = number / 6_usize.pow(n) % 6;
+                let tick = u64::from(n) + 1;
+                let part = if digit % 2 == 0 { Part::Whole } else { Part::Position };
+                let to = || match digit / 2 {
+                    0 => all_but("ann"),
+                    1 => all_but("bob"),
+                    _ => Audience::Only(user("cat")),
+                };
+                all.note(tick, part, to(), 0);
+                some.note(tick, part, to(), 3);
+            }
+            some.received = 4;
+            some.forget_outdated();
+            for (name, part) in
+                users.iter().flat_map(|name| [(name, Part::Position), (name, Part::Whole)])
+            {
+                let user = user(name);
+                let pending = |told: &Told| told.ticks(&user, part, 4).collect::<Vec<_>>();
+                let last = |told: &Told| told.ticks(&user, part, 0).find(|tick| *tick <= 4);
+                assert_eq!(pending(&all), pending(&some), "{number} {name}");
+                assert_eq!(last(&all), last(&some), "{number} {name} {part:?}");
+            }
+        }
+    }
+}
