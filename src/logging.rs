@@ -8,11 +8,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use simplelog::{CombinedLogger, Config, ConfigBuilder, SharedLogger, WriteLogger};
 
 use crate::protocol::Timestamp;
 
@@ -27,7 +29,7 @@ const OUR_TARGETS: &str = "collabd";
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 enum Entry {
-    Line(String),
+    Line(Level, String),
     /// The file is to be opened again: another one may have its name by now.
     Reopen,
     End,
@@ -43,7 +45,8 @@ impl Log for Queue {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             // The moment it happened, not the one it is written.
-            let line = Entry::Line(line(record.level(), record.args()));
+            let level = record.level();
+            let line = Entry::Line(level, line(level, record.args()));
             if self.0.try_send(line).is_err() {
                 DROPPED.fetch_add(1, Ordering::Relaxed);
             }
@@ -76,10 +79,16 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     let file = file.map(LogFile::open).transpose()?;
     let exposed = file.as_ref().and_then(LogFile::exposed);
+    let file = file.map(|file| Arc::new(Mutex::new(file)));
+    let mut outputs: Vec<Box<dyn SharedLogger>> =
+        vec![WriteLogger::new(level, format(), Lines::to(io::stderr()))];
+    if let Some(file) = &file {
+        outputs.push(WriteLogger::new(level, format(), Lines::to(Shared(file.clone()))));
+    }
     let (queue, entries) = bounded(QUEUE);
     let (ending, ended) = bounded(0);
     let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
-        write(&entries, file);
+        write(&entries, &CombinedLogger::new(outputs), file.as_deref());
         drop(ending);
     })?;
     // Only a second call could fail; the first one's log goes on.
@@ -116,7 +125,65 @@ impl Drop for Logging {
 }
 
 fn line(level: Level, text: impl std::fmt::Display) -> String {
-    format!("{} [{level}] {text}\n", Timestamp::now())
+    format!("{} [{level}] {text}", Timestamp::now())
+}
+
+/// The lines come with time and level.
+fn format() -> Config {
+    ConfigBuilder::new()
+        .set_time_level(LevelFilter::Off)
+        .set_max_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .build()
+}
+
+/// Hands lines on with one call each: other processes may write to the same file, and `simplelog` writes a
+/// line and its end apart.
+struct Lines<W> {
+    line: Vec<u8>,
+    output: W,
+}
+
+impl<W: Write> Lines<W> {
+    fn to(output: W) -> Self {
+        Lines { line: Vec::new(), output }
+    }
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(part);
+        if self.line.ends_with(b"\n") {
+            // There is nobody to tell that a line can't be written. The next one is tried all the same.
+            let _ = self.output.write_all(&self.line);
+            self.line.clear();
+        }
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+/// The file that is written to, which the log thread opens again between two lines.
+struct Shared(Arc<Mutex<LogFile>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        locked(&self.0).file.flush()
+    }
+}
+
+/// Only the log thread ever asks for it.
+fn locked(file: &Mutex<LogFile>) -> std::sync::MutexGuard<'_, LogFile> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The file that is logged to.
@@ -160,31 +227,34 @@ impl LogFile {
 
 /// The log thread.
 #[inline(never)] // a name in thread dumps
-fn write(entries: &Receiver<Entry>, mut file: Option<LogFile>) {
-    let put = |file: &mut Option<LogFile>, line: &str| {
-        // There is nobody to tell that a line can't be written. One call a line: others may write, too.
-        let _ = io::stderr().lock().write_all(line.as_bytes());
-        if let Some(file) = file {
-            let _ = file.file.write_all(line.as_bytes());
-        }
+fn write(entries: &Receiver<Entry>, log: &dyn Log, file: Option<&Mutex<LogFile>>) {
+    let put = |level, text: &str| {
+        log.log(
+            &Record::builder()
+                .level(level)
+                .target(OUR_TARGETS)
+                .args(format_args!("{text}"))
+                .build(),
+        );
     };
     for entry in entries {
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            put(&mut file, &line(Level::Warn, format_args!("{dropped} lines are missing here")));
+            let text = format_args!("{dropped} lines are missing here");
+            put(Level::Warn, &line(Level::Warn, text));
         }
         match entry {
-            Entry::Line(text) => put(&mut file, &text),
+            Entry::Line(level, text) => put(level, &text),
             Entry::Reopen => {
-                let failed = file.as_mut().and_then(|file| file.reopen().err());
-                if let Some(error) = failed {
+                if let Some(error) = file.and_then(|file| locked(file).reopen().err()) {
                     let text = format_args!("the log file can't be opened again: {error}");
-                    put(&mut file, &line(Level::Error, text));
+                    put(Level::Error, &line(Level::Error, text));
                 }
             }
             Entry::End => break,
         }
     }
+    log.flush();
 }
 
 /// Says where, but not with which values: they could be a client's.
@@ -193,4 +263,40 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("?");
     log::error!("panic in thread {thread} at {}", place.as_deref().unwrap_or("an unknown place"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each call wrote.
+    #[derive(Clone, Default)]
+    struct Calls(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Calls {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_with_one_call_however_long_it_is() {
+        let calls = Calls::default();
+        let output = WriteLogger::new(LevelFilter::Info, format(), Lines::to(calls.clone()));
+        let (queue, entries) = crossbeam_channel::unbounded();
+        let lines = ["short".to_owned(), "x".repeat(100_000), String::new()];
+        for text in &lines {
+            queue.send(Entry::Line(Level::Info, text.clone())).unwrap();
+        }
+        queue.send(Entry::Line(Level::Debug, "not asked for".into())).unwrap();
+        drop(queue);
+        write(&entries, &CombinedLogger::new(vec![output]), None);
+        let written = lines.map(|text| (text + "\n").into_bytes());
+        assert_eq!(*calls.0.lock().unwrap(), written);
+    }
 }

@@ -129,34 +129,114 @@ pub enum Signal {
     Reload,
 }
 
-/// Has `told` called, on a thread of its own or the system's, whenever the process is told something.
+/// Signals that wait until there is a handler for them; made by [`hold_signals`].
+#[must_use]
+pub struct HeldSignals(signals::Held);
+
+/// Holds back SIGHUP, and those signals to stop that are ignored, until [`on_signals`] is called. Call it
+/// before there is another thread: one that was there before still takes them.
+pub fn hold_signals() -> HeldSignals {
+    HeldSignals(signals::hold())
+}
+
+/// Has `told` called, on one of two threads or on the system's, whenever the process is told something.
 /// A signal that was ignored when the process started stays ignored: `nohup` has done so with SIGHUP, a
-/// shell that is no terminal's with the SIGINT of what it runs in the background. Call it once.
+/// shell that is no terminal's with the SIGINT of what it runs in the background. A SIGHUP that was held
+/// back is told of now. Call it once, on the thread that held the signals.
 ///
 /// `told` must neither block nor panic.
 ///
 /// # Errors
-/// The system's own reason for refusing.
-pub fn on_signals(told: impl Fn(Signal) + Send + Sync + 'static) -> std::io::Result<()> {
-    signals::listen(told)
+/// The system's own reason for refusing. Signals then do what they did before.
+pub fn on_signals(
+    held: HeldSignals,
+    told: impl Fn(Signal) + Send + Sync + 'static,
+) -> std::io::Result<()> {
+    signals::listen(held.0, told)
 }
 
+/// `ctrlc` handles SIGINT and SIGTERM, and takes SIGHUP for one more signal to stop. It asks for no
+/// signal's action first, so what was ignored is no longer. Both are put right after it is installed. In
+/// the moment between, no thread takes these signals: they are held back.
 #[cfg(unix)]
 mod signals {
     use std::io::{self, Read};
     use std::os::fd::IntoRawFd;
+    use std::ptr;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicI32, Ordering};
 
     use super::Signal;
 
-    /// Where the handler writes to.
+    /// Where the handler of SIGHUP writes to.
     static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-    /// What is listened for.
+    /// Those `ctrlc` installs its handler for.
     const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
+    /// What this thread held back before.
+    pub type Held = libc::sigset_t;
+
+    pub fn hold() -> Held {
+        // SAFETY: sets are made whole by `sigemptyset`, and all that is pointed to lives as long as the
+        // calls. None of them can fail: the signals and the first argument of the last are valid.
+        unsafe {
+            let (mut held, mut before): (Held, Held) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigemptyset(&mut held);
+            libc::sigemptyset(&mut before);
+            for signal in SIGNALS {
+                let is_ignored = action(signal).is_ok_and(|action| is_ignored(&action));
+                if signal == libc::SIGHUP || is_ignored {
+                    libc::sigaddset(&mut held, signal);
+                }
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &held, &mut before);
+            before
+        }
+    }
+
+    pub fn listen(held: Held, told: impl Fn(Signal) + Send + Sync + 'static) -> io::Result<()> {
+        let installed = install(Arc::new(told));
+        // SAFETY: it is a whole set, this thread's own from before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &held, ptr::null_mut()) };
+        installed
+    }
+
+    fn install(told: Arc<impl Fn(Signal) + Send + Sync + 'static>) -> io::Result<()> {
+        let [int, term, hup] = SIGNALS.map(action);
+        let before = [int?, term?, hup?];
+        read_hang_ups(told.clone())?;
+        let installed = ctrlc::set_handler(move || told(Signal::Stop))
+            .map_err(io::Error::other)
+            .and_then(|()| put_right(&before));
+        if installed.is_err() {
+            // A handler without its thread would swallow what it is called for.
+            for (signal, action) in SIGNALS.iter().zip(&before) {
+                let _ = set_action(*signal, action);
+            }
+        }
+        installed
+    }
+
+    /// Has those ignored again that were, which drops those held back, and SIGHUP handled here.
+    fn put_right(before: &[libc::sigaction; 3]) -> io::Result<()> {
+        for (&signal, before) in SIGNALS.iter().zip(before) {
+            if is_ignored(before) {
+                set_action(signal, before)?;
+            } else if signal == libc::SIGHUP {
+                // SAFETY: all zeros is an action without flags that blocks no other signal.
+                let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+                let handler: extern "C" fn(libc::c_int) = on_signal;
+                action.sa_sigaction = handler as libc::sighandler_t;
+                action.sa_flags = libc::SA_RESTART;
+                set_action(signal, &action)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A handler may do next to nothing: it writes a byte into a pipe, which a thread reads.
-    pub fn listen(told: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
+    fn read_hang_ups(told: Arc<impl Fn(Signal) + Send + Sync + 'static>) -> io::Result<()> {
         let (mut signals, pipe) = io::pipe()?;
         let pipe = pipe.into_raw_fd();
         // SAFETY: it is this process's descriptor, and stays open as long as the process lives. A full
@@ -166,45 +246,45 @@ mod signals {
         }
         PIPE.store(pipe, Ordering::SeqCst);
         let read = move || {
-            let mut signal = [0];
             loop {
-                match signals.read(&mut signal) {
-                    Ok(1) if libc::c_int::from(signal[0]) == libc::SIGHUP => told(Signal::Reload),
-                    Ok(1) => told(Signal::Stop),
+                match signals.read(&mut [0]) {
+                    Ok(1) => told(Signal::Reload),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     _ => return,
                 }
             }
         };
         std::thread::Builder::new().name("signals".into()).spawn(read)?;
-        SIGNALS.into_iter().try_for_each(install)
+        Ok(())
     }
 
-    fn install(signal: libc::c_int) -> io::Result<()> {
-        // SAFETY: all zeros is an action without flags that blocks no other signal.
+    /// What the process does at a signal.
+    fn action(signal: libc::c_int) -> io::Result<libc::sigaction> {
+        // SAFETY: all zeros is a value of the type.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         // SAFETY: without a new action it only tells of the one there is, for which there is room.
-        if unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) } == -1 {
-            return Err(io::Error::last_os_error());
+        match unsafe { libc::sigaction(signal, ptr::null(), &mut action) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(action),
         }
-        if action.sa_sigaction == libc::SIG_IGN {
-            return Ok(());
-        }
-        // SAFETY: as above.
-        action = unsafe { std::mem::zeroed() };
-        let handler: extern "C" fn(libc::c_int) = on_signal;
-        action.sa_sigaction = handler as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler has the signature asked for, lives as long as the process, and does only
-        // what a handler may do.
-        match unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } {
+    }
+
+    fn is_ignored(action: &libc::sigaction) -> bool {
+        action.sa_sigaction == libc::SIG_IGN
+    }
+
+    /// `action` is one that [`action`] told of, or has [`on_signal`] as its handler.
+    fn set_action(signal: libc::c_int, action: &libc::sigaction) -> io::Result<()> {
+        // SAFETY: the action is whole; a handler that was installed before may be again; `on_signal` has
+        // the signature asked for, lives as long as the process, and does only what a handler may do.
+        match unsafe { libc::sigaction(signal, action, ptr::null_mut()) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
     }
 
-    extern "C" fn on_signal(signal: libc::c_int) {
-        let byte = signal as u8;
+    extern "C" fn on_signal(_signal: libc::c_int) {
+        let byte = 0u8;
         // The thread that was interrupted may be about to look at its error.
         let kept = io::Error::last_os_error().raw_os_error();
         // SAFETY: `write` may be called in a handler; the byte lives as long as the call takes.
@@ -257,8 +337,13 @@ mod signals {
     /// What asks for the stop: a static, as Windows hands a handler no argument of ours.
     static STOP: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
+    /// Windows has nothing to hold back.
+    pub type Held = ();
+
+    pub fn hold() -> Held {}
+
     /// From then on the process is kept alive, when the console is closed, until `main` returns.
-    pub fn listen(told: impl Fn(Signal) + Send + Sync + 'static) -> io::Result<()> {
+    pub fn listen(_held: Held, told: impl Fn(Signal) + Send + Sync + 'static) -> io::Result<()> {
         let told = Arc::new(told);
         let closed = told.clone();
         ctrlc::set_handler(move || told(Signal::Stop)).map_err(io::Error::other)?;

@@ -41,6 +41,78 @@ fn what_was_ignored_at_the_start_stays_ignored() {
     assert_eq!(ended.log.matches("SHUTTING DOWN").count(), 1);
 }
 
+/// A server that was sent signals while it started: it waits for a reader of its log file, a pipe, until
+/// they are sent. `ignored` is what it is started to ignore.
+#[cfg(target_os = "linux")]
+fn told_while_starting(ignored: &str, signals: &[&str]) -> (Server, std::fs::File, Folder) {
+    let folder = Folder::new();
+    let (log, pid) = (folder.typed("log"), folder.typed("pid"));
+    assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo runs").success());
+    let script = format!("trap '' {ignored}; echo $$ > \"$PID\"; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.env("PID", &pid).args(["-c", &script, env!("CARGO_BIN_EXE_collabd")]);
+    command.args(["--host", "127.0.0.1", "--port", "0", "--log-file", &log]);
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let starting = std::thread::spawn(|| Server::spawn(command));
+    let began = std::time::Instant::now();
+    let pid = loop {
+        let pid = std::fs::read_to_string(&pid).unwrap_or_default();
+        let pid = pid.trim_end().to_owned();
+        if began.elapsed() > support::SAFETY_NET {
+            let _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
+            panic!("no signal is held back");
+        }
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let held = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let held = held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok());
+        // The shell blocks nothing, or all while it makes a process.
+        if held.is_some_and(|held| held & 1 == 1 && held < 1 << 15) {
+            break pid;
+        }
+        std::thread::yield_now();
+    };
+    for signal in signals {
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
+        assert!(sent.success(), "kill -s {signal}: {sent}");
+    }
+    let reader = std::fs::File::open(&log).expect("a pipe");
+    (starting.join().expect("it starts"), reader, folder)
+}
+
+/// logrotate may ask for its log while it starts.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sighup_while_it_starts_is_one_for_later() {
+    let (mut server, _reader, _folder) = told_while_starting("QUIT", &["HUP"]);
+    server.wait_for_log("SIGHUP");
+    Client::join(&server, "table", "alice").leave();
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert_eq!(ended.log.matches("SIGHUP").count(), 1, "{}", ended.log);
+}
+
+/// At no moment is a signal taken that was ignored.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_ignored_is_so_while_it_starts() {
+    for ignored in [&["HUP", "INT"][..], &["HUP", "INT", "TERM"]] {
+        let (mut server, _reader, _folder) = told_while_starting(&ignored.join(" "), ignored);
+        Client::join(&server, "table", "alice").leave();
+        assert!(server.is_running(), "it goes on");
+        if ignored.contains(&"TERM") {
+            server.signal("KILL");
+            let log = server.wait().log;
+            assert!(!log.contains("SIGHUP") && !log.contains("SHUTTING DOWN"), "{log}");
+            continue;
+        }
+        let ended = server.stop();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        assert!(!ended.log.contains("SIGHUP"), "{}", ended.log);
+        assert_eq!(ended.log.matches("SHUTTING DOWN").count(), 1, "{}", ended.log);
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn sighup_opens_the_log_again_and_reads_the_keys_again_and_stops_nothing() {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::Listen;
 use crate::logging;
-use crate::os::{Signal, of_another_user, on_signals};
+use crate::os::{HeldSignals, Signal, hold_signals, of_another_user, on_signals};
 use crate::server::service::Service;
 use crate::server::{self, Config};
 
@@ -26,6 +26,8 @@ pub fn run<S: Service>(
     config: Config,
     make: impl FnOnce() -> Result<(S, S::Machine), String>,
 ) -> ExitCode {
+    // The log's thread must hold them, too.
+    let held = hold_signals();
     let logging = match logging::start(listen.debug, listen.log_file.as_deref()) {
         Ok(logging) => logging,
         Err(error) => return fail(&no_log(listen.log_file.as_deref(), &error)),
@@ -45,7 +47,7 @@ pub fn run<S: Service>(
         Err(error) => return fail(&error.0),
     };
     // Told to stop before it is up, it still stops in order.
-    let told = signals();
+    let told = signals(held);
     let notes = service.notes();
     let server = match server::start(listeners, config, service, machine) {
         Ok(server) => server,
@@ -98,7 +100,7 @@ struct Told {
 }
 
 /// Receives when the process is told something. Told to stop twice, it ends at once.
-fn signals() -> Told {
+fn signals(held: HeldSignals) -> Told {
     let (stopping, stop) = bounded(1);
     let (reloading, reload) = bounded(1);
     let is_stopping = AtomicBool::new(false);
@@ -114,7 +116,7 @@ fn signals() -> Told {
             let _ = reloading.try_send(());
         }
     };
-    if let Err(error) = on_signals(handler) {
+    if let Err(error) = on_signals(held, handler) {
         log::warn!("Ctrl+C will end the server without a farewell to its clients: {error}");
     }
     Told { stop, reload }

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use super::check::target::Target;
 use super::progress::Progress;
 use super::table::print;
-use crate::os::{Signal, on_signals};
+use crate::os::{Signal, hold_signals, on_signals};
 use player::{Heard, Open, Player, addresses};
 use recording::Recording;
 
@@ -76,7 +76,7 @@ fn replay(options: &Options, target: &Target) -> Result<(), String> {
     let is_stopped = Arc::new(AtomicBool::new(false));
     let stop = is_stopped.clone();
     // Without it Ctrl+C ends everything at once, which the server survives.
-    let _ = on_signals(move |signal| {
+    let _ = on_signals(hold_signals(), move |signal| {
         // A closed terminal ends it, too: nobody looks any more.
         let (Signal::Stop | Signal::Reload) = signal;
         stop.store(true, Ordering::SeqCst);
