@@ -23,14 +23,12 @@
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
-//! | [`door`] | who may come in, and where a request goes |
-//! | [`door`] | who may come in, and as what |
+//! | [`door`] | who may come in, as what, and where a request goes |
 //! | [`keys`] | keys, and the file they are in |
 //! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
 //! | [`archive`] | what is stored, as it is shown |
 //! | `sessions`, `clients` | the two protocols, on a client's own thread |
 //! | [`hub`] | all state of sessions and channels: events in, effects out |
-//! | [`keys`] | who may come in |
 //! | [`protocol`] | the types on the wire |
 //! | `os` | what one operating system needs, and the portable twins |
 //! | [`logging`] | the log, which never makes anyone wait |
