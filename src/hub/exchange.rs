@@ -446,6 +446,7 @@ impl Session {
         self.keep_applied(&user, &frame, name, false, turn);
         self.recent.note_removed(self.history.seq(), &user, Some(seen), turn.now);
         self.room.iter_mut().for_each(|member| member.forgets(id));
+        self.told_last = self.tick;
         for member in self.room.iter().filter(|member| member.conn != conn) {
             if member.is_recognised() {
                 turn.send(member.conn, &frame);

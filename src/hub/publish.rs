@@ -98,6 +98,7 @@ impl Session {
         let id = change.id();
         let Some(item) = self.document.get(id) else {
             self.room.iter_mut().for_each(|member| member.forgets(id));
+            self.told_last = tick;
             let told = |member: &&super::member::Member| member.is_recognised();
             for member in self.room.iter().filter(told) {
                 if Some(member.conn) != how.except {

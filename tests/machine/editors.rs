@@ -544,6 +544,122 @@ fn an_image_path_that_leads_out_is_kept_and_sent_to_nobody() {
     );
 }
 
+/// Her own value comes back to her while she chooses the next one, and her editor shows the older one
+/// again: what it says then is no choice.
+#[test]
+fn a_value_that_came_back_while_the_next_was_chosen_is_not_chosen() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    let rays = |x: f64, rays: u64| says("move_item", &with(source("a", x), "n_rays", json!(rays)));
+    rig.tell(alice, rays(1.0, 7));
+    rig.tell(bob, says("move_item", &with(moved(2.0), "n_rays", json!(7))));
+    // Both are told what it looks like; before she has that she chooses 9.
+    rig.pass(300);
+    rig.tell(alice, rays(2.0, 9));
+    assert_eq!(field(&rig, "a", "n_rays"), 9);
+    rig.receive(alice);
+    rig.tell(alice, rays(3.0, 7));
+    assert_eq!((field(&rig, "a", "n_rays"), field(&rig, "a", "x_mm")), (json!(9), json!(3.0)));
+    // She is told, and then 7 is hers to choose.
+    rig.pass(300);
+    rig.receive(alice);
+    rig.tell(alice, rays(3.0, 7));
+    assert_eq!(field(&rig, "a", "n_rays"), 7);
+}
+
+/// The guest's copy of the source, which reports the colour of all that is built from messages.
+fn moved(x: f64) -> Value {
+    with(source("a", x), "color_hex", json!("#dc143c"))
+}
+
+#[test]
+fn going_back_counts_after_a_while_in_which_nothing_is_said() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(alice, says("move_item", &source("a", 2.0)));
+    rig.tell(bob, says("move_item", &moved(3.0)));
+    // Nobody says anything for some seconds, and everybody answers what is asked.
+    for _ in 0..4 {
+        rig.pass(1000);
+        rig.receive(alice);
+        rig.receive(bob);
+    }
+    rig.tell(alice, says("move_item", &source("a", 2.0)));
+    assert_eq!(field(&rig, "a", "x_mm"), 2.0, "she undoes what bob did");
+}
+
+#[test]
+fn a_locked_copy_stays_where_it_is_and_its_place_is_no_choice() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let eve = script(&mut rig, "eve");
+    // Alice locks it by the menu, which tells nobody; a script moves it, and her copy stays.
+    let to = json!({"type": "command", "command": {"action": "move_item", "item_id": "a",
+                    "data": {"x_mm": 8.0, "y_mm": 0.0}}});
+    rig.tell(eve, to);
+    rig.receive(alice);
+    let locked = with(source("a", 1.0), "locked", json!(true));
+    rig.tell(alice, says("update_item", &with(locked, "n_rays", json!(9))));
+    let fields = ["x_mm", "n_rays", "locked"].map(|key| field(&rig, "a", key));
+    assert_eq!(fields, [json!(8.0), json!(9), json!(true)]);
+}
+
+#[test]
+fn who_was_not_sent_a_path_does_not_remove_it() {
+    let mut rig = rig();
+    let path = "/home/alice/m.png";
+    let unsafe_mirror = with(mirror("m", 1.0), "image_path", json!(path));
+    host(&mut rig, "alice", std::slice::from_ref(&unsafe_mirror));
+    let eve = script(&mut rig, "eve");
+    rig.tell(eve, json!({"type": "sync:request"}));
+    let mut state = state(&mut rig, eve);
+    assert_eq!(state["items"][0].get("image_path"), None);
+    state["items"][0]["name"] = json!("M2");
+    rig.tell(eve, json!({"type": "sync:update", "state": state}));
+    let fields = ["name", "image_path", "interfaces"].map(|key| field(&rig, "m", key));
+    assert_eq!(fields, [json!("M2"), json!(path), unsafe_mirror["interfaces"].clone()]);
+}
+
+/// A copy that was pasted hears nothing, not even that somebody else has removed the item.
+#[test]
+fn what_others_removed_goes_from_a_canvas_that_did_not_hear_of_it() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let eve = script(&mut rig, "eve");
+    rig.tell(eve, removes("a"));
+    rig.pass(1000);
+    rig.receive(alice);
+    rig.all();
+    // It is back on her canvas, from a file.
+    rig.tell(alice, says("update_item", &source("a", 2.0)));
+    assert_eq!(rig.told(alice), ["connection:ack", "command"]);
+    rig.tell(alice, request("alice"));
+    assert_eq!(state(&mut rig, alice), Value::Null);
+    rig.pass(300);
+    assert_eq!(done(&mut rig, alice), ["remove_item a, settled"]);
+    assert_eq!(items(&rig), [""; 0]);
+}
+
+/// The link is lost while somebody drags an item: the canvas that comes back shows it half-way.
+#[test]
+fn a_canvas_from_amid_a_drag_takes_nothing_back() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let bob = host(&mut rig, "bob", &[source("a", 1.0)]);
+    for x in [2.0, 3.0, 4.0] {
+        rig.tell(alice, says("move_item", &source("a", x)));
+    }
+    rig.gone(bob);
+    for x in [5.0, 6.0] {
+        rig.tell(alice, says("move_item", &source("a", x)));
+    }
+    rig.pass(300);
+    host(&mut rig, "bob", &[source("a", 3.0)]);
+    assert_eq!(field(&rig, "a", "x_mm"), 6.0);
+}
+
 // The document.
 
 #[test]
