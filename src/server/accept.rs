@@ -237,7 +237,7 @@ pub fn wake(addr: SocketAddr) {
     );
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
@@ -247,7 +247,6 @@ mod tests {
 
     /// The whole of 127.0.0.0/8 is this machine on Linux; elsewhere it takes a second address.
     #[test]
-    #[cfg(target_os = "linux")]
     fn all_addresses_of_a_host_are_listened_on_at_one_port() {
         let listeners = listen_on(&addresses(&["127.0.0.1:0", "127.0.0.2:0"])).expect("both");
         let [first, second] = &listeners[..] else { panic!("{listeners:?}") };
