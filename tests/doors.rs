@@ -124,7 +124,10 @@ fn a_name_that_is_made_to_lead_here_opens_nothing() {
     assert_eq!(Wire::ask(&server, &request("GET", "/", "evil.example", "")).status, 421);
     // Behind a proxy that is trusted the name is its business.
     let server = Server::start(&["--trust-proxy", "127.0.0.0/8"]);
-    assert_eq!(Wire::ask(&server, &request("GET", "/", "any.example", "")).status, 200);
+    let behind = request("GET", "/", "any.example", "X-Forwarded-For: 10.1.2.3\r\n");
+    assert_eq!(Wire::ask(&server, &behind).status, 200);
+    // A browser beside the proxy says nothing of it.
+    assert_eq!(Wire::ask(&server, &request("GET", "/", "any.example", "")).status, 421);
 }
 
 fn stopped(mut server: Server) -> String {

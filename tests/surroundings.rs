@@ -353,7 +353,7 @@ fn a_state_has_a_tag_and_is_packed_where_that_pays() {
     let tag_of = || state("").answer().header("etag").expect("a tag").to_owned();
     let tag = tag_of();
     let epoch = alice.ack()["epoch"].as_str().expect("text").to_owned();
-    assert_eq!(tag, format!("\"{epoch}-0\""));
+    assert!(tag.starts_with(&format!("\"{epoch}-0-")), "{tag}");
     let same = state(&format!("If-None-Match: {tag}\r\n")).answer();
     assert_eq!((same.status, &*same.body), (304, ""));
     for n in 0..50 {
@@ -362,7 +362,8 @@ fn a_state_has_a_tag_and_is_packed_where_that_pays() {
         alice.expect("message_delivered");
     }
     let changed = state(&format!("If-None-Match: {tag}\r\n")).answer();
-    assert_eq!((changed.status, changed.header("etag")), (200, Some(&*format!("\"{epoch}-50\""))));
+    let tag = changed.header("etag").expect("a tag");
+    assert!(changed.status == 200 && tag.starts_with(&format!("\"{epoch}-50-")), "{tag}");
     assert_eq!(changed.header("content-encoding"), None);
     let packed = state("Accept-Encoding: gzip, deflate\r\n").head();
     let length = |answer: &support::Response| {

@@ -107,7 +107,9 @@ impl<S: Service> Client<'_, S> {
             let trusted = &self.shared.config.trusted_proxies;
             let forwarded = request.headers("x-forwarded-for");
             let address = forwarded::client_address(self.peer.ip(), forwarded, trusted);
-            let by_proxy = forwarded::is_trusted(self.peer.ip(), trusted);
+            // Without the header it may be a browser beside the proxy.
+            let is_forwarded = request.header("x-forwarded-for").is_some();
+            let by_proxy = is_forwarded && forwarded::is_trusted(self.peer.ip(), trusted);
             let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
             let (course, headers) = self.course(request, rest, Requester { address, by_proxy });
             let is_last = is_last || request.is_last();

@@ -1,6 +1,8 @@
 //! An answer to a request, and why it is a refusal where it is one.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -57,6 +59,9 @@ impl Preferences {
     }
 }
 
+/// Tells this run of the server from others.
+static LIFE: OnceLock<u64> = OnceLock::new();
+
 impl Response {
     /// One line of plain text that says what is wrong and what is accepted.
     pub fn text(status: u16, line: impl std::fmt::Display) -> Self {
@@ -88,7 +93,9 @@ impl Response {
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         match serde_json::from_slice::<Point<'_>>(&page.body) {
             Ok(Point { epoch, seq }) if is_plain(&epoch) => {
-                let tag = format!("\"{epoch}-{seq}\"");
+                // After a crash a number may be given again, to another change.
+                let life = LIFE.get_or_init(|| RandomState::new().hash_one(0));
+                let tag = format!("\"{epoch}-{seq}-{life:x}\"");
                 Response { cache: "private, no-cache", ..page.tagged(tag) }
             }
             _ => page,
@@ -347,15 +354,19 @@ mod tests {
     fn whoever_has_a_state_already_is_told_so() {
         let body = r#"{"items":[{"epoch":"other","seq":7}],"epoch":"07ab","seq":12}"#;
         let state = Response::state(body);
-        assert!(shown(&state, "GET").contains("ETag: \"07ab-12\"\r\n"));
+        let tag = state.tag.clone().unwrap();
+        let life = tag.strip_prefix("\"07ab-12-").unwrap();
+        assert!(shown(&state, "GET").contains(&format!("ETag: {tag}\r\n")));
         let had = |tag: &str| {
             let preferences = preferences(&format!("If-None-Match: {tag}\r\n"));
             state.clone().for_client(&preferences).status()
         };
-        for tag in ["\"07ab-12\"", "W/\"07ab-12\"", "\"x\", \"07ab-12\"", "*"] {
+        for tag in [&*tag, &format!("W/{tag}"), &format!("\"x\", {tag}"), "*"] {
             assert_eq!(had(tag), 304, "{tag}");
         }
-        for tag in ["\"07ab-11\"", "\"07ac-12\"", "07ab-12", "", "W/"] {
+        let others = ["11", "13"].map(|seq| format!("\"07ab-{seq}-{life}"));
+        // After a crash the same number may be another change's.
+        for tag in [&*others[0], &others[1], "\"07ab-12-0\"", "07ab-12", "", "W/"] {
             assert_eq!(had(tag), 200, "{tag}");
         }
         for odd in [r#"{"seq":1}"#, r#"{"epoch":"a\"b","seq":1}"#, "no JSON"] {
@@ -377,7 +388,7 @@ mod tests {
         for header in [
             "Content-Encoding: gzip\r\n",
             "Vary: Accept-Encoding\r\n",
-            "ETag: W/\"07ab-12\"\r\n",
+            "ETag: W/\"07ab-12-",
             &format!("Content-Length: {}\r\n", packed.size()),
         ] {
             assert!(head.contains(header), "{header} {head}");
