@@ -388,7 +388,14 @@ fn who_does_not_read_is_slow_then_stalled_and_then_gone() {
         );
         assert_eq!(waits["connections"].as_array().map(|all| all.len() >= 3), Some(true));
         let stalls = until(
-            || json_of(&server, "/api/connections"),
+            || {
+                let all = json_of(&server, "/api/connections");
+                // What waited may have been about to be sent.
+                if of(&all, "slow").or_else(|| of(&all, "stalled")).is_none() {
+                    say();
+                }
+                all
+            },
             |all| of(all, "stalled").is_some(),
             "nothing is taken for longer than two seconds",
         );
