@@ -112,7 +112,7 @@ fn a_name_that_is_made_to_lead_here_opens_nothing() {
     for host in ["localhost.evil.example", "127.0.0.1.evil.example", "evil@127.0.0.1"] {
         assert_eq!(ask("GET", "/api/sessions", host, "").status, 421, "{host}");
     }
-    let log = stopped(server);
+    let log = server.into_log();
     assert!(log.contains("127.0.0.1: a request to another name"), "{log}");
     assert!(!log.contains("evil.example"), "{log}");
 
@@ -128,13 +128,6 @@ fn a_name_that_is_made_to_lead_here_opens_nothing() {
     assert_eq!(Wire::ask(&server, &behind).status, 200);
     // A browser beside the proxy says nothing of it.
     assert_eq!(Wire::ask(&server, &request("GET", "/", "any.example", "")).status, 421);
-}
-
-fn stopped(mut server: Server) -> String {
-    #[cfg(unix)]
-    return server.stop().log;
-    #[cfg(not(unix))]
-    return String::new();
 }
 
 #[test]
@@ -168,7 +161,7 @@ fn wrong_keys_lockouts_and_foreign_pages_are_in_the_log_and_no_key_is() {
         let page = format!("Origin: http://page-{n}.example\r\n{wrong}");
         assert_eq!(get(&server, "/api/sessions", &page).status, 403);
     }
-    let log = stopped(server);
+    let log = server.into_log();
     let about = |words: &str| log.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
     assert_eq!(about("127.0.0.1: a wrong key, ").len(), 10, "{log}");
     assert!(about("a wrong key, ")[2].ends_with("3 within a minute"), "{log}");
@@ -222,10 +215,10 @@ fn a_log_file_is_its_owners_alone() {
     drop(server);
     // Who made it for others to read keeps it so, and is told where that is everybody.
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("its own");
-    let log = stopped(Server::start(&["--log-file", &file]));
+    let log = Server::start(&["--log-file", &file]).into_log();
     assert!(mode() == 0o640 && !log.contains("chmod"), "{log}");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("its own");
-    let log = stopped(Server::start(&["--log-file", &file]));
+    let log = Server::start(&["--log-file", &file]).into_log();
     assert!(mode() == 0o644 && log.contains("chmod o="), "{log}");
 }
 
@@ -237,6 +230,6 @@ fn a_key_in_a_close_reason_is_not_logged() {
     let (mut wire, _) = Wire::arrive(&server, "/ws/table/alice");
     wire.write(support::masked(0x88, &[&1000u16.to_be_bytes(), reason.as_bytes()].concat()));
     assert_eq!(wire.closed().0, 1000);
-    let log = stopped(server);
+    let log = server.into_log();
     assert!(!log.contains("0123456789") && log.contains("a reason of 71 bytes"), "{log}");
 }

@@ -171,7 +171,7 @@ fn kubernetes_variables_are_no_options() {
     );
     server.wait_for_log("COLLABD_PORT is Kubernetes'");
     Client::join(&server, "table", "alice").leave();
-    let log = stopped(server);
+    let log = server.into_log();
     assert!(!log.contains("says nothing"), "{log}");
     // Without --port it is the default one, which may be taken here.
     let mut command = collabd(&["--host", "203.0.113.7"]);
@@ -180,20 +180,13 @@ fn kubernetes_variables_are_no_options() {
     assert!(run.code == Some(1) && run.err.contains("203.0.113.7"), "{}", run.err);
 }
 
-fn stopped(mut server: Server) -> String {
-    #[cfg(unix)]
-    return server.stop().log;
-    #[cfg(not(unix))]
-    return String::new();
-}
-
 #[test]
 fn an_unknown_variable_is_named_with_what_was_meant() {
     let server = serving(&["--port", "0"], &[("COLLABD_DATADIR", "/SECRET"), ("COLLABD_X", "y")]);
     server.wait_for_log("COLLABD_DATADIR");
     server.wait_for_log("perhaps COLLABD_DATA_DIR was meant");
     server.wait_for_log("COLLABD_X");
-    assert!(!stopped(server).contains("SECRET"));
+    assert!(!server.into_log().contains("SECRET"));
     let mut command = collabd(&["key", "list", "--file", "/no/such/file"]);
     command.env("COLLABD_KEYZ", "x");
     let run = Run::of(command);
@@ -237,7 +230,7 @@ fn a_name_with_two_addresses_is_listened_on_at_both() {
         let connected = TcpStream::connect((std::net::IpAddr::from(address), port));
         assert!(connected.is_ok(), "{address:?}: {connected:?}");
     }
-    let log = stopped(server);
+    let log = server.into_log();
     assert!(log.contains("on 127.0.0.1:") && log.contains("on 127.0.0.2:"), "{log}");
 }
 
@@ -263,7 +256,7 @@ fn sessions_in_memory_are_said_to_be() {
     #[cfg(feature = "durable")]
     {
         let folder = Folder::new();
-        let log = stopped(Server::start(&["--data-dir", &folder.typed("data")]));
+        let log = Server::start(&["--data-dir", &folder.typed("data")]).into_log();
         assert!(!log.contains("memory only"), "{log}");
     }
 }

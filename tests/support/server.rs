@@ -148,6 +148,14 @@ impl Server {
         self.signal("TERM");
         self.wait()
     }
+
+    /// Its whole log, after it was told to stop; empty where there is no signal for that.
+    pub fn into_log(mut self) -> String {
+        #[cfg(unix)]
+        return self.stop().log;
+        #[cfg(not(unix))]
+        return String::new();
+    }
 }
 
 impl Drop for Server {
