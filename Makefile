@@ -25,7 +25,7 @@ rust: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
 rust:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || \
 		$(CARGO) install --locked --root .deps/cargo cargo-nextest
-	$(CARGO) nextest run
+	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --quiet --release --test simulation
 
 # That no message costs more than linearly, by counting what is run (tests/machine/linear.rs).

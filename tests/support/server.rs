@@ -62,12 +62,13 @@ impl Server {
         Self::spawn(collabd(&args))
     }
 
-    /// The memory it has, in MiB.
+    /// The resident memory that is its own, in MiB; what it has mapped of its binary depends on the
+    /// system.
     #[cfg(target_os = "linux")]
-    pub fn rss_mib(&self) -> u64 {
+    pub fn heap_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it runs");
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let rss = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = rss.and_then(|rss| rss.split_whitespace().next()?.parse::<u64>().ok());
         kib.expect("a number") / 1024
     }
