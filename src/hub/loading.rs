@@ -104,12 +104,21 @@ impl Sessions {
             Ok(Some(_)) if only_viewed && !self.make_room(Visitor::Viewer, turn) => {
                 return refuse_all(waiting, Refusal::Full, turn);
             }
+            Ok(Some(past))
+                if !waiting
+                    .iter()
+                    .any(|(_, waiting)| matches!(waiting, Waiting::Restore { .. }))
+                    && !self.has_memory_for(past.document.memory(), turn.limits) =>
+            {
+                return refuse_all(waiting, Refusal::NoMemory, turn);
+            }
             Ok(Some(past)) => {
                 let mut session = Session::resume(name.clone(), *past);
                 if self.unopened.remove(name) {
                     session.begin_life(turn);
                 }
                 self.by_name.insert(name.clone(), session);
+                self.change(name, turn, |_, _| {});
             }
             Ok(None) => {
                 self.stored.remove(name);
@@ -147,9 +156,7 @@ impl Sessions {
             Ok(false) => return self.loading.wait(name, conn, Waiting::Restore { state, by }),
             Ok(true) => {}
         }
-        if let Some(session) = self.by_name.get_mut(&name) {
-            session.restore(conn, *state, &by, turn);
-        }
+        self.change(&name, turn, |session, turn| session.restore(conn, *state, &by, turn));
         self.linger_if_deserted(&name, turn);
     }
 
@@ -197,16 +204,13 @@ impl Sessions {
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
-            let Some(session) = self.by_name.get_mut(&name) else { continue };
-            session.disk_changed(turn);
+            self.change(&name, turn, |session, turn| session.disk_changed(turn));
             self.forget_if_lingered(&name, turn);
         }
     }
 
     /// Whoever writes lacks something of a session: its whole document makes up for it.
     pub fn wanted(&mut self, name: &str, turn: &mut Turn<'_>) {
-        if let Some(session) = self.by_name.get_mut(name) {
-            session.keep_all(turn);
-        }
+        self.change(name, turn, |session, turn| session.keep_all(turn));
     }
 }

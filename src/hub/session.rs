@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::footprint::SessionFootprint;
+use super::held::Held;
 use super::history::History;
 use super::item_frames::UpdateFrames;
 use super::keeping::{Keeping, not_durable};
@@ -62,6 +63,8 @@ pub struct Session {
     receipts_timer: Option<Duration>,
     /// The document as it was sent last, and as of which change: to editors, and to all others.
     encoded: [Option<(u64, Arc<[Frame]>)>; 2],
+    /// What of it is counted where all documents are.
+    pub counted: Held,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
     /// When the timer fires that looks whether it has lingered; `None` while there is none.
@@ -89,6 +92,7 @@ impl Session {
             told_last: 0,
             receipts_timer: None,
             encoded: [None, None],
+            counted: Held::default(),
             empty_since: None,
             linger_timer: None,
         }
@@ -228,6 +232,19 @@ impl Session {
             false => self.document.is_empty() && self.versions.is_empty(),
         };
         self.room.is_empty() && is_safe
+    }
+
+    /// When the last member left; `None` while there is one.
+    pub fn empty_since(&self) -> Option<Duration> {
+        self.empty_since
+    }
+
+    /// What it takes of memory.
+    pub fn holds(&self, limits: &Limits) -> Held {
+        let documents = self.document.memory();
+        let is_spare = limits.durable && self.can_be_spared(limits);
+        let (_, versions) = self.versions.kept();
+        Held { documents, spare: if is_spare { documents } else { 0 }, versions }
     }
 
     /// Another event is about to be handled.
@@ -433,6 +450,7 @@ impl Session {
             members: self.room.len(),
             viewers: self.viewers.len(),
             document_bytes: self.document.bytes(),
+            document_memory: [self.document.memory(), self.document.memory_reckoned()],
             removed: self.document.removed().len(),
             history,
             history_bytes,

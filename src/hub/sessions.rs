@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::held::Held;
 use super::loading::{Loading, Waiting};
 use super::pass::{KeyIndex, Pass};
 use super::session::Session;
@@ -21,6 +22,7 @@ pub struct Sessions {
     /// Those of them that were stored before the server's start and not loaded since.
     pub(super) unopened: HashSet<Arc<str>>,
     pub(super) loading: Loading,
+    pub(super) held: Held,
     /// Which session a member is in.
     members: ConnMap<Arc<str>>,
     /// Which session a viewer looks at.
@@ -36,6 +38,7 @@ impl Sessions {
             stored: HashSet::new(),
             unopened: HashSet::new(),
             loading: Loading::default(),
+            held: Held::default(),
             members: ConnMap::default(),
             viewers: ConnMap::default(),
             random: Random(seed),
@@ -69,10 +72,14 @@ impl Sessions {
     }
 
     /// Does something in the session that a connection is a member of, if it is one.
-    pub fn of(&mut self, conn: ConnId, act: impl FnOnce(&mut Session)) {
-        let name = self.members.get(&conn);
-        if let Some(session) = name.and_then(|name| self.by_name.get_mut(name)) {
-            act(session);
+    pub fn of(
+        &mut self,
+        conn: ConnId,
+        turn: &mut Turn<'_>,
+        act: impl FnOnce(&mut Session, &mut Turn<'_>),
+    ) {
+        if let Some(name) = self.members.get(&conn).cloned() {
+            self.change(&name, turn, act);
         }
     }
 
@@ -100,11 +107,13 @@ impl Sessions {
             Ok(false) => return self.loading.wait(name, conn, Waiting::Join { user, grant }),
             Ok(true) => {}
         }
-        let Some(session) = self.by_name.get_mut(&name) else { return };
         let token = self.random.next().to_be_bytes();
         // First of all: should joining fail half-way, whoever is half in can still be put out.
-        self.members.insert(conn, name);
-        if let Some(replaced) = session.join(conn, user, pass, token, turn) {
+        self.members.insert(conn, name.clone());
+        let join = |session: &mut Session, turn: &mut Turn<'_>| {
+            session.join(conn, user, pass, token, turn)
+        };
+        if let Some(replaced) = self.change(&name, turn, join).flatten() {
             self.members.remove(&replaced);
         }
     }
@@ -148,7 +157,7 @@ impl Sessions {
     pub fn gone(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.loading.remove(conn);
         self.look_away(conn, turn);
-        self.of(conn, |session| session.leave(conn, turn));
+        self.of(conn, turn, |session, turn| session.leave(conn, turn));
         if let Some(name) = self.members.remove(&conn) {
             self.forget_if_lingered(&name, turn);
         }
@@ -162,7 +171,7 @@ impl Sessions {
         }
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.of(conn, |session| session.recover(conn, turn));
+        self.of(conn, turn, |session, turn| session.recover(conn, turn));
         self.gone(conn, turn);
     }
 
@@ -171,24 +180,27 @@ impl Sessions {
         if timer == SessionTimer::Linger {
             self.forget_if_lingered(name, turn);
         }
-        let Some(session) = self.by_name.get_mut(name) else { return };
-        session.begin();
-        match timer {
-            SessionTimer::Linger => session.linger_timer_fired(turn),
-            SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
-            SessionTimer::Settle(item) => {
-                session.settle_due(&item, turn);
-                session.finish(turn);
-            }
-            SessionTimer::Receipts => {
-                session.ask_for_receipts(turn);
-                session.finish(turn);
-            }
-            SessionTimer::Expiry(conn) => {
-                if session.has_expired(conn, turn) {
-                    self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);
+        let mut expired = None;
+        self.change(name, turn, |session, turn| {
+            session.begin();
+            match timer {
+                SessionTimer::Linger => session.linger_timer_fired(turn),
+                SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
+                SessionTimer::Settle(item) => {
+                    session.settle_due(&item, turn);
+                    session.finish(turn);
+                }
+                SessionTimer::Receipts => {
+                    session.ask_for_receipts(turn);
+                    session.finish(turn);
+                }
+                SessionTimer::Expiry(conn) => {
+                    expired = session.has_expired(conn, turn).then_some(conn);
                 }
             }
+        });
+        if let Some(conn) = expired {
+            self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);
         }
     }
 
@@ -196,18 +208,16 @@ impl Sessions {
     pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
-            let Some(session) = self.by_name.get_mut(&name) else { continue };
-            let refused = session.renew_passes(keys, turn);
-            self.dismiss(&name, &refused, turn);
+            let refused =
+                self.change(&name, turn, |session, turn| session.renew_passes(keys, turn));
+            self.dismiss(&name, &refused.unwrap_or_default(), turn);
         }
     }
 
     /// Ends the memberships and the viewing of those whose keys don't open their session any more, and
     /// has the others agree on a host.
     fn dismiss(&mut self, name: &str, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
-        if let Some(session) = self.by_name.get_mut(name) {
-            session.dismiss(refused, turn);
-        }
+        self.change(name, turn, |session, turn| session.dismiss(refused, turn));
         for (conn, _) in refused {
             self.members.remove(conn);
             self.viewers.remove(conn);
@@ -217,9 +227,7 @@ impl Sessions {
 
     /// A session that nobody is in lingers from now on, if it doesn't already.
     pub(super) fn linger_if_deserted(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
-        if let Some(session) = self.by_name.get_mut(name) {
-            session.linger_if_deserted(turn);
-        }
+        self.change(name, turn, |session, turn| session.linger_if_deserted(turn));
         self.forget_if_lingered(name, turn);
     }
 
@@ -251,6 +259,7 @@ impl Sessions {
     /// Drops a session from memory. Whether it was there.
     pub(super) fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
         let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
+        self.no_longer_holds(&session);
         for conn in session.dismiss_viewers(turn) {
             self.viewers.remove(&conn);
         }

@@ -45,9 +45,20 @@ impl Versions {
         self.bytes += version.document.len();
         self.kept.push_back(version);
         while self.kept.len() > MOST || self.bytes > bounds.document.saturating_mul(MOST) {
-            let Some(oldest) = self.kept.pop_front() else { break };
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the oldest one.
+    pub fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.kept.pop_front() {
             self.bytes -= oldest.document.len();
         }
+    }
+
+    /// Of when the oldest one is.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.kept.front().map(|version| version.at)
     }
 
     pub fn is_empty(&self) -> bool {

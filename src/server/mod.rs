@@ -47,6 +47,7 @@ pub use rate::RateLimits;
 use service::{Keeper, Service};
 use spool::Spool;
 use stopping::Stopping;
+pub use system::half_of_the_memory;
 use threads::Threads;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders

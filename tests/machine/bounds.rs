@@ -126,6 +126,38 @@ fn what_a_snapshot_leaves_in_an_item_counts() {
     }
 }
 
+/// Whoever is refused is told which bound it was, and how large that is.
+#[test]
+fn a_refusal_names_the_bound() {
+    let bounds = |item, document| DocumentBounds { item, document };
+    let item = |bytes: usize| json!({"uuid": "j", "text": "x".repeat(bytes)});
+    let many = || -> Value { (0..1300).map(|n| json!({"uuid": format!("a{n}")})).collect() };
+    for (bounds, items, named) in [
+        (bounds(1000, 1 << 20), json!([item(1000)]), "an item may have 1000 bytes at most"),
+        (bounds(1 << 20, 1000), json!([item(1000)]), "canvas may have 1000 bytes at most"),
+        (bounds(1 << 20, 220_000), many(), "canvas may have 1100 items at most"),
+    ] {
+        for kind in ["sync:update", "sync:full_state"] {
+            let (mut rig, [alice, _]) = host_and_guest(bounds);
+            rig.tell(alice, json!({"type": kind, "state": {"items": items}}));
+            let told = rig.texts(alice);
+            let error = told.iter().find(|told| told["type"] == "error").expect("an error");
+            let message = error["message"].as_str().expect("a text");
+            assert!(message.contains(named), "{kind}: {message}");
+        }
+        let (mut rig, [_, bob]) = host_and_guest(bounds);
+        for item in items.as_array().expect("a list") {
+            let id = &item["uuid"];
+            let add = json!({"action": "add_item", "item_id": id, "data": item});
+            rig.tell(bob, json!({"type": "command", "command": add}));
+        }
+        let told = rig.texts(bob);
+        let error = told.iter().find(|told| told["error_type"] == "document_full");
+        let message = error.expect("an error")["message"].as_str().expect("a text");
+        assert!(message.contains(named), "{message}");
+    }
+}
+
 /// A document of tiny items may have one for each 200 bytes that it may have.
 #[test]
 fn there_are_as_many_items_as_permitted() {

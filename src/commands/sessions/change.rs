@@ -124,6 +124,7 @@ fn put(
         max_sessions: 0,
         max_channels: 0,
         document: bounds,
+        documents_memory: 0,
         history: NO_HISTORY,
         settle: false,
         durable: true,
@@ -150,10 +151,9 @@ fn put(
             Effect::Keep(keep) => keeps.push(*keep),
             Effect::Refuse { why, .. } => {
                 return Err(match why {
-                    crate::hub::Refusal::TooBig => format!(
-                        "the canvas is larger than a session may be ({}), or one of its items is: \
-                         --max-document-bytes and --max-message-bytes allow more",
-                        size(bounds.document as u64)
+                    crate::hub::Refusal::TooBig(why) => format!(
+                        "the canvas is too large: {why}; --max-document-bytes and \
+                         --max-message-bytes allow more"
                     ),
                     _ => format!(
                         "session {session:?} is damaged: restore it to one of the versions that \
