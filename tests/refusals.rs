@@ -385,13 +385,29 @@ fn with_as_many_sessions_as_are_allowed_a_new_one_is_503_and_the_old_ones_go_on(
 #[test]
 fn a_session_that_lingers_with_work_in_it_is_not_given_up_for_a_new_one() {
     let server = Server::start(&["--max-sessions", "1", "--no-settle"]);
-    let mut alice = Client::join(&server, "table", "alice");
+    let [mut alice, bob] = Client::join_all(&server, "table", ["alice", "bob"]);
     alice.send(support::add("lens-1", json!({})));
-    nothing_more([&mut alice]);
+    alice.send(support::add("lens-2", json!({})));
+    bob.leave();
+    alice.expect("user:left");
     alice.leave();
     assert_eq!(refused(&server, &handshake("/ws/another/bob")).status, 503);
     let mut alice = Client::join(&server, "table", "alice");
-    assert_eq!(alice.items().len(), 1);
+    assert_eq!(alice.items().len(), 2);
+}
+
+#[test]
+fn sessions_of_one_item_that_nobody_is_in_keep_nobody_out() {
+    let server = Server::start(&["--max-sessions", "2", "--no-settle"]);
+    for n in 0..5 {
+        let mut mallory = Client::join(&server, &n.to_string(), "mallory");
+        mallory.send(support::add("lens-1", json!({})));
+        nothing_more([&mut mallory]);
+        mallory.leave();
+        // Its thread may still be saying farewell.
+        server.wait_for_log(&format!("left session \"{n}\""));
+    }
+    Client::join(&server, "table", "alice");
 }
 
 /// A page that is permitted may read the API with a key, which a browser asks about beforehand.

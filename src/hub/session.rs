@@ -34,6 +34,10 @@ const LARGE_DOCUMENT: usize = 64 << 10;
 /// When a session is looked at again that has lingered and could not be forgotten.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// How many items it has or had, whether somebody views it, whether several people were there, and when
+/// the last one left.
+pub type Worth = (usize, bool, bool, Duration);
+
 /// A room whose members work on one document. One of them is the host (`roles.rs`).
 #[derive(Debug)]
 pub struct Session {
@@ -225,13 +229,23 @@ impl Session {
             && !self.is_held_by_viewers(limits)
     }
 
-    /// Whether nobody but viewers is there and no work would be lost with it.
-    pub fn can_be_spared(&self, limits: &Limits) -> bool {
-        let is_safe = match limits.durable {
-            true => !self.keeping.is_at_risk,
-            false => self.document.is_empty() && self.versions.is_empty(),
-        };
-        self.room.is_empty() && is_safe
+    /// Whether it can leave memory at any time: it is stored, and nobody but viewers is there.
+    fn is_spare(&self, limits: &Limits) -> bool {
+        limits.durable && self.room.is_empty() && !self.keeping.is_at_risk
+    }
+
+    /// What would be lost with it, if another session took its place: the least is the first to go. `None`
+    /// where it stays: somebody is there, it isn't stored yet, or several people's work would be lost. One
+    /// person's canvas is on that person's screen, too.
+    pub fn worth(&self, limits: &Limits) -> Option<Worth> {
+        let since = self.empty_since.filter(|_| self.room.is_empty())?;
+        let is_viewed = !self.viewers.is_empty();
+        if limits.durable {
+            return self.is_spare(limits).then_some((0, is_viewed, false, since));
+        }
+        let items = self.document.len().max(self.versions.most_items());
+        let is_shared = self.document.users().nth(1).is_some();
+        (!is_shared || items <= 1).then_some((items, is_viewed, is_shared, since))
     }
 
     /// When the last member left; `None` while there is one.
@@ -242,7 +256,7 @@ impl Session {
     /// What it takes of memory.
     pub fn holds(&self, limits: &Limits) -> Held {
         let documents = self.document.memory();
-        let is_spare = limits.durable && self.can_be_spared(limits);
+        let is_spare = self.is_spare(limits);
         let (_, versions) = self.versions.kept();
         Held { documents, spare: if is_spare { documents } else { 0 }, versions }
     }

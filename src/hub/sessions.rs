@@ -239,18 +239,20 @@ impl Sessions {
         }
     }
 
-    /// Sees to it that there is room for another session, where one that lingers holds nothing that would
-    /// be lost: one that nobody views, or for a member, if need be, one that somebody does.
+    /// Sees to it that there is room for another session. Where there is none, one that nobody is in makes
+    /// way: for a member the one with which least is lost ([`Session::worth`]), for a viewer one that
+    /// nobody views. Takes a time in proportion to the sessions there are.
     pub(super) fn make_room(&mut self, visitor: Visitor, turn: &mut Turn<'_>) -> bool {
         let most = turn.limits.max_sessions;
         if most == 0 || self.by_name.len() + self.loading.places() < most {
             return true;
         }
-        let spare = || self.by_name.values().filter(|session| session.can_be_spared(turn.limits));
-        let spared = spare()
-            .find(|session| session.viewers.is_empty())
-            .or_else(|| spare().next().filter(|_| visitor == Visitor::Member));
-        match spared.map(|session| session.room.name().clone()) {
+        let sessions = self.by_name.values();
+        let spared = sessions
+            .filter(|session| visitor == Visitor::Member || session.viewers.is_empty())
+            .filter_map(|session| Some((session.worth(turn.limits)?, session.room.name())))
+            .min();
+        match spared.map(|(_, name)| name.clone()) {
             Some(name) => self.forget(&name, turn),
             None => false,
         }

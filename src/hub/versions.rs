@@ -61,8 +61,9 @@ impl Versions {
         self.kept.front().map(|version| version.at)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+    /// How many items the largest one has.
+    pub fn most_items(&self) -> usize {
+        self.kept.iter().map(|version| version.items).max().unwrap_or_default()
     }
 
     /// How many there are, and how many bytes they have.

@@ -1,6 +1,6 @@
 //! What there may be at most, and what happens at it.
 
-use collabd::hub::{ConnId, DocumentBounds, Event, Limits};
+use collabd::hub::{ConnId, DocumentBounds, Event, Limits, Refusal};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -53,6 +53,98 @@ fn sessions_that_make_way_for_others_leave_no_timers_behind() {
     }
     let left = rig.hub.footprint();
     assert_eq!((left.sessions.len(), left.timers), (3, 3));
+}
+
+fn add_items(rig: &mut Rig, conn: ConnId, count: usize) {
+    for n in 0..count {
+        let add = json!({"action": "add_item", "item_id": n.to_string(), "data": {}});
+        rig.tell(conn, json!({"type": "command", "command": add}));
+    }
+}
+
+/// A session in which these users were one after the other, and then nobody; the first added items.
+fn left_session(rig: &mut Rig, name: &str, users: &[&str], items: usize) {
+    for user in users {
+        let conn = rig.join_session(name, user, None);
+        assert!(rig.on(conn).contains(&Done::Admitted), "{name}");
+        add_items(rig, conn, if user == &users[0] { items } else { 0 });
+        rig.gone(conn);
+        rig.pass(1);
+    }
+}
+
+fn names(rig: &Rig) -> Vec<String> {
+    let sessions = rig.hub.footprint().sessions;
+    let mut names: Vec<String> = sessions.iter().map(|it| it.name.to_string()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Sessions that somebody fills with an item each, or a few, neither keep others out nor push their work
+/// out.
+#[test]
+fn sessions_of_an_item_make_way_and_work_stays() {
+    for (items, users) in [(1, &["mallory"][..]), (3, &["mallory"]), (1, &["mallory", "trudy"])] {
+        let mut rig = Rig::with(Limits { max_sessions: 10, ..limits() });
+        left_session(&mut rig, "work", &["alice", "bob"], 2);
+        left_session(&mut rig, "own work", &["carol"], 5);
+        for n in 0..100 {
+            left_session(&mut rig, &format!("m{n}"), users, items);
+        }
+        let left = names(&rig);
+        assert_eq!(left.len(), 10);
+        assert!(left.contains(&"work".to_owned()) && left.contains(&"own work".to_owned()));
+        // Of equal ones the one that was left last stays.
+        assert!(left.contains(&"m99".to_owned()) && left.contains(&"m92".to_owned()), "{left:?}");
+        let conn = rig.join_session("new", "dave", None);
+        assert!(rig.on(conn).contains(&Done::Admitted), "{users:?}");
+        assert!(!names(&rig).contains(&"m92".to_owned()));
+    }
+}
+
+#[test]
+fn of_sessions_that_are_left_the_least_makes_way_first() {
+    let mut rig = Rig::with(Limits { max_sessions: 6, ..limits() });
+    left_session(&mut rig, "shared", &["alice", "bob"], 1);
+    left_session(&mut rig, "two", &["alice"], 2);
+    left_session(&mut rig, "one", &["alice"], 1);
+    left_session(&mut rig, "one, later", &["alice"], 1);
+    // Its canvas is empty, but its version isn't.
+    let conn = rig.join_session("emptied", "alice", None);
+    add_items(&mut rig, conn, 3);
+    rig.tell(conn, json!({"type": "sync:update", "state": {"items": []}}));
+    rig.gone(conn);
+    left_session(&mut rig, "none", &["alice"], 0);
+    for (n, gone) in ["none", "one", "one, later", "shared", "two", "emptied"].iter().enumerate() {
+        assert!(names(&rig).contains(&(*gone).to_owned()), "{gone}");
+        let conn = rig.join_session(&n.to_string(), "dave", None);
+        assert!(rig.on(conn).contains(&Done::Admitted), "{gone}");
+        assert!(!names(&rig).contains(&(*gone).to_owned()), "{gone}");
+    }
+    let conn = rig.join_session("more", "dave", None);
+    assert_eq!(rig.on(conn), [Done::Refused(Refusal::Full)], "somebody is in each of them");
+}
+
+#[test]
+fn what_several_people_worked_on_makes_way_for_nobody() {
+    let mut rig = Rig::with(Limits { max_sessions: 2, ..limits() });
+    left_session(&mut rig, "work", &["alice", "bob"], 2);
+    left_session(&mut rig, "more work", &["alice", "bob"], 20);
+    let conn = rig.join_session("new", "dave", None);
+    assert_eq!(rig.on(conn), [Done::Refused(Refusal::Full)]);
+    rig.pass(600_000);
+    let conn = rig.join_session("new", "dave", None);
+    assert!(rig.on(conn).contains(&Done::Admitted));
+}
+
+/// What is stored is not lost: the one that was left first leaves memory.
+#[test]
+fn of_stored_sessions_the_one_left_first_leaves_memory() {
+    let mut rig = Rig::with(Limits { max_sessions: 3, durable: true, ..limits() });
+    for (name, items) in [("a", 9), ("b", 1), ("c", 5), ("d", 2)] {
+        left_session(&mut rig, name, &["alice", "bob"], items);
+    }
+    assert_eq!(names(&rig), ["b", "c", "d"]);
 }
 
 /// A host, and somebody else who has added the item "i" with a field of his own.
