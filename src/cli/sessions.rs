@@ -10,6 +10,7 @@ use std::time::Duration;
 #[cfg(feature = "durable")]
 use super::Usage;
 #[cfg(feature = "durable")]
+use super::echoed::shown;
 use super::values::Values;
 use super::{Opt, Variable, opt};
 #[cfg(feature = "durable")]
@@ -232,7 +233,8 @@ pub(super) fn replay(
             let number = number.filter(|number: &f64| (0.001..=1000.0).contains(number));
             Some(number.ok_or_else(|| {
                 Usage(format!(
-                    "--speed has to be a number from 0.001 to 1000, or max, not {speed:?}"
+                    "--speed has to be a number from 0.001 to 1000, or max, not {}",
+                    shown(speed)
                 ))
             })?)
         }
@@ -301,7 +303,8 @@ fn point(option: &str, value: &str) -> Result<Point, Usage> {
     Point::parse(value).ok_or_else(|| {
         Usage(format!(
             "--{option} has to be the number of a change, like 120, or a time, like \
-             2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {value:?}"
+             2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {}",
+            shown(value)
         ))
     })
 }

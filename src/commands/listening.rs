@@ -160,6 +160,6 @@ fn reachable(ip: IpAddr) -> Vec<IpAddr> {
 
 /// Says in one line why nothing can be served.
 fn fail(why: &str) -> ExitCode {
-    eprintln!("collabd: {why}");
+    crate::logging::say(&format!("collabd: {why}"));
     ExitCode::FAILURE
 }

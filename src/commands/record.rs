@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use serde_json::value::RawValue;
 
 use super::sessions::Place;
-use super::table::print;
+use super::table::tell;
 use super::whole_file::write_file;
 use crate::kept::Why;
 use crate::protocol::Timestamp;
@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> ExitCode {
     match record(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -72,7 +72,7 @@ fn record(options: &Options) -> Result<(), String> {
         "{} has {changes} changes of session {session:?}: collabd replay plays it\n",
         out.display()
     );
-    print(text.as_bytes())
+    tell(&text)
 }
 
 /// What is to be recorded.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{described, document, size, stored, told, unknown};
 use crate::archive::compact::Compaction;
 use crate::archive::{BY, over_damaged};
-use crate::commands::table::print;
+use crate::commands::table::tell;
 use crate::hub::{
     ConnId, Document, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, NotLoaded, Now,
     Past,
@@ -183,5 +183,5 @@ fn put_over_damaged(
 }
 
 fn say(line: &str) -> Result<(), String> {
-    print(format!("{line}\n").as_bytes())
+    tell(&format!("{line}\n"))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{document, known, size, stored, told};
 use crate::archive::{About, Listing, Versions};
 use crate::commands::progress::Progress;
-use crate::commands::table::{print, printable, table};
+use crate::commands::table::{print, printable, table, tell};
 use crate::commands::whole_file::write_file;
 use crate::protocol::Timestamp;
 use crate::store::{Point, Reader};
@@ -44,7 +44,7 @@ pub fn print_listing(listing: &Listing, json: bool) -> Result<(), String> {
             session.members.map_or("-".into(), |members| members.to_string()),
         ]
     });
-    print(table([head.map(str::to_owned)].into_iter().chain(rows)).as_bytes())
+    tell(&table([head.map(str::to_owned)].into_iter().chain(rows)))
 }
 
 /// Prints what there is to know of a session for people, or as JSON.
@@ -87,7 +87,7 @@ pub fn print_versions(versions: &Versions, json: bool) -> Result<(), String> {
         text.push('\n');
         text.push_str(&table([head.map(str::to_owned)].into_iter().chain(rows)));
     }
-    print(text.as_bytes())
+    tell(&text)
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), String> {
@@ -148,5 +148,5 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), String> {
         to.display(),
         directory.display()
     );
-    print(text.as_bytes())
+    tell(&text)
 }

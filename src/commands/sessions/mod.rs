@@ -81,7 +81,7 @@ pub fn run(options: Options) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Action, described, look, size};
 use crate::archive::{Listing, Versions};
 use crate::commands::remote::{Refused, Remote, Server, encoded, page_of};
-use crate::commands::table::print;
+use crate::commands::table::tell;
 use crate::protocol::inbound::State;
 use crate::protocol::json::Object;
 use crate::protocol::outbound::write_object;
@@ -180,5 +180,5 @@ fn known(remote: &Remote, session: &str) -> impl Fn(Refused) -> String {
 }
 
 fn say(line: &str) -> Result<(), String> {
-    print(format!("{line}\n").as_bytes())
+    tell(&format!("{line}\n"))
 }
