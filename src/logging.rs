@@ -61,6 +61,7 @@ impl Log for Queue {
 #[derive(Debug)]
 pub struct Logging {
     queue: Sender<Entry>,
+    has_file: bool,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
@@ -80,6 +81,7 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     let file = file.map(LogFile::open).transpose()?;
     let exposed = file.as_ref().and_then(LogFile::exposed);
+    let has_file = file.is_some();
     let file = file.map(|file| Arc::new(Mutex::new(file)));
     let mut outputs: Vec<Box<dyn SharedLogger>> =
         vec![WriteLogger::new(level, format(), Lines::to(io::stderr()))];
@@ -100,14 +102,18 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     if let Some(line) = exposed {
         log::warn!("{line}");
     }
-    Ok(Logging { queue, ended, thread: Some(thread) })
+    Ok(Logging { queue, has_file, ended, thread: Some(thread) })
 }
 
 impl Logging {
-    /// Has the file opened again, behind what was logged so far.
-    pub fn reopen(&self) {
-        // A queue that stays full for so long has lost lines, too.
-        let _ = self.queue.send_timeout(Entry::Reopen, LAST_LINES);
+    /// Has the file opened again, behind what was logged so far; the log says what came of it. Whether there
+    /// is a file.
+    pub fn reopen(&self) -> bool {
+        if self.has_file {
+            // A queue that stays full for so long has lost lines, too.
+            let _ = self.queue.send_timeout(Entry::Reopen, LAST_LINES);
+        }
+        self.has_file
     }
 }
 
@@ -275,12 +281,19 @@ fn write(entries: &Receiver<Entry>, log: &dyn Log, file: Option<&Mutex<LogFile>>
         }
         match entry {
             Entry::Line(level, text) => put(level, &text),
-            Entry::Reopen => {
-                if let Some(error) = file.and_then(|file| locked(file).reopen().err()) {
-                    let text = format_args!("the log file can't be opened again: {error}");
+            Entry::Reopen => match file.map(|file| locked(file).reopen()) {
+                Some(Ok(())) => {
+                    put(Level::Info, &line(Level::Info, "the log file has been opened again"));
+                }
+                Some(Err(error)) => {
+                    let text = format_args!(
+                        "the log file can't be opened again, so the one that was open before is \
+                             written on: {error}"
+                    );
                     put(Level::Error, &line(Level::Error, text));
                 }
-            }
+                None => {}
+            },
             Entry::End => break,
         }
     }

@@ -201,9 +201,14 @@ impl<S: Service> ServerHandle<S> {
         &self.addrs
     }
 
-    /// Has the service look at once whether anything outside has changed.
-    pub fn look_again(&self) {
-        self.shared.stopping.wake();
+    /// Has the service look at once whether anything outside has changed, which the log tells about. Whether
+    /// there is anything to look at.
+    pub fn look_again(&self) -> bool {
+        let can_reload = self.shared.service.can_reload();
+        if can_reload {
+            self.shared.stopping.wake();
+        }
+        can_reload
     }
 
     /// Stops the server: the port is released, what waits for the disk is written and confirmed,

@@ -62,6 +62,17 @@ pub trait Service: Send + Sync + 'static {
     fn watch(&self) -> Option<Self::Event> {
         None
     }
+
+    /// The same because somebody asked for it, who reads in the log what came of it. Not called where
+    /// nothing [`can_reload`](Self::can_reload).
+    fn reload(&self) -> Option<Self::Event> {
+        self.watch()
+    }
+
+    /// Whether there is anything outside to read again.
+    fn can_reload(&self) -> bool {
+        false
+    }
 }
 
 /// Where a request comes from.
