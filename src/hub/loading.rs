@@ -161,7 +161,7 @@ impl Sessions {
     }
 
     /// Has a session begin with a document from elsewhere, unless there is one of this name: stored,
-    /// or with somebody in it, or with anything done in it.
+    /// or with somebody in it, or with a document, be that an empty one.
     pub fn import(
         &mut self,
         conn: ConnId,
@@ -170,7 +170,9 @@ impl Sessions {
         by: UserId,
         turn: &mut Turn<'_>,
     ) {
-        let is_there = |session: &Session| !session.room.is_empty() || session.history.seq() > 0;
+        let is_there = |session: &Session| {
+            !session.room.is_empty() || session.history.seq() > 0 || session.document.exists()
+        };
         if self.by_name.get(&name).is_some_and(is_there)
             || self.stored.contains(&name)
             || self.loading.has(&name)
