@@ -226,7 +226,7 @@ impl Door {
         let channel = call.request.query_value("channel");
         match call.grant {
             Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
-            None => Err(Response::text(404, route::NO_SUCH_PAGE)),
+            None => Err(Response::text(404, route::NO_SUCH_API)),
         }
     }
 

@@ -479,6 +479,40 @@ fn the_openapi_description_is_of_this_server() {
             }
         }
     }
+    // So is every refusal that a request may meet, whatever it asks for.
+    let keyed = Server::start(&["--dev-keys", "--require-key"]);
+    let long = format!("X: {}\r\n", "x".repeat(17_000));
+    let refused = [
+        ("Host: localhost\r\nOrigin: https://evil.example\r\n", ""),
+        ("Host: evil.example\r\nOrigin: http://evil.example\r\n", ""),
+        ("Host: localhost\r\nHost: localhost\r\n", ""),
+        ("Host: localhost\r\nContent-Length: 2\r\n", "{}"),
+        ("Host: localhost\r\nContent-Length: 99999999999\r\n", ""),
+        ("Host: localhost\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+        (&format!("Host: localhost\r\n{long}"), ""),
+        ("Host: localhost\r\n", ""),
+        ("Host: localhost\r\nAuthorization: Bearer wrong\r\n", ""),
+        ("Host: localhost\r\nAuthorization: Bearer development\r\n", ""),
+    ];
+    let mut met = std::collections::BTreeSet::new();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().expect("a path") {
+            let Some(responses) = operation["responses"].as_object() else { continue };
+            let (method, path) = (method.to_ascii_uppercase(), path.replace("{id}", "none"));
+            for (headers, body) in refused {
+                let request =
+                    format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n{body}");
+                for server in [&server, &keyed] {
+                    let status = Wire::ask_for(server, &request).to_string();
+                    assert!(responses.contains_key(&status), "{method} {path} {headers}: {status}");
+                    met.insert(status);
+                }
+            }
+        }
+    }
+    for status in ["400", "401", "403", "421", "429", "431"] {
+        assert!(met.contains(status), "{status} was not among {met:?}");
+    }
     // Everything that is pointed at is there.
     for pointed in text.split("\"$ref\":\"#").skip(1) {
         let pointer = pointed.split('"').next().expect("a pointer");
