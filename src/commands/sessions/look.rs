@@ -8,7 +8,7 @@ use super::{document, known, size, stored, told};
 use crate::archive::{About, Listing, Versions};
 use crate::commands::progress::Progress;
 use crate::commands::table::{print, printable, table, tell};
-use crate::commands::whole_file::write_file;
+use crate::commands::whole_file::{OutFile, write_file};
 use crate::protocol::Timestamp;
 use crate::store::{Point, Reader};
 
@@ -111,7 +111,7 @@ pub fn export(
     directory: &Path,
     session: &str,
     at: Option<Point>,
-    out: Option<&Path>,
+    out: Option<&OutFile>,
 ) -> Result<(), String> {
     let reader = Reader::open(directory)?;
     let stored = stored(&reader, directory, session, at)?;
@@ -122,11 +122,11 @@ pub fn export(
 }
 
 /// To a file, or to stdout where none is named.
-pub fn write_canvas(json: &[u8], out: Option<&Path>) -> Result<(), String> {
+pub fn write_canvas(json: &[u8], out: Option<&OutFile>) -> Result<(), String> {
     match out {
         None => print(json),
         Some(file) => write_file(file, |writer| {
-            writer.write_all(json).map_err(|error| format!("{}: {error}", file.display()))
+            writer.write_all(json).map_err(|error| format!("{}: {error}", file.path.display()))
         }),
     }
 }
