@@ -419,7 +419,7 @@ impl Document {
         for StateItem { id, mut fields, .. } in state.items {
             match places.get(&*id).and_then(|place| old.remove(place)) {
                 Some(mut known) => {
-                    fields = with_hidden_path(&known, fields);
+                    fields = with_one_type(with_hidden_path(&known, fields));
                     fields.retain(|(key, value)| !is_identity(key, value));
                     let is_shown = known.is_shown_by(&fields);
                     let has_dropped = known.drop_others(&fields);
@@ -523,6 +523,18 @@ impl Document {
         }
         json.push(b'}');
     }
+}
+
+/// An item's fields with the `item_type` that goes with their `_type`, where that is one.
+fn with_one_type(mut fields: Fields) -> Fields {
+    let own = fields.iter().find(|(key, value)| **key == *"_type" && json::is_string(value));
+    if let Some(own) = own.map(|(_, value)| value.clone()) {
+        match fields.iter_mut().find(|(key, _)| **key == *"item_type") {
+            Some((_, item_type)) => *item_type = own,
+            None => fields.push(("item_type".into(), own)),
+        }
+    }
+    fields
 }
 
 /// What fields take of memory that are no item's.

@@ -304,9 +304,13 @@ impl Item {
         (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
     }
 
-    /// Whether editors know items of its type.
+    /// Whether editors know items of its type, by whatever name.
     pub fn is_for_editors(&self) -> bool {
-        matches!(self.item_type().get(), r#""component""# | r#""source""#)
+        let item_type = self.item_type().get();
+        let is_other =
+            |field: &Field| field.value.get() != item_type && json::is_string(&field.value);
+        matches!(item_type, r#""component""# | r#""source""#)
+            && !self.field("_type").is_some_and(is_other)
     }
 
     /// Notes that it has been still: a file may have been saved with its place.
@@ -511,10 +515,10 @@ impl MovedItem<'_> {
     }
 }
 
-/// Whether a field is one that a message about an item can't write: what says which item it is, and its
-/// `_type`, which a relayed command has although its item may lack it.
+/// Whether a field is one that a message about an item can't write: what says which item it is, and of what type.
+/// A relayed command has a `_type` although its item may lack it.
 pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
-    key == "_type" || is_identity(key, value)
+    matches!(key, "_type" | "item_type") || is_identity(key, value)
 }
 
 /// Whether a field says which item this is, or fails to say of what type: neither can be changed.
