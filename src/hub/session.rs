@@ -235,17 +235,19 @@ impl Session {
     }
 
     /// What would be lost with it, if another session took its place: the least is the first to go. `None`
-    /// where it stays: somebody is there, it isn't stored yet, or several people's work would be lost. One
-    /// person's canvas is on that person's screen, too.
+    /// where it stays: somebody is there, it isn't stored yet, or more than an item would be lost that nobody
+    /// has any more. One person's canvas is on that person's screen, too; its earlier versions are nowhere else.
     pub fn worth(&self, limits: &Limits) -> Option<Worth> {
         let since = self.empty_since.filter(|_| self.room.is_empty())?;
         let is_viewed = !self.viewers.is_empty();
         if limits.durable {
             return self.is_spare(limits).then_some((0, is_viewed, false, since));
         }
-        let items = self.document.len().max(self.versions.most_items());
+        let earlier = self.versions.most_items();
+        let items = self.document.len().max(earlier);
         let is_shared = self.document.users().nth(1).is_some();
-        (!is_shared || items <= 1).then_some((items, is_viewed, is_shared, since))
+        let is_elsewhere = !is_shared && earlier <= 1;
+        (is_elsewhere || items <= 1).then_some((items, is_viewed, is_shared, since))
     }
 
     /// When the last member left; `None` while there is one.
