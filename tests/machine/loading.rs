@@ -128,7 +128,7 @@ fn who_saw_more_than_was_stored_gets_the_state() {
 }
 
 #[test]
-fn where_a_life_began_is_kept_again_if_it_may_be_lost() {
+fn ids_and_where_a_life_began_are_kept_again_if_they_may_be_lost() {
     let (mut rig, epoch, _) = after_four_changes();
     rig.join_session("bench", "alice", None);
     rig.store.commit(1, 0);
@@ -139,9 +139,10 @@ fn where_a_life_began_is_kept_again_if_it_may_be_lost() {
     rig.store.drop_keeps();
     rig.kept();
     rig.handle(Event::Durable(true));
-    assert_eq!(rig.kept(), ["regular: 0 up to 4", "[] of  at 4"]);
+    let all = ["regular: 0 up to 4", "\"x\" of alice at 2", "\"y\" of alice at 2", "[] of  at 4"];
+    assert_eq!(rig.kept(), all);
     rig.handle(Event::Wanted { session: "bench".into() });
-    assert_eq!(rig.kept(), ["regular: 0 up to 4", "[] of  at 4"]);
+    assert_eq!(rig.kept(), all);
     rig.commit();
     rig.restart(durable());
     let bob = member(&mut rig, "bench", "bob");
