@@ -131,19 +131,6 @@ impl Session {
         }
     }
 
-    /// The server has been started since this session was stored.
-    pub fn begin_life(&mut self, turn: &mut Turn<'_>) {
-        self.lives.begin(self.history.seq());
-        self.keep_life(turn);
-    }
-
-    /// Where the session's life began, if that is not where the session did.
-    fn keep_life(&mut self, turn: &mut Turn<'_>) {
-        if let Some((seq, id)) = self.lives.beginning() {
-            self.keep_taken(seq, "".into(), id, turn);
-        }
-    }
-
     fn keep_taken(&mut self, seq: u64, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
         if turn.limits.durable {
             let (session, epoch) = (self.room.name().clone(), self.epoch.clone());
@@ -159,12 +146,6 @@ impl Session {
     /// The whole document as it is.
     pub fn keep_document(&mut self, turn: &mut Turn<'_>) {
         self.keep_whole(None, Why::Regular, turn.now.wall, turn);
-    }
-
-    /// Something that was to be kept is lost: all that is needed to go on.
-    pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
-        self.keep_document(turn);
-        self.keep_life(turn);
     }
 
     /// The whole document, if it has changed since it was kept: it is about to be replaced, and is to be found
@@ -209,7 +190,7 @@ impl Session {
             self.tell_all(&not_durable(), turn);
         } else if self.keeping.is_at_risk {
             self.keeping.is_at_risk = false;
-            self.keep_all(turn);
+            self.keep_document(turn);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::keeper::StoreEvent;
 use super::thread::{Writer, run};
-use super::{Closed, Store, Trouble};
+use super::{Closed, Store, Trouble, reserve};
 use crate::kept::Stored;
 
 /// How many times longer than usual is waited at most before a file is looked at again that was found
@@ -136,8 +136,14 @@ impl Writer {
         false
     }
 
-    fn load_while_failing(&mut self, session: Arc<str>) {
-        let stored = self.opened.load(&session, self.settings.reach);
+    pub(super) fn load_while_failing(&mut self, session: Arc<str>) {
+        let mut stored = self.opened.load(&session, self.settings.reach);
+        if let Ok(Some(stored)) = &mut stored
+            && self.in_use.insert(session.clone())
+        {
+            // Numbers can't be reserved for it now.
+            stored.skipped = reserve::far_behind(stored.seq.max(stored.skipped));
+        }
         if let Err(trouble) = &stored {
             log::error!("session {session:?} can't be loaded: {trouble}: {}", trouble.advice());
         }

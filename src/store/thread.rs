@@ -8,7 +8,7 @@
 //! dropping whole sessions of it, and writing is tried again until it succeeds. Then the hub is asked
 //! for the whole document of each session of which something was dropped.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub struct Writer {
     /// The job that has begun.
     pub(super) job: Option<Job>,
     chores: Chores,
+    /// Sessions that have numbers reserved since this process has begun, or have been given far ones.
+    pub(super) in_use: HashSet<Arc<str>>,
     /// Whether it was said that it can't be tidied up.
     is_untidy: bool,
     /// Until when it is to have ended, if it is to end.
@@ -64,6 +66,7 @@ impl Writer {
             state: State::Well,
             line: Line::default(),
             job: None,
+            in_use: HashSet::new(),
             is_untidy: false,
             stop_by: None,
         }
@@ -174,6 +177,9 @@ impl Writer {
         while let Some(session) = self.line.ready_load() {
             did = true;
             self.load(session);
+            if !matches!(self.state, State::Well) {
+                return false;
+            }
         }
         self.ask_for_what_is_lacking();
         if self.stop_by.is_some() {
@@ -214,6 +220,11 @@ impl Writer {
         if count > 0 {
             let lacking = store.commit(self.line.batch(MOST, MOST_BYTES))?;
             self.chores.note(self.line.batch(MOST, MOST_BYTES));
+            for keep in self.line.batch(MOST, MOST_BYTES) {
+                if !self.in_use.contains(keep.session()) {
+                    self.in_use.insert(keep.session().clone());
+                }
+            }
             self.line.written(count, &lacking);
         }
         Ok(count)
@@ -225,6 +236,15 @@ impl Writer {
                 "session {session:?}: what happened last is lost: it could not be written, and \
                  nobody has it any more"
             );
+            self.in_use.remove(&session);
+        }
+        if !self.in_use.contains(&session) {
+            let begun = self.opened.store().and_then(|store| store.begin_use(&session));
+            if let Err(trouble) = begun {
+                self.fail(&trouble);
+                return self.load_while_failing(session);
+            }
+            self.in_use.insert(session.clone());
         }
         let stored = self.opened.load(&session, self.settings.reach);
         if let Err(trouble) = &stored {
@@ -247,6 +267,7 @@ impl Writer {
             && let Some(session) = self.line.in_vain(since)
         {
             self.line.give_up(&session);
+            self.in_use.remove(&session);
             log::error!(
                 "session {session:?}: what happened while nothing could be written is lost: nobody \
                  has it any more"
