@@ -220,6 +220,29 @@ pub struct StoredId {
     pub id: Box<str>,
 }
 
+/// A queue to a client, to which something may have been added.
+pub trait SendQueue: Send + Sync {
+    /// Sends what it holds. Doesn't wait for the client.
+    fn send(self: Arc<Self>);
+}
+
+/// The queues that the confirmations of one transaction were added to: each is sent once, after the last of
+/// them.
+#[derive(Default)]
+pub struct Flushes(Vec<Arc<dyn SendQueue>>);
+
+impl Flushes {
+    /// Has a queue sent. To be called for the first addition since it was sent last.
+    pub fn add(&mut self, queue: Arc<dyn SendQueue>) {
+        self.0.push(queue);
+    }
+
+    /// Sends them.
+    pub fn flush(self) {
+        self.0.into_iter().for_each(SendQueue::send);
+    }
+}
+
 /// Which state of a session is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::archive::Office;
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
-use crate::kept::{Keep, Lag, Reach, Stored};
+use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 use crate::server::service::{self, Tell};
 use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
 
@@ -154,6 +154,10 @@ impl service::Keeper for Keeper {
 
     fn after(&self, done: Box<dyn FnOnce() + Send>) {
         Keeper::after(self, done);
+    }
+
+    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>) {
+        Keeper::confirm(self, done);
     }
 
     fn load(&self, session: Arc<str>) {

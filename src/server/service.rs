@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
-use crate::kept::{Keep, Lag};
+use crate::kept::{Flushes, Keep, Lag};
 use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
@@ -84,6 +84,10 @@ pub trait Keeper: Send + Sync {
 
     /// Has `done` run, on another thread, when all that was given to be kept before it is on disk.
     fn after(&self, done: Box<dyn FnOnce() + Send>);
+
+    /// The same for a confirmation, which adds to its client's queue; each queue is sent once for all
+    /// confirmations that go out together.
+    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>);
 
     /// Has a session loaded; the machine is told of the result.
     fn load(&self, session: Arc<str>);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::keeper::StoreEvent;
-use super::thread::{Writer, run};
+use super::thread::Writer;
 use super::{Closed, Store, Trouble, reserve};
 use crate::kept::Stored;
 
@@ -160,9 +160,7 @@ impl Writer {
                 (self.events)(StoreEvent::Durable(true));
                 self.line.ask_again();
                 self.ask_for_what_is_lacking();
-                while let Some(after) = self.line.ready_after() {
-                    run(after);
-                }
+                self.confirm();
             }
             Err(trouble) => {
                 let why = trouble.to_string();

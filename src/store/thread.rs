@@ -21,6 +21,7 @@ use super::keeper::{After, Job, Settings, StoreEvent};
 use super::line::Line;
 use super::queue::{Entry, Queue};
 use super::{Store, Trouble};
+use crate::kept::Flushes;
 
 /// How much one transaction takes at most: so many things, or about so many bytes.
 const MOST: usize = 4096;
@@ -168,11 +169,7 @@ impl Writer {
                 return false;
             }
         };
-        let mut did = written > 0;
-        while let Some(after) = self.line.ready_after() {
-            did = true;
-            run(after);
-        }
+        let mut did = self.confirm() || written > 0;
         self.queue.still_taken(self.line.bytes());
         while let Some(session) = self.line.ready_load() {
             did = true;
@@ -211,6 +208,19 @@ impl Writer {
                 did
             }
         }
+    }
+
+    /// Has everything that waited for what is on disk now happen, and sends each client's queue once. Whether
+    /// there was anything.
+    pub(super) fn confirm(&mut self) -> bool {
+        let mut flushes = Flushes::default();
+        let mut any = false;
+        while let Some(after) = self.line.ready_after() {
+            any = true;
+            run(after, &mut flushes);
+        }
+        flushes.flush();
+        any
     }
 
     /// Writes what waits, as one transaction. How much it was.
@@ -318,8 +328,8 @@ impl Writer {
 }
 
 /// One that panics takes nothing else with it.
-pub(super) fn run(after: After) {
-    if catch_unwind(AssertUnwindSafe(after)).is_err() {
+fn run(after: After, flushes: &mut Flushes) {
+    if catch_unwind(AssertUnwindSafe(|| after(flushes))).is_err() {
         log::error!("a bug in the server: a confirmation could not be sent");
     }
 }
