@@ -182,6 +182,10 @@ impl service::Keeper for Keeper {
         Keeper::wait_for_room(self);
     }
 
+    fn wait_for_room_until(&self, deadline: Instant) -> bool {
+        Keeper::wait_for_room_until(self, deadline)
+    }
+
     fn lag(&self) -> Lag {
         Keeper::lag(self)
     }

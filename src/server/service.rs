@@ -100,6 +100,9 @@ pub trait Keeper: Send + Sync {
     /// the machine.
     fn wait_for_room(&self);
 
+    /// The same until `deadline` at most. Whether there is room.
+    fn wait_for_room_until(&self, deadline: Instant) -> bool;
+
     /// How far behind the disk is. From any thread, without waiting for another.
     fn lag(&self) -> Lag {
         Lag::default()

@@ -140,6 +140,11 @@ impl Keeper {
         self.queue.wait_for_room();
     }
 
+    /// The same until `deadline` at most. Whether there is room.
+    pub fn wait_for_room_until(&self, deadline: Instant) -> bool {
+        self.queue.wait_for_room_until(deadline)
+    }
+
     /// How far the disk is behind. Doesn't wait.
     pub fn lag(&self) -> Lag {
         self.queue.lag()
