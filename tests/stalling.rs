@@ -183,6 +183,8 @@ fn who_comes_while_too_much_waits_for_a_silent_disk_is_refused() {
         let put = scope.spawn(|| Wire::ask(&server, put).status);
         refused(&server, "carol");
         assert_eq!(put.join().expect("an answer"), 503);
+        let (status, body) = get(&server, "/healthz");
+        assert!(status == 503 && body.contains("has not answered"), "{status} {body}");
         disk.goes_on("syncs");
         alice.join().expect("everything is confirmed");
     });

@@ -191,8 +191,7 @@ impl Office {
         earlier: Document,
         is_stopping: &dyn Fn() -> bool,
     ) -> Result<u64, Unavailable> {
-        let keep = over_damaged(now, earlier);
-        let seq = keep.seq();
+        let mut keep = over_damaged(now, earlier);
         self.change(WRITING, is_stopping, move |store| {
             let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
                 Ok(stored) => stored.is_none_or(|stored| document(&stored).is_ok()),
@@ -201,7 +200,7 @@ impl Office {
             };
             ControlFlow::Break(match whole {
                 true => Ok(Err(Unavailable::Busy)),
-                false => store.commit([&keep as &Keep]).map(|_| Ok(seq)),
+                false => put(store, &mut keep).map(Ok),
             })
         })?
     }
@@ -289,6 +288,15 @@ impl Drop for Turn {
         *self.0.readers.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.changed.notify_one();
     }
+}
+
+/// Stores a whole document as a session's next change. As which.
+fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, Trouble> {
+    let next = store.next_number(keep.session())?;
+    if let Keep::Whole { seq, .. } = keep {
+        *seq = next;
+    }
+    store.commit([&*keep]).map(|_| next)
 }
 
 /// Waits for an answer of the thread `store`; its end is one, too.

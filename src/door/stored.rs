@@ -49,9 +49,8 @@ impl Door {
                 let after = request.query_value("after");
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
-                let list: Box<Act<Event>> = Box::new(move |_, _| {
-                    list(&office, grant, after.map(Into::into), most, with_items)
-                });
+                let list: Box<Act<Event>> =
+                    Box::new(move |_, _| list(&office, grant, after, most, with_items));
                 (0, list)
             }
             Api::Versions(session) => (

@@ -144,6 +144,15 @@ impl Store {
         self.committed()
     }
 
+    /// The number that the next change of a session gets.
+    ///
+    /// # Errors
+    /// [`Trouble`], when that can't be read.
+    pub fn next_number(&self, session: &str) -> Result<u64, Trouble> {
+        let Some(session) = self.sessions.get(session) else { return Ok(1) };
+        Ok(session.seq.max(skipped(&self.db, session)?) + 1)
+    }
+
     /// The server stops, and everything it has given a number is on disk.
     pub(super) fn release_numbers(&mut self) -> Result<(), Trouble> {
         let used = self.sessions.values().filter(|session| session.reserved.is_some());
