@@ -552,7 +552,10 @@ impl Session {
         }
         self.forget_encoded();
         let did = if why == Why::Restored { Did::Restore } else { Did::Replace };
-        let seq = self.history.seq() + changes.len() as u64;
+        let seq = match changes.len() as u64 {
+            0 => self.history.seq(),
+            several => self.history.next_seq() - 1 + several,
+        };
         self.recent.note(seq, user, did, None, turn.now);
         let id = name.stored();
         let how = Publication { user, version, why, id: id.as_deref(), except, is_news: true };

@@ -92,6 +92,11 @@ pub struct History {
     /// The newest change that was forgotten; the history reaches back to it.
     forgotten: u64,
     seq: u64,
+    /// Numbers up to this one are not given any more.
+    skipped: u64,
+    /// Numbers that no change has, because they may have been given to changes that were lost: each
+    /// after the first number, up to the second.
+    gaps: Vec<(u64, u64)>,
 }
 
 impl History {
@@ -107,12 +112,22 @@ impl History {
 
     /// The number the next change will get.
     pub fn next_seq(&self) -> u64 {
-        self.seq + 1
+        self.seq.max(self.skipped) + 1
+    }
+
+    /// Has the next change get a number after this one.
+    pub fn skip(&mut self, up_to: u64) {
+        self.skipped = self.skipped.max(up_to);
     }
 
     /// Appends the change numbered [`next_seq`](Self::next_seq) as it was relayed.
     pub fn push(&mut self, relayed: Frame, bounds: Bounds) {
-        self.seq += 1;
+        let seq = self.next_seq();
+        if seq > self.seq + 1 {
+            self.gaps.retain(|(_, up_to)| *up_to >= self.forgotten);
+            self.gaps.push((self.seq, seq - 1));
+        }
+        self.seq = seq;
         let bytes = relayed.bytes().len() + ENTRY_OVERHEAD;
         self.append(Entry { change: Some((self.seq, relayed)), id: None, bytes }, bounds);
     }
@@ -150,7 +165,8 @@ impl History {
     /// What was relayed after change `since`, in order; `None` where it is not all there any more,
     /// or never was.
     pub fn after(&self, since: u64) -> Option<impl Iterator<Item = &Frame>> {
-        if since < self.forgotten || since > self.seq {
+        let is_lost = |(after, up_to): &(u64, u64)| *after < since && since <= *up_to;
+        if since < self.forgotten || since > self.seq || self.gaps.iter().any(is_lost) {
             return None;
         }
         let changes = self.entries.iter().filter_map(|entry| entry.change.as_ref());
@@ -225,6 +241,31 @@ mod tests {
         assert_eq!(texts(&history, 5).unwrap(), [""; 0]);
         assert_eq!(texts(&history, 1), None);
         assert_eq!(texts(&history, 6), None);
+    }
+
+    #[test]
+    fn nothing_follows_a_number_that_was_skipped() {
+        let bounds = Bounds { changes: 4, bytes: 1 << 20 };
+        let mut history = History::after_change(2);
+        history.push(Frame::text("3"), bounds);
+        history.skip(10);
+        assert_eq!((history.seq(), history.next_seq()), (3, 11));
+        assert_eq!(texts(&history, 4), None, "nothing has that number");
+        for n in 11..=12 {
+            history.push(Frame::text(&n.to_string()), bounds);
+        }
+        assert_eq!(texts(&history, 2).unwrap(), ["3", "11", "12"]);
+        assert_eq!(texts(&history, 3).unwrap(), ["11", "12"]);
+        for lost in 4..=10 {
+            assert_eq!(texts(&history, lost), None, "{lost}");
+        }
+        assert_eq!(texts(&history, 11).unwrap(), ["12"]);
+        // Forgotten with what came before.
+        for n in 13..=16 {
+            history.push(Frame::text(&n.to_string()), bounds);
+        }
+        assert_eq!(texts(&history, 10), None);
+        assert_eq!(texts(&history, 12).unwrap(), ["13", "14", "15", "16"]);
     }
 
     #[test]

@@ -25,7 +25,6 @@ mod item;
 mod item_frames;
 mod keeping;
 mod listing;
-mod lives;
 mod loading;
 mod member;
 mod merge;

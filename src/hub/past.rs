@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::document::{Author, Bounds, Document, Outcome};
 use super::history::{self, History};
-use super::lives::Lives;
 use super::notes::Note;
 use super::recent::Recent;
 use super::stored::Damaged;
@@ -29,7 +28,6 @@ pub struct Past {
     pub(super) epoch: Arc<str>,
     pub(super) document: Document,
     pub(super) history: History,
-    pub(super) lives: Lives,
     pub(super) recent: Recent,
     /// How large the whole document was that was stored last, and the changes after it: how many,
     /// and how large.
@@ -43,20 +41,26 @@ impl Past {
     /// # Errors
     /// [`Damaged`], where something is missing or isn't what a hub wanted kept.
     pub fn of(stored: Stored, bounds: history::Bounds) -> Result<Self, Damaged> {
-        let Stored { epoch, seq, document, seq_of_document, changes, history: earlier, taken } =
-            stored;
+        let Stored {
+            epoch,
+            seq,
+            document,
+            seq_of_document,
+            changes,
+            history: earlier,
+            taken,
+            skipped,
+        } = stored;
         let whole = document.len();
-        let begins = seq_of_document.checked_sub(earlier.len() as u64);
-        let begins = begins.ok_or(Damaged::Change(seq_of_document, "it has too many before it"))?;
+        let begins = earlier.first().map_or(seq_of_document, StoredChange::before);
         let mut history = History::after_change(begins);
-        let mut lives = Lives::default();
         let mut notes = Vec::new();
         let mut is_clients = |id: &StoredId| match Note::of_stored(&id.id) {
             Some(note) => {
                 notes.push((id.seq, id.user.clone(), note));
                 false
             }
-            None => !lives.remember(id),
+            None => !is_of_an_older_version(id),
         };
         let mut taken = taken.into_iter().filter(|id| is_clients(id)).peekable();
         let mut take = |history: &mut History| {
@@ -66,6 +70,10 @@ impl Past {
         };
         take(&mut history);
         for change in earlier.iter().chain(&changes) {
+            if change.skipped_after().is_some_and(|after| after == history.seq()) {
+                history.skip(change.seq);
+                continue;
+            }
             if change.seq != history.next_seq() {
                 return Err(Damaged::Change(history.next_seq(), "it is missing"));
             }
@@ -79,6 +87,7 @@ impl Past {
         if history.seq() != seq {
             return Err(Damaged::Change(seq, "it is missing"));
         }
+        history.skip(skipped);
         // Nothing is older than the last change.
         taken.for_each(drop);
         let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
@@ -86,11 +95,18 @@ impl Past {
         document.take_news();
         let recent = earlier.len() + changes.len();
         let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
+        let recent = recent.filter(|change| change.skipped_after().is_none());
         let recent = Recent::of_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
-        Ok(Past { epoch, document, history, lives, recent, whole, changes })
+        Ok(Past { epoch, document, history, recent, whole, changes })
     }
+}
+
+/// Whether it is neither a client's id nor a note, but a list of numbers: versions before 0.2 stored
+/// some that told whom to believe after a crash.
+fn is_of_an_older_version(id: &StoredId) -> bool {
+    serde_json::from_str::<Vec<Option<u64>>>(&id.id).is_ok()
 }
 
 /// The document after these changes, each as it was relayed; before them it was `document`, in
@@ -162,6 +178,9 @@ impl Replay {
     }
 
     fn apply(&mut self, change: &StoredChange) -> Result<(), Damaged> {
+        if change.skipped_after().is_some() {
+            return Ok(());
+        }
         let damaged = |why| Damaged::Change(change.seq, why);
         let Some(mut command) = inbound::parse_stored(text(change)?) else {
             return Err(damaged("it is not a command"));

@@ -8,7 +8,6 @@ use super::footprint::SessionFootprint;
 use super::history::History;
 use super::item_frames::UpdateFrames;
 use super::keeping::{Keeping, not_durable};
-use super::lives::Lives;
 use super::member::{Arrival, Member, Request};
 use super::notes::Note;
 use super::pass::Pass;
@@ -45,7 +44,6 @@ pub struct Session {
     pub history: History,
     pub settling: Settling,
     pub keeping: Keeping,
-    pub lives: Lives,
     pub recent: Recent,
     pub versions: Versions,
     /// Counts the events that were handled: everything that is sent while one is handled is sent at
@@ -80,7 +78,6 @@ impl Session {
             history: History::default(),
             settling: Settling::default(),
             keeping: Keeping::default(),
-            lives: Lives::default(),
             recent: Recent::default(),
             versions: Versions::default(),
             tick: 1,
@@ -97,8 +94,8 @@ impl Session {
     /// One that goes on.
     pub fn resume(name: Arc<str>, past: Past) -> Self {
         let keeping = Keeping::of(&past);
-        let Past { epoch, document, history, lives, recent, .. } = past;
-        Session { document, history, lives, recent, keeping, ..Session::new(name, epoch) }
+        let Past { epoch, document, history, recent, .. } = past;
+        Session { document, history, recent, keeping, ..Session::new(name, epoch) }
     }
 
     /// Makes a connection a member. Returns the connection it replaces, if its user was present.
@@ -443,11 +440,6 @@ impl Session {
 
     fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
         let since = self.since(request);
-        let user = self.room[place].user.clone();
-        if let Some(id) = self.lives.meet(&user, since) {
-            self.keep_id(user.clone(), id, turn);
-        }
-        let since = since.filter(|since| self.lives.trust(&user, *since));
         let conn = self.room[place].conn;
         if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
             self.send_state(&[place], turn);
