@@ -104,20 +104,13 @@ fn told_after(rig: &mut Rig, conn: ConnId, epoch: &Value, seq: u64) -> Vec<Strin
 }
 
 #[test]
-fn ids_are_kept_again_if_they_may_be_lost() {
+fn ids_are_kept_again_with_the_document_where_what_was_kept_is_lost() {
     let (mut rig, _, _) = after_four_changes();
-    rig.join_session("bench", "alice", None);
-    rig.store.commit(1, 0);
-    let past = rig.store.stored("bench", 100).map(|stored| Past::of(stored, limits().history));
-    let past = past.map(|past| Box::new(past.expect("what was kept")));
-    rig.handle(Event::Loaded { session: "bench".into(), past: Ok(past) });
-    rig.handle(Event::Durable(false));
-    rig.store.drop_keeps();
+    member(&mut rig, "bench", "alice");
+    rig.commit();
     rig.kept();
-    rig.handle(Event::Durable(true));
-    let all = ["regular: 0 up to 4", "\"x\" of alice at 2", "\"y\" of alice at 2"];
-    assert_eq!(rig.kept(), all);
     rig.handle(Event::Wanted { session: "bench".into() });
+    let all = ["regular: 0 up to 4", "\"x\" of alice at 2", "\"y\" of alice at 2"];
     assert_eq!(rig.kept(), all);
 }
 
