@@ -219,7 +219,7 @@ pub fn over_damaged(now: Summary, mut document: Document) -> Keep {
     Keep::Whole {
         session: now.name,
         epoch: now.epoch,
-        seq: now.seq + 1,
+        seq: now.next,
         at: Timestamp::now(),
         user: Some(BY.into()),
         document: document.to_stored(),

@@ -20,7 +20,8 @@ pub enum Keep {
     Change {
         session: Arc<str>,
         epoch: Arc<str>,
-        /// 1 is a session's first change; each is one more than the one before it.
+        /// 1 is a session's first change; each is one more than the one before it, or than
+        /// [`Stored::skipped`].
         seq: u64,
         at: Timestamp,
         user: UserId,
@@ -168,6 +169,9 @@ pub struct Stored {
     pub history: Vec<StoredChange>,
     /// Ids that were taken without a change, in order: the newest, as far as the history reaches.
     pub taken: Vec<StoredId>,
+    /// Numbers up to this one may have been given to changes that were lost in a crash: the next change
+    /// gets a later one. Not larger than `seq` where none may have been.
+    pub skipped: u64,
 }
 
 /// One change as it was relayed.
@@ -182,6 +186,30 @@ pub struct StoredChange {
     pub id: Option<Box<str>>,
 }
 
+/// What stands in the place of numbers that no change has.
+const SKIPPED: &[u8] = br#"{"type":"skipped","after":"#;
+
+impl StoredChange {
+    /// No change: the numbers after `after` up to `seq` may have been given to changes that were lost
+    /// in a crash, and are not given again.
+    pub fn skip(after: u64, seq: u64, at: Timestamp) -> Self {
+        let frame = [SKIPPED, after.to_string().as_bytes(), b"}"].concat();
+        StoredChange { seq, at, user: "".into(), frame, id: None }
+    }
+
+    /// The change after which numbers were skipped; `None` where this is a change.
+    pub fn skipped_after(&self) -> Option<u64> {
+        // No user's name is empty.
+        let frame = self.frame.strip_prefix(SKIPPED).filter(|_| self.user.is_empty())?;
+        std::str::from_utf8(frame.strip_suffix(b"}")?).ok()?.parse().ok()
+    }
+
+    /// The number of the change before it.
+    pub fn before(&self) -> u64 {
+        self.skipped_after().unwrap_or(self.seq.saturating_sub(1))
+    }
+}
+
 /// An id that was taken without a change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredId {
@@ -190,6 +218,29 @@ pub struct StoredId {
     pub user: UserId,
     /// As JSON.
     pub id: Box<str>,
+}
+
+/// A queue to a client, to which something may have been added.
+pub trait SendQueue: Send + Sync {
+    /// Sends what it holds. Doesn't wait for the client.
+    fn send(self: Arc<Self>);
+}
+
+/// The queues that the confirmations of one transaction were added to: each is sent once, after the last of
+/// them.
+#[derive(Default)]
+pub struct Flushes(Vec<Arc<dyn SendQueue>>);
+
+impl Flushes {
+    /// Has a queue sent. To be called for the first addition since it was sent last.
+    pub fn add(&mut self, queue: Arc<dyn SendQueue>) {
+        self.0.push(queue);
+    }
+
+    /// Sends them.
+    pub fn flush(self) {
+        self.0.into_iter().for_each(SendQueue::send);
+    }
 }
 
 /// Which state of a session is meant.
@@ -230,6 +281,7 @@ impl fmt::Debug for Stored {
             .field("changes", &self.changes)
             .field("history", &self.history)
             .field("taken", &self.taken)
+            .field("skipped", &self.skipped)
             .finish()
     }
 }
@@ -296,6 +348,7 @@ mod tests {
             id: Some("SECRET".into()),
         };
         let stored = Stored {
+            skipped: 0,
             epoch: "e".into(),
             seq: 1,
             document: b"SECRET".to_vec(),

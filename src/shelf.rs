@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::archive::Office;
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
-use crate::kept::{Keep, Lag, Reach, Stored};
+use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 use crate::server::service::{self, Tell};
 use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
 
@@ -156,6 +156,10 @@ impl service::Keeper for Keeper {
         Keeper::after(self, done);
     }
 
+    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>) {
+        Keeper::confirm(self, done);
+    }
+
     fn load(&self, session: Arc<str>) {
         Keeper::load(self, session);
     }
@@ -176,6 +180,10 @@ impl service::Keeper for Keeper {
 
     fn wait_for_room(&self) {
         Keeper::wait_for_room(self);
+    }
+
+    fn wait_for_room_until(&self, deadline: Instant) -> bool {
+        Keeper::wait_for_room_until(self, deadline)
     }
 
     fn lag(&self) -> Lag {

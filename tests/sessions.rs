@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use support::{
     Client, Place, Run, Server, add, canvas_items as items, collabd, confirmed, item, kill,
-    move_to, number, remove, story, update, with_id,
+    move_to, number, remove, stop, story, update, with_id,
 };
 
 /// The same where others are at work, too.
@@ -93,7 +93,7 @@ fn a_session_is_restored_and_what_it_was_before_is_a_version() {
     let canvases = story(&mut alice);
     let line = place.fails(&["sessions", "restore", "table", "--to", "2"], 1);
     assert!(line.contains("another collabd uses"), "{line}");
-    kill(server);
+    stop(server);
 
     let line = place.fails(&["sessions", "restore", "table", "--to", "9"], 1);
     assert!(line.contains("no change 9"), "{line}");
@@ -110,7 +110,7 @@ fn a_session_is_restored_and_what_it_was_before_is_a_version() {
     assert_eq!((&bob.ack()["epoch"], &bob.ack()["seq"]), (&epoch, &json!(6)));
     assert_eq!(bob.items(), canvases[2]);
     assert_eq!(confirmed(&mut bob, update("b", json!({"n": 2}))), 7);
-    kill(server);
+    stop(server);
 
     // And back again.
     place.succeeds(&["sessions", "restore", "table", "--to", "4"]);
@@ -127,7 +127,7 @@ fn a_damaged_session_is_shown_as_such_and_can_be_restored() {
     let server = place.serve();
     let mut alice = Client::join(&server, "table", "alice");
     let canvases = story(&mut alice);
-    kill(server);
+    stop(server);
     let file = PathBuf::from(place.data()).join("collabd.db");
     let db = rusqlite::Connection::open(file).expect("a database");
     db.execute("UPDATE changes SET message = '{}' WHERE seq = 3", []).expect("written");
@@ -327,6 +327,35 @@ fn a_field_that_a_replacement_drops_is_not_there_in_a_recording_of_it() {
     let run = place.run(&["replay", &file, &url, "--session", "copy", "--speed", "max"]);
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert_eq!(Client::join(&server, "copy", "eve").items(), [item("a", 1)]);
+}
+
+/// After a crash a session goes on behind numbers that are skipped.
+#[test]
+fn a_recording_goes_across_a_crash() {
+    let place = Place::new();
+    for n in 0..3 {
+        let server = place.serve();
+        let mut alice = Client::join(&server, "table", "alice");
+        confirmed(&mut alice, add(&format!("a{n}"), json!({"_type": "component", "n": n})));
+        kill(server);
+    }
+    let server = place.serve();
+    let items = Client::join(&server, "table", "alice").items();
+    let url = format!("ws://{}", server.addr());
+    let (here, there) = (place.path("here.jsonl"), place.path("there.jsonl"));
+    let out = place.succeeds(&["record", "table", "--out", &here]);
+    assert!(out.contains(" 3 changes"), "{out}");
+    let run = place.run(&["replay", &here, &url, "--session", "copy", "--speed", "max"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert_eq!(Client::join(&server, "copy", "eve").items(), items);
+    let http = url.replace("ws:", "http:");
+    let from_server = ["record", "table", "--out", &there, "--server", &http];
+    Run::of(collabd(&from_server)).succeeded();
+    let changes = |file: &str| {
+        let text = fs::read_to_string(file).expect("a file");
+        text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(changes(&here), changes(&there));
 }
 
 #[test]

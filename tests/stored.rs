@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use support::{
     Client, Place, Response, Run, Server, Wire, add, canvas_items, collabd, confirmed, kill,
-    move_to, story, update,
+    move_to, stop, story, update,
 };
 
 /// Sends a request, whose headers are whole lines, and returns its answer.
@@ -629,7 +629,7 @@ fn a_damaged_session_is_restored_while_the_server_runs() {
     let place = Place::new();
     let server = place.serve();
     let canvases = story(&mut Client::join(&server, "table", "alice"));
-    kill(server);
+    stop(server);
     let file = PathBuf::from(place.data()).join("collabd.db");
     let db = rusqlite::Connection::open(file).expect("a database");
     db.execute("UPDATE changes SET message = '{}' WHERE seq = 3", []).expect("written");

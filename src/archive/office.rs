@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -20,6 +21,8 @@ const READERS: usize = 4;
 /// How long one waits for its turn, and how long it may then take.
 const TURN: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
+/// How much later at most one that has taken so long ends, unless the disk doesn't answer.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long is waited for what was said before to be on disk, and for something to be changed.
 const WRITING: Duration = Duration::from_secs(5);
 /// And for everything to be made compact.
@@ -47,6 +50,8 @@ pub struct Office {
 pub enum Unavailable {
     /// Too many look, or it takes too long.
     Busy,
+    /// The disk doesn't answer.
+    Silent,
     /// A compaction is going on.
     Compacting,
     /// Nothing can be written.
@@ -99,14 +104,50 @@ impl Office {
     /// Looks into the store, which goes on being written. What happened within the last second may
     /// not be there yet.
     ///
+    /// A thread of its own does it: a disk that doesn't answer keeps that one and its turn, and nobody who
+    /// asks.
+    ///
     /// # Errors
     /// Why that isn't possible; the log has more, where there is more to say.
-    pub fn look<T>(
+    pub fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Reader) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let turn = self.turn().ok_or(Unavailable::Busy)?;
+        let until = Instant::now() + LOOK;
+        let (done, looked) = crossbeam_channel::bounded(1);
+        let office = self.clone();
+        let thread = thread::Builder::new().name("look".into()).spawn(move || {
+            let found = office.look_until(until, look);
+            drop(turn);
+            // Who has lost patience doesn't wait any more.
+            let _ = done.try_send(found);
+        });
+        let thread = thread.map_err(|error| {
+            log::error!("what is stored can't be looked at: no thread to do it: {error}");
+            Unavailable::Busy
+        })?;
+        match looked.recv_deadline(until + GRACE) {
+            Ok(found) => {
+                let _ = thread.join();
+                found
+            }
+            Err(RecvTimeoutError::Disconnected) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => Err(Unavailable::Busy),
+            },
+            Err(RecvTimeoutError::Timeout) => {
+                log::error!("what is stored can't be looked at: the disk doesn't answer");
+                Err(Unavailable::Silent)
+            }
+        }
+    }
+
+    fn look_until<T>(
         &self,
+        until: Instant,
         look: impl FnOnce(&Reader) -> Result<T, Trouble>,
     ) -> Result<T, Unavailable> {
-        let _turn = self.turn().ok_or(Unavailable::Busy)?;
-        let until = Instant::now() + LOOK;
         let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let mut reader = Reader::open(&self.directory).map_err(|why| {
             log::error!("what is stored can't be looked at: {why}");
@@ -150,8 +191,7 @@ impl Office {
         earlier: Document,
         is_stopping: &dyn Fn() -> bool,
     ) -> Result<u64, Unavailable> {
-        let keep = over_damaged(now, earlier);
-        let seq = keep.seq();
+        let mut keep = over_damaged(now, earlier);
         self.change(WRITING, is_stopping, move |store| {
             let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
                 Ok(stored) => stored.is_none_or(|stored| document(&stored).is_ok()),
@@ -160,7 +200,7 @@ impl Office {
             };
             ControlFlow::Break(match whole {
                 true => Ok(Err(Unavailable::Busy)),
-                false => store.commit([&keep as &Keep]).map(|_| Ok(seq)),
+                false => put(store, &mut keep).map(Ok),
             })
         })?
     }
@@ -229,25 +269,34 @@ impl Office {
         }
     }
 
-    fn turn(&self) -> Option<Turn<'_>> {
+    fn turn(self: &Arc<Self>) -> Option<Turn> {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(readers, TURN, |open| *open >= READERS);
         let (mut readers, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (*readers < READERS).then(|| {
             *readers += 1;
-            Turn(self)
+            Turn(self.clone())
         })
     }
 }
 
 /// A turn to look, until it is dropped.
-struct Turn<'a>(&'a Office);
+struct Turn(Arc<Office>);
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         *self.0.readers.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.changed.notify_one();
     }
+}
+
+/// Stores a whole document as a session's next change. As which.
+fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, Trouble> {
+    let next = store.next_number(keep.session())?;
+    if let Keep::Whole { seq, .. } = keep {
+        *seq = next;
+    }
+    store.commit([&*keep]).map(|_| next)
 }
 
 /// Waits for an answer of the thread `store`; its end is one, too.

@@ -82,6 +82,8 @@ struct Tape<'a> {
     /// The change it begins after, and the one it ends with.
     from: u64,
     to: u64,
+    /// From here on every change is stored.
+    complete_from: u64,
     versions: Vec<Version>,
 }
 
@@ -112,7 +114,8 @@ impl<'a> Tape<'a> {
             (_, Some(oldest)) => oldest.seq.min(found.first_seq),
             (_, None) => found.first_seq,
         };
-        Ok(Tape { source, session, epoch: found.session.epoch, from, to: found.seq, versions })
+        let (epoch, to, complete_from) = (found.session.epoch, found.seq, source.complete_from()?);
+        Ok(Tape { source, session, epoch, from, to, complete_from, versions })
     }
 
     /// How many changes were written.
@@ -130,7 +133,7 @@ impl<'a> Tape<'a> {
                     lines.bridge(version.seq)?;
                     continue;
                 }
-                lines.bridge(change.seq - 1)?;
+                lines.cross(change.seq - 1)?;
                 lines.write(change.seq, change.at, &change.user, &message(change)?)?;
             }
             if lines.last == before {
@@ -198,6 +201,16 @@ impl<W: Write> Lines<'_, W> {
         self.tape.write_head(self.file, at)?;
         self.started = Some(at);
         Ok(at)
+    }
+
+    /// Goes on after `seq`: numbers that no change has, because a crash came before it, or that are not
+    /// stored.
+    fn cross(&mut self, seq: u64) -> Result<(), String> {
+        match self.last + 1 >= self.tape.complete_from {
+            true => self.last = self.last.max(seq),
+            false => self.bridge(seq)?,
+        }
+        Ok(())
     }
 
     /// Where changes up to `seq` are not stored, because the disk had failed, there is the whole

@@ -78,5 +78,6 @@ fn find(
         changes: Vec::new(),
         history: Vec::new(),
         taken: Vec::new(),
+        skipped: seq,
     })
 }

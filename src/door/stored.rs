@@ -49,22 +49,21 @@ impl Door {
                 let after = request.query_value("after");
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
-                let list: Box<Act<Event>> = Box::new(move |_, _| {
-                    list(&office, grant.as_ref(), after.as_deref(), most, with_items)
-                });
+                let list: Box<Act<Event>> =
+                    Box::new(move |_, _| list(&office, grant, after, most, with_items));
                 (0, list)
             }
             Api::Versions(session) => (
                 0,
                 Box::new(move |_, _| {
-                    let found = office.look(|reader| Versions::of(reader, &session));
+                    let found = office.look(move |reader| Versions::of(reader, &session));
                     answer(found)
                 }),
             ),
             Api::Changes(session) => {
                 let after = number(request, "after")?.unwrap_or(0);
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                (0, Box::new(move |_, _| changes(&office, &session, after, most)))
+                (0, Box::new(move |_, _| changes(&office, session, after, most)))
             }
             Api::State(session) => match point(request, "at")? {
                 Some(at) => (0, Box::new(move |_, _| as_of(&office, &session, Some(at)))),
@@ -117,19 +116,22 @@ impl Door {
 }
 
 fn list(
-    office: &Office,
-    grant: Option<&Grant>,
-    after: Option<&str>,
+    office: &Arc<Office>,
+    grant: Option<Grant>,
+    after: Option<String>,
     most: usize,
     with_items: bool,
 ) -> Response {
-    let wanted = |session: &str| grant.is_none_or(|grant| grant.key.opens(session));
-    let found = office.look(|reader| Listing::of(reader, wanted, after, most, with_items));
+    let found = office.look(move |reader| {
+        let wanted = |session: &str| grant.as_ref().is_none_or(|grant| grant.key.opens(session));
+        Listing::of(reader, wanted, after.as_deref(), most, with_items)
+    });
     answer(found.map(Some))
 }
 
-fn changes(office: &Office, session: &str, after: u64, most: usize) -> Response {
-    let found = office.look(|reader| {
+fn changes(office: &Arc<Office>, session: Arc<str>, after: u64, most: usize) -> Response {
+    let found = office.look(move |reader| {
+        let session = &*session;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
         let first = reader.begins(session)?.map_or(1, |begins| begins.changes);
@@ -144,7 +146,7 @@ fn changes(office: &Office, session: &str, after: u64, most: usize) -> Response 
 
 /// A canvas as it is: in memory, or where it isn't there, as it is stored.
 fn state(
-    office: &Office,
+    office: &Arc<Office>,
     conn: ConnId,
     session: &Arc<str>,
     grant: Option<Grant>,
@@ -165,7 +167,7 @@ fn state(
 }
 
 /// A canvas as it was then, or as it is stored.
-fn as_of(office: &Office, session: &str, at: Option<Point>) -> Response {
+fn as_of(office: &Arc<Office>, session: &str, at: Option<Point>) -> Response {
     match find(office, session, at) {
         Ok((_, stored)) => canvas(session, &stored),
         Err(page) => page,
@@ -181,8 +183,14 @@ pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
 }
 
 /// A session, and what is stored of it as of then.
-fn find(office: &Office, session: &str, at: Option<Point>) -> Result<(Summary, Stored), Response> {
-    let found = office.look(|reader| {
+fn find(
+    office: &Arc<Office>,
+    session: &str,
+    at: Option<Point>,
+) -> Result<(Summary, Stored), Response> {
+    let name: Arc<str> = session.into();
+    let found = office.look(move |reader| {
+        let session = &*name;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let stored = reader.document_at(session, at.unwrap_or(Point::Seq(summary.seq)))?;
         let first = archive::first_seq(reader, session)?;
@@ -243,7 +251,7 @@ fn put(
 }
 
 fn restore(
-    office: &Office,
+    office: &Arc<Office>,
     conn: ConnId,
     session: &Arc<str>,
     to: Point,
@@ -283,7 +291,7 @@ fn restore(
 }
 
 fn compact(
-    office: &Office,
+    office: &Arc<Office>,
     session: Option<Arc<str>>,
     retention: Retention,
     who: &str,
@@ -362,6 +370,7 @@ fn answer<T: Serialize>(found: Result<Option<T>, Unavailable>) -> Response {
 fn unavailable(why: Unavailable) -> Response {
     let (status, line) = match why {
         Unavailable::Busy => (503, "the server is busy: try again"),
+        Unavailable::Silent => (503, "the server's disk doesn't answer: try again later"),
         Unavailable::Compacting => (409, "a compaction is going on: wait until it is done"),
         Unavailable::NotWritten => {
             (503, "the server can't write to its disk: whoever runs it finds the reason in its log")

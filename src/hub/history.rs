@@ -16,7 +16,8 @@ const FEWEST_BYTES: usize = 1 << 18;
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many entries: changes, and ids that were taken. Where it is 0, only ids are kept.
+    /// How many changes, with the ids of the messages that made them; and how many ids of messages that
+    /// changed nothing. Where it is 0, only ids are kept.
     pub changes: usize,
     pub bytes: usize,
 }
@@ -27,7 +28,7 @@ impl Bounds {
         self.changes == 0 || self.bytes == 0
     }
 
-    /// How many entries are kept, and how many bytes of them.
+    /// How many changes are kept and as many ids that are of none, and how many bytes of them.
     pub fn entries(self) -> (usize, usize) {
         match self.is_of_ids() {
             true => (FEWEST_IDS, FEWEST_BYTES),
@@ -86,9 +87,16 @@ pub struct History {
     entries: VecDeque<Entry>,
     confirmed: HashMap<(UserId, Box<str>), Confirmed>,
     bytes: usize,
+    /// How many of the entries are changes.
+    changes: usize,
     /// The newest change that was forgotten; the history reaches back to it.
     forgotten: u64,
     seq: u64,
+    /// Numbers up to this one are not given any more.
+    skipped: u64,
+    /// Numbers that no change has, because they may have been given to changes that were lost: each
+    /// after the first number, up to the second.
+    gaps: Vec<(u64, u64)>,
 }
 
 impl History {
@@ -104,12 +112,22 @@ impl History {
 
     /// The number the next change will get.
     pub fn next_seq(&self) -> u64 {
-        self.seq + 1
+        self.seq.max(self.skipped) + 1
+    }
+
+    /// Has the next change get a number after this one.
+    pub fn skip(&mut self, up_to: u64) {
+        self.skipped = self.skipped.max(up_to);
     }
 
     /// Appends the change numbered [`next_seq`](Self::next_seq) as it was relayed.
     pub fn push(&mut self, relayed: Frame, bounds: Bounds) {
-        self.seq += 1;
+        let seq = self.next_seq();
+        if seq > self.seq + 1 {
+            self.gaps.retain(|(_, up_to)| *up_to >= self.forgotten);
+            self.gaps.push((self.seq, seq - 1));
+        }
+        self.seq = seq;
         let bytes = relayed.bytes().len() + ENTRY_OVERHEAD;
         self.append(Entry { change: Some((self.seq, relayed)), id: None, bytes }, bounds);
     }
@@ -120,7 +138,19 @@ impl History {
         let id: (UserId, Box<str>) = (user.clone(), id.into());
         self.confirmed.insert(id.clone(), Confirmed { seq: self.seq, content });
         let bytes = id.1.len() + ENTRY_OVERHEAD;
-        self.append(Entry { change: None, id: Some(id), bytes }, bounds);
+        // It is known for as long as the change that its message made.
+        let is_its_change = |entry: &&mut Entry| {
+            entry.id.is_none() && entry.change.as_ref().is_some_and(|(seq, _)| *seq == self.seq)
+        };
+        match self.entries.back_mut().filter(is_its_change) {
+            Some(entry) => {
+                entry.id = Some(id);
+                entry.bytes += bytes;
+                self.bytes += bytes;
+                self.forget(bounds);
+            }
+            None => self.append(Entry { change: None, id: Some(id), bytes }, bounds),
+        }
     }
 
     /// Whether a message of this user with this `id`, as JSON, was taken before.
@@ -135,11 +165,22 @@ impl History {
     /// What was relayed after change `since`, in order; `None` where it is not all there any more,
     /// or never was.
     pub fn after(&self, since: u64) -> Option<impl Iterator<Item = &Frame>> {
-        if since < self.forgotten || since > self.seq {
+        let is_lost = |(after, up_to): &(u64, u64)| *after < since && since <= *up_to;
+        if since < self.forgotten || since > self.seq || self.gaps.iter().any(is_lost) {
             return None;
         }
         let changes = self.entries.iter().filter_map(|entry| entry.change.as_ref());
         Some(changes.filter(move |(seq, _)| *seq > since).map(|(_, frame)| frame))
+    }
+
+    /// The messages that are known to have been taken, the oldest first: as of which change, whose, and the
+    /// [`stored_id`].
+    pub fn taken(&self) -> impl Iterator<Item = (u64, &UserId, Box<str>)> {
+        self.entries.iter().filter_map(|entry| {
+            let id = entry.id.as_ref()?;
+            let known = self.confirmed.get(id)?;
+            Some((known.seq, &id.0, stored_id(&id.1, known.content)))
+        })
     }
 
     /// How many entries are kept, in how many bytes, and how many ids.
@@ -152,14 +193,25 @@ impl History {
             self.forgotten = *seq;
             return;
         }
-        let (changes, bytes) = bounds.entries();
         self.bytes += entry.bytes;
+        self.changes += usize::from(entry.change.is_some());
         self.entries.push_back(entry);
-        while self.entries.len() > changes || self.bytes > bytes {
+        self.forget(bounds);
+    }
+
+    /// Forgets the oldest entries until the others keep the bounds.
+    fn forget(&mut self, bounds: Bounds) {
+        let (most, bytes) = bounds.entries();
+        let is_over = |history: &Self| {
+            let ids = history.entries.len() - history.changes;
+            history.changes > most || ids > most || history.bytes > bytes
+        };
+        while is_over(self) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes;
             if let Some((seq, _)) = oldest.change {
                 self.forgotten = seq;
+                self.changes -= 1;
             }
             if let Some(id) = oldest.id {
                 self.confirmed.remove(&id);
@@ -189,6 +241,31 @@ mod tests {
         assert_eq!(texts(&history, 5).unwrap(), [""; 0]);
         assert_eq!(texts(&history, 1), None);
         assert_eq!(texts(&history, 6), None);
+    }
+
+    #[test]
+    fn nothing_follows_a_number_that_was_skipped() {
+        let bounds = Bounds { changes: 4, bytes: 1 << 20 };
+        let mut history = History::after_change(2);
+        history.push(Frame::text("3"), bounds);
+        history.skip(10);
+        assert_eq!((history.seq(), history.next_seq()), (3, 11));
+        assert_eq!(texts(&history, 4), None, "nothing has that number");
+        for n in 11..=12 {
+            history.push(Frame::text(&n.to_string()), bounds);
+        }
+        assert_eq!(texts(&history, 2).unwrap(), ["3", "11", "12"]);
+        assert_eq!(texts(&history, 3).unwrap(), ["11", "12"]);
+        for lost in 4..=10 {
+            assert_eq!(texts(&history, lost), None, "{lost}");
+        }
+        assert_eq!(texts(&history, 11).unwrap(), ["12"]);
+        // Forgotten with what came before.
+        for n in 13..=16 {
+            history.push(Frame::text(&n.to_string()), bounds);
+        }
+        assert_eq!(texts(&history, 10), None);
+        assert_eq!(texts(&history, 12).unwrap(), ["13", "14", "15", "16"]);
     }
 
     #[test]

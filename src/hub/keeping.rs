@@ -131,19 +131,6 @@ impl Session {
         }
     }
 
-    /// The server has been started since this session was stored.
-    pub fn begin_life(&mut self, turn: &mut Turn<'_>) {
-        self.lives.begin(self.history.seq());
-        self.keep_life(turn);
-    }
-
-    /// Where the session's life began, if that is not where the session did.
-    fn keep_life(&mut self, turn: &mut Turn<'_>) {
-        if let Some((seq, id)) = self.lives.beginning() {
-            self.keep_taken(seq, "".into(), id, turn);
-        }
-    }
-
     fn keep_taken(&mut self, seq: u64, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
         if turn.limits.durable {
             let (session, epoch) = (self.room.name().clone(), self.epoch.clone());
@@ -164,7 +151,10 @@ impl Session {
     /// Something that was to be kept is lost: all that is needed to go on.
     pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
         self.keep_document(turn);
-        self.keep_life(turn);
+        let taken = self.history.taken().map(|(seq, user, id)| (seq, user.clone(), id));
+        for (seq, user, id) in taken.collect::<Vec<_>>() {
+            self.keep_taken(seq, user, id, turn);
+        }
     }
 
     /// The whole document, if it has changed since it was kept: it is about to be replaced, and is to be found

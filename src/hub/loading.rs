@@ -113,17 +113,10 @@ impl Sessions {
                 return refuse_all(waiting, Refusal::NoMemory, turn);
             }
             Ok(Some(past)) => {
-                let mut session = Session::resume(name.clone(), *past);
-                if self.unopened.remove(name) {
-                    session.begin_life(turn);
-                }
-                self.by_name.insert(name.clone(), session);
+                self.by_name.insert(name.clone(), Session::resume(name.clone(), *past));
                 self.change(name, turn, |_, _| {});
             }
-            Ok(None) => {
-                self.stored.remove(name);
-                self.unopened.remove(name);
-            }
+            Ok(None) => drop(self.stored.remove(name)),
             Err(NotLoaded) => return refuse_all(waiting, Refusal::NotLoaded, turn),
         }
         for (conn, waiting) in waiting {
@@ -196,7 +189,6 @@ impl Sessions {
         }
         self.forget(&name, turn);
         self.stored.remove(&name);
-        self.unopened.remove(&name);
         let body = serde_json::json!({ "session_id": &*name, "deleted": true });
         let body = body.to_string().into_bytes();
         turn.effects.push(Effect::Delete { conn, session: name, body });

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::bounds::Allowance;
 use super::document::{Author, Document, Outcome};
 use super::history::{self, History};
-use super::lives::Lives;
 use super::notes::Note;
 use super::recent::Recent;
 use super::stored::Damaged;
@@ -23,8 +22,6 @@ const RECENT: usize = 500;
 
 /// An item has been still that was not changed for so long.
 const SETTLE_MILLIS: u64 = 300;
-/// For so long before a server's end a change may not have been received by everybody.
-const IN_FLIGHT_MILLIS: u64 = 5_000;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -32,7 +29,6 @@ pub struct Past {
     pub(super) epoch: Arc<str>,
     pub(super) document: Document,
     pub(super) history: History,
-    pub(super) lives: Lives,
     pub(super) recent: Recent,
     /// How large the whole document was that was stored last, and the changes after it: how many,
     /// and how large.
@@ -46,20 +42,26 @@ impl Past {
     /// # Errors
     /// [`Damaged`], where something is missing or isn't what a hub wanted kept.
     pub fn of(stored: Stored, bounds: history::Bounds) -> Result<Self, Damaged> {
-        let Stored { epoch, seq, document, seq_of_document, changes, history: earlier, taken } =
-            stored;
+        let Stored {
+            epoch,
+            seq,
+            document,
+            seq_of_document,
+            changes,
+            history: earlier,
+            taken,
+            skipped,
+        } = stored;
         let whole = document.len();
-        let begins = seq_of_document.checked_sub(earlier.len() as u64);
-        let begins = begins.ok_or(Damaged::Change(seq_of_document, "it has too many before it"))?;
+        let begins = earlier.first().map_or(seq_of_document, StoredChange::before);
         let mut history = History::after_change(begins);
-        let mut lives = Lives::default();
         let mut notes = Vec::new();
         let mut is_clients = |id: &StoredId| match Note::of_stored(&id.id) {
             Some(note) => {
                 notes.push((id.seq, id.user.clone(), note));
                 false
             }
-            None => !lives.remember(id),
+            None => !is_of_an_older_version(id),
         };
         let mut taken = taken.into_iter().filter(|id| is_clients(id)).peekable();
         let mut take = |history: &mut History| {
@@ -69,6 +71,10 @@ impl Past {
         };
         take(&mut history);
         for change in earlier.iter().chain(&changes) {
+            if change.skipped_after().is_some_and(|after| after == history.seq()) {
+                history.skip(change.seq);
+                continue;
+            }
             if change.seq != history.next_seq() {
                 return Err(Damaged::Change(history.next_seq(), "it is missing"));
             }
@@ -82,6 +88,7 @@ impl Past {
         if history.seq() != seq {
             return Err(Damaged::Change(seq, "it is missing"));
         }
+        history.skip(skipped);
         // Nothing is older than the last change.
         taken.for_each(drop);
         let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
@@ -89,11 +96,18 @@ impl Past {
         document.take_news();
         let recent = earlier.len() + changes.len();
         let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
+        let recent = recent.filter(|change| change.skipped_after().is_none());
         let recent = Recent::of_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
-        Ok(Past { epoch, document, history, lives, recent, whole, changes })
+        Ok(Past { epoch, document, history, recent, whole, changes })
     }
+}
+
+/// Whether it is neither a client's id nor a note, but a list of numbers: versions before 0.2 stored
+/// some that told whom to believe after a crash.
+fn is_of_an_older_version(id: &StoredId) -> bool {
+    serde_json::from_str::<Vec<Option<u64>>>(&id.id).is_ok()
 }
 
 /// The document after these changes, each as it was relayed; before them it was `document`, in
@@ -123,8 +137,6 @@ fn replay_with_notes(
     notes: Vec<(u64, UserId, Note)>,
 ) -> Result<Document, Damaged> {
     let mut replay = Replay::begin(document)?;
-    let last = changes.last().map(|change| change.at.millis());
-    replay.in_flight = last.map_or(u64::MAX, |last| last.saturating_sub(IN_FLIGHT_MILLIS));
     let mut changes = changes.iter().peekable();
     for (at, user, note) in notes {
         if at < seq {
@@ -155,8 +167,6 @@ struct Replay {
     document: Document,
     /// When each item was changed last, in milliseconds since 1970.
     changed: HashMap<Box<str>, u64>,
-    /// What was changed after this moment somebody may not have received.
-    in_flight: u64,
 }
 
 impl Replay {
@@ -165,10 +175,13 @@ impl Replay {
             b"" => Document::default(),
             stored => Document::from_stored(stored)?,
         };
-        Ok(Replay { document, changed: HashMap::new(), in_flight: u64::MAX })
+        Ok(Replay { document, changed: HashMap::new() })
     }
 
     fn apply(&mut self, change: &StoredChange) -> Result<(), Damaged> {
+        if change.skipped_after().is_some() {
+            return Ok(());
+        }
         let damaged = |why| Damaged::Change(change.seq, why);
         let Some(mut command) = inbound::parse_stored(text(change)?) else {
             return Err(damaged("it is not a command"));
@@ -186,9 +199,6 @@ impl Replay {
         match document.apply(&mut command, author, Allowance::NONE) {
             Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
             _ => return Err(damaged("it changes nothing")),
-        }
-        if let Some(item) = document.get_mut(&id).filter(|_| at >= self.in_flight) {
-            item.keep_places(0);
         }
         Ok(())
     }

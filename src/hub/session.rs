@@ -9,7 +9,6 @@ use super::held::Held;
 use super::history::History;
 use super::item_frames::UpdateFrames;
 use super::keeping::{Keeping, not_durable};
-use super::lives::Lives;
 use super::member::{Arrival, Member, Request};
 use super::notes::Note;
 use super::pass::Pass;
@@ -50,7 +49,6 @@ pub struct Session {
     pub history: History,
     pub settling: Settling,
     pub keeping: Keeping,
-    pub lives: Lives,
     pub recent: Recent,
     pub versions: Versions,
     /// Counts the events that were handled: everything that is sent while one is handled is sent at
@@ -87,7 +85,6 @@ impl Session {
             history: History::default(),
             settling: Settling::default(),
             keeping: Keeping::default(),
-            lives: Lives::default(),
             recent: Recent::default(),
             versions: Versions::default(),
             tick: 1,
@@ -105,8 +102,8 @@ impl Session {
     /// One that goes on.
     pub fn resume(name: Arc<str>, past: Past) -> Self {
         let keeping = Keeping::of(&past);
-        let Past { epoch, document, history, lives, recent, .. } = past;
-        Session { document, history, lives, recent, keeping, ..Session::new(name, epoch) }
+        let Past { epoch, document, history, recent, .. } = past;
+        Session { document, history, recent, keeping, ..Session::new(name, epoch) }
     }
 
     /// Makes a connection a member. Returns the connection it replaces, if its user was present.
@@ -128,11 +125,7 @@ impl Session {
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
                 member.connected_at = self.room[place].connected_at;
-                let old = self.room.replace(place, member);
-                if old.is_editor {
-                    self.document.keep_places(old.received);
-                }
-                let old = old.conn;
+                let old = self.room.replace(place, member).conn;
                 let reason = "replaced by a newer connection";
                 turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
                 (place, Some(old))
@@ -175,9 +168,6 @@ impl Session {
     pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
-            if member.is_editor {
-                self.document.keep_places(member.received);
-            }
             self.tell_all(&about_user("user:left", &member.user, turn.now.wall), turn);
         }
         self.hold_election(turn);
@@ -484,11 +474,6 @@ impl Session {
 
     fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
         let since = self.since(request);
-        let user = self.room[place].user.clone();
-        if let Some(id) = self.lives.meet(&user, since) {
-            self.keep_id(user.clone(), id, turn);
-        }
-        let since = since.filter(|since| self.lives.trust(&user, *since));
         let conn = self.room[place].conn;
         if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
             self.send_state(&[place], turn);

@@ -19,8 +19,6 @@ pub struct Sessions {
     pub(super) by_name: HashMap<Arc<str>, Session>,
     /// Those that are stored and not in memory; some of those that are in memory, too.
     pub(super) stored: HashSet<Arc<str>>,
-    /// Those of them that were stored before the server's start and not loaded since.
-    pub(super) unopened: HashSet<Arc<str>>,
     pub(super) loading: Loading,
     pub(super) held: Held,
     /// Which session a member is in.
@@ -36,7 +34,6 @@ impl Sessions {
         Sessions {
             by_name: HashMap::new(),
             stored: HashSet::new(),
-            unopened: HashSet::new(),
             loading: Loading::default(),
             held: Held::default(),
             members: ConnMap::default(),
@@ -47,8 +44,7 @@ impl Sessions {
 
     /// Takes note of sessions that are stored, at the server's start.
     pub fn add_stored(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
-        self.unopened.extend(names);
-        self.stored.extend(self.unopened.iter().cloned());
+        self.stored.extend(names);
     }
 
     /// The session of this name.

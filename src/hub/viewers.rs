@@ -43,7 +43,7 @@ impl Session {
         if self.viewers.place(conn).is_none() {
             return;
         }
-        let since = self.since(request).filter(|since| self.lives.is_beyond_doubt(*since));
+        let since = self.since(request);
         if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
             self.show(conn, turn);
         }

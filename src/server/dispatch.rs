@@ -285,13 +285,16 @@ impl<M: Machine> Dispatcher<M> {
         let Some(keeper) = &self.keeper else { return self.push(conn, frame, None) };
         let Some(client) = self.clients.get(&conn) else { return };
         let (outbox, counters) = (client.outbox.clone(), self.counters.clone());
-        keeper.after(Box::new(move || {
+        keeper.confirm(Box::new(move |flushes| {
             counters.said(conn, &frame);
-            if outbox.push(frame.into_bytes(), None).is_err() {
+            let is_first = outbox.push(frame.into_bytes(), None).unwrap_or_else(|TooSlow| {
                 Counters::note(&counters.too_slow);
                 outbox.close_instead(close::POLICY, "too slow");
+                true
+            });
+            if is_first {
+                flushes.add(outbox);
             }
-            outbox.flush();
         }));
     }
 

@@ -3,20 +3,22 @@
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::accept;
 use super::connection::{Client, FAREWELL};
 use super::connections::Full;
 use super::counters::Counters;
-use super::dispatch::Input;
+use super::dispatch::{Input, Verdict};
 use super::forwarded;
 use super::http::{self, HeadError, Preferences, Request, Response};
 use super::inbox;
 use super::service::{
-    Act, Answer, Inside, Report, Requester, Service, Speaker, Unanswered, Work, refused, stopping,
+    Act, Answer, Inside, Keeper, Report, Requester, Service, Speaker, Unanswered, Work, refused,
+    stopping,
 };
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
@@ -25,6 +27,8 @@ const SHORT_FAREWELL: Duration = Duration::from_millis(250);
 const ANSWER: Duration = Duration::from_secs(1);
 /// And to do something about what it is asked, up to the moment when that is on disk.
 const DONE: Duration = Duration::from_secs(10);
+/// How long a connection waits to be admitted, where its session has to be read from the disk.
+const ADMISSION: Duration = Duration::from_secs(10);
 /// How often whoever waits for that looks whether the server is stopping.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long an answer that isn't a refusal may take to be read: it may be large.
@@ -323,14 +327,45 @@ impl<S: Service> Client<'_, S> {
         // From here on a stopping server must not cut it: the client may have the answer to its
         // handshake before this thread knows, and then it is to get a close.
         self.shared.connections.entrust(self.conn, true);
-        let refusal = match self.shared.say(join).map(|()| decided.recv()) {
+        let until = Instant::now() + ADMISSION;
+        let refusal = match self.say_until(join, until).map(|()| decided.recv_deadline(until)) {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(why))) => refused(why),
             _ if self.shared.stopping.has_begun() => stopping(),
-            _ => not_now(),
+            Err(inbox::Gone) if Instant::now() < until => not_now(),
+            Ok(Err(RecvTimeoutError::Disconnected)) => not_now(),
+            _ => {
+                log::error!(
+                    "c{}: refused, its session could not be read within {} s: the disk doesn't answer",
+                    self.conn.0,
+                    ADMISSION.as_secs()
+                );
+                self.withdraw(&decided);
+                Response::text(503, "the server's disk doesn't answer: try again later")
+            }
         };
         self.shared.connections.entrust(self.conn, false);
         Err(refusal)
+    }
+
+    /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
+    fn say_until(&self, input: Input<S::Event>, until: Instant) -> Result<(), inbox::Gone> {
+        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
+        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+            return Err(inbox::Gone);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        self.shared.inbox.send_within(input, left)
+    }
+
+    /// Asks to be admitted no longer. Where the hub has just admitted it all the same, what it was sent
+    /// is not to be followed by a refusal: the connection is cut.
+    fn withdraw(&self, decided: &Receiver<Verdict>) {
+        let _ = self.shared.inbox.send(Input::Gone(self.conn));
+        // The hub has dropped the other end when it has heard of it.
+        if let Ok(Ok(())) = decided.recv() {
+            self.outbox.abort();
+        }
     }
 }
 
@@ -340,10 +375,12 @@ impl<S: Service> Inside<S::Event> for Client<'_, S> {
     }
 
     fn have_done(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
-        if let Some(keeper) = &self.shared.keeper {
-            keeper.wait_for_room();
+        let until = Instant::now() + DONE;
+        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
+        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+            return Err(Unanswered::Busy);
         }
-        self.reply(event, DONE)
+        self.reply(event, until.saturating_duration_since(Instant::now()))
     }
 
     fn is_stopping(&self) -> bool {

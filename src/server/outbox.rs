@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::threads::Threads;
 use crate::hub::ConnId;
+use crate::kept::SendQueue;
 use crate::os::sever;
 use crate::protocol::Frame;
 
@@ -481,6 +482,12 @@ impl State {
         if self.queue.capacity() > BATCH {
             self.queue = VecDeque::new();
         }
+    }
+}
+
+impl SendQueue for Outbox {
+    fn send(self: Arc<Self>) {
+        self.flush();
     }
 }
 

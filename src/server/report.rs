@@ -16,6 +16,8 @@ use crate::protocol::{Kind, Timestamp};
 
 /// For how long the hub may be at one thing.
 const STUCK: Duration = Duration::from_secs(5);
+/// For how long a change may wait for the disk.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// About what a connection takes in a list of them, in bytes.
 const ENTRY: usize = 160;
@@ -58,6 +60,11 @@ impl<S: Service> Shared<S> {
         if self.lag().is_some_and(|lag| lag.fails) {
             return Some(
                 "sessions are not written to the disk, and nothing is confirmed: the log says why",
+            );
+        }
+        if self.lag().is_some_and(|lag| lag.oldest > SILENT) {
+            return Some(
+                "the disk has not answered for 10 seconds: nothing is confirmed, and changes wait for it",
             );
         }
         None

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
-use crate::kept::{Keep, Lag};
+use crate::kept::{Flushes, Keep, Lag};
 use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
@@ -96,6 +96,10 @@ pub trait Keeper: Send + Sync {
     /// Has `done` run, on another thread, when all that was given to be kept before it is on disk.
     fn after(&self, done: Box<dyn FnOnce() + Send>);
 
+    /// The same for a confirmation, which adds to its client's queue; each queue is sent once for all
+    /// confirmations that go out together.
+    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>);
+
     /// Has a session loaded; the machine is told of the result.
     fn load(&self, session: Arc<str>);
 
@@ -106,6 +110,9 @@ pub trait Keeper: Send + Sync {
     /// Waits while too much waits for the disk. For clients' threads, before they say anything to
     /// the machine.
     fn wait_for_room(&self);
+
+    /// The same until `deadline` at most. Whether there is room.
+    fn wait_for_room_until(&self, deadline: Instant) -> bool;
 
     /// How far behind the disk is. From any thread, without waiting for another.
     fn lag(&self) -> Lag {

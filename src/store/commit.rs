@@ -8,9 +8,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::changes::{self, NewChange};
 use super::documents::{self, NewDocument};
 use super::rows::{self, Session};
-use super::{Store, Trouble};
+use super::{Store, Trouble, reserve};
 use crate::kept::{Keep, Why};
-use crate::protocol::Timestamp;
+use crate::protocol::{Frame, Timestamp};
 
 impl Store {
     /// Writes all of it, or nothing. It is on disk when this returns.
@@ -62,6 +62,11 @@ impl Store {
     }
 }
 
+/// The first of the changes that made a document as of change `seq`; the next one where none did.
+fn first_of(seq: u64, frames: &[Frame]) -> u64 {
+    (seq + 1).saturating_sub(frames.len() as u64)
+}
+
 /// A transaction that is being written.
 struct Writing<'a> {
     db: &'a Connection,
@@ -82,9 +87,13 @@ impl Writing<'_> {
                 let Some(mut session) = self.session(keep, *seq == 1, Some(*at))? else {
                     return Ok(false);
                 };
-                if *seq != session.seq + 1 {
-                    return Ok(*seq <= session.seq);
+                if *seq <= session.seq {
+                    return Ok(true);
                 }
+                if !reserve::follows(self.db, &session, *seq)? {
+                    return Ok(false);
+                }
+                reserve::reserve(self.db, &mut session, *seq)?;
                 let (id, message) = (id.as_deref(), frame.payload());
                 let change = NewChange { seq: *seq, at: *at, user, id, message };
                 changes::add(self.db, session.id, &change)?;
@@ -100,13 +109,16 @@ impl Writing<'_> {
                     return Ok(true);
                 }
                 self.lacking.retain(|name| *name != session.name);
+                let follows = first_of(*seq, frames) <= session.seq + 1
+                    || reserve::follows(self.db, &session, first_of(*seq, frames))?;
+                reserve::reserve(self.db, &mut session, *seq)?;
                 let user = user.as_deref();
                 let new = NewDocument { seq: *seq, at: *at, user, why: *why, document };
                 self.put_document(session.id, &new)?;
                 session.document = Some(*seq);
                 let (by, id) = (user.unwrap_or_default(), id.as_deref());
                 let newest = *seq;
-                let first = (newest + 1).saturating_sub(frames.len() as u64);
+                let first = first_of(newest, frames);
                 for (seq, frame) in (first..=newest).zip(frames) {
                     // What its sender called it is the last of what came of it.
                     let id = id.filter(|_| seq == newest);
@@ -118,7 +130,7 @@ impl Writing<'_> {
                     changes::add_taken(self.db, &mut session, newest, by, id)?;
                 }
                 // The changes before it that are missing, and itself, where it was not relayed.
-                session.changes_from = match first <= session.seq + 1 {
+                session.changes_from = match follows {
                     true => session.changes_from.min(first),
                     false => first,
                 };
@@ -193,6 +205,7 @@ impl Writing<'_> {
             document: None,
             taken: 0,
             taken_from: 1,
+            reserved: None,
         };
         self.next_id += 1;
         session.write(self.db)?;

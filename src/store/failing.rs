@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::keeper::StoreEvent;
-use super::thread::{Writer, run};
-use super::{Closed, Store, Trouble};
+use super::thread::Writer;
+use super::{Closed, Store, Trouble, reserve};
 use crate::kept::Stored;
 
 /// How many times longer than usual is waited at most before a file is looked at again that was found
@@ -136,8 +136,14 @@ impl Writer {
         false
     }
 
-    fn load_while_failing(&mut self, session: Arc<str>) {
-        let stored = self.opened.load(&session, self.settings.reach);
+    pub(super) fn load_while_failing(&mut self, session: Arc<str>) {
+        let mut stored = self.opened.load(&session, self.settings.reach);
+        if let Ok(Some(stored)) = &mut stored
+            && self.in_use.insert(session.clone())
+        {
+            // Numbers can't be reserved for it now.
+            stored.skipped = reserve::far_behind(stored.seq.max(stored.skipped));
+        }
         if let Err(trouble) = &stored {
             log::error!("session {session:?} can't be loaded: {trouble}: {}", trouble.advice());
         }
@@ -154,9 +160,7 @@ impl Writer {
                 (self.events)(StoreEvent::Durable(true));
                 self.line.ask_again();
                 self.ask_for_what_is_lacking();
-                while let Some(after) = self.line.ready_after() {
-                    run(after);
-                }
+                self.confirm();
             }
             Err(trouble) => {
                 let why = trouble.to_string();

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use super::queue::{Entry, Queue};
 use super::thread::Writer;
 use super::{Retention, Store};
-use crate::kept::{Keep, Lag, Reach, Stored};
+use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 
-/// A confirmation, or whatever else has to wait for the disk. Must not block for long.
-pub type After = Box<dyn FnOnce() + Send>;
+/// A confirmation, or whatever else has to wait for the disk: it is added to its client's queue, which is
+/// sent when all confirmations of the transaction are in theirs. Must not block for long.
+pub type After = Box<dyn FnOnce(&mut Flushes) + Send>;
 /// Something to be done with the store, between two transactions. Called again, with whatever was
 /// given meanwhile on disk, until it breaks; each call holds everyone up who waits for the disk.
 pub type Job = Box<dyn FnMut(&mut Store) -> ControlFlow<()> + Send>;
@@ -111,7 +112,12 @@ impl Keeper {
     /// Has something run on the thread `store` when everything that was to be kept before it is on
     /// disk, in the order given. Never waits for the disk. Dropped without being run when that can't
     /// be: when the thread has ended, or what came before is lost.
-    pub fn after(&self, after: After) {
+    pub fn after(&self, after: Box<dyn FnOnce() + Send>) {
+        self.confirm(Box::new(move |_| after()));
+    }
+
+    /// The same for something that adds to clients' queues.
+    pub fn confirm(&self, after: After) {
         self.queue.give(Entry::After(after));
     }
 
@@ -132,6 +138,11 @@ impl Keeper {
     /// before they give the hub anything; never for the hub's.
     pub fn wait_for_room(&self) {
         self.queue.wait_for_room();
+    }
+
+    /// The same until `deadline` at most. Whether there is room.
+    pub fn wait_for_room_until(&self, deadline: Instant) -> bool {
+        self.queue.wait_for_room_until(deadline)
     }
 
     /// How far the disk is behind. Doesn't wait.

@@ -275,7 +275,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kept::Why;
+    use crate::kept::{Flushes, Why};
     use crate::protocol::{Frame, Timestamp};
 
     fn at() -> Timestamp {
@@ -316,12 +316,12 @@ mod tests {
     #[test]
     fn a_confirmation_waits_for_what_came_before_it() {
         let mut line = Line::default();
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         assert_eq!(ready(&mut line), 1);
         line.keep(change("s", 1));
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         line.keep(change("s", 2));
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         assert_eq!(ready(&mut line), 0);
         line.written(1, &[]);
         assert_eq!(ready(&mut line), 1);
@@ -355,14 +355,14 @@ mod tests {
     fn what_is_dropped_is_made_up_for_by_a_whole_document_and_nothing_else() {
         let mut line = Line::default();
         line.keep(change("t", 1));
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         (1..=9).for_each(|seq| line.keep(change("s", seq)));
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         line.shrink_to(4 * AFTER_BYTES);
         assert_eq!(seqs(&line), [("t".into(), 1)]);
         line.keep(change("s", 10));
         line.keep(change("t", 2));
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         assert_eq!(seqs(&line), [("t".into(), 1), ("t".into(), 2)]);
         line.written(2, &[]);
         assert_eq!(ready(&mut line), 1);
@@ -398,18 +398,18 @@ mod tests {
     #[test]
     fn what_nobody_has_any_more_holds_nothing_up() {
         let mut line = Line::default();
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         line.keep(change("s", 1));
-        line.after(Box::new(|| panic!("this was lost")));
+        line.after(Box::new(|_| panic!("this was lost")));
         line.drop_all();
         assert!(line.concerns("s") && !line.concerns("t"));
         assert!(line.give_up("s") && !line.give_up("s"));
         line.keep(change("s", 2));
-        line.after(Box::new(|| {}));
+        line.after(Box::new(|_| {}));
         let mut run = 0;
         line.written(1, &[]);
         while let Some(after) = line.ready_after() {
-            after();
+            after(&mut Flushes::default());
             run += 1;
         }
         assert_eq!((run, line.bytes()), (2, 0));
@@ -461,7 +461,7 @@ mod tests {
                     Step::Whole(session) => line.keep(whole(names[session], seqs[session])),
                     Step::After => {
                         let (out, promised) = (out.clone(), seqs);
-                        line.after(Box::new(move || out.lock().unwrap().push(promised)));
+                        line.after(Box::new(move |_| out.lock().unwrap().push(promised)));
                     }
                     Step::Written(_) | Step::Lacking(_) => {
                         let most = if let Step::Written(most) = step { most } else { 4 };
@@ -489,7 +489,7 @@ mod tests {
                     Step::DropAll => line.drop_all(),
                 }
                 while let Some(after) = line.ready_after() {
-                    after();
+                    after(&mut Flushes::default());
                     let promised = *out.lock().unwrap().last().expect("one was sent");
                     for (name, seq) in names.iter().zip(promised) {
                         let on_disk = disk.get(*name).copied().unwrap_or(0);

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::changes::{self, Order};
 use super::documents::{self, Document};
+use super::reserve;
 use super::rows::Session;
 use super::trouble::Trouble;
 use crate::kept::{Reach, Stored, StoredChange};
@@ -22,7 +23,8 @@ pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, 
     };
     stored.history = history(db, session, &stored, reach)?;
     let oldest = stored.history.first().or(stored.changes.first());
-    let first = oldest.map_or(stored.seq, |change| change.seq - 1);
+    let first = oldest.map_or(stored.seq, StoredChange::before);
+    stored.skipped = reserve::skipped(db, session)?;
     stored.taken = changes::taken(db, session, first, reach.changes)?;
     Ok(stored)
 }
@@ -31,11 +33,12 @@ fn missing(seq: u64) -> Trouble {
     Trouble::Damaged(format!("change {seq} or one before it is missing"))
 }
 
-/// A session as it was after change `seq`; `None` where not all is kept any more that it takes.
+/// A session as it was after change `seq`, or where that was skipped, after the last one before it; `None` where not all is kept any more that it takes.
 ///
 /// # Errors
 /// [`Trouble::Damaged`] when something is missing or not as it was written.
 pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, Trouble> {
+    let seq = reserve::last_given(db, session, seq)?;
     let document = documents::before(db, session.id, seq)?;
     if seq == 0 && document.is_none() && session.changes_from > 1 && !has_first(db, session)? {
         // What was there at first is not known any more.
@@ -70,15 +73,16 @@ fn after(
     let mut changes: Vec<StoredChange> = Vec::new();
     let mut next = seq_of_document + 1;
     changes::read(db, session.id, (next, seq), Order::OldestFirst, |change| {
-        let follows = change.seq == next;
+        let follows = change.before() + 1 == next;
         if follows {
-            next += 1;
+            next = change.seq + 1;
             changes.push(change);
         }
         Ok(follows)
     })?;
     let (epoch, history, taken) = (session.epoch.clone(), Vec::new(), Vec::new());
-    let stored = Stored { epoch, seq, document, seq_of_document, changes, history, taken };
+    let skipped = 0;
+    let stored = Stored { epoch, seq, document, seq_of_document, changes, history, taken, skipped };
     Ok((next == seq + 1).then_some(stored))
 }
 
@@ -93,16 +97,16 @@ fn history(
     let mut bytes = reach.bytes.saturating_sub(after);
     let most = reach.changes.saturating_sub(stored.changes.len());
     let last = stored.seq_of_document;
-    let first = (last.saturating_sub(most as u64) + 1).max(session.changes_from);
+    let first = session.changes_from;
     let mut next = last;
-    let mut is_full = false;
+    let mut is_full = most == 0;
     let mut history = Vec::new();
     changes::read(db, session.id, (first, last), Order::NewestFirst, |change| {
-        is_full = change.frame.len() > bytes;
+        is_full = change.frame.len() > bytes || history.len() >= most;
         if change.seq != next || is_full {
             return Ok(false);
         }
-        next -= 1;
+        next = change.before();
         bytes -= change.frame.len();
         history.push(change);
         Ok(true)

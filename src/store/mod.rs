@@ -25,6 +25,7 @@ mod open;
 mod outside;
 mod queue;
 mod reader;
+mod reserve;
 mod rows;
 mod schema;
 mod sum;
@@ -214,6 +215,8 @@ impl Store {
     /// [`Trouble`]: nothing is lost, the next start goes on from the journal.
     pub fn close(mut self) -> Result<(), Trouble> {
         self.sound()?;
+        let released = self.release_numbers();
+        self.noting(released)?;
         let moved = self.move_journal("TRUNCATE");
         self.noting(moved)?;
         self.db.close().map_err(|(_, error)| Trouble::from(error))?;

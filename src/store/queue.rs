@@ -126,6 +126,23 @@ impl Queue {
         }
     }
 
+    /// The same until `deadline` at most. Whether there is room, or the store has ended.
+    pub fn wait_for_room_until(&self, deadline: Instant) -> bool {
+        if !self.is_full.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut state = self.lock();
+        while state.ended.is_none() && state.bytes + state.taken > self.bound {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
     /// Waits until there is something for the store to do, or until `deadline`, and moves all there
     /// is into `entries`. What nobody waits for is waited with for `gather`. Returns until when the
     /// store is to have ended, if it is to end.

@@ -11,6 +11,7 @@ use super::changes::{self, Order};
 use super::directory::{database, sync_directory, writing};
 use super::documents;
 use super::load;
+use super::reserve;
 use super::rows;
 use super::schema::{self, Kind};
 use super::trouble::Trouble;
@@ -32,6 +33,8 @@ pub struct Summary {
     pub epoch: Arc<str>,
     /// The last change.
     pub seq: u64,
+    /// The number the next change gets.
+    pub next: u64,
     pub created: Timestamp,
     /// When its last change was.
     pub changed: Timestamp,
@@ -138,20 +141,23 @@ impl Reader {
     }
 
     fn summary(&self, session: rows::Session) -> Result<Summary, Trouble> {
-        let rows::Session { id, name, epoch, seq, created, changed, .. } = session;
+        let seq = session.seq;
+        let next = seq.max(reserve::skipped(&self.db, &session)?) + 1;
+        let rows::Session { id, name, epoch, created, changed, .. } = session;
         let count = |sql: &str| {
             self.db
                 .prepare_cached(sql)?
                 .query_row(params![id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         };
         let (changes, of_changes) = count(
-            "SELECT count(*), coalesce(sum(octet_length(message)), 0) FROM changes WHERE session = ?",
+            "SELECT count(*), coalesce(sum(octet_length(message)), 0) FROM changes
+                WHERE session = ? AND user <> ''",
         )?;
         let (versions, of_versions) =
             count("SELECT count(*), coalesce(sum(bytes), 0) FROM documents WHERE session = ?")?;
         let [changes, versions, bytes] =
             [changes, versions, of_changes + of_versions].map(|n| u64::try_from(n).unwrap_or(0));
-        Ok(Summary { name, epoch, seq, created, changed, changes, versions, bytes })
+        Ok(Summary { name, epoch, seq, next, created, changed, changes, versions, bytes })
     }
 
     /// What was kept of a session, as [`Store::load`](super::Store::load).
@@ -245,6 +251,9 @@ impl Reader {
         let range = (seq.saturating_add(1), session.seq);
         if most > 0 {
             changes::read(&self.db, session.id, range, Order::OldestFirst, |change| {
+                if change.skipped_after().is_some() {
+                    return Ok(true);
+                }
                 size = size.saturating_add(change.frame.len());
                 changes.push(change);
                 Ok(changes.len() < most && size < bytes)

@@ -29,6 +29,9 @@ pub struct Session {
     pub taken: u64,
     /// From here to `taken` every one of them is stored.
     pub taken_from: u64,
+    /// The number up to which numbers are reserved, since this process has looked; not in the row
+    /// (`reserve.rs`).
+    pub reserved: Option<u64>,
 }
 
 /// Text as it stands in a row, whatever type Rust has it in.
@@ -120,6 +123,7 @@ impl Session {
             },
             taken: number(row, 8)?,
             taken_from: number(row, 9)?,
+            reserved: None,
         };
         check(session.sum()?, row, 10, "what stands about a session")?;
         Ok(session)

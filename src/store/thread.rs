@@ -8,7 +8,7 @@
 //! dropping whole sessions of it, and writing is tried again until it succeeds. Then the hub is asked
 //! for the whole document of each session of which something was dropped.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ use super::keeper::{After, Job, Settings, StoreEvent};
 use super::line::Line;
 use super::queue::{Entry, Queue};
 use super::{Store, Trouble};
+use crate::kept::Flushes;
 
 /// How much one transaction takes at most: so many things, or about so many bytes.
 const MOST: usize = 4096;
@@ -40,6 +41,8 @@ pub struct Writer {
     /// The job that has begun.
     pub(super) job: Option<Job>,
     chores: Chores,
+    /// Sessions that have numbers reserved since this process has begun, or have been given far ones.
+    pub(super) in_use: HashSet<Arc<str>>,
     /// Whether it was said that it can't be tidied up.
     is_untidy: bool,
     /// Until when it is to have ended, if it is to end.
@@ -64,6 +67,7 @@ impl Writer {
             state: State::Well,
             line: Line::default(),
             job: None,
+            in_use: HashSet::new(),
             is_untidy: false,
             stop_by: None,
         }
@@ -165,15 +169,14 @@ impl Writer {
                 return false;
             }
         };
-        let mut did = written > 0;
-        while let Some(after) = self.line.ready_after() {
-            did = true;
-            run(after);
-        }
+        let mut did = self.confirm() || written > 0;
         self.queue.still_taken(self.line.bytes());
         while let Some(session) = self.line.ready_load() {
             did = true;
             self.load(session);
+            if !matches!(self.state, State::Well) {
+                return false;
+            }
         }
         self.ask_for_what_is_lacking();
         if self.stop_by.is_some() {
@@ -207,6 +210,19 @@ impl Writer {
         }
     }
 
+    /// Has everything that waited for what is on disk now happen, and sends each client's queue once. Whether
+    /// there was anything.
+    pub(super) fn confirm(&mut self) -> bool {
+        let mut flushes = Flushes::default();
+        let mut any = false;
+        while let Some(after) = self.line.ready_after() {
+            any = true;
+            run(after, &mut flushes);
+        }
+        flushes.flush();
+        any
+    }
+
     /// Writes what waits, as one transaction. How much it was.
     pub(super) fn write(&mut self) -> Result<usize, Trouble> {
         let store = self.opened.store()?;
@@ -214,6 +230,11 @@ impl Writer {
         if count > 0 {
             let lacking = store.commit(self.line.batch(MOST, MOST_BYTES))?;
             self.chores.note(self.line.batch(MOST, MOST_BYTES));
+            for keep in self.line.batch(MOST, MOST_BYTES) {
+                if !self.in_use.contains(keep.session()) {
+                    self.in_use.insert(keep.session().clone());
+                }
+            }
             self.line.written(count, &lacking);
         }
         Ok(count)
@@ -225,6 +246,15 @@ impl Writer {
                 "session {session:?}: what happened last is lost: it could not be written, and \
                  nobody has it any more"
             );
+            self.in_use.remove(&session);
+        }
+        if !self.in_use.contains(&session) {
+            let begun = self.opened.store().and_then(|store| store.begin_use(&session));
+            if let Err(trouble) = begun {
+                self.fail(&trouble);
+                return self.load_while_failing(session);
+            }
+            self.in_use.insert(session.clone());
         }
         let stored = self.opened.load(&session, self.settings.reach);
         if let Err(trouble) = &stored {
@@ -247,6 +277,7 @@ impl Writer {
             && let Some(session) = self.line.in_vain(since)
         {
             self.line.give_up(&session);
+            self.in_use.remove(&session);
             log::error!(
                 "session {session:?}: what happened while nothing could be written is lost: nobody \
                  has it any more"
@@ -297,8 +328,8 @@ impl Writer {
 }
 
 /// One that panics takes nothing else with it.
-pub(super) fn run(after: After) {
-    if catch_unwind(AssertUnwindSafe(after)).is_err() {
+fn run(after: After, flushes: &mut Flushes) {
+    if catch_unwind(AssertUnwindSafe(|| after(flushes))).is_err() {
         log::error!("a bug in the server: a confirmation could not be sent");
     }
 }

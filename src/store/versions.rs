@@ -49,7 +49,8 @@ pub fn seq_at(db: &Connection, session: &Session, time: Timestamp) -> Result<Opt
     let range = (version.unwrap_or(0) + 1, session.seq);
     // One by one, so that each is known to be as it was written.
     changes::read(db, session.id, range, Order::NewestFirst, |found| {
-        change = Some(found.seq).filter(|_| found.at <= time);
+        let is_one = found.skipped_after().is_none() && found.at <= time;
+        change = Some(found.seq).filter(|_| is_one);
         Ok(change.is_none())
     })?;
     Ok(change.or(version))

@@ -11,6 +11,9 @@ use collabd::hub::ConnId;
 use collabd::kept::{Keep, Stored, StoredChange, StoredId, Why};
 use collabd::protocol::{Frame, Timestamp, UserId};
 
+/// How many numbers are reserved at a time.
+pub const BLOCK: u64 = 1000;
+
 /// What a commit brings.
 #[derive(Debug)]
 pub enum Done {
@@ -31,6 +34,8 @@ enum Entry {
 pub struct Kept {
     pub epoch: Arc<str>,
     pub seq: u64,
+    /// Numbers up to this one are not given any more.
+    pub skipped: u64,
     pub documents: BTreeMap<u64, (Why, Vec<u8>)>,
     pub changes: BTreeMap<u64, StoredChange>,
     pub taken: Vec<StoredId>,
@@ -89,10 +94,20 @@ impl ModelStore {
         done
     }
 
-    /// Loses everything that is not committed.
+    /// Loses everything that is not committed. Sessions that lose something go on behind the numbers that
+    /// were reserved for them.
     pub fn crash(&mut self) {
+        let lost = self.waiting.iter().filter_map(|entry| match entry {
+            Entry::Keep(keep) => Some(keep.session().clone()),
+            _ => None,
+        });
+        let lost: Vec<Arc<str>> = lost.chain(self.lacking.drain(..)).collect();
+        for (name, kept) in &mut self.sessions {
+            if lost.contains(name) {
+                kept.skipped = kept.skipped.max(kept.seq) + BLOCK;
+            }
+        }
         self.waiting.clear();
-        self.lacking.clear();
         self.held.clear();
     }
 
@@ -137,12 +152,13 @@ impl ModelStore {
         let mut stored = kept.at(kept.seq).expect("the newest is always there");
         let mut next = stored.seq_of_document;
         for change in kept.changes.range(..=next).rev().map(|(_, change)| change) {
-            if change.seq != next || stored.history.len() + stored.changes.len() >= reach {
+            if change.seq > next || stored.history.len() + stored.changes.len() >= reach {
                 break;
             }
             stored.history.insert(0, change.clone());
-            next -= 1;
+            next = change.before();
         }
+        stored.skipped = kept.skipped;
         stored.taken = kept.taken.iter().filter(|id| id.seq >= next).cloned().collect();
         Some(stored)
     }
@@ -158,6 +174,7 @@ impl ModelStore {
         let kept = kept.or_insert_with(|| Kept {
             epoch: keep.epoch().clone(),
             seq: 0,
+            skipped: 0,
             documents: BTreeMap::new(),
             changes: BTreeMap::new(),
             taken: Vec::new(),
@@ -180,7 +197,10 @@ impl Kept {
             newest.map_or((0, Vec::new()), |(seq, (_, document))| (*seq, document.clone()));
         let after = self.changes.range((Bound::Excluded(seq_of_document), Bound::Included(seq)));
         let changes: Vec<StoredChange> = after.map(|(_, change)| change.clone()).collect();
-        let is_complete = changes.len() as u64 == seq - seq_of_document;
+        let last = changes.iter().try_fold(seq_of_document, |last, change| {
+            (change.before() == last).then_some(change.seq)
+        });
+        let is_complete = last == Some(seq);
         is_complete.then(|| Stored {
             epoch: self.epoch.clone(),
             seq,
@@ -189,6 +209,7 @@ impl Kept {
             changes,
             history: Vec::new(),
             taken: Vec::new(),
+            skipped: 0,
         })
     }
 
@@ -204,7 +225,8 @@ impl Kept {
     fn write(&mut self, keep: Keep) {
         match keep {
             Keep::Change { seq, at, user, frame, id, .. } => {
-                assert_eq!(seq, self.seq + 1, "a change is missing before it");
+                assert_eq!(seq, self.seq.max(self.skipped) + 1, "a change is missing before it");
+                self.skip(at);
                 self.add(seq, at, user, &frame, id);
             }
             Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
@@ -213,7 +235,8 @@ impl Kept {
                     Some((last, earlier)) => {
                         let user = user.expect("whose changes they are");
                         let first = seq - earlier.len() as u64;
-                        assert!(first > self.seq, "{why:?} made {first} again");
+                        assert!(first > self.seq.max(self.skipped), "{why:?} made {first} again");
+                        self.skip(at);
                         for (seq, frame) in (first..).zip(earlier) {
                             self.add(seq, at, user.clone(), frame, None);
                         }
@@ -232,6 +255,14 @@ impl Kept {
                 self.taken.push(StoredId { seq, user, id });
                 self.taken.sort_by_key(|taken| taken.seq);
             }
+        }
+    }
+
+    /// Numbers are skipped before the next change, if any are to be.
+    fn skip(&mut self, at: Timestamp) {
+        if self.skipped > self.seq {
+            let skip = StoredChange::skip(self.seq, self.skipped, at);
+            self.changes.insert(self.skipped, skip);
         }
     }
 

@@ -665,6 +665,7 @@ fn stored_sessions() {
         StoredChange { seq, at, user: "alice".into(), frame: text.into_bytes(), id: None }
     };
     let stored = |changes: Vec<StoredChange>| Stored {
+        skipped: 0,
         epoch: "e".into(),
         seq: changes.len() as u64,
         document: Vec::new(),

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use collabd::hub::{ConnId, Event, Limits, NotLoaded, Past, Refusal};
+use collabd::hub::{ConnId, Event, Limits, NotLoaded, Refusal};
 use collabd::keys::Level;
 use serde_json::{Value, json};
 
 use crate::keeping::{command, member, with_id};
 use crate::rig::*;
+use crate::store::BLOCK;
 
 fn durable() -> Limits {
     Limits { durable: true, ..limits() }
@@ -47,7 +48,6 @@ fn who_joins_waits_until_it_is_loaded_and_everything_goes_on() {
     let bob = rig.join_session("bench", "bob", None);
     assert_eq!(rig.all(), [(NOBODY, Done::Loading("bench".into()))], "once");
     rig.commit();
-    assert_eq!(rig.kept(), ["[] of  at 4"], "another life begins");
     let told = rig.told(alice);
     assert_eq!(told, ["Admitted", "connection:ack", "user:joined", "user:joined"]);
     let greetings = rig.texts(bob);
@@ -96,57 +96,93 @@ fn ids_that_were_taken_are_confirmed_again_and_not_applied() {
     assert_eq!(rig.kept(), ["5 by alice as \"z\""]);
 }
 
-#[test]
-fn who_saw_more_than_was_stored_gets_the_state() {
-    let (mut rig, epoch, _) = after_four_changes();
-    let alice = member(&mut rig, "bench", "alice");
-    for name in ["c", "d", "e"] {
-        rig.tell(alice, command("add_item", name, json!({})));
-    }
-    rig.kept();
-    // Its changes 5 and 6 were others, and are lost.
-    let bob = rig.join_session("bench", "bob", None);
-    rig.on(bob);
-    rig.tell(bob, since(&epoch, 6));
-    assert_eq!(rig.told(bob), [""; 0], "it isn't known yet what it is");
-    rig.pong(bob);
-    assert_eq!(rig.told(bob), ["sync:state"]);
-    rig.receive(bob);
-    rig.tell(bob, since(&epoch, 6));
-    assert_eq!(rig.told(bob), ["sync:state"]);
-    assert_eq!(rig.kept(), ["[6] of bob at 7"]);
-    rig.tell(bob, since(&epoch, 7));
-    assert_eq!(rig.told(bob), ["sync:done"]);
-    rig.commit();
-    rig.restart(durable());
-    let bob = member(&mut rig, "bench", "bob");
-    rig.tell(bob, since(&epoch, 6));
-    assert_eq!(rig.told(bob)[0], "sync:state", "in the next life, too");
-    let alice = member(&mut rig, "bench", "alice");
-    rig.tell(alice, since(&epoch, 7));
-    assert_eq!(rig.told(alice), ["sync:state"], "it has asked for nothing before");
+/// What is told to somebody who asks for what came after a change.
+fn told_after(rig: &mut Rig, conn: ConnId, epoch: &Value, seq: u64) -> Vec<String> {
+    rig.told(conn);
+    rig.tell(conn, since(epoch, seq));
+    rig.told(conn)
 }
 
 #[test]
-fn where_a_life_began_is_kept_again_if_it_may_be_lost() {
-    let (mut rig, epoch, _) = after_four_changes();
-    rig.join_session("bench", "alice", None);
-    rig.store.commit(1, 0);
-    let past = rig.store.stored("bench", 100).map(|stored| Past::of(stored, limits().history));
-    let past = past.map(|past| Box::new(past.expect("what was kept")));
-    rig.handle(Event::Loaded { session: "bench".into(), past: Ok(past) });
-    rig.handle(Event::Durable(false));
-    rig.store.drop_keeps();
+fn ids_are_kept_again_with_the_document_where_what_was_kept_is_lost() {
+    let (mut rig, _, _) = after_four_changes();
+    member(&mut rig, "bench", "alice");
+    rig.commit();
     rig.kept();
-    rig.handle(Event::Durable(true));
-    assert_eq!(rig.kept(), ["regular: 0 up to 4", "[] of  at 4"]);
     rig.handle(Event::Wanted { session: "bench".into() });
-    assert_eq!(rig.kept(), ["regular: 0 up to 4", "[] of  at 4"]);
+    let all = ["regular: 0 up to 4", "\"x\" of alice at 2", "\"y\" of alice at 2"];
+    assert_eq!(rig.kept(), all);
+}
+
+#[test]
+fn who_saw_what_was_lost_gets_the_state_whoever_asks_and_whatever_was_asked_before() {
+    let (mut rig, epoch, _) = after_four_changes();
+    let alice = member(&mut rig, "bench", "alice");
+    let told_later = rig.join_session("bench", "bob", None);
+    rig.receive(told_later);
+    for name in ["c", "d"] {
+        rig.tell(alice, command("add_item", name, json!({})));
+    }
+    // Bob has been told of changes 5 and 6, which are lost now.
+    assert_eq!(rig.texts(told_later).last().expect("told")["seq"], 6);
+    rig.restart(durable());
+    let alice = member(&mut rig, "bench", "alice");
+    let greeting = rig.join_session("bench", "zoe", None);
+    assert_eq!(rig.texts(greeting)[0]["seq"], 4, "the last change that there is");
+    for name in ["e", "f", "g"] {
+        rig.tell(alice, command("add_item", name, json!({})));
+    }
+    // Another program of bob's asks for the state, and so he is known.
+    let bob = member(&mut rig, "bench", "bob");
+    rig.tell(bob, json!({"type": "sync:request"}));
+    assert_eq!(rig.told(bob), ["sync:state"]);
+    // Then comes the one that has seen what was lost.
+    let bob = member(&mut rig, "bench", "bob");
+    for lost in [5, 6] {
+        assert_eq!(told_after(&mut rig, bob, &epoch, lost), ["sync:state"], "{lost}");
+    }
+    // What everybody has seen is known to all.
+    for (seen, missed) in [(3, 4), (4, 3), (4 + BLOCK, 3), (5 + BLOCK, 2), (7 + BLOCK, 0)] {
+        let told = told_after(&mut rig, bob, &epoch, seen);
+        if seen == 4 + BLOCK {
+            assert_eq!(told, ["sync:state"], "no change has this number");
+        } else {
+            assert_eq!(told.len(), missed + 1, "{seen}");
+            assert_eq!(told[missed], "sync:done");
+        }
+    }
+    // In the next life, too, and for those that look on.
     rig.commit();
     rig.restart(durable());
     let bob = member(&mut rig, "bench", "bob");
-    rig.tell(bob, since(&epoch, 5));
-    assert_eq!(rig.told(bob), ["sync:state"]);
+    let viewer = rig.view("bench", None);
+    rig.commit();
+    rig.told(viewer);
+    for lost in [5, 6] {
+        assert_eq!(told_after(&mut rig, bob, &epoch, lost), ["sync:state"], "{lost}");
+        rig.look(viewer, Some((epoch.as_str().expect("a string"), lost)));
+        assert_eq!(rig.told(viewer), ["sync:state"], "{lost}");
+    }
+}
+
+#[test]
+fn numbers_that_were_lost_twice_are_skipped_twice() {
+    let (mut rig, epoch, _) = after_four_changes();
+    let mut last = 4;
+    for round in 1..=3 {
+        let alice = member(&mut rig, "bench", "alice");
+        let bob = member(&mut rig, "bench", "bob");
+        rig.tell(alice, command("add_item", &format!("item-{round}"), json!({})));
+        let told = rig.texts(bob).last().expect("told")["seq"].as_u64().expect("a number");
+        assert!(told > last, "{told} was given before {last}");
+        last = told;
+        rig.restart(durable());
+    }
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "kept", json!({})));
+    let bob = member(&mut rig, "bench", "bob");
+    assert_eq!(told_after(&mut rig, bob, &epoch, last), ["sync:state"]);
+    assert_eq!(told_after(&mut rig, bob, &epoch, 4), ["command", "sync:done"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod figures;
 mod kills;
 mod looking;
 mod model;
+mod numbers;
 #[cfg(target_os = "linux")]
 mod power;
 mod properties;

@@ -164,6 +164,7 @@ impl Session {
             changes,
             history: Vec::new(),
             taken: Vec::new(),
+            skipped: 0,
         })
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Keep, Lag, Reach, Why};
+use collabd::kept::{Keep, Lag, Reach, SendQueue, Why};
 use collabd::store::{Keeper, Retention, Settings, Store, StoreEvent};
 use rusqlite::Connection;
 
@@ -620,6 +620,50 @@ fn a_file_that_another_program_writes_over_is_noticed_before_anything_is_confirm
     assert!(running.nothing_confirmed());
     assert!(!running.stop());
     assert!(fs::read(scratch.file("collabd.db")).expect("a file") == older, "it was written to");
+}
+
+/// A client's queue that counts how often it is sent, and what was in it then.
+#[derive(Default)]
+struct Queue(Mutex<(Vec<u64>, Vec<Vec<u64>>)>);
+
+impl Queue {
+    /// Adds something. Whether it is the first since it was sent.
+    fn push(&self, number: u64) -> bool {
+        let mut state = self.0.lock().expect("no panic");
+        state.0.push(number);
+        state.0.len() == 1
+    }
+}
+
+impl SendQueue for Queue {
+    fn send(self: Arc<Self>) {
+        let mut state = self.0.lock().expect("no panic");
+        let sent = std::mem::take(&mut state.0);
+        state.1.push(sent);
+    }
+}
+
+#[test]
+fn confirmations_that_go_out_together_are_sent_to_each_client_at_once() {
+    let scratch = Scratch::new();
+    let running = Running::start(&scratch);
+    let queues: Vec<Arc<Queue>> = (0..3).map(|_| Arc::default()).collect();
+    let release = hold(&running);
+    for seq in 1..=300 {
+        running.keep(&[change("s", "e", seq)]);
+        let queue = queues[seq as usize % 3].clone();
+        running.keeper.confirm(Box::new(move |flushes| {
+            if queue.push(seq) {
+                flushes.add(queue);
+            }
+        }));
+    }
+    drop(release);
+    assert!(running.stop());
+    for (place, queue) in (0..).zip(&queues) {
+        let expected: Vec<u64> = (1..=300).filter(|seq| seq % 3 == place).collect();
+        assert_eq!(queue.0.lock().expect("no panic").1, [expected], "client {place}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod wire;
 pub use client::{Client, nothing_more, reading_slowly, reading_slowly_from};
 pub use folder::Folder;
 pub use messages::{add, command, full_state, item, move_to, remove, update, with_id};
-pub use place::{Place, canvas_items, confirmed, kill, number, story};
+pub use place::{Place, canvas_items, confirmed, kill, number, stop, story};
 pub use server::{Ended, Run, Server, collabd, free_port};
 pub use wire::{PING, PONG, Response, TEXT, Wire, handshake, masked};
 

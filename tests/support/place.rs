@@ -67,6 +67,11 @@ pub fn kill(mut server: Server) {
     server.wait();
 }
 
+/// Stopped as it should be.
+pub fn stop(mut server: Server) {
+    server.stop();
+}
+
 /// Has it done, and waits until it is on disk.
 pub fn confirmed(client: &mut Client, message: Value) -> u64 {
     client.send(with_id(message, number()));

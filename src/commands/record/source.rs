@@ -27,6 +27,12 @@ pub trait Source {
     /// One line.
     fn changes_after(&self, seq: u64, most: usize) -> Result<Vec<Change>, String>;
 
+    /// The change from which on all are stored: numbers that none has were skipped after a crash.
+    ///
+    /// # Errors
+    /// One line.
+    fn complete_from(&self) -> Result<u64, String>;
+
     /// The canvas as it was after a change; `None` where that isn't stored.
     ///
     /// # Errors
@@ -93,6 +99,11 @@ impl Source for InDirectory<'_> {
             .collect())
     }
 
+    fn complete_from(&self) -> Result<u64, String> {
+        let begins = self.reader.begins(self.session).map_err(|trouble| self.failed(&trouble))?;
+        Ok(begins.map_or(1, |begins| begins.changes))
+    }
+
     fn state(&self, seq: u64, now: Timestamp) -> Result<Option<Vec<u8>>, String> {
         let found = self.reader.document_at(self.session, Point::Seq(seq));
         let Some(stored) = found.map_err(|trouble| self.failed(&trouble))? else {
@@ -115,6 +126,9 @@ struct OnServer<'a> {
 struct Changes<'a> {
     #[serde(borrow)]
     changes: Vec<Told<'a>>,
+    /// Versions before 0.2 don't say it.
+    #[serde(default)]
+    first_seq: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +140,12 @@ struct Told<'a> {
     message: &'a RawValue,
 }
 
+impl OnServer<'_> {
+    fn odd(&self) -> String {
+        format!("what {} answers can't be understood", self.remote.shown())
+    }
+}
+
 impl Source for OnServer<'_> {
     fn versions(&self) -> Result<Versions, String> {
         Ok(self.remote.get_json(&page_of(self.session, "/versions"))?)
@@ -134,7 +154,7 @@ impl Source for OnServer<'_> {
     fn changes_after(&self, seq: u64, most: usize) -> Result<Vec<Change>, String> {
         let path = page_of(self.session, &format!("/changes?after={seq}&limit={most}"));
         let body = self.remote.get(&path)?;
-        let odd = || format!("what {} answers can't be understood", self.remote.shown());
+        let odd = || self.odd();
         let told: Changes<'_> = serde_json::from_slice(&body).map_err(|_| odd())?;
         let change = |told: Told<'_>| {
             Some(Change {
@@ -145,6 +165,13 @@ impl Source for OnServer<'_> {
             })
         };
         told.changes.into_iter().map(|told| change(told).ok_or_else(odd)).collect()
+    }
+
+    fn complete_from(&self) -> Result<u64, String> {
+        let body = self.remote.get(&page_of(self.session, "/changes?after=0&limit=1"))?;
+        let told: Result<Changes<'_>, _> = serde_json::from_slice(&body);
+        let told = told.map_err(|_| self.odd())?;
+        Ok(told.first_seq.unwrap_or(u64::MAX))
     }
 
     fn state(&self, seq: u64, _: Timestamp) -> Result<Option<Vec<u8>>, String> {

@@ -38,6 +38,7 @@ pub fn import(
         return Err(described::exists(session));
     }
     let items = state.items.len();
+    store.begin_use(session).map_err(told(directory))?;
     let seq = put(&mut store, directory, session, state, bounds)?;
     store.close().map_err(told(directory))?;
     say(&described::imported(session, file, items, seq, &left_out))
@@ -55,6 +56,7 @@ pub fn restore(directory: &Path, session: &str, to: Point) -> Result<(), String>
         Err(Trouble::Damaged(_)) => false,
         Err(trouble) => return Err(told(directory)(trouble)),
     };
+    store.begin_use(session).map_err(told(directory))?;
     let seq = match can_be_read {
         true => put(&mut store, directory, session, earlier.into_state(), UNBOUNDED)?,
         false => put_over_damaged(&mut store, &reader, directory, session, earlier)?,
