@@ -1,7 +1,7 @@
 //! One item of a document: fields that know who wrote them, and when.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -116,16 +116,23 @@ impl Field {
     /// Remembers the value that it has had until now. Of equal ones only the last is kept for good, and the
     /// others no longer than until everybody's copies have left them behind.
     fn remember(&mut self, mut past: PastValue, received: u64) {
-        let mut ends: VecDeque<u64> = self.past.iter().skip(1).map(|next| next.tick).collect();
-        ends.push_back(past.tick);
-        self.past.retain_mut(|earlier| {
-            let is_left = ends.pop_front().is_some_and(|end| end <= received);
-            let is_same = earlier.print == past.print && earlier.writer == past.writer;
-            if is_same && std::mem::replace(&mut earlier.kept, Kept::No) == Kept::ForGood {
-                past.kept = Kept::ForGood;
+        let mut end = 0;
+        for place in 0..self.past.len() {
+            let earlier = &mut self.past[place];
+            if earlier.print == past.print && earlier.writer == past.writer {
+                if std::mem::replace(&mut earlier.kept, Kept::No) == Kept::ForGood {
+                    past.kept = Kept::ForGood;
+                }
+                if self.past.get(place + 1).unwrap_or(&past).tick <= received {
+                    continue;
+                }
             }
-            !is_same || !is_left
-        });
+            if end < place {
+                self.past.swap(end, place);
+            }
+            end += 1;
+        }
+        self.past.truncate(end);
         if self.past.is_empty() {
             // Most fields have been changed once.
             self.past.reserve_exact(1);
@@ -133,10 +140,11 @@ impl Field {
         self.past.push(past);
     }
 
-    /// When it had each of its earlier values, in ticks.
-    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> {
-        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
-        self.past.iter().zip(ends).map(|(past, end)| (past, past.tick..end))
+    /// When it had each of its earlier values, in ticks, the newest first.
+    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> + Clone {
+        let past = self.past.iter().rev();
+        let ends = std::iter::once(self.tick).chain(past.clone().map(|next| next.tick));
+        past.zip(ends).map(|(past, end)| (past, past.tick..end))
     }
 
     /// Forgets the values that everybody's copies have left behind: those that were replaced at or
@@ -148,12 +156,17 @@ impl Field {
         if self.past.len() == kept[0] + kept[1] && !are_many(kept) {
             return;
         }
-        let (mut left, mut end) = (self.past.len(), 0);
+        let (mut left, mut end, mut looked_at) = (self.past.len(), 0, 0);
         for place in 0..self.past.len() {
             let replaced = self.past.get(place + 1).map_or(self.tick, |next| next.tick);
+            if replaced > received && left <= MAX_VALUES {
+                // So were all that follow.
+                break;
+            }
+            looked_at += 1;
             let class = Kept::BOUNDS.iter().position(|(how, _)| *how == self.past[place].kept);
             let is_kept = class.is_some_and(|class| kept[class] <= Kept::BOUNDS[class].1);
-            if (replaced > received || is_kept) && left <= MAX_VALUES {
+            if is_kept && left <= MAX_VALUES {
                 self.past.swap(end, place);
                 end += 1;
             } else {
@@ -161,7 +174,7 @@ impl Field {
                 class.iter().for_each(|class| kept[*class] -= 1);
             }
         }
-        self.past.truncate(end);
+        self.past.drain(end..looked_at);
     }
 
     /// Keeps the values that it had after tick `received`: a connection was lost that may show any of them.
@@ -196,12 +209,21 @@ pub struct Item {
     pub added: u64,
     /// When members were told of it last.
     pub told: Told,
-    /// Its interfaces as a copy without a picture needs them, once somebody has asked.
-    moved: OnceCell<Option<Box<RawValue>>>,
-    /// Whether it has an `image_path` that others are not sent, once somebody has asked.
-    hides: OnceCell<bool>,
+    derived: Derived,
     /// Its size as JSON.
     pub(super) bytes: usize,
+}
+
+/// What follows from an item's type, picture and interfaces, once somebody has asked.
+#[derive(Debug, Default)]
+struct Derived {
+    /// Its interfaces as a copy without a picture needs them.
+    moved: OnceCell<Option<Box<RawValue>>>,
+    /// How far such a copy stands off.
+    offset: OnceCell<Option<(f64, f64)>>,
+    /// Whether it has an `image_path` that others are not sent.
+    hides: OnceCell<bool>,
+    is_plain: OnceCell<bool>,
 }
 
 impl Item {
@@ -209,8 +231,8 @@ impl Item {
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
-        let (told, moved, hides) = (Told::default(), OnceCell::new(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, moved, hides, bytes }
+        let (told, derived) = (Told::default(), Derived::default());
+        Item { id, fields, writer, builders, added, told, derived, bytes }
     }
 
     /// Appends the item as JSON, as it is stored: every field.
@@ -235,7 +257,12 @@ impl Item {
             let path = self.field(IMAGE_PATH);
             path.is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
         };
-        *self.hides.get_or_init(hides)
+        *self.derived.hides.get_or_init(hides)
+    }
+
+    /// Whether all copies of it stand as those that were built from messages.
+    pub(super) fn is_plain(&self) -> bool {
+        *self.derived.is_plain.get_or_init(|| is_plain(&self.fields))
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -271,12 +298,16 @@ impl Item {
             let (x, y) = self.offset()?;
             geometry::shift_interfaces(&self.field(INTERFACES)?.value, -x, -y)
         };
-        self.moved.get_or_init(move_them).as_deref()
+        self.derived.moved.get_or_init(move_them).as_deref()
     }
 
     /// How far a copy without a picture stands off: the middle of the first interface of an item with
     /// a picture. `None` where it doesn't.
     pub fn offset(&self) -> Option<(f64, f64)> {
+        *self.derived.offset.get_or_init(|| self.find_offset())
+    }
+
+    fn find_offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
         let interfaces = &self.field(INTERFACES)?.value;
         if interfaces.get().len() > MAX_INTERFACES_BYTES {
@@ -347,8 +378,7 @@ impl Item {
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
-                self.hides.take();
-                self.moved.take().flatten()
+                std::mem::take(&mut self.derived).moved.take().flatten()
             }
             false => None,
         };
@@ -359,6 +389,10 @@ impl Item {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
                         "angle_deg" => turned_print(&self.fields[place].value),
+                        "item_type" => {
+                            self.derived.is_plain.take();
+                            None
+                        }
                         _ => None,
                     };
                     self.fields[place].change(value, print, author);
@@ -403,10 +437,10 @@ impl Item {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
-        self.hides.take();
         // What is overwritten next needs to know where interfaces stood that it changes.
-        if !fields.iter().any(|(key, _)| **key == *INTERFACES) {
-            self.moved.take();
+        let moved = std::mem::take(&mut self.derived).moved;
+        if fields.iter().any(|(key, _)| **key == *INTERFACES) {
+            self.derived.moved = moved;
         }
         let mut is_wanted = is_wanted.into_iter();
         self.fields.retain(|field| {
