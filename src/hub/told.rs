@@ -172,7 +172,9 @@ impl Sight<'_> {
         let mut older_spans = spans.clone();
         let Some(mut span) = older_spans.next() else { return false };
         // What it had received before it spoke, it doesn't show any more.
-        let spoken = self.said.map_or(0, |said| said.received.min(self.received));
+        let before =
+            |said: &Said| said.received.min(self.received).min(said.tick.saturating_sub(1));
+        let spoken = self.said.map_or(0, before);
         let told = self.told.ticks(self.user, Part::with(key), self.since.max(spoken));
         let sent = self.is_told_since.then_some(self.since);
         let mut last = sent;
