@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, Item, PLACE, is_fixed, is_identity, is_plain, size_completed};
+use super::item::{Field, Item, PLACE, is_fixed, is_identity, size_completed};
 use super::item_frames;
 use super::removed::Removed;
 use super::writing::with_hidden_path;
@@ -220,7 +220,7 @@ impl Document {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return;
         };
-        let is_own = is_own && !is_plain(&item.fields);
+        let is_own = is_own && !item.is_plain();
         match (is_own, item.builders.iter().position(|builder| builder == user)) {
             (true, None) => item.builders.push(user.clone()),
             (false, Some(place)) => drop(item.builders.remove(place)),
