@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::document::{Author, TooBig};
+use super::bounds::TooBig;
+use super::document::Author;
 use super::history::Repeat;
 use super::item::{Item, PLACE, is_fixed};
 use super::item_frames::{self, UpdateFrames, settled_remove};
@@ -174,8 +175,8 @@ impl Session {
                 Ok(())
             }
         };
-        if done == Err(TooBig) {
-            self.refuse_as_too_big(place, "command", name.id.as_ref(), Some(&id), turn);
+        if let Err(why) = done {
+            self.refuse_as_too_big(place, why, "command", name.id.as_ref(), Some(&id), turn);
             return self.correct(place, &id, turn);
         }
         if is_crossed {
@@ -275,7 +276,7 @@ impl Session {
         let is_removed_again = !is_pasted
             && tombstone.is_some_and(|tick| member.is_on_its_way(tick.max(member.removals)));
         let is_wiped = member.may_be_wiped() || is_removed_again;
-        self.document.add(id, fields, item_type, author, turn.limits.document)?;
+        self.document.add(id, fields, item_type, author, turn.allowance())?;
         match is_pasted {
             true => self.room[place].pasted(id),
             false => self.room[place].lists(id, author.tick),
@@ -348,7 +349,7 @@ impl Session {
         let Sender { conn, user } = self.sender(place);
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
         let before = turns.then(|| self.document.get(id).map(|item| item.angle())).flatten();
-        self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
+        self.document.overwrite(id, fields, self.author(&user), turn.allowance())?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let hides = item.hides_path() && relay == Relay::Update;
         let has_turned = turns && before != Some(item.angle());
@@ -480,8 +481,8 @@ impl Session {
             let id = name.id.as_ref().map(|id| id.get());
             turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }
-        if !self.document.fits_alone(&state, turn.limits.document) {
-            self.refuse_as_too_big(place, "sync:update", name.id.as_ref(), None, turn);
+        if let Err(why) = self.document.fits_alone(&state, turn.allowance()) {
+            self.refuse_as_too_big(place, why, "sync:update", name.id.as_ref(), None, turn);
             return;
         }
         self.room[place].edits();
@@ -509,8 +510,8 @@ impl Session {
     /// An earlier state, or one from elsewhere, is the document from now on; what it was before is
     /// kept as a version.
     pub fn restore(&mut self, conn: ConnId, mut state: State, by: &UserId, turn: &mut Turn<'_>) {
-        if !self.document.fits_alone(&state, turn.limits.document) {
-            return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
+        if let Err(why) = self.document.fits_alone(&state, turn.allowance()) {
+            return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig(why) });
         }
         self.begin();
         for item in &mut state.items {
@@ -634,14 +635,15 @@ impl Session {
     pub fn refuse_as_too_big(
         &self,
         place: usize,
+        why: TooBig,
         original_type: &str,
         id: Option<&MessageId>,
         item_id: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
-        let message = "the item or the document would become larger than the server allows";
+        let message = format!("there is no room for this change: {why}");
         let (kind, id) = (Some(original_type), id.map(|id| id.get()));
-        let error = outbound::error("document_full", message, 413, kind, id, item_id);
+        let error = outbound::error("document_full", &message, 413, kind, id, item_id);
         turn.send(self.room[place].conn, &error);
     }
 

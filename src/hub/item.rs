@@ -28,6 +28,12 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// What a field takes of memory beside the bytes that it has in JSON: itself, and what the two pieces of
+/// memory for its name and value are longer than those.
+pub(super) const FIELD_MEMORY: usize = size_of::<Field>() + 40;
+/// The same of an item: itself, its places in the document's tables, and the memory for its id.
+const ITEM_MEMORY: usize = size_of::<Item>() + 200;
+
 /// What a frame has beside an item, in bytes.
 const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
@@ -146,10 +152,22 @@ struct Derived {
 impl Item {
     /// An item that somebody has written; its fields include `uuid` and `item_type`.
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
-        let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
+        let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
         let (told, old, derived) = (Told::default(), OldValues::default(), Derived::default());
         Item { id, fields, writer, builders, added, told, old, derived, bytes }
+    }
+
+    /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
+    pub(super) fn memory(&self) -> usize {
+        let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
+        ITEM_MEMORY + self.bytes + self.fields.len() * FIELD_MEMORY + past.sum::<usize>()
+    }
+
+    /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.
+    pub(super) fn growth(&self, sizes: &Overwritten) -> isize {
+        let added = sizes.places.iter().filter(|place| place.is_none()).count();
+        (sizes.bytes + added * FIELD_MEMORY) as isize - self.bytes as isize
     }
 
     /// Appends the item as JSON, as it is stored: every field.
@@ -234,9 +252,13 @@ impl Item {
         (!picture.is_empty() && !writing::is_near(middle, (0.0, 0.0))).then_some(middle)
     }
 
-    /// Whether editors know items of its type.
+    /// Whether editors know items of its type, by whatever name.
     pub fn is_for_editors(&self) -> bool {
-        matches!(self.item_type().get(), r#""component""# | r#""source""#)
+        let item_type = self.item_type().get();
+        let is_other =
+            |field: &Field| field.value.get() != item_type && json::is_string(&field.value);
+        matches!(item_type, r#""component""# | r#""source""#)
+            && !self.field("_type").is_some_and(is_other)
     }
 
     /// Notes that it has been still: a file may have been saved with its place.
@@ -362,7 +384,7 @@ impl Item {
             is_wanted.next().unwrap_or(false) || named
         });
         let kept = self.fields.iter().map(|field| (&*field.key, &*field.value));
-        self.bytes = size_of(&self.id, kept);
+        self.bytes = size_of_fields(&self.id, kept);
         self.fields.len() < before
     }
 
@@ -441,10 +463,10 @@ impl MovedItem<'_> {
     }
 }
 
-/// Whether a field is one that a message about an item can't write: what says which item it is, and its
-/// `_type`, which a relayed command has although its item may lack it.
+/// Whether a field is one that a message about an item can't write: what says which item it is, and of what type.
+/// A relayed command has a `_type` although its item may lack it.
 pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
-    key == "_type" || is_identity(key, value)
+    matches!(key, "_type" | "item_type") || is_identity(key, value)
 }
 
 /// Whether a field says which item this is, or fails to say of what type: neither can be changed.
@@ -454,7 +476,7 @@ pub(super) fn is_identity(key: &str, value: &RawValue) -> bool {
 
 /// An item's size as JSON.
 pub(super) fn size(id: &str, fields: &Fields) -> usize {
-    size_of(id, fields.iter().map(|(key, value)| (&**key, &**value)))
+    size_of_fields(id, fields.iter().map(|(key, value)| (&**key, &**value)))
 }
 
 /// The size of an item as it will be kept: with its id and a type, whatever a client called them.
@@ -462,8 +484,15 @@ pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
     size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
 }
 
-/// The same, of any fields.
-pub(super) fn size_of<'a>(
+/// What an item will take of memory, likewise.
+pub(super) fn memory_completed(id: &str, fields: &Fields) -> usize {
+    let lacks = |name: &&str| !fields.iter().any(|(key, _)| **key == **name);
+    let added = ["uuid", "item_type"].iter().filter(|name| lacks(name)).count();
+    ITEM_MEMORY + size_completed(id, fields) + (fields.len() + added) * FIELD_MEMORY
+}
+
+/// The size of an item with any fields.
+pub(super) fn size_of_fields<'a>(
     id: &str,
     fields: impl Iterator<Item = (&'a str, &'a RawValue)>,
 ) -> usize {
