@@ -1,6 +1,6 @@
 //! What only one operating system needs, each behind one small function with a portable twin: ending
 //! a connection on which threads are blocked, hearing of signals and of a closed console, the machine's
-//! names and memory, and giving memory back.
+//! names and memory, a thread's name, and giving memory back.
 //!
 //! This is the one file with `unsafe`: each needs a call that nobody wraps.
 
@@ -33,6 +33,19 @@ pub fn give_memory_back() {
 /// Other systems' heaps do so by themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_memory_back() {}
+
+/// Names the running thread; of the name the first 15 bytes count. One with a zero byte changes nothing.
+#[cfg(target_os = "linux")]
+pub fn name_thread(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // SAFETY: the name ends with a zero and is there until the call returns.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+}
+
+/// On other systems a thread keeps the name that it began with.
+#[cfg(not(target_os = "linux"))]
+pub fn name_thread(_name: &str) {}
 
 #[cfg(windows)]
 fn cancel(socket: &TcpStream) {

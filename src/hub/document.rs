@@ -10,8 +10,7 @@ use serde_json::value::RawValue;
 
 use super::bounds::{Allowance, TooBig};
 use super::item::{
-    FIELD_MEMORY, Field, Item, PLACE, is_fixed, is_identity, is_plain, memory_completed,
-    size_completed,
+    FIELD_MEMORY, Field, Item, PLACE, is_fixed, is_identity, memory_completed, size_completed,
 };
 use super::item_frames;
 use super::removed::Removed;
@@ -213,7 +212,7 @@ impl Document {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return;
         };
-        let is_own = is_own && !is_plain(&item.fields);
+        let is_own = is_own && !item.is_plain();
         match (is_own, item.builders.iter().position(|builder| builder == user)) {
             (true, None) => item.builders.push(user.clone()),
             (false, Some(place)) => drop(item.builders.remove(place)),

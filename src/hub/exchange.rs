@@ -4,6 +4,7 @@
 //! ([`Session::decide`], which changes nothing), do it, number it, have it kept, tell the others,
 //! settle, confirm.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::bounds::TooBig;
@@ -125,11 +126,8 @@ impl Session {
             return self.confirm(place, name, "command", turn);
         }
         self.room[place].edits();
-        let id: Arc<str> = match self.document.get(&command.item_id) {
-            Some(item) => item.id.clone(),
-            None => command.item_id.as_ref().into(),
-        };
-        let known = self.document.get(&id);
+        let known = self.document.get(&command.item_id);
+        let id = known.map_or_else(|| command.item_id.as_ref().into(), |item| item.id.clone());
         let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
         if is_crossed {
             self.room[place].has_crossed(turn.elapsed());
@@ -350,17 +348,18 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
-        let before = self.document.get(id).filter(|_| turns).map(|item| item.angle());
+        let before = turns.then(|| self.document.get(id).map(|item| item.angle())).flatten();
         self.document.overwrite(id, fields, self.author(&user), turn.allowance())?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let hides = item.hides_path() && relay == Relay::Update;
         let has_turned = turns && before != Some(item.angle());
         let head = match relay {
-            Relay::AsSaid => command.body.head().to_vec(),
-            Relay::Move => command.body.with_data("move_item", |json| item.write(json)),
-            Relay::Update => {
-                command.body.with_data("update_item", |json| item_frames::write_whole(item, json))
-            }
+            Relay::AsSaid => Cow::Borrowed(command.body.head()),
+            Relay::Move => command.body.with_data("move_item", |json| item.write(json)).into(),
+            Relay::Update => command
+                .body
+                .with_data("update_item", |json| item_frames::write_whole(item, json))
+                .into(),
         };
         let frame = self.applied(continued(&head, &user, turn), 0, turn);
         self.keep_applied(&user, &frame, name, hides, turn);

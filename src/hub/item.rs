@@ -109,10 +109,11 @@ impl Field {
         self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
     }
 
-    /// When it had each of its earlier values, in ticks.
-    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> {
-        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
-        self.past.iter().zip(ends).map(|(past, end)| (past, past.tick..end))
+    /// When it had each of its earlier values, in ticks, the newest first.
+    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> + Clone {
+        let past = self.past.iter().rev();
+        let ends = std::iter::once(self.tick).chain(past.clone().map(|next| next.tick));
+        past.zip(ends).map(|(past, end)| (past, past.tick..end))
     }
 }
 
@@ -131,12 +132,21 @@ pub struct Item {
     pub told: Told,
     /// The values that its fields had before those that they remember themselves.
     pub old: OldValues,
-    /// Its interfaces as a copy without a picture needs them, once somebody has asked.
-    moved: OnceCell<Option<Box<RawValue>>>,
-    /// Whether it has an `image_path` that others are not sent, once somebody has asked.
-    hides: OnceCell<bool>,
+    derived: Derived,
     /// Its size as JSON.
     pub(super) bytes: usize,
+}
+
+/// What follows from an item's type, picture and interfaces, once somebody has asked.
+#[derive(Debug, Default)]
+struct Derived {
+    /// Its interfaces as a copy without a picture needs them.
+    moved: OnceCell<Option<Box<RawValue>>>,
+    /// How far such a copy stands off.
+    offset: OnceCell<Option<(f64, f64)>>,
+    /// Whether it has an `image_path` that others are not sent.
+    hides: OnceCell<bool>,
+    is_plain: OnceCell<bool>,
 }
 
 impl Item {
@@ -144,9 +154,8 @@ impl Item {
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
-        let (told, old) = (Told::default(), OldValues::default());
-        let (moved, hides) = (OnceCell::new(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, old, moved, hides, bytes }
+        let (told, old, derived) = (Told::default(), OldValues::default(), Derived::default());
+        Item { id, fields, writer, builders, added, told, old, derived, bytes }
     }
 
     /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
@@ -183,7 +192,12 @@ impl Item {
             let path = self.field(IMAGE_PATH);
             path.is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
         };
-        *self.hides.get_or_init(hides)
+        *self.derived.hides.get_or_init(hides)
+    }
+
+    /// Whether all copies of it stand as those that were built from messages.
+    pub(super) fn is_plain(&self) -> bool {
+        *self.derived.is_plain.get_or_init(|| is_plain(&self.fields))
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -219,12 +233,16 @@ impl Item {
             let (x, y) = self.offset()?;
             geometry::shift_interfaces(&self.field(INTERFACES)?.value, -x, -y)
         };
-        self.moved.get_or_init(move_them).as_deref()
+        self.derived.moved.get_or_init(move_them).as_deref()
     }
 
     /// How far a copy without a picture stands off: the middle of the first interface of an item with
     /// a picture. `None` where it doesn't.
     pub fn offset(&self) -> Option<(f64, f64)> {
+        *self.derived.offset.get_or_init(|| self.find_offset())
+    }
+
+    fn find_offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
         let interfaces = &self.field(INTERFACES)?.value;
         if interfaces.get().len() > MAX_INTERFACES_BYTES {
@@ -296,8 +314,7 @@ impl Item {
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
-                self.hides.take();
-                self.moved.take().flatten()
+                std::mem::take(&mut self.derived).moved.take().flatten()
             }
             false => None,
         };
@@ -308,6 +325,10 @@ impl Item {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
                         "angle_deg" => turned_print(&self.fields[place].value),
+                        "item_type" => {
+                            self.derived.is_plain.take();
+                            None
+                        }
                         _ => None,
                     };
                     self.fields[place].change(value, print, author, &mut self.old);
@@ -352,10 +373,10 @@ impl Item {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
-        self.hides.take();
         // What is overwritten next needs to know where interfaces stood that it changes.
-        if !fields.iter().any(|(key, _)| **key == *INTERFACES) {
-            self.moved.take();
+        let moved = std::mem::take(&mut self.derived).moved;
+        if fields.iter().any(|(key, _)| **key == *INTERFACES) {
+            self.derived.moved = moved;
         }
         let mut is_wanted = is_wanted.into_iter();
         self.fields.retain(|field| {
