@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::item_frames;
 use super::old_values::OldValues;
 use super::told::Told;
 use super::writing;
@@ -61,7 +62,7 @@ pub struct Field {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastValue {
     /// Its fingerprint, and that of the form that some copies report: moved `interfaces`, an angle from 0
-    /// to 360 degrees.
+    /// to 360 degrees, an `x_mm` put aside.
     pub print: u64,
     pub moved_print: Option<u64>,
     pub writer: UserId,
@@ -325,6 +326,12 @@ impl Item {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
                         "angle_deg" => turned_print(&self.fields[place].value),
+                        // What was still was told aside of where it was, too.
+                        "x_mm" if self.fields[place].is_at_rest => {
+                            item_frames::nudged(&self.fields[place].value)
+                                .as_deref()
+                                .map(json::fingerprint)
+                        }
                         "item_type" => {
                             self.derived.is_plain.take();
                             None
