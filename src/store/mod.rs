@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
@@ -66,6 +66,8 @@ pub struct Store {
     journal: Arc<AtomicUsize>,
     /// What the file was like when this process had written to it last.
     stamp: Stamp,
+    /// SQLite's own count of what other connections have written; this one's transactions don't count.
+    version: i64,
     /// What was found out, once another program has written to it.
     overwritten: Option<String>,
     /// Whether something could not be written or read, so that what can be read may not be on disk.
@@ -254,6 +256,31 @@ impl Store {
         Ok(())
     }
 
+    /// Begins to write, if nobody else has written to it by way of SQLite.
+    ///
+    /// # Errors
+    /// [`Trouble::Overwritten`], when somebody has: what is in memory would not fit what is there.
+    fn begin_writing(&self) -> Result<Transaction<'_>, Trouble> {
+        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        self.look_for_writers()?;
+        Ok(transaction)
+    }
+
+    /// Whether nobody else has written to it by way of SQLite.
+    ///
+    /// # Errors
+    /// [`Trouble::Overwritten`], when somebody has.
+    fn look_for_writers(&self) -> Result<(), Trouble> {
+        match schema::pragma::<i64>(&self.db, "data_version")? == self.version {
+            true => Ok(()),
+            false => {
+                let file = self.file();
+                let why = format!("another program has written to {}", file.display());
+                Err(Trouble::Overwritten(why))
+            }
+        }
+    }
+
     /// Whether anything may be written to it.
     ///
     /// # Errors
@@ -267,6 +294,9 @@ impl Store {
 
     /// Takes note of what came of writing.
     fn noting<T>(&mut self, done: Result<T, Trouble>) -> Result<T, Trouble> {
+        if let Err(Trouble::Overwritten(why)) = &done {
+            self.overwritten = Some(why.clone());
+        }
         if done.as_ref().is_err_and(Trouble::is_suspicious) {
             self.is_suspect = true;
             let _ = self.leave_alone();

@@ -184,7 +184,7 @@ fn opened(
     let result = prepare(&mut directory, known, place)
         .and_then(|is_checked| connect(&mut directory, known, place, is_checked));
     match result {
-        Ok((mut db, sessions, commits, stamp)) => {
+        Ok((mut db, sessions, commits, stamp, version)) => {
             let next_id = sessions.values().map(|session| session.id).max().unwrap_or(0) + 1;
             let journal = Arc::new(AtomicUsize::new(0));
             let pages = journal.clone();
@@ -201,6 +201,7 @@ fn opened(
                     next_id,
                     journal,
                     stamp,
+                    version,
                     overwritten: None,
                     is_suspect: false,
                 }),
@@ -294,7 +295,7 @@ fn lacks(place: &Place, count: u64) -> Refusal {
     ))
 }
 
-type Connected = (Connection, std::collections::HashMap<Arc<str>, rows::Session>, u64, Stamp);
+type Connected = (Connection, std::collections::HashMap<Arc<str>, rows::Session>, u64, Stamp, i64);
 
 /// Opens the file as it is used from then on.
 fn connect(
@@ -344,7 +345,8 @@ fn connect(
     schema::keep_journal(&db, false)?;
     directory.opened();
     let stamp = Stamp::of(&db, &directory.database(), directory.lock())?;
-    Ok((db, sessions, commits, stamp))
+    let version = schema::pragma(&db, "data_version")?;
+    Ok((db, sessions, commits, stamp, version))
 }
 
 /// Checks the structure of the file for so long. Whether it was all checked.
