@@ -248,13 +248,6 @@ impl Document {
         is_news
     }
 
-    /// A connection was lost whose user has received what was sent at or before a tick: its canvas may
-    /// come back, and show places from amid a drag.
-    pub(super) fn keep_places(&mut self, received: u64) {
-        let told_later = |item: &&mut Item| item.told.is_later_than(received);
-        self.items.values_mut().filter(told_later).for_each(|item| item.keep_places(received));
-    }
-
     /// The item with this id, to be changed in what is remembered of it, not in what it is.
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Item> {
         self.items.get_mut(self.places.get(id)?)

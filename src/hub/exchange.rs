@@ -19,7 +19,7 @@ use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::snapshot::MAX_LEFT_OUT;
 use super::told::{Audience, Part};
-use super::writing::{Written, color_print, with_moved_interfaces, written};
+use super::writing::{Written, color_print, keep_origin, with_moved_interfaces, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
@@ -509,11 +509,16 @@ impl Session {
 
     /// An earlier state, or one from elsewhere, is the document from now on; what it was before is
     /// kept as a version.
-    pub fn restore(&mut self, conn: ConnId, state: State, by: &UserId, turn: &mut Turn<'_>) {
+    pub fn restore(&mut self, conn: ConnId, mut state: State, by: &UserId, turn: &mut Turn<'_>) {
         if !self.document.fits_alone(&state, turn.limits.document) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
         }
         self.begin();
+        for item in &mut state.items {
+            if let Some(known) = self.document.get(&item.id) {
+                keep_origin(known, &mut item.fields);
+            }
+        }
         self.put(state, by, None, &Named::NONE, Why::Restored, turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);

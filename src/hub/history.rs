@@ -16,7 +16,8 @@ const FEWEST_BYTES: usize = 1 << 18;
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many entries: changes, and ids that were taken. Where it is 0, only ids are kept.
+    /// How many changes, with the ids of the messages that made them; and how many ids of messages that
+    /// changed nothing. Where it is 0, only ids are kept.
     pub changes: usize,
     pub bytes: usize,
 }
@@ -27,7 +28,7 @@ impl Bounds {
         self.changes == 0 || self.bytes == 0
     }
 
-    /// How many entries are kept, and how many bytes of them.
+    /// How many changes are kept and as many ids that are of none, and how many bytes of them.
     pub fn entries(self) -> (usize, usize) {
         match self.is_of_ids() {
             true => (FEWEST_IDS, FEWEST_BYTES),
@@ -86,6 +87,8 @@ pub struct History {
     entries: VecDeque<Entry>,
     confirmed: HashMap<(UserId, Box<str>), Confirmed>,
     bytes: usize,
+    /// How many of the entries are changes.
+    changes: usize,
     /// The newest change that was forgotten; the history reaches back to it.
     forgotten: u64,
     seq: u64,
@@ -135,7 +138,19 @@ impl History {
         let id: (UserId, Box<str>) = (user.clone(), id.into());
         self.confirmed.insert(id.clone(), Confirmed { seq: self.seq, content });
         let bytes = id.1.len() + ENTRY_OVERHEAD;
-        self.append(Entry { change: None, id: Some(id), bytes }, bounds);
+        // It is known for as long as the change that its message made.
+        let is_its_change = |entry: &&mut Entry| {
+            entry.id.is_none() && entry.change.as_ref().is_some_and(|(seq, _)| *seq == self.seq)
+        };
+        match self.entries.back_mut().filter(is_its_change) {
+            Some(entry) => {
+                entry.id = Some(id);
+                entry.bytes += bytes;
+                self.bytes += bytes;
+                self.forget(bounds);
+            }
+            None => self.append(Entry { change: None, id: Some(id), bytes }, bounds),
+        }
     }
 
     /// Whether a message of this user with this `id`, as JSON, was taken before.
@@ -158,6 +173,16 @@ impl History {
         Some(changes.filter(move |(seq, _)| *seq > since).map(|(_, frame)| frame))
     }
 
+    /// The messages that are known to have been taken, the oldest first: as of which change, whose, and the
+    /// [`stored_id`].
+    pub fn taken(&self) -> impl Iterator<Item = (u64, &UserId, Box<str>)> {
+        self.entries.iter().filter_map(|entry| {
+            let id = entry.id.as_ref()?;
+            let known = self.confirmed.get(id)?;
+            Some((known.seq, &id.0, stored_id(&id.1, known.content)))
+        })
+    }
+
     /// How many entries are kept, in how many bytes, and how many ids.
     pub fn kept(&self) -> (usize, usize, usize) {
         (self.entries.len(), self.bytes, self.confirmed.len())
@@ -168,14 +193,25 @@ impl History {
             self.forgotten = *seq;
             return;
         }
-        let (changes, bytes) = bounds.entries();
         self.bytes += entry.bytes;
+        self.changes += usize::from(entry.change.is_some());
         self.entries.push_back(entry);
-        while self.entries.len() > changes || self.bytes > bytes {
+        self.forget(bounds);
+    }
+
+    /// Forgets the oldest entries until the others keep the bounds.
+    fn forget(&mut self, bounds: Bounds) {
+        let (most, bytes) = bounds.entries();
+        let is_over = |history: &Self| {
+            let ids = history.entries.len() - history.changes;
+            history.changes > most || ids > most || history.bytes > bytes
+        };
+        while is_over(self) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes;
             if let Some((seq, _)) = oldest.change {
                 self.forgotten = seq;
+                self.changes -= 1;
             }
             if let Some(id) = oldest.id {
                 self.confirmed.remove(&id);

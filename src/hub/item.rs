@@ -1,13 +1,14 @@
 //! One item of a document: fields that know who wrote them, and when.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::old_values::OldValues;
 use super::told::Told;
 use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
@@ -31,10 +32,6 @@ pub(super) const FIELD_OVERHEAD: usize = 4;
 const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
-/// How many earlier values of a field are kept for good: what a copy or a file from earlier may show.
-const KEPT_VALUES: usize = 16;
-/// How many of those a lost connection may show are kept: a second or two of a drag.
-const VALUES_IN_FLIGHT: usize = 128;
 /// How many earlier values of a field are kept at most while somebody may not have received the newer
 /// ones: some seconds of a drag.
 const MAX_VALUES: usize = 512;
@@ -48,10 +45,9 @@ pub struct Field {
     pub writer: UserId,
     /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
     pub tick: u64,
-    /// How the value is kept once there is another: for good where the item has been still since, as a
-    /// file may have been saved with it.
-    pub kept: Kept,
-    /// Its earlier values, the oldest first.
+    /// Whether a file may have been saved with it: it is no place, or the item has been still since.
+    pub is_at_rest: bool,
+    /// Its earlier values that somebody's copy may still show, the oldest first.
     pub past: Vec<PastValue>,
 }
 
@@ -64,122 +60,53 @@ pub struct PastValue {
     pub moved_print: Option<u64>,
     pub writer: UserId,
     pub tick: u64,
-    pub kept: Kept,
+    pub is_at_rest: bool,
 }
 
-/// Whether an earlier value is kept although every member has received a newer one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// It was a place, amid a drag.
-    No,
-    /// The same, and a connection was lost that may show it when its user comes back.
-    InFlight,
-    /// It is no place, or one that was at rest or ended with another user's: a file may show it.
-    ForGood,
-}
-
-impl Kept {
-    /// How many are kept of each kind.
-    const BOUNDS: [(Kept, usize); 2] =
-        [(Kept::InFlight, VALUES_IN_FLIGHT), (Kept::ForGood, KEPT_VALUES)];
+impl PastValue {
+    /// Whether a copy that reports a value with this fingerprint may show this one.
+    pub fn shows(&self, print: u64) -> bool {
+        self.print == print || self.moved_print == Some(print)
+    }
 }
 
 impl Field {
     /// A field that has just been written.
     pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
         let (writer, tick) = (author.user.clone(), author.tick);
-        Field { key, value, writer, tick, kept: Kept::ForGood, past: Vec::new() }
+        Field { key, value, writer, tick, is_at_rest: true, past: Vec::new() }
     }
 
     /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
-    /// one's moved form.
-    fn change(&mut self, value: Box<RawValue>, moved_print: Option<u64>, author: Author<'_>) {
-        let is_place = PLACE.contains(&&*self.key);
-        let past = PastValue {
-            print: json::fingerprint(&self.value),
-            moved_print,
-            writer: self.writer.clone(),
-            tick: self.tick,
-            kept: match self.writer != *author.user || !is_place {
-                true => Kept::ForGood,
-                false => self.kept,
-            },
-        };
-        self.kept = Kept::No;
-        self.remember(past, author.received);
-        self.value = value;
-        self.writer = author.user.clone();
-        self.tick = author.tick;
-        self.forget_values(author.received);
-    }
-
-    /// Remembers the value that it has had until now. Of equal ones only the last is kept for good, and the
-    /// others no longer than until everybody's copies have left them behind.
-    fn remember(&mut self, mut past: PastValue, received: u64) {
-        let mut ends: VecDeque<u64> = self.past.iter().skip(1).map(|next| next.tick).collect();
-        ends.push_back(past.tick);
-        self.past.retain_mut(|earlier| {
-            let is_left = ends.pop_front().is_some_and(|end| end <= received);
-            let is_same = earlier.print == past.print && earlier.writer == past.writer;
-            if is_same && std::mem::replace(&mut earlier.kept, Kept::No) == Kept::ForGood {
-                past.kept = Kept::ForGood;
-            }
-            !is_same || !is_left
-        });
+    /// one's moved form. Values that every copy has left behind go to the item's old ones.
+    fn change(
+        &mut self,
+        value: Box<RawValue>,
+        moved_print: Option<u64>,
+        author: Author<'_>,
+        old: &mut OldValues,
+    ) {
         if self.past.is_empty() {
             // Most fields have been changed once.
             self.past.reserve_exact(1);
         }
-        self.past.push(past);
+        let print = json::fingerprint(&self.value);
+        let writer = std::mem::replace(&mut self.writer, author.user.clone());
+        let (tick, is_at_rest) = (self.tick, self.is_at_rest);
+        self.past.push(PastValue { print, moved_print, writer, tick, is_at_rest });
+        (self.value, self.tick) = (value, author.tick);
+        self.is_at_rest = !PLACE.contains(&&*self.key);
+        // Each lasted until the next began.
+        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
+        let left = ends.take_while(|end| *end <= author.received).count();
+        let left = left.max(self.past.len().saturating_sub(MAX_VALUES));
+        self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
     }
 
     /// When it had each of its earlier values, in ticks.
     pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> {
         let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
         self.past.iter().zip(ends).map(|(past, end)| (past, past.tick..end))
-    }
-
-    /// Forgets the values that everybody's copies have left behind: those that were replaced at or
-    /// before tick `received`, but for the newest that are kept.
-    fn forget_values(&mut self, received: u64) {
-        let mut kept =
-            Kept::BOUNDS.map(|(how, _)| self.past.iter().filter(|past| past.kept == how).count());
-        let are_many = |kept: [usize; 2]| (0..2).any(|place| kept[place] > Kept::BOUNDS[place].1);
-        if self.past.len() == kept[0] + kept[1] && !are_many(kept) {
-            return;
-        }
-        let (mut left, mut end) = (self.past.len(), 0);
-        for place in 0..self.past.len() {
-            let replaced = self.past.get(place + 1).map_or(self.tick, |next| next.tick);
-            let class = Kept::BOUNDS.iter().position(|(how, _)| *how == self.past[place].kept);
-            let is_kept = class.is_some_and(|class| kept[class] <= Kept::BOUNDS[class].1);
-            if (replaced > received || is_kept) && left <= MAX_VALUES {
-                self.past.swap(end, place);
-                end += 1;
-            } else {
-                left -= 1;
-                class.iter().for_each(|class| kept[*class] -= 1);
-            }
-        }
-        self.past.truncate(end);
-    }
-
-    /// Keeps the values that it had after tick `received`: a connection was lost that may show any of them.
-    fn keep_values(&mut self, received: u64) {
-        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
-        let ends: Vec<u64> = ends.collect();
-        let late = self.past.iter_mut().zip(ends).filter(|(_, end)| *end > received);
-        let late = late.map(|(past, _)| &mut past.kept);
-        for kept in late.chain([&mut self.kept]).filter(|kept| **kept == Kept::No) {
-            *kept = Kept::InFlight;
-        }
-    }
-
-    /// The earlier values that are kept for good, the oldest first.
-    pub fn kept_values(&self) -> impl Iterator<Item = &PastValue> {
-        let kept = self.past.iter().filter(|past| past.kept == Kept::ForGood);
-        let more = kept.clone().count().saturating_sub(KEPT_VALUES);
-        kept.skip(more)
     }
 }
 
@@ -196,6 +123,8 @@ pub struct Item {
     pub added: u64,
     /// When members were told of it last.
     pub told: Told,
+    /// The values that its fields had before those that they remember themselves.
+    pub old: OldValues,
     /// Its interfaces as a copy without a picture needs them, once somebody has asked.
     moved: OnceCell<Option<Box<RawValue>>>,
     /// Whether it has an `image_path` that others are not sent, once somebody has asked.
@@ -209,8 +138,9 @@ impl Item {
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
-        let (told, moved, hides) = (Told::default(), OnceCell::new(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, moved, hides, bytes }
+        let (told, old) = (Told::default(), OldValues::default());
+        let (moved, hides) = (OnceCell::new(), OnceCell::new());
+        Item { id, fields, writer, builders, added, told, old, moved, hides, bytes }
     }
 
     /// Appends the item as JSON, as it is stored: every field.
@@ -283,7 +213,7 @@ impl Item {
             return None;
         }
         let middle = geometry::first_middle(interfaces)?;
-        (!picture.is_empty() && middle != (0.0, 0.0)).then_some(middle)
+        (!picture.is_empty() && !writing::is_near(middle, (0.0, 0.0))).then_some(middle)
     }
 
     /// Whether editors know items of its type.
@@ -294,16 +224,13 @@ impl Item {
     /// Notes that it has been still: a file may have been saved with its place.
     pub fn rests(&mut self) {
         for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
-            field.kept = Kept::ForGood;
+            field.is_at_rest = true;
         }
     }
 
-    /// Keeps the places that somebody may show who has received what was sent at or before a tick, and
-    /// whose connection is lost.
-    pub fn keep_places(&mut self, received: u64) {
-        for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
-            field.keep_values(received);
-        }
+    /// Whether a field had a value with this fingerprint before, or one with this moved form.
+    pub fn has_had(&self, field: &Field, print: u64) -> bool {
+        field.past.iter().any(|past| past.shows(print)) || self.old.has(&field.key, print)
     }
 
     /// Its angle in degrees, where it has one.
@@ -361,7 +288,7 @@ impl Item {
                         "angle_deg" => turned_print(&self.fields[place].value),
                         _ => None,
                     };
-                    self.fields[place].change(value, print, author);
+                    self.fields[place].change(value, print, author, &mut self.old);
                 }
                 None => {
                     let mut field = Field::new(key, value, author);
@@ -371,7 +298,7 @@ impl Item {
                         moved_print: None,
                         writer: author.user.clone(),
                         tick: self.added,
-                        kept: Kept::No,
+                        is_at_rest: true,
                     }));
                     self.fields.push(field);
                 }
@@ -460,7 +387,7 @@ pub(super) fn is_plain(fields: &[Field]) -> bool {
     let has_picture = !matches!(path.get(), "null" | "\"\"");
     let middle = geometry::first_middle(value(INTERFACES)).unwrap_or_default();
     // One with a picture whose first interface is in its middle, too.
-    let stands_so = middle == (0.0, 0.0) && !is_unsafe_image_path(IMAGE_PATH, path);
+    let stands_so = writing::is_near(middle, (0.0, 0.0)) && !is_unsafe_image_path(IMAGE_PATH, path);
     value("item_type").get() == "\"component\"" && (!has_picture || stands_so)
 }
 

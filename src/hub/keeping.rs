@@ -162,6 +162,15 @@ impl Session {
         self.keep_whole(None, Why::Regular, turn.now.wall, turn);
     }
 
+    /// Something that was to be kept is lost: all that is needed to go on.
+    pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
+        self.keep_document(turn);
+        let taken = self.history.taken().map(|(seq, user, id)| (seq, user.clone(), id));
+        for (seq, user, id) in taken.collect::<Vec<_>>() {
+            self.keep_taken(seq, user, id, turn);
+        }
+    }
+
     /// The whole document, if it has changed since it was kept: it is about to be replaced, and is to be found
     /// among the versions.
     pub fn keep_version(&mut self, turn: &mut Turn<'_>) {
@@ -204,7 +213,7 @@ impl Session {
             self.tell_all(&not_durable(), turn);
         } else if self.keeping.is_at_risk {
             self.keeping.is_at_risk = false;
-            self.keep_document(turn);
+            self.keep_all(turn);
         }
     }
 

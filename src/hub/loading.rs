@@ -198,7 +198,7 @@ impl Sessions {
     /// Whoever writes lacks something of a session: its whole document makes up for it.
     pub fn wanted(&mut self, name: &str, turn: &mut Turn<'_>) {
         if let Some(session) = self.by_name.get_mut(name) {
-            session.keep_document(turn);
+            session.keep_all(turn);
         }
     }
 }

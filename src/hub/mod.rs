@@ -29,6 +29,7 @@ mod loading;
 mod member;
 mod merge;
 mod notes;
+mod old_values;
 mod pass;
 mod past;
 mod publish;

@@ -21,8 +21,6 @@ const RECENT: usize = 500;
 
 /// An item has been still that was not changed for so long.
 const SETTLE_MILLIS: u64 = 300;
-/// For so long before a server's end a change may not have been received by everybody.
-const IN_FLIGHT_MILLIS: u64 = 5_000;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -138,8 +136,6 @@ fn replay_with_notes(
     notes: Vec<(u64, UserId, Note)>,
 ) -> Result<Document, Damaged> {
     let mut replay = Replay::begin(document)?;
-    let last = changes.last().map(|change| change.at.millis());
-    replay.in_flight = last.map_or(u64::MAX, |last| last.saturating_sub(IN_FLIGHT_MILLIS));
     let mut changes = changes.iter().peekable();
     for (at, user, note) in notes {
         if at < seq {
@@ -170,8 +166,6 @@ struct Replay {
     document: Document,
     /// When each item was changed last, in milliseconds since 1970.
     changed: HashMap<Box<str>, u64>,
-    /// What was changed after this moment somebody may not have received.
-    in_flight: u64,
 }
 
 impl Replay {
@@ -180,7 +174,7 @@ impl Replay {
             b"" => Document::default(),
             stored => Document::from_stored(stored)?,
         };
-        Ok(Replay { document, changed: HashMap::new(), in_flight: u64::MAX })
+        Ok(Replay { document, changed: HashMap::new() })
     }
 
     fn apply(&mut self, change: &StoredChange) -> Result<(), Damaged> {
@@ -204,9 +198,6 @@ impl Replay {
         match document.apply(&mut command, author, Bounds::NONE) {
             Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
             _ => return Err(damaged("it changes nothing")),
-        }
-        if let Some(item) = document.get_mut(&id).filter(|_| at >= self.in_flight) {
-            item.keep_places(0);
         }
         Ok(())
     }

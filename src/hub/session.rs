@@ -117,11 +117,7 @@ impl Session {
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
                 member.connected_at = self.room[place].connected_at;
-                let old = self.room.replace(place, member);
-                if old.is_editor {
-                    self.document.keep_places(old.received);
-                }
-                let old = old.conn;
+                let old = self.room.replace(place, member).conn;
                 let reason = "replaced by a newer connection";
                 turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
                 (place, Some(old))
@@ -164,9 +160,6 @@ impl Session {
     pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
-            if member.is_editor {
-                self.document.keep_places(member.received);
-            }
             self.tell_all(&about_user("user:left", &member.user, turn.now.wall), turn);
         }
         self.hold_election(turn);

@@ -193,14 +193,17 @@ impl Session {
     }
 
     /// Whether a snapshot begins a new design under an old name: somebody came alone to a session that
-    /// had been left, with a canvas that has none of the document's items; and nobody has come since and
+    /// had been left, with a canvas that has nothing of the document's; and nobody has come since and
     /// changed something.
     fn is_new_design(&self, place: usize, snapshot: &State) -> bool {
         let member = &self.room[place];
         let Arrival::Unknown { returns_alone: true, .. } = member.arrival else { return false };
         let is_by_others = |users: &[_]| users.iter().any(|user| *user != member.user);
+        // What somebody has removed from the document is of this design, too.
+        let is_known =
+            |id| self.document.get(id).is_some() || self.document.removed().get(id).is_some();
         !snapshot.items.is_empty()
-            && snapshot.items.iter().all(|item| self.document.get(&item.id).is_none())
+            && !snapshot.items.iter().any(|item| is_known(&item.id))
             && !self
                 .document
                 .items()

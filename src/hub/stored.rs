@@ -5,7 +5,7 @@
 //!  "items":[{"uuid":"a","item_type":"source","x_mm":1.50},{"uuid":"b","item_type":"component"}],
 //!  "users":["alice","bob"],
 //!  "writers":[{"last":1,"fields":[0,0,1],"built":[]},0],
-//!  "past":[[0,"x_mm",[[0,"9ae16a3b2f90404f"]]]],
+//!  "old":[[0,"9ae16a3b","2f90404f"]],
 //!  "removed":[["c",1,0]],
 //!  "extra":{"zoom":3}}
 //! ```
@@ -13,12 +13,14 @@
 //! `items` are what every canvas shows, to the byte. `users` are all who have been members or have
 //! written something; everywhere else they are named by their places in this list. `writers` has one
 //! entry for each item: the user who wrote all of it, or who wrote it last, who each field, and, where
-//! that is not the one who added it, whose copies they built themselves. `past` are earlier values of
-//! fields: the item's place, the field's name, and for each value who wrote it and its fingerprint,
-//! and for interfaces that of their moved form. `removed` are the items that were removed and by whom,
+//! that is not the one who added it, whose copies they built themselves. `old` are marks of the values
+//! that an item's fields had earlier (`old_values.rs`): the item's place, those of values at rest, and
+//! those of places amid a drag. `removed` are the items that were removed and by whom,
 //! the oldest first; `extra` is what a client's canvas carried beside its items. When something was
-//! written is not stored: it was before the server's start, that is, long ago. Format 1 had no `past`
-//! and no `built`, and one user for each removed item.
+//! written is not stored: it was before the server's start, that is, long ago. At first there was `past`
+//! in the place of `old`: the item's place, the field's name, and of each value who wrote it, its
+//! fingerprint, and for interfaces that of their moved form. Format 1 had neither, no `built`, and one
+//! user for each removed item.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -26,7 +28,8 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::document::Document;
-use super::item::{Field, Item, Kept, PastValue, default_builders};
+use super::item::{Field, Item, PastValue, default_builders};
+use super::old_values::OldValues;
 use super::removed::Removed;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
@@ -60,11 +63,11 @@ impl Document {
     pub fn to_stored(&self) -> Vec<u8> {
         let mut users = Users::default();
         let mut writers = Vec::new();
-        let mut past = Vec::new();
+        let mut old = Vec::new();
         for (place, item) in self.items().enumerate() {
             writers.extend_from_slice(if writers.is_empty() { b"" } else { b"," });
             write_writers(&mut writers, item, &mut users);
-            write_past(&mut past, place, item, &mut users);
+            write_old_values(&mut old, place, item);
         }
         let mut removed = Vec::new();
         for (id, tombstone) in self.removed().iter() {
@@ -94,8 +97,8 @@ impl Document {
         }
         stored.extend_from_slice(b"],\n\"writers\":[");
         stored.extend_from_slice(&writers);
-        stored.extend_from_slice(b"],\n\"past\":[");
-        stored.extend_from_slice(&past);
+        stored.extend_from_slice(b"],\n\"old\":[");
+        stored.extend_from_slice(&old);
         stored.extend_from_slice(b"],\n\"removed\":[");
         stored.extend_from_slice(&removed);
         stored.extend_from_slice(b"],\n\"extra\":");
@@ -158,22 +161,15 @@ fn write_users<'a>(
     json.extend_from_slice(format!(",\"{name}\":[{}]", places.join(",")).as_bytes());
 }
 
-fn write_past<'a>(json: &mut Vec<u8>, place: usize, item: &'a Item, users: &mut Users<'a>) {
+fn write_old_values(json: &mut Vec<u8>, place: usize, item: &Item) {
+    let mut old = item.old.clone();
     for field in &item.fields {
-        let values: Vec<String> = field
-            .kept_values()
-            .map(|past| {
-                let moved = past.moved_print.map(|print| format!(",\"{print:016x}\""));
-                let user = users.place(&past.writer);
-                format!("[{user},\"{:016x}\"{}]", past.print, moved.unwrap_or_default())
-            })
-            .collect();
-        if !values.is_empty() {
-            json.extend_from_slice(if json.is_empty() { b"" } else { b"," });
-            json.extend_from_slice(format!("[{place},").as_bytes());
-            json::write_string(json, &field.key);
-            json.extend_from_slice(format!(",[{}]]", values.join(",")).as_bytes());
-        }
+        field.past.iter().for_each(|past| old.remember(&field.key, past));
+    }
+    if !old.is_empty() {
+        let [at_rest, passed] = old.to_stored();
+        json.extend_from_slice(if json.is_empty() { b"" } else { b"," });
+        json.extend_from_slice(format!("[{place},\"{at_rest}\",\"{passed}\"]").as_bytes());
     }
 }
 
@@ -218,7 +214,10 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
     });
     let mut items: Vec<Item> = items.collect::<Result<_, _>>()?;
     if stored.get("past").is_some() {
-        read_past(&stored, &mut items, &users)?;
+        read_past(&stored, &mut items)?;
+    }
+    if stored.get("old").is_some() {
+        read_old_values(&stored, &mut items)?;
     }
     let removed: Vec<&RawValue> =
         part(&stored, "removed").ok_or("it has no list of removed items")?;
@@ -249,38 +248,37 @@ fn read_tombstone(
     Ok((id.into(), by.iter().map(user).collect::<Result<_, _>>()?))
 }
 
-/// `[[item,"field",[[user,"print"],…]],…]`.
-fn read_past(
-    stored: &Object<'_>,
-    items: &mut [Item],
-    users: &[UserId],
-) -> Result<(), &'static str> {
+/// `[[item,"at rest","passed"],…]`.
+fn read_old_values(stored: &Object<'_>, items: &mut [Item]) -> Result<(), &'static str> {
+    let lists: Vec<(usize, Box<str>, Box<str>)> =
+        part(stored, "old").ok_or("its old values are no list")?;
+    for (item, at_rest, passed) in lists {
+        let item = items.get_mut(item).ok_or("an old value is of no item")?;
+        let old = OldValues::from_stored(&at_rest, &passed);
+        item.old = old.ok_or("an old value is no mark")?;
+    }
+    Ok(())
+}
+
+/// `[[item,"field",[[user,"print"],…]],…]`: what was written before there was `old`.
+fn read_past(stored: &Object<'_>, items: &mut [Item]) -> Result<(), &'static str> {
     const NO_PAST: &str = "an earlier value is not a user and a fingerprint";
     let print = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NO_PAST);
     type Values<'a> = Vec<Vec<&'a RawValue>>;
     let fields: Vec<(usize, Box<str>, Values<'_>)> =
         part(stored, "past").ok_or("its earlier values are no list")?;
-    let (mut of_item, mut next) = (usize::MAX, 0);
     for (item, key, values) in fields {
-        if of_item != item {
-            (of_item, next) = (item, 0);
-        }
         let item = items.get_mut(item).ok_or("an earlier value is of no item")?;
-        // They stand in the order of the fields.
-        let found = item.fields.iter().skip(next).position(|field| field.key == key);
-        next += found.ok_or("an earlier value is of no field")?;
-        let field = &mut item.fields[next];
         for value in values {
             let text = |place: usize| value.get(place).and_then(|text| json::as_string(text));
-            let user = value.first().and_then(|user| serde_json::from_str(user.get()).ok());
-            let user: usize = user.ok_or(NO_PAST)?;
-            field.past.push(PastValue {
+            let past = PastValue {
                 print: print(&text(1).ok_or(NO_PAST)?)?,
                 moved_print: text(2).map(|text| print(&text)).transpose()?,
-                writer: users.get(user).ok_or(UNKNOWN_USER)?.clone(),
+                writer: item.writer.clone(),
                 tick: 0,
-                kept: Kept::ForGood,
-            });
+                is_at_rest: true,
+            };
+            item.old.remember(&key, &past);
         }
     }
     Ok(())
@@ -307,14 +305,7 @@ fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Ite
     let user = |place: usize| users.get(place).cloned().ok_or(UNKNOWN_USER);
     let fields = fields.into_iter().enumerate().map(|(place, (key, value))| {
         let writer = writers.fields.as_ref().map_or(writers.last, |fields| fields[place]);
-        Ok(Field {
-            key,
-            value,
-            writer: user(writer)?,
-            tick: 0,
-            kept: Kept::ForGood,
-            past: Vec::new(),
-        })
+        Ok(Field { key, value, writer: user(writer)?, tick: 0, is_at_rest: true, past: Vec::new() })
     });
     let fields: Vec<Field> = fields.collect::<Result<_, &'static str>>()?;
     let adder = fields.iter().find(|field| &*field.key == "uuid").map(|field| &field.writer);

@@ -47,7 +47,7 @@ fn a_person_can_read_it() {
 {"x_mm":1.50,"uuid":"a","item_type":"source"}],
 "users":["bob","alice","carol","dora"],
 "writers":[{"last":0,"built":[0,1]},{"last":0,"fields":[0,1,1]}],
-"past":[[1,"x_mm",[[1,"ca23171e358c7f4c"]]]],
+"old":[[1,"84ae6c9c",""]],
 "removed":[["c",2,1]],
 "extra":{"zoom":3.50}}
 "#;
@@ -105,6 +105,23 @@ fn what_versions_before_stored_is_read_and_goes_on() {
 }
 
 #[test]
+fn earlier_values_are_read_as_they_were_stored_at_first() {
+    let stored = String::from_utf8(example().to_stored()).expect("text");
+    let old = stored.lines().find(|line| line.starts_with("\"old\"")).expect("it has old values");
+    let past = r#""past":[[1,"x_mm",[[1,"ca23171e358c7f4c"]]]],"#;
+    let read = |past: &str| Document::from_stored(stored.replace(old, past).as_bytes());
+    assert_eq!(read(past).expect("it was once written").to_stored(), stored.as_bytes());
+    for (part, wrong) in [
+        ("[[1,\"x_mm\"", "[[2,\"x_mm\""),
+        ("[[1,\"ca23171e358c7f4c\"]]", "[[1,\"SECRET\"]]"),
+        ("[[1,\"ca23171e358c7f4c\"]]", "[[1]]"),
+        ("\"past\":[[", "\"past\":[[["),
+    ] {
+        assert!(read(&past.replacen(part, wrong, 1)).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn what_is_not_a_document_is_refused_and_nothing_of_it_is_shown() {
     let whole = String::from_utf8(example().to_stored()).expect("text");
     for (part, wrong) in [
@@ -124,12 +141,10 @@ fn what_is_not_a_document_is_refused_and_nothing_of_it_is_shown() {
         ("\"last\":0", "\"last\":4"),
         ("\"writers\":[{\"last\":0,\"built\":[0,1]},", "\"writers\":["),
         ("\"writers\":[", "\"writers\":[\"SECRET\","),
-        ("[[1,\"x_mm\"", "[[2,\"x_mm\""),
-        ("[[1,\"x_mm\"", "[[1,\"SECRET\""),
-        ("[[1,\"ca23171e358c7f4c\"]]", "[[4,\"ca23171e358c7f4c\"]]"),
-        ("[[1,\"ca23171e358c7f4c\"]]", "[[1,\"SECRET\"]]"),
-        ("[[1,\"ca23171e358c7f4c\"]]", "[[1]]"),
-        ("\"past\":[[", "\"past\":[[["),
+        ("\"old\":[[1,", "\"old\":[[2,"),
+        ("\"old\":[[1,\"", "\"old\":[[1,\"0"),
+        ("\"old\":[[1,\"", "\"old\":[[1,\"SECRETS!"),
+        ("\"old\":[[", "\"old\":[[["),
         ("[\"c\",2,1]", "[\"c\",2,4]"),
         ("[\"c\",2,1]", "[\"c\"]"),
         ("[\"c\",2,1]", "\"SECRET\""),

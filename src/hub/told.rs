@@ -126,11 +126,6 @@ impl Told {
         of_part.map(|telling| telling.tick)
     }
 
-    /// Whether anybody was told of the item after this tick.
-    pub fn is_later_than(&self, tick: u64) -> bool {
-        self.tellings.last().is_some_and(|telling| telling.tick > tick)
-    }
-
     /// Whether a user was told of the item after this tick.
     pub fn is_after(&self, user: &UserId, tick: u64) -> bool {
         self.ticks(user, Part::Position, tick).next().is_some()

@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, PastValue, find, is_fixed};
+use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, find, is_fixed};
 use super::item_frames::NUDGE_MM;
 use super::told::Sight;
 use crate::protocol::json::{self, Fields, Object};
@@ -123,7 +123,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             // A path that leads out of the library was left out of what the copy's owner was sent.
             Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Likewise,
             // A locked copy stays where it is, wherever it is sent; its user can't move it either.
-            Some(field) if is_locked && was_here(field, &value) => Verdict::Stale,
+            Some(field) if is_locked && was_here(item, field, &value) => Verdict::Stale,
             Some(field) => judge(item, field, &value, copy),
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
                 Verdict::Likewise
@@ -194,7 +194,7 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
     if moved.is_some_and(|moved| is_normal_form(value, moved)) {
         return Verdict::Likewise;
     }
-    if may_show(field, value, copy) || is_nudged(field, value, copy) {
+    if may_show(item, field, value, copy) || is_nudged(field, value, copy) {
         return Verdict::Stale;
     }
     match moved {
@@ -206,29 +206,27 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 }
 
 /// Whether a copy may show this value, or its moved form, without its user having chosen it.
-fn may_show(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
-    let knows_what_was_said = copy.sight.is_some_and(|sight| sight.said.is_some());
-    if field.past.is_empty() && !knows_what_was_said {
-        return false;
-    }
-    let print = json::fingerprint(value);
-    let shows = |past: &PastValue| past.print == print || past.moved_print == Some(print);
+fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
     let Some(sight) = copy.sight else {
         // What the user has written last is the user's to change; what others have written since is
         // not taken back by a copy from before.
-        return field.writer != *copy.user && field.past.iter().any(shows);
+        return field.writer != *copy.user && item.has_had(field, json::fingerprint(value));
     };
-    let mut earlier = field.earlier().filter(|(past, _)| shows(past));
+    if field.past.is_empty() && sight.said.is_none() {
+        return false;
+    }
+    let print = json::fingerprint(value);
+    let mut earlier = field.earlier().filter(|(past, _)| past.shows(print));
     earlier.any(|(_, when)| sight.may_show(&field.key, &when))
         || sight.may_show_said(&field.key, print)
 }
 
 /// Whether a field of an item's place had this value before.
-fn was_here(field: &Field, value: &RawValue) -> bool {
-    PLACE.contains(&&*field.key) && !means_the_same(field, value) && {
-        let print = json::fingerprint(value);
-        !json::same_value(&field.value, value) && field.past.iter().any(|past| past.print == print)
-    }
+fn was_here(item: &Item, field: &Field, value: &RawValue) -> bool {
+    PLACE.contains(&&*field.key)
+        && !means_the_same(field, value)
+        && !json::same_value(&field.value, value)
+        && item.has_had(field, json::fingerprint(value))
 }
 
 /// Whether an item is shown aside of where it is, as an editor is told between the two messages by which
@@ -450,6 +448,18 @@ pub fn with_hidden_path(item: &Item, said: Fields) -> Fields {
     said.retain(|(key, _)| **key != *IMAGE_PATH);
     said.push((path.key.clone(), path.value.clone()));
     said
+}
+
+/// Makes interfaces that are the item's own but for its origin the item's own. To whatever opens them they look
+/// the same, but not to an editor that has built the item with the origin that it has.
+pub fn keep_origin(item: &Item, fields: &mut Fields) {
+    let own_and_moved = item.field(INTERFACES).zip(item.moved_interfaces());
+    let Some((own, moved)) = own_and_moved else { return };
+    for (_, value) in fields.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
+        if json::same_value(moved, value) {
+            *value = own.value.clone();
+        }
+    }
 }
 
 /// Interfaces as a moved copy has them, moved back to where the item has them. Interfaces whose places

@@ -663,6 +663,70 @@ fn a_canvas_from_amid_a_drag_takes_nothing_back() {
 // The document.
 
 #[test]
+fn an_old_canvas_takes_back_none_of_many_places() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    for place in 2..60 {
+        rig.tell(bob, says("move_item", &source("a", f64::from(place) + 0.5)));
+        rig.tell(bob, says("move_item", &source("a", f64::from(place))));
+        rig.pass(400);
+        [alice, bob].into_iter().for_each(|conn| rig.receive(conn));
+    }
+    for old in [1.0, 30.0, 30.5] {
+        host(&mut rig, "alice", &[source("a", old)]);
+        assert_eq!(field(&rig, "a", "x_mm"), json!(59.0), "{old} is old");
+    }
+    host(&mut rig, "alice", &[source("a", 777.0)]);
+    assert_eq!(field(&rig, "a", "x_mm"), json!(777.0));
+}
+
+#[test]
+fn a_canvas_of_what_was_removed_is_no_new_design() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0), source("b", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(bob, removes("a"));
+    [alice, bob].into_iter().for_each(|conn| rig.gone(conn));
+    host(&mut rig, "alice", &[source("a", 1.0)]);
+    assert_eq!(items(&rig), ["b"]);
+}
+
+/// The middle of a list of numbers is rounded: what is at the origin but for that is at the origin.
+#[test]
+fn a_copy_stands_at_its_origin_but_for_rounding() {
+    let mut rig = rig();
+    let off = |y1: f64, y2: f64| {
+        let mut mirror = moved_mirror("a", 1.0);
+        mirror["interfaces"][0]["y1_mm"] = json!(y1);
+        mirror["interfaces"][0]["y2_mm"] = json!(y2);
+        mirror
+    };
+    // It was sent the item before the server forgot it, and brings it back.
+    let alice = host(&mut rig, "alice", &[off(1.6, -1.5999999999999999)]);
+    host(&mut rig, "bob", &[with(mirror("a", 1.0), "name", json!("M2"))]);
+    rig.pass(400);
+    let told = told(&mut rig, alice);
+    let (_, _, data) = told.iter().rfind(|(what, ..)| what == "update_item a").expect("it is told");
+    assert_eq!(data["interfaces"], moved_mirror("a", 1.0)["interfaces"]);
+}
+
+#[test]
+fn a_restored_item_keeps_the_origin_that_its_builders_copies_have() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[mirror("a", 1.0)]);
+    let mut earlier = canvas(&[moved_mirror("a", 7.0)], "nobody")["state"].take();
+    earlier["version"] = json!(1);
+    let state = State::parse(&earlier.to_string()).expect("a state");
+    let (conn, session, by) = (rig.conn(), "s".into(), "operator".into());
+    rig.handle(Event::Restore { conn, session, state: Box::new(state), by });
+    assert_eq!(field(&rig, "a", "x_mm"), json!(7.0));
+    let told = told(&mut rig, alice);
+    let (_, _, data) = told.last().expect("it is told");
+    assert_eq!(data["interfaces"], mirror("a", 1.0)["interfaces"]);
+}
+
+#[test]
 fn an_item_that_nobody_knows() {
     let mut rig = rig();
     let alice = host(&mut rig, "alice", &[source("a", 1.0)]);

@@ -1,7 +1,7 @@
 //! Any history at all: what is kept of it makes the same document again, after every change, and a
 //! server that goes on from it does exactly what one would do that was never stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use collabd::hub::{ConnId, Document, Event, HistoryBounds, Hub, Limits, Past, replay};
 use collabd::protocol::inbound::{self, State};
@@ -289,11 +289,26 @@ fn bounds() -> Limits {
     Limits { durable: true, history, ..limits() }
 }
 
+/// In text, with the marks of old values sorted: those of two fields may come in either order, and one that
+/// was stored amid a drag counts as at rest.
 fn shown(stored: &[u8]) -> String {
-    String::from_utf8_lossy(stored).into_owned()
+    let stored = String::from_utf8_lossy(stored);
+    let lines = stored.lines().map(|line| {
+        let Some(old) = line.strip_prefix("\"old\":") else { return line.to_owned() };
+        let lists = old.strip_suffix(',').expect("more comes after it");
+        let lists: Vec<(u64, String, String)> = serde_json::from_str(lists).expect("lists");
+        let lists = lists.into_iter().map(|(item, at_rest, passed)| {
+            let marks = at_rest + &passed;
+            let marks = marks.as_bytes().chunks(8).map(String::from_utf8_lossy);
+            json!([item, marks.collect::<BTreeSet<_>>()])
+        });
+        let lists: Value = lists.collect();
+        format!("\"old\":{},", lists)
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
-/// All that a version says: the items to the letter, who wrote what, and what each field was before. Not
+/// All that a version says: the items to the letter, who wrote what, and what their fields were before. Not
 /// what only whoever goes on with the session has to know: who has been there, whose copies are their
 /// own, and who else has removed what was gone.
 fn facts(stored: &[u8]) -> (String, Value) {
@@ -307,11 +322,6 @@ fn facts(stored: &[u8]) -> (String, Value) {
         let last = user(writer.get("last").unwrap_or(writer));
         let fields = writer.get("fields").and_then(Value::as_array).cloned().unwrap_or_default();
         *writer = json!([last, fields.iter().map(user).collect::<Value>()]);
-    }
-    for past in parts["past"].as_array_mut().expect("a list") {
-        for value in past[2].as_array_mut().expect("a list") {
-            value[0] = user(&value[0]);
-        }
     }
     for removed in parts["removed"].as_array_mut().expect("a list") {
         *removed = json!([removed[0], user(&removed[1])]);

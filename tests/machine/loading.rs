@@ -104,6 +104,17 @@ fn told_after(rig: &mut Rig, conn: ConnId, epoch: &Value, seq: u64) -> Vec<Strin
 }
 
 #[test]
+fn ids_are_kept_again_with_the_document_where_what_was_kept_is_lost() {
+    let (mut rig, _, _) = after_four_changes();
+    member(&mut rig, "bench", "alice");
+    rig.commit();
+    rig.kept();
+    rig.handle(Event::Wanted { session: "bench".into() });
+    let all = ["regular: 0 up to 4", "\"x\" of alice at 2", "\"y\" of alice at 2"];
+    assert_eq!(rig.kept(), all);
+}
+
+#[test]
 fn who_saw_what_was_lost_gets_the_state_whoever_asks_and_whatever_was_asked_before() {
     let (mut rig, epoch, _) = after_four_changes();
     let alice = member(&mut rig, "bench", "alice");

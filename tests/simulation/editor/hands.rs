@@ -234,7 +234,8 @@ impl Editor {
         self.dialog = None;
         self.notes = notes;
         for data in items {
-            self.put(Object { is_old: true, ..Object::build(data) });
+            let is_unheard = self.is_enabled;
+            self.put(Object { is_old: true, is_unheard, ..Object::build(data) });
         }
     }
 

@@ -206,6 +206,7 @@ impl Editor {
             let is_seen = self.scene.contains(handle);
             let is_double = !is_seen || others.any(|other| self.objects[*other].id == *id);
             let object = &mut self.objects[*handle];
+            object.is_unheard = false;
             let mut data = object.report();
             data["uuid"] = id.as_str().into();
             data["item_type"] = object.kind.into();
@@ -333,6 +334,7 @@ impl Editor {
     /// A command about an object, with its whole dictionary.
     fn command(&mut self, action: &str, handle: Handle) -> Outgoing {
         let object = &mut self.objects[handle];
+        object.is_unheard = false;
         let data = match action {
             "remove_item" => json!({}),
             _ => object.report(),
@@ -381,8 +383,11 @@ fn tell(object: &mut Object, is_over: bool) -> Vec<Told> {
         let (item, field) = (id.clone(), field.to_owned());
         told.push(Told { item, field, value: value.cloned().unwrap_or(Value::Null), how });
     };
+    // Nobody can tell where what is misplaced was meant to be: a number that is none leaves that open.
+    let anything = Value::from("∞/∞");
     for (field, how) in object.untold.iter().filter(|(_, how)| **how != Untold::Hidden) {
-        add(field, shown.get(field), *how);
+        let is_open = object.is_misplaced && field == "interfaces";
+        add(field, if is_open { Some(&anything) } else { shown.get(field) }, *how);
     }
     if let Some(how) = object.picked {
         add("color_hex", Some(&reported), how);

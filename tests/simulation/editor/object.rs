@@ -50,6 +50,11 @@ pub struct Object {
     pub is_told: bool,
     /// It came from a file or the undo history, and others may have gone on with theirs.
     pub is_old: bool,
+    /// It was opened from a file while its user was connected, and has said nothing of itself since: the
+    /// server takes it for the copy that it has sent.
+    pub is_unheard: bool,
+    /// It was sent something while that was so: with a picture it stands elsewhere for good.
+    pub is_misplaced: bool,
     /// It came with a place that is none: the server leaves it out.
     pub is_nowhere: bool,
     pub untold: BTreeMap<String, Untold>,
@@ -93,6 +98,8 @@ impl Object {
             is_blank: false,
             is_told: false,
             is_old: false,
+            is_unheard: false,
+            is_misplaced: false,
             is_nowhere: !(place[0].is_finite() && place[1].is_finite()),
             untold: BTreeMap::new(),
         }
@@ -114,6 +121,7 @@ impl Object {
         };
         let new = Object::build_as(kind, data);
         self.params = new.params;
+        self.is_misplaced |= self.is_unheard;
         let refuses = self.refuses_place();
         if !self.locked {
             self.place = new.place;

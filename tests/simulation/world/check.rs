@@ -179,7 +179,7 @@ fn check_editor(editor: &Editor, is_reader: bool, document: &BTreeMap<String, Va
         let is_mapped = editor.map.get(&object.id) == Some(handle);
         let is_wrong = is_mapped && object.is_told && !document.contains_key(&object.id);
         assert!(
-            !is_wrong || is_reader || object.is_nowhere,
+            !is_wrong || is_reader || object.is_nowhere || editor.ghosts.contains(&object.id),
             "{user} shows {}, which is gone",
             object.id
         );
@@ -203,6 +203,8 @@ fn check_item(user: &str, own: &Object, item: &Value) {
         let is_nowhere = PLACE.iter().any(is_none);
         let is_odd = is_odd(name) || (PLACE.contains(&&**name) && is_nowhere);
         let (is, is_to_be) = (shown.get(name), right.get(name));
+        // It came from a file, and was sent something before it had said where it stands.
+        let is_elsewhere = name == "interfaces" && own.is_misplaced;
         // The server was told of it by this copy, and can't know that the copy shows another colour.
         let is_reported = name == "color_hex" && right[name] == own.reported_color.as_str();
         let is_right = same(is.unwrap_or(&Value::Null), is_to_be.unwrap_or(&Value::Null));
@@ -211,7 +213,7 @@ fn check_item(user: &str, own: &Object, item: &Value) {
         // Its user locked it while it was put aside.
         let is_aside = name == "x_mm" && is_locked && distance.is_some_and(|by| by < 2e-6);
         assert!(
-            is_right || is_untold || is_unsafe || is_odd || is_reported || is_aside,
+            is_right || is_untold || is_unsafe || is_odd || is_reported || is_aside || is_elsewhere,
             "{user}: {}: {name} is {is:?}, and is to be {is_to_be:?}",
             own.id
         );

@@ -108,7 +108,7 @@ impl World {
         disk.confirmed = disk.confirmed.max(seq);
         let kept = disk.store.kept(SESSION).expect("what is confirmed is stored");
         assert!(kept.seq >= seq, "{user} was told that {seq} is safe");
-        // What was dropped is made up for by the whole document, but for the ids.
+        // What was dropped is made up for by the whole document, and the ids follow it.
         assert!(disk.has_dropped || kept.has_taken(&user, &id), "{user}'s {id} is not stored");
     }
 
@@ -197,7 +197,9 @@ impl World {
         if kept.is_none() {
             disk.moments.clear();
         }
-        self.ledger.forget_after(seq);
+        let knows =
+            |user: &str, id: u64| kept.is_some_and(|kept| kept.has_taken(user, &id.to_string()));
+        self.ledger.forget_after(seq, knows);
         self.seq = seq;
         self.members.clear();
         self.relayed.retain(|relayed, _| *relayed <= seq);

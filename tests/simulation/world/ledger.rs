@@ -56,6 +56,8 @@ enum Note {
         id: String,
         field: String,
         value: Value,
+        /// Whose it is if it is taken.
+        by: Option<String>,
     },
     /// A choice doesn't count any more when it is told again.
     Counted(String, u64),
@@ -163,7 +165,7 @@ impl Ledger {
             // A script says again what was lost, or tells all of what somebody else has brought back.
             "add_item" if told.is_empty() => {
                 for (field, value) in seen(data) {
-                    self.push(seq, Note::Allowed { id: id.into(), field, value });
+                    self.push(seq, Note::Allowed { id: id.into(), field, value, by: None });
                 }
             }
             _ => told.iter().for_each(|told| self.tell(seq, at, by, told)),
@@ -193,7 +195,8 @@ impl Ledger {
                 known.by.contains(by) || !known.before.iter().any(|(_, old)| same(old, &value))
             });
             if is_news {
-                self.push(seq, Note::Allowed { id: id.into(), field, value });
+                let (id, by) = (id.to_owned(), Some(by.to_owned()));
+                self.push(seq, Note::Allowed { id, field, value, by });
             }
         }
     }
@@ -208,7 +211,7 @@ impl Ledger {
         let Told { item: id, field, value, how } = told.clone();
         match how {
             Untold::Hidden => {}
-            Untold::Along => self.push(seq, Note::Allowed { id, field, value }),
+            Untold::Along => self.push(seq, Note::Allowed { id, field, value, by: None }),
             Untold::Chosen(number) if self.counted.contains(&(by.to_owned(), number)) => {}
             Untold::Chosen(_) => {
                 self.push(seq, Note::Chosen { id, field, value, by: by.to_owned(), at });
@@ -279,12 +282,13 @@ impl Ledger {
                 known.by.insert(by);
                 known.allowed.extend(allowed(&field, &value));
             }
-            Note::Allowed { id, field, value } => {
+            Note::Allowed { id, field, value, by } => {
                 let item = self.items.get_mut(&id);
                 // None: any value is.
                 if let Some(known) = item.and_then(|item| item.get_mut(&field))
                     && !known.allowed.is_empty()
                 {
+                    known.by.extend(by);
                     match allowed(&field, &value) {
                         more if more.is_empty() => known.allowed.clear(),
                         more => known.allowed.extend(more),
@@ -302,7 +306,9 @@ impl Ledger {
                     let new = self.items.get_mut(&id).expect("it was added");
                     for (name, mut field) in old.remove(&id).unwrap_or_default() {
                         let Some(new) = new.get_mut(&name) else { continue };
-                        if field.allowed == new.allowed {
+                        let is_same =
+                            |value: &Value| new.allowed.iter().any(|new| same(new, value));
+                        if field.allowed.iter().any(is_same) {
                             new.by.append(&mut field.by);
                         }
                         new.before.append(&mut field.before);
@@ -313,12 +319,16 @@ impl Ledger {
         }
     }
 
-    /// The server has crashed, and goes on from this change.
-    pub fn forget_after(&mut self, seq: u64) {
+    /// The server has crashed, and goes on from this change. Messages that changed nothing may be stored as of it
+    /// or not: `knows` says whether a user's message of this name is.
+    pub fn forget_after(&mut self, seq: u64, knows: impl Fn(&str, u64) -> bool) {
         let notes = std::mem::take(&mut self.notes);
         *self = Ledger::new(self.window);
         for (noted, note) in notes.into_iter().filter(|(noted, _)| *noted <= seq) {
-            self.push(noted, note);
+            match &note {
+                Note::Named(by, name) if !knows(by, *name) => {}
+                _ => self.push(noted, note),
+            }
         }
     }
 
