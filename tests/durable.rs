@@ -280,6 +280,32 @@ fn while_the_disk_fails_everyone_is_told_and_nothing_is_confirmed() {
     assert_eq!(bob.items()[0]["x_mm"], 1.0);
 }
 
+/// A server that stops takes its time where a client doesn't answer; the next one waits for it.
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_started_while_the_last_one_stops_waits_for_it() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let mut alice = Client::join(&server, "table", "alice");
+    confirmed(&mut alice, add("a", json!({})), "first");
+    // It answers no close.
+    let silent = Wire::upgrade(&server, "/ws/table/bob");
+    alice.expect("user:joined");
+    server.signal("TERM");
+    let next = serve(&folder, &[]);
+    next.wait_for_log("waiting 5 s for it to end");
+    assert!(server.wait().status.success());
+    let mut alice = Client::join(&next, "table", "alice");
+    assert_eq!(alice.ack()["seq"], 1);
+    assert_eq!(confirmed(&mut alice, move_to("a", 1.0), "second"), 2);
+    drop(silent);
+    // One that goes on is not waited for without end.
+    let directory = folder.typed("data");
+    let refused = Run::of(collabd(&["--port", "0", "--data-dir", &directory]));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("stop that one"), "{}", refused.err);
+}
+
 /// Another program writes by way of SQLite while the server runs: nothing is written over it, nothing more
 /// is confirmed, and it is said. Programs that read do no harm.
 #[test]

@@ -37,6 +37,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -109,6 +110,19 @@ impl Store {
     /// that is yet to come. Nothing has been changed then.
     pub fn open(directory: &Path) -> Result<Self, String> {
         open::open(directory, true)
+    }
+
+    /// The same for a server, which may be started before the one before it has ended: where another
+    /// process holds the directory, `waits` is called and that one's end waited for, for `longest` at most.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_when_free(
+        directory: &Path,
+        longest: Duration,
+        waits: impl FnOnce(),
+    ) -> Result<Self, String> {
+        open::open_when_free(directory, longest, waits)
     }
 
     /// The same for a store that is there: nothing is made where there is nothing.
@@ -207,7 +221,7 @@ impl Store {
 
     /// Whether another program that holds the file is waited for, for a second.
     fn wait_for_others(&self, wait: bool) -> Result<(), Trouble> {
-        let patience = if wait { schema::PATIENCE } else { std::time::Duration::ZERO };
+        let patience = if wait { schema::PATIENCE } else { Duration::ZERO };
         Ok(self.db.busy_timeout(patience)?)
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::directory::{Directory, Note};
+use super::directory::{Directory, Note, says_in_use};
 use super::outside::Stamp;
 use super::schema::{self, Kind};
 use super::trouble::Trouble;
@@ -52,6 +52,31 @@ pub fn open(path: &Path, create: bool) -> Result<Store, String> {
         }
     };
     begun.map_err(|(_, trouble)| place.line(&trouble))
+}
+
+/// The same; where another process holds the directory, `waits` is called and that one's end waited for,
+/// for `longest` at most.
+///
+/// # Errors
+/// One line that says what to do.
+pub fn open_when_free(
+    path: &Path,
+    longest: Duration,
+    waits: impl FnOnce(),
+) -> Result<Store, String> {
+    let until = Instant::now() + longest;
+    let mut waits = Some(waits);
+    loop {
+        match open(path, true) {
+            Err(line) if says_in_use(&line, path) && Instant::now() < until => {
+                if let Some(waits) = waits.take() {
+                    waits();
+                }
+                thread::sleep(GLANCE * 4);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 impl Closed {
