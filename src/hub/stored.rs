@@ -267,7 +267,7 @@ fn read_past(
         }
         let item = items.get_mut(item).ok_or("an earlier value is of no item")?;
         // They stand in the order of the fields.
-        let found = item.fields.iter().skip(next).position(|field| field.key == key);
+        let found = item.fields.iter().skip(next).position(|field| *field.key == *key);
         next += found.ok_or("an earlier value is of no field")?;
         let field = &mut item.fields[next];
         for value in values {
