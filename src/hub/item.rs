@@ -13,7 +13,7 @@ use super::old_values::OldValues;
 use super::told::Told;
 use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
-use crate::protocol::json::{self, Fields, is_string};
+use crate::protocol::json::{self, Fields, Name, is_string};
 use crate::protocol::outbound::{write_key, write_object};
 use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
@@ -46,7 +46,7 @@ const MAX_VALUES: usize = 512;
 /// One field of an item.
 #[derive(Debug)]
 pub struct Field {
-    pub key: Box<str>,
+    pub key: Name,
     pub value: Box<RawValue>,
     /// Who wrote this value.
     pub writer: UserId,
@@ -79,7 +79,7 @@ impl PastValue {
 
 impl Field {
     /// A field that has just been written.
-    pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
+    pub fn new(key: Name, value: Box<RawValue>, author: Author<'_>) -> Self {
         let (writer, tick) = (author.user.clone(), author.tick);
         Field { key, value, writer, tick, is_at_rest: true, past: Vec::new() }
     }
@@ -311,7 +311,7 @@ impl Item {
     /// Overwrites fields one by one, as [`overwritten`](Self::overwritten) has found them. A field that
     /// has the value already keeps its writer.
     pub(super) fn overwrite(&mut self, fields: Fields, sizes: Overwritten, author: Author<'_>) {
-        let is_about_moving = |(key, _): &(Box<str>, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
+        let is_about_moving = |(key, _): &(Name, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
