@@ -2,7 +2,9 @@
 
 mod support;
 
+#[cfg(all(unix, feature = "durable"))]
 use std::io::Read;
+#[cfg(all(unix, feature = "durable"))]
 use std::process::Command;
 
 use support::{Folder, Response, Run, Server, Wire, collabd, handshake};
