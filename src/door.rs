@@ -33,7 +33,7 @@ use crate::server::http::{Reason, Request, Response};
 use crate::server::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
 #[cfg(feature = "durable")]
 use crate::server::service::{Keeper, Tell};
-use crate::sessions::{Member, Viewer};
+use crate::sessions::{FOR_NOW, Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
 use access::{AccessRequest, Admission};
@@ -236,6 +236,7 @@ impl Door {
         };
         let member =
             Member::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
+        let member = member.for_now(call.request.header(FOR_NOW) == Some("1"));
         Ok(Answer::Upgrade(Guest::Member(match call.grant {
             Some(grant) => member.with(grant),
             None => member,

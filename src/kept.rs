@@ -68,16 +68,18 @@ pub enum Why {
     Snapshot,
     /// A new canvas under an old name took its place; what was there before is a version.
     NewDesign,
-    /// An earlier state, or one from elsewhere, was put in its place.
+    /// An earlier state was put in its place.
     Restored,
+    /// A canvas from a file was.
+    Imported,
     /// So that there is less to replay.
     Regular,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Why; 5] =
-        [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Restored, Why::Regular];
+    pub const ALL: [Why; 6] =
+        [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Restored, Why::Imported, Why::Regular];
 
     /// As it is shown and stored.
     pub fn name(self) -> &'static str {
@@ -86,6 +88,7 @@ impl Why {
             Why::Snapshot => "snapshot",
             Why::NewDesign => "new design",
             Why::Restored => "restored",
+            Why::Imported => "imported",
             Why::Regular => "regular",
         }
     }

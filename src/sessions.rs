@@ -9,6 +9,8 @@ use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 use crate::server::service::{Heard, Machine, Role, Said, Speaker};
 
+/// The header by which a handshake says, with `1`, that nothing is to be kept of a session that it begins.
+pub const FOR_NOW: &str = "Collabd-Temporary";
 /// What a message may have beside a canvas, in bytes.
 const ENVELOPE: usize = 64 << 10;
 
@@ -18,6 +20,8 @@ pub struct Member {
     session: Arc<str>,
     user: UserId,
     grant: Option<Grant>,
+    /// Whether nothing is to be kept of a session that it begins.
+    for_now: bool,
     /// The largest message with a canvas in it, in bytes.
     largest_canvas: usize,
     last_kind: Kind,
@@ -31,12 +35,25 @@ impl Member {
         // Spaces between its fields, and what stands around it, don't count in the document.
         let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + ENVELOPE);
         let last_kind = Kind::Other;
-        Member { session, user, grant: None, largest_canvas, last_kind, has_spoken: false }
+        Member {
+            session,
+            user,
+            grant: None,
+            for_now: false,
+            largest_canvas,
+            last_kind,
+            has_spoken: false,
+        }
     }
 
     /// The same, with what its key permits.
     pub fn with(self, grant: Grant) -> Self {
         Member { grant: Some(grant), ..self }
+    }
+
+    /// The same; nothing is to be kept of a session that it begins.
+    pub fn for_now(self, for_now: bool) -> Self {
+        Member { for_now, ..self }
     }
 
     /// The session it wants to join.
@@ -49,11 +66,10 @@ impl Speaker for Member {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
-        Event::Join {
-            conn,
-            session: self.session.clone(),
-            user: self.user.clone(),
-            grant: self.grant.clone(),
+        let (session, user, grant) = (self.session.clone(), self.user.clone(), self.grant.clone());
+        match self.for_now {
+            true => Event::JoinForNow { conn, session, user, grant },
+            false => Event::Join { conn, session, user, grant },
         }
     }
 

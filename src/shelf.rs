@@ -13,6 +13,10 @@ use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 use crate::server::service::{self, Tell};
 use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
 
+/// How long a server waits for the one before it to end, which takes its time where clients don't read
+/// what they are sent last.
+const TURNOVER: Duration = Duration::from_secs(5);
+
 /// How long what is stored of a session is kept beside its newest state.
 #[derive(Debug, Clone, Copy)]
 pub struct Keeping {
@@ -43,7 +47,13 @@ impl Shelf {
     /// # Errors
     /// One line that says what to do.
     pub fn open(directory: &Path, keeping: Keeping) -> Result<(Self, Vec<Arc<str>>), String> {
-        let store = Store::open(directory)?;
+        let store = Store::open_when_free(directory, TURNOVER, || {
+            log::warn!(
+                "another collabd uses the data directory {}: waiting {} s for it to end",
+                directory.display(),
+                TURNOVER.as_secs()
+            );
+        })?;
         let names: Vec<_> = store.names().cloned().collect();
         log::info!("{} sessions are stored in {}", names.len(), store.file().display());
         let Keeping { versions, age, history } = keeping;

@@ -147,6 +147,35 @@ fn nothing_is_left_on_a_server_that_keeps_sessions() {
     assert!(list.contains("\"total\":0"), "{list}");
 }
 
+/// It is killed while it is at it, and removes nothing; nor does it with Ctrl+C.
+#[test]
+#[cfg(all(unix, feature = "durable"))]
+fn nothing_is_left_on_a_server_that_keeps_sessions_when_it_is_killed() {
+    let data = std::env::temp_dir().join(format!("collabd-check-killed-{}", std::process::id()));
+    let (server, address) = Collabd::start(&["--data-dir", data.to_str().expect("a name")]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_collabd"))
+        .args(["check", &format!("ws://{address}"), "--seconds", "60"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("collabd starts");
+    // Once it says that changes were applied, there is something to be kept.
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    assert!(lines.any(|line| line.expect("UTF-8").contains("confirm")), "it confirms a change");
+    child.kill().expect("killed");
+    child.wait().expect("an end");
+    drop(server);
+    let list = Command::new(env!("CARGO_BIN_EXE_collabd"))
+        .args(["sessions", "list", "--json", "--data-dir"])
+        .arg(&data)
+        .output()
+        .expect("runs");
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    std::fs::remove_dir_all(&data).expect("removed");
+    assert!(list.contains("\"total\":0"), "{list}");
+}
+
 #[test]
 fn a_correct_small_server_passes() {
     for fault in [Fault::None, Fault::RaisedLimit] {

@@ -280,6 +280,83 @@ fn while_the_disk_fails_everyone_is_told_and_nothing_is_confirmed() {
     assert_eq!(bob.items()[0]["x_mm"], 1.0);
 }
 
+/// A server that stops takes its time where a client doesn't answer; the next one waits for it.
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_started_while_the_last_one_stops_waits_for_it() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let mut alice = Client::join(&server, "table", "alice");
+    confirmed(&mut alice, add("a", json!({})), "first");
+    // It answers no close.
+    let silent = Wire::upgrade(&server, "/ws/table/bob");
+    alice.expect("user:joined");
+    server.signal("TERM");
+    let next = serve(&folder, &[]);
+    next.wait_for_log("waiting 5 s for it to end");
+    assert!(server.wait().status.success());
+    let mut alice = Client::join(&next, "table", "alice");
+    assert_eq!(alice.ack()["seq"], 1);
+    assert_eq!(confirmed(&mut alice, move_to("a", 1.0), "second"), 2);
+    drop(silent);
+    // One that goes on is not waited for without end.
+    let directory = folder.typed("data");
+    let refused = Run::of(collabd(&["--port", "0", "--data-dir", &directory]));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("stop that one"), "{}", refused.err);
+}
+
+/// Another program writes by way of SQLite while the server runs: nothing is written over it, nothing more
+/// is confirmed, and it is said. Programs that read do no harm.
+#[test]
+fn what_another_program_writes_with_sqlite_is_noticed() {
+    let folder = Folder::new();
+    let mut server = serve(&folder, &[]);
+    let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    confirmed(&mut alice, add("a", json!({"x_mm": 1.5})), "first");
+    bob.expect_command("add_item", "a");
+    let file = folder.path().join("data").join("collabd.db");
+    let other = rusqlite::Connection::open(&file).expect("a database");
+    let count = |other: &rusqlite::Connection| {
+        other.query_row("SELECT count(*) FROM journal WHERE user <> ''", [], |row| row.get(0))
+    };
+    assert_eq!(count(&other), Ok(1));
+    confirmed(&mut alice, move_to("a", 2.0), "second");
+    bob.expect_command("move_item", "a");
+    assert_eq!(count(&other), Ok(2));
+
+    other.execute("UPDATE changes SET message = '{}' WHERE seq = 2", []).expect("written");
+    alice.send(with_id(move_to("a", 3.0), "third"));
+    bob.expect_command("move_item", "a");
+    for member in [&mut alice, &mut bob] {
+        member.expect_error("not_durable");
+    }
+    server.wait_for_log("another program has written to");
+    let health = Wire::ask(&server, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(health.status, 503);
+    assert!(health.body.contains("not written to the disk"), "{}", health.body);
+    // What is in memory can be saved, as the log advises.
+    let url = format!("http://{}", server.addr());
+    let export = collabd(&["sessions", "export", "table", "--server", &url]);
+    let canvas: Value = serde_json::from_str(&Run::of(export).succeeded()).expect("JSON");
+    assert_eq!(canvas["items"][0]["x_mm"], 3.0);
+    server.stop();
+    // Nothing was written after it, and what it did not touch is there.
+    assert_eq!(count(&other), Ok(2));
+    drop(other);
+    let out = Run::of(collabd(&[
+        "sessions",
+        "export",
+        "table",
+        "--at",
+        "1",
+        "--data-dir",
+        &folder.typed("data"),
+    ]));
+    let canvas: Value = serde_json::from_str(&out.succeeded()).expect("JSON");
+    assert_eq!(canvas["items"][0]["x_mm"], 1.5);
+}
+
 /// Rows of one session are overwritten; the others don't suffer.
 #[test]
 fn a_session_that_is_damaged_is_refused_and_the_others_are_not() {

@@ -624,6 +624,73 @@ fn compacting_makes_the_file_no_larger_while_somebody_edits() {
     }
 }
 
+/// An editor shows both of two items with one id when it opens such a file; neither is lost.
+#[test]
+fn items_of_a_file_that_share_an_id_are_all_taken_and_the_answer_says_so() {
+    let twin = |id: &str, n: u32| json!({"_type": "component", "item_uuid": id, "n": n});
+    let canvas = json!({"version": "2.0", "items": [twin("a", 1), twin("b", 2), twin("a", 3)]});
+    let expected = |items: Vec<Value>| {
+        let found: Vec<_> = items
+            .iter()
+            .map(|item| (item["item_uuid"].as_str().expect("text").to_owned(), item["n"].clone()))
+            .collect();
+        let expected = [("a", 1), ("b", 2), ("a-2", 3)].map(|(id, n)| (id.to_owned(), json!(n)));
+        assert_eq!(found, expected);
+    };
+    let place = Place::new();
+    for stores in [true, false] {
+        let server = if stores { place.serve() } else { Server::start(&[]) };
+        let json = "Content-Type: application/json\r\n";
+        let put = "PUT /api/sessions/table/state";
+        let answer = ask(&server, put, json, &canvas.to_string());
+        if !stores && answer.status == 404 {
+            continue;
+        }
+        let said: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!((answer.status, &said["items"]), (201, &json!(3)), "{said}");
+        assert_eq!(said["renamed"], json!([{"item_id": "a", "new_id": "a-2"}]));
+        expected(canvas_items(&get(&server, "/api/sessions/table/state")));
+        let file = place.path("twins.json");
+        std::fs::write(&file, canvas.to_string()).expect("written");
+        let out = Remote::of(&server).succeeds(&["sessions", "import", "copy", &file]);
+        assert!(
+            out.contains("several items are called \"a\": one of them is now \"a-2\""),
+            "{out}"
+        );
+        server.signal("TERM");
+    }
+    let file = place.path("twins.json");
+    let out = place.succeeds(&["sessions", "import", "alone", &file]);
+    assert!(out.contains("one of them is now \"a-2\""), "{out}");
+    expected(place.exported(&["alone"]));
+}
+
+/// A version says what made it.
+#[test]
+fn an_import_is_not_called_a_restoration() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    story(&mut alice);
+    let canvas = json!({"items": [{"_type": "component", "item_uuid": "new"}]}).to_string();
+    let answer = ask(&server, "PUT /api/sessions/table/state?replace=1", "", &canvas);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let details = get(&server, "/api/sessions/table");
+    let last = details["recent"].as_array().and_then(|recent| recent.last()).expect("something");
+    assert_eq!(last["action"], "import");
+    Remote::of(&server).succeeds(&["sessions", "restore", "table", "--to", "2"]);
+    stop(server);
+    let file = place.path("canvas.json");
+    std::fs::write(&file, &canvas).expect("written");
+    place.succeeds(&["sessions", "import", "table", &file, "--replace"]);
+    let server = place.serve();
+    let versions = get(&server, "/api/sessions/table/versions");
+    let versions = versions["versions"].as_array().expect("a list");
+    let whys: Vec<&str> =
+        versions.iter().map(|version| version["why"].as_str().expect("text")).collect();
+    assert_eq!(whys, ["regular", "imported", "restored", "imported"]);
+}
+
 #[test]
 fn a_damaged_session_is_restored_while_the_server_runs() {
     let place = Place::new();

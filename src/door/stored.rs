@@ -234,6 +234,11 @@ fn put(
         let left_out = left_out.map(|item| json!({"item_id": item.id, "message": item.why}));
         told["left_out"] = left_out.collect();
     }
+    if !state.renamed.is_empty() {
+        let renamed = state.renamed.iter().take(MAX_LEFT_OUT);
+        let renamed = renamed.map(|item| json!({"item_id": item.id, "new_id": item.new}));
+        told["renamed"] = renamed.collect();
+    }
     let by = || BY.into();
     let import = Event::Import { conn, session: session.clone(), state, by: by() };
     match inside.have_done(import) {

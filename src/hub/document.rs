@@ -394,7 +394,8 @@ impl Document {
             fields: item.fields.into_iter().map(|field| (field.key, field.value)).collect(),
         });
         let (items, left_out) = (items.collect(), Vec::new());
-        State { items, version: self.version, extra: self.extra, left_out }
+        let (version, extra, renamed) = (self.version, self.extra, Vec::new());
+        State { items, version, extra, left_out, renamed, is_from_file: false }
     }
 
     /// Makes a client's state the document: fields it shows unchanged keep their history, the others

@@ -519,7 +519,8 @@ impl Session {
                 keep_origin(known, &mut item.fields);
             }
         }
-        self.put(state, by, None, &Named::NONE, Why::Restored, turn);
+        let why = if state.is_from_file { Why::Imported } else { Why::Restored };
+        self.put(state, by, None, &Named::NONE, why, turn);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
         turn.effects.push(Effect::AnswerKept { conn, body });
@@ -538,7 +539,7 @@ impl Session {
     ) {
         self.keep_version(turn);
         let before = self.version_before(user, why, turn);
-        if why == Why::Restored {
+        if matches!(why, Why::Restored | Why::Imported) {
             self.document.forget_extra();
         }
         // Whoever has written something counts as having been here.
@@ -551,7 +552,11 @@ impl Session {
             None => {}
         }
         self.forget_encoded();
-        let did = if why == Why::Restored { Did::Restore } else { Did::Replace };
+        let did = match why {
+            Why::Restored => Did::Restore,
+            Why::Imported => Did::Import,
+            _ => Did::Replace,
+        };
         let seq = match changes.len() as u64 {
             0 => self.history.seq(),
             several => self.history.next_seq() - 1 + several,

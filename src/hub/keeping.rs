@@ -28,6 +28,8 @@ const MAX_NOTES: usize = 100;
 pub struct Keeping {
     /// Whether there is anything, so that the session can be loaded again.
     pub has_begun: bool,
+    /// Whether nothing is to be kept of it: whoever began it has said so.
+    pub is_temporary: bool,
     /// When something was kept last by this hub.
     last: Option<Duration>,
     /// Whether something was kept that isn't written because the disk fails: the session has to stay
@@ -63,6 +65,18 @@ pub struct Made<'a> {
 }
 
 impl Session {
+    /// Whether anything of it is kept.
+    fn is_kept(&self, turn: &Turn<'_>) -> bool {
+        turn.limits.durable && !self.keeping.is_temporary
+    }
+
+    /// Somebody joins who has not said that nothing is to be kept: it is a session like any other now.
+    pub fn keep_from_now_on(&mut self, turn: &mut Turn<'_>) {
+        if std::mem::take(&mut self.keeping.is_temporary) && self.history.seq() > 0 {
+            self.keep_document(turn);
+        }
+    }
+
     /// The last change, as it was relayed.
     pub fn keep_change(
         &mut self,
@@ -71,7 +85,7 @@ impl Session {
         id: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
-        if !turn.limits.durable {
+        if !self.is_kept(turn) {
             return;
         }
         let keep = Keep::Change {
@@ -108,11 +122,11 @@ impl Session {
 
     /// What has become known that no change says. As long as nothing is stored it waits.
     pub(super) fn keep_news(&mut self, turn: &mut Turn<'_>) {
-        if turn.limits.durable && !self.keeping.has_begun {
+        if self.is_kept(turn) && !self.keeping.has_begun {
             return;
         }
         let News { users, built } = self.document.take_news();
-        if !turn.limits.durable {
+        if !self.is_kept(turn) {
             return;
         }
         if built.len() > MAX_NOTES {
@@ -132,7 +146,7 @@ impl Session {
     }
 
     fn keep_taken(&mut self, seq: u64, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
-        if turn.limits.durable {
+        if self.is_kept(turn) {
             let (session, epoch) = (self.room.name().clone(), self.epoch.clone());
             self.keep(Keep::Taken { session, epoch, seq, user, id }, turn);
         }
@@ -168,7 +182,7 @@ impl Session {
     }
 
     fn keep_whole(&mut self, made: Option<Made<'_>>, why: Why, at: Timestamp, turn: &mut Turn<'_>) {
-        if !turn.limits.durable {
+        if !self.is_kept(turn) {
             return;
         }
         let document = self.document.to_stored();

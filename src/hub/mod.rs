@@ -94,6 +94,9 @@ pub enum Event {
     /// A connection asks to be a member of a session. Answered with [`Effect::Admit`] or
     /// [`Effect::Refuse`]. `grant` is what its key permits, where keys are asked for.
     Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
+    /// The same, but where a session begins with it, nothing of that is kept until somebody joins with
+    /// [`Join`](Self::Join).
+    JoinForNow { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
     /// A connection asks to view a session that is there, in memory or stored: to be sent what its
     /// members are, without being one. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
     View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
@@ -308,6 +311,9 @@ impl Hub {
         match event {
             Event::Join { conn, session, user, grant } => {
                 sessions.join(conn, session, user, grant, turn);
+            }
+            Event::JoinForNow { conn, session, user, grant } => {
+                sessions.join_for_now(conn, session, user, grant, turn);
             }
             Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
             Event::Look { conn, since } => sessions.look(conn, &Request { since }, turn),

@@ -27,6 +27,11 @@ pub struct Publication<'a> {
     pub is_news: bool,
 }
 
+/// Whether a whole canvas has taken the document's place, which viewers are shown as one.
+fn is_whole(why: Why) -> bool {
+    matches!(why, Why::Replaced | Why::Restored | Why::Imported)
+}
+
 impl Session {
     /// Numbers changes, has them kept, and tells members and viewers.
     pub fn publish(&mut self, changes: &[Applied], how: Publication<'_>, turn: &mut Turn<'_>) {
@@ -55,7 +60,7 @@ impl Session {
         for (n, (change, frame)) in changes.iter().zip(&frames).enumerate() {
             self.tell_members(change, frame, first + n as u64, how, turn);
         }
-        if matches!(how.why, Why::Replaced | Why::Restored) {
+        if is_whole(how.why) {
             self.show_viewers(turn);
         }
         for change in changes {
@@ -94,7 +99,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) {
         let (tick, wall) = (self.tick, turn.now.wall);
-        let shows_viewers = !matches!(how.why, Why::Replaced | Why::Restored);
+        let shows_viewers = !is_whole(how.why);
         let id = change.id();
         let Some(item) = self.document.get(id) else {
             self.room.iter_mut().for_each(|member| member.forgets(id));

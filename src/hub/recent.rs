@@ -35,8 +35,10 @@ pub enum Did {
     Remove,
     /// Put a whole canvas in the document's place.
     Replace,
-    /// Put an earlier state, or one from elsewhere, in the document's place.
+    /// Put an earlier state in the document's place.
     Restore,
+    /// Put a canvas from a file in the document's place.
+    Import,
 }
 
 impl Did {
@@ -70,6 +72,7 @@ impl Did {
             Did::Remove => "remove_item",
             Did::Replace => "replace",
             Did::Restore => "restore",
+            Did::Import => "import",
         }
     }
 }

@@ -88,6 +88,30 @@ impl Sessions {
         grant: Option<Grant>,
         turn: &mut Turn<'_>,
     ) {
+        self.join_session(conn, name, user, grant, false, turn);
+    }
+
+    /// The same; where the session begins with it, nothing of it is kept for now.
+    pub fn join_for_now(
+        &mut self,
+        conn: ConnId,
+        name: Arc<str>,
+        user: UserId,
+        grant: Option<Grant>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.join_session(conn, name, user, grant, true, turn);
+    }
+
+    fn join_session(
+        &mut self,
+        conn: ConnId,
+        name: Arc<str>,
+        user: UserId,
+        grant: Option<Grant>,
+        for_now: bool,
+        turn: &mut Turn<'_>,
+    ) {
         let issue = |grant| Pass::issue(grant, turn.keys, turn.now.wall);
         let pass = match grant.clone().map(issue).transpose() {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
@@ -98,6 +122,8 @@ impl Sessions {
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
+        self.forget_if_lingered(&name, turn);
+        let begins = !self.by_name.contains_key(&name);
         match self.reach(&name, Visitor::Member, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
             Ok(false) => return self.loading.wait(name, conn, Waiting::Join { user, grant }),
@@ -107,6 +133,10 @@ impl Sessions {
         // First of all: should joining fail half-way, whoever is half in can still be put out.
         self.members.insert(conn, name.clone());
         let join = |session: &mut Session, turn: &mut Turn<'_>| {
+            match for_now {
+                true => session.keeping.is_temporary |= begins,
+                false => session.keep_from_now_on(turn),
+            }
             session.join(conn, user, pass, token, turn)
         };
         if let Some(replaced) = self.change(&name, turn, join).flatten() {

@@ -12,7 +12,7 @@ use super::json::{self, DEEPEST, Fields, Object};
 use super::kind::Kind;
 use super::numbers::{self, PlainText};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
-pub use super::state::{LeftOut, MAX_UNNAMED, State, StateItem};
+pub use super::state::{LeftOut, MAX_UNNAMED, Renamed, State, StateItem};
 
 /// Types only the server sends.
 const SERVERS_TYPES: [&str; 9] = [
@@ -245,7 +245,7 @@ fn message_of_type(
     match kind {
         "ping" => {
             let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
-            let echo = echo.map(|(key, value)| (key.into(), value.to_owned())).collect();
+            let echo = echo.map(|(key, value)| (json::name(key), value.to_owned())).collect();
             Ok(ClientMessage::Ping { echo })
         }
         "command" => Ok(ClientMessage::Command(command(message, depth, item::normalise)?)),
@@ -712,6 +712,32 @@ mod tests {
                 assert_eq!(refusal(&text), "bad_state", "{text}");
             }
         }
+    }
+
+    #[test]
+    fn items_of_a_file_that_share_an_id_are_all_taken() {
+        let item = |id: &str, n: u32| format!(r#"{{"item_uuid":"{id}","_type":"source","n":{n}}}"#);
+        let twins = [item("a", 1), item("a", 2), item("b", 3), item("a", 4), item("a-2", 5)];
+        let file = format!(r#"{{"items":[{}]}}"#, twins.join(","));
+        let state = State::parse(&file).unwrap();
+        let ids: Vec<&str> = state.items.iter().map(|item| &*item.id).collect();
+        assert_eq!(ids, ["a", "a-3", "b", "a-4", "a-2"]);
+        for StateItem { id, fields } in &state.items {
+            let names = fields.iter().filter(|(key, _)| matches!(&**key, "uuid" | "item_uuid"));
+            let names: Vec<_> = names.map(|(_, value)| json::as_string(value).unwrap()).collect();
+            assert!(!names.is_empty() && names.iter().all(|name| **name == **id), "{names:?}");
+        }
+        let renamed = state.renamed.iter().map(|item| (&*item.id, &*item.new));
+        assert_eq!(renamed.collect::<Vec<_>>(), [("a", "a-3"), ("a", "a-4")]);
+        // One for which no longer id is left.
+        let long = "x".repeat(1024);
+        let file = format!(r#"{{"items":[{},{}]}}"#, item(&long, 1), item(&long, 2));
+        let state = State::parse(&file).unwrap();
+        assert_eq!((state.items.len(), state.left_out.len(), state.renamed.len()), (1, 1, 0));
+        // On a member's canvas there is one item of an id.
+        let text = format!(r#"{{"type":"sync:update","state":{{"items":[{}]}}}}"#, twins.join(","));
+        let Ok(ClientMessage::SyncUpdate { state, .. }) = parse(&text) else { panic!("{text}") };
+        assert_eq!(state.items.len(), 3);
     }
 
     #[test]

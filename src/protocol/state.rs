@@ -1,6 +1,6 @@
 //! A whole canvas as a client sends it, or an editor writes it into a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::value::RawValue;
@@ -24,6 +24,26 @@ pub struct State {
     /// The items that could not be taken, in order: all that have an id, and the first
     /// [`MAX_UNNAMED`] of the others.
     pub left_out: Vec<LeftOut>,
+    /// Items of a file whose id an item before them has, in order: they have another one here.
+    pub renamed: Vec<Renamed>,
+    /// Whether it was read from a file, and is no earlier state of a session.
+    pub is_from_file: bool,
+}
+
+/// An item of a file that was given another id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    pub id: Box<str>,
+    pub new: Box<str>,
+}
+
+/// What becomes of an item whose id one before it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Twins {
+    /// It takes the other one's place: the sender's canvas has one item of this id, too.
+    Replace,
+    /// It is given an id of its own: an editor shows both when it opens the file.
+    Rename,
 }
 
 /// One item of a [`State`].
@@ -60,7 +80,7 @@ impl State {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let PlainText { text, depth } = numbers::plain(text);
         let state = Object::parse(&text).map_err(|_| "a canvas has to be one JSON object")?;
-        let mut parsed = State::of(&state, depth)?;
+        let mut parsed = State::read(&state, depth, Twins::Rename)?;
         parsed.extra.retain(|(key, _)| !State::ORIGIN.contains(&&**key));
         match parsed.left_out.first() {
             Some(left_out) if parsed.items.is_empty() => Err(left_out.why),
@@ -76,14 +96,29 @@ impl State {
     /// # Errors
     /// When there is no list of items.
     pub(super) fn of(state: &Object<'_>, depth: usize) -> Result<Self, &'static str> {
-        let mut parsed =
-            State { items: Vec::new(), version: 0, extra: Fields::new(), left_out: Vec::new() };
+        State::read(state, depth, Twins::Replace)
+    }
+
+    fn read(state: &Object<'_>, depth: usize, twins: Twins) -> Result<Self, &'static str> {
+        let mut parsed = State {
+            items: Vec::new(),
+            version: 0,
+            extra: Fields::new(),
+            left_out: Vec::new(),
+            renamed: Vec::new(),
+            is_from_file: twins == Twins::Rename,
+        };
         let mut places = HashMap::new();
+        let mut to_rename = Vec::new();
         let mut unnamed = 0;
         let items = state.get("items").ok_or(NO_ITEMS)?;
         let is_list = json::each_in_list(items, |item| match read_item(item, depth) {
             Ok(item) => match places.get(&item.id) {
-                Some(&place) => parsed.items[place] = item,
+                Some(&place) if twins == Twins::Replace => parsed.items[place] = item,
+                Some(_) => {
+                    to_rename.push(parsed.items.len());
+                    parsed.items.push(item);
+                }
                 None => {
                     places.insert(item.id.clone(), parsed.items.len());
                     parsed.items.push(item);
@@ -99,6 +134,7 @@ impl State {
         if !is_list {
             return Err(NO_ITEMS);
         }
+        parsed.rename(&to_rename, places.into_keys().collect());
         // Fractions are rounded up: the document is never behind what a client sent.
         let version = state.get("version").and_then(json::as_number).unwrap_or_default();
         parsed.version = (version.ceil() as u64).min(LARGEST_VERSION);
@@ -107,8 +143,43 @@ impl State {
                 && (depth <= DEEPEST_ITEM || !item::is_too_deep(value))
         };
         let extra = state.iter().filter(|(key, value)| is_extra(key, value));
-        parsed.extra = extra.map(|(key, value)| (key.into(), value.to_owned())).collect();
+        parsed.extra = extra.map(|(key, value)| (json::name(key), value.to_owned())).collect();
         Ok(parsed)
+    }
+
+    /// Gives items, by their places, ids that no other one has; `taken` are all there are.
+    fn rename(&mut self, places: &[usize], mut taken: HashSet<Box<str>>) {
+        // Of many with one id each goes on where the last one was.
+        let mut next: HashMap<Box<str>, u64> = HashMap::new();
+        let mut nameless = Vec::new();
+        for &place in places {
+            let item = &mut self.items[place];
+            let number = next.entry(item.id.clone()).or_insert(1);
+            let new = loop {
+                *number += 1;
+                let new = format!("{}-{number}", item.id);
+                if !taken.contains(&*new) {
+                    break new;
+                }
+            };
+            if !is_item_id(&new) {
+                nameless.push(place);
+                continue;
+            }
+            for (key, value) in &mut item.fields {
+                if matches!(&**key, "uuid" | "item_uuid") {
+                    *value = json::string(&new).to_owned();
+                }
+            }
+            let new: Box<str> = new.into();
+            taken.insert(new.clone());
+            let id = std::mem::replace(&mut item.id, new.clone());
+            self.renamed.push(Renamed { id, new });
+        }
+        for place in nameless.into_iter().rev() {
+            self.items.remove(place);
+            self.left_out.push(LeftOut { id: None, why: "another item has its id" });
+        }
     }
 }
 

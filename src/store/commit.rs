@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::changes::{self, NewChange};
 use super::documents::{self, NewDocument};
@@ -34,7 +34,7 @@ impl Store {
         &mut self,
         batch: impl IntoIterator<Item = &'a Keep>,
     ) -> Result<Vec<Arc<str>>, Trouble> {
-        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let transaction = self.begin_writing()?;
         let mut writing = Writing {
             db: &transaction,
             stored: &self.sessions,

@@ -57,6 +57,9 @@ impl Directory {
         // None is left behind where a disk isn't mounted any more.
         let create = create || database(&path).exists();
         let file = path.join(NOTE);
+        for file in [&file, &database(&path), &with_suffix(&database(&path), "-wal")] {
+            is_own_kind(file)?;
+        }
         let opened = lock::note_options().create(create).truncate(false).open(&file);
         let note_file = opened.map_err(|error| {
             format!(
@@ -300,6 +303,30 @@ pub fn writing() -> OpenOptions {
 pub fn sync_directory(path: &Path) {
     // Elsewhere a directory can't be opened, and a file system that can't do it is no reason to fail.
     let _ = File::open(path).and_then(|open| open.sync_all());
+}
+
+/// Whether a file that collabd writes is a file, if it is there: what a link leads to isn't collabd's.
+///
+/// # Errors
+/// One line.
+fn is_own_kind(file: &Path) -> Result<(), String> {
+    let Ok(found) = fs::symlink_metadata(file) else { return Ok(()) };
+    let what = match found.file_type() {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_symlink() => "a link, which collabd doesn't follow",
+        kind if kind.is_dir() => "a directory",
+        _ => "no ordinary file",
+    };
+    Err(format!(
+        "{} is {what}, and collabd needs a file of this name: move what is there away, or name another \
+         --data-dir",
+        file.display()
+    ))
+}
+
+/// Whether this is what is said when another process holds the directory.
+pub fn says_in_use(line: &str, directory: &Path) -> bool {
+    std::path::absolute(directory).is_ok_and(|path| line == in_use(&path.display().to_string()))
 }
 
 fn in_use(directory: &str) -> String {

@@ -120,14 +120,20 @@ mod held {
     }
 }
 
-/// How `collabd.lock` is opened: its owner's alone; on Windows it can't be removed while it is open.
+/// How `collabd.lock` is opened: its owner's alone, and no file that a link leads to; on Windows it can't
+/// be removed while it is open.
 pub fn note_options() -> OpenOptions {
     let mut options = super::directory::writing();
     options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
     #[cfg(windows)]
     {
+        use std::os::windows::fs::OpenOptionsExt as _;
         const READ_AND_WRITE: u32 = 3;
-        std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, READ_AND_WRITE);
+        // `FILE_FLAG_OPEN_REPARSE_POINT`: the link itself.
+        const NO_FOLLOW: u32 = 0x0020_0000;
+        options.share_mode(READ_AND_WRITE).custom_flags(NO_FOLLOW);
     }
     options
 }

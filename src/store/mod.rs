@@ -37,8 +37,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::kept::{Reach, Stored};
 use directory::{Directory, Note};
@@ -66,6 +67,8 @@ pub struct Store {
     journal: Arc<AtomicUsize>,
     /// What the file was like when this process had written to it last.
     stamp: Stamp,
+    /// SQLite's own count of what other connections have written; this one's transactions don't count.
+    version: i64,
     /// What was found out, once another program has written to it.
     overwritten: Option<String>,
     /// Whether something could not be written or read, so that what can be read may not be on disk.
@@ -107,6 +110,19 @@ impl Store {
     /// that is yet to come. Nothing has been changed then.
     pub fn open(directory: &Path) -> Result<Self, String> {
         open::open(directory, true)
+    }
+
+    /// The same for a server, which may be started before the one before it has ended: where another
+    /// process holds the directory, `waits` is called and that one's end waited for, for `longest` at most.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_when_free(
+        directory: &Path,
+        longest: Duration,
+        waits: impl FnOnce(),
+    ) -> Result<Self, String> {
+        open::open_when_free(directory, longest, waits)
     }
 
     /// The same for a store that is there: nothing is made where there is nothing.
@@ -205,7 +221,7 @@ impl Store {
 
     /// Whether another program that holds the file is waited for, for a second.
     fn wait_for_others(&self, wait: bool) -> Result<(), Trouble> {
-        let patience = if wait { schema::PATIENCE } else { std::time::Duration::ZERO };
+        let patience = if wait { schema::PATIENCE } else { Duration::ZERO };
         Ok(self.db.busy_timeout(patience)?)
     }
 
@@ -254,6 +270,31 @@ impl Store {
         Ok(())
     }
 
+    /// Begins to write, if nobody else has written to it by way of SQLite.
+    ///
+    /// # Errors
+    /// [`Trouble::Overwritten`], when somebody has: what is in memory would not fit what is there.
+    fn begin_writing(&self) -> Result<Transaction<'_>, Trouble> {
+        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        self.look_for_writers()?;
+        Ok(transaction)
+    }
+
+    /// Whether nobody else has written to it by way of SQLite.
+    ///
+    /// # Errors
+    /// [`Trouble::Overwritten`], when somebody has.
+    fn look_for_writers(&self) -> Result<(), Trouble> {
+        match schema::pragma::<i64>(&self.db, "data_version")? == self.version {
+            true => Ok(()),
+            false => {
+                let file = self.file();
+                let why = format!("another program has written to {}", file.display());
+                Err(Trouble::Overwritten(why))
+            }
+        }
+    }
+
     /// Whether anything may be written to it.
     ///
     /// # Errors
@@ -267,6 +308,9 @@ impl Store {
 
     /// Takes note of what came of writing.
     fn noting<T>(&mut self, done: Result<T, Trouble>) -> Result<T, Trouble> {
+        if let Err(Trouble::Overwritten(why)) = &done {
+            self.overwritten = Some(why.clone());
+        }
         if done.as_ref().is_err_and(Trouble::is_suspicious) {
             self.is_suspect = true;
             let _ = self.leave_alone();

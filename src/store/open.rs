@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::directory::{Directory, Note};
+use super::directory::{Directory, Note, says_in_use};
 use super::outside::Stamp;
 use super::schema::{self, Kind};
 use super::trouble::Trouble;
@@ -52,6 +52,31 @@ pub fn open(path: &Path, create: bool) -> Result<Store, String> {
         }
     };
     begun.map_err(|(_, trouble)| place.line(&trouble))
+}
+
+/// The same; where another process holds the directory, `waits` is called and that one's end waited for,
+/// for `longest` at most.
+///
+/// # Errors
+/// One line that says what to do.
+pub fn open_when_free(
+    path: &Path,
+    longest: Duration,
+    waits: impl FnOnce(),
+) -> Result<Store, String> {
+    let until = Instant::now() + longest;
+    let mut waits = Some(waits);
+    loop {
+        match open(path, true) {
+            Err(line) if says_in_use(&line, path) && Instant::now() < until => {
+                if let Some(waits) = waits.take() {
+                    waits();
+                }
+                thread::sleep(GLANCE * 4);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 impl Closed {
@@ -184,7 +209,7 @@ fn opened(
     let result = prepare(&mut directory, known, place)
         .and_then(|is_checked| connect(&mut directory, known, place, is_checked));
     match result {
-        Ok((mut db, sessions, commits, stamp)) => {
+        Ok((mut db, sessions, commits, stamp, version)) => {
             let next_id = sessions.values().map(|session| session.id).max().unwrap_or(0) + 1;
             let journal = Arc::new(AtomicUsize::new(0));
             let pages = journal.clone();
@@ -201,6 +226,7 @@ fn opened(
                     next_id,
                     journal,
                     stamp,
+                    version,
                     overwritten: None,
                     is_suspect: false,
                 }),
@@ -294,7 +320,7 @@ fn lacks(place: &Place, count: u64) -> Refusal {
     ))
 }
 
-type Connected = (Connection, std::collections::HashMap<Arc<str>, rows::Session>, u64, Stamp);
+type Connected = (Connection, std::collections::HashMap<Arc<str>, rows::Session>, u64, Stamp, i64);
 
 /// Opens the file as it is used from then on.
 fn connect(
@@ -344,7 +370,8 @@ fn connect(
     schema::keep_journal(&db, false)?;
     directory.opened();
     let stamp = Stamp::of(&db, &directory.database(), directory.lock())?;
-    Ok((db, sessions, commits, stamp))
+    let version = schema::pragma(&db, "data_version")?;
+    Ok((db, sessions, commits, stamp, version))
 }
 
 /// Checks the structure of the file for so long. Whether it was all checked.

@@ -7,7 +7,7 @@
 //! then says which numbers were skipped ([`StoredChange::skip`]), and stays for as long as the changes
 //! around it.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::changes::{self, NewChange, Order};
 use super::rows::{self, Session, column};
@@ -124,7 +124,7 @@ impl Store {
     fn skip_and_reserve(&mut self, session: &str) -> Result<(), Trouble> {
         let Some(known) = self.sessions.get(session) else { return Ok(()) };
         let mut session = known.clone();
-        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let transaction = self.begin_writing()?;
         let Ahead { reserved, skipped } = ahead(&transaction, &session)?;
         let last = reserved.max(skipped);
         for number in [reserved, skipped] {
@@ -156,12 +156,11 @@ impl Store {
     /// The server stops, and everything it has given a number is on disk.
     pub(super) fn release_numbers(&mut self) -> Result<(), Trouble> {
         let used = self.sessions.values().filter(|session| session.reserved.is_some());
-        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let transaction = self.begin_writing()?;
         for session in used {
             remove(&transaction, session, session.reserved)?;
         }
-        transaction.commit()?;
-        Ok(())
+        Ok(transaction.commit()?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::changes::{self, Order};
 use super::documents;
@@ -82,9 +82,9 @@ impl Store {
         now: Timestamp,
         most: usize,
     ) -> Result<bool, Trouble> {
-        let Some(known) = self.sessions.get_mut(session) else { return Ok(false) };
+        let Some(known) = self.sessions.get(session) else { return Ok(false) };
         let mut session = known.clone();
-        let pruned = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let pruned = self.begin_writing()?;
         let versions = documents::versions(&pruned, session.id)?;
         let mut left = most;
         let history = retention.history as u64;
@@ -111,7 +111,7 @@ impl Store {
         }
         session.write(&pruned)?;
         pruned.commit()?;
-        *known = session;
+        self.sessions.insert(session.name.clone(), session);
         Ok(more)
     }
 
@@ -136,6 +136,7 @@ impl Store {
     }
 
     fn free(&self, pages: u32) -> Result<bool, Trouble> {
+        self.look_for_writers()?;
         // Each row it returns is a page that was freed.
         let mut statement = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
         let mut freed = statement.query([])?;
@@ -157,7 +158,7 @@ impl Store {
 
     fn delete_rows(&mut self, session: &str) -> Result<bool, Trouble> {
         let Some(row) = self.sessions.get(session) else { return Ok(false) };
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.begin_writing()?;
         for table in ["changes", "documents", "taken"] {
             transaction.execute(&format!("DELETE FROM {table} WHERE session = ?"), [row.id])?;
         }

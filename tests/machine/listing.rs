@@ -243,7 +243,7 @@ fn whole_canvases_and_what_they_change_are_told_of() {
             "3 host remove_item a A null",
             "4 host update_item b B 3.0",
             "6 host replace - - null",
-            "8 operator restore - - null"
+            "8 operator import - - null"
         ]
     );
 }

@@ -105,7 +105,7 @@ fn a_session_that_is_not_in_memory_is_loaded_first() {
     let alice = rig.join_session("bench", "alice", None);
     assert_eq!(rig.all(), [(NOBODY, Done::Loading("bench".into()))]);
     rig.commit();
-    assert_eq!(rig.kept(), ["regular: 0 up to 1", "restored: 2 up to 3 by operator"]);
+    assert_eq!(rig.kept(), ["regular: 0 up to 1", "imported: 2 up to 3 by operator"]);
     assert!(matches!(rig.on(conn)[..], [Done::Answered(_)]));
     let Done::Told(ack) = &rig.on(alice)[1] else { panic!("no acknowledgement") };
     assert_eq!(ack["seq"], 3);
@@ -116,7 +116,7 @@ fn a_session_that_is_not_in_memory_is_loaded_first() {
 fn nobody_has_to_be_there_and_it_lingers_as_ever() {
     let mut rig = Rig::durable();
     restore(&mut rig, "new", canvas(&["a"]));
-    assert_eq!(rig.kept(), ["restored: 1 up to 1 by operator"], "there was nothing before");
+    assert_eq!(rig.kept(), ["imported: 1 up to 1 by operator"], "there was nothing before");
     rig.pass(599_999);
     assert_eq!(names(&rig, "new"), ["a"]);
     rig.pass(1);

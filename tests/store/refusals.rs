@@ -148,6 +148,44 @@ fn a_database_that_lacks_what_was_confirmed() {
     expect_changes(&scratch.open(), "s", 10);
 }
 
+/// What a link leads to belongs to somebody else, and is neither read nor written.
+#[cfg(unix)]
+#[test]
+fn a_link_or_a_directory_in_the_place_of_a_file() {
+    for name in ["collabd.lock", "collabd.db", "collabd.db-wal"] {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.data()).expect("a directory");
+        let victim = scratch.path().join("victim");
+        fs::write(&victim, "precious").expect("written");
+        std::os::unix::fs::symlink(&victim, scratch.file(name)).expect("a link");
+        expect(&scratch.refused(), &[name, "a link", "--data-dir"]);
+        assert_eq!(fs::read(&victim).expect("a file"), b"precious", "{name}");
+        // One that leads nowhere makes nothing there.
+        fs::remove_file(&victim).expect("removed");
+        expect(&scratch.refused(), &[name, "a link"]);
+        assert!(!victim.exists(), "{name}");
+        fs::remove_file(scratch.file(name)).expect("removed");
+        fs::create_dir(scratch.file(name)).expect("a directory");
+        expect(&scratch.refused(), &[name, "a directory", "--data-dir"]);
+        fs::remove_dir(scratch.file(name)).expect("removed");
+        let made = std::process::Command::new("mkfifo").arg(scratch.file(name)).status();
+        if made.is_ok_and(|made| made.success()) {
+            expect(&scratch.refused(), &[name, "no ordinary file"]);
+            fs::remove_file(scratch.file(name)).expect("removed");
+        }
+        scratch.open();
+    }
+    // While the server runs the note is written to no link that has taken its place.
+    let scratch = Scratch::new();
+    let mut store = scratch.open();
+    let victim = scratch.path().join("victim");
+    fs::write(&victim, "precious").expect("written");
+    fs::remove_file(scratch.file("collabd.lock")).expect("removed");
+    std::os::unix::fs::symlink(&victim, scratch.file("collabd.lock")).expect("a link");
+    commit(&mut store, &changes("s", 1, 3));
+    assert_eq!(fs::read(&victim).expect("a file"), b"precious");
+}
+
 #[test]
 fn a_start_that_was_cut_off_is_no_hindrance() {
     let scratch = Scratch::new();

@@ -32,7 +32,7 @@ pub fn import(
 ) -> Result<(), String> {
     let state = described::parse_canvas(file, &described::read_canvas(file)?)?;
     // The file has these, too: what there is of them stays as it is.
-    let left_out = state.left_out.clone();
+    let (left_out, renamed) = (state.left_out.clone(), state.renamed.clone());
     let mut store = Store::open(directory)?;
     if store.names().any(|name| **name == *session) && !replace {
         return Err(described::exists(session));
@@ -41,7 +41,7 @@ pub fn import(
     store.begin_use(session).map_err(told(directory))?;
     let seq = put(&mut store, directory, session, state, bounds)?;
     store.close().map_err(told(directory))?;
-    say(&described::imported(session, file, items, seq, &left_out))
+    say(&described::imported(session, file, items, seq, &left_out, &renamed))
 }
 
 /// Puts a session back to what it was.

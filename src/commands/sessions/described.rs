@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::protocol::inbound::{LeftOut, State};
+use crate::protocol::inbound::{LeftOut, Renamed, State};
 use crate::store::Point;
 
 /// How many items of a file that could not be taken are named.
@@ -56,6 +56,7 @@ pub fn imported(
     items: usize,
     seq: u64,
     left_out: &[LeftOut],
+    renamed: &[Renamed],
 ) -> String {
     let mut lines =
         format!("{session:?} has {items} items from {} as of change {seq}", file.display());
@@ -65,6 +66,12 @@ pub fn imported(
     }
     if let Some(more @ 1..) = left_out.len().checked_sub(MAX_LEFT_OUT_LINES) {
         lines.push_str(&format!("\n{more} more were left out"));
+    }
+    for Renamed { id, new } in renamed.iter().take(MAX_LEFT_OUT_LINES) {
+        lines.push_str(&format!("\nseveral items are called {id:?}: one of them is now {new:?}"));
+    }
+    if let Some(more @ 1..) = renamed.len().checked_sub(MAX_LEFT_OUT_LINES) {
+        lines.push_str(&format!("\n{more} more have another id now"));
     }
     lines
 }

@@ -131,7 +131,7 @@ fn export(
 fn import(remote: &Remote, session: &str, file: &Path, replace: bool) -> Result<(), String> {
     let text = described::read_canvas(file)?;
     // What is wrong with it is told with the file's name.
-    let State { left_out, .. } = described::parse_canvas(file, &text)?;
+    let State { left_out, renamed, .. } = described::parse_canvas(file, &text)?;
     let path = page_of(session, if replace { "/state?replace=1" } else { "/state" });
     let put = remote.ask("PUT", &path, Some(text.as_bytes()), PATIENCE);
     let put = put.map_err(|refused| match refused.status {
@@ -139,7 +139,7 @@ fn import(remote: &Remote, session: &str, file: &Path, replace: bool) -> Result<
         _ => refused.line,
     })?;
     let Changed { seq, items, .. } = remote.read(&put)?;
-    say(&described::imported(session, file, items, seq, &left_out))
+    say(&described::imported(session, file, items, seq, &left_out, &renamed))
 }
 
 fn restore(remote: &Remote, session: &str, to: Point) -> Result<(), String> {
