@@ -146,6 +146,12 @@ const SERVE: &[Opt] = &[
         "largest document of a session, a change beyond it is refused",
     ),
     opt(
+        "documents-memory",
+        "BYTES",
+        "",
+        "memory for the documents of all sessions together, a change beyond it is refused; 0 for no limit; half of the machine's, or its container's, where nothing else is said",
+    ),
+    opt(
         "history-changes",
         "NUMBER",
         "10000",

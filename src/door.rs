@@ -226,7 +226,7 @@ impl Door {
         let channel = call.request.query_value("channel");
         match call.grant {
             Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
-            None => Err(Response::text(404, route::NO_SUCH_PAGE)),
+            None => Err(Response::text(404, route::NO_SUCH_API)),
         }
     }
 
@@ -311,7 +311,15 @@ impl Service for Door {
 
     /// Looks whether the key file has changed.
     fn watch(&self) -> Option<Event> {
-        self.gate.ring().reload().map(Event::Keys)
+        self.gate.ring().reload(false).map(Event::Keys)
+    }
+
+    fn reload(&self) -> Option<Event> {
+        self.gate.ring().reload(true).map(Event::Keys)
+    }
+
+    fn can_reload(&self) -> bool {
+        self.gate.ring().has_file()
     }
 }
 

@@ -4,6 +4,7 @@
 //! the hub. So lines go through a bounded queue to a thread of their own, and when that can't keep up
 //! lines are dropped and counted.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ impl Log for Queue {
 #[derive(Debug)]
 pub struct Logging {
     queue: Sender<Entry>,
+    has_file: bool,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,6 +81,7 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
     let file = file.map(LogFile::open).transpose()?;
     let exposed = file.as_ref().and_then(LogFile::exposed);
+    let has_file = file.is_some();
     let file = file.map(|file| Arc::new(Mutex::new(file)));
     let mut outputs: Vec<Box<dyn SharedLogger>> =
         vec![WriteLogger::new(level, format(), Lines::to(io::stderr()))];
@@ -99,14 +102,18 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     if let Some(line) = exposed {
         log::warn!("{line}");
     }
-    Ok(Logging { queue, ended, thread: Some(thread) })
+    Ok(Logging { queue, has_file, ended, thread: Some(thread) })
 }
 
 impl Logging {
-    /// Has the file opened again, behind what was logged so far.
-    pub fn reopen(&self) {
-        // A queue that stays full for so long has lost lines, too.
-        let _ = self.queue.send_timeout(Entry::Reopen, LAST_LINES);
+    /// Has the file opened again, behind what was logged so far; the log says what came of it. Whether there
+    /// is a file.
+    pub fn reopen(&self) -> bool {
+        if self.has_file {
+            // A queue that stays full for so long has lost lines, too.
+            let _ = self.queue.send_timeout(Entry::Reopen, LAST_LINES);
+        }
+        self.has_file
     }
 }
 
@@ -125,7 +132,36 @@ impl Drop for Logging {
 }
 
 fn line(level: Level, text: impl std::fmt::Display) -> String {
-    format!("{} [{level}] {text}", Timestamp::now())
+    without_keys(&format!("{} [{level}] {text}", Timestamp::now())).into_owned()
+}
+
+/// Says a line on stderr, for whoever typed a command, without any key that may be in it. Nobody may be
+/// reading it: that makes nothing undone.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", without_keys(line));
+}
+
+/// What all of collabd's keys begin with; hexadecimal digits follow, 64 of them in a whole one.
+const KEY_MARK: &str = "ck_";
+/// So many digits may be a part of a key.
+const KEY_DIGITS: usize = 8;
+
+/// A text without the keys in it, which were typed in a wrong place: all that is logged, and all that commands
+/// say of what they were given, goes through here.
+pub fn without_keys(text: &str) -> Cow<'_, str> {
+    let mut parts = text.split(KEY_MARK);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    let mut is_same = true;
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(KEY_MARK);
+        if digits >= KEY_DIGITS {
+            is_same = false;
+            out.push('…');
+        }
+        out.push_str(if digits >= KEY_DIGITS { &part[digits..] } else { part });
+    }
+    if is_same { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
 /// The lines come with time and level.
@@ -245,12 +281,19 @@ fn write(entries: &Receiver<Entry>, log: &dyn Log, file: Option<&Mutex<LogFile>>
         }
         match entry {
             Entry::Line(level, text) => put(level, &text),
-            Entry::Reopen => {
-                if let Some(error) = file.and_then(|file| locked(file).reopen().err()) {
-                    let text = format_args!("the log file can't be opened again: {error}");
+            Entry::Reopen => match file.map(|file| locked(file).reopen()) {
+                Some(Ok(())) => {
+                    put(Level::Info, &line(Level::Info, "the log file has been opened again"));
+                }
+                Some(Err(error)) => {
+                    let text = format_args!(
+                        "the log file can't be opened again, so the one that was open before is \
+                             written on: {error}"
+                    );
                     put(Level::Error, &line(Level::Error, text));
                 }
-            }
+                None => {}
+            },
             Entry::End => break,
         }
     }
@@ -281,6 +324,24 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_key_or_a_part_of_one_is_left_out() {
+        let key = format!("ck_{}", "0123456789abcdef".repeat(4));
+        for (text, expected) in [
+            (key.clone(), "ck_…"),
+            (format!("{key}{key}"), "ck_…ck_…"),
+            (format!("no file /a/{key}.json: ck_deadbeef\"…"), "no file /a/ck_….json: ck_…\"…"),
+            (
+                "a key ck_, a stack_overflow, ck_café".to_owned(),
+                "a key ck_, a stack_overflow, ck_café",
+            ),
+            (String::new(), ""),
+        ] {
+            assert_eq!(without_keys(&text), expected);
+            assert!(!line(Level::Info, &text).contains("deadbeef"));
         }
     }
 

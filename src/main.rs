@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let remarks = cli::remarks(std::env::vars_os());
     // A server logs them; a refusal is one line.
     if !matches!(command, Err(_) | Ok(Command::Serve(_) | Command::Echo(_) | Command::Print(_))) {
-        remarks.iter().for_each(|remark| eprintln!("collabd: {remark}"));
+        remarks.iter().for_each(|remark| collabd::logging::say(&format!("collabd: {remark}")));
     }
     match command {
         Ok(Command::Serve(mut options)) => {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(cli::Usage(line)) => {
-            eprintln!("collabd: {line}");
+            collabd::logging::say(&format!("collabd: {line}"));
             ExitCode::from(USAGE)
         }
     }

@@ -1,6 +1,6 @@
 //! What only one operating system needs, each behind one small function with a portable twin: ending
 //! a connection on which threads are blocked, hearing of signals and of a closed console, the machine's
-//! names, and giving memory back.
+//! names and memory, a thread's name, and giving memory back.
 //!
 //! This is the one file with `unsafe`: each needs a call that nobody wraps.
 
@@ -34,6 +34,19 @@ pub fn give_memory_back() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_memory_back() {}
 
+/// Names the running thread; of the name the first 15 bytes count. One with a zero byte changes nothing.
+#[cfg(target_os = "linux")]
+pub fn name_thread(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // SAFETY: the name ends with a zero and is there until the call returns.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+}
+
+/// On other systems a thread keeps the name that it began with.
+#[cfg(not(target_os = "linux"))]
+pub fn name_thread(_name: &str) {}
+
 #[cfg(windows)]
 fn cancel(socket: &TcpStream) {
     use std::os::windows::io::AsRawSocket;
@@ -46,6 +59,102 @@ fn cancel(socket: &TcpStream) {
 
 #[cfg(not(windows))]
 fn cancel(_socket: &TcpStream) {}
+
+/// How much memory there is for this process, in bytes: the machine's, or what its container may have where
+/// that is less. `None` where the system doesn't tell.
+pub fn memory() -> Option<u64> {
+    memory::of_machine().into_iter().chain(memory::of_container()).min()
+}
+
+/// Linux tells by files.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod memory {
+    use std::fs::read_to_string;
+    use std::path::Path;
+
+    pub fn of_machine() -> Option<u64> {
+        in_meminfo(&read_to_string("/proc/meminfo").ok()?)
+    }
+
+    /// What a control group may have, also one that this one is in.
+    pub fn of_container() -> Option<u64> {
+        let groups = read_to_string("/proc/self/cgroup").ok()?;
+        of_groups(Path::new("/sys/fs/cgroup"), &groups)
+    }
+
+    pub(super) fn in_meminfo(text: &str) -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    }
+
+    /// The least that any of the control groups may have that this process is in. A container often sees its
+    /// own group as the uppermost one, whatever that is called outside.
+    pub(super) fn of_groups(mounted: &Path, groups: &str) -> Option<u64> {
+        let mut least = None;
+        for line in groups.lines() {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
+            let (root, file) = match controllers {
+                "" => (mounted.to_owned(), "memory.max"),
+                some if some.split(',').any(|name| name == "memory") => {
+                    (mounted.join("memory"), "memory.limit_in_bytes")
+                }
+                _ => continue,
+            };
+            for group in Path::new(group.trim_start_matches('/')).ancestors() {
+                let limit = read_to_string(root.join(group).join(file)).ok();
+                // "max", or a number beyond all memory, is none.
+                let limit = limit.and_then(|limit| limit.trim().parse::<u64>().ok());
+                least = least.into_iter().chain(limit).min();
+            }
+        }
+        least
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod memory {
+    pub fn of_machine() -> Option<u64> {
+        // SAFETY: both take a number and only tell of one.
+        let (pages, size) =
+            unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+        let (pages, size) = (u64::try_from(pages).ok()?, u64::try_from(size).ok()?);
+        pages.checked_mul(size).filter(|bytes| *bytes > 0)
+    }
+
+    pub fn of_container() -> Option<u64> {
+        None
+    }
+}
+
+#[cfg(windows)]
+mod memory {
+    use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
+
+    pub fn of_machine() -> Option<u64> {
+        // SAFETY: all zeros is a value of the type.
+        let mut status: MEMORYSTATUSEX = unsafe { std::mem::zeroed() };
+        status.dwLength = size_of::<MEMORYSTATUSEX>() as u32;
+        // SAFETY: it is as long as it says.
+        let done = unsafe { GlobalMemoryStatusEx(&mut status) };
+        (done != 0).then_some(status.ullTotalPhys)
+    }
+
+    pub fn of_container() -> Option<u64> {
+        None
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+mod memory {
+    pub fn of_machine() -> Option<u64> {
+        None
+    }
+
+    pub fn of_container() -> Option<u64> {
+        None
+    }
+}
 
 /// This machine's host name, as the system has it.
 pub fn host_name() -> Option<String> {
@@ -520,6 +629,48 @@ mod tests {
         }
         reader.join().unwrap();
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn there_is_memory() {
+        let memory = memory().expect("every system that this is tested on tells");
+        assert!(memory > 64 << 20, "{memory}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_least_that_a_container_may_have_counts() {
+        use super::memory::{in_meminfo, of_groups};
+
+        assert_eq!(in_meminfo("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
+        for unknown in ["", "MemTotal: many kB", "MemTotal: 1", "MemTotal: 99999999999999999999 kB"]
+        {
+            assert_eq!(in_meminfo(unknown), None, "{unknown}");
+        }
+        let root = std::env::temp_dir().join(format!("collabd-groups-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("a/b/memory.max", "max\n");
+        write("a/memory.max", "3000\n");
+        write("c/memory.max", "100\n");
+        write("memory/d/memory.limit_in_bytes", "2000\n");
+        write("memory/memory.limit_in_bytes", "9223372036854771712\n");
+        for (groups, least) in [
+            ("", None),
+            ("0::/", None),
+            ("0::/a/b", Some(3000)),
+            ("0::/c", Some(100)),
+            ("0::/gone/b", None),
+            ("3:cpu,cpuacct:/c\n2:memory:/d\n0::/a", Some(2000)),
+            ("2:memory:/", Some(9_223_372_036_854_771_712)),
+            ("nonsense", None),
+        ] {
+            assert_eq!(of_groups(&root, groups), least, "{groups:?}");
+        }
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

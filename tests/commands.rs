@@ -140,6 +140,44 @@ fn add_item_inserts_with_uuid_and_item_type_whatever_the_editor_left_out() {
     assert_eq!(bob.items()[1]["item_type"], "source");
 }
 
+/// An editor builds an item of its `item_type` and fills it by its `_type`: where they differ it breaks.
+#[test]
+fn an_item_has_one_type() {
+    let (_server, mut alice, mut bob) = table_for_two();
+    let both = json!({"_type": "component", "item_type": "source", "x_mm": 1});
+    let mut add_it = add("a", both.clone());
+    add_it["command"]["item_type"] = json!("lens");
+    alice.send(add_it);
+    let told = bob.expect_command("add_item", "a");
+    let types = |item: &Value| (item["item_type"].clone(), item["_type"].clone());
+    let component = (json!("component"), json!("component"));
+    assert_eq!(told["command"]["item_type"], "component", "{told}");
+    assert_eq!(types(&told["command"]["data"]), component);
+    assert_eq!(types(&bob.items()[0]), component);
+    // No command changes it, however it is said.
+    for data in [
+        json!({"item_type": "source", "x_mm": 2}),
+        json!({"_type": "source", "x_mm": 3}),
+        json!({"item_type": "source", "_type": "source", "item_uuid": "a", "x_mm": 4}),
+    ] {
+        let mut said = update("a", data.clone());
+        said["command"]["item_type"] = json!("source");
+        alice.send(said);
+        let told = bob.expect_command("update_item", "a");
+        assert_eq!(types(&told["command"]["data"]), component, "{data}");
+        assert_eq!(told["command"]["data"]["x_mm"], data["x_mm"]);
+        assert_eq!(types(&bob.items()[0]), component, "{data}");
+    }
+    // A whole canvas may: with one type, too.
+    let items = json!([{"uuid": "a", "_type": "source", "item_type": "component"},
+                       {"uuid": "b", "_type": "source", "item_type": "component"}]);
+    alice.send(json!({"type": "sync:update", "state": {"items": items}}));
+    bob.expect_command("update_item", "a");
+    bob.expect_command("add_item", "b");
+    let source = (json!("source"), json!("source"));
+    assert!(bob.items().iter().all(|item| types(item) == source));
+}
+
 #[test]
 fn an_item_is_named_by_its_command_whatever_its_data_say() {
     let (_server, mut alice, mut bob) = table_for_two();

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::Read;
+use std::process::Command;
+
 use support::{Folder, Response, Run, Server, Wire, collabd, handshake};
 
 /// A request with these headers, whole lines.
@@ -201,6 +204,128 @@ fn a_key_that_is_typed_in_a_wrong_place_is_not_repeated() {
     assert!(run.err.contains("serve"), "{}", run.err);
     let run = Run::of(collabd(&["--prot", "1"]));
     assert!(run.err.contains("--port"), "{}", run.err);
+}
+
+/// All that the program prints and logs until it ends, or serves: then it is stopped.
+#[cfg(unix)]
+fn all_it_says(mut command: Command) -> String {
+    let mut child = command.spawn().expect("it starts");
+    let (mut out, mut err) =
+        (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    let err = std::thread::spawn(move || {
+        let mut said = String::new();
+        err.read_to_string(&mut said).map(|_| said)
+    });
+    let (mut said, mut some) = (Vec::new(), [0; 4096]);
+    let mut is_stopped = false;
+    loop {
+        match out.read(&mut some).expect("a pipe") {
+            0 => break,
+            read => said.extend_from_slice(&some[..read]),
+        }
+        if !is_stopped && String::from_utf8_lossy(&said).contains("Ctrl+C stops it") {
+            is_stopped = true;
+            let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+            assert!(kill.expect("kill runs").success());
+        }
+    }
+    child.wait().expect("it ends");
+    String::from_utf8_lossy(&said).into_owned() + &err.join().expect("text").expect("text")
+}
+
+/// Whatever option a key is given to by mistake, or word, it is in no terminal and no log. The options are those
+/// that `--help` lists.
+#[test]
+#[cfg(all(unix, feature = "durable"))]
+fn a_key_that_is_given_to_a_wrong_option_is_not_repeated() {
+    let digits = "0123456789abcdef".repeat(4);
+    let folder = Folder::new();
+    let data = folder.typed("data");
+    assert_eq!(Run::of(collabd(&["sessions", "list", "--data-dir", &data])).code, Some(1));
+    let help = Run::of(collabd(&["--help"])).out;
+    let local = ["--host", "127.0.0.1", "--port", "0"];
+    let serve = [&["serve"], &local[..]].concat();
+    let keys = folder.typed("keys.json");
+    let mut tried = 0;
+    let mut section = "";
+    for line in help.lines() {
+        section = line.strip_prefix("Options of ").unwrap_or(section);
+        let Some(option) = line.strip_prefix("  --") else { continue };
+        let mut words = option.split_whitespace();
+        let name = words.next().expect("a name");
+        // A switch has two blanks behind its name.
+        let is_switch = option[name.len()..].starts_with("  ");
+        let commands: Vec<Vec<&str>> = match section.trim_end_matches(':') {
+            _ if is_switch => continue,
+            "serve and echo" => vec![serve.clone(), [&["echo"], &local[..]].concat()],
+            "serve" => vec![serve.clone()],
+            "echo" => vec![[&["echo"], &local[..]].concat()],
+            "check" => vec![vec!["check", "ws://127.0.0.1:1"]],
+            "key" => vec![
+                vec!["key", "list"],
+                vec!["key", "new", "--name", "a"],
+                vec!["key", "revoke", "a"],
+            ],
+            "key new" => vec![vec!["key", "new", "--file", &keys]],
+            "sessions and record" if name == "key" => {
+                vec![vec!["sessions", "list", "--server", "http://127.0.0.1:1"]]
+            }
+            "sessions and record" => vec![
+                vec!["sessions", "list"],
+                vec!["sessions", "show", "s"],
+                vec!["sessions", "backup", &data],
+                vec!["sessions", "compact"],
+                vec!["record", "s", "--out", &data],
+            ],
+            "sessions list and show" => vec![vec!["sessions", "show", "s", "--data-dir", &data]],
+            "sessions export" => vec![vec!["sessions", "export", "s", "--data-dir", &data]],
+            "sessions import" => vec![vec!["sessions", "import", "s", "f", "--data-dir", &data]],
+            "sessions restore" => vec![vec!["sessions", "restore", "s", "--data-dir", &data]],
+            "sessions compact" => vec![vec!["sessions", "compact", "--data-dir", &data]],
+            "record" => vec![vec!["record", "s", "--data-dir", &data]],
+            "replay" => vec![vec!["replay", &keys, "ws://127.0.0.1:1"]],
+            other => panic!("what takes the options of {other}?"),
+        };
+        for command in commands {
+            for form in [
+                "ck_KEY",
+                "none/ck_KEY/file",
+                "http://ck_KEY",
+                "http://127.0.0.1:1/?key=ck_KEY",
+                "ck_KEY.example:1",
+            ] {
+                let value = form.replace("KEY", &digits);
+                let option = format!("--{name}");
+                // What is typed last counts.
+                let mut command = collabd(&[&command[..], &[&option, &value]].concat());
+                command.current_dir(folder.path());
+                let said = all_it_says(command);
+                assert!(!said.contains(&digits[..16]), "{option} {form}: {said}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 150, "{tried}");
+    let key = format!("ck_{digits}");
+    for words in [
+        &["check", &key][..],
+        &["check", &format!("ws://{key}")],
+        &["check", &format!("ws://127.0.0.1:1/{key}")],
+        &["sessions", "show", &key, "--data-dir", &data],
+        &["sessions", "delete", &key, "--data-dir", &data],
+        &["sessions", "import", &key, &key, "--data-dir", &data],
+        &["sessions", "backup", &key, "--data-dir", &data],
+        &["record", &key, "--out", &key, "--data-dir", &data],
+        &["replay", &key, "ws://127.0.0.1:1"],
+        &["replay", &data, &key],
+        &["key", "revoke", &key],
+        &[&format!("--log-file={key}/x")],
+    ] {
+        let mut command = collabd(words);
+        command.current_dir(folder.path());
+        let said = all_it_says(command);
+        assert!(!said.is_empty() && !said.contains(&digits[..16]), "{words:?}: {said}");
+    }
 }
 
 #[test]

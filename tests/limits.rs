@@ -88,6 +88,7 @@ fn start_with(config: Config) -> ServerHandle<Door> {
         max_sessions: 0,
         max_channels: 0,
         document: DocumentBounds { item: 1 << 20, document: 1 << 22 },
+        documents_memory: 0,
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: true,
         durable: false,
@@ -185,4 +186,98 @@ fn before_a_key_was_good_only_small_messages_are_taken() {
     assert_eq!(told.collect::<Vec<_>>(), expected.map(|kind| Some(kind.to_owned())));
     wire.send(json!({"type": "x", "p": "x".repeat(1 << 20)}).to_string());
     assert_eq!(wire.closed().0, 1009);
+}
+
+/// Whoever adds more is refused, by whatever way it comes; and the numbers say how full it is.
+#[test]
+fn all_documents_together_have_a_bound() {
+    let server = Server::start(&["--documents-memory", "64KiB"]);
+    let limit = |server: &Server, name: &str| -> u64 {
+        let metrics = Wire::ask(server, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.expect("a number").parse().expect("a number")
+    };
+    assert_eq!(limit(&server, "collabd_documents_limit_bytes"), 64 << 10);
+    assert_eq!(limit(&server, "collabd_documents_bytes"), 0);
+    let mut alice = Client::join(&server, "table", "alice");
+    let mut bob = Client::join(&server, "bench", "bob");
+    let add = |n: usize| {
+        let data = json!({"text": "x".repeat(10_000)});
+        let command = json!({"action": "add_item", "item_id": n.to_string(), "data": data});
+        json!({"type": "command", "id": n, "command": command})
+    };
+    let taken = (0..).take_while(|n| {
+        alice.send(add(*n));
+        loop {
+            match alice.next() {
+                told if told["type"] == "message_delivered" => return true,
+                told if told["type"] == "error" => {
+                    assert_eq!(
+                        (&told["error_type"], &told["code"]),
+                        (&json!("document_full"), &json!(413))
+                    );
+                    let message = told["message"].as_str().expect("a text");
+                    assert!(message.contains("65536 bytes of memory"), "{message}");
+                    return false;
+                }
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(taken.count(), 6);
+    bob.send(add(0));
+    bob.expect_error("document_full");
+    bob.expect_command("remove_item", "0");
+    let body = json!({"items": [{"uuid": "a", "text": "x".repeat(10_000)}]}).to_string();
+    let put = |server: &Server, session: &str| {
+        let request = format!(
+            "PUT /api/sessions/{session}/state HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Wire::ask(server, &request)
+    };
+    // Without a store nobody imports.
+    assert_eq!(put(&server, "new").status, 404);
+    let full = limit(&server, "collabd_documents_bytes");
+    assert!(full > 60_000 && full <= 64 << 10, "{full}");
+    let remove = json!({"action": "remove_item", "item_id": "0"});
+    alice.send(json!({"type": "command", "id": "last", "command": remove}));
+    while alice.next()["id"] != "last" {}
+    bob.send(add(1));
+    bob.expect("message_delivered");
+    bob.send(add(2));
+    bob.expect_error("document_full");
+}
+
+#[test]
+#[cfg(feature = "durable")]
+fn what_is_imported_counts_too() {
+    let place = support::Place::new();
+    let data = place.data();
+    let server = Server::start(&["--documents-memory", "64KiB", "--data-dir", &data]);
+    let put = |session: &str, bytes: usize| {
+        let body = json!({"items": [{"uuid": "a", "text": "x".repeat(bytes)}]}).to_string();
+        let request = format!(
+            "PUT /api/sessions/{session}/state?replace=1 HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Wire::ask(&server, &request)
+    };
+    // Nobody is in any of them: they take no memory once they are stored.
+    for n in 0..10 {
+        assert_eq!(put(&n.to_string(), 40_000).status, 201);
+    }
+    let refused = put("more", 70_000);
+    assert_eq!(refused.status, 413);
+    assert!(refused.body.contains("65536 bytes of memory"), "{}", refused.body);
+    let alice = Client::join(&server, "1", "alice");
+    assert_eq!(put("more", 40_000).status, 413);
+    // Nor is there memory for another one that is stored.
+    assert_eq!(Wire::ask_for(&server, &handshake("/ws/2/bob")), 503);
+    alice.leave();
+    let began = std::time::Instant::now();
+    while Wire::ask_for(&server, &handshake("/ws/2/bob")) == 503 {
+        assert!(began.elapsed() < support::SAFETY_NET, "she has left");
+    }
 }

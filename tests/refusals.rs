@@ -42,7 +42,8 @@ fn an_unknown_path_is_404_and_the_line_says_which_is_known() {
         for request in [handshake(path), get(path)] {
             let response = refused(&server, &request);
             assert_eq!(status_and_reason(&response), (404, "Not Found"), "{path}");
-            assert!(response.body.contains("/ws/"), "{response:?}");
+            let known = if path.starts_with("/api") { "/api/openapi.json" } else { "/ws/" };
+            assert!(response.body.contains(known), "{response:?}");
         }
     }
     // Whoever connects there has forgotten the rest of the path.
@@ -385,13 +386,47 @@ fn with_as_many_sessions_as_are_allowed_a_new_one_is_503_and_the_old_ones_go_on(
 #[test]
 fn a_session_that_lingers_with_work_in_it_is_not_given_up_for_a_new_one() {
     let server = Server::start(&["--max-sessions", "1", "--no-settle"]);
-    let mut alice = Client::join(&server, "table", "alice");
-    alice.send(support::add("lens-1", json!({})));
-    nothing_more([&mut alice]);
+    let [mut alice, mut bob] = Client::join_all(&server, "table", ["alice", "bob"]);
+    for item in ["lens-1", "lens-2"] {
+        alice.send(support::add(item, json!({})));
+        bob.expect_command("add_item", item);
+    }
+    bob.leave();
+    alice.expect("user:left");
     alice.leave();
     assert_eq!(refused(&server, &handshake("/ws/another/bob")).status, 503);
     let mut alice = Client::join(&server, "table", "alice");
-    assert_eq!(alice.items().len(), 1);
+    assert_eq!(alice.items().len(), 2);
+}
+
+/// Nobody waits for an empty line that was there, but for a carriage return.
+#[test]
+fn bare_line_feeds_are_answered_at_once() {
+    let server = Server::start(&["--handshake-timeout", "0"]);
+    for parts in [
+        &["GET /healthz HTTP/1.1\nHost: localhost\n\n"][..],
+        &["GET /healthz HTTP/1.1\n"],
+        &["GET /healthz HTTP/1.1\r", "\nHost: localhost\n", "\n"],
+        &["GET /healthz HTTP/1.0\n\n"],
+    ] {
+        let mut wire = Wire::open(&server);
+        parts.iter().for_each(|part| wire.write(part));
+        assert_eq!(wire.refusal().status, 400, "{parts:?}");
+    }
+}
+
+#[test]
+fn sessions_of_one_item_that_nobody_is_in_keep_nobody_out() {
+    let server = Server::start(&["--max-sessions", "2", "--no-settle"]);
+    for n in 0..5 {
+        let mut mallory = Client::join(&server, &n.to_string(), "mallory");
+        mallory.send(support::add("lens-1", json!({})));
+        nothing_more([&mut mallory]);
+        mallory.leave();
+        // Its thread may still be saying farewell.
+        server.wait_for_log(&format!("left session \"{n}\""));
+    }
+    Client::join(&server, "table", "alice");
 }
 
 /// A page that is permitted may read the API with a key, which a browser asks about beforehand.

@@ -505,3 +505,65 @@ fn what_was_typed_wrong_is_one_line_and_exit_2() {
         place.fails(words, 2);
     }
 }
+
+/// A file that is there stays as it is, unless somebody says that it may go.
+#[test]
+fn a_file_that_is_there_is_not_written_over() {
+    let place = Place::new();
+    let server = place.serve();
+    work(&server, "table");
+    let (file, folder) = (place.path("precious"), place.path("folder"));
+    fs::write(&file, "precious").expect("a file");
+    fs::create_dir(&folder).expect("a directory");
+    for command in [&["sessions", "export", "table", "--out"][..], &["record", "table", "--out"]] {
+        let with = |more: &[&str]| place.run(&[command, more].concat());
+        let refused = with(&[&file]);
+        assert_eq!(refused.code, Some(1), "{command:?}");
+        assert!(
+            refused.err.contains("--force") && refused.err.lines().count() == 1,
+            "{}",
+            refused.err
+        );
+        assert_eq!(fs::read_to_string(&file).expect("it"), "precious");
+        // What is no plain file never is one afterwards.
+        let refused = with(&[&folder, "--force"]);
+        assert!(refused.code == Some(1) && refused.err.contains("is no file"), "{}", refused.err);
+        assert!(fs::metadata(&folder).expect("it").is_dir());
+        assert_eq!(with(&[&file, "--force"]).code, Some(0));
+        assert!(fs::read_to_string(&file).expect("it").contains("items"));
+        fs::write(&file, "precious").expect("a file");
+        // Nothing else is left beside them.
+        let beside = fs::read_dir(std::path::Path::new(&file).parent().expect("a directory"));
+        let new = beside.expect("a list").filter_map(Result::ok);
+        assert!(new.map(|entry| entry.path()).all(|path| path.extension() != Some("new".as_ref())));
+    }
+}
+
+/// All that a server says of a refusal is repeated, and a program that needs no key isn't told to give one.
+#[test]
+fn what_a_server_says_is_repeated_whole() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    // As long as collabd's longest, and from another machine, where this one can't be.
+    let said = format!("without keys {} end", "word ".repeat(60));
+    let answer = said.clone();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut request = [0; 4096];
+        let _ = client.read(&mut request).expect("a request");
+        let body =
+            json!({"error": {"code": 403, "type": "forbidden", "message": answer}}).to_string();
+        let head = format!(
+            "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        client.write_all((head + &body).as_bytes()).expect("sent");
+    });
+    let run =
+        support::Run::of(support::collabd(&["sessions", "delete", "s", "--yes", "--server", &url]));
+    server.join().expect("it answers");
+    assert_eq!(run.code, Some(1));
+    assert!(run.err.trim_end().ends_with(&said), "{}", run.err);
+}

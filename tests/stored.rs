@@ -835,6 +835,11 @@ fn without_keys_only_who_is_on_this_machine_changes_anything() {
     // Keys that everybody knows are none.
     let server = Server::start(&["--data-dir", &place.path("more"), "--dev-keys"]);
     assert_eq!(status(&server, "PUT /api/sessions/new/state", "", r#"{"items":[]}"#), 201);
+    // It is there now, though nothing is in it.
+    for items in [r#"{"items":[]}"#, r#"{"items":[],"zoom":1}"#, r#"{"items":[]}"#] {
+        assert_eq!(status(&server, "PUT /api/sessions/new/state", "", items), 409);
+        assert_eq!(status(&server, "PUT /api/sessions/new/state?replace=1", "", items), 200);
+    }
     // A name that leads here is not this machine's word for itself.
     let named = "DELETE /api/sessions/new HTTP/1.1\r\nHost: NAME\r\n\r\n";
     for (name, expected) in

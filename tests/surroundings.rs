@@ -138,7 +138,51 @@ fn sighup_opens_the_log_again_and_reads_the_keys_again_and_stops_nothing() {
     let (old, new) = (read("log.1"), read("log"));
     assert!(old.contains("serving sessions") && !old.contains("alice"), "{old}");
     assert!(new.contains("\"alice\" joined") && !new.contains("serving sessions"), "{new}");
+    assert!(new.contains("the log file has been opened again"), "{new}");
+    let read = new.find("has been read again").expect("it says so");
+    assert!(new.find("2 keys of").is_some_and(|keys| keys > read), "{new}");
     assert_eq!(format!("{old}{new}"), all, "and nothing is lost between them");
+}
+
+/// The log says what a SIGHUP has done, and nothing that it hasn't.
+#[test]
+#[cfg(unix)]
+fn sighup_says_what_was_done() {
+    let folder = Folder::new();
+    let (log, keys) = (folder.typed("log"), folder.typed("keys.json"));
+    assert_eq!(Run::of(collabd(&["key", "new", "--name", "a", "--file", &keys])).code, Some(0));
+    const OPENED: &str = "the log file has been opened again";
+    const READ: &str = "has been read again";
+    const SAME: &str = "the same keys as before";
+    const NEITHER: &str = "neither a log file to open again nor a key file";
+    const NO_KEYS: &str = "the keys that were read before stay in force";
+    let all = [OPENED, READ, SAME, NEITHER, NO_KEYS];
+    for (options, is_broken, said) in [
+        (&[][..], false, &[NEITHER][..]),
+        (&["--log-file", &log], false, &[OPENED]),
+        (&["--keys", &keys], false, &[READ, SAME]),
+        (&["--log-file", &log, "--keys", &keys], false, &[OPENED, READ, SAME]),
+        (&["--log-file", &log, "--keys", &keys], true, &[OPENED, NO_KEYS]),
+    ] {
+        let mut server = Server::start(options);
+        if is_broken {
+            std::fs::write(&keys, "{").expect("written");
+            server.wait_for_log(NO_KEYS);
+        }
+        let before = server.log();
+        server.signal("HUP");
+        let mut log = String::new();
+        let began = std::time::Instant::now();
+        while !said.iter().all(|text| log.contains(text)) {
+            assert!(began.elapsed() < support::SAFETY_NET, "{options:?}: {log}");
+            log = server.log()[before.len()..].to_owned();
+        }
+        // All that came of it was said before the end.
+        log = server.stop().log[before.len()..].to_owned();
+        for text in all {
+            assert_eq!(log.contains(text), said.contains(&text), "{options:?} {text}: {log}");
+        }
+    }
 }
 
 #[test]
@@ -434,6 +478,40 @@ fn the_openapi_description_is_of_this_server() {
                 assert_eq!(parameter["in"], "query");
             }
         }
+    }
+    // So is every refusal that a request may meet, whatever it asks for.
+    let keyed = Server::start(&["--dev-keys", "--require-key"]);
+    let long = format!("X: {}\r\n", "x".repeat(17_000));
+    let refused = [
+        ("Host: localhost\r\nOrigin: https://evil.example\r\n", ""),
+        ("Host: evil.example\r\nOrigin: http://evil.example\r\n", ""),
+        ("Host: localhost\r\nHost: localhost\r\n", ""),
+        ("Host: localhost\r\nContent-Length: 2\r\n", "{}"),
+        ("Host: localhost\r\nContent-Length: 99999999999\r\n", ""),
+        ("Host: localhost\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+        (&format!("Host: localhost\r\n{long}"), ""),
+        ("Host: localhost\r\n", ""),
+        ("Host: localhost\r\nAuthorization: Bearer wrong\r\n", ""),
+        ("Host: localhost\r\nAuthorization: Bearer development\r\n", ""),
+    ];
+    let mut met = std::collections::BTreeSet::new();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().expect("a path") {
+            let Some(responses) = operation["responses"].as_object() else { continue };
+            let (method, path) = (method.to_ascii_uppercase(), path.replace("{id}", "none"));
+            for (headers, body) in refused {
+                let request =
+                    format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n{body}");
+                for server in [&server, &keyed] {
+                    let status = Wire::ask_for(server, &request).to_string();
+                    assert!(responses.contains_key(&status), "{method} {path} {headers}: {status}");
+                    met.insert(status);
+                }
+            }
+        }
+    }
+    for status in ["400", "401", "403", "421", "429", "431"] {
+        assert!(met.contains(status), "{status} was not among {met:?}");
     }
     // Everything that is pointed at is there.
     for pointed in text.split("\"$ref\":\"#").skip(1) {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::echoed::shown;
 use super::values::Values;
 use super::{Opt, Usage, Variable, opt};
 use crate::commands::key::{Action, NewKey, Options};
@@ -85,8 +86,9 @@ fn new_key(values: &Values, now: Timestamp) -> Result<NewKey, Usage> {
         ));
     }
     let level = values.get("level");
-    let level = Level::named(level)
-        .ok_or_else(|| Usage(format!("--level has to be read, write or admin, not {level:?}")))?;
+    let level = Level::named(level).ok_or_else(|| {
+        Usage(format!("--level has to be read, write or admin, not {}", shown(level)))
+    })?;
     let expires = values.is_set("expires").then(|| expires(values.get("expires"), now));
     let opens = values.is_set("sessions").then(|| opens(values.get("sessions")));
     Ok(NewKey { name, level, expires: expires.transpose()?, opens: opens.transpose()? })
@@ -104,12 +106,13 @@ fn expires(value: &str, now: Timestamp) -> Result<Timestamp, Usage> {
     let moment = moment.ok_or_else(|| {
         Usage(format!(
             "--expires has to be a time with its unit, like 90m, 2h or 30d, or a moment like \
-             2026-12-20T00:00:00Z, not {value:?}"
+             2026-12-20T00:00:00Z, not {}",
+            shown(value)
         ))
     })?;
     match moment > now {
         true => Ok(moment),
-        false => Err(Usage(format!("--expires has to be in the future, {value:?} is not"))),
+        false => Err(Usage(format!("--expires has to be in the future, {} is not", shown(value)))),
     }
 }
 
@@ -122,7 +125,8 @@ fn opens(value: &str) -> Result<Vec<Box<str>>, Usage> {
     match names.iter().all(|name| is_room(name)) {
         true => Ok(names),
         false => Err(Usage(format!(
-            "--sessions has to be names of 1 to 128 characters with commas between, not {value:?}"
+            "--sessions has to be names of 1 to 128 characters with commas between, not {}",
+            shown(value)
         ))),
     }
 }

@@ -3,19 +3,20 @@
 #[cfg(feature = "durable")]
 use std::ffi::OsString;
 #[cfg(feature = "durable")]
-use std::path::PathBuf;
-#[cfg(feature = "durable")]
 use std::time::Duration;
 
 #[cfg(feature = "durable")]
 use super::Usage;
 #[cfg(feature = "durable")]
+use super::echoed::shown;
 use super::values::Values;
 use super::{Opt, Variable, opt};
 #[cfg(feature = "durable")]
 use crate::commands::remote::Server;
 #[cfg(feature = "durable")]
 use crate::commands::sessions::{Action, Options, Place};
+#[cfg(feature = "durable")]
+use crate::commands::whole_file::OutFile;
 #[cfg(feature = "durable")]
 use crate::commands::{record, replay};
 #[cfg(feature = "durable")]
@@ -42,6 +43,7 @@ pub(super) const LIST: &[Opt] = &[typed_only("json", "", "print JSON")];
 pub(super) const EXPORT: &[Opt] = &[
     typed_only("at", "SEQ|TIME", "the canvas as it was after a change, or at a moment"),
     typed_only("out", "FILE", "write it there; without it, to stdout"),
+    FORCE,
 ];
 
 pub(super) const IMPORT: &[Opt] = &[
@@ -65,7 +67,9 @@ pub(super) const COMPACT: &[Opt] = &[
     opt("keep-days", "DAYS", "0", "remove versions that were replaced so long ago; 0 for none"),
 ];
 
-pub(super) const RECORD: &[Opt] = &[typed_only("out", "FILE", "write it there")];
+pub(super) const RECORD: &[Opt] = &[typed_only("out", "FILE", "write it there"), FORCE];
+
+const FORCE: Opt = typed_only("force", "", "also where there is such a file, which is replaced");
 
 pub(super) const REPLAY: &[Opt] = &[
     Opt {
@@ -144,8 +148,8 @@ pub(super) fn parse(
         "show" => Action::Show { session: word(), json: values.is_set("json") },
         "export" => {
             let at = values.is_set("at").then(|| point("at", values.get("at"))).transpose()?;
-            let out = values.is_set("out").then(|| PathBuf::from(values.get("out")));
-            if out.as_ref().is_some_and(|out| out.as_os_str().is_empty()) {
+            let out = values.is_set("out").then(|| out_file(&values));
+            if out.as_ref().is_some_and(|out| out.path.as_os_str().is_empty()) {
                 return Err(Usage("--out has to be the name of a file".into()));
             }
             Action::Export { session: word(), at, out }
@@ -186,6 +190,12 @@ pub(super) fn parse(
     Ok(Options { place, action })
 }
 
+/// The file that `--out` names.
+#[cfg(feature = "durable")]
+fn out_file(values: &Values) -> OutFile {
+    OutFile { path: values.get("out").into(), replaces: values.is_set("force") }
+}
+
 /// Makes sense of the words after `record` and of what was typed with them.
 ///
 /// # Errors
@@ -200,11 +210,9 @@ pub(super) fn record(
     let values = Values::gather("record", &[SESSIONS, RECORD], typed, environment)?;
     let words: Vec<String> = words.collect();
     match <[String; 1]>::try_from(words) {
-        Ok([session]) if !values.get("out").is_empty() => Ok(record::Options {
-            place: named.place(&values)?,
-            session,
-            out: values.get("out").into(),
-        }),
+        Ok([session]) if !values.get("out").is_empty() => {
+            Ok(record::Options { place: named.place(&values)?, session, out: out_file(&values) })
+        }
         _ => Err(Usage("record is typed like: collabd record SESSION --out FILE".into())),
     }
 }
@@ -232,7 +240,8 @@ pub(super) fn replay(
             let number = number.filter(|number: &f64| (0.001..=1000.0).contains(number));
             Some(number.ok_or_else(|| {
                 Usage(format!(
-                    "--speed has to be a number from 0.001 to 1000, or max, not {speed:?}"
+                    "--speed has to be a number from 0.001 to 1000, or max, not {}",
+                    shown(speed)
                 ))
             })?)
         }
@@ -301,7 +310,8 @@ fn point(option: &str, value: &str) -> Result<Point, Usage> {
     Point::parse(value).ok_or_else(|| {
         Usage(format!(
             "--{option} has to be the number of a change, like 120, or a time, like \
-             2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {value:?}"
+             2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {}",
+            shown(value)
         ))
     })
 }
@@ -331,7 +341,7 @@ mod tests {
             let Action::Restore { session, to } = options.action else { panic!("{options:?}") };
             assert_eq!((&*session, to), ("table", expected));
             let Place::Directory(directory) = options.place else { panic!("a server") };
-            assert_eq!(directory, PathBuf::from("data"));
+            assert_eq!(directory, std::path::PathBuf::from("data"));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::commands::serve;
 use crate::door::Hosts;
 use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::server::{Config, Network, RateLimits, Room, SILENCE, SendMode};
+use crate::server::{Config, Network, RateLimits, Room, SILENCE, SendMode, half_of_the_memory};
 #[cfg(feature = "durable")]
 use crate::shelf::Keeping;
 
@@ -90,6 +90,7 @@ impl Values {
             max_sessions: self.number("max-sessions")?,
             max_channels: self.number("max-channels")?,
             document: DocumentBounds { item: config.max_message_bytes, document },
+            documents_memory: self.documents_memory()?,
             history: HistoryBounds {
                 changes: self.number("history-changes")?,
                 bytes: self.bytes("history-bytes")?,
@@ -225,6 +226,14 @@ impl Values {
 
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.0.contains_key(name)
+    }
+
+    /// What documents may take of memory: half of what there is, where nothing else is said.
+    fn documents_memory(&self) -> Result<usize, Usage> {
+        match self.is_set("documents-memory") {
+            true => self.bytes("documents-memory"),
+            false => Ok(half_of_the_memory()),
+        }
     }
 
     /// How large an item and a document may be.

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::table::{print, printable, table};
+use super::table::{printable, table, tell};
 use crate::keys::entries::to_hex;
 use crate::keys::file::{self, Locked};
 use crate::keys::{Key, KeyHash, Level};
@@ -49,7 +49,7 @@ pub fn run(options: Options) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -128,7 +128,7 @@ fn list(file: &Path) -> Result<(), String> {
     let text = table(
         [["NAME", "LEVEL", "EXPIRES", "SESSIONS"].map(str::to_owned)].into_iter().chain(rows),
     );
-    print(text.as_bytes()).map_err(|why| format!("{}: {why}", file.display()))
+    tell(&text).map_err(|why| format!("{}: {why}", file.display()))
 }
 
 fn row(key: &Key, now: Timestamp) -> [String; 4] {
@@ -157,10 +157,9 @@ fn revoke(file: &Path, name: &str) -> Result<(), String> {
     save(locked, file)?;
     let file = file.display();
     // The file has been written; whether somebody hears of it makes no difference.
-    let _ = writeln!(
-        io::stdout(),
-        "{name:?} is revoked: a server that reads {file} closes its connections within 2 s"
-    );
+    let _ = tell(&format!(
+        "{name:?} is revoked: a server that reads {file} closes its connections within 2 s\n"
+    ));
     Ok(())
 }
 
@@ -184,5 +183,5 @@ fn warn(line: &str) {
 
 /// Says something on stderr. Nobody may be reading it: that makes nothing undone.
 fn remark(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    crate::logging::say(line);
 }

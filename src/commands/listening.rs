@@ -62,9 +62,13 @@ pub fn run<S: Service>(
         crossbeam_channel::select! {
             recv(told.stop) -> _ => break,
             recv(told.reload) -> _ => {
-                logging.reopen();
-                server.look_again();
-                log::info!("SIGHUP: the log file is open again, and the keys are read again");
+                // What comes of it is told by whoever does it.
+                log::info!("SIGHUP");
+                let has_log = logging.reopen();
+                let has_keys = server.look_again();
+                if !has_log && !has_keys {
+                    log::info!("there is neither a log file to open again nor a key file to read again");
+                }
             }
         }
     }
@@ -160,6 +164,6 @@ fn reachable(ip: IpAddr) -> Vec<IpAddr> {
 
 /// Says in one line why nothing can be served.
 fn fail(why: &str) -> ExitCode {
-    eprintln!("collabd: {why}");
+    crate::logging::say(&format!("collabd: {why}"));
     ExitCode::FAILURE
 }

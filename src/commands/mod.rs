@@ -17,4 +17,4 @@ pub mod serve;
 pub mod sessions;
 mod table;
 #[cfg(feature = "durable")]
-mod whole_file;
+pub mod whole_file;

@@ -1,6 +1,7 @@
 //! How far a command has come, on stderr: a bar where that is a terminal, a line now and then where
 //! it isn't.
 
+use crate::logging::without_keys;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,7 @@ impl Progress {
 
     /// Nobody may be reading it: that makes nothing undone.
     fn say(&mut self, line: &str) {
+        let line = without_keys(line);
         let mut stderr = io::stderr().lock();
         let _ = match self.is_terminal {
             // Over the line that stands there, and nothing of it may be left.

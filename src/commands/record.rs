@@ -17,14 +17,13 @@
 mod source;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
 use super::sessions::Place;
-use super::table::print;
-use super::whole_file::write_file;
+use super::table::tell;
+use super::whole_file::{OutFile, write_file};
 use crate::kept::Why;
 use crate::protocol::Timestamp;
 use crate::protocol::json::{Object, as_string, write_string};
@@ -45,7 +44,7 @@ const NOBODY: &str = "collabd";
 pub struct Options {
     pub place: Place,
     pub session: String,
-    pub out: PathBuf,
+    pub out: OutFile,
 }
 
 /// Does it.
@@ -53,7 +52,7 @@ pub fn run(options: &Options) -> ExitCode {
     match record(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -70,9 +69,9 @@ fn record(options: &Options) -> Result<(), String> {
     })?;
     let text = format!(
         "{} has {changes} changes of session {session:?}: collabd replay plays it\n",
-        out.display()
+        out.path.display()
     );
-    print(text.as_bytes())
+    tell(&text)
 }
 
 /// What is to be recorded.

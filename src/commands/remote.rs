@@ -8,12 +8,14 @@ use data_encoding::BASE64;
 use serde::de::DeserializeOwned;
 
 use super::check::http::{self, Request, Response};
-use super::check::received::shown;
+use super::check::received::shown_up_to;
 use super::check::target::Target;
 use super::check::wire::Wire;
 
 /// How long an answer may be, in bytes: a canvas, or a page of changes.
 const LONGEST: usize = 1 << 30;
+/// Of what a server says of a refusal so many characters are repeated: all that a collabd says.
+const LONGEST_LINE: usize = 600;
 /// How long a server is given to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -141,9 +143,11 @@ impl Remote {
         let said = match response.body_line() {
             line if line.is_empty() => format!("{status}, and nothing more"),
             // Escaped: it may be any server.
-            line => format!("{status}, {}", shown(&line).trim_matches('"')),
+            line => format!("{status}, {}", shown_up_to(LONGEST_LINE, &line).trim_matches('"')),
         };
         let advice = match (status, &self.key) {
+            // It has said so itself.
+            (403, _) if said.contains("without keys") => "",
             (401 | 403, None) => ": give a key with --key or COLLABD_KEY",
             (401 | 403, Some(_)) => ": the key that was given is not the right one",
             (404, _) if said.contains("there is nothing here") => {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use crate::logging::without_keys;
+
 /// Names are anybody's: none of them may move the cursor or turn the line around.
 pub fn printable(name: &str) -> String {
     let quoted = format!("{name:?}");
@@ -24,7 +26,15 @@ pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> Str
     text
 }
 
-/// Prints it. A reader that has seen enough, like `head`, is no failure.
+/// Prints what was asked for or done, without any key that may be in it.
+///
+/// # Errors
+/// One line, when it can't be printed.
+pub fn tell(text: &str) -> Result<(), String> {
+    print(without_keys(text).as_bytes())
+}
+
+/// Prints it as it is. A reader that has seen enough, like `head`, is no failure.
 ///
 /// # Errors
 /// One line, when it can't be printed.

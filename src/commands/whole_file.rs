@@ -4,15 +4,25 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Writes a file, which is whole when it has this name: it is written beside it and on disk before
-/// it takes the place of one that was there. Blocks on the disk.
+/// A file that is to be written.
+#[derive(Debug)]
+pub struct OutFile {
+    pub path: PathBuf,
+    /// Whether one that is there already is replaced; only a plain file ever is.
+    pub replaces: bool,
+}
+
+/// Writes a file, which is whole when it has this name: it is written beside it and on disk before it has
+/// it. Blocks on the disk.
 ///
 /// # Errors
 /// One line, when it can't be written or `write` has failed; what was there is as it was then.
 pub fn write_file(
-    file: &Path,
+    out: &OutFile,
     write: impl FnOnce(&mut BufWriter<fs::File>) -> Result<(), String>,
 ) -> Result<(), String> {
+    let OutFile { path: file, replaces } = out;
+    is_free(file, *replaces)?;
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(format!(".{}.new", std::process::id()));
     let unfinished = PathBuf::from(unfinished);
@@ -23,6 +33,8 @@ pub fn write_file(
     let mut writer = BufWriter::new(made.map_err(failed)?);
     let written = write(&mut writer).and_then(|()| {
         writer.flush().and_then(|()| writer.get_ref().sync_all()).map_err(failed)?;
+        // Somebody else may have made one meanwhile.
+        is_free(file, *replaces)?;
         fs::rename(&unfinished, file).map_err(failed)
     });
     if written.is_err() {
@@ -30,4 +42,17 @@ pub fn write_file(
         let _ = fs::remove_file(&unfinished);
     }
     written
+}
+
+fn is_free(file: &Path, replaces: bool) -> Result<(), String> {
+    let shown = file.display();
+    match fs::metadata(file) {
+        Ok(there) if !there.is_file() => {
+            Err(format!("{shown} is there already, and is no file: name another one with --out"))
+        }
+        Ok(_) if !replaces => Err(format!(
+            "{shown} is there already: name another file with --out, or say --force to replace it"
+        )),
+        _ => Ok(()),
+    }
 }

@@ -11,6 +11,11 @@ use super::routes::ROUTES;
 use super::table::{Endpoint, Kind, Parameter, Route, Success, Who};
 use crate::server::http::Response;
 
+/// What any request may be refused with, before anybody looks at what it asks for: bytes that are no request, a
+/// page that may not connect, a head that doesn't arrive or is too large, a body that has no length or doesn't belong
+/// there, a name that isn't the server's, and a server that can't now.
+const OF_ANY: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
+
 /// What is answered.
 pub fn answer() -> Response {
     static WRITTEN: OnceLock<(String, String)> = OnceLock::new();
@@ -110,16 +115,10 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     let mut responses: Map<String, Value> =
         about.answers.iter().map(|one| (one.status.to_string(), answered(one))).collect();
     let mut refusals = about.refusals.to_vec();
-    match endpoint.who {
-        Who::Anybody => {}
-        Who::Reader | Who::KeyHolder | Who::Admin => {
-            refusals.extend([if is_api { 401 } else { 403 }, 403, 429]);
-        }
+    if endpoint.who != Who::Anybody {
+        refusals.extend([if is_api { 401 } else { 403 }, 429]);
     }
-    if route.kind != Kind::Health {
-        refusals.push(421);
-    }
-    refusals.push(503);
+    refusals.extend(OF_ANY);
     for status in refusals {
         responses.insert(status.to_string(), refused(status, is_api));
     }
@@ -174,6 +173,7 @@ fn refused(status: u16, is_api: bool) -> Value {
         411 => "A body has to have a length.",
         413 => "It is too large.",
         421 => "The server is not known by the name in `Host`.",
+        431 => "Its head is too large.",
         429 => "Too many wrong keys came from this address.",
         _ => "The server is busy, can't do it now, or is stopping.",
     };

@@ -9,6 +9,12 @@ const LONGEST_ID: usize = 128;
 /// What a refused path is told.
 pub const NO_SUCH_PAGE: &str = "there is nothing here: connect with a WebSocket to \
                                 /ws/SESSION/USER or /client_CLIENT";
+/// The same under `/api`, where nobody looks for a WebSocket.
+pub const NO_SUCH_API: &str =
+    "there is nothing here: /api/openapi.json lists all that there is under /api";
+/// The same of a session that can't have this name.
+pub const BAD_SESSION: &str = "bad id: a session's name is 1 to 128 characters of percent-encoded UTF-8 \
+                               without control characters";
 pub const BAD_ID: &str = "bad id: connect to /ws/SESSION/USER or /client_CLIENT, each id 1 to 128 \
                           characters of percent-encoded UTF-8 without control characters";
 

@@ -1,7 +1,7 @@
 //! The route table's types, and finding a path in it: every path has its methods, who may, what answers, and
 //! what programs are told of it (`routes.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
 
-use super::route::{self, BAD_ID, NO_SUCH_PAGE};
+use super::route::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
 use super::routes::ROUTES;
 use super::{Door, Guest};
 use crate::hub::ConnId;
@@ -98,7 +98,7 @@ pub struct About {
     pub body: Option<&'static str>,
     /// What it answers where all is well.
     pub answers: &'static [Success],
-    /// The refusals that are its own, beside those of [`Who`] and of a server that is busy.
+    /// The refusals that are its own, beside those of [`Who`] and those that any request may meet.
     pub refusals: &'static [u16],
 }
 
@@ -186,9 +186,14 @@ pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
         let path = if route.is_page() { keyed.trim_end_matches('/') } else { keyed };
         Some((route, route.matches(path).filter(|_| may)?))
     });
-    let (route, parts) = found.ok_or(NO_SUCH_PAGE)?;
+    let is_api = keyed == "api" || keyed.starts_with("api/");
+    let (no_such_page, bad_id) = match is_api {
+        true => (NO_SUCH_API, BAD_SESSION),
+        false => (NO_SUCH_PAGE, BAD_ID),
+    };
+    let (route, parts) = found.ok_or(no_such_page)?;
     let ids = parts.into_iter().map(route::id_of).collect::<Result<Vec<_>, _>>();
-    Ok(RouteMatch { route, ids: ids.map_err(|_| BAD_ID)?, key })
+    Ok(RouteMatch { route, ids: ids.map_err(|_| bad_id)?, key })
 }
 
 impl Route {
@@ -331,6 +336,19 @@ mod tests {
             &too_long_session,
         ] {
             assert_eq!(found(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn nobody_who_asks_the_api_is_told_of_websockets() {
+        for path in ["/api", "/api/", "/api/nothing", "/api/sessions/a/states", "/api/sessions/%ff"]
+        {
+            let why = find(path).err().expect("nothing");
+            assert!(!why.contains("/ws/") && !why.contains("WebSocket"), "{path}: {why}");
+        }
+        for path in ["/apis", "/ws/a", "/"] {
+            let why = find(path).err();
+            assert!(why.is_none_or(|why| why.contains("WebSocket")), "{path}");
         }
     }
 

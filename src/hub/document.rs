@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, Item, PLACE, is_fixed, is_identity, is_plain, size_completed};
+use super::bounds::{Allowance, TooBig};
+use super::item::{
+    FIELD_MEMORY, Field, Item, PLACE, is_fixed, is_identity, memory_completed, size_completed,
+};
 use super::item_frames;
 use super::removed::Removed;
 use super::writing::with_hidden_path;
@@ -46,34 +49,6 @@ pub enum Outcome {
     Removed,
     /// The item is unknown, or the action is not the server's business.
     Nothing,
-}
-
-/// The change would make an item or the document larger than allowed; nothing was changed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct TooBig;
-
-/// Bounds in bytes of JSON.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// An item has to fit into one message.
-    pub item: usize,
-    pub document: usize,
-}
-
-impl Bounds {
-    /// An item is counted as so many bytes at least where items are counted: it costs as much, however
-    /// little it says.
-    const ITEM_BYTES: usize = 200;
-    /// So many items are always allowed.
-    const FEW_ITEMS: usize = 1000;
-
-    /// How many items a document may have.
-    pub fn items(self) -> usize {
-        (self.document / Self::ITEM_BYTES).max(Self::FEW_ITEMS)
-    }
-
-    /// No bounds: for what was checked before, or was within them once.
-    pub const NONE: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 }
 
 /// One of the changes that were made together.
@@ -116,6 +91,9 @@ pub struct Document {
     extra: Fields,
     version: u64,
     bytes: usize,
+    /// What the items take of memory, and what is extra.
+    items_memory: usize,
+    extra_memory: usize,
 }
 
 impl Document {
@@ -127,7 +105,9 @@ impl Document {
         extra: Fields,
         version: u64,
     ) -> Option<Self> {
-        let mut document = Document { removed, users, extra, version, ..Document::default() };
+        let extra_memory = memory_of(&extra);
+        let mut document =
+            Document { removed, users, extra, extra_memory, version, ..Document::default() };
         for item in items {
             if document.places.contains_key(&item.id) {
                 return None;
@@ -177,6 +157,18 @@ impl Document {
         self.bytes
     }
 
+    /// What it takes of memory, in bytes: its items with their earlier values, what it remembers of those
+    /// that were removed, and what is extra. Reckoned, not measured; takes no time.
+    pub fn memory(&self) -> usize {
+        self.items_memory + self.extra_memory + self.removed.memory()
+    }
+
+    /// The same, reckoned anew.
+    pub(super) fn memory_reckoned(&self) -> usize {
+        let items = self.items.values().map(Item::memory).sum::<usize>();
+        items + memory_of(&self.extra) + self.removed.memory_reckoned()
+    }
+
     /// The items that were removed and have not come back.
     pub(super) fn removed(&self) -> &Removed {
         &self.removed
@@ -220,7 +212,7 @@ impl Document {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return;
         };
-        let is_own = is_own && !is_plain(&item.fields);
+        let is_own = is_own && !item.is_plain();
         match (is_own, item.builders.iter().position(|builder| builder == user)) {
             (true, None) => item.builders.push(user.clone()),
             (false, Some(place)) => drop(item.builders.remove(place)),
@@ -266,14 +258,14 @@ impl Document {
         &mut self,
         command: &mut Command,
         author: Author<'_>,
-        bounds: Bounds,
+        allowance: Allowance,
     ) -> Result<Outcome, TooBig> {
         let id = &*command.item_id;
         let known = self.places.contains_key(id);
         match command.action {
             Action::Add if !known => {
                 let fields = std::mem::take(&mut command.data);
-                self.add(id, fields, command.item_type.as_deref(), author, bounds)?;
+                self.add(id, fields, command.item_type.as_deref(), author, allowance)?;
                 Ok(Outcome::Added)
             }
             Action::Remove if known => {
@@ -284,7 +276,7 @@ impl Document {
                 let only_place = command.action == Action::Move;
                 let mut fields = std::mem::take(&mut command.data);
                 fields.retain(|(key, _)| !only_place || PLACE.contains(&&**key));
-                self.overwrite(id, fields, author, bounds)?;
+                self.overwrite(id, fields, author, allowance)?;
                 Ok(Outcome::Changed)
             }
             _ => Ok(Outcome::Nothing),
@@ -301,15 +293,22 @@ impl Document {
         fields: Fields,
         item_type: Option<&RawValue>,
         author: Author<'_>,
-        bounds: Bounds,
+        allowance: Allowance,
     ) -> Result<(), TooBig> {
         let field = |(key, value)| Field::new(key, value, author);
         let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
         let item = Item::new(id.into(), fields, author.user.clone(), author.tick);
-        let is_too_large = item.bytes > bounds.item || self.bytes + item.bytes > bounds.document;
-        if is_too_large || self.len() >= bounds.items() {
-            return Err(TooBig);
+        let bounds = allowance.bounds;
+        if item.bytes > bounds.item {
+            return Err(TooBig::Item(bounds.item));
         }
+        if self.len() >= bounds.items() {
+            return Err(TooBig::Items(bounds.items()));
+        }
+        if self.bytes + item.bytes > bounds.document {
+            return Err(TooBig::Document(bounds.document));
+        }
+        allowance.check_growth(item.memory() as isize)?;
         self.removed.forget(id);
         self.put(item);
         Ok(())
@@ -318,6 +317,7 @@ impl Document {
     /// Puts an item that is not there yet behind all others.
     fn put(&mut self, item: Item) {
         self.bytes += item.bytes;
+        self.items_memory += item.memory();
         self.places.insert(item.id.clone(), self.next_place);
         self.items.insert(self.next_place, item);
         self.next_place += 1;
@@ -332,7 +332,7 @@ impl Document {
         id: &str,
         mut fields: Fields,
         author: Author<'_>,
-        bounds: Bounds,
+        allowance: Allowance,
     ) -> Result<(), TooBig> {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return Ok(());
@@ -340,12 +340,18 @@ impl Document {
         fields.retain(|(key, value)| !is_fixed(key, value));
         let sizes = item.overwritten(&fields);
         let (before, after) = (item.bytes, sizes.bytes);
-        let has_room = after <= bounds.item && self.bytes - before + after <= bounds.document;
-        if after > before && !has_room {
-            return Err(TooBig);
+        let bounds = allowance.bounds;
+        if after > before && after > bounds.item {
+            return Err(TooBig::Item(bounds.item));
         }
+        if after > before && self.bytes - before + after > bounds.document {
+            return Err(TooBig::Document(bounds.document));
+        }
+        allowance.check_growth(item.growth(&sizes))?;
+        let memory_before = item.memory();
         item.overwrite(fields, sizes, author);
         self.bytes = self.bytes - before + after;
+        self.items_memory = self.items_memory - memory_before + item.memory();
         Ok(())
     }
 
@@ -355,6 +361,7 @@ impl Document {
             && let Some(item) = self.items.remove(&place)
         {
             self.bytes -= item.bytes;
+            self.items_memory -= item.memory();
             self.removed.remember(id, vec![author.user.clone()], author.tick);
         }
     }
@@ -369,13 +376,15 @@ impl Document {
         let is_news = !extra.is_empty() && !json::same_text(extra, &self.extra);
         if is_news {
             self.extra.clone_from(extra);
+            self.extra_memory = memory_of(extra);
         }
         is_news
     }
 
     /// Drops what a client's state carried beside its items.
     pub fn forget_extra(&mut self) {
-        self.extra.clear();
+        self.extra = Fields::new();
+        self.extra_memory = 0;
     }
 
     /// The same canvas as a client's state.
@@ -397,13 +406,13 @@ impl Document {
         let left_out: HashSet<Box<str>> = left_out.collect();
         let mut old = std::mem::take(&mut self.items);
         let places = std::mem::take(&mut self.places);
-        self.bytes = 0;
+        (self.bytes, self.items_memory) = (0, 0);
         self.set_extra(&state.extra);
         let mut changes = Vec::new();
         for StateItem { id, mut fields, .. } in state.items {
             match places.get(&*id).and_then(|place| old.remove(place)) {
                 Some(mut known) => {
-                    fields = with_hidden_path(&known, fields);
+                    fields = with_one_type(with_hidden_path(&known, fields));
                     fields.retain(|(key, value)| !is_identity(key, value));
                     let is_shown = known.is_shown_by(&fields);
                     let has_dropped = known.drop_others(&fields);
@@ -416,7 +425,7 @@ impl Document {
                 }
                 None => {
                     // Unbounded: it can't fail.
-                    let _ = self.add(&id, fields, None, author, Bounds::NONE);
+                    let _ = self.add(&id, fields, None, author, Allowance::NONE);
                     changes.push(Applied::Added(id.as_ref().into()));
                 }
             }
@@ -432,15 +441,38 @@ impl Document {
         changes
     }
 
-    /// Whether a client's state fits into the bounds as the whole document.
-    pub fn fits_alone(&self, state: &State, bounds: Bounds) -> bool {
+    /// Whether a client's state may be the whole document.
+    ///
+    /// # Errors
+    /// [`TooBig`].
+    pub fn fits_alone(&self, state: &State, allowance: Allowance) -> Result<(), TooBig> {
+        let bounds = allowance.bounds;
+        if state.items.len() > bounds.items() {
+            return Err(TooBig::Items(bounds.items()));
+        }
         let mut total = 0;
-        state.items.len() <= bounds.items()
-            && state.items.iter().all(|item| {
-                let bytes = size_completed(&item.id, &item.fields);
-                total += bytes;
-                bytes <= bounds.item && total <= bounds.document
-            })
+        for item in &state.items {
+            let bytes = size_completed(&item.id, &item.fields);
+            total += bytes;
+            if bytes > bounds.item {
+                return Err(TooBig::Item(bounds.item));
+            }
+            if total > bounds.document {
+                return Err(TooBig::Document(bounds.document));
+            }
+        }
+        let items = state.items.iter().map(|item| memory_completed(&item.id, &item.fields));
+        let items = items.sum::<usize>() as isize - self.items_memory as isize;
+        allowance.check_growth(items + self.growth_of_extra(&state.extra))
+    }
+
+    /// By how many bytes of memory it grows when what a state carries beside its items takes the place of
+    /// what it has.
+    pub(super) fn growth_of_extra(&self, extra: &Fields) -> isize {
+        match extra.is_empty() {
+            true => 0,
+            false => memory_of(extra) as isize - self.extra_memory as isize,
+        }
     }
 
     /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
@@ -484,4 +516,21 @@ impl Document {
         }
         json.push(b'}');
     }
+}
+
+/// An item's fields with the `item_type` that goes with their `_type`, where that is one.
+fn with_one_type(mut fields: Fields) -> Fields {
+    let own = fields.iter().find(|(key, value)| **key == *"_type" && json::is_string(value));
+    if let Some(own) = own.map(|(_, value)| value.clone()) {
+        match fields.iter_mut().find(|(key, _)| **key == *"item_type") {
+            Some((_, item_type)) => *item_type = own,
+            None => fields.push(("item_type".into(), own)),
+        }
+    }
+    fields
+}
+
+/// What fields take of memory that are no item's.
+fn memory_of(extra: &Fields) -> usize {
+    extra.iter().map(|(key, value)| key.len() + value.get().len() + FIELD_MEMORY).sum()
 }

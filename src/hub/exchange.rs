@@ -4,9 +4,11 @@
 //! ([`Session::decide`], which changes nothing), do it, number it, have it kept, tell the others,
 //! settle, confirm.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::document::{Author, TooBig};
+use super::bounds::TooBig;
+use super::document::Author;
 use super::history::Repeat;
 use super::item::{Item, PLACE, is_fixed};
 use super::item_frames::{self, UpdateFrames, settled_remove};
@@ -124,11 +126,8 @@ impl Session {
             return self.confirm(place, name, "command", turn);
         }
         self.room[place].edits();
-        let id: Arc<str> = match self.document.get(&command.item_id) {
-            Some(item) => item.id.clone(),
-            None => command.item_id.as_ref().into(),
-        };
-        let known = self.document.get(&id);
+        let known = self.document.get(&command.item_id);
+        let id = known.map_or_else(|| command.item_id.as_ref().into(), |item| item.id.clone());
         let is_crossed = known.is_some_and(|item| self.room[place].may_be_crossed(item));
         if is_crossed {
             self.room[place].has_crossed(turn.elapsed());
@@ -176,8 +175,8 @@ impl Session {
                 Ok(())
             }
         };
-        if done == Err(TooBig) {
-            self.refuse_as_too_big(place, "command", name.id.as_ref(), Some(&id), turn);
+        if let Err(why) = done {
+            self.refuse_as_too_big(place, why, "command", name.id.as_ref(), Some(&id), turn);
             return self.correct(place, &id, turn);
         }
         if is_crossed {
@@ -277,7 +276,7 @@ impl Session {
         let is_removed_again = !is_pasted
             && tombstone.is_some_and(|tick| member.is_on_its_way(tick.max(member.removals)));
         let is_wiped = member.may_be_wiped() || is_removed_again;
-        self.document.add(id, fields, item_type, author, turn.limits.document)?;
+        self.document.add(id, fields, item_type, author, turn.allowance())?;
         match is_pasted {
             true => self.room[place].pasted(id),
             false => self.room[place].lists(id, author.tick),
@@ -349,17 +348,18 @@ impl Session {
     ) -> Result<(), TooBig> {
         let Sender { conn, user } = self.sender(place);
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
-        let before = self.document.get(id).filter(|_| turns).map(|item| item.angle());
-        self.document.overwrite(id, fields, self.author(&user), turn.limits.document)?;
+        let before = turns.then(|| self.document.get(id).map(|item| item.angle())).flatten();
+        self.document.overwrite(id, fields, self.author(&user), turn.allowance())?;
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let hides = item.hides_path() && relay == Relay::Update;
         let has_turned = turns && before != Some(item.angle());
         let head = match relay {
-            Relay::AsSaid => command.body.head().to_vec(),
-            Relay::Move => command.body.with_data("move_item", |json| item.write(json)),
-            Relay::Update => {
-                command.body.with_data("update_item", |json| item_frames::write_whole(item, json))
-            }
+            Relay::AsSaid => Cow::Borrowed(command.body.head()),
+            Relay::Move => command.body.with_data("move_item", |json| item.write(json)).into(),
+            Relay::Update => command
+                .body
+                .with_data("update_item", |json| item_frames::write_whole(item, json))
+                .into(),
         };
         let frame = self.applied(continued(&head, &user, turn), 0, turn);
         self.keep_applied(&user, &frame, name, hides, turn);
@@ -481,8 +481,8 @@ impl Session {
             let id = name.id.as_ref().map(|id| id.get());
             turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }
-        if !self.document.fits_alone(&state, turn.limits.document) {
-            self.refuse_as_too_big(place, "sync:update", name.id.as_ref(), None, turn);
+        if let Err(why) = self.document.fits_alone(&state, turn.allowance()) {
+            self.refuse_as_too_big(place, why, "sync:update", name.id.as_ref(), None, turn);
             return;
         }
         self.room[place].edits();
@@ -510,8 +510,8 @@ impl Session {
     /// An earlier state, or one from elsewhere, is the document from now on; what it was before is
     /// kept as a version.
     pub fn restore(&mut self, conn: ConnId, mut state: State, by: &UserId, turn: &mut Turn<'_>) {
-        if !self.document.fits_alone(&state, turn.limits.document) {
-            return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig });
+        if let Err(why) = self.document.fits_alone(&state, turn.allowance()) {
+            return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig(why) });
         }
         self.begin();
         for item in &mut state.items {
@@ -640,14 +640,15 @@ impl Session {
     pub fn refuse_as_too_big(
         &self,
         place: usize,
+        why: TooBig,
         original_type: &str,
         id: Option<&MessageId>,
         item_id: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
-        let message = "the item or the document would become larger than the server allows";
+        let message = format!("there is no room for this change: {why}");
         let (kind, id) = (Some(original_type), id.map(|id| id.get()));
-        let error = outbound::error("document_full", message, 413, kind, id, item_id);
+        let error = outbound::error("document_full", &message, 413, kind, id, item_id);
         turn.send(self.room[place].conn, &error);
     }
 

@@ -18,6 +18,8 @@ pub struct Footprint {
     /// How many channels each of them is in, summed up.
     pub joined: usize,
     pub sessions: Vec<SessionFootprint>,
+    /// What all documents and versions take of memory, as counted over all sessions.
+    pub documents_memory: usize,
     /// As the channels themselves count.
     pub channels: ChannelsFootprint,
     /// As counted over all of them: has to be the same.
@@ -32,6 +34,8 @@ pub struct SessionFootprint {
     pub viewers: usize,
     /// The document, in bytes of JSON, and how many removed items it remembers.
     pub document_bytes: usize,
+    /// What the document takes of memory, as it counts, and reckoned anew: has to be the same.
+    pub document_memory: [usize; 2],
     pub removed: usize,
     /// The history: changes and taken ids together, their bytes, and the ids alone.
     pub history: usize,
@@ -69,6 +73,7 @@ impl Hub {
             clients: self.clients.len(),
             joined,
             sessions: self.sessions.iter().map(|session| session.footprint()).collect(),
+            documents_memory: self.sessions.memory(),
             channels,
             overall: ChannelsFootprint { members: joined, ..overall },
         }
@@ -84,4 +89,8 @@ pub struct Holdings {
     pub members: usize,
     /// Channels of the client protocol.
     pub channels: usize,
+    /// What all documents and their versions take of memory together, in bytes, and may take at most; 0 for
+    /// any number.
+    pub documents_memory: usize,
+    pub most_documents_memory: usize,
 }

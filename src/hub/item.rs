@@ -28,6 +28,12 @@ const SEARCH_BY_TABLE: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
+/// What a field takes of memory beside the bytes that it has in JSON: itself, and what the two pieces of
+/// memory for its name and value are longer than those.
+pub(super) const FIELD_MEMORY: usize = size_of::<Field>() + 40;
+/// The same of an item: itself, its places in the document's tables, and the memory for its id.
+const ITEM_MEMORY: usize = size_of::<Item>() + 200;
+
 /// What a frame has beside an item, in bytes.
 const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
@@ -103,10 +109,11 @@ impl Field {
         self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
     }
 
-    /// When it had each of its earlier values, in ticks.
-    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> {
-        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
-        self.past.iter().zip(ends).map(|(past, end)| (past, past.tick..end))
+    /// When it had each of its earlier values, in ticks, the newest first.
+    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> + Clone {
+        let past = self.past.iter().rev();
+        let ends = std::iter::once(self.tick).chain(past.clone().map(|next| next.tick));
+        past.zip(ends).map(|(past, end)| (past, past.tick..end))
     }
 }
 
@@ -125,22 +132,42 @@ pub struct Item {
     pub told: Told,
     /// The values that its fields had before those that they remember themselves.
     pub old: OldValues,
-    /// Its interfaces as a copy without a picture needs them, once somebody has asked.
-    moved: OnceCell<Option<Box<RawValue>>>,
-    /// Whether it has an `image_path` that others are not sent, once somebody has asked.
-    hides: OnceCell<bool>,
+    derived: Derived,
     /// Its size as JSON.
     pub(super) bytes: usize,
+}
+
+/// What follows from an item's type, picture and interfaces, once somebody has asked.
+#[derive(Debug, Default)]
+struct Derived {
+    /// Its interfaces as a copy without a picture needs them.
+    moved: OnceCell<Option<Box<RawValue>>>,
+    /// How far such a copy stands off.
+    offset: OnceCell<Option<(f64, f64)>>,
+    /// Whether it has an `image_path` that others are not sent.
+    hides: OnceCell<bool>,
+    is_plain: OnceCell<bool>,
 }
 
 impl Item {
     /// An item that somebody has written; its fields include `uuid` and `item_type`.
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
-        let bytes = size_of(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
+        let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
-        let (told, old) = (Told::default(), OldValues::default());
-        let (moved, hides) = (OnceCell::new(), OnceCell::new());
-        Item { id, fields, writer, builders, added, told, old, moved, hides, bytes }
+        let (told, old, derived) = (Told::default(), OldValues::default(), Derived::default());
+        Item { id, fields, writer, builders, added, told, old, derived, bytes }
+    }
+
+    /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
+    pub(super) fn memory(&self) -> usize {
+        let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
+        ITEM_MEMORY + self.bytes + self.fields.len() * FIELD_MEMORY + past.sum::<usize>()
+    }
+
+    /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.
+    pub(super) fn growth(&self, sizes: &Overwritten) -> isize {
+        let added = sizes.places.iter().filter(|place| place.is_none()).count();
+        (sizes.bytes + added * FIELD_MEMORY) as isize - self.bytes as isize
     }
 
     /// Appends the item as JSON, as it is stored: every field.
@@ -165,7 +192,12 @@ impl Item {
             let path = self.field(IMAGE_PATH);
             path.is_some_and(|path| is_unsafe_image_path(IMAGE_PATH, &path.value))
         };
-        *self.hides.get_or_init(hides)
+        *self.derived.hides.get_or_init(hides)
+    }
+
+    /// Whether all copies of it stand as those that were built from messages.
+    pub(super) fn is_plain(&self) -> bool {
+        *self.derived.is_plain.get_or_init(|| is_plain(&self.fields))
     }
 
     /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
@@ -201,12 +233,16 @@ impl Item {
             let (x, y) = self.offset()?;
             geometry::shift_interfaces(&self.field(INTERFACES)?.value, -x, -y)
         };
-        self.moved.get_or_init(move_them).as_deref()
+        self.derived.moved.get_or_init(move_them).as_deref()
     }
 
     /// How far a copy without a picture stands off: the middle of the first interface of an item with
     /// a picture. `None` where it doesn't.
     pub fn offset(&self) -> Option<(f64, f64)> {
+        *self.derived.offset.get_or_init(|| self.find_offset())
+    }
+
+    fn find_offset(&self) -> Option<(f64, f64)> {
         let picture = json::as_string(&self.field(IMAGE_PATH)?.value)?;
         let interfaces = &self.field(INTERFACES)?.value;
         if interfaces.get().len() > MAX_INTERFACES_BYTES {
@@ -216,9 +252,13 @@ impl Item {
         (!picture.is_empty() && !writing::is_near(middle, (0.0, 0.0))).then_some(middle)
     }
 
-    /// Whether editors know items of its type.
+    /// Whether editors know items of its type, by whatever name.
     pub fn is_for_editors(&self) -> bool {
-        matches!(self.item_type().get(), r#""component""# | r#""source""#)
+        let item_type = self.item_type().get();
+        let is_other =
+            |field: &Field| field.value.get() != item_type && json::is_string(&field.value);
+        matches!(item_type, r#""component""# | r#""source""#)
+            && !self.field("_type").is_some_and(is_other)
     }
 
     /// Notes that it has been still: a file may have been saved with its place.
@@ -274,8 +314,7 @@ impl Item {
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
-                self.hides.take();
-                self.moved.take().flatten()
+                std::mem::take(&mut self.derived).moved.take().flatten()
             }
             false => None,
         };
@@ -286,6 +325,10 @@ impl Item {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
                         "angle_deg" => turned_print(&self.fields[place].value),
+                        "item_type" => {
+                            self.derived.is_plain.take();
+                            None
+                        }
                         _ => None,
                     };
                     self.fields[place].change(value, print, author, &mut self.old);
@@ -330,10 +373,10 @@ impl Item {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
-        self.hides.take();
         // What is overwritten next needs to know where interfaces stood that it changes.
-        if !fields.iter().any(|(key, _)| **key == *INTERFACES) {
-            self.moved.take();
+        let moved = std::mem::take(&mut self.derived).moved;
+        if fields.iter().any(|(key, _)| **key == *INTERFACES) {
+            self.derived.moved = moved;
         }
         let mut is_wanted = is_wanted.into_iter();
         self.fields.retain(|field| {
@@ -341,7 +384,7 @@ impl Item {
             is_wanted.next().unwrap_or(false) || named
         });
         let kept = self.fields.iter().map(|field| (&*field.key, &*field.value));
-        self.bytes = size_of(&self.id, kept);
+        self.bytes = size_of_fields(&self.id, kept);
         self.fields.len() < before
     }
 
@@ -420,10 +463,10 @@ impl MovedItem<'_> {
     }
 }
 
-/// Whether a field is one that a message about an item can't write: what says which item it is, and its
-/// `_type`, which a relayed command has although its item may lack it.
+/// Whether a field is one that a message about an item can't write: what says which item it is, and of what type.
+/// A relayed command has a `_type` although its item may lack it.
 pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
-    key == "_type" || is_identity(key, value)
+    matches!(key, "_type" | "item_type") || is_identity(key, value)
 }
 
 /// Whether a field says which item this is, or fails to say of what type: neither can be changed.
@@ -433,7 +476,7 @@ pub(super) fn is_identity(key: &str, value: &RawValue) -> bool {
 
 /// An item's size as JSON.
 pub(super) fn size(id: &str, fields: &Fields) -> usize {
-    size_of(id, fields.iter().map(|(key, value)| (&**key, &**value)))
+    size_of_fields(id, fields.iter().map(|(key, value)| (&**key, &**value)))
 }
 
 /// The size of an item as it will be kept: with its id and a type, whatever a client called them.
@@ -441,8 +484,15 @@ pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
     size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
 }
 
-/// The same, of any fields.
-pub(super) fn size_of<'a>(
+/// What an item will take of memory, likewise.
+pub(super) fn memory_completed(id: &str, fields: &Fields) -> usize {
+    let lacks = |name: &&str| !fields.iter().any(|(key, _)| **key == **name);
+    let added = ["uuid", "item_type"].iter().filter(|name| lacks(name)).count();
+    ITEM_MEMORY + size_completed(id, fields) + (fields.len() + added) * FIELD_MEMORY
+}
+
+/// The size of an item with any fields.
+pub(super) fn size_of_fields<'a>(
     id: &str,
     fields: impl Iterator<Item = (&'a str, &'a RawValue)>,
 ) -> usize {

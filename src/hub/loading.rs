@@ -104,8 +104,17 @@ impl Sessions {
             Ok(Some(_)) if only_viewed && !self.make_room(Visitor::Viewer, turn) => {
                 return refuse_all(waiting, Refusal::Full, turn);
             }
+            Ok(Some(past))
+                if !waiting
+                    .iter()
+                    .any(|(_, waiting)| matches!(waiting, Waiting::Restore { .. }))
+                    && !self.has_memory_for(past.document.memory(), turn.limits) =>
+            {
+                return refuse_all(waiting, Refusal::NoMemory, turn);
+            }
             Ok(Some(past)) => {
                 self.by_name.insert(name.clone(), Session::resume(name.clone(), *past));
+                self.change(name, turn, |_, _| {});
             }
             Ok(None) => drop(self.stored.remove(name)),
             Err(NotLoaded) => return refuse_all(waiting, Refusal::NotLoaded, turn),
@@ -140,14 +149,12 @@ impl Sessions {
             Ok(false) => return self.loading.wait(name, conn, Waiting::Restore { state, by }),
             Ok(true) => {}
         }
-        if let Some(session) = self.by_name.get_mut(&name) {
-            session.restore(conn, *state, &by, turn);
-        }
+        self.change(&name, turn, |session, turn| session.restore(conn, *state, &by, turn));
         self.linger_if_deserted(&name, turn);
     }
 
     /// Has a session begin with a document from elsewhere, unless there is one of this name: stored,
-    /// or with somebody in it, or with anything done in it.
+    /// or with somebody in it, or with a document, be that an empty one.
     pub fn import(
         &mut self,
         conn: ConnId,
@@ -156,7 +163,9 @@ impl Sessions {
         by: UserId,
         turn: &mut Turn<'_>,
     ) {
-        let is_there = |session: &Session| !session.room.is_empty() || session.history.seq() > 0;
+        let is_there = |session: &Session| {
+            !session.room.is_empty() || session.history.seq() > 0 || session.document.exists()
+        };
         if self.by_name.get(&name).is_some_and(is_there)
             || self.stored.contains(&name)
             || self.loading.has(&name)
@@ -189,16 +198,13 @@ impl Sessions {
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
-            let Some(session) = self.by_name.get_mut(&name) else { continue };
-            session.disk_changed(turn);
+            self.change(&name, turn, |session, turn| session.disk_changed(turn));
             self.forget_if_lingered(&name, turn);
         }
     }
 
     /// Whoever writes lacks something of a session: its whole document makes up for it.
     pub fn wanted(&mut self, name: &str, turn: &mut Turn<'_>) {
-        if let Some(session) = self.by_name.get_mut(name) {
-            session.keep_all(turn);
-        }
+        self.change(name, turn, |session, turn| session.keep_all(turn));
     }
 }

@@ -243,7 +243,7 @@ impl Member {
     /// Whether something about an item may be on its way to it, so that it says what it says without
     /// knowing of it.
     pub fn may_be_crossed(&self, item: &Item) -> bool {
-        self.may_be_wiped() || self.sight_of(item).is_crossed()
+        self.may_be_wiped() || self.sight_of(item, self.copies.get(&item.id)).is_crossed()
     }
 
     /// Whether what everybody was sent at this tick may be on its way to it. What was sent before it
@@ -260,28 +260,29 @@ impl Member {
 
     /// The tick at which its copy of an item was built from a message; `None` where it wasn't, or where
     /// everybody was sent the item.
-    fn is_sent_at(&self, item: &Item) -> Option<u64> {
-        let by_itself = self.copies.get(&item.id).map(|copy| copy.sent).filter(|sent| *sent > 0);
+    fn is_sent_at(&self, item: &Item, known: Option<&KnownCopy>) -> Option<u64> {
+        let by_itself = known.map(|copy| copy.sent).filter(|sent| *sent > 0);
         by_itself.max(self.rebuilt.filter(|tick| item.added <= *tick))
     }
 
     /// What is known of what its copy of an item shows.
-    fn sight_of<'a>(&'a self, item: &'a Item) -> Sight<'a> {
-        let sent = self.is_sent_at(item).filter(|sent| *sent > self.recognised);
+    fn sight_of<'a>(&'a self, item: &'a Item, known: Option<&'a KnownCopy>) -> Sight<'a> {
+        let sent = self.is_sent_at(item, known).filter(|sent| *sent > self.recognised);
         Sight {
             user: &self.user,
             told: &item.told,
             since: sent.unwrap_or(self.recognised),
             is_told_since: sent.is_some(),
             received: self.received,
-            said: self.copies.get(&item.id).and_then(|copy| copy.said.as_ref()),
+            said: known.and_then(|copy| copy.said.as_ref()),
         }
     }
 
     /// What is known of its copy of an item; `settles` where it is told what items look like.
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
-        let sent = self.is_sent_at(item);
-        let is_own_add = sent.is_none() && self.listed(&item.id).is_some();
+        let known = self.copies.get(&item.id);
+        let sent = self.is_sent_at(item, known);
+        let is_own_add = sent.is_none() && known.is_some_and(|copy| copy.listed.is_some());
         let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
         let kind = match self.is_editor {
             true if item.builders.contains(&self.user) => CopyKind::Own,
@@ -290,8 +291,8 @@ impl Member {
             // A program builds what it is sent.
             false => CopyKind::Own,
         };
-        let color = self.copies.get(&item.id).and_then(|copy| copy.color);
-        Copy { user: &self.user, kind, color, sight: Some(self.sight_of(item)) }
+        let color = known.and_then(|copy| copy.color);
+        Copy { user: &self.user, kind, color, sight: Some(self.sight_of(item, known)) }
     }
 
     /// What is known of its copy of an item, of a canvas that it shows for the first time; `was_sent`

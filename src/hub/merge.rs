@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::Limits;
 use super::document::Document;
-use super::item::{Item, find, is_fixed, size_completed};
+use super::item::{Item, find, is_fixed, memory_completed, size_completed};
 use super::member::Member;
 use super::writing::{Written, written};
 use crate::protocol::inbound::{State, StateItem};
@@ -45,8 +45,10 @@ pub struct Merge {
     pub known: Vec<KnownCopy>,
     /// The items that would become too large by what the canvas writes to them, and stay as they are.
     pub too_large: Vec<Arc<str>>,
-    /// How much larger the document becomes at most, in bytes.
+    /// How much larger the document becomes at most, in bytes of JSON.
     pub growth: usize,
+    /// By how many bytes of memory it grows, less what removed items give back.
+    pub memory_growth: isize,
     /// How many more items it has then.
     pub more_items: isize,
 }
@@ -86,6 +88,7 @@ pub fn merge(
             if mode == Mode::Replace || member.listed(&item.id).is_some_and(is_own) {
                 merge.changes.push(Change::Remove(item.id.clone()));
                 merge.more_items -= 1;
+                merge.memory_growth -= item.memory() as isize;
             }
         }
     }
@@ -97,6 +100,7 @@ pub fn merge(
                 merge.removed.push(item.id);
             } else {
                 merge.growth += size_completed(&item.id, &item.fields);
+                merge.memory_growth += memory_completed(&item.id, &item.fields) as isize;
                 merge.changes.push(Change::Add(item));
                 merge.more_items += 1;
             }
@@ -126,13 +130,15 @@ pub fn merge(
         let is_own = written.is_own.or((mode != Mode::Later).then_some(!was_sent));
         merge.known.push(KnownCopy { id: known.id.clone(), written, is_own });
         if !fields.is_empty() {
-            let bytes = known.overwritten(&fields).bytes;
+            let sizes = known.overwritten(&fields);
+            let bytes = sizes.bytes;
             if bytes > known.bytes && bytes > limits.document.item {
                 merge.outdated.push(known.id.clone());
                 merge.too_large.push(known.id.clone());
                 continue;
             }
             merge.growth += bytes.saturating_sub(known.bytes);
+            merge.memory_growth += known.growth(&sizes);
             merge.changes.push(Change::Write(known.id.clone(), fields));
         }
     }

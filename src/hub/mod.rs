@@ -14,12 +14,14 @@
 //! Nothing here knows a socket, a file or a clock. One thread calls [`Hub::handle`]; tests call it
 //! too and run hours of a session in milliseconds.
 
+mod bounds;
 pub mod channels;
 mod clients;
 mod conn;
 mod document;
 mod exchange;
 mod footprint;
+mod held;
 mod history;
 mod item;
 mod item_frames;
@@ -53,9 +55,10 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bounds::{Bounds as DocumentBounds, TooBig};
 pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
-pub use document::{Bounds as DocumentBounds, Document};
+pub use document::Document;
 pub use footprint::{ChannelsFootprint, Footprint, Holdings, SessionFootprint};
 pub use history::Bounds as HistoryBounds;
 pub use loading::NotLoaded;
@@ -66,6 +69,7 @@ use crate::kept::{Keep, Point};
 use crate::keys::{Grant, KeySet};
 use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, Timestamp, UserId};
+use bounds::Allowance;
 use clients::Clients;
 use member::Request;
 use pass::KeyIndex;
@@ -184,12 +188,14 @@ pub enum Effect {
 pub enum Refusal {
     /// There are too many sessions.
     Full,
+    /// The documents in memory leave no room for this one.
+    NoMemory,
     /// Its key doesn't open this one, or opens nothing any more.
     KeyRefused,
     /// The session is stored, but can't be read.
     NotLoaded,
-    /// What was to be restored is larger than a document may be.
-    TooBig,
+    /// There is no room for what was to be restored.
+    TooBig(TooBig),
     /// What was to be deleted is in use.
     InUse,
     /// What was to begin is there already.
@@ -213,6 +219,9 @@ pub struct Limits {
     /// any number.
     pub max_channels: usize,
     pub document: DocumentBounds,
+    /// How many bytes of memory all documents may take together, and their earlier versions; 0 for any
+    /// number.
+    pub documents_memory: usize,
     pub history: HistoryBounds,
     /// Whether items are settled (docs/PROTOCOL.md, "Settling").
     pub settle: bool,
@@ -230,9 +239,16 @@ struct Turn<'a> {
     timers: &'a mut Timers,
     /// Whether what is to be kept can't be written.
     disk_fails: bool,
+    /// By how many bytes of memory the document may grow that is being changed.
+    left: usize,
 }
 
 impl Turn<'_> {
+    fn allowance(&self) -> Allowance {
+        let together = self.limits.documents_memory;
+        Allowance { bounds: self.limits.document, left: self.left, together }
+    }
+
     fn send(&mut self, conn: ConnId, frame: &Frame) {
         self.effects.push(Effect::Send { conn, frame: frame.clone(), supersedes: None });
     }
@@ -290,7 +306,8 @@ impl Hub {
             self.disk_fails = self.limits.durable && !works;
         }
         let Hub { limits, keys, sessions, clients, timers, disk_fails } = self;
-        let turn = &mut Turn { now, limits, keys, effects, timers, disk_fails: *disk_fails };
+        let disk_fails = *disk_fails;
+        let turn = &mut Turn { now, limits, keys, effects, timers, disk_fails, left: 0 };
         match event {
             Event::Join { conn, session, user, grant } => {
                 sessions.join(conn, session, user, grant, turn);
@@ -301,16 +318,16 @@ impl Hub {
             Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
             Event::Look { conn, since } => sessions.look(conn, &Request { since }, turn),
             Event::Message { conn, message } => {
-                sessions.of(conn, |session| session.message(conn, message, turn));
+                sessions.of(conn, turn, |session, turn| session.message(conn, message, turn));
             }
             Event::Pong { conn, payload } => {
-                sessions.of(conn, |session| session.pong(conn, &payload, turn));
+                sessions.of(conn, turn, |session, turn| session.pong(conn, &payload, turn));
             }
             Event::Enter { conn, client, debug } => clients.enter(conn, client, debug, turn),
             Event::Said { conn, said } => clients.said(conn, said, turn),
             Event::Threads { conn, channel, grant } => {
                 let body = clients.threads(channel.as_deref(), grant, turn);
-                effects.push(Effect::Answer { conn, body });
+                turn.effects.push(Effect::Answer { conn, body });
             }
             Event::Sessions { conn, grant } => sessions.list(conn, grant, turn),
             Event::Details { conn, session, grant } => {
@@ -356,6 +373,7 @@ impl Hub {
                 }
             }
         }
+        sessions.give_memory_back(turn);
     }
 
     /// When the hub wants its next [`Event::Tick`], since its start.
@@ -369,6 +387,8 @@ impl Hub {
             sessions: self.sessions.len(),
             members: self.sessions.members(),
             channels: self.clients.channels().len(),
+            documents_memory: self.sessions.memory(),
+            most_documents_memory: self.limits.documents_memory,
         }
     }
 

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::document::{Author, Bounds, Document, Outcome};
+use super::bounds::Allowance;
+use super::document::{Author, Document, Outcome};
 use super::history::{self, History};
 use super::notes::Note;
 use super::recent::Recent;
@@ -195,7 +196,7 @@ impl Replay {
         }
         let author = Author::of_the_past(&change.user);
         document.meet(&change.user);
-        match document.apply(&mut command, author, Bounds::NONE) {
+        match document.apply(&mut command, author, Allowance::NONE) {
             Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
             _ => return Err(damaged("it changes nothing")),
         }

@@ -17,7 +17,13 @@ pub struct Removed {
     by_id: HashMap<Arc<str>, Tombstone>,
     order: BTreeMap<u64, Arc<str>>,
     count: u64,
+    /// What it takes of memory, in bytes.
+    memory: usize,
 }
+
+/// What a tombstone takes of memory beside its id and its users: its places in both tables. Less than an
+/// item: whoever removes one makes a document smaller.
+const TOMBSTONE_MEMORY: usize = 200;
 
 /// An item that was removed.
 #[derive(Debug)]
@@ -30,6 +36,10 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
+    fn memory(&self, id: &str) -> usize {
+        TOMBSTONE_MEMORY + id.len() + self.users.len() * size_of::<UserId>()
+    }
+
     /// Whether this user removed it.
     pub fn is_by(&self, user: &UserId) -> bool {
         self.users.contains(user)
@@ -47,6 +57,16 @@ impl Removed {
         self.order.len().max(self.by_id.len())
     }
 
+    /// What it takes of memory, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The same, reckoned anew.
+    pub fn memory_reckoned(&self) -> usize {
+        self.by_id.iter().map(|(id, tombstone)| tombstone.memory(id)).sum()
+    }
+
     /// All that are remembered, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Tombstone)> {
         self.order.values().filter_map(|id| Some((id, self.get(id)?)))
@@ -57,11 +77,13 @@ impl Removed {
         self.forget(&id);
         self.count += 1;
         self.order.insert(self.count, id.clone());
-        self.by_id.insert(id, Tombstone { users, tick, place: self.count });
+        let tombstone = Tombstone { users, tick, place: self.count };
+        self.memory += tombstone.memory(&id);
+        self.by_id.insert(id, tombstone);
         if self.by_id.len() > MAX_TOMBSTONES
-            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some(oldest) = self.order.first_key_value().map(|(_, id)| id.clone())
         {
-            self.by_id.remove(&oldest);
+            self.forget(&oldest);
         }
     }
 
@@ -72,6 +94,7 @@ impl Removed {
         let is_news = !tombstone.is_by(user) && tombstone.users.len() < MAX_REMOVERS;
         if is_news {
             tombstone.users.push(user.clone());
+            self.memory += size_of::<UserId>();
         }
         is_news
     }
@@ -80,6 +103,7 @@ impl Removed {
     pub fn forget(&mut self, id: &str) {
         if let Some(tombstone) = self.by_id.remove(id) {
             self.order.remove(&tombstone.place);
+            self.memory -= tombstone.memory(id);
         }
     }
 }

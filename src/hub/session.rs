@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::footprint::SessionFootprint;
+use super::held::Held;
 use super::history::History;
 use super::item_frames::UpdateFrames;
 use super::keeping::{Keeping, not_durable};
@@ -31,6 +32,10 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const LARGE_DOCUMENT: usize = 64 << 10;
 /// When a session is looked at again that has lingered and could not be forgotten.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// How many items it has or had, whether somebody views it, whether several people were there, and when
+/// the last one left.
+pub type Worth = (usize, bool, bool, Duration);
 
 /// A room whose members work on one document. One of them is the host (`roles.rs`).
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub struct Session {
     receipts_timer: Option<Duration>,
     /// The document as it was sent last, and as of which change: to editors, and to all others.
     encoded: [Option<(u64, Arc<[Frame]>)>; 2],
+    /// What of it is counted where all documents are.
+    pub counted: Held,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
     /// When the timer fires that looks whether it has lingered; `None` while there is none.
@@ -86,6 +93,7 @@ impl Session {
             told_last: 0,
             receipts_timer: None,
             encoded: [None, None],
+            counted: Held::default(),
             empty_since: None,
             linger_timer: None,
         }
@@ -211,13 +219,38 @@ impl Session {
             && !self.is_held_by_viewers(limits)
     }
 
-    /// Whether nobody but viewers is there and no work would be lost with it.
-    pub fn can_be_spared(&self, limits: &Limits) -> bool {
-        let is_safe = match limits.durable {
-            true => !self.keeping.is_at_risk,
-            false => self.document.is_empty() && self.versions.is_empty(),
-        };
-        self.room.is_empty() && is_safe
+    /// Whether it can leave memory at any time: it is stored, and nobody but viewers is there.
+    fn is_spare(&self, limits: &Limits) -> bool {
+        limits.durable && self.room.is_empty() && !self.keeping.is_at_risk
+    }
+
+    /// What would be lost with it, if another session took its place: the least is the first to go. `None`
+    /// where it stays: somebody is there, it isn't stored yet, or more than an item would be lost that nobody
+    /// has any more. One person's canvas is on that person's screen, too; its earlier versions are nowhere else.
+    pub fn worth(&self, limits: &Limits) -> Option<Worth> {
+        let since = self.empty_since.filter(|_| self.room.is_empty())?;
+        let is_viewed = !self.viewers.is_empty();
+        if limits.durable {
+            return self.is_spare(limits).then_some((0, is_viewed, false, since));
+        }
+        let earlier = self.versions.most_items();
+        let items = self.document.len().max(earlier);
+        let is_shared = self.document.users().nth(1).is_some();
+        let is_elsewhere = !is_shared && earlier <= 1;
+        (is_elsewhere || items <= 1).then_some((items, is_viewed, is_shared, since))
+    }
+
+    /// When the last member left; `None` while there is one.
+    pub fn empty_since(&self) -> Option<Duration> {
+        self.empty_since
+    }
+
+    /// What it takes of memory.
+    pub fn holds(&self, limits: &Limits) -> Held {
+        let documents = self.document.memory();
+        let is_spare = self.is_spare(limits);
+        let (_, versions) = self.versions.kept();
+        Held { documents, spare: if is_spare { documents } else { 0 }, versions }
     }
 
     /// Another event is about to be handled.
@@ -423,6 +456,7 @@ impl Session {
             members: self.room.len(),
             viewers: self.viewers.len(),
             document_bytes: self.document.bytes(),
+            document_memory: [self.document.memory(), self.document.memory_reckoned()],
             removed: self.document.removed().len(),
             history,
             history_bytes,

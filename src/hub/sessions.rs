@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::held::Held;
 use super::loading::{Loading, Waiting};
 use super::pass::{KeyIndex, Pass};
 use super::session::Session;
@@ -19,6 +20,7 @@ pub struct Sessions {
     /// Those that are stored and not in memory; some of those that are in memory, too.
     pub(super) stored: HashSet<Arc<str>>,
     pub(super) loading: Loading,
+    pub(super) held: Held,
     /// Which session a member is in.
     members: ConnMap<Arc<str>>,
     /// Which session a viewer looks at.
@@ -33,6 +35,7 @@ impl Sessions {
             by_name: HashMap::new(),
             stored: HashSet::new(),
             loading: Loading::default(),
+            held: Held::default(),
             members: ConnMap::default(),
             viewers: ConnMap::default(),
             random: Random(seed),
@@ -65,10 +68,14 @@ impl Sessions {
     }
 
     /// Does something in the session that a connection is a member of, if it is one.
-    pub fn of(&mut self, conn: ConnId, act: impl FnOnce(&mut Session)) {
-        let name = self.members.get(&conn);
-        if let Some(session) = name.and_then(|name| self.by_name.get_mut(name)) {
-            act(session);
+    pub fn of(
+        &mut self,
+        conn: ConnId,
+        turn: &mut Turn<'_>,
+        act: impl FnOnce(&mut Session, &mut Turn<'_>),
+    ) {
+        if let Some(name) = self.members.get(&conn).cloned() {
+            self.change(&name, turn, act);
         }
     }
 
@@ -122,15 +129,17 @@ impl Sessions {
             Ok(false) => return self.loading.wait(name, conn, Waiting::Join { user, grant }),
             Ok(true) => {}
         }
-        let Some(session) = self.by_name.get_mut(&name) else { return };
-        match for_now {
-            true => session.keeping.is_temporary |= begins,
-            false => session.keep_from_now_on(turn),
-        }
         let token = self.random.next().to_be_bytes();
         // First of all: should joining fail half-way, whoever is half in can still be put out.
-        self.members.insert(conn, name);
-        if let Some(replaced) = session.join(conn, user, pass, token, turn) {
+        self.members.insert(conn, name.clone());
+        let join = |session: &mut Session, turn: &mut Turn<'_>| {
+            match for_now {
+                true => session.keeping.is_temporary |= begins,
+                false => session.keep_from_now_on(turn),
+            }
+            session.join(conn, user, pass, token, turn)
+        };
+        if let Some(replaced) = self.change(&name, turn, join).flatten() {
             self.members.remove(&replaced);
         }
     }
@@ -174,7 +183,7 @@ impl Sessions {
     pub fn gone(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.loading.remove(conn);
         self.look_away(conn, turn);
-        self.of(conn, |session| session.leave(conn, turn));
+        self.of(conn, turn, |session, turn| session.leave(conn, turn));
         if let Some(name) = self.members.remove(&conn) {
             self.forget_if_lingered(&name, turn);
         }
@@ -188,7 +197,7 @@ impl Sessions {
         }
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.of(conn, |session| session.recover(conn, turn));
+        self.of(conn, turn, |session, turn| session.recover(conn, turn));
         self.gone(conn, turn);
     }
 
@@ -197,24 +206,27 @@ impl Sessions {
         if timer == SessionTimer::Linger {
             self.forget_if_lingered(name, turn);
         }
-        let Some(session) = self.by_name.get_mut(name) else { return };
-        session.begin();
-        match timer {
-            SessionTimer::Linger => session.linger_timer_fired(turn),
-            SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
-            SessionTimer::Settle(item) => {
-                session.settle_due(&item, turn);
-                session.finish(turn);
-            }
-            SessionTimer::Receipts => {
-                session.ask_for_receipts(turn);
-                session.finish(turn);
-            }
-            SessionTimer::Expiry(conn) => {
-                if session.has_expired(conn, turn) {
-                    self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);
+        let mut expired = None;
+        self.change(name, turn, |session, turn| {
+            session.begin();
+            match timer {
+                SessionTimer::Linger => session.linger_timer_fired(turn),
+                SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
+                SessionTimer::Settle(item) => {
+                    session.settle_due(&item, turn);
+                    session.finish(turn);
+                }
+                SessionTimer::Receipts => {
+                    session.ask_for_receipts(turn);
+                    session.finish(turn);
+                }
+                SessionTimer::Expiry(conn) => {
+                    expired = session.has_expired(conn, turn).then_some(conn);
                 }
             }
+        });
+        if let Some(conn) = expired {
+            self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);
         }
     }
 
@@ -222,18 +234,16 @@ impl Sessions {
     pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
-            let Some(session) = self.by_name.get_mut(&name) else { continue };
-            let refused = session.renew_passes(keys, turn);
-            self.dismiss(&name, &refused, turn);
+            let refused =
+                self.change(&name, turn, |session, turn| session.renew_passes(keys, turn));
+            self.dismiss(&name, &refused.unwrap_or_default(), turn);
         }
     }
 
     /// Ends the memberships and the viewing of those whose keys don't open their session any more, and
     /// has the others agree on a host.
     fn dismiss(&mut self, name: &str, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
-        if let Some(session) = self.by_name.get_mut(name) {
-            session.dismiss(refused, turn);
-        }
+        self.change(name, turn, |session, turn| session.dismiss(refused, turn));
         for (conn, _) in refused {
             self.members.remove(conn);
             self.viewers.remove(conn);
@@ -243,9 +253,7 @@ impl Sessions {
 
     /// A session that nobody is in lingers from now on, if it doesn't already.
     pub(super) fn linger_if_deserted(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
-        if let Some(session) = self.by_name.get_mut(name) {
-            session.linger_if_deserted(turn);
-        }
+        self.change(name, turn, |session, turn| session.linger_if_deserted(turn));
         self.forget_if_lingered(name, turn);
     }
 
@@ -257,18 +265,20 @@ impl Sessions {
         }
     }
 
-    /// Sees to it that there is room for another session, where one that lingers holds nothing that would
-    /// be lost: one that nobody views, or for a member, if need be, one that somebody does.
+    /// Sees to it that there is room for another session. Where there is none, one that nobody is in makes
+    /// way: for a member the one with which least is lost ([`Session::worth`]), for a viewer one that
+    /// nobody views. Takes a time in proportion to the sessions there are.
     pub(super) fn make_room(&mut self, visitor: Visitor, turn: &mut Turn<'_>) -> bool {
         let most = turn.limits.max_sessions;
         if most == 0 || self.by_name.len() + self.loading.places() < most {
             return true;
         }
-        let spare = || self.by_name.values().filter(|session| session.can_be_spared(turn.limits));
-        let spared = spare()
-            .find(|session| session.viewers.is_empty())
-            .or_else(|| spare().next().filter(|_| visitor == Visitor::Member));
-        match spared.map(|session| session.room.name().clone()) {
+        let sessions = self.by_name.values();
+        let spared = sessions
+            .filter(|session| visitor == Visitor::Member || session.viewers.is_empty())
+            .filter_map(|session| Some((session.worth(turn.limits)?, session.room.name())))
+            .min();
+        match spared.map(|(_, name)| name.clone()) {
             Some(name) => self.forget(&name, turn),
             None => false,
         }
@@ -277,6 +287,7 @@ impl Sessions {
     /// Drops a session from memory. Whether it was there.
     pub(super) fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
         let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
+        self.no_longer_holds(&session);
         for conn in session.dismiss_viewers(turn) {
             self.viewers.remove(&conn);
         }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Turn;
-use super::document::{Applied, Bounds};
+use super::bounds::{Allowance, TooBig};
+use super::document::Applied;
 use super::item::INTERFACES;
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
@@ -18,6 +19,7 @@ use super::told::{Audience, Part};
 use super::writing::{Written, color_print, stands_at_origin};
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
+use crate::protocol::json::Fields;
 use crate::protocol::outbound;
 
 /// Of how many items a sender is told at most that they were left out.
@@ -46,8 +48,10 @@ impl Session {
             turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
             return;
         }
-        if snapshot.items.len() > turn.limits.document.items() {
-            self.refuse_as_too_big(place, "sync:full_state", None, None, turn);
+        let bounds = turn.limits.document;
+        if snapshot.items.len() > bounds.items() {
+            let why = TooBig::Items(bounds.items());
+            self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
             self.leave_canvas_alone(place, turn);
             return;
         }
@@ -58,28 +62,27 @@ impl Session {
             false => Mode::Later,
         };
         let shown = shown_ids(&snapshot);
+        let allowance = turn.allowance();
+        let fits_alone = match mode {
+            Mode::Replace => self.document.fits_alone(&snapshot, allowance),
+            _ => Ok(()),
+        };
         let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
-        let bounds = turn.limits.document;
-        let fits_alone = mode == Mode::Replace && self.document.fits_alone(&snapshot, bounds);
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, mode, turn.limits);
-        let fits = match mode {
-            Mode::Replace => fits_alone,
-            _ => {
-                let items = self.document.len().saturating_add_signed(merged.more_items);
-                self.document.bytes() + merged.growth <= bounds.document
-                    && (merged.more_items <= 0 || items <= bounds.items())
-            }
-        };
-        if !fits {
-            self.refuse_as_too_big(place, "sync:full_state", None, None, turn);
+        let fits = fits_alone.and_then(|()| match mode {
+            Mode::Replace => Ok(()),
+            _ => self.fits_merged(&merged, &extra, allowance),
+        });
+        if let Err(why) = fits {
+            self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
             self.leave_canvas_alone(place, turn);
             return;
         }
         self.room[place].has_shown_canvas |= is_first;
         for id in &merged.too_large {
-            let left_out = LeftOut { id: Some((&**id).into()), why: TOO_LARGE };
-            turn.send(conn, &outbound::left_out(&left_out, "sync:full_state", None));
+            let why = TooBig::Item(bounds.item).to_string();
+            turn.send(conn, &outbound::bad_item(Some(id), &why, "sync:full_state", None));
         }
         // A state that was sent meanwhile replaces the canvas that the snapshot shows.
         let is_wiped = is_first && self.room[place].rebuilt.is_some();
@@ -174,22 +177,44 @@ impl Session {
         }
     }
 
+    /// Whether there is room for what a snapshot adds to the document.
+    fn fits_merged(
+        &self,
+        merged: &Merge,
+        extra: &Fields,
+        allowance: Allowance,
+    ) -> Result<(), TooBig> {
+        let bounds = allowance.bounds;
+        let items = self.document.len().saturating_add_signed(merged.more_items);
+        if merged.more_items > 0 && items > bounds.items() {
+            return Err(TooBig::Items(bounds.items()));
+        }
+        if self.document.bytes() + merged.growth > bounds.document {
+            return Err(TooBig::Document(bounds.document));
+        }
+        allowance.check_growth(merged.memory_growth + self.document.growth_of_extra(extra))
+    }
+
     /// Leaves out what is too large for the document, and tells the sender of everything that is left
     /// out.
     fn leave_out(&mut self, place: usize, snapshot: &mut State, turn: &mut Turn<'_>) {
+        let (conn, kind) = (self.room[place].conn, "sync:full_state");
+        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT) {
+            turn.send(conn, &outbound::left_out(item, kind, None));
+        }
         let largest = turn.limits.document.item;
+        let why = TooBig::Item(largest).to_string();
         let left_out = &mut snapshot.left_out;
         snapshot.items.retain(|item| {
             let fits = super::item::size_completed(&item.id, &item.fields) <= largest;
             if !fits {
-                left_out.push(LeftOut { id: Some(item.id.clone()), why: TOO_LARGE });
+                if left_out.len() < MAX_LEFT_OUT {
+                    turn.send(conn, &outbound::bad_item(Some(&item.id), &why, kind, None));
+                }
+                left_out.push(LeftOut { id: Some(item.id.clone()), why: "it is too large" });
             }
             fits
         });
-        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT) {
-            let error = outbound::left_out(item, "sync:full_state", None);
-            turn.send(self.room[place].conn, &error);
-        }
     }
 
     /// Whether a snapshot begins a new design under an old name: somebody came alone to a session that
@@ -265,7 +290,7 @@ impl Session {
                     applied.push(Applied::Removed(id));
                 }
                 Change::Write(id, fields) => {
-                    let _ = self.document.overwrite(&id, fields, author, Bounds::NONE);
+                    let _ = self.document.overwrite(&id, fields, author, Allowance::NONE);
                     applied.push(Applied::Changed(id));
                 }
                 Change::Add(item) => {
@@ -275,7 +300,7 @@ impl Session {
                     }
                     let written =
                         Written { color: color_print(&item.fields), ..Written::default() };
-                    let _ = self.document.add(&item.id, item.fields, None, author, Bounds::NONE);
+                    let _ = self.document.add(&item.id, item.fields, None, author, Allowance::NONE);
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
                     self.room[place].says(&id, &written, author.tick);
@@ -340,8 +365,6 @@ impl Session {
         self.ask_all_soon();
     }
 }
-
-const TOO_LARGE: &str = "the item is larger than the server allows";
 
 /// What a snapshot shows, after what it changed.
 struct Canvas {

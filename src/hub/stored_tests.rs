@@ -1,10 +1,11 @@
 //! What a stored document looks like, what earlier versions wrote, and what is no document.
 
 use super::*;
-use crate::hub::document::{Author, Bounds};
+use crate::hub::bounds::Allowance;
+use crate::hub::document::Author;
 use crate::protocol::inbound::{self, ClientMessage, State};
 
-const BOUNDS: Bounds = Bounds { item: 1 << 20, document: 1 << 20 };
+const BOUNDS: Allowance = Allowance::NONE;
 
 fn author(user: &UserId) -> Author<'_> {
     Author { user, tick: 7, received: 0 }

@@ -6,6 +6,7 @@
 //! it knows at which ticks the document said what the copy may show.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::item::PLACE;
 use crate::protocol::UserId;
@@ -45,9 +46,10 @@ pub enum Audience {
 
 impl Audience {
     fn has(&self, user: &UserId) -> bool {
+        let is_user = |one: &UserId| Arc::ptr_eq(one, user) || one == user;
         match self {
-            Audience::AllBut(except) => except.as_ref() != Some(user),
-            Audience::Only(one) => one == user,
+            Audience::AllBut(except) => !except.as_ref().is_some_and(is_user),
+            Audience::Only(one) => is_user(one),
         }
     }
 }
@@ -159,24 +161,35 @@ pub struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    /// Whether the copy may show what the document said of a field at some tick of `when`.
-    pub fn may_show(&self, key: &str, when: &Range<u64>) -> bool {
-        let part = Part::with(key);
-        let mut last = self.is_told_since.then_some(self.since);
-        if last.is_some_and(|last| last > self.received && when.contains(&last)) {
-            return true;
-        }
-        for tick in self.told.ticks(self.user, part, self.since) {
+    /// Whether the copy may show what the document said of a field at some tick of these spans, the
+    /// newest first. Takes time linear in the spans and in what was told.
+    pub fn may_show(&self, key: &str, spans: impl Iterator<Item = Range<u64>> + Clone) -> bool {
+        let mut older_spans = spans.clone();
+        let Some(mut span) = older_spans.next() else { return false };
+        // What it had received before it spoke, it doesn't show any more.
+        let before =
+            |said: &Said| said.received.min(self.received).min(said.tick.saturating_sub(1));
+        let spoken = self.said.map_or(0, before);
+        let told = self.told.ticks(self.user, Part::with(key), self.since.max(spoken));
+        let sent = self.is_told_since.then_some(self.since);
+        let mut last = sent;
+        for tick in told.chain(sent) {
             if tick <= self.received {
                 last = Some(tick);
                 break;
             }
             // It may have handled this, or not yet.
-            if when.contains(&tick) {
+            while tick < span.start {
+                match older_spans.next() {
+                    Some(older) => span = older,
+                    None => break,
+                }
+            }
+            if span.contains(&tick) {
                 return true;
             }
         }
-        let shows = |tick: u64| when.contains(&tick);
+        let shows = |tick: u64| spans.clone().any(|span| span.contains(&tick));
         match self.said.filter(|said| last.is_none_or(|last| last < said.tick)) {
             Some(said) => {
                 // It may have handled this before it spoke, or afterwards.
@@ -223,7 +236,15 @@ mod tests {
         let user = user("ann");
         let (since, is_told_since) = (0, false);
         let sight = Sight { user: &user, told, since, is_told_since, received, said };
-        (0..20).filter(|tick| sight.may_show("name", &(*tick..tick + 1))).collect()
+        let spans = |tick| std::iter::once(tick..tick + 1);
+        let shown: Vec<u64> = (0..20).filter(|tick| sight.may_show("name", spans(*tick))).collect();
+        // Of several spans it finds the right one.
+        for last in 1..20 {
+            let spans = (0..last).rev().map(|tick| tick..tick + 1);
+            let is_any_shown = shown.iter().any(|tick| *tick < last);
+            assert_eq!(sight.may_show("name", spans), is_any_shown, "{last}");
+        }
+        shown
     }
 
     #[test]
@@ -264,7 +285,7 @@ mod tests {
         assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77));
         assert!(!sight(&ann, &said, &told, 6).may_show_said("name", 78));
         assert!(
-            !sight(&ann, &said, &told, 6).may_show("name", &(5..6)),
+            !sight(&ann, &said, &told, 6).may_show("name", std::iter::once(5..6)),
             "the document said something else then"
         );
         told.note(7, Part::Whole, Audience::Only(ann.clone()), 0);

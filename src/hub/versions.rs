@@ -45,13 +45,25 @@ impl Versions {
         self.bytes += version.document.len();
         self.kept.push_back(version);
         while self.kept.len() > MOST || self.bytes > bounds.document.saturating_mul(MOST) {
-            let Some(oldest) = self.kept.pop_front() else { break };
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the oldest one.
+    pub fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.kept.pop_front() {
             self.bytes -= oldest.document.len();
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+    /// Of when the oldest one is.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.kept.front().map(|version| version.at)
+    }
+
+    /// How many items the largest one has.
+    pub fn most_items(&self) -> usize {
+        self.kept.iter().map(|version| version.items).max().unwrap_or_default()
     }
 
     /// How many there are, and how many bytes they have.

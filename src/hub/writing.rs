@@ -108,15 +108,16 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         }
         let print = OnceCell::new();
         let print = || *print.get_or_init(|| json::fingerprint(&value));
+        let field = place.map(|place| &item.fields[place]);
         found += usize::from(place.is_some());
         if *key == *COLOR {
             written.color = Some(print());
         } else if *key == *INTERFACES {
             // A blank copy may have taken the place of the one that is spoken of.
-            written.is_own = is_own(item, &value).filter(|_| copy.kind != CopyKind::Blank);
+            let is_own = is_own(item, field, &value);
+            written.is_own = is_own.filter(|_| copy.kind != CopyKind::Blank);
         }
         let is_chosen = !is_blank || !is_default(item, &key, &value);
-        let field = place.map(|place| &item.fields[place]);
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
@@ -216,9 +217,8 @@ fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> boo
         return false;
     }
     let print = json::fingerprint(value);
-    let mut earlier = field.earlier().filter(|(past, _)| past.shows(print));
-    earlier.any(|(_, when)| sight.may_show(&field.key, &when))
-        || sight.may_show_said(&field.key, print)
+    let spans = field.earlier().filter(|(past, _)| past.shows(print)).map(|(_, when)| when);
+    sight.may_show(&field.key, spans) || sight.may_show_said(&field.key, print)
 }
 
 /// Whether a field of an item's place had this value before.
@@ -400,9 +400,13 @@ pub fn stands_at_origin(interfaces: &RawValue) -> bool {
 }
 
 /// Whether these interfaces are of a copy that its owner built, where they differ from those of one that
-/// was built from a message.
-fn is_own(item: &Item, interfaces: &RawValue) -> Option<bool> {
-    let (own, said) = item.offset().zip(geometry::first_middle(interfaces))?;
+/// was built from a message; `field` has the item's own.
+fn is_own(item: &Item, field: Option<&Field>, interfaces: &RawValue) -> Option<bool> {
+    let own = item.offset()?;
+    let said = match field {
+        Some(field) if field.value.get() == interfaces.get() => own,
+        _ => geometry::first_middle(interfaces)?,
+    };
     match is_near(said, (0.0, 0.0)) {
         true => Some(false),
         false => is_near(said, own).then_some(true),

@@ -1,5 +1,6 @@
 use super::*;
-use crate::hub::document::{Author, Bounds, Document};
+use crate::hub::bounds::Allowance;
+use crate::hub::document::{Author, Document};
 use crate::hub::told::{Audience, Part, Said, Told};
 use crate::protocol::inbound::{self, ClientMessage};
 
@@ -14,7 +15,7 @@ fn document(item: &str, writes: &[(u64, &str, &str)]) -> Document {
     let fields = fields(item);
     let alice: UserId = "alice".into();
     document
-        .add("a", fields, None, Author { user: &alice, tick: 1, received: 0 }, Bounds::NONE)
+        .add("a", fields, None, Author { user: &alice, tick: 1, received: 0 }, Allowance::NONE)
         .expect("there is room");
     for (tick, user, said) in writes {
         let user: UserId = (*user).into();
@@ -22,7 +23,7 @@ fn document(item: &str, writes: &[(u64, &str, &str)]) -> Document {
             "a",
             self::fields(said),
             Author { user: &user, tick: *tick, received: 0 },
-            Bounds::NONE,
+            Allowance::NONE,
         );
         written.expect("there is room");
     }

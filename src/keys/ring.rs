@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use log::Level::{Info, Warn};
 
@@ -122,17 +122,38 @@ impl KeyRing {
 
     /// Looks at the file and, where it has other keys than before, puts them in force and returns
     /// them. A file that is gone, broken or half written changes nothing but the log, which hears of
-    /// each such state once, and of its end. For one thread, about once a second; blocks on the disk.
-    pub fn reload(&self) -> Option<Arc<KeySet>> {
+    /// each such state once, and of its end; where somebody has asked for it (`is_asked`), in any case. For
+    /// one thread, about once a second; blocks on the disk.
+    pub fn reload(&self, is_asked: bool) -> Option<Arc<KeySet>> {
         let mut news = Vec::new();
+        if is_asked {
+            self.lock().problem = None;
+        }
         let newer = self.look(&mut news);
+        if is_asked
+            && self.lock().problem.is_none()
+            && let Some(file) = &self.file
+        {
+            let changed = if newer.is_some() { "" } else { ": it has the same keys as before" };
+            let line = format!("the key file {} has been read again{changed}", file.display());
+            news.insert(0, (Info, line));
+        }
         tell(news);
         newer
     }
 
+    /// Whether there is a key file.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn look(&self, news: &mut Vec<News>) -> Option<Arc<KeySet>> {
         let file = self.file.as_deref()?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.lock();
         // Its whole text is compared: a time of change may be too coarse to show a second change.
         let contents = match file::read(file) {
             Ok(contents) => contents,
@@ -310,7 +331,7 @@ mod tests {
             &scratch.file(),
             format!("{{\"keys\":[{{\"name\":\"a\",\"sha256\":\"{hash}\",\"level\":\"admin\"}}]}}"),
         );
-        assert_eq!(ring.reload().map(|set| set.keys.len()), Some(1));
+        assert_eq!(ring.reload(false).map(|set| set.keys.len()), Some(1));
         assert_eq!(level(&ring, ""), Err(KeyRefusal::Invalid));
     }
 
@@ -452,11 +473,11 @@ mod tests {
                 assert!(grant.key.opens("anything"));
             }
             put(&scratch.file(), text(&[("alice", "\"read\"")]));
-            ring.reload();
+            ring.reload(false);
         }
         let (ring, news) = KeyRing::begin(None, true).expect("no file");
         assert_eq!((level(&ring, "development"), news.len()), (Ok(Level::Write), 1));
-        assert!(ring.reload().is_none());
+        assert!(ring.reload(false).is_none());
         let (ring, news) = KeyRing::begin(None, false).expect("no file");
         assert_eq!((level(&ring, "development"), news), (Err(KeyRefusal::Invalid), vec![]));
     }
@@ -509,7 +530,7 @@ mod tests {
                     &scratch.file(),
                     text(&[("alice", "\"read\""), (&format!("n{n}"), "\"read\"")]),
                 );
-                assert_eq!(ring.reload().map(|set| set.generation), Some(n + 2));
+                assert_eq!(ring.reload(false).map(|set| set.generation), Some(n + 2));
             }
             drop(stop);
         });

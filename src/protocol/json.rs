@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
 pub use super::item::is_safe_image_path;
-use super::numbers::{LONGEST_NUMBER, Survey, end_of_string};
+use super::numbers::{LONGEST_NUMBER, Survey, below, end_of_string, equal};
 
 /// How deep a message may nest. Python's parser gives up near 1,000 and takes the editor with it.
 pub const DEEPEST: usize = 100;
@@ -86,8 +86,8 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        // As many as an item has.
-        let mut fields: Borrowed<'de> = Vec::with_capacity(16);
+        // As many as an item has: the editor's have 17 to 21.
+        let mut fields: Borrowed<'de> = Vec::with_capacity(24);
         while let Some(key) = map.next_key::<Key<'de>>()? {
             fields.push((key.0, map.next_value()?));
         }
@@ -104,8 +104,16 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 fn keep_last<'a>(fields: &mut Borrowed<'a>) {
     if fields.len() * fields.len() < SEARCH_BY_TABLE {
         let mut kept = 0;
+        // A bit for each name, which it shares with few others: most names are seen to be new by it.
+        let mut seen = 0_u64;
         for next in 0..fields.len() {
-            match (0..kept).find(|&earlier| fields[earlier].0 == fields[next].0) {
+            let name = fields[next].0.as_bytes();
+            let ends = [name.first(), name.last()].map(|end| usize::from(*end.unwrap_or(&0)));
+            let bit = 1 << ((name.len() + 5 * ends[0] + 17 * ends[1]) % 64);
+            let may_be_known = seen & bit != 0;
+            seen |= bit;
+            let mut earlier = 0..if may_be_known { kept } else { 0 };
+            match earlier.find(|&earlier| fields[earlier].0 == fields[next].0) {
                 Some(earlier) => fields[earlier].1 = fields[next].1,
                 None => {
                     fields.swap(kept, next);
@@ -271,9 +279,14 @@ pub fn write_string(json: &mut Vec<u8>, text: &str) {
 
 /// Whether a text has characters that JSON writes otherwise.
 fn has_escapes(text: &str) -> bool {
-    // Without leaving early it is done for many bytes at once.
-    let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    text.bytes().fold(false, |escaped, byte| escaped | is_escaped(byte))
+    let (eights, rest) = text.as_bytes().as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let found = eights.iter().chain([&last]).fold(0, |found, eight| {
+        let eight = u64::from_le_bytes(*eight);
+        found | below(eight, b' ') | equal(eight, b'"') | equal(eight, b'\\')
+    });
+    found != 0
 }
 
 /// Refuses what a parser somewhere down the line would choke on: nesting deeper than [`DEEPEST`],
@@ -305,6 +318,22 @@ mod tests {
             let list: &RawValue = serde_json::from_str(list).unwrap();
             assert_eq!(first_in_list(list).map(RawValue::get), first);
         }
+    }
+
+    #[test]
+    fn a_character_that_json_writes_otherwise_is_found_wherever_it_stands() {
+        for byte in 0..=127 {
+            let is_escaped = byte < b' ' || matches!(byte, b'"' | b'\\');
+            for length in 0..20 {
+                for place in 0..=length {
+                    let mut text = "ü".repeat(length / 2) + &" ".repeat(length % 2);
+                    let place = text.floor_char_boundary(place);
+                    text.insert(place, char::from(byte));
+                    assert_eq!(has_escapes(&text), is_escaped, "{text:?}");
+                }
+            }
+        }
+        assert!(!has_escapes(""));
     }
 
     #[test]

@@ -259,9 +259,7 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
 /// The end of the string that begins at `at`: behind its closing quote, or the end of the text.
 pub(super) fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(ahead) =
-        bytes.get(at..).and_then(|rest| rest.iter().position(|byte| matches!(byte, b'"' | b'\\')))
-    {
+    while let Some(ahead) = bytes.get(at..).and_then(to_quote_or_backslash) {
         at += ahead;
         if bytes[at] == b'"' {
             return at + 1;
@@ -269,6 +267,32 @@ pub(super) fn end_of_string(bytes: &[u8], at: usize) -> usize {
         at += 2;
     }
     bytes.len()
+}
+
+/// How far ahead the next quote or backslash is.
+fn to_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for (place, eight) in eights.iter().enumerate() {
+        let eight = u64::from_le_bytes(*eight);
+        let found = equal(eight, b'"') | equal(eight, b'\\');
+        if found != 0 {
+            return Some(8 * place + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.map(|place| 8 * eights.len() + place)
+}
+
+/// Of eight bytes, the first one lowest: the top bit of the first one that is below `bound`, and maybe
+/// top bits of those after it. `bound` is at most 128.
+pub(super) fn below(eight: u64, bound: u8) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    eight.wrapping_sub(ONES * u64::from(bound)) & !eight & (ONES << 7)
+}
+
+/// The same for bytes that are equal to this one.
+pub(super) fn equal(eight: u64, byte: u8) -> u64 {
+    below(eight ^ (u64::MAX / 255 * u64::from(byte)), 1)
 }
 
 /// The characters that numbers are written with.
@@ -295,6 +319,22 @@ mod tests {
 
     fn rewrite(text: &str) -> String {
         plain(text).text.into_owned()
+    }
+
+    #[test]
+    fn the_end_of_a_string_is_found_wherever_it_stands() {
+        for length in 0..20 {
+            for content in ["a", "!", "#", "ü", "\u{7f}", r"\\", r#"\""#] {
+                let string = format!("\"{}{content}\"", " ".repeat(length));
+                for after in ["", "\"", ",\"b\\\":1", "[                \""] {
+                    let text = format!("[{string}{after}");
+                    assert_eq!(end_of_string(text.as_bytes(), 1), 1 + string.len(), "{text}");
+                }
+            }
+            let open = format!("\"{}", "a".repeat(length));
+            assert_eq!(end_of_string(open.as_bytes(), 0), open.len());
+            assert_eq!(end_of_string((open.clone() + "\\").as_bytes(), 0), open.len() + 1);
+        }
     }
 
     #[test]

@@ -118,7 +118,12 @@ pub fn rejected(rejection: &Rejection) -> Frame {
 
 /// `error`, for one item of a canvas that was taken without it.
 pub fn left_out(item: &LeftOut, original_type: &str, id: Option<&str>) -> Frame {
-    error("bad_item", item.why, 400, Some(original_type), id, item.id.as_deref())
+    bad_item(item.id.as_deref(), item.why, original_type, id)
+}
+
+/// The same of an item for which there is no room.
+pub fn bad_item(item: Option<&str>, why: &str, original_type: &str, id: Option<&str>) -> Frame {
+    error("bad_item", why, 400, Some(original_type), id, item)
 }
 
 /// `error`; `id` is JSON, `item_id` is the text.

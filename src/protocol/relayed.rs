@@ -184,16 +184,17 @@ pub(super) struct ItemData<'a> {
     pub data: &'a Fields,
 }
 
-/// An item's fields with `uuid`, its id, and a string `item_type` in any case: an editor silently
-/// skips an item without them. The type is the item's own, or else `item_type`, or else its `_type`.
+/// An item's fields with `uuid`, its id, and a string `item_type` in any case: an editor silently skips an item
+/// without them. The type is the item's `_type`, or else its own `item_type`, or else the one given here: an editor
+/// builds an item of its `item_type`, and writes into it what is of its `_type`.
 pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>) -> Fields {
     let own_type = |fields: &Fields, name: &str| {
         let named = fields.iter().find(|(key, value)| &**key == name && json::is_string(value));
         named.map(|(_, value)| value.clone())
     };
-    let item_type = own_type(&fields, "item_type")
+    let item_type = own_type(&fields, "_type")
+        .or_else(|| own_type(&fields, "item_type"))
         .or_else(|| item_type.map(ToOwned::to_owned))
-        .or_else(|| own_type(&fields, "_type"))
         .unwrap_or_else(|| json::string(UNNAMED_TYPE));
     for (name, value) in [("uuid", json::string(id)), ("item_type", item_type)] {
         match fields.iter_mut().find(|(key, _)| &**key == name) {
@@ -212,7 +213,7 @@ pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>)
 pub fn growth_of_completed(id: &str, fields: &Fields) -> isize {
     let field = |name: &str| fields.iter().find(|(key, _)| &**key == name).map(|(_, value)| value);
     let own_type = |name| field(name).filter(|value| json::is_string(value));
-    let own_type = own_type("item_type").or_else(|| own_type("_type"));
+    let own_type = own_type("_type").or_else(|| own_type("item_type"));
     let own_type = own_type.map_or(UNNAMED_TYPE.len() + 2, |value| value.get().len());
     let id = json::length_of_string(id);
     let mut growth = 0;
@@ -227,11 +228,18 @@ pub fn growth_of_completed(id: &str, fields: &Fields) -> isize {
 }
 
 /// Whether an editor can build the item under the right id: it takes the id from `uuid`, or else
-/// from `item_uuid`, and the type from the command.
+/// from `item_uuid`, and the type from the command, which has to be the one in the data.
 pub(super) fn names_the_item(data: &Fields, id: &str, item_type: Option<&RawValue>) -> bool {
-    let named = |name| data.iter().find(|(key, _)| &**key == name);
+    let named = |name| data.iter().find(|(key, _)| &**key == name).map(|(_, value)| value);
     let uuid = named("uuid").or_else(|| named("item_uuid"));
-    item_type.is_some() && uuid.and_then(|(_, uuid)| json::as_string(uuid)).as_deref() == Some(id)
+    let is_type = |value: &RawValue, item_type: &RawValue| {
+        !json::is_string(value) || json::same_value(value, item_type)
+    };
+    let has_type = item_type.is_some_and(|item_type| {
+        let own = ["_type", "item_type"].into_iter().filter_map(named);
+        own.into_iter().all(|value| is_type(value, item_type))
+    });
+    has_type && uuid.and_then(|uuid| json::as_string(uuid)).as_deref() == Some(id)
 }
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub struct Hub {
     sessions: AtomicUsize,
     members: AtomicUsize,
     channels: AtomicUsize,
+    documents_memory: AtomicUsize,
+    most_documents_memory: AtomicUsize,
     /// When it last began with something, in milliseconds since the start, one more than that; zero
     /// while it has nothing to do.
     busy_since: AtomicU64,
@@ -235,6 +237,8 @@ impl Hub {
             sessions: self.sessions.load(Relaxed),
             members: self.members.load(Relaxed),
             channels: self.channels.load(Relaxed),
+            documents_memory: self.documents_memory.load(Relaxed),
+            most_documents_memory: self.most_documents_memory.load(Relaxed),
         }
     }
 
@@ -339,6 +343,8 @@ impl Tally {
         hub.sessions.store(holdings.sessions, Relaxed);
         hub.members.store(holdings.members, Relaxed);
         hub.channels.store(holdings.channels, Relaxed);
+        hub.documents_memory.store(holdings.documents_memory, Relaxed);
+        hub.most_documents_memory.store(holdings.most_documents_memory, Relaxed);
     }
 }
 

@@ -93,6 +93,7 @@ impl<M: Machine> Dispatcher<M> {
     /// The loop of the hub thread; ends when told to stop.
     #[inline(never)] // a name in thread dumps
     pub fn run(mut self, inbox: &Inputs<Input<M::Event>>) {
+        self.tally.batch_done(0, self.machine.holdings(), &self.counters.hub);
         loop {
             self.counters.hub.rests();
             let first = inbox.next(self.next_deadline());

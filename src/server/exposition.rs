@@ -125,6 +125,11 @@ impl Text {
         self.one("collabd_sessions", "Sessions in memory.", holdings.sessions);
         self.one("collabd_members", "Members of all sessions.", holdings.members);
         self.one("collabd_channels", "Channels of the client protocol.", holdings.channels);
+        let help =
+            "Memory that all documents take together, and their earlier versions, as reckoned.";
+        self.one("collabd_documents_bytes", help, holdings.documents_memory);
+        let help = "Memory that documents may take together; 0 is any.";
+        self.one("collabd_documents_limit_bytes", help, holdings.most_documents_memory);
         let busy = hub.busy_for(counters.started.elapsed()).unwrap_or_default();
         let help = "For how long the hub has been at one thing; 0 while it has nothing to do.";
         self.one("collabd_hub_busy_seconds", help, busy.as_secs_f64());

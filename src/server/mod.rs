@@ -47,6 +47,7 @@ pub use rate::RateLimits;
 use service::{Keeper, Service};
 use spool::Spool;
 use stopping::Stopping;
+pub use system::half_of_the_memory;
 use threads::Threads;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
@@ -200,9 +201,14 @@ impl<S: Service> ServerHandle<S> {
         &self.addrs
     }
 
-    /// Has the service look at once whether anything outside has changed.
-    pub fn look_again(&self) {
-        self.shared.stopping.wake();
+    /// Has the service look at once whether anything outside has changed, which the log tells about. Whether
+    /// there is anything to look at.
+    pub fn look_again(&self) -> bool {
+        let can_reload = self.shared.service.can_reload();
+        if can_reload {
+            self.shared.stopping.wake();
+        }
+        can_reload
     }
 
     /// Stops the server: the port is released, what waits for the disk is written and confirmed,

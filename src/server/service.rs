@@ -62,6 +62,17 @@ pub trait Service: Send + Sync + 'static {
     fn watch(&self) -> Option<Self::Event> {
         None
     }
+
+    /// The same because somebody asked for it, who reads in the log what came of it. Not called where
+    /// nothing [`can_reload`](Self::can_reload).
+    fn reload(&self) -> Option<Self::Event> {
+        self.watch()
+    }
+
+    /// Whether there is anything outside to read again.
+    fn can_reload(&self) -> bool {
+        false
+    }
 }
 
 /// Where a request comes from.
@@ -199,6 +210,12 @@ pub(super) fn stopping() -> Response {
 /// What a client is told that the machine doesn't let in, or do what it asked for.
 pub(super) fn refused(why: Refusal) -> Response {
     let (status, line) = match why {
+        Refusal::TooBig(why) => {
+            return Response::text(413, format!("there is no room for this canvas: {why}"));
+        }
+        Refusal::NoMemory => {
+            (503, "the sessions that are open leave no memory for this one: try again later")
+        }
         Refusal::Full => (503, "there are too many sessions: try again later"),
         Refusal::KeyRefused => (403, "this key does not open this session for this user"),
         Refusal::NotLoaded => (
@@ -206,7 +223,6 @@ pub(super) fn refused(why: Refusal) -> Response {
             "this session is stored but can't be read now: whoever runs this server finds the \
              reason in its log",
         ),
-        Refusal::TooBig => (413, "this canvas is larger than a session's may be"),
         Refusal::InUse => {
             (409, "somebody is in this session: it can be deleted when they have left")
         }

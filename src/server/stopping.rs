@@ -17,6 +17,17 @@ struct State {
     is_woken: bool,
 }
 
+/// How a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slept {
+    /// Its time was over.
+    Enough,
+    /// Somebody has woken the sleeper.
+    Woken,
+    /// The server is stopping.
+    Stopping,
+}
+
 impl Stopping {
     /// The server is stopping from now on; whoever sleeps is woken.
     pub fn begin(&self) {
@@ -35,13 +46,16 @@ impl Stopping {
         self.changed.notify_all();
     }
 
-    /// Sleeps for so long, or until woken, or until the server is stopping. Whether it is. For one thread.
-    pub fn sleep(&self, longest: Duration) -> bool {
+    /// Sleeps for so long, or until woken, or until the server is stopping. For one thread.
+    pub fn sleep(&self, longest: Duration) -> Slept {
         let sleeps = |state: &mut State| !state.has_begun && !state.is_woken;
         let waited = self.changed.wait_timeout_while(self.lock(), longest, sleeps);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.is_woken = false;
-        state.has_begun
+        match (state.has_begun, std::mem::take(&mut state.is_woken)) {
+            (true, _) => Slept::Stopping,
+            (false, true) => Slept::Woken,
+            (false, false) => Slept::Enough,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -57,19 +71,22 @@ mod tests {
     #[test]
     fn whoever_sleeps_is_woken() {
         let stopping = Arc::new(Stopping::default());
-        assert!(!stopping.sleep(Duration::from_millis(1)) && !stopping.has_begun());
+        assert_eq!(stopping.sleep(Duration::from_millis(1)), Slept::Enough);
+        assert!(!stopping.has_begun());
         let (told, woken) = crossbeam_channel::bounded(1);
         let sleeping = stopping.clone();
         std::thread::spawn(move || told.send(sleeping.sleep(Duration::from_secs(3600))));
         stopping.wake();
-        assert_eq!(woken.recv_timeout(Duration::from_secs(20)), Ok(false));
+        assert_eq!(woken.recv_timeout(Duration::from_secs(20)), Ok(Slept::Woken));
         stopping.wake();
-        assert!(!stopping.sleep(Duration::from_secs(3600)), "it was woken before it slept");
+        let slept = stopping.sleep(Duration::from_secs(3600));
+        assert_eq!(slept, Slept::Woken, "it was woken before it slept");
         let (told, woken) = crossbeam_channel::bounded(1);
         let sleeping = stopping.clone();
         std::thread::spawn(move || told.send(sleeping.sleep(Duration::from_secs(3600))));
         stopping.begin();
-        assert_eq!(woken.recv_timeout(Duration::from_secs(20)), Ok(true));
-        assert!(stopping.has_begun() && stopping.sleep(Duration::from_secs(3600)));
+        assert_eq!(woken.recv_timeout(Duration::from_secs(20)), Ok(Slept::Stopping));
+        assert!(stopping.has_begun());
+        assert_eq!(stopping.sleep(Duration::from_secs(3600)), Slept::Stopping);
     }
 }

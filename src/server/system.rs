@@ -70,3 +70,9 @@ pub fn resident_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
+
+/// Half of the memory that there is for this process, in bytes; of 1 GiB where the system doesn't tell.
+pub fn half_of_the_memory() -> usize {
+    let memory = crate::os::memory().unwrap_or(1 << 30);
+    usize::try_from(memory / 2).unwrap_or(usize::MAX)
+}

@@ -126,17 +126,8 @@ fn join(ended: Vec<JoinHandle<()>>) {
 /// Gives the running thread another name in dumps, where the system allows it: a client's thread
 /// starts before anyone knows whose it is.
 pub fn rename_current(name: &str) {
-    set_name(shortened(name));
+    crate::os::name_thread(shortened(name));
 }
-
-#[cfg(target_os = "linux")]
-fn set_name(name: &str) {
-    // Without /proc the thread keeps the name it has.
-    let _ = std::fs::write("/proc/thread-self/comm", name);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set_name(_name: &str) {}
 
 fn shortened(name: &str) -> &str {
     let mut end = name.len().min(LONGEST_NAME);

@@ -9,6 +9,7 @@ use super::connection::ALIVE;
 use super::counters::Counters;
 use super::dispatch::Input;
 use super::service::{Role, Service};
+use super::stopping::Slept;
 use super::vitals::Liveness;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
@@ -23,8 +24,10 @@ const LOOKS: u32 = 5;
 #[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(shared: &Shared<S>) {
     let (mut looks, mut was_busy) = (0, false);
+    let mut is_asked = false;
     loop {
-        match catch_unwind(AssertUnwindSafe(|| shared.service.watch())) {
+        let look = || if is_asked { shared.service.reload() } else { shared.service.watch() };
+        match catch_unwind(AssertUnwindSafe(look)) {
             Ok(Some(event)) => {
                 if shared.inbox.send(Input::Watched(event)).is_err() {
                     return;
@@ -48,9 +51,11 @@ pub fn run<S: Service>(shared: &Shared<S>) {
             }
             was_busy = is_busy;
         }
-        if shared.stopping.sleep(PAUSE) {
-            return;
-        }
+        is_asked = match shared.stopping.sleep(PAUSE) {
+            Slept::Enough => false,
+            Slept::Woken => true,
+            Slept::Stopping => return,
+        };
     }
 }
 

@@ -152,7 +152,7 @@ impl ModelStore {
         let mut stored = kept.at(kept.seq).expect("the newest is always there");
         let mut next = stored.seq_of_document;
         for change in kept.changes.range(..=next).rev().map(|(_, change)| change) {
-            if change.seq > next || stored.history.len() + stored.changes.len() >= reach {
+            if change.seq != next || stored.history.len() + stored.changes.len() >= reach {
                 break;
             }
             stored.history.insert(0, change.clone());

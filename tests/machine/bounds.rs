@@ -1,6 +1,6 @@
 //! What there may be at most, and what happens at it.
 
-use collabd::hub::{ConnId, DocumentBounds, Event, Limits};
+use collabd::hub::{ConnId, DocumentBounds, Event, Limits, Refusal};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -53,6 +53,99 @@ fn sessions_that_make_way_for_others_leave_no_timers_behind() {
     }
     let left = rig.hub.footprint();
     assert_eq!((left.sessions.len(), left.timers), (3, 3));
+}
+
+fn add_items(rig: &mut Rig, conn: ConnId, count: usize) {
+    for n in 0..count {
+        let add = json!({"action": "add_item", "item_id": n.to_string(), "data": {}});
+        rig.tell(conn, json!({"type": "command", "command": add}));
+    }
+}
+
+/// A session in which these users were one after the other, and then nobody; the first added items.
+fn left_session(rig: &mut Rig, name: &str, users: &[&str], items: usize) {
+    for user in users {
+        let conn = rig.join_session(name, user, None);
+        assert!(rig.on(conn).contains(&Done::Admitted), "{name}");
+        add_items(rig, conn, if user == &users[0] { items } else { 0 });
+        rig.gone(conn);
+        rig.pass(1);
+    }
+}
+
+fn names(rig: &Rig) -> Vec<String> {
+    let sessions = rig.hub.footprint().sessions;
+    let mut names: Vec<String> = sessions.iter().map(|it| it.name.to_string()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Sessions that somebody fills with an item each, or a few, neither keep others out nor push their work
+/// out.
+#[test]
+fn sessions_of_an_item_make_way_and_work_stays() {
+    for (items, users) in [(1, &["mallory"][..]), (3, &["mallory"]), (1, &["mallory", "trudy"])] {
+        let mut rig = Rig::with(Limits { max_sessions: 10, ..limits() });
+        left_session(&mut rig, "work", &["alice", "bob"], 2);
+        left_session(&mut rig, "own work", &["carol"], 5);
+        for n in 0..100 {
+            left_session(&mut rig, &format!("m{n}"), users, items);
+        }
+        let left = names(&rig);
+        assert_eq!(left.len(), 10);
+        assert!(left.contains(&"work".to_owned()) && left.contains(&"own work".to_owned()));
+        // Of equal ones the one that was left last stays.
+        assert!(left.contains(&"m99".to_owned()) && left.contains(&"m92".to_owned()), "{left:?}");
+        let conn = rig.join_session("new", "dave", None);
+        assert!(rig.on(conn).contains(&Done::Admitted), "{users:?}");
+        assert!(!names(&rig).contains(&"m92".to_owned()));
+    }
+}
+
+#[test]
+fn of_sessions_that_are_left_the_least_makes_way_first() {
+    let mut rig = Rig::with(Limits { max_sessions: 6, ..limits() });
+    left_session(&mut rig, "shared", &["alice", "bob"], 1);
+    left_session(&mut rig, "two", &["alice"], 2);
+    left_session(&mut rig, "one", &["alice"], 1);
+    left_session(&mut rig, "one, later", &["alice"], 1);
+    left_session(&mut rig, "three", &["alice"], 3);
+    left_session(&mut rig, "none", &["alice"], 0);
+    for (n, gone) in ["none", "one", "one, later", "shared", "two", "three"].iter().enumerate() {
+        assert!(names(&rig).contains(&(*gone).to_owned()), "{gone}");
+        let conn = rig.join_session(&n.to_string(), "dave", None);
+        assert!(rig.on(conn).contains(&Done::Admitted), "{gone}");
+        assert!(!names(&rig).contains(&(*gone).to_owned()), "{gone}");
+    }
+    let conn = rig.join_session("more", "dave", None);
+    assert_eq!(rig.on(conn), [Done::Refused(Refusal::Full)], "somebody is in each of them");
+}
+
+#[test]
+fn what_several_people_worked_on_or_is_in_versions_alone_makes_way_for_nobody() {
+    let mut rig = Rig::with(Limits { max_sessions: 3, ..limits() });
+    left_session(&mut rig, "work", &["alice", "bob"], 2);
+    left_session(&mut rig, "more work", &["alice", "bob"], 20);
+    // Its canvas is empty, and what it was before is nowhere else.
+    let conn = rig.join_session("emptied", "alice", None);
+    add_items(&mut rig, conn, 2);
+    rig.tell(conn, json!({"type": "sync:update", "state": {"items": []}}));
+    rig.gone(conn);
+    let conn = rig.join_session("new", "dave", None);
+    assert_eq!(rig.on(conn), [Done::Refused(Refusal::Full)]);
+    rig.pass(600_000);
+    let conn = rig.join_session("new", "dave", None);
+    assert!(rig.on(conn).contains(&Done::Admitted));
+}
+
+/// What is stored is not lost: the one that was left first leaves memory.
+#[test]
+fn of_stored_sessions_the_one_left_first_leaves_memory() {
+    let mut rig = Rig::with(Limits { max_sessions: 3, durable: true, ..limits() });
+    for (name, items) in [("a", 9), ("b", 1), ("c", 5), ("d", 2)] {
+        left_session(&mut rig, name, &["alice", "bob"], items);
+    }
+    assert_eq!(names(&rig), ["b", "c", "d"]);
 }
 
 /// A host, and somebody else who has added the item "i" with a field of his own.
@@ -123,6 +216,38 @@ fn what_a_snapshot_leaves_in_an_item_counts() {
         assert_eq!(of_alice.len() > 100, is_changed, "{bounds:?}");
         assert_eq!(document.get("j").is_some(), refused != Some("document_full"));
         assert!(rig.hub.footprint().sessions[0].document_bytes <= bounds.document);
+    }
+}
+
+/// Whoever is refused is told which bound it was, and how large that is.
+#[test]
+fn a_refusal_names_the_bound() {
+    let bounds = |item, document| DocumentBounds { item, document };
+    let item = |bytes: usize| json!({"uuid": "j", "text": "x".repeat(bytes)});
+    let many = || -> Value { (0..1300).map(|n| json!({"uuid": format!("a{n}")})).collect() };
+    for (bounds, items, named) in [
+        (bounds(1000, 1 << 20), json!([item(1000)]), "an item may have 1000 bytes at most"),
+        (bounds(1 << 20, 1000), json!([item(1000)]), "canvas may have 1000 bytes at most"),
+        (bounds(1 << 20, 220_000), many(), "canvas may have 1100 items at most"),
+    ] {
+        for kind in ["sync:update", "sync:full_state"] {
+            let (mut rig, [alice, _]) = host_and_guest(bounds);
+            rig.tell(alice, json!({"type": kind, "state": {"items": items}}));
+            let told = rig.texts(alice);
+            let error = told.iter().find(|told| told["type"] == "error").expect("an error");
+            let message = error["message"].as_str().expect("a text");
+            assert!(message.contains(named), "{kind}: {message}");
+        }
+        let (mut rig, [_, bob]) = host_and_guest(bounds);
+        for item in items.as_array().expect("a list") {
+            let id = &item["uuid"];
+            let add = json!({"action": "add_item", "item_id": id, "data": item});
+            rig.tell(bob, json!({"type": "command", "command": add}));
+        }
+        let told = rig.texts(bob);
+        let error = told.iter().find(|told| told["error_type"] == "document_full");
+        let message = error.expect("an error")["message"].as_str().expect("a text");
+        assert!(message.contains(named), "{message}");
     }
 }
 

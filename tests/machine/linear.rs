@@ -69,6 +69,7 @@ fn limits() -> Limits {
         max_sessions: 0,
         max_channels: 0,
         document: DocumentBounds { item: 1 << 26, document: 1 << 28 },
+        documents_memory: 0,
         history: HistoryBounds { changes: 10_000, bytes: 1 << 26 },
         settle: true,
         durable: true,

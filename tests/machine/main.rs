@@ -12,6 +12,7 @@ mod keys;
 mod linear;
 mod listing;
 mod loading;
+mod memory;
 mod properties;
 mod readers;
 mod restoring;

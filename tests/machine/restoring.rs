@@ -1,6 +1,6 @@
 //! Putting an earlier document, or one from elsewhere, in the place of a session's own.
 
-use collabd::hub::{ConnId, Event, Limits, Refusal, replay};
+use collabd::hub::{ConnId, Event, Limits, Refusal, TooBig, replay};
 use collabd::protocol::inbound::State;
 use serde_json::{Value, json};
 
@@ -133,7 +133,8 @@ fn what_can_not_be_done_is_refused() {
     let document = collabd::hub::DocumentBounds { item: 100, document: 100 };
     let mut rig = Rig::with(Limits { durable: true, max_sessions: 1, document, ..limits() });
     let conn = restore(&mut rig, "bench", canvas(&["a", "b", "c", "d", "e", "f"]));
-    assert_eq!(rig.on(conn), [Done::Refused(Refusal::TooBig)]);
+    let why = Refusal::TooBig(TooBig::Document(100));
+    assert_eq!(rig.on(conn), [Done::Refused(why)]);
     assert_eq!(rig.kept(), [""; 0]);
     member(&mut rig, "other", "alice");
     let conn = restore(&mut rig, "bench", canvas(&["a"]));

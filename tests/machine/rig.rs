@@ -62,6 +62,7 @@ pub fn limits() -> Limits {
         max_sessions: 0,
         max_channels: 0,
         document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
+        documents_memory: 0,
         history: HistoryBounds { changes: 100, bytes: 1 << 20 },
         settle: false,
         durable: false,

@@ -117,6 +117,11 @@ impl Server {
         self.log.wait_until(text, |log| log.text.contains(text));
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
     /// Sends it a signal: `TERM`, `INT`.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {

@@ -26,7 +26,6 @@ mod tidy;
 mod walk;
 pub(super) mod wire;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -146,6 +145,6 @@ pub fn run(options: &Options) -> ExitCode {
 
 /// Says on stderr why nothing is checked.
 fn give_up(complaint: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "collabd check: {complaint}");
+    crate::logging::say(&format!("collabd check: {complaint}"));
     ExitCode::from(code)
 }

@@ -68,8 +68,12 @@ impl Received {
 
 /// Text from the server, escaped and cut: it may hold anything, and be of any length.
 pub(in crate::commands) fn shown(text: &str) -> String {
-    const LONGEST: usize = 160;
-    match text.char_indices().nth(LONGEST) {
+    shown_up_to(160, text)
+}
+
+/// The same, cut after so many characters.
+pub(in crate::commands) fn shown_up_to(longest: usize, text: &str) -> String {
+    match text.char_indices().nth(longest) {
         None => format!("{text:?}"),
         Some((end, _)) => format!("{:?}…", &text[..end]),
     }

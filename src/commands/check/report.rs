@@ -1,5 +1,6 @@
 //! What a step found and the line that says so: ✓, ✗ or –, the name, the words, the time it took.
 
+use crate::logging::without_keys;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ impl Report {
     /// the exit code still tells.
     pub(super) fn line(&self, text: &str) {
         let text = self.without_secrets(text);
+        let text = without_keys(&text);
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }

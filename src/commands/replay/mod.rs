@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::check::target::Target;
 use super::progress::Progress;
-use super::table::print;
+use super::table::tell;
 use crate::os::{Signal, hold_signals, on_signals};
 use player::{Heard, Open, Player, addresses};
 use recording::Recording;
@@ -57,14 +57,14 @@ pub fn run(options: &Options) -> ExitCode {
     let target = match Target::parse(&options.url) {
         Ok(target) => target,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             return ExitCode::from(USAGE);
         }
     };
     match replay(options, &target) {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -104,13 +104,10 @@ fn replay(options: &Options, target: &Target) -> Result<(), String> {
         return Err(format!("stopped after {} of {total} changes", stage.done));
     }
     let time = started.elapsed().as_secs_f64();
-    print(
-        format!(
-            "{total} changes of {} users were played into {session:?} in {time:.1} s\n",
-            users.len()
-        )
-        .as_bytes(),
-    )
+    tell(&format!(
+        "{total} changes of {} users were played into {session:?} in {time:.1} s\n",
+        users.len()
+    ))
 }
 
 /// When a change is due.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{described, document, size, stored, told, unknown};
 use crate::archive::compact::Compaction;
 use crate::archive::{BY, over_damaged};
-use crate::commands::table::print;
+use crate::commands::table::tell;
 use crate::hub::{
     ConnId, Document, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, NotLoaded, Now,
     Past,
@@ -126,6 +126,7 @@ fn put(
         max_sessions: 0,
         max_channels: 0,
         document: bounds,
+        documents_memory: 0,
         history: NO_HISTORY,
         settle: false,
         durable: true,
@@ -152,10 +153,9 @@ fn put(
             Effect::Keep(keep) => keeps.push(*keep),
             Effect::Refuse { why, .. } => {
                 return Err(match why {
-                    crate::hub::Refusal::TooBig => format!(
-                        "the canvas is larger than a session may be ({}), or one of its items is: \
-                         --max-document-bytes and --max-message-bytes allow more",
-                        size(bounds.document as u64)
+                    crate::hub::Refusal::TooBig(why) => format!(
+                        "the canvas is too large: {why}; --max-document-bytes and \
+                         --max-message-bytes allow more"
                     ),
                     _ => format!(
                         "session {session:?} is damaged: restore it to one of the versions that \
@@ -185,5 +185,5 @@ fn put_over_damaged(
 }
 
 fn say(line: &str) -> Result<(), String> {
-    print(format!("{line}\n").as_bytes())
+    tell(&format!("{line}\n"))
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::{document, known, size, stored, told};
 use crate::archive::{About, Listing, Versions};
 use crate::commands::progress::Progress;
-use crate::commands::table::{print, printable, table};
-use crate::commands::whole_file::write_file;
+use crate::commands::table::{print, printable, table, tell};
+use crate::commands::whole_file::{OutFile, write_file};
 use crate::protocol::Timestamp;
 use crate::store::{Point, Reader};
 
@@ -44,7 +44,7 @@ pub fn print_listing(listing: &Listing, json: bool) -> Result<(), String> {
             session.members.map_or("-".into(), |members| members.to_string()),
         ]
     });
-    print(table([head.map(str::to_owned)].into_iter().chain(rows)).as_bytes())
+    tell(&table([head.map(str::to_owned)].into_iter().chain(rows)))
 }
 
 /// Prints what there is to know of a session for people, or as JSON.
@@ -87,7 +87,7 @@ pub fn print_versions(versions: &Versions, json: bool) -> Result<(), String> {
         text.push('\n');
         text.push_str(&table([head.map(str::to_owned)].into_iter().chain(rows)));
     }
-    print(text.as_bytes())
+    tell(&text)
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), String> {
@@ -111,7 +111,7 @@ pub fn export(
     directory: &Path,
     session: &str,
     at: Option<Point>,
-    out: Option<&Path>,
+    out: Option<&OutFile>,
 ) -> Result<(), String> {
     let reader = Reader::open(directory)?;
     let stored = stored(&reader, directory, session, at)?;
@@ -122,11 +122,11 @@ pub fn export(
 }
 
 /// To a file, or to stdout where none is named.
-pub fn write_canvas(json: &[u8], out: Option<&Path>) -> Result<(), String> {
+pub fn write_canvas(json: &[u8], out: Option<&OutFile>) -> Result<(), String> {
     match out {
         None => print(json),
         Some(file) => write_file(file, |writer| {
-            writer.write_all(json).map_err(|error| format!("{}: {error}", file.display()))
+            writer.write_all(json).map_err(|error| format!("{}: {error}", file.path.display()))
         }),
     }
 }
@@ -148,5 +148,5 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), String> {
         to.display(),
         directory.display()
     );
-    print(text.as_bytes())
+    tell(&text)
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::remote::Server;
+use super::whole_file::OutFile;
 use crate::archive;
 use crate::hub::DocumentBounds;
 use crate::kept::Stored;
@@ -46,7 +47,7 @@ pub enum Action {
     Export {
         session: String,
         at: Option<Point>,
-        out: Option<PathBuf>,
+        out: Option<OutFile>,
     },
     Backup {
         to: PathBuf,
@@ -81,7 +82,7 @@ pub fn run(options: Options) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("collabd: {line}");
+            crate::logging::say(&format!("collabd: {line}"));
             ExitCode::FAILURE
         }
     }
@@ -91,9 +92,7 @@ fn in_directory(directory: &Path, action: Action) -> Result<(), String> {
     match action {
         Action::List { json } => look::list(directory, json),
         Action::Show { session, json } => look::show(directory, &session, json),
-        Action::Export { session, at, out } => {
-            look::export(directory, &session, at, out.as_deref())
-        }
+        Action::Export { session, at, out } => look::export(directory, &session, at, out.as_ref()),
         Action::Backup { to } => look::backup(directory, &to),
         Action::Import { session, file, replace, bounds } => {
             change::import(directory, &session, &file, replace, bounds)

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::{Action, described, look, size};
 use crate::archive::{Listing, Versions};
 use crate::commands::remote::{Refused, Remote, Server, encoded, page_of};
-use crate::commands::table::print;
+use crate::commands::table::tell;
+use crate::commands::whole_file::OutFile;
 use crate::protocol::inbound::State;
 use crate::protocol::json::Object;
 use crate::protocol::outbound::write_object;
@@ -60,7 +61,7 @@ pub fn run(server: &Server, action: Action) -> Result<(), String> {
     match action {
         Action::List { json } => list(&remote, json),
         Action::Show { session, json } => look::print_versions(&versions(&remote, &session)?, json),
-        Action::Export { session, at, out } => export(&remote, &session, at, out.as_deref()),
+        Action::Export { session, at, out } => export(&remote, &session, at, out.as_ref()),
         Action::Import { session, file, replace, .. } => import(&remote, &session, &file, replace),
         Action::Restore { session, to } => restore(&remote, &session, to),
         Action::Delete { session } => {
@@ -113,7 +114,7 @@ fn export(
     remote: &Remote,
     session: &str,
     at: Option<Point>,
-    out: Option<&Path>,
+    out: Option<&OutFile>,
 ) -> Result<(), String> {
     let at = at.map_or(String::new(), |at| format!("?at={}", encoded(&described::point(at))));
     let state = remote.get(&page_of(session, &format!("/state{at}")));
@@ -180,5 +181,5 @@ fn known(remote: &Remote, session: &str) -> impl Fn(Refused) -> String {
 }
 
 fn say(line: &str) -> Result<(), String> {
-    print(format!("{line}\n").as_bytes())
+    tell(&format!("{line}\n"))
 }

@@ -27,6 +27,7 @@ const ONLY_ONCE: [&str; 7] = [
     "transfer-encoding",
 ];
 
+const BARE_LINE_FEED: &str = "every line of a request has to end with CR LF";
 const NOT_HTTP: &str = "this is not a request of HTTP/1.1 or HTTP/1.0";
 
 /// A whole head, and what came after it.
@@ -56,17 +57,15 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
         Some(end) if end <= LARGEST_HEAD => end,
         // TLS, for one: who speaks it here waits for an answer before saying more.
         None if bytes.first().is_some_and(|byte| !may_begin(*byte)) => return Err(bad(NOT_HTTP)),
+        // Its empty line may never come.
+        None if has_bare_line_feed(bytes, 0) => return Err(bad(BARE_LINE_FEED)),
         None if bytes.len() <= LARGEST_HEAD => return Ok(None),
         _ => return Err(Response::text(431, "the request has to be smaller than 16 KiB")),
     };
     let (head, rest) = bytes.split_at(end);
     // RFC 9112 §2.2 lets a server take a bare line feed for the end of a line; not every proxy does.
-    if head
-        .iter()
-        .enumerate()
-        .any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
-    {
-        return Err(bad("every line of a request has to end with CR LF"));
+    if has_bare_line_feed(head, 0) {
+        return Err(bad(BARE_LINE_FEED));
     }
     // On the heap, which gets it back: a page of stack touched once is kept by an idle client.
     let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
@@ -187,7 +186,8 @@ pub fn read_head<T>(
     let mut known = 0;
     loop {
         // Before it may be whole it isn't looked at again: one byte at a time, that would be long.
-        let may_be_whole = known == 0 || end_of_head(bytes, known).is_some();
+        let may_be_whole =
+            known == 0 || end_of_head(bytes, known).is_some() || has_bare_line_feed(bytes, known);
         if !bytes.is_empty()
             && (may_be_whole || bytes.len() > LARGEST_HEAD)
             && let Some(whole) = parse_head(bytes).map_err(HeadError::Refuse)?
@@ -242,6 +242,12 @@ pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+/// Whether a line ends without a carriage return, behind the bytes that were `known`.
+fn has_bare_line_feed(head: &[u8], known: usize) -> bool {
+    let mut news = head.iter().enumerate().skip(known);
+    news.any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
+}
+
 /// Where the first empty line ends. Of the bytes that were `known` only the last few can be the
 /// beginning of it.
 fn end_of_head(head: &[u8], known: usize) -> Option<usize> {
@@ -279,6 +285,28 @@ mod tests {
             let request = whole.request;
             assert_eq!((request.method, request.path, request.query), ("GET", "/a", "b=c"));
             assert_eq!(request.header("x"), Some("y"));
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_without_a_carriage_return_is_refused_before_the_head_is_whole() {
+        for head in [
+            "GET / HTTP/1.1\n",
+            "\n",
+            "GET / HTTP/1.1\r\nHost: h\n",
+            "GET / HTTP/1.1\nHost: h\n\n",
+            "GET / HTTP/1.1\r\nHost: h\n\r\n",
+        ] {
+            assert_eq!(status(head), 400, "{head:?}");
+        }
+        for head in ["\r", "\r\n", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\nHost: h\r\n\r"] {
+            assert_eq!(status(head), 100, "{head:?}");
+        }
+        // As the bytes come, wherever they are cut.
+        let whole = b"GET / HTTP/1.1\r\nHost: h\n";
+        for known in 0..whole.len() {
+            assert!(has_bare_line_feed(whole, known), "{known}");
+            assert!(!has_bare_line_feed(&whole[..known], 0), "{known}");
         }
     }
 

@@ -22,6 +22,7 @@ pub fn limits() -> Limits {
         max_sessions: 3,
         max_channels: 4,
         document: DocumentBounds { item: 600, document: 1500 },
+        documents_memory: 0,
         history: HistoryBounds { changes: 8, bytes: 4000 },
         settle: true,
         durable: false,

@@ -153,6 +153,7 @@ impl World {
             max_sessions: 0,
             max_channels: 0,
             document: DocumentBounds { item: 1 << 20, document: 1 << 24 },
+            documents_memory: 0,
             history: HistoryBounds { changes: 50, bytes: 1 << 20 },
             settle: plan.settle,
             durable: false,
