@@ -23,6 +23,8 @@ pub const TOO_DEEP: &str = "the message nests over 100 levels deep";
 
 /// From this many comparisons on, a look-up table is cheaper than a linear search.
 const SEARCH_BY_TABLE: usize = 1 << 14;
+/// A text of so many bytes may be an item, which has many fields.
+const LIKE_AN_ITEM: usize = 256;
 
 /// The fields of an object in the order they came, borrowing from the text they were read from.
 /// Of a name that stands twice the last one counts, as it does for Python, Qt and JavaScript.
@@ -35,7 +37,12 @@ pub(super) type Borrowed<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 impl<'a> Object<'a> {
     /// Reads an object; anything else is an error.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        let mut reader = serde_json::Deserializer::from_str(text);
+        // The editor's items have 17 to 21 fields; a thread that says little is not to keep much memory.
+        let room = if text.len() < LIKE_AN_ITEM { 8 } else { 24 };
+        let object = reader.deserialize_map(ObjectVisitor { room })?;
+        reader.end()?;
+        Ok(object)
     }
 
     /// The value of `name`.
@@ -103,11 +110,14 @@ pub fn same_text(a: &Fields, b: &Fields) -> bool {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
+        deserializer.deserialize_map(ObjectVisitor { room: 8 })
     }
 }
 
-struct ObjectVisitor;
+struct ObjectVisitor {
+    /// For how many fields there is room before memory has to be moved.
+    room: usize,
+}
 
 impl<'de> Visitor<'de> for ObjectVisitor {
     type Value = Object<'de>;
@@ -117,8 +127,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        // As many as an item has: the editor's have 17 to 21.
-        let mut fields: Borrowed<'de> = Vec::with_capacity(24);
+        let mut fields: Borrowed<'de> = Vec::with_capacity(self.room);
         while let Some(key) = map.next_key::<Key<'de>>()? {
             fields.push((key.0, map.next_value()?));
         }

@@ -204,7 +204,7 @@ impl World {
         }
         let knows =
             |user: &str, id: u64| kept.is_some_and(|kept| kept.has_taken(user, &id.to_string()));
-        self.ledger.forget_after(seq, knows);
+        self.ledger.forget_after(seq, kept.map_or(0, |kept| kept.skipped), knows);
         self.seq = seq;
         self.members.clear();
         self.relayed.retain(|relayed, _| *relayed <= seq);
