@@ -229,7 +229,7 @@ impl Session {
             |id| self.document.get(id).is_some() || self.document.removed().get(id).is_some();
         // In an empty one there is nothing to replace.
         !snapshot.items.is_empty()
-            && self.document.len() > 0
+            && !self.document.is_empty()
             && !snapshot.items.iter().any(|item| is_known(&item.id))
             && !self
                 .document
