@@ -2,7 +2,9 @@
 
 mod support;
 
+#[cfg(all(unix, feature = "durable"))]
 use std::io::Read;
+#[cfg(all(unix, feature = "durable"))]
 use std::process::Command;
 
 use support::{Folder, Response, Run, Server, Wire, collabd, handshake};
@@ -207,7 +209,7 @@ fn a_key_that_is_typed_in_a_wrong_place_is_not_repeated() {
 }
 
 /// All that the program prints and logs until it ends, or serves: then it is stopped.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "durable"))]
 fn all_it_says(mut command: Command) -> String {
     let mut child = command.spawn().expect("it starts");
     let (mut out, mut err) =

@@ -41,8 +41,9 @@ fn with_linger_0_a_session_is_removed_at_once() {
 fn a_session_that_has_lingered_long_enough_is_removed() {
     let server = Server::start(&["--no-settle", "--linger", "0.2", "--max-sessions", "1"]);
     // What two have made doesn't make way before its time.
-    let [bob, alice] = Client::join_all(&server, "table", ["bob", "alice"]);
+    let [mut alice, bob] = Client::join_all(&server, "table", ["alice", "bob"]);
     bob.leave();
+    alice.expect("user:left");
     alice.leave();
     let before = left_behind(&server, json!([item("a", 1), item("b", 2)]));
     // Knocking at the session itself would keep it; there is room for another one once it is gone.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Usage;
 #[cfg(feature = "durable")]
 use super::echoed::shown;
+#[cfg(feature = "durable")]
 use super::values::Values;
 use super::{Opt, Variable, opt};
 #[cfg(feature = "durable")]

@@ -173,13 +173,12 @@ impl History {
         Some(changes.filter(move |(seq, _)| *seq > since).map(|(_, frame)| frame))
     }
 
-    /// The messages that are known to have been taken, the oldest first: as of which change, whose, and the
-    /// [`stored_id`].
-    pub fn taken(&self) -> impl Iterator<Item = (u64, &UserId, Box<str>)> {
+    /// The messages that are known to have been taken, the oldest first: whose, and the [`stored_id`].
+    pub fn taken(&self) -> impl Iterator<Item = (&UserId, Box<str>)> {
         self.entries.iter().filter_map(|entry| {
             let id = entry.id.as_ref()?;
             let known = self.confirmed.get(id)?;
-            Some((known.seq, &id.0, stored_id(&id.1, known.content)))
+            Some((&id.0, stored_id(&id.1, known.content)))
         })
     }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::document::Author;
+use super::item_frames;
 use super::old_values::OldValues;
 use super::told::Told;
 use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
-use crate::protocol::json::{self, Fields, is_string};
+use crate::protocol::json::{self, Fields, Name, is_string};
 use crate::protocol::outbound::{write_key, write_object};
 use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
@@ -45,7 +46,7 @@ const MAX_VALUES: usize = 512;
 /// One field of an item.
 #[derive(Debug)]
 pub struct Field {
-    pub key: Box<str>,
+    pub key: Name,
     pub value: Box<RawValue>,
     /// Who wrote this value.
     pub writer: UserId,
@@ -61,7 +62,7 @@ pub struct Field {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastValue {
     /// Its fingerprint, and that of the form that some copies report: moved `interfaces`, an angle from 0
-    /// to 360 degrees.
+    /// to 360 degrees, an `x_mm` put aside.
     pub print: u64,
     pub moved_print: Option<u64>,
     pub writer: UserId,
@@ -78,7 +79,7 @@ impl PastValue {
 
 impl Field {
     /// A field that has just been written.
-    pub fn new(key: Box<str>, value: Box<RawValue>, author: Author<'_>) -> Self {
+    pub fn new(key: Name, value: Box<RawValue>, author: Author<'_>) -> Self {
         let (writer, tick) = (author.user.clone(), author.tick);
         Field { key, value, writer, tick, is_at_rest: true, past: Vec::new() }
     }
@@ -310,7 +311,7 @@ impl Item {
     /// Overwrites fields one by one, as [`overwritten`](Self::overwritten) has found them. A field that
     /// has the value already keeps its writer.
     pub(super) fn overwrite(&mut self, fields: Fields, sizes: Overwritten, author: Author<'_>) {
-        let is_about_moving = |(key, _): &(Box<str>, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
+        let is_about_moving = |(key, _): &(Name, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
         let moved = match fields.iter().any(is_about_moving) {
             true => {
                 self.moved_interfaces();
@@ -325,6 +326,12 @@ impl Item {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
                         "angle_deg" => turned_print(&self.fields[place].value),
+                        // What was still was told aside of where it was, too.
+                        "x_mm" if self.fields[place].is_at_rest => {
+                            item_frames::nudged(&self.fields[place].value)
+                                .as_deref()
+                                .map(json::fingerprint)
+                        }
                         "item_type" => {
                             self.derived.is_plain.take();
                             None

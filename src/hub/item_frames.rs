@@ -135,12 +135,18 @@ fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
         json.extend_from_slice(b"false");
         let x_mm = item.field(PLACE[0]).map(|x_mm| &*x_mm.value);
         let x_mm = x_mm.or_else(|| writing::default_of(item, PLACE[0]));
-        if let Some(x_mm) = x_mm.and_then(json::as_number) {
+        if let Some(x_mm) = x_mm.and_then(nudged) {
             write_key(json, PLACE[0]);
-            json.extend_from_slice((x_mm + NUDGE_MM).to_string().as_bytes());
+            json.extend_from_slice(x_mm.get().as_bytes());
         }
     }
     json.push(b'}');
+}
+
+/// An `x_mm` as it is told to put a copy aside; `None` of what is no number.
+pub fn nudged(x_mm: &RawValue) -> Option<Box<RawValue>> {
+    let x_mm = json::as_number(x_mm)? + NUDGE_MM;
+    RawValue::from_string(x_mm.to_string()).ok()
 }
 
 /// `remove_item`, for members that may still show it.

@@ -165,9 +165,10 @@ impl Session {
     /// Something that was to be kept is lost: all that is needed to go on.
     pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
         self.keep_document(turn);
-        let taken = self.history.taken().map(|(seq, user, id)| (seq, user.clone(), id));
-        for (seq, user, id) in taken.collect::<Vec<_>>() {
-            self.keep_taken(seq, user, id, turn);
+        // As of now: what was stored before may not reach back to when they were taken.
+        let taken = self.history.taken().map(|(user, id)| (user.clone(), id));
+        for (user, id) in taken.collect::<Vec<_>>() {
+            self.keep_id(user, id, turn);
         }
     }
 

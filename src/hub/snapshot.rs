@@ -227,7 +227,9 @@ impl Session {
         // What somebody has removed from the document is of this design, too.
         let is_known =
             |id| self.document.get(id).is_some() || self.document.removed().get(id).is_some();
+        // In an empty one there is nothing to replace.
         !snapshot.items.is_empty()
+            && self.document.len() > 0
             && !snapshot.items.iter().any(|item| is_known(&item.id))
             && !self
                 .document

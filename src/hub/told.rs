@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::item::PLACE;
 use crate::protocol::UserId;
+use crate::protocol::json::Name;
 
 /// How many tellings are remembered at most: some seconds of a drag.
 const MAX_TELLINGS: usize = 512;
@@ -143,7 +144,7 @@ pub struct Said {
     /// What was sent at or before this tick the member had certainly received.
     pub received: u64,
     /// The fingerprints of the values that the document didn't take over, by field.
-    pub odd: Vec<(Box<str>, u64)>,
+    pub odd: Vec<(Name, u64)>,
 }
 
 /// What is known of what a member's copy shows.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, find, is_fixed};
 use super::item_frames::NUDGE_MM;
 use super::told::Sight;
-use crate::protocol::json::{self, Fields, Object};
+use crate::protocol::json::{self, Fields, Name, Object};
 use crate::protocol::{UserId, geometry};
 
 /// The colour that the editor reports of every source that it built from a message.
@@ -83,7 +83,7 @@ pub struct Written {
     /// Whether its owner built it, as far as the place of its first interface tells.
     pub is_own: Option<bool>,
     /// The fingerprints of the values that it shows and the document didn't take over, by field.
-    pub odd: Vec<(Box<str>, u64)>,
+    pub odd: Vec<(Name, u64)>,
 }
 
 /// The fingerprint of the colour that a dictionary reports.
@@ -371,7 +371,7 @@ pub fn is_at_default_place(item: &Item) -> bool {
 /// Whether a copy of a canvas that is seen for the first time looks as the editor builds them: where
 /// it is built, and, if the item does anything to light, doing nothing.
 fn looks_blank(item: &Item, said: &Fields) -> bool {
-    let is_default = |(key, value): &(Box<str>, Box<RawValue>)| match &**key {
+    let is_default = |(key, value): &(Name, Box<RawValue>)| match &**key {
         key if PLACE.contains(&key) => !is_place_chosen(item, key, value),
         INTERFACES => value.get() == "[]" || item.field(INTERFACES).is_none(),
         _ => true,
@@ -442,9 +442,8 @@ pub fn with_moved_interfaces(item: &Item, mut said: Fields) -> Fields {
 /// The same, of the whole item: the path is the item's own where none is said.
 pub fn with_hidden_path(item: &Item, said: Fields) -> Fields {
     let Some(path) = item.field(IMAGE_PATH).filter(|_| item.hides_path()) else { return said };
-    let is_said = |(key, value): &(Box<str>, Box<RawValue>)| {
-        **key == *IMAGE_PATH && !is_lost_path(path, value)
-    };
+    let is_said =
+        |(key, value): &(Name, Box<RawValue>)| **key == *IMAGE_PATH && !is_lost_path(path, value);
     if said.iter().any(is_said) {
         return said;
     }

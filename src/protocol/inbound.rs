@@ -245,7 +245,7 @@ fn message_of_type(
     match kind {
         "ping" => {
             let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
-            let echo = echo.map(|(key, value)| (key.into(), value.to_owned())).collect();
+            let echo = echo.map(|(key, value)| (json::name(key), value.to_owned())).collect();
             Ok(ClientMessage::Ping { echo })
         }
         "command" => Ok(ClientMessage::Command(command(message, depth, item::normalise)?)),

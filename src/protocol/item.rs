@@ -69,7 +69,7 @@ pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
             }
             Verdict::Refuse => return Err(why),
         };
-        normal.fields.push((name.into(), value));
+        normal.fields.push((json::name(name), value));
     }
     Ok(normal)
 }

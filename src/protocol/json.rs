@@ -55,16 +55,47 @@ impl<'a> Object<'a> {
 
     /// The fields as values that own their text.
     pub fn to_fields(&self) -> Fields {
-        self.iter().map(|(key, value)| (key.into(), value.to_owned())).collect()
+        self.iter().map(|(key, value)| (name(key), value.to_owned())).collect()
     }
 }
 
 /// Fields that own their text.
-pub type Fields = Vec<(Box<str>, Box<RawValue>)>;
+pub type Fields = Vec<(Name, Box<RawValue>)>;
+
+/// The name of a field. Those that editors use take no memory of their own.
+pub type Name = Cow<'static, str>;
+
+/// The name with this text.
+pub fn name(text: &str) -> Name {
+    match known_name(text) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(text.to_owned()),
+    }
+}
+
+macro_rules! known_names {
+    ($($name:literal)*) => {
+        /// A name that editors give the fields of an item.
+        fn known_name(text: &str) -> Option<&'static str> {
+            match text {
+                $($name => Some($name),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+known_names! {
+    "_type" "angle_deg" "category" "color_hex" "custom_jones_ex_imag" "custom_jones_ex_real"
+    "custom_jones_ey_imag" "custom_jones_ey_real" "image_path" "interfaces" "item_type" "item_uuid"
+    "locked" "mm_per_pixel" "n_rays" "name" "notes" "object_height_mm" "polarization_angle_deg"
+    "polarization_type" "ray_length_mm" "reference_line_mm" "size_mm" "spread_deg"
+    "use_custom_jones" "uuid" "wavelength_nm" "x_mm" "y_mm" "z_value"
+}
 
 /// Whether fields are the same to the letter, and in the same order.
 pub fn same_text(a: &Fields, b: &Fields) -> bool {
-    fn text((key, value): &(Box<str>, Box<RawValue>)) -> (&str, &str) {
+    fn text((key, value): &(Name, Box<RawValue>)) -> (&str, &str) {
         (key, value.get())
     }
     a.iter().map(text).eq(b.iter().map(text))
@@ -334,6 +365,14 @@ mod tests {
             }
         }
         assert!(!has_escapes(""));
+    }
+
+    #[test]
+    fn names_that_editors_use_take_no_memory() {
+        for (text, is_known) in [("x_mm", true), ("interfaces", true), ("x", false), ("", false)] {
+            assert_eq!(name(text), text);
+            assert_eq!(matches!(name(text), Cow::Borrowed(_)), is_known, "{text}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl State {
                 && (depth <= DEEPEST_ITEM || !item::is_too_deep(value))
         };
         let extra = state.iter().filter(|(key, value)| is_extra(key, value));
-        parsed.extra = extra.map(|(key, value)| (key.into(), value.to_owned())).collect();
+        parsed.extra = extra.map(|(key, value)| (json::name(key), value.to_owned())).collect();
         Ok(parsed)
     }
 

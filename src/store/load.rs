@@ -95,19 +95,23 @@ fn history(
 ) -> Result<Vec<StoredChange>, Trouble> {
     let after: usize = stored.changes.iter().map(|change| change.frame.len()).sum();
     let mut bytes = reach.bytes.saturating_sub(after);
-    let most = reach.changes.saturating_sub(stored.changes.len());
+    let is_one = |change: &StoredChange| change.skipped_after().is_none();
+    let after = stored.changes.iter().filter(|change| is_one(change)).count();
+    let most = reach.changes.saturating_sub(after);
+    let mut found = 0;
     let last = stored.seq_of_document;
     let first = session.changes_from;
     let mut next = last;
     let mut is_full = most == 0;
     let mut history = Vec::new();
     changes::read(db, session.id, (first, last), Order::NewestFirst, |change| {
-        is_full = change.frame.len() > bytes || history.len() >= most;
+        is_full = change.frame.len() > bytes || found >= most;
         if change.seq != next || is_full {
             return Ok(false);
         }
         next = change.before();
         bytes -= change.frame.len();
+        found += usize::from(is_one(&change));
         history.push(change);
         Ok(true)
     })?;

@@ -152,7 +152,9 @@ impl ModelStore {
         let mut stored = kept.at(kept.seq).expect("the newest is always there");
         let mut next = stored.seq_of_document;
         for change in kept.changes.range(..=next).rev().map(|(_, change)| change) {
-            if change.seq != next || stored.history.len() + stored.changes.len() >= reach {
+            if change.seq != next
+                || changes_of(&stored.history) + changes_of(&stored.changes) >= reach
+            {
                 break;
             }
             stored.history.insert(0, change.clone());
@@ -186,6 +188,11 @@ impl ModelStore {
             done.extend(held.map(|(conn, frame)| Done::Confirmed { conn, frame }));
         }
     }
+}
+
+/// How many of these are changes, and don't say that numbers were skipped.
+fn changes_of(stored: &[StoredChange]) -> usize {
+    stored.iter().filter(|change| change.skipped_after().is_none()).count()
 }
 
 impl Kept {

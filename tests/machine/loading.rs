@@ -110,7 +110,7 @@ fn ids_are_kept_again_with_the_document_where_what_was_kept_is_lost() {
     rig.commit();
     rig.kept();
     rig.handle(Event::Wanted { session: "bench".into() });
-    let all = ["regular: 0 up to 4", "\"x\" of alice at 2", "\"y\" of alice at 2"];
+    let all = ["regular: 0 up to 4", "\"x\" of alice at 4", "\"y\" of alice at 4"];
     assert_eq!(rig.kept(), all);
 }
 

@@ -134,7 +134,9 @@ pub fn parse(text: &str) -> Result<Heard, Unreadable> {
     Ok(match kind.as_str() {
         "ping" => {
             let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
-            Heard::Ping { echo: echo.map(|(key, value)| (key.into(), value.to_owned())).collect() }
+            Heard::Ping {
+                echo: echo.map(|(key, value)| (json::name(key), value.to_owned())).collect(),
+            }
         }
         "connect" => {
             let key = data(&message).and_then(|data| json::as_string(data.get("api_key")?));

@@ -333,6 +333,13 @@ impl Editor {
 
     /// A command about an object, with its whole dictionary.
     fn command(&mut self, action: &str, handle: Handle) -> Outgoing {
+        // The dialog of an item that was removed says something of the one that has its id now.
+        let successor = self.map.get(&self.objects[handle].id).copied();
+        if let Some(successor) = successor.filter(|other| *other != handle)
+            && !self.scene.contains(&handle)
+        {
+            untold_all(&mut self.objects[successor]);
+        }
         let object = &mut self.objects[handle];
         object.is_unheard = false;
         let data = match action {

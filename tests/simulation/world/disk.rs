@@ -22,6 +22,8 @@ pub struct Disk {
     fails: bool,
     /// It has failed for so long that something of what waited was dropped.
     has_dropped: bool,
+    /// Something is restored once the session is loaded.
+    restores_then: bool,
     /// The items of the document after each change, as they are stored.
     moments: BTreeMap<u64, Vec<String>>,
     /// The last change that somebody was told is safe.
@@ -119,6 +121,9 @@ impl World {
         let past = stored.map(|stored| Past::of(stored, bounds).expect("what a hub wanted kept"));
         let newest = self.disk().moments.last_key_value().map(|(seq, _)| *seq);
         self.handle(Event::Loaded { session, past: Ok(past.map(Box::new)) });
+        if std::mem::take(&mut self.disk().restores_then) {
+            self.note_restored();
+        }
         // Unless somebody has waited to restore something.
         if self.disk().moments.last_key_value().map(|(seq, _)| *seq) == newest {
             let now = self.hub.document(SESSION).map(items_of);
@@ -188,7 +193,7 @@ impl World {
     fn crash(&mut self) {
         let disk = self.disk.as_mut().expect("sessions survive here");
         disk.store.crash();
-        (disk.fails, disk.due) = (false, None);
+        (disk.fails, disk.due, disk.restores_then) = (false, None, false);
         disk.crashes += 1;
         let kept = disk.store.kept(SESSION);
         let seq = kept.map_or(0, |kept| kept.seq);
@@ -199,7 +204,7 @@ impl World {
         }
         let knows =
             |user: &str, id: u64| kept.is_some_and(|kept| kept.has_taken(user, &id.to_string()));
-        self.ledger.forget_after(seq, knows);
+        self.ledger.forget_after(seq, kept.map_or(0, |kept| kept.skipped), knows);
         self.seq = seq;
         self.members.clear();
         self.relayed.retain(|relayed, _| *relayed <= seq);
@@ -237,6 +242,13 @@ impl World {
         self.next_conn += 1;
         let (session, by) = (SESSION.into(), "operator".into());
         self.handle(Event::Restore { conn, session, state: Box::new(state), by });
+        match self.hub.document(SESSION) {
+            Some(_) => self.note_restored(),
+            None => self.disk().restores_then = true,
+        }
+    }
+
+    fn note_restored(&mut self) {
         let items: Vec<Value> = self.document().into_values().collect();
         self.ledger.replace(self.seq, self.now, "operator", &items.into());
     }

@@ -84,6 +84,8 @@ pub struct Ledger {
     /// What went as a whole, while somebody may still have been at it: there or not, both are right.
     free: BTreeSet<String>,
     counted: HashSet<(String, u64)>,
+    /// Numbers that no change has: after the first, up to the second.
+    gaps: Vec<(u64, u64)>,
     /// As of which change messages with a name were taken.
     named: HashMap<(String, u64), u64>,
 }
@@ -105,7 +107,7 @@ impl Ledger {
     ) {
         if let Some(name) = message["id"].as_u64() {
             let known = self.named.get(&(by.to_owned(), name));
-            if known.is_some_and(|known| seq < known + REMEMBERED) {
+            if known.is_some_and(|known| self.changes_between(*known, seq) < REMEMBERED) {
                 return;
             }
             self.push(seq, Note::Named(by.to_owned(), name));
@@ -319,11 +321,20 @@ impl Ledger {
         }
     }
 
-    /// The server has crashed, and goes on from this change. Messages that changed nothing may be stored as of it
+    /// How many changes there were after one up to another one.
+    fn changes_between(&self, after: u64, seq: u64) -> u64 {
+        let skipped = self.gaps.iter().filter(|(begin, end)| after <= *begin && *end <= seq);
+        seq - after - skipped.map(|(begin, end)| end - begin).sum::<u64>()
+    }
+
+    /// The server has crashed, and goes on from this change with a number after `skipped`. Messages that changed nothing may be stored as of it
     /// or not: `knows` says whether a user's message of this name is.
-    pub fn forget_after(&mut self, seq: u64, knows: impl Fn(&str, u64) -> bool) {
+    pub fn forget_after(&mut self, seq: u64, skipped: u64, knows: impl Fn(&str, u64) -> bool) {
         let notes = std::mem::take(&mut self.notes);
-        *self = Ledger::new(self.window);
+        let mut gaps = std::mem::take(&mut self.gaps);
+        gaps.retain(|(begin, _)| *begin < seq);
+        gaps.extend((skipped > seq).then_some((seq, skipped)));
+        *self = Ledger { gaps, ..Ledger::new(self.window) };
         for (noted, note) in notes.into_iter().filter(|(noted, _)| *noted <= seq) {
             match &note {
                 Note::Named(by, name) if !knows(by, *name) => {}

@@ -102,7 +102,7 @@ fn after_a_crash_what_came_later_is_forgotten() {
     let mut ledger = begun();
     let drag = command("move_item", &item("M", 2.0));
     ledger.note(2, SECOND, "bob", &drag, &[chosen("x_mm", json!(2.0), 1)], Taken::Whole);
-    ledger.forget_after(1, |_, _| true);
+    ledger.forget_after(1, 0, |_, _| true);
     assert!(is_right(&ledger, &[item("M", 1.0)]) && !is_right(&ledger, &[item("M", 2.0)]));
     ledger.note(2, SECOND, "bob", &drag, &[chosen("x_mm", json!(2.0), 1)], Taken::Whole);
     assert!(is_right(&ledger, &[item("M", 2.0)]));
