@@ -26,6 +26,10 @@ use crate::kept::Flushes;
 /// How much one transaction takes at most: so many things, or about so many bytes.
 const MOST: usize = 4096;
 const MOST_BYTES: usize = 4 << 20;
+/// Whoever was confirmed something is waited for, for this part of what the transaction took, and for so long
+/// at most.
+const ANSWERS: u32 = 16;
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 /// How long somebody is given to send a whole document that was asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,6 +47,9 @@ pub struct Writer {
     chores: Chores,
     /// Sessions that have numbers reserved since this process has begun, or have been given far ones.
     pub(super) in_use: HashSet<Arc<str>>,
+    /// How long the last transaction took, and for how long those it confirmed are waited for.
+    last_took: Duration,
+    answers_in: Duration,
     /// Whether it was said that it can't be tidied up.
     is_untidy: bool,
     /// Until when it is to have ended, if it is to end.
@@ -68,6 +75,8 @@ impl Writer {
             line: Line::default(),
             job: None,
             in_use: HashSet::new(),
+            last_took: Duration::ZERO,
+            answers_in: Duration::ZERO,
             is_untidy: false,
             stop_by: None,
         }
@@ -128,6 +137,7 @@ impl Writer {
             self.stop_by = self.queue.take(&mut entries, gather, deadline);
             self.line_up(&mut entries);
             while self.step() {
+                self.wait_for_answers();
                 self.stop_by = self.queue.take_what_is_urgent(&mut entries);
                 self.line_up(&mut entries);
             }
@@ -138,6 +148,15 @@ impl Writer {
                 (State::Well, Some(until)) if Instant::now() < until => {}
                 (_, Some(_)) => return self.give_up(),
             }
+        }
+    }
+
+    /// Whoever was just told that a change is on disk sends the next one. The transaction that follows takes
+    /// more of them where they are waited for, for a small part of what a transaction takes.
+    fn wait_for_answers(&mut self) {
+        let wait = std::mem::take(&mut self.answers_in);
+        if !wait.is_zero() && self.stop_by.is_none() {
+            std::thread::sleep(wait);
         }
     }
 
@@ -214,13 +233,18 @@ impl Writer {
     /// there was anything.
     pub(super) fn confirm(&mut self) -> bool {
         let mut flushes = Flushes::default();
-        let mut any = false;
+        let mut count = 0;
         while let Some(after) = self.line.ready_after() {
-            any = true;
+            count += 1;
             run(after, &mut flushes);
         }
         flushes.flush();
-        any
+        // One alone has nobody to share a transaction with.
+        self.answers_in = match count {
+            0 | 1 => Duration::ZERO,
+            _ => (self.last_took / ANSWERS).min(LONGEST_WAIT),
+        };
+        count > 0
     }
 
     /// Writes what waits, as one transaction. How much it was.
@@ -228,7 +252,9 @@ impl Writer {
         let store = self.opened.store()?;
         let count = self.line.batch(MOST, MOST_BYTES).count();
         if count > 0 {
+            let begun = Instant::now();
             let lacking = store.commit(self.line.batch(MOST, MOST_BYTES))?;
+            self.last_took = begun.elapsed();
             self.chores.note(self.line.batch(MOST, MOST_BYTES));
             for keep in self.line.batch(MOST, MOST_BYTES) {
                 if !self.in_use.contains(keep.session()) {
