@@ -158,7 +158,7 @@ def rotation(stage):
         until(lambda n=number: f'"user {n}" joined' in log.read_text(), "the line to be written", every=0.05)
         done = subprocess.run([program, "-f", "-s", folder / "state", config], capture_output=True, text=True)
         expect_equal(done.returncode, 0, f"logrotate's status: {done.stderr}")
-        until(lambda: "SIGHUP" in log.read_text(), "the new file to be used", every=0.05)
+        until(lambda: "opened again" in log.read_text(), "the new file to be used", every=0.05)
         expect_equal(log.stat().st_mode & 0o777, 0o640, "the mode that logrotate gives it")
     until(lambda: (folder / "collabd.log.2.gz").exists(), "the third file", every=0.05)
     old = subprocess.run(["gzip", "-dc", *sorted(folder.glob("*.gz"))], capture_output=True, text=True).stdout
