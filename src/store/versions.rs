@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changes::{self, Order};
 use super::documents;
@@ -98,7 +98,8 @@ impl Store {
             // said, the changes before it don't make a state, and this tells that they needn't.
             let loses_a_version = versions.first().is_some_and(|first| first.seq < oldest);
             let least = if loses_a_version { 2 } else { 1 };
-            let needed = (session.seq.saturating_sub(history).min(oldest) + 1).max(least);
+            let history = before_newest(&pruned, &session, history)?;
+            let needed = (history.min(oldest) + 1).max(least);
             let (from, most_left) =
                 remove_up_to(&pruned, ("changes", "seq"), session.id, needed, &mut left)?;
             session.changes_from = session.changes_from.max(from).max(least);
@@ -170,6 +171,23 @@ impl Store {
         self.committed()?;
         Ok(true)
     }
+}
+
+/// The number before those of a session's newest changes, of which there are so many.
+fn before_newest(db: &Connection, session: &Session, changes: u64) -> Result<u64, Trouble> {
+    let before = session.seq.saturating_sub(changes);
+    if changes == 0 || before < session.changes_from {
+        // There are no more than that.
+        return Ok(before);
+    }
+    // Numbers that were skipped after a crash are no changes; what says so is nobody's.
+    let sql = "SELECT seq FROM changes WHERE session = ?1 AND seq <= ?2 AND user <> ''
+        ORDER BY seq DESC LIMIT 1 OFFSET ?3";
+    let oldest = db
+        .prepare_cached(sql)?
+        .query_row(params![session.id, limit(session.seq), limit(changes - 1)], |row| row.get(0))
+        .optional()?;
+    Ok(oldest.map_or(0, |oldest: i64| u64::try_from(oldest).unwrap_or_default().saturating_sub(1)))
 }
 
 /// The change of the oldest version to keep; `None` where there is no version.

@@ -117,3 +117,23 @@ fn what_was_skipped_is_removed_with_what_was_before_it() {
     let (_, stored) = used_again(&scratch);
     assert!(stored.skipped > first + 1);
 }
+
+#[test]
+fn what_was_skipped_takes_no_change_out_of_the_history() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open();
+    commit(&mut store, &changes("s", 1, 4));
+    drop(store);
+    let (mut store, stored) = used_again(&scratch);
+    let first = stored.skipped + 1;
+    commit(&mut store, &[change("s", "e", first), whole("s", "e", first, Why::Regular)]);
+    commit(&mut store, &[change("s", "e", first + 1), whole("s", "e", first + 1, Why::Regular)]);
+    for (history, left) in [(9, vec![2, 3, 4, first, first + 1]), (4, vec![3, 4, first, first + 1])]
+    {
+        let retention = Retention { versions: 1, age: Duration::ZERO, history };
+        while store.prune("s", &retention, at(9), 100).expect("is removed") {}
+        assert_eq!(seqs(&store), left, "{history}");
+        let stored = store.load("s", ALL).expect("loads").expect("is stored");
+        assert_eq!(stored.history.last().map(|change| change.seq), Some(first + 1));
+    }
+}

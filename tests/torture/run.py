@@ -198,8 +198,8 @@ async def look(session, clients, url, epochs):
             expect(again["seq"] == client.confirmed[id] or again["seq"] <= seq, f"{session}: {id} was applied again")
             await client.socket.close()
     _, after, _, _ = await history_of(session, url)
-    expect(after == seq, f"{session}: what was confirmed was applied again: {seq} changes have become {after}")
-    return seq
+    expect(after == seq, f"{session}: what was confirmed was applied again after change {seq}: the last is {after}")
+    return len(changes)
 
 
 class Watcher(Client):
