@@ -41,6 +41,12 @@ impl Allowance {
     pub const NONE: Allowance =
         Allowance { bounds: Bounds::NONE, left: usize::MAX, together: usize::MAX };
 
+    /// For a change of an item's place alone: only the item itself is bounded.
+    pub fn for_a_drag(self) -> Self {
+        let bounds = Bounds { document: usize::MAX, ..self.bounds };
+        Allowance { bounds, left: usize::MAX, ..self }
+    }
+
     /// Whether a document may grow by so many bytes of memory. What makes it no larger is always
     /// allowed.
     ///

@@ -157,16 +157,17 @@ impl Document {
         self.bytes
     }
 
-    /// What it takes of memory, in bytes: its items with their earlier values, what it remembers of those
-    /// that were removed, and what is extra. Reckoned, not measured; takes no time.
+    /// What it takes of memory, in bytes: its items with their earlier values, and what is extra. Reckoned, not
+    /// measured; takes no time. Tombstones, of which there are few, don't count: what was removed can always
+    /// be brought back.
     pub fn memory(&self) -> usize {
-        self.items_memory + self.extra_memory + self.removed.memory()
+        self.items_memory + self.extra_memory
     }
 
     /// The same, reckoned anew.
     pub(super) fn memory_reckoned(&self) -> usize {
         let items = self.items.values().map(Item::memory).sum::<usize>();
-        items + memory_of(&self.extra) + self.removed.memory_reckoned()
+        items + memory_of(&self.extra)
     }
 
     /// The items that were removed and have not come back.
@@ -340,6 +341,14 @@ impl Document {
         fields.retain(|(key, value)| !is_fixed(key, value));
         let sizes = item.overwritten(&fields);
         let (before, after) = (item.bytes, sizes.bytes);
+        // A place may have more digits than the one before it: a drag is always taken.
+        let is_place = |(key, value): &(json::Name, Box<RawValue>)| {
+            PLACE.contains(&&**key) && value.get().len() <= LONGEST_COORDINATE
+        };
+        let allowance = match fields.iter().all(is_place) {
+            true => allowance.for_a_drag(),
+            false => allowance,
+        };
         let bounds = allowance.bounds;
         if after > before && after > bounds.item {
             return Err(TooBig::Item(bounds.item));
@@ -529,6 +538,9 @@ fn with_one_type(mut fields: Fields) -> Fields {
     }
     fields
 }
+
+/// How many characters a coordinate has at most that an editor or a script writes.
+const LONGEST_COORDINATE: usize = 32;
 
 /// What fields take of memory that are no item's.
 fn memory_of(extra: &Fields) -> usize {

@@ -177,7 +177,12 @@ impl Session {
         };
         if let Err(why) = done {
             self.refuse_as_too_big(place, why, "command", name.id.as_ref(), Some(&id), turn);
-            return self.correct(place, &id, turn);
+            // What is on the sender's canvas alone, pasted or from a canvas that was refused, stays there. What was
+            // placed just now goes: else its user works on without knowing that nobody else sees it.
+            if command.action == Action::Add || self.document.get(&id).is_some() {
+                self.correct(place, &id, turn);
+            }
+            return;
         }
         if is_crossed {
             self.owe(&user, &id, Owed::Update, turn);

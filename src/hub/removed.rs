@@ -17,13 +17,7 @@ pub struct Removed {
     by_id: HashMap<Arc<str>, Tombstone>,
     order: BTreeMap<u64, Arc<str>>,
     count: u64,
-    /// What it takes of memory, in bytes.
-    memory: usize,
 }
-
-/// What a tombstone takes of memory beside its id and its users: its places in both tables. Less than an
-/// item: whoever removes one makes a document smaller.
-const TOMBSTONE_MEMORY: usize = 200;
 
 /// An item that was removed.
 #[derive(Debug)]
@@ -36,10 +30,6 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    fn memory(&self, id: &str) -> usize {
-        TOMBSTONE_MEMORY + id.len() + self.users.len() * size_of::<UserId>()
-    }
-
     /// Whether this user removed it.
     pub fn is_by(&self, user: &UserId) -> bool {
         self.users.contains(user)
@@ -57,16 +47,6 @@ impl Removed {
         self.order.len().max(self.by_id.len())
     }
 
-    /// What it takes of memory, in bytes.
-    pub fn memory(&self) -> usize {
-        self.memory
-    }
-
-    /// The same, reckoned anew.
-    pub fn memory_reckoned(&self) -> usize {
-        self.by_id.iter().map(|(id, tombstone)| tombstone.memory(id)).sum()
-    }
-
     /// All that are remembered, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Tombstone)> {
         self.order.values().filter_map(|id| Some((id, self.get(id)?)))
@@ -77,9 +57,7 @@ impl Removed {
         self.forget(&id);
         self.count += 1;
         self.order.insert(self.count, id.clone());
-        let tombstone = Tombstone { users, tick, place: self.count };
-        self.memory += tombstone.memory(&id);
-        self.by_id.insert(id, tombstone);
+        self.by_id.insert(id, Tombstone { users, tick, place: self.count });
         if self.by_id.len() > MAX_TOMBSTONES
             && let Some(oldest) = self.order.first_key_value().map(|(_, id)| id.clone())
         {
@@ -94,7 +72,6 @@ impl Removed {
         let is_news = !tombstone.is_by(user) && tombstone.users.len() < MAX_REMOVERS;
         if is_news {
             tombstone.users.push(user.clone());
-            self.memory += size_of::<UserId>();
         }
         is_news
     }
@@ -103,7 +80,6 @@ impl Removed {
     pub fn forget(&mut self, id: &str) {
         if let Some(tombstone) = self.by_id.remove(id) {
             self.order.remove(&tombstone.place);
-            self.memory -= tombstone.memory(id);
         }
     }
 }

@@ -306,3 +306,49 @@ proptest! {
         run(acts, durable)?;
     }
 }
+
+#[test]
+fn a_full_table_can_be_worked_at_wiped_and_brought_back() {
+    let mut rig = Rig::with(bounded(false));
+    let alice = rig.join_session("a", "alice", None);
+    rig.tell(alice, command("add_item", "moved", json!({"x_mm": 1, "y_mm": 1, "angle_deg": 0})));
+    fill(&mut rig, alice, "a");
+    let full: Vec<Value> = rig
+        .hub
+        .document("a")
+        .expect("it is there")
+        .items()
+        .map(|item| {
+            let mut json = Vec::new();
+            item.write(&mut json);
+            serde_json::from_slice(&json).expect("JSON")
+        })
+        .collect();
+    let place = json!({"x_mm": 123.456_789_012_345_6, "y_mm": -123.456_789_012_345_6});
+    rig.tell(alice, command("move_item", "moved", place));
+    assert!(!rig.told(alice).contains(&"document_full".to_owned()), "a drag is taken");
+    // Removed items leave room for all of them.
+    rig.tell(alice, json!({"type": "sync:update", "state": {"items": []}}));
+    assert!(matches!(restore(&mut rig, "a", json!(full))[..], [Done::Answered(_)]));
+}
+
+#[test]
+fn what_an_editor_alone_has_stays_on_its_canvas_when_there_is_no_room_for_it() {
+    let mut rig = Rig::with(Limits { settle: true, ..bounded(false) });
+    let alice = rig.join_session("a", "alice", None);
+    fill(&mut rig, alice, "a");
+    let bob = rig.join_session("a", "bob", None);
+    rig.tell(bob, json!({"type": "sync:request", "user_id": "bob"}));
+    let own = json!({"_type": "component", "item_uuid": "own", "uuid": "own", "item_type": "component",
+                     "x_mm": 1, "y_mm": 2, "notes": "n".repeat(2000)});
+    let canvas = json!({"items": [own], "version": 0});
+    rig.tell(bob, json!({"type": "sync:full_state", "target_user": "bob", "state": canvas}));
+    rig.receive(bob);
+    rig.all();
+    rig.tell(bob, command("update_item", "own", own));
+    let told = rig.texts(bob);
+    assert!(told.iter().any(|told| told["error_type"] == "document_full"), "{told:?}");
+    rig.pass(1000);
+    let removed = |told: &Value| told["command"]["action"] == "remove_item";
+    assert!(!told.iter().chain(&rig.texts(bob)).any(removed));
+}
