@@ -24,27 +24,17 @@ use world::Plan;
 /// as long.
 const SIMULATIONS: u64 = if cfg!(debug_assertions) { 300 } else { 1500 };
 
-/// Seeds that still go wrong, of the ones that are run where nothing else is asked for (docs/PROTOCOL.md,
-/// "What the server can't put right"). They are left out, so that what goes wrong anew is seen;
-/// `SIMULATIONS=1500` runs them, too. The list holds for this hub alone: each frame that is sent shifts all
-/// later chance, so it is made anew with every change of the hub.
-const OPEN: [u64; 1] = [38];
-/// The same where the server crashes.
-const OPEN_WITH_CRASHES: [u64; 3] = [322, 1176, 1422];
-
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
 }
 
 /// Runs as many simulations as are asked for, on all processors, or the one of `SEED`.
-fn simulate(open: &[u64], run: impl Fn(u64, Plan) + Sync + std::panic::RefUnwindSafe) {
+fn simulate(run: impl Fn(u64, Plan) + Sync + std::panic::RefUnwindSafe) {
     let plan = Plan { settle: true, snap: false, verbose: false };
     if let Some(seed) = number("SEED") {
         return run(seed, Plan { verbose: true, ..plan });
     }
-    let asked_for = number("SIMULATIONS");
-    let open = if asked_for.is_some() { &[] } else { open };
-    let (next, end) = (AtomicU64::new(0), asked_for.unwrap_or(SIMULATIONS));
+    let (next, end) = (AtomicU64::new(0), number("SIMULATIONS").unwrap_or(SIMULATIONS));
     let wrong = Mutex::new(Vec::new());
     let work = || {
         loop {
@@ -52,7 +42,7 @@ fn simulate(open: &[u64], run: impl Fn(u64, Plan) + Sync + std::panic::RefUnwind
             if seed >= end {
                 return;
             }
-            if !open.contains(&seed) && catch_unwind(|| run(seed, plan)).is_err() {
+            if catch_unwind(|| run(seed, plan)).is_err() {
                 wrong.lock().expect("nobody panics with it").push(seed);
             }
         }
@@ -64,20 +54,19 @@ fn simulate(open: &[u64], run: impl Fn(u64, Plan) + Sync + std::panic::RefUnwind
     let mut wrong = wrong.into_inner().expect("nobody panics with it");
     wrong.sort_unstable();
     assert!(wrong.is_empty(), "something went wrong: SEED=N brings it back, N of {wrong:?}");
-    let left_out = open.iter().filter(|seed| **seed < end).count();
-    println!("{end} sessions simulated, {left_out} that are known to go wrong left out");
+    println!("{end} sessions simulated");
 }
 
 #[test]
 fn every_canvas_ends_equal_to_the_document() {
-    simulate(&OPEN, world::run);
+    simulate(world::run);
 }
 
 /// What was confirmed is there after every crash; the document is what it was after one of the changes
 /// that everyone saw; whoever comes back ends with the same canvas as all others.
 #[test]
 fn nothing_confirmed_is_lost_when_the_server_crashes() {
-    simulate(&OPEN_WITH_CRASHES, world::run_durable);
+    simulate(world::run_durable);
 }
 
 fn some_run_goes_wrong(plan: Plan) -> bool {
