@@ -76,11 +76,14 @@ struct Client {
 impl<M: Machine> Dispatcher<M> {
     /// A hub thread's state at its start.
     pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>, counters: Arc<Counters>) -> Self {
+        // Whoever asks before the thread has begun is told what there is.
+        let mut tally = Tally::default();
+        tally.batch_done(0, machine.holdings(), &counters.hub);
         Dispatcher {
             machine,
             keeper,
             counters,
-            tally: Tally::default(),
+            tally,
             clients: ConnMap::default(),
             asking: ConnMap::default(),
             effects: Vec::new(),
@@ -93,7 +96,6 @@ impl<M: Machine> Dispatcher<M> {
     /// The loop of the hub thread; ends when told to stop.
     #[inline(never)] // a name in thread dumps
     pub fn run(mut self, inbox: &Inputs<Input<M::Event>>) {
-        self.tally.batch_done(0, self.machine.holdings(), &self.counters.hub);
         loop {
             self.counters.hub.rests();
             let first = inbox.next(self.next_deadline());
