@@ -77,7 +77,7 @@ impl<M: Machine> Dispatcher<M> {
     /// A hub thread's state at its start.
     pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>, counters: Arc<Counters>) -> Self {
         // Whoever asks before the thread has begun is told what there is.
-        let mut tally = Tally::default();
+        let tally = Tally::default();
         tally.batch_done(0, machine.holdings(), &counters.hub);
         Dispatcher {
             machine,
