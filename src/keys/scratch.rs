@@ -12,6 +12,8 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("collabd-unit-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
+        // A test that was killed may have left one, and processes' numbers are given again.
+        let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).expect("a new directory");
         Scratch(directory)
     }
