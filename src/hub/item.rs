@@ -162,7 +162,8 @@ impl Item {
     /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
     pub(super) fn memory(&self) -> usize {
         let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
-        ITEM_MEMORY + self.bytes + self.fields.len() * FIELD_MEMORY + past.sum::<usize>()
+        let fields = self.bytes + self.fields.len() * FIELD_MEMORY;
+        ITEM_MEMORY + fields + past.sum::<usize>() + self.old.memory()
     }
 
     /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.

@@ -121,7 +121,9 @@ impl Sessions {
         }
         for (conn, waiting) in waiting {
             match waiting {
-                Waiting::Join { user, grant } => self.join(conn, name.clone(), user, grant, turn),
+                Waiting::Join { user, grant } => {
+                    self.join(conn, name.clone(), user, grant, false, turn);
+                }
                 Waiting::View { grant } => self.view(conn, name.clone(), grant, turn),
                 Waiting::Restore { state, by } => {
                     self.restore(conn, name.clone(), state, by, turn);

@@ -310,10 +310,10 @@ impl Hub {
         let turn = &mut Turn { now, limits, keys, effects, timers, disk_fails, left: 0 };
         match event {
             Event::Join { conn, session, user, grant } => {
-                sessions.join(conn, session, user, grant, turn);
+                sessions.join(conn, session, user, grant, false, turn);
             }
             Event::JoinForNow { conn, session, user, grant } => {
-                sessions.join_for_now(conn, session, user, grant, turn);
+                sessions.join(conn, session, user, grant, true, turn);
             }
             Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
             Event::Look { conn, since } => sessions.look(conn, &Request { since }, turn),

@@ -42,6 +42,11 @@ impl OldValues {
         self.at_rest.contains(&mark) || self.passed.contains(&mark)
     }
 
+    /// What it takes of memory, in bytes.
+    pub fn memory(&self) -> usize {
+        (self.at_rest.len() + self.passed.len()) * size_of::<u32>()
+    }
+
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.at_rest.is_empty() && self.passed.is_empty()

@@ -79,31 +79,9 @@ impl Sessions {
         }
     }
 
-    /// A connection asks to be a member.
+    /// A connection asks to be a member. With `for_now` a session that begins with it is not stored until
+    /// somebody joins without.
     pub fn join(
-        &mut self,
-        conn: ConnId,
-        name: Arc<str>,
-        user: UserId,
-        grant: Option<Grant>,
-        turn: &mut Turn<'_>,
-    ) {
-        self.join_session(conn, name, user, grant, false, turn);
-    }
-
-    /// The same; where the session begins with it, nothing of it is kept for now.
-    pub fn join_for_now(
-        &mut self,
-        conn: ConnId,
-        name: Arc<str>,
-        user: UserId,
-        grant: Option<Grant>,
-        turn: &mut Turn<'_>,
-    ) {
-        self.join_session(conn, name, user, grant, true, turn);
-    }
-
-    fn join_session(
         &mut self,
         conn: ConnId,
         name: Arc<str>,

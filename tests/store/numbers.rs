@@ -17,6 +17,20 @@ fn used_again(scratch: &Scratch) -> (Store, Stored) {
     (store, stored)
 }
 
+/// A session with four changes before a crash, and after it two with a version each, of which the first
+/// has the number that is returned.
+fn with_versions_after_a_crash(scratch: &Scratch) -> (Store, u64) {
+    let mut store = scratch.open();
+    commit(&mut store, &changes("s", 1, 4));
+    drop(store);
+    let (mut store, stored) = used_again(scratch);
+    let first = stored.skipped + 1;
+    for seq in [first, first + 1] {
+        commit(&mut store, &[change("s", "e", seq), whole("s", "e", seq, Why::Regular)]);
+    }
+    (store, first)
+}
+
 fn seqs(store: &Store) -> Vec<u64> {
     let reader = Reader::open(store.directory()).expect("a reader");
     let changes = reader.changes_after("s", 0, usize::MAX).expect("are read");
@@ -101,13 +115,7 @@ fn after_a_stop_a_session_goes_on_with_the_next_number() {
 #[test]
 fn what_was_skipped_is_removed_with_what_was_before_it() {
     let scratch = Scratch::new();
-    let mut store = scratch.open();
-    commit(&mut store, &changes("s", 1, 4));
-    drop(store);
-    let (mut store, stored) = used_again(&scratch);
-    let first = stored.skipped + 1;
-    commit(&mut store, &[change("s", "e", first), whole("s", "e", first, Why::Regular)]);
-    commit(&mut store, &[change("s", "e", first + 1), whole("s", "e", first + 1, Why::Regular)]);
+    let (mut store, first) = with_versions_after_a_crash(&scratch);
     let retention = Retention { versions: 1, age: Duration::ZERO, history: 1 };
     while store.prune("s", &retention, at(9), 100).expect("is removed") {}
     let stored = store.load("s", ALL).expect("loads").expect("is stored");
@@ -121,13 +129,7 @@ fn what_was_skipped_is_removed_with_what_was_before_it() {
 #[test]
 fn what_was_skipped_takes_no_change_out_of_the_history() {
     let scratch = Scratch::new();
-    let mut store = scratch.open();
-    commit(&mut store, &changes("s", 1, 4));
-    drop(store);
-    let (mut store, stored) = used_again(&scratch);
-    let first = stored.skipped + 1;
-    commit(&mut store, &[change("s", "e", first), whole("s", "e", first, Why::Regular)]);
-    commit(&mut store, &[change("s", "e", first + 1), whole("s", "e", first + 1, Why::Regular)]);
+    let (mut store, first) = with_versions_after_a_crash(&scratch);
     for (history, left) in [(9, vec![2, 3, 4, first, first + 1]), (4, vec![3, 4, first, first + 1])]
     {
         let retention = Retention { versions: 1, age: Duration::ZERO, history };
