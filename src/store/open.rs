@@ -17,7 +17,7 @@ use super::directory::{Directory, Note, says_in_use};
 use super::outside::Stamp;
 use super::schema::{self, Kind};
 use super::trouble::Trouble;
-use super::{Closed, Store, create, journal, rows};
+use super::{Closed, Store, create, journal, reserve, rows};
 
 /// How long the structure of the file is checked at most, after a run that ended properly and after
 /// one that did not. The rest is checked as it is read.
@@ -38,7 +38,9 @@ const FIRST_JOURNAL: u64 = 1 << 18;
 pub fn open(path: &Path, create: bool) -> Result<Store, String> {
     let (directory, note) = Directory::claim(path, create)?;
     let place = Place::of(&directory);
-    let known = Known { note, create, again: false };
+    let is_clean = note.is_some_and(|note| note.stopped);
+    let was_killed = directory.length("-wal").unwrap_or(0) > 0 && !is_clean;
+    let known = Known { note, create, again: false, was_killed };
     let mut opening = opened(directory, &known, &place);
     if let Err((directory, Refusal::Trouble(Trouble::Corrupt(_)))) = opening {
         // All of it can be read now; it may not have been a moment ago.
@@ -100,7 +102,7 @@ impl Closed {
         }
         let Closed { directory, commits, .. } = self;
         let note = Some(Note { commits, stopped: false });
-        let known = Known { note, create: false, again: true };
+        let known = Known { note, create: false, again: true, was_killed: false };
         match opened(directory, &known, &place) {
             Ok(store) => store.begin(),
             Err((directory, refusal)) => {
@@ -138,6 +140,8 @@ struct Known {
     create: bool,
     /// Whether this process had it open before.
     again: bool,
+    /// Whether the process that had it open before this one was killed.
+    was_killed: bool,
 }
 
 impl Known {
@@ -363,9 +367,12 @@ fn connect(
         log::info!("{file} is large: most of it is checked as it is read");
     }
     schema::migrate(&mut db, format)?;
-    let (sessions, commits) = rows::sessions(&db)?;
+    let (sessions, mut commits) = rows::sessions(&db)?;
     if commits < known.commits() {
         return Err(lacks(place, known.commits() - commits));
+    }
+    if known.was_killed && reserve::where_none_are(&mut db, sessions.values(), commits + 1)? {
+        commits += 1;
     }
     schema::keep_journal(&db, false)?;
     directory.opened();

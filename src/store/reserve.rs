@@ -108,6 +108,34 @@ fn remove(db: &Connection, session: &Session, seq: Option<u64>) -> Result<(), Tr
     Ok(())
 }
 
+/// Reserves numbers for all sessions, if there are none for any: the server before this one was killed, and
+/// its version reserved none, so it may have given some that are not on disk. It is transaction number
+/// `commits`. Whether there was anything to do.
+///
+/// # Errors
+/// [`Trouble`], and then nothing has been written.
+pub fn where_none_are<'a>(
+    db: &mut Connection,
+    sessions: impl ExactSizeIterator<Item = &'a Session>,
+    commits: u64,
+) -> Result<bool, Trouble> {
+    let count = sessions.len() as u64;
+    if count == 0 {
+        return Ok(false);
+    }
+    let transaction = db.transaction()?;
+    for session in sessions {
+        let Ahead { reserved, skipped } = ahead(&transaction, session)?;
+        if reserved.is_some() {
+            return Ok(false);
+        }
+        put(&transaction, session, session.seq.max(skipped.unwrap_or(0)) + BLOCK, RESERVED)?;
+    }
+    rows::write_totals(&transaction, commits, count)?;
+    transaction.commit()?;
+    Ok(true)
+}
+
 impl Store {
     /// A server begins to use a session, if there is one of this name: numbers are reserved for it, and
     /// those that a server may have given that was killed are skipped. It is on disk when this returns.

@@ -139,3 +139,20 @@ fn what_was_skipped_takes_no_change_out_of_the_history() {
         assert_eq!(stored.history.last().map(|change| change.seq), Some(first + 1));
     }
 }
+
+/// A version that reserved no numbers was killed: what it gave last may be lost.
+#[test]
+fn after_a_crash_of_an_older_version_a_session_goes_on_behind_a_block() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open();
+    commit(&mut store, &changes("s", 1, 4));
+    drop(store);
+    let db = Connection::open(scratch.file("collabd.db")).expect("a database");
+    let stays = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    db.set_db_config(stays, true).expect("a setting");
+    let deleted = db.execute("DELETE FROM changes WHERE seq > 4", []).expect("deleted");
+    assert_eq!(deleted, 1, "the row that reserves numbers");
+    drop(db);
+    let (_, stored) = used_again(&scratch);
+    assert!(stored.seq == 4 && stored.skipped > 1_000_000, "{}", stored.skipped);
+}
