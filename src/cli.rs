@@ -149,7 +149,7 @@ const SERVE: &[Opt] = &[
         "documents-memory",
         "BYTES",
         "",
-        "memory for the documents of all sessions together, a change beyond it is refused; 0 for no limit; half of the machine's, or its container's, where nothing else is said",
+        "memory that the documents of all sessions may take together; a change that needs more is refused; 0 for no limit [half of what the machine or the container has]",
     ),
     opt(
         "history-changes",

@@ -70,7 +70,7 @@ pub(super) const COMPACT: &[Opt] = &[
 
 pub(super) const RECORD: &[Opt] = &[typed_only("out", "FILE", "write it there"), FORCE];
 
-const FORCE: Opt = typed_only("force", "", "also where there is such a file, which is replaced");
+const FORCE: Opt = typed_only("force", "", "replace the file if it is there already");
 
 pub(super) const REPLAY: &[Opt] = &[
     Opt {
