@@ -119,6 +119,7 @@ def main():
     out = queue.Queue()
     waiting = list(PROGRAMS.items())
     running = passed = failed = 0
+    failures, failing = [], set()
     while waiting or running:
         while waiting and running < AT_ONCE:
             name, argv = waiting.pop(0)
@@ -130,12 +131,20 @@ def main():
             passed, failed = passed + line[0], failed + line[1]
         else:
             print(f"{name:16} {line}", flush=True)
+            # A failure's reason is indented below it.
+            if line.startswith("✗") or name in failing and line.startswith(" "):
+                failing.add(name)
+                failures.append(f"{name:16} {line}")
+            else:
+                failing.discard(name)
     fault, searched = record.search(whole=not words)
     print(f"{'everyone':16} {'✗' if fault else '✓'} nothing confidential was written: {searched}")
     if fault:
         print(fault)
     if passed + failed:
         passed, failed = passed + (not fault), failed + bool(fault)
+    if failures:
+        print("\nwhat failed, once more:", *failures, "", sep="\n")
     print(f"took {time.monotonic() - started:.1f} s")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

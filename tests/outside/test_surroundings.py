@@ -254,19 +254,30 @@ class Network:
             raise NotRun("only root can make networks")
         self.name = f"collabd{os.getpid()}"
         self.ours, self.theirs = f"ca{os.getpid()}"[:15], f"cb{os.getpid()}"[:15]
+        # Beside another run's network, which may be one that was killed and left it: its route must not be ours.
+        a, b = stage.rng.randrange(64, 128), stage.rng.randrange(256)
+        self.our_address, their_address = f"10.{a}.{b}.1", f"10.{a}.{b}.2"
+        self.remove_forgotten()
         stage.own(self)
         for words in (
             ("netns", "add", self.name),
             ("link", "add", self.ours, "type", "veth", "peer", "name", self.theirs),
             ("link", "set", self.theirs, "netns", self.name),
-            ("addr", "add", "10.99.71.1/24", "dev", self.ours),
+            ("addr", "add", f"{self.our_address}/24", "dev", self.ours),
             ("link", "set", self.ours, "up"),
-            ("-n", self.name, "addr", "add", "10.99.71.2/24", "dev", self.theirs),
+            ("-n", self.name, "addr", "add", f"{their_address}/24", "dev", self.theirs),
             ("-n", self.name, "link", "set", self.theirs, "up"),
         ):
             done = ip(*words)
             if done.returncode:
                 raise NotRun(f"this system makes no networks: ip {' '.join(words)}: {done.stderr.strip()}")
+
+    @staticmethod
+    def remove_forgotten():
+        """The networks of runs that were killed go."""
+        for pid in re.findall(r"^collabd(\d+)", ip("netns").stdout, re.MULTILINE):
+            if not Path(f"/proc/{pid}").exists():
+                ip("netns", "del", f"collabd{pid}")
 
     def cut(self):
         """The cable is pulled: nobody is told."""
@@ -296,7 +307,7 @@ with connect(sys.argv[1], proxy=None, ping_interval=None) as guest:
 def ghost(stage):
     network = Network(stage)
     server = stage.own(Server("--host", "0.0.0.0", debug=False))
-    url = f"ws://10.99.71.1:{server.port}/ws/room/ghost"
+    url = f"ws://{network.our_address}:{server.port}/ws/room/ghost"
     watch, ann = stage.own(Script(server, "room", "watch")), stage.own(Script(server, "room", "ann"))
     watch.joined()
     ann.joined()
