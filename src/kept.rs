@@ -248,7 +248,7 @@ impl Flushes {
 
 /// Which state of a session is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
+pub enum PointInTime {
     /// After this change.
     Seq(u64),
     /// After the newest change that was made then or before. Where a clock has jumped, changes later
@@ -256,13 +256,13 @@ pub enum Point {
     Time(Timestamp),
 }
 
-impl Point {
+impl PointInTime {
     /// As people write it: the number of a change, or a time like `2026-12-20T10:30:00+01:00`.
     /// `None` for what is neither.
     pub fn parse(text: &str) -> Option<Self> {
         match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse().ok().map(Point::Seq),
-            false => Timestamp::parse(text).map(Point::Time),
+            true => text.parse().ok().map(PointInTime::Seq),
+            false => Timestamp::parse(text).map(PointInTime::Time),
         }
     }
 }

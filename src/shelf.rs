@@ -11,7 +11,7 @@ use crate::archive::Office;
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
 use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 use crate::server::service::{self, Tell};
-use crate::store::{Keeper, Retention, Settings, Store, StoreEvent};
+use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 
 /// How long a server waits for the one before it to end, which takes its time where clients don't read
 /// what they are sent last.
@@ -37,7 +37,7 @@ pub struct Shelf {
 
 enum State {
     Opened(Box<Store>),
-    Running(Keeper, JoinHandle<()>),
+    Running(StoreHandle, JoinHandle<()>),
     Ended,
 }
 
@@ -90,7 +90,7 @@ impl Shelf {
             }
             tell(event_of(event, history));
         };
-        let (keeper, thread) = Keeper::start(*store, settings, events)?;
+        let (keeper, thread) = StoreHandle::start(*store, settings, events)?;
         self.office.open(keeper.clone());
         *state = State::Running(keeper.clone(), thread);
         Ok(Some(Arc::new(keeper)))
@@ -157,21 +157,21 @@ impl Drop for Deletion {
     }
 }
 
-impl service::Keeper for Keeper {
+impl service::Keeper for StoreHandle {
     fn keep(&self, keep: Keep) {
-        Keeper::keep(self, keep);
+        StoreHandle::keep(self, keep);
     }
 
     fn after(&self, done: Box<dyn FnOnce() + Send>) {
-        Keeper::after(self, done);
+        StoreHandle::after(self, done);
     }
 
     fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>) {
-        Keeper::confirm(self, done);
+        StoreHandle::confirm(self, done);
     }
 
     fn load(&self, session: Arc<str>) {
-        Keeper::load(self, session);
+        StoreHandle::load(self, session);
     }
 
     fn delete(&self, session: Arc<str>, told: Told) {
@@ -189,14 +189,14 @@ impl service::Keeper for Keeper {
     }
 
     fn wait_for_room(&self) {
-        Keeper::wait_for_room(self);
+        StoreHandle::wait_for_room(self);
     }
 
     fn wait_for_room_until(&self, deadline: Instant) -> bool {
-        Keeper::wait_for_room_until(self, deadline)
+        StoreHandle::wait_for_room_until(self, deadline)
     }
 
     fn lag(&self) -> Lag {
-        Keeper::lag(self)
+        StoreHandle::lag(self)
     }
 }

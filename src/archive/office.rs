@@ -14,7 +14,7 @@ use super::compact::{Compacted, Compaction};
 use super::{document, over_damaged};
 use crate::hub::Document;
 use crate::kept::{Keep, Reach};
-use crate::store::{Keeper, Reader, Retention, Store, Summary, Trouble};
+use crate::store::{Reader, Retention, Store, StoreError, StoreHandle, Summary};
 
 /// How many look at a time.
 const READERS: usize = 4;
@@ -35,7 +35,7 @@ pub struct Office {
     directory: PathBuf,
     retention: Retention,
     /// Once the thread `store` runs.
-    keeper: OnceLock<Keeper>,
+    keeper: OnceLock<StoreHandle>,
     /// Whether nothing can be written now.
     fails: AtomicBool,
     readers: Mutex<usize>,
@@ -82,7 +82,7 @@ impl Office {
     }
 
     /// The thread `store` runs; it is spoken to by this. Only the first one counts.
-    pub fn open(&self, keeper: Keeper) {
+    pub fn open(&self, keeper: StoreHandle) {
         let _ = self.keeper.set(keeper);
     }
 
@@ -111,7 +111,7 @@ impl Office {
     /// Why that isn't possible; the log has more, where there is more to say.
     pub fn look<T: Send + 'static>(
         self: &Arc<Self>,
-        look: impl FnOnce(&Reader) -> Result<T, Trouble> + Send + 'static,
+        look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let turn = self.turn().ok_or(Unavailable::Busy)?;
         let until = Instant::now() + LOOK;
@@ -146,7 +146,7 @@ impl Office {
     fn look_until<T>(
         &self,
         until: Instant,
-        look: impl FnOnce(&Reader) -> Result<T, Trouble>,
+        look: impl FnOnce(&Reader) -> Result<T, StoreError>,
     ) -> Result<T, Unavailable> {
         let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let mut reader = Reader::open(&self.directory).map_err(|why| {
@@ -155,8 +155,8 @@ impl Office {
         })?;
         let looked = reader.hurry(until).and_then(|()| look(&reader));
         looked.map_err(|trouble| match trouble {
-            Trouble::Full(_) if Instant::now() >= until => Unavailable::Busy,
-            Trouble::Damaged(why) => {
+            StoreError::Full(_) if Instant::now() >= until => Unavailable::Busy,
+            StoreError::SessionCorrupt(why) => {
                 log::error!("what is stored of a session can't be used: {why}");
                 Unavailable::Damaged
             }
@@ -195,7 +195,7 @@ impl Office {
         self.change(WRITING, is_stopping, move |store| {
             let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
                 Ok(stored) => stored.is_none_or(|stored| document(&stored).is_ok()),
-                Err(Trouble::Damaged(_)) => false,
+                Err(StoreError::SessionCorrupt(_)) => false,
                 Err(trouble) => return ControlFlow::Break(Err(trouble)),
             };
             ControlFlow::Break(match whole {
@@ -242,7 +242,7 @@ impl Office {
         &self,
         patience: Duration,
         is_stopping: &dyn Fn() -> bool,
-        mut change: impl FnMut(&mut Store) -> ControlFlow<Result<T, Trouble>> + Send + 'static,
+        mut change: impl FnMut(&mut Store) -> ControlFlow<Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let (done, answer) = crossbeam_channel::bounded(1);
         // Dropped, and so its end is heard of, where the disk fails or the thread has ended.
@@ -256,13 +256,13 @@ impl Office {
         wait(&answer, patience, is_stopping)?.map_err(|trouble| {
             log::error!("what is stored can't be changed: {trouble}: {}", trouble.advice());
             match trouble {
-                Trouble::Damaged(_) => Unavailable::Damaged,
+                StoreError::SessionCorrupt(_) => Unavailable::Damaged,
                 _ => Unavailable::NotWritten,
             }
         })
     }
 
-    fn keeper(&self) -> Result<&Keeper, Unavailable> {
+    fn keeper(&self) -> Result<&StoreHandle, Unavailable> {
         match self.fails.load(Ordering::Relaxed) {
             true => Err(Unavailable::NotWritten),
             false => self.keeper.get().ok_or(Unavailable::NotWritten),
@@ -291,7 +291,7 @@ impl Drop for Turn {
 }
 
 /// Stores a whole document as a session's next change. As which.
-fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, Trouble> {
+fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, StoreError> {
     let next = store.next_number(keep.session())?;
     if let Keep::Whole { seq, .. } = keep {
         *seq = next;

@@ -11,7 +11,7 @@ use super::stored::{BAD_POINT, canvas, point, put_back};
 use super::table::Call;
 use super::{Door, Guest};
 use crate::hub::{ConnId, Event};
-use crate::kept::{Point, Stored};
+use crate::kept::{PointInTime, Stored};
 use crate::keys::Grant;
 use crate::server::http::Response;
 use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
@@ -62,7 +62,7 @@ struct Earlier<'a> {
 fn find(
     conn: ConnId,
     session: &Arc<str>,
-    at: Point,
+    at: PointInTime,
     grant: Option<Grant>,
     inside: &dyn Inside<Event>,
 ) -> Result<Stored, Unanswered> {

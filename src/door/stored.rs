@@ -18,7 +18,7 @@ use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
 use crate::server::http::{Request, Response};
 use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
-use crate::store::{Point, Retention, Summary};
+use crate::store::{PointInTime, Retention, Summary};
 
 const NO_SUCH_SESSION: &str = "there is no such session";
 pub(super) const BAD_POINT: &str = "this needs the number of a change, like 120, or a time, like \
@@ -167,7 +167,7 @@ fn state(
 }
 
 /// A canvas as it was then, or as it is stored.
-fn as_of(office: &Arc<Office>, session: &str, at: Option<Point>) -> Response {
+fn as_of(office: &Arc<Office>, session: &str, at: Option<PointInTime>) -> Response {
     match find(office, session, at) {
         Ok((_, stored)) => canvas(session, &stored),
         Err(page) => page,
@@ -186,13 +186,13 @@ pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
 fn find(
     office: &Arc<Office>,
     session: &str,
-    at: Option<Point>,
+    at: Option<PointInTime>,
 ) -> Result<(Summary, Stored), Response> {
     let name: Arc<str> = session.into();
     let found = office.look(move |reader| {
         let session = &*name;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
-        let stored = reader.document_at(session, at.unwrap_or(Point::Seq(summary.seq)))?;
+        let stored = reader.document_at(session, at.unwrap_or(PointInTime::Seq(summary.seq)))?;
         let first = archive::first_seq(reader, session)?;
         Ok(Some((summary, stored, first)))
     });
@@ -259,7 +259,7 @@ fn restore(
     office: &Arc<Office>,
     conn: ConnId,
     session: &Arc<str>,
-    to: Point,
+    to: PointInTime,
     inside: &dyn Inside<Event>,
 ) -> Response {
     let is_stopping = || inside.is_stopping();
@@ -405,10 +405,10 @@ fn is_set(request: &Request<'_>, name: &str) -> bool {
     request.query_value(name).is_some_and(|value| matches!(&*value, "" | "1" | "true"))
 }
 
-pub(super) fn point(request: &Request<'_>, name: &str) -> Result<Option<Point>, Response> {
+pub(super) fn point(request: &Request<'_>, name: &str) -> Result<Option<PointInTime>, Response> {
     // A time may have been put there with its plus as it is.
     let text = request.query_value(name).map(|text| text.replace(' ', "+"));
-    let point = text.map(|text| Point::parse(&text).ok_or(Response::text(400, BAD_POINT)));
+    let point = text.map(|text| PointInTime::parse(&text).ok_or(Response::text(400, BAD_POINT)));
     point.transpose()
 }
 

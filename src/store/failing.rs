@@ -9,9 +9,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::keeper::StoreEvent;
-use super::thread::Writer;
-use super::{Closed, Store, Trouble, reserve};
+use super::handle::StoreEvent;
+use super::writer::Writer;
+use super::{Closed, Store, StoreError, reserve};
 use crate::kept::Stored;
 
 /// How many times longer than usual is waited at most before a file is looked at again that was found
@@ -42,23 +42,23 @@ impl Opened {
     /// The store, while it is open.
     ///
     /// # Errors
-    /// [`Trouble::Unreachable`] while it is not.
-    pub fn store(&mut self) -> Result<&mut Store, Trouble> {
+    /// [`StoreError::Io`] while it is not.
+    pub fn store(&mut self) -> Result<&mut Store, StoreError> {
         match self {
             Opened::Store(store) => Ok(store),
-            _ => Err(Trouble::Unreachable("it is not open".into())),
+            _ => Err(StoreError::Io("it is not open".into())),
         }
     }
 
     /// What is stored of a session.
     ///
     /// # Errors
-    /// [`Trouble`], when it can't be read.
-    pub fn load(&self, session: &str, reach: super::Reach) -> Result<Option<Stored>, Trouble> {
+    /// [`StoreError`], when it can't be read.
+    pub fn load(&self, session: &str, reach: super::Reach) -> Result<Option<Stored>, StoreError> {
         match self {
             Opened::Store(store) => store.load(session, reach),
             Opened::Closed(closed) => closed.load(session, reach),
-            Opened::Ended => Err(Trouble::Unreachable("it is not open".into())),
+            Opened::Ended => Err(StoreError::Io("it is not open".into())),
         }
     }
 
@@ -71,7 +71,7 @@ impl Opened {
     }
 
     /// Opens it if it was closed.
-    fn open(&mut self) -> Result<(), Trouble> {
+    fn open(&mut self) -> Result<(), StoreError> {
         let (opened, result) = match std::mem::replace(self, Opened::Ended) {
             Opened::Closed(closed) => match closed.open() {
                 Ok(store) => (Opened::Store(Box::new(store)), Ok(())),
@@ -86,7 +86,7 @@ impl Opened {
 
 impl Writer {
     /// Something could not be written.
-    pub(super) fn fail(&mut self, trouble: &Trouble) {
+    pub(super) fn fail(&mut self, trouble: &StoreError) {
         let was_well = matches!(self.state, State::Well);
         let file = self.directory.display();
         log::error!(
@@ -96,11 +96,11 @@ impl Writer {
         );
         self.line.drop_jobs();
         self.job = None;
-        if matches!(trouble, Trouble::Bug(_) | Trouble::Damaged(_)) {
+        if matches!(trouble, StoreError::Internal(_) | StoreError::SessionCorrupt(_)) {
             // Something that waits can't be written at all: whole documents may.
             self.line.drop_all();
         }
-        if !matches!(trouble, Trouble::Full(_) | Trouble::Busy(_)) {
+        if !matches!(trouble, StoreError::Full(_) | StoreError::Busy(_)) {
             self.opened.let_go();
         }
         let pause = self.settings.retry.0;
@@ -171,11 +171,11 @@ impl Writer {
                         trouble.advice()
                     );
                 }
-                if !matches!(trouble, Trouble::Full(_) | Trouble::Busy(_)) {
+                if !matches!(trouble, StoreError::Full(_) | StoreError::Busy(_)) {
                     self.opened.let_go();
                 }
                 let most = match trouble {
-                    Trouble::Corrupt(_) | Trouble::Overwritten(_) => {
+                    StoreError::Corrupt(_) | StoreError::Overwritten(_) => {
                         self.settings.retry.1 * DAMAGED
                     }
                     _ => self.settings.retry.1,
@@ -187,7 +187,7 @@ impl Writer {
     }
 
     /// Writes all that waits, or something that does no harm where nothing does.
-    fn write_all(&mut self) -> Result<(), Trouble> {
+    fn write_all(&mut self) -> Result<(), StoreError> {
         if matches!(self.opened, Opened::Closed(_)) {
             // Whoever looks into the file from this process ends soon; others wait for this.
             let gate = self.settings.gate.clone();

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::changes::{self, Order};
 use super::documents;
 use super::rows::{self, Session};
-use super::{Store, Trouble};
-pub use crate::kept::Point;
+use super::{Store, StoreError};
+pub use crate::kept::PointInTime;
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
 
@@ -41,8 +41,12 @@ pub struct Retention {
 /// The newest change of a session that was made at `time` or before.
 ///
 /// # Errors
-/// [`Trouble`], when what stands after it can't be read or is not as it was written.
-pub fn seq_at(db: &Connection, session: &Session, time: Timestamp) -> Result<Option<u64>, Trouble> {
+/// [`StoreError`], when what stands after it can't be read or is not as it was written.
+pub fn seq_at(
+    db: &Connection,
+    session: &Session,
+    time: Timestamp,
+) -> Result<Option<u64>, StoreError> {
     let versions = documents::versions(db, session.id)?;
     let version = versions.iter().rfind(|version| version.at <= time).map(|version| version.seq);
     let mut change = None;
@@ -62,14 +66,14 @@ impl Store {
     /// reckoned from.
     ///
     /// # Errors
-    /// [`Trouble`], and then nothing has been removed.
+    /// [`StoreError`], and then nothing has been removed.
     pub fn prune(
         &mut self,
         session: &str,
         retention: &Retention,
         now: Timestamp,
         most: usize,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         self.sound()?;
         let pruned = self.remove(session, retention, now, most);
         self.noting(pruned)
@@ -81,7 +85,7 @@ impl Store {
         retention: &Retention,
         now: Timestamp,
         most: usize,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         let Some(known) = self.sessions.get(session) else { return Ok(false) };
         let mut session = known.clone();
         let pruned = self.begin_writing()?;
@@ -119,8 +123,8 @@ impl Store {
     /// How many whole documents are stored of a session.
     ///
     /// # Errors
-    /// [`Trouble`], when they can't be counted.
-    pub fn versions(&self, session: &str) -> Result<usize, Trouble> {
+    /// [`StoreError`], when they can't be counted.
+    pub fn versions(&self, session: &str) -> Result<usize, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(0) };
         Ok(documents::versions(&self.db, row.id)?.len())
     }
@@ -129,14 +133,14 @@ impl Store {
     /// there are more.
     ///
     /// # Errors
-    /// [`Trouble`], and then nothing has changed.
-    pub fn shrink(&mut self, pages: u32) -> Result<bool, Trouble> {
+    /// [`StoreError`], and then nothing has changed.
+    pub fn shrink(&mut self, pages: u32) -> Result<bool, StoreError> {
         self.sound()?;
         let freed = self.free(pages);
         self.noting(freed)
     }
 
-    fn free(&self, pages: u32) -> Result<bool, Trouble> {
+    fn free(&self, pages: u32) -> Result<bool, StoreError> {
         self.look_for_writers()?;
         // Each row it returns is a page that was freed.
         let mut statement = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
@@ -150,14 +154,14 @@ impl Store {
     /// Removes a session and all its versions. Whether there was one.
     ///
     /// # Errors
-    /// [`Trouble`], and then it is as it was.
-    pub fn delete(&mut self, session: &str) -> Result<bool, Trouble> {
+    /// [`StoreError`], and then it is as it was.
+    pub fn delete(&mut self, session: &str) -> Result<bool, StoreError> {
         self.sound()?;
         let deleted = self.delete_rows(session);
         self.noting(deleted)
     }
 
-    fn delete_rows(&mut self, session: &str) -> Result<bool, Trouble> {
+    fn delete_rows(&mut self, session: &str) -> Result<bool, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(false) };
         let transaction = self.begin_writing()?;
         for table in ["changes", "documents", "taken"] {
@@ -174,7 +178,7 @@ impl Store {
 }
 
 /// The number before those of a session's newest changes, of which there are so many.
-fn before_newest(db: &Connection, session: &Session, changes: u64) -> Result<u64, Trouble> {
+fn before_newest(db: &Connection, session: &Session, changes: u64) -> Result<u64, StoreError> {
     let before = session.seq.saturating_sub(changes);
     if changes == 0 || before < session.changes_from {
         // There are no more than that.
@@ -222,7 +226,7 @@ fn remove_documents(
     session: i64,
     oldest: u64,
     left: &mut usize,
-) -> Result<bool, Trouble> {
+) -> Result<bool, StoreError> {
     // A large one is as much work as many changes.
     const ROWS: usize = 100;
     let sql = "DELETE FROM documents WHERE session = ?1 AND seq IN (SELECT seq FROM documents
@@ -241,7 +245,7 @@ fn remove_up_to(
     session: i64,
     needed: u64,
     left: &mut usize,
-) -> Result<(u64, bool), Trouble> {
+) -> Result<(u64, bool), StoreError> {
     let oldest = format!("SELECT min({number}) FROM {table} WHERE session = ?");
     let oldest: Option<i64> = db.prepare_cached(&oldest)?.query_row([session], |row| row.get(0))?;
     let oldest = oldest.and_then(|oldest| u64::try_from(oldest).ok());

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::keeper::{After, Job};
+use super::handle::{After, Job};
 use crate::kept::Keep;
 
 /// What a waiting confirmation is reckoned to take, in bytes.
@@ -19,7 +19,7 @@ pub const AFTER_BYTES: usize = 256;
 
 /// See the module's text.
 #[derive(Default)]
-pub struct Line {
+pub struct PendingWrites {
     keeps: VecDeque<(u64, Keep)>,
     afters: VecDeque<(u64, After)>,
     loads: VecDeque<(u64, Arc<str>)>,
@@ -41,7 +41,7 @@ struct Lack {
     asked: Option<Instant>,
 }
 
-impl Line {
+impl PendingWrites {
     /// Adds something to be kept; unless nothing can be done with it, because its session lacks
     /// what came before.
     pub fn keep(&mut self, keep: Keep) {
@@ -304,18 +304,18 @@ mod tests {
         }
     }
 
-    fn seqs(line: &Line) -> Vec<(String, u64)> {
+    fn seqs(line: &PendingWrites) -> Vec<(String, u64)> {
         let all = line.batch(usize::MAX, usize::MAX);
         all.map(|keep| (keep.session().to_string(), keep.seq())).collect()
     }
 
-    fn ready(line: &mut Line) -> usize {
+    fn ready(line: &mut PendingWrites) -> usize {
         std::iter::from_fn(|| line.ready_after()).count()
     }
 
     #[test]
     fn a_confirmation_waits_for_what_came_before_it() {
-        let mut line = Line::default();
+        let mut line = PendingWrites::default();
         line.after(Box::new(|_| {}));
         assert_eq!(ready(&mut line), 1);
         line.keep(change("s", 1));
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_transaction_is_bounded_and_a_job_comes_before_what_follows_it() {
-        let mut line = Line::default();
+        let mut line = PendingWrites::default();
         (1..=5).for_each(|seq| line.keep(change("s", seq)));
         assert_eq!(line.batch(3, usize::MAX).count(), 3);
         let one = change("s", 1).bytes();
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_made_up_for_by_a_whole_document_and_nothing_else() {
-        let mut line = Line::default();
+        let mut line = PendingWrites::default();
         line.keep(change("t", 1));
         line.after(Box::new(|_| {}));
         (1..=9).for_each(|seq| line.keep(change("s", seq)));
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_whole_document_that_waits_is_the_last_to_be_dropped() {
-        let mut line = Line::default();
+        let mut line = PendingWrites::default();
         line.keep(change("s", 1));
         line.keep(whole("s", 1));
         line.keep(change("s", 2));
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_any_more_holds_nothing_up() {
-        let mut line = Line::default();
+        let mut line = PendingWrites::default();
         line.after(Box::new(|_| {}));
         line.keep(change("s", 1));
         line.after(Box::new(|_| panic!("this was lost")));
@@ -447,7 +447,7 @@ mod tests {
         #[test]
         fn nothing_is_confirmed_that_is_not_on_disk(steps in vec(step(), 1..80)) {
             let names = ["a", "b", "c"];
-            let mut line = Line::default();
+            let mut line = PendingWrites::default();
             let mut seqs = [0; 3];
             // The last change on disk of each session, without a gap.
             let mut disk: BTreeMap<String, u64> = BTreeMap::new();

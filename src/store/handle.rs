@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::queue::{Entry, Queue};
-use super::thread::Writer;
+use super::writer::Writer;
 use super::{Retention, Store};
 use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 
@@ -66,11 +66,11 @@ impl Settings {
 /// The handle to the thread `store`: the hub gives, clients' threads wait for room. Cloning it is
 /// cheap, and any thread may use it.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct StoreHandle {
     queue: Arc<Queue>,
 }
 
-impl Keeper {
+impl StoreHandle {
     /// The handle to a store's thread, and what is to be run on it. `events` is called on that
     /// thread; it may wait for the hub's inbox, as the hub never waits for the store.
     pub fn new(
@@ -87,7 +87,7 @@ impl Keeper {
             events(event);
         };
         let writer = Writer::new(store, settings, Box::new(events), queue.clone());
-        (Keeper { queue }, writer)
+        (StoreHandle { queue }, writer)
     }
 
     /// The same, with the thread started: for whoever has no server's threads to put it among.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Retention, Store, Trouble};
+use super::{Retention, Store, StoreError};
 use crate::kept::Keep;
 use crate::protocol::Timestamp;
 
@@ -17,7 +17,7 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// By how much a clock may be put right between two sweeps and still be believed.
 const ADJUSTMENT: Duration = Duration::from_secs(60);
 
-pub struct Chores {
+pub struct Pruner {
     retention: Retention,
     /// Sessions that may have something to be removed.
     due: VecDeque<Arc<str>>,
@@ -29,14 +29,14 @@ pub struct Chores {
     clock: Clock,
 }
 
-impl Chores {
+impl Pruner {
     pub fn new(retention: Retention, store: &Store) -> Self {
         Self::at(retention, store, (Instant::now(), Timestamp::now()))
     }
 
     fn at(retention: Retention, store: &Store, (now, wall): (Instant, Timestamp)) -> Self {
         let due: VecDeque<Arc<str>> = store.names().cloned().collect();
-        Chores {
+        Pruner {
             retention,
             is_due: due.iter().cloned().collect(),
             due,
@@ -75,8 +75,8 @@ impl Chores {
     /// more to do.
     ///
     /// # Errors
-    /// [`Trouble`]: that session is left as it is until something is written of it again.
-    pub fn work(&mut self, store: &mut Store, is_idle: bool) -> Result<bool, Trouble> {
+    /// [`StoreError`]: that session is left as it is until something is written of it again.
+    pub fn work(&mut self, store: &mut Store, is_idle: bool) -> Result<bool, StoreError> {
         self.work_at(store, is_idle, (Instant::now(), Timestamp::now()))
     }
 
@@ -86,7 +86,7 @@ impl Chores {
         store: &mut Store,
         is_idle: bool,
         (now, wall): (Instant, Timestamp),
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         if now >= self.sweep {
             self.sweep = now + SWEEP;
             self.clock.look(now, wall);
@@ -197,9 +197,9 @@ mod tests {
         let begun = Instant::now();
         let after = |hours: u64| begun + SWEEP * u32::try_from(hours).expect("few");
         let wall = |millis: u64| Timestamp::from_millis(NOON + 9 * DAY + millis);
-        let mut chores = Chores::at(retention, &store, (begun, wall(0)));
+        let mut chores = Pruner::at(retention, &store, (begun, wall(0)));
         let hour = DAY / 24;
-        let versions = |chores: &mut Chores, store: &mut Store, hours: u64, wall: Timestamp| {
+        let versions = |chores: &mut Pruner, store: &mut Store, hours: u64, wall: Timestamp| {
             while chores.work_at(store, true, (after(hours), wall)).expect("works") {}
             let reader = super::super::Reader::open(store.directory()).expect("a reader");
             reader.versions("s").expect("are read").expect("is stored").len()

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use rusqlite::Connection;
 
+use super::error::StoreError;
 use super::lock::Lock;
-use super::trouble::Trouble;
 
 /// How much of the file's beginning is compared, in bytes: SQLite's own head.
 const HEAD: usize = 100;
@@ -30,7 +30,7 @@ impl Stamp {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn of(db: &Connection, file: &Path, lock: Option<&Lock>) -> Result<Self, Trouble> {
+    pub fn of(db: &Connection, file: &Path, lock: Option<&Lock>) -> Result<Self, StoreError> {
         let sql = "SELECT rootpage FROM sqlite_master WHERE name = 'store'";
         let page: i64 = db.query_row(sql, [], |row| row.get(0))?;
         let totals = u64::try_from(page - 1).unwrap_or(0) * PAGE as u64;

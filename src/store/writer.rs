@@ -2,7 +2,7 @@
 //!
 //! One transaction takes all that waits, and only then the confirmations that stood behind it go out.
 //! What nobody waits for is gathered for a moment first. The hub gives and never waits; while more
-//! than a bound waits for the disk, clients' readers wait ([`Keeper::wait_for_room`](super::Keeper::wait_for_room)).
+//! than a bound waits for the disk, clients' readers wait ([`StoreHandle::wait_for_room`](super::StoreHandle::wait_for_room)).
 //!
 //! When the disk fails, the session goes on in memory: nothing is confirmed, what waits is bounded by
 //! dropping whole sessions of it, and writing is tried again until it succeeds. Then the hub is asked
@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::chores::Chores;
 use super::failing::{Opened, State};
-use super::keeper::{After, Job, Settings, StoreEvent};
-use super::line::Line;
+use super::handle::{After, Job, Settings, StoreEvent};
+use super::maintenance::Pruner;
+use super::pending::PendingWrites;
 use super::queue::{Entry, Queue};
-use super::{Store, Trouble};
+use super::{Store, StoreError};
 use crate::kept::Flushes;
 
 /// How much one transaction takes at most: so many things, or about so many bytes.
@@ -41,10 +41,10 @@ pub struct Writer {
     pub(super) opened: Opened,
     pub(super) directory: PathBuf,
     pub(super) state: State,
-    pub(super) line: Line,
+    pub(super) line: PendingWrites,
     /// The job that has begun.
     pub(super) job: Option<Job>,
-    chores: Chores,
+    chores: Pruner,
     /// Sessions that have numbers reserved since this process has begun, or have been given far ones.
     pub(super) in_use: HashSet<Arc<str>>,
     /// How long the last transaction took, and for how long those it confirmed are waited for.
@@ -66,13 +66,13 @@ impl Writer {
     ) -> Self {
         Writer {
             queue,
-            chores: Chores::new(settings.retention, &store),
+            chores: Pruner::new(settings.retention, &store),
             directory: store.directory().to_owned(),
             settings,
             events,
             opened: Opened::Store(Box::new(store)),
             state: State::Well,
-            line: Line::default(),
+            line: PendingWrites::default(),
             job: None,
             in_use: HashSet::new(),
             last_took: Duration::ZERO,
@@ -82,7 +82,7 @@ impl Writer {
         }
     }
 
-    /// The thread's body; to be run on a thread named `store`. Ends after [`Keeper::stop`](super::Keeper::stop).
+    /// The thread's body; to be run on a thread named `store`. Ends after [`StoreHandle::stop`](super::StoreHandle::stop).
     #[inline(never)] // a name in thread dumps
     pub fn run(mut self) {
         let body = AssertUnwindSafe(|| self.run_to_the_end());
@@ -248,7 +248,7 @@ impl Writer {
     }
 
     /// Writes what waits, as one transaction. How much it was.
-    pub(super) fn write(&mut self) -> Result<usize, Trouble> {
+    pub(super) fn write(&mut self) -> Result<usize, StoreError> {
         let store = self.opened.store()?;
         let count = self.line.batch(MOST, MOST_BYTES).count();
         if count > 0 {
@@ -287,7 +287,7 @@ impl Writer {
             log::error!("session {session:?} can't be loaded: {trouble}: {}", trouble.advice());
         }
         let is_corrupt =
-            stored.as_ref().err().filter(|t| matches!(t, Trouble::Corrupt(_))).cloned();
+            stored.as_ref().err().filter(|t| matches!(t, StoreError::Corrupt(_))).cloned();
         (self.events)(StoreEvent::Loaded { session, stored: stored.map_err(|_| ()) });
         if let Some(trouble) = is_corrupt {
             self.fail(&trouble);
