@@ -25,9 +25,9 @@ use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Instant;
 
+use crate::auth::KeyStore;
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
-use crate::keys::KeyRing;
 use crate::protocol::{Frame, Kind, inbound};
 use crate::server::http::{Reason, Request, Response};
 use crate::server::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
@@ -77,7 +77,7 @@ pub struct Door {
 impl Door {
     /// A door with these keys that asks for none where the protocol doesn't, and is open to pages
     /// of its own origin alone.
-    pub fn new(ring: KeyRing) -> Self {
+    pub fn new(ring: KeyStore) -> Self {
         Door {
             gate: Arc::new(Gate::new(ring)),
             origins: Origins::default(),

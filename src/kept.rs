@@ -224,7 +224,7 @@ pub struct StoredId {
 }
 
 /// A queue to a client, to which something may have been added.
-pub trait SendQueue: Send + Sync {
+pub trait Flush: Send + Sync {
     /// Sends what it holds. Doesn't wait for the client.
     fn send(self: Arc<Self>);
 }
@@ -232,17 +232,17 @@ pub trait SendQueue: Send + Sync {
 /// The queues that the confirmations of one transaction were added to: each is sent once, after the last of
 /// them.
 #[derive(Default)]
-pub struct Flushes(Vec<Arc<dyn SendQueue>>);
+pub struct Flushes(Vec<Arc<dyn Flush>>);
 
 impl Flushes {
     /// Has a queue sent. To be called for the first addition since it was sent last.
-    pub fn add(&mut self, queue: Arc<dyn SendQueue>) {
+    pub fn add(&mut self, queue: Arc<dyn Flush>) {
         self.0.push(queue);
     }
 
     /// Sends them.
     pub fn flush(self) {
-        self.0.into_iter().for_each(SendQueue::send);
+        self.0.into_iter().for_each(Flush::send);
     }
 }
 

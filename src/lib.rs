@@ -7,10 +7,10 @@
 //!     │                                                                     ▲
 //!     ▼ socket                                                              │ socket
 //!  thread "c1 alice"            thread "hub"                                │
-//!  server::connection           server::dispatch                            │
+//!  server::connection           server::hub_thread                            │
 //!  tungstenite reads a frame,   one event after the other:                  │
-//!  sessions::Member parses it ─► hub::Hub changes the session ─► effects ─► server::outbox of B
-//!  (protocol::inbound)  inbox   (no I/O, time is an argument)               (flushed once a batch)
+//!  sessions::Member parses it ─► hub::Hub changes the session ─► effects ─► server::send_queue of B
+//!  (protocol::inbound)  event queue   (no I/O, time is an argument)               (flushed once a batch)
 //! ```
 //!
 //! What the socket of B doesn't take at once is left to a thread of B's own, `w2`; the hub goes on.
@@ -24,7 +24,7 @@
 //! | [`commands`] | one file a subcommand |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
 //! | [`door`] | who may come in, as what, and where a request goes |
-//! | [`keys`] | keys, and the file they are in |
+//! | [`auth`] | keys, and the file they are in |
 //! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
 //! | [`archive`] | what is stored, as it is shown |
 //! | `sessions`, `clients` | the two protocols, on a client's own thread |
@@ -41,13 +41,13 @@
 
 #[cfg(feature = "durable")]
 pub mod archive;
+pub mod auth;
 pub mod cli;
 mod clients;
 pub mod commands;
 pub mod door;
 pub mod hub;
 pub mod kept;
-pub mod keys;
 pub mod logging;
 mod os;
 pub mod protocol;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::Grant;
 use crate::hub::{ConnId, Effect, Event, Holdings, Hub, Now};
-use crate::keys::Grant;
 use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 use crate::server::service::{Heard, Machine, Role, Said, Speaker};

@@ -5,10 +5,10 @@ mod support;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use collabd::auth::KeyStore;
 use collabd::door::Door;
 use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
-use collabd::keys::KeyRing;
-use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle};
+use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle};
 use serde_json::json;
 use support::{Client, Server, Wire, handshake, masked};
 
@@ -70,7 +70,7 @@ fn who_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
 
 fn config() -> Config {
     Config {
-        room: Room { connections: 0, per_address: 0 },
+        room: ConnectionLimits { connections: 0, per_address: 0 },
         trusted_proxies: Vec::new(),
         silence: Duration::from_secs(90),
         handshake_timeout: Some(Duration::from_secs(10)),
@@ -98,7 +98,7 @@ fn start_with(config: Config) -> ServerHandle<Door> {
     collabd::server::start(
         listener,
         config,
-        Door::new(KeyRing::open(None, false).expect("no file")),
+        Door::new(KeyStore::open(None, false).expect("no file")),
         hub,
     )
     .expect("threads")

@@ -7,14 +7,14 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use collabd::auth::KeyStore;
 use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
-use collabd::keys::KeyRing;
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
 use collabd::server::http::Request;
 use collabd::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
-use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
+use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
@@ -99,7 +99,7 @@ impl Machine for FragileHub {
 
 fn serve() -> ServerHandle<FragileService> {
     let config = Config {
-        room: Room { connections: 0, per_address: 0 },
+        room: ConnectionLimits { connections: 0, per_address: 0 },
         rate: RateLimits { messages: 0, bytes: 0 },
         idle_timeout: None,
         trusted_proxies: Vec::new(),
@@ -120,7 +120,7 @@ fn serve() -> ServerHandle<FragileService> {
         durable: false,
     };
     let listener = bind("127.0.0.1", 0).expect("a free port");
-    let door = Door::new(KeyRing::open(None, false).expect("no file"));
+    let door = Door::new(KeyStore::open(None, false).expect("no file"));
     let hub = FragileHub(Hub::new(limits, 1));
     start(listener, config, FragileService(door), hub).expect("threads")
 }

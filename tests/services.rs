@@ -17,7 +17,7 @@ use collabd::server::http::{Request, Response as Page};
 use collabd::server::service::{
     Act, Answer, Heard, Inside, Machine, Report, Requester, Said, Service, Speaker, Work,
 };
-use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
+use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use support::{Response, SAFETY_NET, Wire, reading_slowly_from};
 use tungstenite::{Message, WebSocket};
 
@@ -220,7 +220,7 @@ impl Running {
     fn watching(is_watching: bool, change: impl FnOnce(&mut Config)) -> Self {
         let writer_threads = std::env::var("STORIES_WITH_WRITER_THREADS").is_ok_and(|on| on == "1");
         let mut config = Config {
-            room: Room { connections: 0, per_address: 0 },
+            room: ConnectionLimits { connections: 0, per_address: 0 },
             trusted_proxies: Vec::new(),
             silence: Duration::from_secs(90),
             rate: RateLimits { messages: 0, bytes: 0 },
@@ -411,7 +411,7 @@ fn a_machine_that_is_stuck_holds_up_nobody_who_asks() {
     let running = Running::start(|_| {});
     let mut first = running.asking("GET", "/stuck", "");
     running.stuck.recv_timeout(SAFETY_NET).expect("it is stuck");
-    // More than the machine's inbox holds.
+    // More than the machine's event queue holds.
     let mut others: Vec<Wire> = (0..300).map(|_| running.asking("GET", "/ask", "")).collect();
     for wire in [&mut first].into_iter().chain(&mut others) {
         let refused = wire.refusal();
@@ -569,7 +569,7 @@ fn behind_a_trusted_proxy_a_client_has_the_address_the_proxy_names() {
 fn behind_a_trusted_proxy_each_client_has_room_of_its_own() {
     let running = Running::start(|config| {
         config.trusted_proxies = vec![IpAddr::from([127, 0, 0, 1]).into()];
-        config.room = Room { connections: 9, per_address: 1 };
+        config.room = ConnectionLimits { connections: 9, per_address: 1 };
     });
     let upgrade = |address: &str| {
         let headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

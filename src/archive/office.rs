@@ -113,7 +113,7 @@ impl Office {
         self: &Arc<Self>,
         look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let turn = self.turn().ok_or(Unavailable::Busy)?;
+        let turn = self.permit().ok_or(Unavailable::Busy)?;
         let until = Instant::now() + LOOK;
         let (done, looked) = crossbeam_channel::bounded(1);
         let office = self.clone();
@@ -269,21 +269,21 @@ impl Office {
         }
     }
 
-    fn turn(self: &Arc<Self>) -> Option<Turn> {
+    fn permit(self: &Arc<Self>) -> Option<Permit> {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(readers, TURN, |open| *open >= READERS);
         let (mut readers, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (*readers < READERS).then(|| {
             *readers += 1;
-            Turn(self.clone())
+            Permit(self.clone())
         })
     }
 }
 
 /// A turn to look, until it is dropped.
-struct Turn(Arc<Office>);
+struct Permit(Arc<Office>);
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
         *self.0.readers.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.changed.notify_one();

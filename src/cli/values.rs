@@ -12,7 +12,9 @@ use crate::commands::serve;
 use crate::door::Hosts;
 use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::server::{Config, Network, RateLimits, Room, SILENCE, SendMode, half_of_the_memory};
+use crate::server::{
+    Config, ConnectionLimits, Network, RateLimits, SILENCE, SendMode, half_of_the_memory,
+};
 #[cfg(feature = "durable")]
 use crate::shelf::Keeping;
 
@@ -173,7 +175,7 @@ impl Values {
         let queue_bytes = self.bytes("queue-bytes")?;
         let writer_threads = self.is_set("writer-threads");
         let config = Config {
-            room: Room {
+            room: ConnectionLimits {
                 connections: self.number("max-connections")?,
                 per_address: self.number("max-connections-per-address")?,
             },

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::listening;
+use crate::auth::KeyStore;
 use crate::cli::Listen;
 use crate::door::origin::Origins;
 use crate::door::{Door, Hosts};
 use crate::hub::{Hub, Limits};
-use crate::keys::KeyRing;
 use crate::server::Config;
 #[cfg(feature = "durable")]
 use crate::shelf::{Keeping, Shelf};
@@ -57,7 +57,7 @@ pub fn run(options: Options) -> ExitCode {
     // What can be exported can be imported.
     let largest_canvas = config.max_message_bytes.max(limits.document.document);
     listening::run("sessions", &listen, config, || {
-        let ring = KeyRing::open(door.keys, door.dev_keys)?;
+        let ring = KeyStore::open(door.keys, door.dev_keys)?;
         let hub = Hub::new(limits, seed);
         #[cfg(feature = "durable")]
         let (hub, shelf) = match options.data {

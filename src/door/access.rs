@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::gate::KeySource;
 use super::table::Who;
 use super::{Door, hosts, origin, route};
-use crate::keys::{Grant, KeyRefusal, Level};
+use crate::auth::{Grant, KeyRefusal, Level};
 use crate::server::http::{Request, Response};
 
 /// What a key that opens nothing is told, whatever is wrong with it.

@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::keys::attempts::MOST;
-use crate::keys::{Attempts, Grant, KeyRefusal, KeyRing};
+use crate::auth::lockout::MOST;
+use crate::auth::{Grant, KeyRefusal, KeyStore, Lockout};
 use crate::protocol::Timestamp;
 
 /// Checks keys and counts the wrong ones by address. Shared by all clients' threads.
 pub struct Gate {
-    ring: KeyRing,
-    attempts: Attempts,
+    ring: KeyStore,
+    attempts: Lockout,
     /// What pages of other sites have their visitors' browsers try. Counted apart: a page can lock such
     /// requests out, and nothing else.
-    by_pages: Attempts,
+    by_pages: Lockout,
 }
 
 /// Who may have made a request that shows a key.
@@ -27,12 +27,12 @@ pub enum KeySource {
 
 impl Gate {
     /// A gate for these keys.
-    pub fn new(ring: KeyRing) -> Self {
-        Gate { ring, attempts: Attempts::default(), by_pages: Attempts::default() }
+    pub fn new(ring: KeyStore) -> Self {
+        Gate { ring, attempts: Lockout::default(), by_pages: Lockout::default() }
     }
 
     /// The keys that are in force.
-    pub fn ring(&self) -> &KeyRing {
+    pub fn ring(&self) -> &KeyStore {
         &self.ring
     }
 
@@ -84,7 +84,7 @@ mod tests {
     /// Again and again, because they have to meet.
     #[test]
     fn of_wrong_keys_at_one_moment_ten_are_looked_at() {
-        let gate = Gate::new(KeyRing::open(None, true).expect("no file"));
+        let gate = Gate::new(KeyStore::open(None, true).expect("no file"));
         for round in 0..200 {
             let from = IpAddr::from([192, 0, 2, round]);
             let all_at_once = Barrier::new(16);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_pages_of_other_sites_try_locks_out_such_pages_alone() {
-        let gate = Gate::new(KeyRing::open(None, true).expect("no file"));
+        let gate = Gate::new(KeyStore::open(None, true).expect("no file"));
         let from = IpAddr::from([192, 0, 2, 1]);
         let check = |key, source| gate.check(Some(key), from, source).err();
         for _ in 0..10 {

@@ -10,9 +10,9 @@ use super::api::{Api, NOTHING_STORED};
 use super::stored::{BAD_POINT, canvas, point, put_back};
 use super::table::Call;
 use super::{Door, Guest};
+use crate::auth::Grant;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
-use crate::keys::Grant;
 use crate::server::http::Response;
 use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
 

@@ -4,8 +4,8 @@
 use super::route::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
 use super::routes::ROUTES;
 use super::{Door, Guest};
+use crate::auth::Grant;
 use crate::hub::ConnId;
-use crate::keys::Grant;
 use crate::server::http::{Request, Response, percent_decoded};
 use crate::server::service::Answer;
 

@@ -65,8 +65,8 @@ pub use loading::NotLoaded;
 pub use past::{Past, replay};
 pub use stored::Damaged;
 
+use crate::auth::{Grant, KeySet};
 use crate::kept::{Keep, PointInTime};
-use crate::keys::{Grant, KeySet};
 use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, Timestamp, UserId};
 use bounds::Allowance;

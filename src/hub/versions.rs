@@ -10,8 +10,8 @@ use serde_json::json;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{ConnId, DocumentBounds, Refusal, Turn};
+use crate::auth::Grant;
 use crate::kept::{PointInTime, Why};
-use crate::keys::Grant;
 use crate::protocol::{Timestamp, UserId};
 
 /// How many versions a session has, and how large they are together, in documents of the largest size.

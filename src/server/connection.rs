@@ -1,7 +1,7 @@
 //! One client's thread: after the handshake (`handshake`) it reads until the end.
 //!
 //! This thread alone reads from the socket; it never writes to it. tungstenite, which wants to answer
-//! pings and closes by itself, is given a stream whose writes go into the outbox as whole frames.
+//! pings and closes by itself, is given a stream whose writes go into the send queue as whole frames.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,15 +15,15 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::{self, Message, WebSocketConfig};
 
 use super::Shared;
+use super::connection_stats::ConnectionStats;
 use super::counters::Counters;
-use super::dispatch::Input;
 use super::handshake::Joined;
 use super::http;
-use super::outbox::Outbox;
-use super::rate::{Pace, Rate};
+use super::hub_thread::Input;
+use super::rate_limit::{Pace, Rate};
+use super::send_queue::SendQueue;
 use super::service::{Heard, Role, Said, Service, Speaker};
 use super::threads::rename_current;
-use super::vitals::Vitals;
 use crate::hub::ConnId;
 use crate::protocol::{Frame, Kind, close};
 
@@ -63,19 +63,19 @@ pub fn run<S: Service>(
     conn: ConnId,
     socket: Arc<TcpStream>,
     peer: SocketAddr,
-    vitals: Arc<Vitals>,
+    stats: Arc<ConnectionStats>,
     shared: &Shared<S>,
 ) {
-    let outbox = Outbox::new(
+    let send_queue = SendQueue::new(
         conn,
         socket.clone(),
         shared.threads.clone(),
         shared.config.send_mode,
         shared.config.queue_bytes.unwrap_or(NO_BOUND),
     );
-    vitals.has(outbox.clone());
-    shared.counters.opened(vitals.role());
-    let client = Client { conn, socket, peer, outbox, vitals, shared };
+    stats.has(send_queue.clone());
+    shared.counters.opened(stats.role());
+    let client = Client { conn, socket, peer, send_queue, stats, shared };
     let serving = AssertUnwindSafe(|| {
         if let Some(joined) = client.shake_hands() {
             client.converse(joined);
@@ -85,12 +85,12 @@ pub fn run<S: Service>(
         log::error!("c{}: closed, a bug in the server: its thread panicked", conn.0);
         Counters::note(&shared.counters.panics);
         // It may have been a member; the hub doesn't mind one that wasn't.
-        let _ = client.shared.inbox.send(Input::Gone(conn));
-        client.outbox.close(close::INTERNAL_ERROR, "internal server error");
+        let _ = client.shared.event_queue.send(Input::Gone(conn));
+        client.send_queue.close(close::INTERNAL_ERROR, "internal server error");
         client.say_farewell(Instant::now() + FAREWELL);
     }
-    client.outbox.abort();
-    shared.counters.left(client.vitals.role());
+    client.send_queue.abort();
+    shared.counters.left(client.stats.role());
     shared.connections.remove(conn);
 }
 
@@ -99,8 +99,8 @@ pub(super) struct Client<'a, S: Service> {
     pub(super) conn: ConnId,
     pub(super) socket: Arc<TcpStream>,
     pub(super) peer: SocketAddr,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) vitals: Arc<Vitals>,
+    pub(super) send_queue: Arc<SendQueue>,
+    pub(super) stats: Arc<ConnectionStats>,
     pub(super) shared: &'a Shared<S>,
 }
 
@@ -133,12 +133,12 @@ impl<S: Service> Client<'_, S> {
             Counters::note(&self.shared.counters.panics);
             if let Some(apology) = speaker.apology() {
                 // Too slow to hear it is too slow to hear it.
-                let _ = self.outbox.push(apology.bytes().clone(), None);
+                let _ = self.send_queue.push(apology.bytes().clone(), None);
             }
             Ending::Server(close::INTERNAL_ERROR, "internal server error")
         });
         // The hub's own close, where there was one, came first.
-        let ending = match self.outbox.closed_with() {
+        let ending = match self.send_queue.closed_with() {
             Some((code, reason)) => Ending::Server(code, reason),
             None => ending,
         };
@@ -153,12 +153,12 @@ impl<S: Service> Client<'_, S> {
             Ending::Lost(why) => format!("{}, {why}", describe(1006)),
         };
         log::info!("{user:?} left {place}: {how} (c{})", self.conn.0);
-        let _ = self.shared.inbox.send(Input::Gone(self.conn));
+        let _ = self.shared.event_queue.send(Input::Gone(self.conn));
         match ending {
             Ending::Lost(_) => {}
             Ending::Client(..) => self.say_farewell(Instant::now() + FAREWELL),
             Ending::Server(code, reason) => {
-                self.outbox.close(code, reason);
+                self.send_queue.close(code, reason);
                 self.say_farewell(Instant::now() + FAREWELL);
             }
         }
@@ -166,8 +166,8 @@ impl<S: Service> Client<'_, S> {
 
     /// It is open as this from now on.
     fn becomes(&self, role: Role) {
-        self.shared.counters.left(self.vitals.role());
-        self.vitals.becomes(role);
+        self.shared.counters.left(self.stats.role());
+        self.stats.becomes(role);
         self.shared.counters.opened(role);
     }
 
@@ -179,8 +179,8 @@ impl<S: Service> Client<'_, S> {
         let mut limit = limit_for(speaker);
         // What is larger than `limit` is read before its type is known, and then closed for or taken.
         let large = speaker.largest_of_large().unwrap_or_default();
-        let (socket, outbox) = (self.socket.clone(), self.outbox.clone());
-        let stream = Stream { socket, outbox, vitals: self.vitals.clone() };
+        let (socket, send_queue) = (self.socket.clone(), self.send_queue.clone());
+        let stream = Stream { socket, send_queue, stats: self.stats.clone() };
         let mut socket = web_socket(stream, rest, limit.max(large));
         let mut rate = Rate::new(self.shared.config.rate, Instant::now());
         let mut ending = None;
@@ -204,7 +204,7 @@ impl<S: Service> Client<'_, S> {
             }
             if !pause.is_zero() {
                 Counters::note(&self.shared.counters.slowed);
-                self.outbox.wait_until_closing(arrived + pause);
+                self.send_queue.wait_until_closing(arrived + pause);
                 // What it was made to wait is not what its way takes.
                 arrived = Instant::now();
             }
@@ -218,7 +218,7 @@ impl<S: Service> Client<'_, S> {
                     if let Some(frame) = frame
                         && UNKNOWN_TO_EDITORS.contains(&u16::from(frame.code))
                     {
-                        self.outbox.close_with(Frame::close(close::NORMAL, "").bytes().clone());
+                        self.send_queue.close_with(Frame::close(close::NORMAL, "").bytes().clone());
                     }
                     // Reading on sends the answer.
                     ending = Some(match frame {
@@ -240,11 +240,11 @@ impl<S: Service> Client<'_, S> {
                 }
                 Said::Reply(frame) => {
                     self.shared.counters.said(self.conn, &frame);
-                    if self.outbox.push(frame.into_bytes(), None).is_err() {
+                    if self.send_queue.push(frame.into_bytes(), None).is_err() {
                         Counters::note(&self.shared.counters.too_slow);
                         return Ending::Server(close::POLICY, "too slow");
                     }
-                    self.outbox.flush();
+                    self.send_queue.flush();
                 }
                 Said::Close(code, reason) => return Ending::Server(code, reason),
                 Said::Nothing => {}
@@ -267,7 +267,7 @@ impl<S: Service> Client<'_, S> {
             Message::Binary(_) => Kind::Other,
             _ => return,
         };
-        self.vitals.hears();
+        self.stats.hears();
         self.shared.counters.heard(self.conn, kind, message.len());
     }
 
@@ -275,8 +275,10 @@ impl<S: Service> Client<'_, S> {
     /// something unread would take the last frames with it.
     #[inline(never)] // a name in thread dumps
     pub(super) fn say_farewell(&self, until: Instant) {
-        self.outbox.flush();
-        if !self.outbox.wait_until_empty(until) || self.socket.shutdown(Shutdown::Write).is_err() {
+        self.send_queue.flush();
+        if !self.send_queue.wait_until_empty(until)
+            || self.socket.shutdown(Shutdown::Write).is_err()
+        {
             return;
         }
         let mut ignored = 0;
@@ -344,19 +346,19 @@ fn describe(code: u16) -> String {
     format!("{code} {}", close::meaning(code))
 }
 
-/// The stream tungstenite is given: it reads from the socket and writes into the outbox.
+/// The stream tungstenite is given: it reads from the socket and writes into the send queue.
 struct Stream {
     socket: Arc<TcpStream>,
-    outbox: Arc<Outbox>,
-    vitals: Arc<Vitals>,
+    send_queue: Arc<SendQueue>,
+    stats: Arc<ConnectionStats>,
 }
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.vitals.waits();
+            self.stats.waits();
             let read = { &*self.socket }.read(buffer);
-            self.vitals.reads();
+            self.stats.reads();
             match read {
                 // A debugger was attached.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -371,9 +373,9 @@ impl Write for Stream {
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
         let bytes = Bytes::copy_from_slice(frames);
         match is_close(frames) {
-            true => self.outbox.close_with(bytes),
-            false if self.outbox.push(bytes, None).is_err() => {
-                self.outbox.close_instead(close::POLICY, "too slow");
+            true => self.send_queue.close_with(bytes),
+            false if self.send_queue.push(bytes, None).is_err() => {
+                self.send_queue.close_instead(close::POLICY, "too slow");
                 return Err(ErrorKind::WriteZero.into());
             }
             false => {}
@@ -382,7 +384,7 @@ impl Write for Stream {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.outbox.flush();
+        self.send_queue.flush();
         Ok(())
     }
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::vitals::Vitals;
+use super::connection_stats::ConnectionStats;
 use crate::hub::ConnId;
 use crate::os::sever;
 
 /// How many connections there may be; 0 for any number. Those of a trusted proxy count as the
 /// addresses they come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct ConnectionLimits {
     pub connections: usize,
     /// From one address.
     pub per_address: usize,
@@ -20,7 +20,7 @@ pub struct Room {
 /// Every open connection, those in their handshake included.
 #[derive(Debug)]
 pub struct Connections {
-    room: Room,
+    room: ConnectionLimits,
     state: Mutex<State>,
 }
 
@@ -33,7 +33,7 @@ struct State {
 #[derive(Debug)]
 struct Open {
     socket: Arc<TcpStream>,
-    vitals: Arc<Vitals>,
+    stats: Arc<ConnectionStats>,
     /// Under which it is counted; nothing while only a proxy knows.
     address: Option<IpAddr>,
     /// The hub has been asked to admit it, and has a farewell for it when the server stops.
@@ -46,7 +46,7 @@ pub struct Full(pub String);
 
 impl Connections {
     /// None open yet.
-    pub fn new(room: Room) -> Self {
+    pub fn new(room: ConnectionLimits) -> Self {
         Connections { room, state: Mutex::default() }
     }
 
@@ -58,19 +58,19 @@ impl Connections {
         &self,
         conn: ConnId,
         socket: &Arc<TcpStream>,
-        vitals: &Arc<Vitals>,
+        stats: &Arc<ConnectionStats>,
         address: Option<IpAddr>,
     ) -> Result<(), Full> {
         let mut state = self.lock();
-        let Room { connections, per_address } = self.room;
+        let ConnectionLimits { connections, per_address } = self.room;
         if connections > 0 && state.open.len() >= connections {
             return Err(Full(format!("{connections} connections are open, which is the limit")));
         }
         if let Some(address) = address {
             state.count(address, per_address)?;
         }
-        let (socket, vitals) = (socket.clone(), vitals.clone());
-        let open = Open { socket, vitals, address, is_known: false };
+        let (socket, stats) = (socket.clone(), stats.clone());
+        let open = Open { socket, stats, address, is_known: false };
         state.open.insert(conn, open);
         Ok(())
     }
@@ -112,9 +112,9 @@ impl Connections {
     }
 
     /// How each is doing, in no order. Holds up who comes and goes, and nobody else.
-    pub fn vitals<T>(&self, mut of: impl FnMut(ConnId, &Vitals) -> T) -> Vec<T> {
+    pub fn stats<T>(&self, mut of: impl FnMut(ConnId, &ConnectionStats) -> T) -> Vec<T> {
         let state = self.lock();
-        state.open.iter().map(|(conn, open)| of(*conn, &open.vitals)).collect()
+        state.open.iter().map(|(conn, open)| of(*conn, &open.stats)).collect()
     }
 
     /// Ends connections: all of them, or those the hub knows nothing of. Whoever reads from or writes
@@ -158,9 +158,9 @@ mod tests {
     fn whom_a_proxy_speaks_for_is_counted_once_that_is_known() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let connections = Connections::new(Room { connections: 4, per_address: 1 });
+        let connections = Connections::new(ConnectionLimits { connections: 4, per_address: 1 });
         let (alice, bob) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let add = |conn| connections.add(ConnId(conn), &socket, &Vitals::new(), None);
+        let add = |conn| connections.add(ConnId(conn), &socket, &ConnectionStats::new(), None);
         (1..=4).for_each(|conn| add(conn).unwrap());
         assert!(add(5).is_err(), "four in all");
         let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
@@ -182,10 +182,10 @@ mod tests {
     fn there_is_room_in_all_and_for_each_address() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let connections = Connections::new(Room { connections: 3, per_address: 2 });
+        let connections = Connections::new(ConnectionLimits { connections: 3, per_address: 2 });
         let (here, there) = ([127, 0, 0, 1].into(), [10, 0, 0, 1].into());
         let add = |conn, address| {
-            connections.add(ConnId(conn), &socket, &Vitals::new(), Some(address)).is_ok()
+            connections.add(ConnId(conn), &socket, &ConnectionStats::new(), Some(address)).is_ok()
         };
         assert!(add(1, here) && add(2, here));
         assert!(!add(3, here), "two from one address");

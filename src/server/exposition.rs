@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::counters::{BATCH_BOUNDS, CODES, Counters, LATENCY_BOUNDS};
 use super::http::Reason;
-use super::report::Queues;
 use super::service::Role;
+use super::status::Queues;
 use crate::kept::Lag;
 use crate::protocol::Kind;
 

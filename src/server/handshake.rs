@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::accept;
 use super::connection::{Client, FAREWELL};
 use super::connections::Full;
 use super::counters::Counters;
-use super::dispatch::{Input, Verdict};
+use super::event_queue;
 use super::forwarded;
 use super::http::{self, HeadError, Preferences, Request, Response};
-use super::inbox;
+use super::hub_thread::{Admission, Input};
+use super::listener;
 use super::service::{
     Act, Answer, Inside, Keeper, Report, Requester, Service, Speaker, Unanswered, Work, refused,
     stopping,
@@ -157,11 +157,11 @@ impl<S: Service> Client<'_, S> {
         };
         let page = page.for_client(&preferences);
         if asks_hub && turn.is_some() {
-            let _ = self.shared.inbox.send(Input::Gone(self.conn));
+            let _ = self.shared.event_queue.send(Input::Gone(self.conn));
         }
         drop(turn);
         // Held until the answer has been taken: until then it takes memory.
-        let place = self.shared.spool.put(page.size(), &self.outbox);
+        let place = self.shared.spool.put(page.size(), &self.send_queue);
         let page = if place.is_some() { page } else { busy().for_client(&preferences) };
         match page.reason() {
             Some(reason) if !is_report => self.shared.counters.refused(reason),
@@ -186,17 +186,17 @@ impl<S: Service> Client<'_, S> {
 
     /// Sends a page after which another may be asked for. Whether all of it was taken.
     fn answer_and_go_on(&self, page: &Response, method: &str) -> bool {
-        self.outbox.replace_all(page.parts_kept_alive(method));
-        self.outbox.flush();
-        self.outbox.wait_until_empty(Instant::now() + READING)
+        self.send_queue.replace_all(page.parts_kept_alive(method));
+        self.send_queue.flush();
+        self.send_queue.wait_until_empty(Instant::now() + READING)
     }
 
     /// Sends a page and waits for the client to hang up.
     fn answer(&self, page: &Response, method: &str, deadline: Option<Instant>) {
-        self.outbox.replace_all(page.parts(method));
-        self.outbox.flush();
+        self.send_queue.replace_all(page.parts(method));
+        self.send_queue.flush();
         if page.reason().is_none() {
-            self.outbox.wait_until_empty(Instant::now() + READING);
+            self.send_queue.wait_until_empty(Instant::now() + READING);
         }
         // One that won't hang up keeps its place for as long as one that won't finish its request.
         let now = Instant::now();
@@ -213,7 +213,7 @@ impl<S: Service> Client<'_, S> {
     ) -> (Course<S::Speaker>, Vec<String>) {
         if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
             log::warn!("refused {}: {why}", self.shown(from.address));
-            return (Course::Answered(accept::full()), Vec::new());
+            return (Course::Answered(listener::full()), Vec::new());
         }
         let service = &self.shared.service;
         let answering = AssertUnwindSafe(|| {
@@ -259,8 +259,8 @@ impl<S: Service> Client<'_, S> {
     fn work(&self, order: Order<S::Event>, deadline: Option<Instant>) -> Response {
         let Order { act, length, begun, is_waiting } = order;
         if is_waiting && begun.len() < length {
-            self.outbox.replace_all([http::CONTINUE.into()]);
-            self.outbox.flush();
+            self.send_queue.replace_all([http::CONTINUE.into()]);
+            self.send_queue.flush();
         }
         let body = match http::read_body(&self.socket, begun, length, deadline) {
             Ok(body) => body,
@@ -291,7 +291,8 @@ impl<S: Service> Client<'_, S> {
         let (reply, answered) = crossbeam_channel::bounded(1);
         let ask = Input::Ask { conn: self.conn, reply, until, event };
         let is_stopping = || self.shared.stopping.has_begun();
-        if self.shared.inbox.send_within(ask, patience.min(ANSWER)) == Err(inbox::Gone) {
+        if self.shared.event_queue.send_within(ask, patience.min(ANSWER)) == Err(event_queue::Gone)
+        {
             return Err(if is_stopping() { Unanswered::Stopping } else { Unanswered::Busy });
         }
         // What was done shortly before the server stops may still be written.
@@ -319,11 +320,11 @@ impl<S: Service> Client<'_, S> {
     fn join(&self, speaker: &S::Speaker, accept: Vec<u8>) -> Result<(), Response> {
         let not_now = || Response::text(503, "the server could not take you in: try again later");
         self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| not_now())?;
-        self.outbox.replace_all([accept.into()]);
-        let (verdict, decided) = crossbeam_channel::bounded(1);
+        self.send_queue.replace_all([accept.into()]);
+        let (admission, decided) = crossbeam_channel::bounded(1);
         let event = speaker.join(self.conn);
-        let outbox = self.outbox.clone();
-        let join = Input::Join { conn: self.conn, outbox, verdict, event };
+        let send_queue = self.send_queue.clone();
+        let join = Input::Join { conn: self.conn, send_queue, admission, event };
         // From here on a stopping server must not cut it: the client may have the answer to its
         // handshake before this thread knows, and then it is to get a close.
         self.shared.connections.entrust(self.conn, true);
@@ -332,7 +333,7 @@ impl<S: Service> Client<'_, S> {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(why))) => refused(why),
             _ if self.shared.stopping.has_begun() => stopping(),
-            Err(inbox::Gone) if Instant::now() < until => not_now(),
+            Err(event_queue::Gone) if Instant::now() < until => not_now(),
             Ok(Err(RecvTimeoutError::Disconnected)) => not_now(),
             _ => {
                 log::error!(
@@ -349,22 +350,22 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
-    fn say_until(&self, input: Input<S::Event>, until: Instant) -> Result<(), inbox::Gone> {
+    fn say_until(&self, input: Input<S::Event>, until: Instant) -> Result<(), event_queue::Gone> {
         let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
         if !self.shared.keeper.as_ref().is_none_or(has_room) {
-            return Err(inbox::Gone);
+            return Err(event_queue::Gone);
         }
         let left = until.saturating_duration_since(Instant::now());
-        self.shared.inbox.send_within(input, left)
+        self.shared.event_queue.send_within(input, left)
     }
 
     /// Asks to be admitted no longer. Where the hub has just admitted it all the same, what it was sent
     /// is not to be followed by a refusal: the connection is cut.
-    fn withdraw(&self, decided: &Receiver<Verdict>) {
-        let _ = self.shared.inbox.send(Input::Gone(self.conn));
+    fn withdraw(&self, decided: &Receiver<Admission>) {
+        let _ = self.shared.event_queue.send(Input::Gone(self.conn));
         // The hub has dropped the other end when it has heard of it.
         if let Ok(Ok(())) = decided.recv() {
-            self.outbox.abort();
+            self.send_queue.abort();
         }
     }
 }

@@ -1,30 +1,30 @@
 //! Sockets and threads. Knows connections, requests and frames, not what is in them.
 //!
 //! `accept` takes connections and gives each a thread (`connection`); what a client says becomes an
-//! event for the hub thread (`dispatch`), whose effects are put into outboxes (`outbox`), the only
+//! event for the hub thread (`dispatch`), whose effects are put into send queues (`send_queue`), the only
 //! place that writes to a client's socket.
 
-mod accept;
 mod connection;
+mod connection_stats;
 mod connections;
 mod counters;
-mod dispatch;
+mod event_queue;
 mod exposition;
 pub mod forwarded;
 mod handshake;
+mod housekeeping;
 pub mod http;
-mod inbox;
-mod outbox;
-mod questions;
-mod rate;
-mod report;
+mod hub_thread;
+mod listener;
+mod os_limits;
+mod rate_limit;
+mod semaphore;
+mod send_queue;
 pub mod service;
+mod shutdown;
 mod spool;
-mod stopping;
-mod system;
+mod status;
 mod threads;
-mod vitals;
-mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -32,22 +32,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-pub use accept::{BindError, bind};
 #[doc(hidden)]
 pub use connection::{is_close, web_socket};
+pub use connections::ConnectionLimits;
 use connections::Connections;
-pub use connections::Room;
 use counters::Counters;
-use dispatch::{Dispatcher, Input};
+use event_queue::EventQueue;
 pub use forwarded::Network;
-use inbox::Inbox;
-pub use outbox::SendMode;
-use questions::Questions;
-pub use rate::RateLimits;
+use hub_thread::{HubThread, Input};
+pub use listener::{BindError, bind};
+pub use os_limits::half_of_the_memory;
+pub use rate_limit::RateLimits;
+use semaphore::Semaphore;
+pub use send_queue::SendMode;
 use service::{Keeper, Service};
+use shutdown::Shutdown;
 use spool::Spool;
-use stopping::Stopping;
-pub use system::half_of_the_memory;
 use threads::Threads;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
@@ -69,7 +69,7 @@ const WRITING: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub struct Config {
     /// How many connections there may be. Lowered to what the system permits.
-    pub room: Room,
+    pub room: ConnectionLimits,
     /// Whose word is taken for where a client is: proxies, by address.
     pub trusted_proxies: Vec<Network>,
     /// How long a client may take to send its request, if there is a limit. Without one a client
@@ -78,7 +78,7 @@ pub struct Config {
     pub handshake_timeout: Option<Duration>,
     /// The largest message a client may send, in bytes.
     pub max_message_bytes: usize,
-    /// How much may wait in a client's outbox, in bytes, if there is a bound. Without one nobody is
+    /// How much may wait in a client's send queue, in bytes, if there is a bound. Without one nobody is
     /// too slow, and a client that doesn't read takes memory until it leaves or there is none.
     pub queue_bytes: Option<usize>,
     /// How fast a client may send; a faster one is read more slowly.
@@ -95,18 +95,18 @@ pub struct Config {
 struct Shared<S: Service> {
     service: S,
     config: Config,
-    inbox: Inbox<Input<S::Event>>,
+    event_queue: EventQueue<Input<S::Event>>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     /// How many connections were accepted: each has its number.
     accepted: AtomicU64,
     threads: Arc<Threads>,
-    questions: Questions,
+    questions: Semaphore,
     /// Requests that are worked on.
-    work: Questions,
+    work: Semaphore,
     /// Answers that clients have not read yet.
     spool: Spool,
-    stopping: Stopping,
+    stopping: Shutdown,
     counters: Arc<Counters>,
     /// Where what has to survive goes.
     keeper: Option<Arc<dyn Keeper>>,
@@ -115,11 +115,11 @@ struct Shared<S: Service> {
 impl<S: Service> Shared<S> {
     /// Says something to the hub; waits while that, or what makes changes durable, has too much to
     /// do: back-pressure to this sender alone.
-    fn say(&self, input: Input<S::Event>) -> Result<(), inbox::Gone> {
+    fn say(&self, input: Input<S::Event>) -> Result<(), event_queue::Gone> {
         if let Some(keeper) = &self.keeper {
             keeper.wait_for_room();
         }
-        self.inbox.send(input)
+        self.event_queue.send(input)
     }
 }
 
@@ -134,7 +134,7 @@ pub struct ServerHandle<S: Service> {
 /// # Errors
 /// A line that says which limit is in the way, and what to do.
 pub fn check_system() -> Result<(), String> {
-    system::check()
+    os_limits::check()
 }
 
 /// Starts the threads of a server on bound listeners, of which there is one at least.
@@ -151,31 +151,31 @@ pub fn start<S: Service>(
     if addrs.is_empty() {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }
-    let (inbox, events) = inbox::inbox(INBOX);
-    let threads = Arc::new(Threads::new(system::most_threads()));
+    let (event_queue, events) = event_queue::event_queue(INBOX);
+    let threads = Arc::new(Threads::new(os_limits::most_threads()));
     let mut room = config.room;
-    if let Some(most) = system::most_connections()
+    if let Some(most) = os_limits::most_connections()
         && (room.connections == 0 || room.connections > most)
     {
         log::info!("room for {most} connections: the system permits no more");
         room.connections = most;
     }
-    let telling = inbox.clone();
+    let telling = event_queue.clone();
     // When the hub has ended, there is nobody to tell.
     let keeper = service.begin(Box::new(move |event| drop(telling.send(Input::Watched(event)))))?;
     let counters = Arc::new(Counters::new());
-    let dispatcher = Dispatcher::new(machine, keeper.clone(), counters.clone());
+    let dispatcher = HubThread::new(machine, keeper.clone(), counters.clone());
     let shared = Arc::new(Shared {
         service,
         config,
-        inbox,
+        event_queue,
         connections: Connections::new(room),
         accepted: AtomicU64::new(0),
         threads: threads.clone(),
-        questions: Questions::default(),
-        work: Questions::at_most(WORK),
+        questions: Semaphore::default(),
+        work: Semaphore::at_most(WORK),
         spool: Spool::default(),
-        stopping: Stopping::default(),
+        stopping: Shutdown::default(),
         counters,
         keeper,
     });
@@ -183,10 +183,10 @@ pub fn start<S: Service>(
     for (number, listener) in (1..).zip(listeners) {
         let accepting = shared.clone();
         let name = if number == 1 { "accept".into() } else { format!("accept{number}") };
-        threads.spawn(name, None, move || accept::run(listener, &accepting))?;
+        threads.spawn(name, None, move || listener::run(listener, &accepting))?;
     }
     let watching = shared.clone();
-    threads.spawn("watch".into(), None, move || watch::run(&watching))?;
+    threads.spawn("watch".into(), None, move || housekeeping::run(&watching))?;
     Ok(ServerHandle { addrs, shared })
 }
 
@@ -219,7 +219,7 @@ impl<S: Service> ServerHandle<S> {
     pub fn stop(self) -> Vec<String> {
         let begun = Instant::now();
         self.shared.stopping.begin();
-        self.addrs.iter().for_each(|addr| accept::wake(*addr));
+        self.addrs.iter().for_each(|addr| listener::wake(*addr));
         if let Some(keeper) = &self.shared.keeper {
             let (done, written) = crossbeam_channel::bounded(1);
             keeper.after(Box::new(move || {
@@ -228,8 +228,8 @@ impl<S: Service> ServerHandle<S> {
             }));
             let _ = written.recv_timeout(WRITING);
         }
-        // A full inbox is being emptied by the hub; where it is not, joining below finds out.
-        let _ = self.shared.inbox.send_within(Input::Stop, FLUSH);
+        // A full event queue is being emptied by the hub; where it is not, joining below finds out.
+        let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH);
         self.shared.connections.cut(false);
         let mut left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
         if !left.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::outbox::Outbox;
+use super::send_queue::SendQueue;
 
 /// How much all answers together may take that clients have not read yet, in bytes. A larger one is sent
 /// where it is the only one.
@@ -30,7 +30,7 @@ struct Answer {
     number: u64,
     size: usize,
     since: Instant,
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
 }
 
 /// An answer's place, until it is dropped.
@@ -51,10 +51,10 @@ impl Spool {
         Spool { answers: Mutex::default(), next: AtomicU64::default(), most, small, grace }
     }
 
-    /// A place for an answer of so many bytes that goes out through `outbox`. Where there is no room, the
+    /// A place for an answer of so many bytes that goes out through `send_queue`. Where there is no room, the
     /// connections are cut off whose answers have been on their way for longest; `None` where that is not
     /// long for any of them.
-    pub fn put(&self, size: usize, outbox: &Arc<Outbox>) -> Option<Place<'_>> {
+    pub fn put(&self, size: usize, send_queue: &Arc<SendQueue>) -> Option<Place<'_>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         if size <= self.small {
             return Some(Place { spool: self, number });
@@ -70,9 +70,9 @@ impl Spool {
             }
             let cut = answers.remove(0);
             taken -= cut.size;
-            cut.outbox.abort();
+            cut.send_queue.abort();
         }
-        answers.push(Answer { number, size, since: now, outbox: outbox.clone() });
+        answers.push(Answer { number, size, since: now, send_queue: send_queue.clone() });
         Some(Place { spool: self, number })
     }
 
@@ -91,18 +91,18 @@ impl Drop for Place<'_> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use super::super::outbox::SendMode;
+    use super::super::send_queue::SendMode;
     use super::super::threads::Threads;
     use super::*;
     use crate::hub::ConnId;
 
-    /// An outbox, and the client's end of its connection.
-    fn outbox() -> (Arc<Outbox>, TcpStream) {
+    /// An send queue, and the client's end of its connection.
+    fn send_queue() -> (Arc<SendQueue>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
         let (socket, _) = listener.accept().expect("it has connected");
         let threads = Arc::new(Threads::default());
-        (Outbox::new(ConnId(1), socket.into(), threads, SendMode::NonBlocking, 1000), client)
+        (SendQueue::new(ConnId(1), socket.into(), threads, SendMode::NonBlocking, 1000), client)
     }
 
     fn has_ended(client: &TcpStream) -> bool {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_oldest_makes_way_and_no_other() {
         let spool = Spool::with(100, 10, Duration::ZERO);
-        let all = [outbox(), outbox(), outbox()];
+        let all = [send_queue(), send_queue(), send_queue()];
         let [first, second, third] = &all;
         let _first = spool.put(60, &first.0).expect("room");
         let _second = spool.put(40, &second.0).expect("room");
@@ -125,14 +125,14 @@ mod tests {
     #[test]
     fn what_has_just_begun_is_left_alone() {
         let spool = Spool::with(100, 10, Duration::from_secs(3600));
-        let (outbox, client) = outbox();
-        let first = spool.put(60, &outbox).expect("room");
-        assert!(spool.put(60, &outbox).is_none() && !has_ended(&client));
+        let (send_queue, client) = send_queue();
+        let first = spool.put(60, &send_queue).expect("room");
+        assert!(spool.put(60, &send_queue).is_none() && !has_ended(&client));
         drop(first);
-        let alone = spool.put(1000, &outbox).expect("it is the only one");
-        assert!(spool.put(11, &outbox).is_none());
-        assert!(spool.put(10, &outbox).is_some(), "small ones are not counted");
+        let alone = spool.put(1000, &send_queue).expect("it is the only one");
+        assert!(spool.put(11, &send_queue).is_none());
+        assert!(spool.put(10, &send_queue).is_some(), "small ones are not counted");
         drop(alone);
-        assert!(spool.put(100, &outbox).is_some() && spool.lock().is_empty());
+        assert!(spool.put(100, &send_queue).is_some() && spool.lock().is_empty());
     }
 }

@@ -72,7 +72,7 @@ pub struct StoreHandle {
 
 impl StoreHandle {
     /// The handle to a store's thread, and what is to be run on it. `events` is called on that
-    /// thread; it may wait for the hub's inbox, as the hub never waits for the store.
+    /// thread; it may wait for the hub's event queue, as the hub never waits for the store.
     pub fn new(
         store: Store,
         settings: Settings,

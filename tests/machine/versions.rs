@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use collabd::auth::Level;
 use collabd::hub::{DocumentBounds, Event, Limits, Refusal, replay};
 use collabd::kept::PointInTime;
-use collabd::keys::Level;
 use collabd::protocol::Timestamp;
 use serde_json::{Value, json};
 

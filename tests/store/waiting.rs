@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Keep, Lag, Reach, SendQueue, Why};
+use collabd::kept::{Flush, Keep, Lag, Reach, Why};
 use collabd::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 use rusqlite::Connection;
 
@@ -636,7 +636,7 @@ impl Queue {
     }
 }
 
-impl SendQueue for Queue {
+impl Flush for Queue {
     fn send(self: Arc<Self>) {
         let mut state = self.0.lock().expect("no panic");
         let sent = std::mem::take(&mut state.0);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use collabd::auth::Level;
 use collabd::door::Guest;
 use collabd::hub::{ConnId, Effect, Event, Hub};
-use collabd::keys::Level;
 use collabd::protocol::inbound::{self, ClientMessage};
 use collabd::protocol::{Frame, client};
 use collabd::server::service::{Answer, Heard, Said, Speaker as _};

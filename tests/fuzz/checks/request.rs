@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use collabd::auth::{Key, Level};
 use collabd::door::Guest;
 use collabd::door::origin::Origins;
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
-use collabd::keys::{Key, Level};
 use collabd::protocol::Timestamp;
 use collabd::server::http::{
     Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded,

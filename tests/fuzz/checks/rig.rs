@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use collabd::auth::{Key, KeyHash, KeyStore, Level};
 use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
-use collabd::keys::{Key, KeyHash, KeyRing, Level};
 use collabd::protocol::Timestamp;
 use collabd::server::http::{Response, parse_head};
 use collabd::server::service::{Answer, Requester, Service as _};
@@ -53,7 +53,7 @@ pub fn key(
 
 /// A door with these keys and everything switched on.
 pub fn door(keys: Vec<Arc<Key>>, require_key: bool) -> Door {
-    Door { require_key, debug_endpoints: true, ..Door::new(KeyRing::of(keys)) }
+    Door { require_key, debug_endpoints: true, ..Door::new(KeyStore::of(keys)) }
 }
 
 /// A path's segment that means this text.

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use collabd::auth::{Grant, Key, KeySet, Level};
 use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Said as HubSaid};
-use collabd::keys::{Grant, Key, KeySet, Level};
 use collabd::protocol::Frame;
 use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 

@@ -1,16 +1,16 @@
 //! Who may come in: keys, what each opens, and the set that is in force.
 //!
 //! Here plain data. A key itself is never kept: only its SHA-256, and that only to compare it. Where
-//! the data comes from: [`file`](mod@file) is the key file on disk, [`entries`] what stands in it,
-//! [`ring`] what a running server makes of it; [`attempts`] counts the keys that were refused.
+//! the data comes from: [`key_file`] is the key file on disk, [`key_entries`] what stands in it,
+//! [`key_store`] what a running server makes of it; [`lockout`] counts the keys that were refused.
 
-pub mod attempts;
-pub mod entries;
-pub mod file;
-mod private;
-pub mod ring;
+pub mod key_entries;
+pub mod key_file;
+pub mod key_store;
+pub mod lockout;
+mod private_files;
 #[cfg(test)]
-mod scratch;
+mod test_folder;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-pub use attempts::Attempts;
-pub use ring::KeyRing;
+pub use key_store::KeyStore;
+pub use lockout::Lockout;
 
 use crate::protocol::Timestamp;
 

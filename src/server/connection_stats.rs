@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::outbox::Outbox;
+use super::send_queue::SendQueue;
 use super::service::Role;
 
 /// For how long something may wait for a client's socket, with none of it taken, before the
@@ -13,7 +13,7 @@ pub const SLOW: Duration = Duration::from_secs(2);
 
 /// What is known of one connection. Its own thread writes, any thread reads, nobody waits.
 #[derive(Debug)]
-pub struct Vitals {
+pub struct ConnectionStats {
     opened: Instant,
     role: AtomicU8,
     heard: AtomicU64,
@@ -22,7 +22,7 @@ pub struct Vitals {
     waits_since: AtomicU64,
     /// How many Pings were sent to it meanwhile.
     pings: AtomicU64,
-    outbox: OnceLock<Arc<Outbox>>,
+    send_queue: OnceLock<Arc<SendQueue>>,
 }
 
 /// How well a client takes what it is sent.
@@ -85,23 +85,23 @@ pub struct Reading {
     pub stalled: Duration,
 }
 
-impl Vitals {
+impl ConnectionStats {
     /// A connection that was just accepted.
     pub fn new() -> Arc<Self> {
-        Arc::new(Vitals {
+        Arc::new(ConnectionStats {
             opened: Instant::now(),
             role: AtomicU8::new(Role::Page as u8),
             heard: AtomicU64::default(),
             waits_since: AtomicU64::default(),
             pings: AtomicU64::default(),
-            outbox: OnceLock::new(),
+            send_queue: OnceLock::new(),
         })
     }
 
     /// This is what is written to it.
-    pub fn has(&self, outbox: Arc<Outbox>) {
+    pub fn has(&self, send_queue: Arc<SendQueue>) {
         // It has no other one.
-        let _ = self.outbox.set(outbox);
+        let _ = self.send_queue.set(send_queue);
     }
 
     /// It is open as this from now on.
@@ -148,13 +148,15 @@ impl Vitals {
     }
 
     /// What is written to it.
-    pub fn outbox(&self) -> Option<&Arc<Outbox>> {
-        self.outbox.get()
+    pub fn send_queue(&self) -> Option<&Arc<SendQueue>> {
+        self.send_queue.get()
     }
 
     /// What waits for its socket, in bytes, and for how long none of it was taken.
     pub fn waiting(&self) -> (usize, Option<Duration>) {
-        self.outbox.get().map_or((0, None), |outbox| (outbox.queued(), outbox.waiting_for()))
+        self.send_queue
+            .get()
+            .map_or((0, None), |send_queue| (send_queue.queued(), send_queue.waiting_for()))
     }
 
     /// How it is doing now.
@@ -164,7 +166,7 @@ impl Vitals {
             role: self.role(),
             open: self.opened.elapsed(),
             heard: self.heard.load(Relaxed),
-            said: self.outbox.get().map_or(0, |outbox| outbox.pushed()),
+            said: self.send_queue.get().map_or(0, |send_queue| send_queue.pushed()),
             queued,
             quality: Quality::of(waiting),
             stalled: waiting.unwrap_or_default(),
@@ -198,15 +200,15 @@ mod tests {
 
     #[test]
     fn a_connection_is_what_it_became() {
-        let vitals = Vitals::new();
+        let stats = ConnectionStats::new();
         for role in [Role::Member, Role::Viewer, Role::Client, Role::Page] {
-            vitals.becomes(role);
-            vitals.hears();
-            assert_eq!(vitals.read().role, role);
+            stats.becomes(role);
+            stats.hears();
+            assert_eq!(stats.read().role, role);
         }
-        let reading = vitals.read();
+        let reading = stats.read();
         assert_eq!((reading.heard, reading.said, reading.queued), (4, 0, 0));
-        assert_eq!(reading.quality, Quality::Good, "it has no outbox yet");
+        assert_eq!(reading.quality, Quality::Good, "it has no send_queue yet");
     }
 
     #[test]
@@ -230,12 +232,12 @@ mod tests {
             let found = Liveness::of(seconds(silent), waiting.map(seconds), pings, seconds(90));
             assert_eq!(found, expected, "{silent} {waiting:?} {pings}");
         }
-        let vitals = Vitals::new();
-        assert_eq!(vitals.liveness(Duration::ZERO), Liveness::Alive, "it isn't waited for");
-        vitals.waits();
-        assert_eq!(vitals.liveness(seconds(3600)), Liveness::Alive);
-        vitals.reads();
-        assert_eq!(vitals.liveness(Duration::ZERO), Liveness::Alive);
+        let stats = ConnectionStats::new();
+        assert_eq!(stats.liveness(Duration::ZERO), Liveness::Alive, "it isn't waited for");
+        stats.waits();
+        assert_eq!(stats.liveness(seconds(3600)), Liveness::Alive);
+        stats.reads();
+        assert_eq!(stats.liveness(Duration::ZERO), Liveness::Alive);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Begins once and doesn't end. Any thread may ask.
 #[derive(Debug, Default)]
-pub struct Stopping {
+pub struct Shutdown {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -28,7 +28,7 @@ pub enum Slept {
     Stopping,
 }
 
-impl Stopping {
+impl Shutdown {
     /// The server is stopping from now on; whoever sleeps is woken.
     pub fn begin(&self) {
         self.lock().has_begun = true;
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn whoever_sleeps_is_woken() {
-        let stopping = Arc::new(Stopping::default());
+        let stopping = Arc::new(Shutdown::default());
         assert_eq!(stopping.sleep(Duration::from_millis(1)), Slept::Enough);
         assert!(!stopping.has_begun());
         let (told, woken) = crossbeam_channel::bounded(1);

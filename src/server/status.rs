@@ -6,11 +6,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Shared;
+use super::connection_stats::Quality;
 use super::exposition;
 use super::http::Response;
+use super::os_limits;
 use super::service::{Report, Role, Service};
-use super::system;
-use super::vitals::Quality;
 use crate::kept::Lag;
 use crate::protocol::{Kind, Timestamp};
 
@@ -77,8 +77,8 @@ impl<S: Service> Shared<S> {
 
     fn queues(&self) -> Queues {
         let mut queues = Queues::default();
-        self.connections.vitals(|_, vitals| {
-            let (bytes, waiting) = vitals.waiting();
+        self.connections.stats(|_, stats| {
+            let (bytes, waiting) = stats.waiting();
             queues.bytes += bytes;
             match Quality::of(waiting) {
                 Quality::Good => {}
@@ -95,7 +95,7 @@ impl<S: Service> Shared<S> {
             queues: self.queues(),
             lag: self.lag(),
             threads: self.threads.running(),
-            memory: system::resident_memory(),
+            memory: os_limits::resident_memory(),
         })
     }
 
@@ -129,14 +129,14 @@ impl<S: Service> Shared<S> {
             hub.sessions,
             hub.channels,
             self.queues().bytes,
-            system::resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
+            os_limits::resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
             self.threads.running(),
             Timestamp::now(),
         )
     }
 
     fn all_connections(&self) -> String {
-        let mut readings = self.connections.vitals(|conn, vitals| (conn, vitals.read()));
+        let mut readings = self.connections.stats(|conn, stats| (conn, stats.read()));
         readings.sort_unstable_by_key(|(conn, _)| *conn);
         let mut json = String::with_capacity(64 + readings.len() * ENTRY);
         json.push_str("{\"connections\":[");

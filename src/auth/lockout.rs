@@ -17,7 +17,7 @@ const ADDRESSES: usize = 10_000;
 /// Each address has a count of its own. At the bound of memory the address that was refused longest
 /// ago is forgotten, which locks nobody out: it may only try again.
 #[derive(Debug)]
-pub struct Attempts {
+pub struct Lockout {
     counted: Mutex<Counted>,
     capacity: usize,
 }
@@ -59,14 +59,14 @@ impl Source {
     }
 }
 
-impl Attempts {
+impl Lockout {
     /// Nobody has been refused yet.
     pub fn new() -> Self {
         Self::with_capacity(ADDRESSES)
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Attempts { counted: Mutex::default(), capacity }
+        Lockout { counted: Mutex::default(), capacity }
     }
 
     /// Whether this address has had so many keys refused that no further one is looked at.
@@ -105,7 +105,7 @@ impl Attempts {
     }
 }
 
-impl Default for Attempts {
+impl Default for Lockout {
     fn default() -> Self {
         Self::new()
     }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn ten_within_a_minute_lock_until_the_first_is_a_minute_old() {
-        let (attempts, start, mallory) = (Attempts::new(), Instant::now(), ip("192.0.2.1"));
+        let (attempts, start, mallory) = (Lockout::new(), Instant::now(), ip("192.0.2.1"));
         for n in 0..10 {
             assert!(!attempts.is_locked(mallory, after(start, n * 1000)));
             let count = attempts.refused(mallory, after(start, n * 1000));
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn ten_in_more_than_a_minute_lock_nothing() {
-        let (attempts, start, addr) = (Attempts::new(), Instant::now(), ip("192.0.2.1"));
+        let (attempts, start, addr) = (Lockout::new(), Instant::now(), ip("192.0.2.1"));
         for n in 0..100 {
             attempts.refused(addr, after(start, n * 6667));
             assert!(!attempts.is_locked(addr, after(start, n * 6667)), "{n}");
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn nobody_is_locked_for_another() {
-        let (attempts, start) = (Attempts::new(), Instant::now());
+        let (attempts, start) = (Lockout::new(), Instant::now());
         for addr in ["192.0.2.1", "2001:db8:0:1::1"] {
             for _ in 0..10 {
                 attempts.refused(ip(addr), start);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_client_is_one_however_the_socket_shows_it_and_an_ipv6_one_is_its_64() {
-        let (attempts, start) = (Attempts::new(), Instant::now());
+        let (attempts, start) = (Lockout::new(), Instant::now());
         for n in 0..10 {
             attempts.refused(ip(if n % 2 == 0 { "192.0.2.1" } else { "::ffff:192.0.2.1" }), start);
             attempts.refused(ip(&format!("2001:db8:0:1:{n}::{n}")), start);
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn at_its_bound_it_forgets_who_was_refused_longest_ago() {
-        let (attempts, start) = (Attempts::with_capacity(3), Instant::now());
+        let (attempts, start) = (Lockout::with_capacity(3), Instant::now());
         let addr = |n: u8| IpAddr::from([192, 0, 2, n]);
         for n in 1..=3 {
             for _ in 0..10 {
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn memory_has_a_bound_and_is_given_back() {
-        let (attempts, start) = (Attempts::new(), Instant::now());
+        let (attempts, start) = (Lockout::new(), Instant::now());
         let size = || {
             let counted = attempts.lock();
             assert_eq!(counted.by_source.len(), counted.by_turn.len());
@@ -246,7 +246,7 @@ mod tests {
         fn it_is_as_if_everything_were_remembered(
             steps in prop::collection::vec((0u8..2, 0u64..3000, prop::bool::weighted(0.8)), 0..400),
         ) {
-            let (attempts, start) = (Attempts::new(), Instant::now());
+            let (attempts, start) = (Lockout::new(), Instant::now());
             let mut model: HashMap<u8, Vec<u64>> = HashMap::new();
             let mut now = 0;
             for (who, pause, tries) in steps {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::Shared;
 use super::connection::ALIVE;
+use super::connection_stats::Liveness;
 use super::counters::Counters;
-use super::dispatch::Input;
+use super::hub_thread::Input;
 use super::service::{Role, Service};
-use super::stopping::Slept;
-use super::vitals::Liveness;
+use super::shutdown::Slept;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
 
@@ -29,7 +29,7 @@ pub fn run<S: Service>(shared: &Shared<S>) {
         let look = || if is_asked { shared.service.reload() } else { shared.service.watch() };
         match catch_unwind(AssertUnwindSafe(look)) {
             Ok(Some(event)) => {
-                if shared.inbox.send(Input::Watched(event)).is_err() {
+                if shared.event_queue.send(Input::Watched(event)).is_err() {
                     return;
                 }
             }
@@ -44,7 +44,7 @@ pub fn run<S: Service>(shared: &Shared<S>) {
         looks += 1;
         if looks == LOOKS {
             looks = 0;
-            let is_busy = shared.inbox.was_used();
+            let is_busy = shared.event_queue.was_used();
             // Once more after the last time: what was in use then may be free now.
             if is_busy || was_busy {
                 give_memory_back();
@@ -64,27 +64,27 @@ pub fn run<S: Service>(shared: &Shared<S>) {
 /// keep-alive doesn't ask, and a proxy in between knows no more.
 fn ask_who_is_there<S: Service>(shared: &Shared<S>) {
     let silence = shared.config.silence;
-    let signs = shared.connections.vitals(|_, vitals| {
-        let sign = match vitals.role() {
+    let signs = shared.connections.stats(|_, stats| {
+        let sign = match stats.role() {
             Role::Page => Liveness::Alive,
-            _ => vitals.liveness(silence),
+            _ => stats.liveness(silence),
         };
-        (sign, vitals.outbox().cloned().filter(|_| sign != Liveness::Alive))
+        (sign, stats.send_queue().cloned().filter(|_| sign != Liveness::Alive))
     });
-    for (sign, outbox) in signs {
-        let Some(outbox) = outbox else { continue };
+    for (sign, send_queue) in signs {
+        let Some(send_queue) = send_queue else { continue };
         match sign {
             Liveness::Alive => {}
             Liveness::NeedsPing => {
                 // One that has too much waiting is found out by whoever sends it the next thing.
-                let _ = outbox.push(Frame::ping(ALIVE).into_bytes(), None);
-                outbox.flush();
+                let _ = send_queue.push(Frame::ping(ALIVE).into_bytes(), None);
+                send_queue.flush();
             }
             Liveness::Dead => {
-                outbox.close_instead(close::POLICY, "no sign of life");
-                outbox.flush();
+                send_queue.close_instead(close::POLICY, "no sign of life");
+                send_queue.flush();
             }
-            Liveness::CloseTimedOut => outbox.abort(),
+            Liveness::CloseTimedOut => send_queue.abort(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The hub's inbox: a bounded crossbeam channel, and a hub that sleeps without spinning first.
+//! The hub's event queue: a bounded crossbeam channel, and a hub that sleeps without spinning first.
 //!
 //! The channel's own `recv` spins and yields for a while before it sleeps. On a small machine with a
 //! thousand messages a second that was four system calls a message and a tenth of the server's
@@ -16,39 +16,39 @@ use crossbeam_channel::{Receiver, Sender};
 pub struct Gone;
 
 /// The sending side, for every client's thread.
-pub struct Inbox<T> {
+pub struct EventQueue<T> {
     channel: Sender<T>,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Waker>,
 }
 
 /// The receiving side, for the hub's thread alone.
 pub struct Inputs<T> {
     channel: Receiver<T>,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Waker>,
 }
 
 #[derive(Default)]
-struct Alarm {
+struct Waker {
     hub: OnceLock<Thread>,
     is_asleep: AtomicBool,
     was_used: AtomicBool,
 }
 
-/// An inbox for `bound` inputs.
-pub fn inbox<T>(bound: usize) -> (Inbox<T>, Inputs<T>) {
+/// An event queue for `bound` inputs.
+pub fn event_queue<T>(bound: usize) -> (EventQueue<T>, Inputs<T>) {
     let (sender, receiver) = crossbeam_channel::bounded(bound);
-    let alarm = Arc::new(Alarm::default());
-    (Inbox { channel: sender, alarm: alarm.clone() }, Inputs { channel: receiver, alarm })
+    let alarm = Arc::new(Waker::default());
+    (EventQueue { channel: sender, alarm: alarm.clone() }, Inputs { channel: receiver, alarm })
 }
 
-impl<T> Clone for Inbox<T> {
+impl<T> Clone for EventQueue<T> {
     fn clone(&self) -> Self {
-        Inbox { channel: self.channel.clone(), alarm: self.alarm.clone() }
+        EventQueue { channel: self.channel.clone(), alarm: self.alarm.clone() }
     }
 }
 
-impl<T> Inbox<T> {
-    /// Sends one input; waits while the inbox is full.
+impl<T> EventQueue<T> {
+    /// Sends one input; waits while the event queue is full.
     ///
     /// # Errors
     /// When the hub has ended.
@@ -110,7 +110,7 @@ impl<T> Inputs<T> {
     }
 }
 
-impl Alarm {
+impl Waker {
     fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::Relaxed)
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn nothing_that_is_sent_is_slept_through() {
-        let (inbox, inputs) = inbox(4);
-        let inbox = Arc::new(inbox);
+        let (event_queue, inputs) = event_queue(4);
+        let event_queue = Arc::new(event_queue);
         let hub = std::thread::spawn(move || {
             let mut sum = 0;
             for _ in 0..40_000 {
@@ -138,10 +138,10 @@ mod tests {
             sum
         });
         let senders = (0..4).map(|_| {
-            let inbox = inbox.clone();
+            let event_queue = event_queue.clone();
             std::thread::spawn(move || {
                 for n in 0..10_000u64 {
-                    inbox.send(n).unwrap();
+                    event_queue.send(n).unwrap();
                     // Now and then the hub falls asleep.
                     if n % 64 == 0 {
                         std::thread::yield_now();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn one_message_at_a_time_wakes_the_hub_each_time() {
-        let (inbox, inputs) = inbox(4);
+        let (event_queue, inputs) = event_queue(4);
         let (answer, answers) = crossbeam_channel::bounded(1);
         let hub = std::thread::spawn(move || {
             while let Some(n) = inputs.next(None).filter(|n| *n > 0) {
@@ -163,20 +163,20 @@ mod tests {
             }
         });
         for n in 1..5000u64 {
-            inbox.send(n).unwrap();
+            event_queue.send(n).unwrap();
             assert_eq!(answers.recv().unwrap(), n);
         }
-        inbox.send(0).unwrap();
+        event_queue.send(0).unwrap();
         hub.join().unwrap();
-        assert_eq!(inbox.send(1), Err(Gone));
+        assert_eq!(event_queue.send(1), Err(Gone));
     }
 
     #[test]
     fn a_deadline_passes() {
-        let (inbox, inputs) = inbox::<u64>(4);
+        let (event_queue, inputs) = event_queue::<u64>(4);
         assert_eq!(inputs.next(Some(Instant::now())), None);
         assert_eq!(inputs.next(Some(Instant::now() + Duration::from_millis(20))), None);
-        inbox.send(7).unwrap();
+        event_queue.send(7).unwrap();
         assert_eq!(inputs.next(Some(Instant::now())), Some(7));
     }
 }

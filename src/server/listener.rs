@@ -13,12 +13,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::Shared;
 use super::connection;
+use super::connection_stats::ConnectionStats;
 use super::connections::Full;
 use super::counters::Counters;
 use super::forwarded;
 use super::http::{Reason, Response};
 use super::service::Service;
-use super::vitals::Vitals;
 use crate::hub::ConnId;
 use crate::os::give_up_after;
 
@@ -176,17 +176,17 @@ fn welcome<S: Service>(
     let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
     give_up_after(&socket, shared.config.silence);
 
-    let (socket, vitals) = (Arc::new(socket), Vitals::new());
+    let (socket, stats) = (Arc::new(socket), ConnectionStats::new());
     // For whom a proxy speaks stands in the request.
     let is_proxy = forwarded::is_trusted(peer.ip(), &shared.config.trusted_proxies);
     let address = (!is_proxy).then_some(peer.ip());
-    if let Err(Full(why)) = shared.connections.add(conn, &socket, &vitals, address) {
+    if let Err(Full(why)) = shared.connections.add(conn, &socket, &stats, address) {
         log::warn!("refused {peer}: {why}");
         shared.counters.refused(Reason::Full);
         return Err(socket);
     }
     let (served, serving) = (socket.clone(), shared.clone());
-    let body = move || connection::run(conn, served, peer, vitals, &serving);
+    let body = move || connection::run(conn, served, peer, stats, &serving);
     if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
         log::error!("refused {peer}: the system has no thread for it: {error}");
         shared.counters.refused(Reason::Full);

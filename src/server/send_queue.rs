@@ -1,4 +1,4 @@
-//! Everything that is written to one client goes through its outbox, as whole frames.
+//! Everything that is written to one client goes through its send queue, as whole frames.
 //!
 //! Whoever has something to say pushes a frame, which never waits, and flushes. A flush sends what
 //! the socket takes at once; what it doesn't take is left to a writer thread, which is started for
@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::threads::Threads;
 use crate::hub::ConnId;
-use crate::kept::SendQueue;
+use crate::kept::Flush;
 use crate::os::sever;
 use crate::protocol::Frame;
 
@@ -50,7 +50,7 @@ pub struct TooSlow;
 
 /// What is queued for one client. Any thread may push and flush.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct SendQueue {
     conn: ConnId,
     socket: Arc<TcpStream>,
     threads: Arc<Threads>,
@@ -58,14 +58,14 @@ pub struct Outbox {
     bound: usize,
     state: Mutex<State>,
     changed: Condvar,
-    shown: Shown,
+    shown: PublishedStats,
 }
 
 /// What anybody may know without the lock. Whoever has it writes here, too, but only where something waits
 /// that the socket didn't take at once: another line of memory to touch is 5 % of a delivery to a
 /// thousand clients.
 #[derive(Debug)]
-struct Shown {
+struct PublishedStats {
     opened: Instant,
     /// What waits, in bytes.
     queued: AtomicUsize,
@@ -74,9 +74,9 @@ struct Shown {
     waiting_since: AtomicU64,
 }
 
-impl Shown {
+impl PublishedStats {
     fn new() -> Self {
-        Shown {
+        PublishedStats {
             opened: Instant::now(),
             queued: AtomicUsize::default(),
             waiting_since: AtomicU64::default(),
@@ -144,8 +144,8 @@ enum Phase {
     Ended,
 }
 
-impl Outbox {
-    /// An outbox for a socket, with a bound in bytes.
+impl SendQueue {
+    /// An send queue for a socket, with a bound in bytes.
     pub fn new(
         conn: ConnId,
         socket: Arc<TcpStream>,
@@ -153,7 +153,7 @@ impl Outbox {
         mode: SendMode,
         bound: usize,
     ) -> Arc<Self> {
-        Arc::new(Outbox {
+        Arc::new(SendQueue {
             conn,
             socket,
             threads,
@@ -161,7 +161,7 @@ impl Outbox {
             bound,
             state: Mutex::default(),
             changed: Condvar::new(),
-            shown: Shown::new(),
+            shown: PublishedStats::new(),
         })
     }
 
@@ -359,9 +359,10 @@ impl Outbox {
     fn start_writer(self: &Arc<Self>, state: &mut State) {
         state.writer = true;
         self.shown.waits();
-        let outbox = self.clone();
+        let send_queue = self.clone();
         let name = format!("w{}", self.conn.0);
-        if let Err(error) = self.threads.spawn(name, Some(WRITER_STACK), move || outbox.write()) {
+        if let Err(error) = self.threads.spawn(name, Some(WRITER_STACK), move || send_queue.write())
+        {
             log::warn!("c{}: closed, no thread to write with: {error}", self.conn.0);
             state.writer = false;
             self.end(state);
@@ -485,7 +486,7 @@ impl State {
     }
 }
 
-impl SendQueue for Outbox {
+impl Flush for SendQueue {
     fn send(self: Arc<Self>) {
         self.flush();
     }
@@ -519,14 +520,14 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
-    /// An outbox and the client's end of its connection.
-    fn pair(mode: SendMode, bound: usize) -> (Arc<Outbox>, TcpStream, Arc<Threads>) {
+    /// An send queue and the client's end of its connection.
+    fn pair(mode: SendMode, bound: usize) -> (Arc<SendQueue>, TcpStream, Arc<Threads>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
         let threads = Arc::new(Threads::default());
-        let outbox = Outbox::new(ConnId(1), Arc::new(socket), threads.clone(), mode, bound);
-        (outbox, client, threads)
+        let send_queue = SendQueue::new(ConnId(1), Arc::new(socket), threads.clone(), mode, bound);
+        (send_queue, client, threads)
     }
 
     fn soon() -> Instant {
@@ -544,18 +545,18 @@ mod tests {
     #[test]
     fn everything_arrives_in_order_though_the_client_reads_late() {
         for mode in BOTH {
-            let (outbox, mut client, threads) = pair(mode, 64 << 20);
+            let (send_queue, mut client, threads) = pair(mode, 64 << 20);
             let frames = frames(3000, 10_000);
             for frame in &frames {
-                outbox.push(frame.clone(), None).unwrap();
-                outbox.flush();
+                send_queue.push(frame.clone(), None).unwrap();
+                send_queue.flush();
             }
-            outbox.close(1000, "");
-            outbox.flush();
+            send_queue.close(1000, "");
+            send_queue.flush();
             let mut got = vec![0; 3000 * 10_000];
             client.read_exact(&mut got).unwrap();
             assert!(got == frames.concat(), "{mode:?}");
-            assert!(outbox.wait_until_empty(soon()));
+            assert!(send_queue.wait_until_empty(soon()));
             assert!(threads.join_all(soon()).is_empty(), "the writer ends when it has caught up");
         }
     }
@@ -563,17 +564,17 @@ mod tests {
     #[test]
     fn a_client_that_does_not_read_is_told_apart_and_does_not_block() {
         for mode in BOTH {
-            let (outbox, _client, threads) = pair(mode, 100_000);
+            let (send_queue, _client, threads) = pair(mode, 100_000);
             let frame = Bytes::from(vec![b'x'; 50_000]);
             // What the system's buffers take is not counted; it is finite.
             let refused = (0..10_000).find(|_| {
-                outbox.flush();
-                outbox.push(frame.clone(), None).is_err()
+                send_queue.flush();
+                send_queue.push(frame.clone(), None).is_err()
             });
             assert!(refused.is_some());
             // Twice the bound, and what one event has added.
-            assert!(outbox.lock().bytes <= 350_000);
-            outbox.abort();
+            assert!(send_queue.lock().bytes <= 350_000);
+            send_queue.abort();
             assert!(threads.join_all(soon()).is_empty(), "a blocked writer is woken by the abort");
         }
     }
@@ -581,53 +582,56 @@ mod tests {
     #[test]
     fn anybody_sees_what_waits_and_for_how_long() {
         for mode in BOTH {
-            let (outbox, mut client, _threads) = pair(mode, 64 << 20);
-            assert_eq!((outbox.pushed(), outbox.queued(), outbox.waiting_for()), (0, 0, None));
+            let (send_queue, mut client, _threads) = pair(mode, 64 << 20);
+            assert_eq!(
+                (send_queue.pushed(), send_queue.queued(), send_queue.waiting_for()),
+                (0, 0, None)
+            );
             let big = Bytes::from(vec![b'x'; 32 << 20]);
-            outbox.push(big.clone(), None).unwrap();
-            outbox.flush();
+            send_queue.push(big.clone(), None).unwrap();
+            send_queue.flush();
             let mut got = vec![0; big.len()];
             client.read_exact(&mut got[..1]).unwrap();
             let mut longest = Duration::ZERO;
             while longest < Duration::from_millis(100) {
-                longest = outbox.waiting_for().expect("most of it waits");
+                longest = send_queue.waiting_for().expect("most of it waits");
             }
-            assert!(outbox.queued() > 0 && outbox.queued() <= big.len(), "{mode:?}");
+            assert!(send_queue.queued() > 0 && send_queue.queued() <= big.len(), "{mode:?}");
             client.read_exact(&mut got[1..]).unwrap();
             let until = soon();
-            while outbox.waiting_for().is_some() {
+            while send_queue.waiting_for().is_some() {
                 assert!(Instant::now() < until, "{mode:?}: all was taken");
             }
-            assert_eq!((outbox.pushed(), outbox.queued()), (1, 0), "{mode:?}");
+            assert_eq!((send_queue.pushed(), send_queue.queued()), (1, 0), "{mode:?}");
         }
     }
 
     #[test]
     fn what_one_event_adds_is_taken_whatever_its_size_and_doesnt_count_afterwards() {
-        let (outbox, _client, _threads) = pair(SendMode::NonBlocking, 1000);
+        let (send_queue, _client, _threads) = pair(SendMode::NonBlocking, 1000);
         let big = Bytes::from(vec![0; 32 << 20]);
-        assert_eq!(outbox.push(big.clone(), None), Ok(true));
-        assert_eq!(outbox.push(big.clone(), None), Ok(false), "of the same event");
-        outbox.flush();
+        assert_eq!(send_queue.push(big.clone(), None), Ok(true));
+        assert_eq!(send_queue.push(big.clone(), None), Ok(false), "of the same event");
+        send_queue.flush();
         // More than what the socket has taken of the first ones.
-        assert_eq!(outbox.push(big.clone(), None), Ok(true), "of the next one");
-        outbox.flush();
-        assert_eq!(outbox.push(Bytes::from_static(b"x"), None), Err(TooSlow));
+        assert_eq!(send_queue.push(big.clone(), None), Ok(true), "of the next one");
+        send_queue.flush();
+        assert_eq!(send_queue.push(Bytes::from_static(b"x"), None), Err(TooSlow));
     }
 
     #[test]
     fn of_frames_that_supersede_each_other_the_newest_is_sent() {
         for mode in BOTH {
-            let (outbox, mut client, _threads) = pair(mode, 64 << 20);
+            let (send_queue, mut client, _threads) = pair(mode, 64 << 20);
             let (alice, bob) = (Some(ConnId(2)), Some(ConnId(3)));
             let push = |text: &'static [u8], key| {
-                outbox.push(Bytes::from_static(text), key).unwrap();
+                send_queue.push(Bytes::from_static(text), key).unwrap();
             };
             push(b"A1 ", alice);
             push(b"A2 ", alice);
             let big = Bytes::from(vec![b'x'; 32 << 20]);
-            outbox.push(big.clone(), None).unwrap();
-            outbox.flush();
+            send_queue.push(big.clone(), None).unwrap();
+            send_queue.flush();
             let mut got = vec![0; 6 + big.len() + 12];
             // What has come shows that the big one is on its way, and what follows is not.
             client.read_exact(&mut got[..7]).unwrap();
@@ -640,8 +644,8 @@ mod tests {
             ] {
                 push(text, key);
             }
-            outbox.close_with(Bytes::from_static(b"."));
-            outbox.flush();
+            send_queue.close_with(Bytes::from_static(b"."));
+            send_queue.flush();
             client.read_exact(&mut got[7..]).unwrap();
             assert_eq!(&got[..6], b"A1 A2 ", "while the client keeps up nothing is left out");
             assert_eq!(&got[6 + big.len()..], b"A5 chat B1 .");
@@ -650,13 +654,13 @@ mod tests {
 
     #[test]
     fn nothing_follows_a_close() {
-        let (outbox, mut client, _threads) = pair(SendMode::NonBlocking, 1000);
-        outbox.push(Bytes::from_static(b"one"), None).unwrap();
-        outbox.close(1001, "bye");
-        outbox.push(Bytes::from_static(b"two"), None).unwrap();
-        outbox.close(1008, "late");
-        outbox.flush();
-        assert_eq!(outbox.closed_with(), Some((1001, "bye")));
+        let (send_queue, mut client, _threads) = pair(SendMode::NonBlocking, 1000);
+        send_queue.push(Bytes::from_static(b"one"), None).unwrap();
+        send_queue.close(1001, "bye");
+        send_queue.push(Bytes::from_static(b"two"), None).unwrap();
+        send_queue.close(1008, "late");
+        send_queue.flush();
+        assert_eq!(send_queue.closed_with(), Some((1001, "bye")));
         let mut got = [0; 10];
         client.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"one\x88\x05\x03\xe9bye");
@@ -664,16 +668,16 @@ mod tests {
 
     #[test]
     fn a_frame_that_has_begun_goes_out_whole() {
-        let (outbox, mut client, _threads) = pair(SendMode::NonBlocking, 64 << 20);
+        let (send_queue, mut client, _threads) = pair(SendMode::NonBlocking, 64 << 20);
         let big = Bytes::from(vec![b'x'; 32 << 20]);
-        outbox.push(big.clone(), None).unwrap();
-        outbox.flush();
+        send_queue.push(big.clone(), None).unwrap();
+        send_queue.flush();
         let mut got = vec![0; big.len() + 12];
         // Where a thread writes, what has come is what shows that it has begun.
         client.read_exact(&mut got[..1]).unwrap();
-        outbox.push(Bytes::from_static(b"dropped"), None).unwrap();
-        outbox.close_instead(1008, "too slow");
-        outbox.flush();
+        send_queue.push(Bytes::from_static(b"dropped"), None).unwrap();
+        send_queue.close_instead(1008, "too slow");
+        send_queue.flush();
         client.read_exact(&mut got[1..]).unwrap();
         assert!(got[..big.len()] == big);
         assert_eq!(&got[big.len()..], b"\x88\x0a\x03\xf0too slow");

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use log::Level::{Info, Warn};
 
-use super::entries::Entries;
-use super::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level, file};
+use super::key_entries::Entries;
+use super::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level, key_file};
 use crate::protocol::Timestamp;
 
 /// What opens everything to write, where the operator asks for it. Everybody knows them.
 pub const DEV_KEYS: [&str; 2] = ["development", "valid-test-key"];
 
 /// The keys in force, shared by all threads. Any thread may ask; one looks at the file.
-pub struct KeyRing {
+pub struct KeyStore {
     file: Option<PathBuf>,
     dev_keys: bool,
     in_force: RwLock<Arc<KeySet>>,
@@ -37,7 +37,7 @@ struct Seen {
 /// A line for the log.
 type News = (log::Level, String);
 
-impl KeyRing {
+impl KeyStore {
     /// Reads the key file, where there is one, and makes the first generation, 1, of it. Without a
     /// file only `dev_keys` open anything: [`DEV_KEYS`]. Logs what the operator should know, so the
     /// log has to be running. Blocks on the disk.
@@ -54,7 +54,8 @@ impl KeyRing {
         let (mut news, mut seen) = (Vec::new(), Seen::default());
         let mut keys = Vec::new();
         if let Some(file) = &file {
-            let (entries, contents) = file::load(file).map_err(|problem| problem.with_advice())?;
+            let (entries, contents) =
+                key_file::load(file).map_err(|problem| problem.with_advice())?;
             seen.text = contents.text;
             seen.note_mode(file, contents.exposed, &mut news);
             seen.note_unknown(file, &entries, &mut news);
@@ -69,7 +70,7 @@ impl KeyRing {
             news.push((Warn, line.to_owned()));
         }
         let in_force = RwLock::new(Arc::new(KeySet { generation: 1, keys }));
-        Ok((KeyRing { file, dev_keys, in_force, seen: Mutex::new(seen) }, news))
+        Ok((KeyStore { file, dev_keys, in_force, seen: Mutex::new(seen) }, news))
     }
 
     /// A ring of these keys and no file, as generation 1: for tests, which change them by
@@ -77,7 +78,7 @@ impl KeyRing {
     #[doc(hidden)]
     pub fn of(keys: Vec<Arc<Key>>) -> Self {
         let in_force = RwLock::new(Arc::new(KeySet { generation: 1, keys }));
-        KeyRing { file: None, dev_keys: false, in_force, seen: Mutex::default() }
+        KeyStore { file: None, dev_keys: false, in_force, seen: Mutex::default() }
     }
 
     /// Puts other keys in force as the next generation and returns them; `None` where they are the
@@ -99,7 +100,7 @@ impl KeyRing {
     }
 
     /// What `key` opens now. Whether its address has had too many refused is not asked here:
-    /// [`Attempts`](super::Attempts).
+    /// [`Lockout`](super::Lockout).
     ///
     /// # Errors
     /// `Invalid` where there is no such key or none was given, `Expired` where its time is over.
@@ -155,7 +156,7 @@ impl KeyRing {
         let file = self.file.as_deref()?;
         let mut seen = self.lock();
         // Its whole text is compared: a time of change may be too coarse to show a second change.
-        let contents = match file::read(file) {
+        let contents = match key_file::read(file) {
             Ok(contents) => contents,
             Err(problem) => return seen.note_problem(problem.to_string(), news),
         };
@@ -166,7 +167,7 @@ impl KeyRing {
             match Entries::parse(&contents.text) {
                 Ok(entries) => Some(entries),
                 Err(why) => {
-                    let problem = file::Problem::Unusable { file: file.to_owned(), why };
+                    let problem = key_file::Problem::Unusable { file: file.to_owned(), why };
                     return seen.note_problem(problem.to_string(), news);
                 }
             }
@@ -183,9 +184,9 @@ impl KeyRing {
     }
 }
 
-impl fmt::Debug for KeyRing {
+impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("KeyStore").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -202,7 +203,7 @@ impl Seen {
         if let Some(mode) = exposed
             && self.exposed != exposed
         {
-            news.push((Warn, file::warning(file, mode)));
+            news.push((Warn, key_file::warning(file, mode)));
         }
         self.exposed = exposed;
     }
@@ -258,8 +259,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::keys::entries::to_hex;
-    use crate::keys::scratch::Scratch;
+    use crate::auth::key_entries::to_hex;
+    use crate::auth::test_folder::Scratch;
 
     /// A file with a key for each of these: its name, which is the key itself, and more of its fields.
     fn text(keys: &[(&str, &str)]) -> String {
@@ -277,19 +278,20 @@ mod tests {
     fn put(file: &Path, text: impl AsRef<[u8]>) {
         let new = file.with_extension("put");
         let _ = fs::remove_file(&new);
-        let mut open = super::super::private::writing().create_new(true).open(&new).expect("open");
+        let mut open =
+            super::super::private_files::writing().create_new(true).open(&new).expect("open");
         std::io::Write::write_all(&mut open, text.as_ref()).expect("written");
         drop(open);
         fs::rename(new, file).expect("replaced");
     }
 
-    fn opened(scratch: &Scratch, keys: &[(&str, &str)]) -> KeyRing {
+    fn opened(scratch: &Scratch, keys: &[(&str, &str)]) -> KeyStore {
         put(&scratch.file(), text(keys));
-        KeyRing::open(Some(scratch.file()), false).expect("a key file")
+        KeyStore::open(Some(scratch.file()), false).expect("a key file")
     }
 
     /// What a look at the file says and returns.
-    fn look(ring: &KeyRing) -> (Vec<String>, Option<u64>) {
+    fn look(ring: &KeyStore) -> (Vec<String>, Option<u64>) {
         let mut news = Vec::new();
         let newer = ring.look(&mut news);
         for (_, line) in &news {
@@ -298,7 +300,7 @@ mod tests {
         (news.into_iter().map(|(_, line)| line).collect(), newer.map(|set| set.generation))
     }
 
-    fn level(ring: &KeyRing, key: &str) -> Result<Level, KeyRefusal> {
+    fn level(ring: &KeyStore, key: &str) -> Result<Level, KeyRefusal> {
         ring.check(Some(key), Timestamp::now()).map(|grant| grant.key.level)
     }
 
@@ -351,7 +353,7 @@ mod tests {
     fn a_field_that_says_nothing_is_told_once_until_it_is_another() {
         let scratch = Scratch::new();
         put(&scratch.file(), text(&[("alice", "\"read\",\"session\":[\"a\"]")]));
-        let (ring, news) = KeyRing::begin(Some(scratch.file()), false).expect("a key file");
+        let (ring, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
         assert_eq!((news.len(), news[0].0), (2, Warn), "{news:?}");
         assert!(news[0].1.contains("\"session\"") && !news[0].1.contains("[\"a\"]"), "{news:?}");
         assert_eq!(look(&ring), (vec![], None));
@@ -412,7 +414,7 @@ mod tests {
         fs::create_dir(&file).expect("a directory");
         told_once("no regular file");
         fs::remove_dir(&file).expect("removed");
-        put(&file, vec![b' '; file::LARGEST + 1]);
+        put(&file, vec![b' '; key_file::LARGEST + 1]);
         told_once("1 MiB");
         // The very keys that are in force: nothing newer, but the end of the trouble.
         put(&file, text(&[("alice", "\"read\"")]));
@@ -433,7 +435,7 @@ mod tests {
     fn an_empty_list_is_taken_with_a_warning_at_the_start_and_later() {
         let scratch = Scratch::new();
         put(&scratch.file(), text(&[]));
-        let (ring, news) = KeyRing::begin(Some(scratch.file()), false).expect("a key file");
+        let (ring, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
         assert_eq!((news.len(), news[0].0), (1, Warn));
         assert!(news[0].1.contains("no keys"));
         put(&scratch.file(), text(&[("alice", "\"read\"")]));
@@ -448,15 +450,15 @@ mod tests {
     #[test]
     fn at_the_start_a_file_has_to_be_there_and_whole() {
         let scratch = Scratch::new();
-        let line = KeyRing::open(Some(scratch.file()), true).expect_err("there is none");
+        let line = KeyStore::open(Some(scratch.file()), true).expect_err("there is none");
         assert!(line.contains("collabd key new --name NAME --level write --file "), "{line}");
         put(&scratch.file(), "{\"keys\": [SECRET");
-        let line = KeyRing::open(Some(scratch.file()), true).expect_err("it is broken");
+        let line = KeyStore::open(Some(scratch.file()), true).expect_err("it is broken");
         assert!(
             line.contains("line 1") && !line.contains("SECRET") && !line.contains('\n'),
             "{line}"
         );
-        assert!(KeyRing::open(Some(scratch.path().into()), false).is_err());
+        assert!(KeyStore::open(Some(scratch.path().into()), false).is_err());
     }
 
     #[test]
@@ -464,7 +466,7 @@ mod tests {
         let scratch = Scratch::new();
         // Even where the file has one of them with less.
         put(&scratch.file(), text(&[("development", "\"read\"")]));
-        let (ring, news) = KeyRing::begin(Some(scratch.file()), true).expect("a key file");
+        let (ring, news) = KeyStore::begin(Some(scratch.file()), true).expect("a key file");
         assert!(news.iter().any(|(level, line)| *level == Warn && line.contains("development")));
         for generation in 1..3 {
             for key in DEV_KEYS {
@@ -475,10 +477,10 @@ mod tests {
             put(&scratch.file(), text(&[("alice", "\"read\"")]));
             ring.reload(false);
         }
-        let (ring, news) = KeyRing::begin(None, true).expect("no file");
+        let (ring, news) = KeyStore::begin(None, true).expect("no file");
         assert_eq!((level(&ring, "development"), news.len()), (Ok(Level::Write), 1));
         assert!(ring.reload(false).is_none());
-        let (ring, news) = KeyRing::begin(None, false).expect("no file");
+        let (ring, news) = KeyStore::begin(None, false).expect("no file");
         assert_eq!((level(&ring, "development"), news), (Err(KeyRefusal::Invalid), vec![]));
     }
 
@@ -492,7 +494,7 @@ mod tests {
             |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
         put(&file, text(&[("alice", "\"read\"")]));
         mode(0o644);
-        let (ring, news) = KeyRing::begin(Some(file.clone()), false).expect("a key file");
+        let (ring, news) = KeyStore::begin(Some(file.clone()), false).expect("a key file");
         assert!(
             news.iter().any(|(level, line)| *level == Warn && line.contains("0644")),
             "{news:?}"

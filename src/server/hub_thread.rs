@@ -1,7 +1,7 @@
 //! The hub thread: takes events, lets the machine handle them, carries out its effects.
 //!
-//! It takes all that waits in its inbox up to a bound, applies all of it, and only then flushes each
-//! outbox that was touched: under load many frames go to a client with one system call. A question
+//! It takes all that waits in its event queue up to a bound, applies all of it, and only then flushes each
+//! send queue that was touched: under load many frames go to a client with one system call. A question
 //! without a WebSocket ends such a batch, and what came before it goes out first: nobody waits for the
 //! answers to many of them.
 
@@ -14,27 +14,27 @@ use crossbeam_channel::Sender;
 
 use super::FLUSH;
 use super::counters::{Counters, Tally};
-use super::inbox::Inputs;
-use super::outbox::{Outbox, TooSlow};
+use super::event_queue::Inputs;
+use super::send_queue::{SendQueue, TooSlow};
 use super::service::{Keeper, Machine};
 use crate::hub::{ConnId, ConnMap, Effect, Now, Refusal};
 use crate::protocol::{Frame, Timestamp, close};
 
-/// How many events are handled before the outboxes are flushed.
+/// How many events are handled before the send queues are flushed.
 const BATCH: usize = 256;
 /// How long a client is given to answer a close.
 const PATIENCE: Duration = FLUSH;
 
 /// Whether a connection is admitted, and if not, why.
-pub type Verdict = Result<(), Refusal>;
+pub type Admission = Result<(), Refusal>;
 /// What a question without a WebSocket is answered: a body of JSON, unless it is refused.
 pub type Reply = Result<Vec<u8>, Refusal>;
 
 /// What reaches the hub thread.
 pub enum Input<E> {
     /// A connection asks to be admitted; `verdict` is told whether it is. The answer to its
-    /// handshake is the first thing in its outbox already.
-    Join { conn: ConnId, outbox: Arc<Outbox>, verdict: Sender<Verdict>, event: E },
+    /// handshake is the first thing in its send queue already.
+    Join { conn: ConnId, send_queue: Arc<SendQueue>, admission: Sender<Admission>, event: E },
     /// A connection has something to say, which came at `arrived`.
     Event { conn: ConnId, arrived: Instant, event: E },
     /// A connection that is no WebSocket asks something; `reply` is told the machine's answer. Nobody
@@ -48,8 +48,8 @@ pub enum Input<E> {
     Stop,
 }
 
-/// The hub thread's own state: the machine and the outboxes its effects go to.
-pub struct Dispatcher<M: Machine> {
+/// The hub thread's own state: the machine and the send queues its effects go to.
+pub struct HubThread<M: Machine> {
     machine: M,
     /// Where what has to survive goes.
     keeper: Option<Arc<dyn Keeper>>,
@@ -60,7 +60,7 @@ pub struct Dispatcher<M: Machine> {
     asking: ConnMap<Sender<Reply>>,
     effects: Vec<Effect>,
     /// Outboxes that were pushed to and are still to be flushed.
-    touched: Vec<Arc<Outbox>>,
+    touched: Vec<Arc<SendQueue>>,
     /// Connections that were sent a close, oldest first, and until when they may answer it.
     closing: VecDeque<(Instant, ConnId)>,
     /// Connections that were closed for being too slow; the machine is still to be told.
@@ -68,18 +68,18 @@ pub struct Dispatcher<M: Machine> {
 }
 
 struct Client {
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
     /// Waiting to be told whether it is admitted.
-    verdict: Option<Sender<Verdict>>,
+    admission: Option<Sender<Admission>>,
 }
 
-impl<M: Machine> Dispatcher<M> {
+impl<M: Machine> HubThread<M> {
     /// A hub thread's state at its start.
     pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>, counters: Arc<Counters>) -> Self {
         // Whoever asks before the thread has begun is told what there is.
         let tally = Tally::default();
         tally.batch_done(0, machine.holdings(), &counters.hub);
-        Dispatcher {
+        HubThread {
             machine,
             keeper,
             counters,
@@ -95,16 +95,16 @@ impl<M: Machine> Dispatcher<M> {
 
     /// The loop of the hub thread; ends when told to stop.
     #[inline(never)] // a name in thread dumps
-    pub fn run(mut self, inbox: &Inputs<Input<M::Event>>) {
+    pub fn run(mut self, event_queue: &Inputs<Input<M::Event>>) {
         loop {
             self.counters.hub.rests();
-            let first = inbox.next(self.next_deadline());
+            let first = event_queue.next(self.next_deadline());
             let mut batch = 0;
-            for input in first.into_iter().chain(inbox.waiting()).take(BATCH) {
+            for input in first.into_iter().chain(event_queue.waiting()).take(BATCH) {
                 batch += 1;
                 if matches!(input, Input::Stop) {
                     self.flush();
-                    return self.stop(inbox);
+                    return self.stop(event_queue);
                 }
                 let is_question = matches!(input, Input::Ask { .. });
                 if is_question {
@@ -123,8 +123,8 @@ impl<M: Machine> Dispatcher<M> {
 
     fn take(&mut self, input: Input<M::Event>) {
         match input {
-            Input::Join { conn, outbox, verdict, event } => {
-                let client = Client { outbox, verdict: Some(verdict) };
+            Input::Join { conn, send_queue, admission, event } => {
+                let client = Client { send_queue, admission: Some(admission) };
                 self.clients.insert(conn, client);
                 self.handle(Some(conn), event);
             }
@@ -224,7 +224,7 @@ impl<M: Machine> Dispatcher<M> {
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
                     if let Some(client) = self.clients.get(&conn) {
-                        self.touched.push(client.outbox.clone());
+                        self.touched.push(client.send_queue.clone());
                     }
                     admitted.push(conn);
                 }
@@ -241,9 +241,9 @@ impl<M: Machine> Dispatcher<M> {
                     self.asking.remove(&conn);
                     // One that was never admitted learns from the verdict's end.
                     if let Some(client) = self.clients.get_mut(&conn) {
-                        client.verdict = None;
-                        client.outbox.close(code, reason);
-                        self.touched.push(client.outbox.clone());
+                        client.admission = None;
+                        client.send_queue.close(code, reason);
+                        self.touched.push(client.send_queue.clone());
                         self.closing.push_back((Instant::now() + PATIENCE, conn));
                     }
                 }
@@ -274,11 +274,11 @@ impl<M: Machine> Dispatcher<M> {
         }));
     }
 
-    fn decide(&mut self, conn: ConnId, verdict: Verdict) {
-        let waiting = self.clients.get_mut(&conn).and_then(|client| client.verdict.take());
+    fn decide(&mut self, conn: ConnId, admission: Admission) {
+        let waiting = self.clients.get_mut(&conn).and_then(|client| client.admission.take());
         if let Some(waiting) = waiting {
             // One that doesn't wait any more has no use for it.
-            let _ = waiting.try_send(verdict);
+            let _ = waiting.try_send(admission);
         }
     }
 
@@ -286,16 +286,16 @@ impl<M: Machine> Dispatcher<M> {
     fn confirm(&mut self, conn: ConnId, frame: Frame) {
         let Some(keeper) = &self.keeper else { return self.push(conn, frame, None) };
         let Some(client) = self.clients.get(&conn) else { return };
-        let (outbox, counters) = (client.outbox.clone(), self.counters.clone());
+        let (send_queue, counters) = (client.send_queue.clone(), self.counters.clone());
         keeper.confirm(Box::new(move |flushes| {
             counters.said(conn, &frame);
-            let is_first = outbox.push(frame.into_bytes(), None).unwrap_or_else(|TooSlow| {
+            let is_first = send_queue.push(frame.into_bytes(), None).unwrap_or_else(|TooSlow| {
                 Counters::note(&counters.too_slow);
-                outbox.close_instead(close::POLICY, "too slow");
+                send_queue.close_instead(close::POLICY, "too slow");
                 true
             });
             if is_first {
-                flushes.add(outbox);
+                flushes.add(send_queue);
             }
         }));
     }
@@ -303,14 +303,14 @@ impl<M: Machine> Dispatcher<M> {
     fn push(&mut self, conn: ConnId, frame: Frame, supersedes: Option<ConnId>) {
         let Some(client) = self.clients.get(&conn) else { return };
         self.tally.said(&frame);
-        match client.outbox.push(frame.into_bytes(), supersedes) {
+        match client.send_queue.push(frame.into_bytes(), supersedes) {
             Ok(false) => {}
-            Ok(true) => self.touched.push(client.outbox.clone()),
+            Ok(true) => self.touched.push(client.send_queue.clone()),
             Err(TooSlow) => {
                 log::warn!("c{}: closed, too slow: it doesn't read what is sent to it", conn.0);
                 Counters::note(&self.counters.too_slow);
-                client.outbox.close_instead(close::POLICY, "too slow");
-                self.touched.push(client.outbox.clone());
+                client.send_queue.close_instead(close::POLICY, "too slow");
+                self.touched.push(client.send_queue.clone());
                 self.closing.push_back((Instant::now() + PATIENCE, conn));
                 self.too_slow.push(conn);
             }
@@ -319,8 +319,8 @@ impl<M: Machine> Dispatcher<M> {
 
     #[inline(never)] // a name in thread dumps
     fn flush(&mut self) {
-        for outbox in self.touched.drain(..) {
-            outbox.flush();
+        for send_queue in self.touched.drain(..) {
+            send_queue.flush();
         }
         self.tally.flushed(&self.counters.hub);
     }
@@ -343,23 +343,23 @@ impl<M: Machine> Dispatcher<M> {
         while self.closing.front().is_some_and(|(until, _)| *until <= now) {
             let late = self.closing.pop_front().and_then(|(_, conn)| self.clients.get(&conn));
             if let Some(client) = late {
-                client.outbox.abort();
+                client.send_queue.abort();
             }
         }
     }
 
     /// Closes every client and waits until all have answered, or for as long as they are given.
     #[inline(never)] // a name in thread dumps
-    fn stop(mut self, inbox: &Inputs<Input<M::Event>>) {
+    fn stop(mut self, event_queue: &Inputs<Input<M::Event>>) {
         let until = Instant::now() + FLUSH;
         self.counters.hub.ends();
         self.asking.clear();
         for client in self.clients.values() {
-            client.outbox.close(close::GOING_AWAY, "server shutting down");
-            client.outbox.flush();
+            client.send_queue.close(close::GOING_AWAY, "server shutting down");
+            client.send_queue.flush();
         }
         while !self.clients.is_empty() {
-            match inbox.next(Some(until)) {
+            match event_queue.next(Some(until)) {
                 Some(Input::Gone(conn)) => drop(self.clients.remove(&conn)),
                 // Too late to join: the thread learns it from the verdict's end.
                 Some(_) => {}
@@ -367,7 +367,7 @@ impl<M: Machine> Dispatcher<M> {
             }
         }
         for client in self.clients.values() {
-            client.outbox.abort();
+            client.send_queue.abort();
         }
     }
 }
@@ -377,8 +377,8 @@ mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
 
-    use super::super::inbox::inbox;
-    use super::super::outbox::SendMode;
+    use super::super::event_queue::event_queue;
+    use super::super::send_queue::SendMode;
     use super::super::threads::Threads;
     use super::*;
 
@@ -445,13 +445,13 @@ mod tests {
         let member = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
         let (socket, _) = listener.accept().expect("it has connected");
         let (threads, socket) = (Arc::new(Threads::default()), Arc::new(socket));
-        let (inbox, inputs) = inbox(16);
-        let put = |input| inbox.send(input).expect("there is room");
+        let (event_queue, inputs) = event_queue(16);
+        let put = |input| event_queue.send(input).expect("there is room");
         let join = |conn| {
             let (threads, socket) = (threads.clone(), socket.clone());
-            let outbox = Outbox::new(conn, socket, threads, SendMode::NonBlocking, 1 << 20);
-            let (verdict, decided) = crossbeam_channel::bounded(1);
-            put(Input::Join { conn, outbox, verdict, event: Happening::Join(conn) });
+            let send_queue = SendQueue::new(conn, socket, threads, SendMode::NonBlocking, 1 << 20);
+            let (admission, decided) = crossbeam_channel::bounded(1);
+            put(Input::Join { conn, send_queue, admission, event: Happening::Join(conn) });
             decided
         };
         let waiting = [1, 2, 3].map(|conn| join(ConnId(conn)));
@@ -459,9 +459,9 @@ mod tests {
         put(Input::Stop);
         (1..=3).for_each(|conn| put(Input::Gone(ConnId(conn))));
         let reporter = Reporter { member, waiting: Some(Vec::new()) };
-        Dispatcher::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
-        for verdict in waiting {
-            assert_eq!(verdict.recv(), Ok(Ok(())));
+        HubThread::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
+        for admission in waiting {
+            assert_eq!(admission.recv(), Ok(Ok(())));
         }
     }
 
@@ -476,11 +476,12 @@ mod tests {
         member.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
         let conn = ConnId(1);
         let threads = Arc::new(Threads::default());
-        let outbox = Outbox::new(conn, socket.into(), threads, SendMode::NonBlocking, 1 << 20);
-        let (inbox, inputs) = inbox(16);
-        let (verdict, _decided) = crossbeam_channel::bounded(1);
-        let put = |input| inbox.send(input).expect("there is room");
-        put(Input::Join { conn, outbox, verdict, event: Happening::Join(conn) });
+        let send_queue =
+            SendQueue::new(conn, socket.into(), threads, SendMode::NonBlocking, 1 << 20);
+        let (event_queue, inputs) = event_queue(16);
+        let (admission, _decided) = crossbeam_channel::bounded(1);
+        let put = |input| event_queue.send(input).expect("there is room");
+        put(Input::Join { conn, send_queue, admission, event: Happening::Join(conn) });
         let ask = |asker, until| {
             let (reply, answer) = crossbeam_channel::bounded(1);
             put(Input::Ask {
@@ -501,7 +502,7 @@ mod tests {
         put(Input::Stop);
         put(Input::Gone(conn));
         let reporter = Reporter { member, waiting: None };
-        Dispatcher::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
+        HubThread::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
         let said = Frame::text("said").bytes().to_vec();
         assert_eq!((late.recv().ok(), late_too.recv().ok()), (None, None), "nobody was asked");
         assert_eq!(first.recv(), Ok(Ok(said.clone())));
