@@ -2,8 +2,10 @@
 //!
 //! Here plain data. A key itself is never kept: only its SHA-256, and that only to compare it. Where
 //! the data comes from: [`key_file`] is the key file on disk, [`key_entries`] what stands in it,
-//! [`key_store`] what a running server makes of it; [`lockout`] counts the keys that were refused.
+//! [`key_store`] what a running server makes of it; [`lockout`] counts
+//! the keys that were refused, and [`authenticator`] asks both.
 
+pub mod authenticator;
 pub mod key_entries;
 pub mod key_file;
 pub mod key_store;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use authenticator::{Authenticator, KeySource};
 pub use key_store::KeyStore;
 pub use lockout::Lockout;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::door::{Gate, KeySource};
+use crate::auth::{Authenticator, KeySource};
 use crate::hub::channels;
 use crate::hub::{ConnId, Event};
 use crate::protocol::client::{self, Unreadable, outbound};
@@ -20,7 +20,7 @@ pub struct Client {
     id: UserId,
     debug: bool,
     from: IpAddr,
-    gate: Arc<Gate>,
+    authenticator: Arc<Authenticator>,
     /// How many unreadable messages have come in a row.
     unreadable: u32,
     /// Whether a key of it was good. The hub may find that it is not any more, and ends it then.
@@ -30,8 +30,16 @@ pub struct Client {
 
 impl Client {
     /// A client that calls itself `id` and comes from this address.
-    pub fn new(id: UserId, debug: bool, from: IpAddr, gate: Arc<Gate>) -> Self {
-        Client { id, debug, from, gate, unreadable: 0, had_key: false, last_kind: Kind::Other }
+    pub fn new(id: UserId, debug: bool, from: IpAddr, authenticator: Arc<Authenticator>) -> Self {
+        Client {
+            id,
+            debug,
+            from,
+            authenticator,
+            unreadable: 0,
+            had_key: false,
+            last_kind: Kind::Other,
+        }
     }
 
     fn text(&mut self, conn: ConnId, text: &str) -> Said<Event> {
@@ -44,7 +52,8 @@ impl Client {
             }
             // The key goes no further than this line; the hub gets what it permits.
             Ok(client::Heard::Connect { key }) => {
-                let checked = self.gate.check(key.as_deref(), self.from, KeySource::Client);
+                let checked =
+                    self.authenticator.check(key.as_deref(), self.from, KeySource::Client);
                 self.had_key |= checked.is_ok();
                 channels::Said::Connect(checked)
             }

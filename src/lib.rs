@@ -23,7 +23,7 @@
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
 //! | [`server`] | sockets and threads; knows frames, not what is in them |
-//! | [`door`] | who may come in, as what, and where a request goes |
+//! | [`routes`] | who may come in, as what, and where a request goes |
 //! | [`auth`] | keys, and the file they are in |
 //! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
 //! | [`archive`] | what is stored, as it is shown |
@@ -45,12 +45,12 @@ pub mod auth;
 pub mod cli;
 mod clients;
 pub mod commands;
-pub mod door;
 pub mod hub;
 pub mod kept;
 pub mod logging;
 mod os;
 pub mod protocol;
+pub mod routes;
 pub mod server;
 mod sessions;
 #[cfg(feature = "durable")]

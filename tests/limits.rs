@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use collabd::auth::KeyStore;
-use collabd::door::Door;
 use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
+use collabd::routes::Router;
 use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle};
 use serde_json::json;
 use support::{Client, Server, Wire, handshake, masked};
@@ -82,7 +82,7 @@ fn config() -> Config {
     }
 }
 
-fn start_with(config: Config) -> ServerHandle<Door> {
+fn start_with(config: Config) -> ServerHandle<Router> {
     let limits = Limits {
         linger: Duration::ZERO,
         max_sessions: 0,
@@ -98,7 +98,7 @@ fn start_with(config: Config) -> ServerHandle<Door> {
     collabd::server::start(
         listener,
         config,
-        Door::new(KeyStore::open(None, false).expect("no file")),
+        Router::new(KeyStore::open(None, false).expect("no file")),
         hub,
     )
     .expect("threads")

@@ -8,18 +8,18 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use collabd::auth::KeyStore;
-use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
+use collabd::routes::{ProtocolHandler, Router};
 use collabd::server::http::Request;
 use collabd::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
 use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
-struct FragileService(Door);
-struct FragileGuest(Guest);
+struct FragileService(Router);
+struct FragileGuest(ProtocolHandler);
 struct FragileHub(Hub);
 
 impl Service for FragileService {
@@ -120,7 +120,7 @@ fn serve() -> ServerHandle<FragileService> {
         durable: false,
     };
     let listener = bind("127.0.0.1", 0).expect("a free port");
-    let door = Door::new(KeyStore::open(None, false).expect("no file"));
+    let door = Router::new(KeyStore::open(None, false).expect("no file"));
     let hub = FragileHub(Hub::new(limits, 1));
     start(listener, config, FragileService(door), hub).expect("threads")
 }

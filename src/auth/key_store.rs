@@ -45,9 +45,9 @@ impl KeyStore {
     /// # Errors
     /// One line for the operator, when there is no such file or it is no key file.
     pub fn open(file: Option<PathBuf>, dev_keys: bool) -> Result<Self, String> {
-        let (ring, news) = Self::begin(file, dev_keys)?;
+        let (keys, news) = Self::begin(file, dev_keys)?;
         tell(news);
-        Ok(ring)
+        Ok(keys)
     }
 
     fn begin(file: Option<PathBuf>, dev_keys: bool) -> Result<(Self, Vec<News>), String> {
@@ -73,7 +73,7 @@ impl KeyStore {
         Ok((KeyStore { file, dev_keys, in_force, seen: Mutex::new(seen) }, news))
     }
 
-    /// A ring of these keys and no file, as generation 1: for tests, which change them by
+    /// A keys of these keys and no file, as generation 1: for tests, which change them by
     /// [`put_in_force`](Self::put_in_force).
     #[doc(hidden)]
     pub fn of(keys: Vec<Arc<Key>>) -> Self {
@@ -291,59 +291,59 @@ mod tests {
     }
 
     /// What a look at the file says and returns.
-    fn look(ring: &KeyStore) -> (Vec<String>, Option<u64>) {
+    fn look(keys: &KeyStore) -> (Vec<String>, Option<u64>) {
         let mut news = Vec::new();
-        let newer = ring.look(&mut news);
+        let newer = keys.look(&mut news);
         for (_, line) in &news {
             assert!(!line.contains("SECRET") && !line.contains('\n'), "{line}");
         }
         (news.into_iter().map(|(_, line)| line).collect(), newer.map(|set| set.generation))
     }
 
-    fn level(ring: &KeyStore, key: &str) -> Result<Level, KeyRefusal> {
-        ring.check(Some(key), Timestamp::now()).map(|grant| grant.key.level)
+    fn level(keys: &KeyStore, key: &str) -> Result<Level, KeyRefusal> {
+        keys.check(Some(key), Timestamp::now()).map(|grant| grant.key.level)
     }
 
     #[test]
     fn a_right_key_is_granted_what_it_opens_and_any_other_is_refused() {
         let scratch = Scratch::new();
-        let ring =
+        let keys =
             opened(&scratch, &[("alice", "\"read\",\"sessions\":[\"a\"]"), ("bob", "\"admin\"")]);
-        let grant = ring.check(Some("alice"), Timestamp::now()).expect("a right key");
+        let grant = keys.check(Some("alice"), Timestamp::now()).expect("a right key");
         assert_eq!(
             (&*grant.key.name, grant.key.level, grant.generation),
             ("alice", Level::Read, 1)
         );
         assert!(grant.key.opens("a") && !grant.key.opens("b"));
-        assert_eq!(level(&ring, "bob"), Ok(Level::Admin));
+        assert_eq!(level(&keys, "bob"), Ok(Level::Admin));
         for wrong in ["", "Alice", "alice ", "development", "valid-test-key"] {
-            assert_eq!(level(&ring, wrong), Err(KeyRefusal::Invalid), "{wrong:?}");
+            assert_eq!(level(&keys, wrong), Err(KeyRefusal::Invalid), "{wrong:?}");
         }
-        assert_eq!(ring.check(None, Timestamp::now()).err(), Some(KeyRefusal::Invalid));
+        assert_eq!(keys.check(None, Timestamp::now()).err(), Some(KeyRefusal::Invalid));
         let hash = to_hex(KeyHash::of("alice").as_bytes());
-        assert_eq!(level(&ring, &hash), Err(KeyRefusal::Invalid));
+        assert_eq!(level(&keys, &hash), Err(KeyRefusal::Invalid));
     }
 
     #[test]
     fn the_hash_of_nothing_opens_nothing() {
         let scratch = Scratch::new();
-        let ring = opened(&scratch, &[]);
+        let keys = opened(&scratch, &[]);
         let hash = to_hex(KeyHash::of("").as_bytes());
         put(
             &scratch.file(),
             format!("{{\"keys\":[{{\"name\":\"a\",\"sha256\":\"{hash}\",\"level\":\"admin\"}}]}}"),
         );
-        assert_eq!(ring.reload(false).map(|set| set.keys.len()), Some(1));
-        assert_eq!(level(&ring, ""), Err(KeyRefusal::Invalid));
+        assert_eq!(keys.reload(false).map(|set| set.keys.len()), Some(1));
+        assert_eq!(level(&keys, ""), Err(KeyRefusal::Invalid));
     }
 
     #[test]
     fn from_its_last_moment_on_a_key_is_expired() {
         let scratch = Scratch::new();
-        let ring =
+        let keys =
             opened(&scratch, &[("alice", "\"read\",\"expires\":\"2026-12-20T00:00:00.000Z\"")]);
         let end = Timestamp::parse("2026-12-20T00:00:00Z").expect("a moment").millis();
-        let at = |millis| ring.check(Some("alice"), Timestamp::from_millis(millis)).map(|_| ());
+        let at = |millis| keys.check(Some("alice"), Timestamp::from_millis(millis)).map(|_| ());
         assert_eq!(at(end - 1), Ok(()));
         assert_eq!(at(end), Err(KeyRefusal::Expired));
         assert_eq!(at(end + 1), Err(KeyRefusal::Expired));
@@ -353,54 +353,54 @@ mod tests {
     fn a_field_that_says_nothing_is_told_once_until_it_is_another() {
         let scratch = Scratch::new();
         put(&scratch.file(), text(&[("alice", "\"read\",\"session\":[\"a\"]")]));
-        let (ring, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
+        let (keys, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
         assert_eq!((news.len(), news[0].0), (2, Warn), "{news:?}");
         assert!(news[0].1.contains("\"session\"") && !news[0].1.contains("[\"a\"]"), "{news:?}");
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
         put(&scratch.file(), text(&[("alice", "\"write\",\"session\":[\"b\"]")]));
-        assert_eq!(look(&ring).0.len(), 1, "the keys alone");
+        assert_eq!(look(&keys).0.len(), 1, "the keys alone");
         put(&scratch.file(), text(&[("alice", "\"write\",\"expire\":\"2026\"")]));
-        assert!(look(&ring).0.concat().contains("\"expire\""));
+        assert!(look(&keys).0.concat().contains("\"expire\""));
         put(&scratch.file(), text(&[("alice", "\"write\"")]));
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
     }
 
     #[test]
     fn a_replaced_file_is_the_next_generation_and_the_same_keys_are_not() {
         let scratch = Scratch::new();
-        let ring = opened(&scratch, &[("alice", "\"read\""), ("bob", "\"read\"")]);
-        let old = ring.current();
-        assert_eq!(look(&ring), (vec![], None));
+        let keys = opened(&scratch, &[("alice", "\"read\""), ("bob", "\"read\"")]);
+        let old = keys.current();
+        assert_eq!(look(&keys), (vec![], None));
         put(&scratch.file(), text(&[("alice", "\"write\""), ("carol", "\"read\"")]));
-        let (news, generation) = look(&ring);
+        let (news, generation) = look(&keys);
         assert_eq!((news.len(), generation), (1, Some(2)));
-        assert_eq!(level(&ring, "alice"), Ok(Level::Write));
-        assert_eq!(level(&ring, "bob"), Err(KeyRefusal::Invalid));
-        assert_eq!(ring.check(Some("carol"), Timestamp::now()).expect("a key").generation, 2);
+        assert_eq!(level(&keys, "alice"), Ok(Level::Write));
+        assert_eq!(level(&keys, "bob"), Err(KeyRefusal::Invalid));
+        assert_eq!(keys.check(Some("carol"), Timestamp::now()).expect("a key").generation, 2);
         assert_eq!((old.generation, old.keys.len()), (1, 2), "who has it keeps it");
         put(&scratch.file(), text(&[("alice", "\"write\""), ("carol", "\"read\"")]) + "\n \n");
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
         // In place, with the same size and, perhaps, the same time stamp.
         fs::write(scratch.file(), text(&[("alice", "\"admin\""), ("carol", "\"read\"")]))
             .expect("written");
-        assert_eq!(look(&ring).1, Some(3));
-        assert_eq!(level(&ring, "alice"), Ok(Level::Admin));
+        assert_eq!(look(&keys).1, Some(3));
+        assert_eq!(level(&keys, "alice"), Ok(Level::Admin));
     }
 
     #[test]
     fn whatever_becomes_of_the_file_the_old_keys_stay_and_each_state_is_told_once() {
         let scratch = Scratch::new();
         let file = scratch.file();
-        let ring = opened(&scratch, &[("alice", "\"read\"")]);
+        let keys = opened(&scratch, &[("alice", "\"read\"")]);
         let whole = text(&[("alice", "\"read\""), ("bob", "\"read\"")]);
         let told_once = |told: &str| {
-            let (news, newer) = look(&ring);
+            let (news, newer) = look(&keys);
             assert_eq!((news.len(), newer), (1, None), "{news:?}");
             assert!(news[0].contains(told) && news[0].contains("stay in force"), "{news:?}");
             for _ in 0..3 {
-                assert_eq!(look(&ring), (vec![], None), "{told}");
-                assert_eq!(level(&ring, "alice"), Ok(Level::Read), "{told}");
-                assert_eq!(level(&ring, "bob"), Err(KeyRefusal::Invalid), "{told}");
+                assert_eq!(look(&keys), (vec![], None), "{told}");
+                assert_eq!(level(&keys, "alice"), Ok(Level::Read), "{told}");
+                assert_eq!(level(&keys, "bob"), Err(KeyRefusal::Invalid), "{told}");
             }
         };
         put(&file, "{\"keys\": [\"SECRET\"]}");
@@ -418,33 +418,33 @@ mod tests {
         told_once("1 MiB");
         // The very keys that are in force: nothing newer, but the end of the trouble.
         put(&file, text(&[("alice", "\"read\"")]));
-        let (news, newer) = look(&ring);
+        let (news, newer) = look(&keys);
         assert_eq!((news.len(), newer), (1, None));
         assert!(news[0].contains("can be used again"), "{news:?}");
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
         fs::remove_file(&file).expect("removed");
         told_once("there is no key file");
         put(&file, &whole);
-        let (news, newer) = look(&ring);
+        let (news, newer) = look(&keys);
         assert_eq!((news.len(), newer), (2, Some(2)));
         assert!(news[0].contains("can be used again") && news[1].contains("2 keys"), "{news:?}");
-        assert_eq!(level(&ring, "bob"), Ok(Level::Read));
+        assert_eq!(level(&keys, "bob"), Ok(Level::Read));
     }
 
     #[test]
     fn an_empty_list_is_taken_with_a_warning_at_the_start_and_later() {
         let scratch = Scratch::new();
         put(&scratch.file(), text(&[]));
-        let (ring, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
+        let (keys, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
         assert_eq!((news.len(), news[0].0), (1, Warn));
         assert!(news[0].1.contains("no keys"));
         put(&scratch.file(), text(&[("alice", "\"read\"")]));
-        assert_eq!(look(&ring).1, Some(2));
+        assert_eq!(look(&keys).1, Some(2));
         put(&scratch.file(), text(&[]));
-        let (news, newer) = look(&ring);
+        let (news, newer) = look(&keys);
         assert_eq!((news.len(), newer), (1, Some(3)));
         assert!(news[0].contains("no keys"), "{news:?}");
-        assert_eq!(level(&ring, "alice"), Err(KeyRefusal::Invalid));
+        assert_eq!(level(&keys, "alice"), Err(KeyRefusal::Invalid));
     }
 
     #[test]
@@ -466,22 +466,22 @@ mod tests {
         let scratch = Scratch::new();
         // Even where the file has one of them with less.
         put(&scratch.file(), text(&[("development", "\"read\"")]));
-        let (ring, news) = KeyStore::begin(Some(scratch.file()), true).expect("a key file");
+        let (keys, news) = KeyStore::begin(Some(scratch.file()), true).expect("a key file");
         assert!(news.iter().any(|(level, line)| *level == Warn && line.contains("development")));
         for generation in 1..3 {
             for key in DEV_KEYS {
-                let grant = ring.check(Some(key), Timestamp::now()).expect("a development key");
+                let grant = keys.check(Some(key), Timestamp::now()).expect("a development key");
                 assert_eq!((grant.key.level, grant.generation), (Level::Write, generation));
                 assert!(grant.key.opens("anything"));
             }
             put(&scratch.file(), text(&[("alice", "\"read\"")]));
-            ring.reload(false);
+            keys.reload(false);
         }
-        let (ring, news) = KeyStore::begin(None, true).expect("no file");
-        assert_eq!((level(&ring, "development"), news.len()), (Ok(Level::Write), 1));
-        assert!(ring.reload(false).is_none());
-        let (ring, news) = KeyStore::begin(None, false).expect("no file");
-        assert_eq!((level(&ring, "development"), news), (Err(KeyRefusal::Invalid), vec![]));
+        let (keys, news) = KeyStore::begin(None, true).expect("no file");
+        assert_eq!((level(&keys, "development"), news.len()), (Ok(Level::Write), 1));
+        assert!(keys.reload(false).is_none());
+        let (keys, news) = KeyStore::begin(None, false).expect("no file");
+        assert_eq!((level(&keys, "development"), news), (Err(KeyRefusal::Invalid), vec![]));
     }
 
     #[cfg(unix)]
@@ -494,26 +494,26 @@ mod tests {
             |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
         put(&file, text(&[("alice", "\"read\"")]));
         mode(0o644);
-        let (ring, news) = KeyStore::begin(Some(file.clone()), false).expect("a key file");
+        let (keys, news) = KeyStore::begin(Some(file.clone()), false).expect("a key file");
         assert!(
             news.iter().any(|(level, line)| *level == Warn && line.contains("0644")),
             "{news:?}"
         );
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
         mode(0o600);
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
         mode(0o660);
-        let (news, newer) = look(&ring);
+        let (news, newer) = look(&keys);
         assert_eq!((news.len(), newer), (1, None));
         assert!(news[0].contains("0660") && news[0].contains("chmod 600"), "{news:?}");
-        assert_eq!(look(&ring), (vec![], None));
+        assert_eq!(look(&keys), (vec![], None));
     }
 
     #[test]
     fn many_threads_ask_while_it_changes() {
         let scratch = Scratch::new();
-        let ring = opened(&scratch, &[("alice", "\"read\"")]);
-        let ring = &ring;
+        let keys = opened(&scratch, &[("alice", "\"read\"")]);
+        let keys = &keys;
         std::thread::scope(|scope| {
             let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
             for _ in 0..4 {
@@ -521,7 +521,7 @@ mod tests {
                 scope.spawn(move || {
                     let mut last = 0;
                     while stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Empty) {
-                        let grant = ring.check(Some("alice"), Timestamp::now()).expect("a key");
+                        let grant = keys.check(Some("alice"), Timestamp::now()).expect("a key");
                         assert!(grant.generation >= last);
                         last = grant.generation;
                     }
@@ -532,7 +532,7 @@ mod tests {
                     &scratch.file(),
                     text(&[("alice", "\"read\""), (&format!("n{n}"), "\"read\"")]),
                 );
-                assert_eq!(ring.reload(false).map(|set| set.generation), Some(n + 2));
+                assert_eq!(keys.reload(false).map(|set| set.generation), Some(n + 2));
             }
             drop(stop);
         });

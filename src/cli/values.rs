@@ -9,9 +9,9 @@ use super::echoed::shown;
 use super::environment::is_of_kubernetes;
 use super::{Listen, Opt, Usage, text};
 use crate::commands::serve;
-use crate::door::Hosts;
-use crate::door::origin::Origins;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
+use crate::routes::Hosts;
+use crate::routes::origin::Origins;
 use crate::server::{
     Config, ConnectionLimits, Network, RateLimits, SILENCE, SendMode, half_of_the_memory,
 };
@@ -103,7 +103,7 @@ impl Values {
         Ok(serve::Options {
             listen: self.listen()?,
             config,
-            door: self.door()?,
+            access: self.access()?,
             #[cfg(feature = "durable")]
             data: self.data(limits.history)?,
             limits,
@@ -121,10 +121,10 @@ impl Values {
     }
 
     /// Who may come in.
-    fn door(&self) -> Result<serve::DoorOptions, Usage> {
+    fn access(&self) -> Result<serve::AccessOptions, Usage> {
         let origins = Origins::new(&self.list("allow-origin"));
         let hosts = Hosts::new(&self.list("allow-host"));
-        let door = serve::DoorOptions {
+        let access = serve::AccessOptions {
             keys: self.0.get("keys").map(PathBuf::from),
             dev_keys: self.is_set("dev-keys"),
             require_key: self.is_set("require-key"),
@@ -132,11 +132,11 @@ impl Values {
             origins: origins.map_err(|why| Usage(format!("--allow-origin: {why}")))?,
             hosts: hosts.map_err(|why| Usage(format!("--allow-host: {why}")))?,
         };
-        match door.require_key && door.keys.is_none() && !door.dev_keys {
+        match access.require_key && access.keys.is_none() && !access.dev_keys {
             true => Err(Usage(
                 "--require-key needs --keys FILE: make one with collabd key new --name NAME".into(),
             )),
-            false => Ok(door),
+            false => Ok(access),
         }
     }
 

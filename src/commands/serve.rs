@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use super::listening;
 use crate::auth::KeyStore;
 use crate::cli::Listen;
-use crate::door::origin::Origins;
-use crate::door::{Door, Hosts};
 use crate::hub::{Hub, Limits};
+use crate::routes::origin::Origins;
+use crate::routes::{Hosts, Router};
 use crate::server::Config;
 #[cfg(feature = "durable")]
 use crate::shelf::{Keeping, Shelf};
@@ -19,7 +19,7 @@ pub struct Options {
     pub listen: Listen,
     pub config: Config,
     pub limits: Limits,
-    pub door: DoorOptions,
+    pub access: AccessOptions,
     /// Where sessions are stored, if they are.
     #[cfg(feature = "durable")]
     pub data: Option<DataOptions>,
@@ -35,7 +35,7 @@ pub struct DataOptions {
 
 /// Who may come in.
 #[derive(Debug)]
-pub struct DoorOptions {
+pub struct AccessOptions {
     /// The key file.
     pub keys: Option<PathBuf>,
     pub dev_keys: bool,
@@ -53,11 +53,11 @@ pub fn run(options: Options) -> ExitCode {
     // Without the system's randomness epochs still differ from one start to the next.
     let clock = || crate::protocol::Timestamp::now().to_string().bytes().map(u64::from).sum();
     let seed = getrandom::u64().unwrap_or_else(|_| clock());
-    let Options { listen, config, limits, door, .. } = options;
+    let Options { listen, config, limits, access, .. } = options;
     // What can be exported can be imported.
     let largest_canvas = config.max_message_bytes.max(limits.document.document);
     listening::run("sessions", &listen, config, || {
-        let ring = KeyStore::open(door.keys, door.dev_keys)?;
+        let keys = KeyStore::open(access.keys, access.dev_keys)?;
         let hub = Hub::new(limits, seed);
         #[cfg(feature = "durable")]
         let (hub, shelf) = match options.data {
@@ -67,16 +67,16 @@ pub fn run(options: Options) -> ExitCode {
             }
             None => (hub, None),
         };
-        let door = Door {
-            origins: door.origins,
-            hosts: door.hosts,
-            require_key: door.require_key,
-            debug_endpoints: door.debug_endpoints,
+        let router = Router {
+            origins: access.origins,
+            hosts: access.hosts,
+            require_key: access.require_key,
+            debug_endpoints: access.debug_endpoints,
             largest_canvas,
             #[cfg(feature = "durable")]
             shelf,
-            ..Door::new(ring)
+            ..Router::new(keys)
         };
-        Ok((door, hub))
+        Ok((router, hub))
     })
 }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use collabd::auth::Level;
-use collabd::door::Guest;
 use collabd::hub::{ConnId, Effect, Event, Hub};
 use collabd::protocol::inbound::{self, ClientMessage};
 use collabd::protocol::{Frame, client};
+use collabd::routes::ProtocolHandler;
 use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 
 use super::json::{self, Fields};
@@ -343,7 +343,7 @@ pub fn check_client(input: &[u8]) {
 }
 
 /// Ann and Bob, who are in one channel, Eve, who is in another.
-fn clients(table: &mut Table) -> [Guest; 3] {
+fn clients(table: &mut Table) -> [ProtocolHandler; 3] {
     let keys = vec![rig::key("writer", KEY, Level::Write, None, None)];
     let door = rig::door(keys, false);
     [(ANN, "ann", "general"), (BOB, "bob", "general"), (EVE, "eve", "other")].map(
@@ -365,7 +365,7 @@ fn clients(table: &mut Table) -> [Guest; 3] {
 }
 
 /// Whoever has shown no key reaches nobody, whatever it says.
-fn check_stranger(table: &mut Table, eve: &mut Guest, said: &str) {
+fn check_stranger(table: &mut Table, eve: &mut ProtocolHandler, said: &str) {
     match eve.hear(EVE, Heard::Text(said)) {
         Said::Event(event) if client::parse(said).is_err() => check_unreadable(table, EVE, event),
         Said::Event(event) => {

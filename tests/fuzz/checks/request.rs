@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use collabd::auth::{Key, Level};
-use collabd::door::Guest;
-use collabd::door::origin::Origins;
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
 use collabd::protocol::Timestamp;
+use collabd::routes::ProtocolHandler;
+use collabd::routes::origin::Origins;
 use collabd::server::http::{
     Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded,
 };
@@ -227,7 +227,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                     Err(page) => rig::check_page(&page, is_the_clients),
                 }
                 hub.handle(guest.join(conn), rig::now(Duration::ZERO), &mut effects);
-                if matches!(guest, Guest::Viewer(_)) {
+                if matches!(guest, ProtocolHandler::Viewer(_)) {
                     assert!(matches!(&effects[..], [Effect::Refuse { why: Refusal::Unknown, .. }]));
                     continue;
                 }

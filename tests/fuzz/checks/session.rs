@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeySet, Level};
-use collabd::door::{Door, Guest};
 use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Said as HubSaid};
 use collabd::protocol::Frame;
+use collabd::routes::{ProtocolHandler, Router};
 use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 
 use super::marks::Marks;
@@ -32,7 +32,7 @@ pub fn check(input: &[u8]) {
 /// Somebody's connection.
 struct Seat {
     conn: ConnId,
-    guest: Guest,
+    guest: ProtocolHandler,
     /// The payload of the Ping it was sent last.
     ping: Vec<u8>,
 }
@@ -41,7 +41,7 @@ struct World {
     marks: Marks,
     /// All keys there may be.
     secrets: Vec<String>,
-    door: Door,
+    door: Router,
     hub: Hub,
     witness: Witness,
     seats: [Option<Seat>; SEATS],
@@ -115,8 +115,10 @@ impl World {
             }
             Act::Connect(name) => {
                 // In a session it would be one more thing to relay.
-                let is_client =
-                    matches!(&self.seats[seat], Some(Seat { guest: Guest::Client(_), .. }));
+                let is_client = matches!(
+                    &self.seats[seat],
+                    Some(Seat { guest: ProtocolHandler::Client(_), .. })
+                );
                 if !is_client {
                     return;
                 }
@@ -138,7 +140,7 @@ impl World {
             }
             Act::Keys { names, told } => {
                 let keys = keys(&self.marks, names);
-                if let Some(newer) = self.door.gate.ring().put_in_force(keys) {
+                if let Some(newer) = self.door.authenticator.ring().put_in_force(keys) {
                     self.news = Some(newer);
                 }
                 if told == Told::Everybody {
@@ -196,7 +198,9 @@ impl World {
     /// The name of whoever is at another seat, or at this one, if they are in one session.
     fn neighbour(&self, seat: usize, other: usize) -> Option<&str> {
         match (&self.seats[seat].as_ref()?.guest, &self.seats[other].as_ref()?.guest) {
-            (Guest::Member(here), Guest::Member(there)) if here.session() == there.session() => {
+            (ProtocolHandler::Member(here), ProtocolHandler::Member(there))
+                if here.session() == there.session() =>
+            {
                 Some(there.user())
             }
             _ => None,

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::gate::KeySource;
-use super::table::Who;
-use super::{Door, hosts, origin, route};
+use super::route::Who;
+use super::{Router, hosts, origin, path_ids};
+use crate::auth::KeySource;
 use crate::auth::{Grant, KeyRefusal, Level};
 use crate::server::http::{Request, Response};
 
@@ -53,7 +53,7 @@ pub(super) struct AccessRequest<'a> {
     pub session: Option<&'a str>,
 }
 
-impl Door {
+impl Router {
     /// Whether somebody may.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Door {
             true => KeySource::OtherSite,
             false => KeySource::Client,
         };
-        let checked = self.gate.check(access.key.as_deref(), access.from, source);
+        let checked = self.authenticator.check(access.key.as_deref(), access.from, source);
         checked.map_err(|why| match why {
             KeyRefusal::TooMany => Response::too_many(TOO_MANY_KEYS),
             _ if access.is_for_programs => {
@@ -105,7 +105,7 @@ impl Door {
     /// own machine: not through a proxy there, which stands for somebody else, and not by a page of
     /// another machine whose name leads to this one.
     fn admin(&self, access: &AccessRequest<'_>) -> Result<String, Response> {
-        if self.gate.ring().asks() {
+        if self.authenticator.keys().asks() {
             let Grant { key, .. } = self.check(access)?;
             let opens = match access.session {
                 Some(session) => key.opens(session),
@@ -138,7 +138,7 @@ pub(super) fn key_of(
     request: &Request<'_>,
 ) -> Option<String> {
     match is_handshake {
-        true => before.or_else(|| route::key_of_handshake(request)),
-        false => route::key_in_header(request),
+        true => before.or_else(|| path_ids::key_of_handshake(request)),
+        false => path_ids::key_in_header(request),
     }
 }

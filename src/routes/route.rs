@@ -1,9 +1,9 @@
 //! The route table's types, and finding a path in it: every path has its methods, who may, what answers, and
 //! what programs are told of it (`routes.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
 
-use super::route::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
-use super::routes::ROUTES;
-use super::{Door, Guest};
+use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
+use super::table::ROUTES;
+use super::{ProtocolHandler, Router};
 use crate::auth::Grant;
 use crate::hub::ConnId;
 use crate::server::http::{Request, Response, percent_decoded};
@@ -64,7 +64,7 @@ pub enum Who {
 }
 
 /// Answers a request of somebody who may.
-pub type Handler = fn(&Door, Call<'_>) -> Result<Answer<Guest>, Response>;
+pub type Handler = fn(&Router, Call<'_>) -> Result<Answer<ProtocolHandler>, Response>;
 
 /// A request that is to be answered.
 pub struct Call<'a> {
@@ -192,7 +192,7 @@ pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
         false => (NO_SUCH_PAGE, BAD_ID),
     };
     let (route, parts) = found.ok_or(no_such_page)?;
-    let ids = parts.into_iter().map(route::id_of).collect::<Result<Vec<_>, _>>();
+    let ids = parts.into_iter().map(path_ids::id_of).collect::<Result<Vec<_>, _>>();
     Ok(RouteMatch { route, ids: ids.map_err(|_| bad_id)?, key })
 }
 

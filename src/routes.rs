@@ -1,22 +1,21 @@
 //! The front door: what a request asks for, and whether it may come in.
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
-//! `routes.rs` has every path; a request goes through [`Door::decide`] and no other way.
+//! `routes.rs` has every path; a request goes through [`Router::decide`] and no other way.
 
-mod access;
-mod api;
-mod gate;
-mod hosts;
+mod admission;
 #[cfg(feature = "durable")]
-mod memory;
+mod archive_api;
+mod hosts;
+mod live_page;
+#[cfg(feature = "durable")]
+mod memory_api;
 mod openapi;
 pub mod origin;
-mod page;
+mod path_ids;
 mod refusal_log;
 mod route;
-mod routes;
-#[cfg(feature = "durable")]
-mod stored;
+mod sessions_api;
 mod table;
 
 #[cfg(feature = "durable")]
@@ -25,6 +24,7 @@ use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Instant;
 
+use crate::auth::Authenticator;
 use crate::auth::KeyStore;
 use crate::clients::Client;
 use crate::hub::{ConnId, Event, Hub};
@@ -36,13 +36,12 @@ use crate::server::service::{Keeper, Tell};
 use crate::sessions::{FOR_NOW, Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
-use access::{AccessRequest, Admission};
-pub use gate::{Gate, KeySource};
+use admission::{AccessRequest, Admission};
 pub use hosts::Hosts;
+pub use live_page::Page;
 use origin::Origins;
-pub use page::Page;
 use refusal_log::RefusalLog;
-use table::{Call, Kind as At, Method, Route, RouteMatch, Who};
+use route::{Call, Kind as At, Method, Route, RouteMatch, Who};
 
 /// As large as a document may be by default.
 const LARGEST_CANVAS: usize = 4 << 20;
@@ -54,8 +53,8 @@ const OTHER_METHODS: &str = "this page knows other methods: its Allow header say
 const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
 
 /// What is served on the port: sessions, the client protocol, and a few pages.
-pub struct Door {
-    pub gate: Arc<Gate>,
+pub struct Router {
+    pub authenticator: Arc<Authenticator>,
     pub origins: Origins,
     /// By which names pages may call the server.
     pub hosts: Hosts,
@@ -74,12 +73,12 @@ pub struct Door {
     pub shelf: Option<Shelf>,
 }
 
-impl Door {
-    /// A door with these keys that asks for none where the protocol doesn't, and is open to pages
+impl Router {
+    /// A router with these keys that asks for none where the protocol doesn't, and is open to pages
     /// of its own origin alone.
-    pub fn new(ring: KeyStore) -> Self {
-        Door {
-            gate: Arc::new(Gate::new(ring)),
+    pub fn new(keys: KeyStore) -> Self {
+        Router {
+            authenticator: Arc::new(Authenticator::new(keys)),
             origins: Origins::default(),
             hosts: Hosts::default(),
             require_key: false,
@@ -101,13 +100,13 @@ impl Door {
         request: &Request<'_>,
         from: Requester,
         conn: ConnId,
-    ) -> Result<Answer<Guest>, Response> {
+    ) -> Result<Answer<ProtocolHandler>, Response> {
         // Asked of the server as a whole, as some load balancers do.
         if (request.method, request.path) == ("OPTIONS", "*") {
             return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
         }
         let RouteMatch { route, ids, key } =
-            table::find(request.path).map_err(|why| Response::text(404, why))?;
+            route::find(request.path).map_err(|why| Response::text(404, why))?;
         let wants_websocket = request.wants_websocket();
         let is_nothing = match route.kind {
             At::DebugSocket => !self.debug_endpoints,
@@ -116,7 +115,7 @@ impl Door {
             _ => false,
         };
         if is_nothing {
-            return Err(Response::text(404, route::NO_SUCH_PAGE));
+            return Err(Response::text(404, path_ids::NO_SUCH_PAGE));
         }
         // A browser asks beforehand whether a page may send its key along; others ask whether this lives.
         let is_question = request.method == "OPTIONS" && route.is_page();
@@ -139,7 +138,7 @@ impl Door {
             _ => None,
         };
         let session = ids.first().or(of_query.as_ref()).map(String::as_str);
-        let key = access::key_of(key, is_handshake, request);
+        let key = admission::key_of(key, is_handshake, request);
         let is_for_programs = self.is_for_programs(request.path);
         let from = from.address;
         let access = AccessRequest { request, from, is_for_programs, key, session };
@@ -197,75 +196,80 @@ fn answer_to_options(route: &Route) -> Response {
 }
 
 /// The handlers of what is neither about one session nor stored.
-impl Door {
-    fn live(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+impl Router {
+    fn live(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         Ok(Answer::Page(self.live.answer()))
     }
 
-    fn health(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn health(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         Ok(Answer::Report(Report::Health))
     }
 
-    fn metrics(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn metrics(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         Ok(Answer::Report(Report::Metrics))
     }
 
-    fn server(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn server(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         Ok(Answer::Report(Report::Server))
     }
 
-    fn connections(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn connections(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         Ok(Answer::Report(Report::Connections))
     }
 
-    fn description(&self, _: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn description(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         Ok(Answer::Page(openapi::answer()))
     }
 
-    fn threads(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn threads(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         let channel = call.request.query_value("channel");
         match call.grant {
             Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
-            None => Err(Response::text(404, route::NO_SUCH_API)),
+            None => Err(Response::text(404, path_ids::NO_SUCH_API)),
         }
     }
 
-    fn join(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn join(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         let [session, user] = &call.ids[..] else {
-            return Err(Response::text(404, route::BAD_ID));
+            return Err(Response::text(404, path_ids::BAD_ID));
         };
         let member =
             Member::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
         let member = member.for_now(call.request.header(FOR_NOW) == Some("1"));
-        Ok(Answer::Upgrade(Guest::Member(match call.grant {
+        Ok(Answer::Upgrade(ProtocolHandler::Member(match call.grant {
             Some(grant) => member.with(grant),
             None => member,
         })))
     }
 
-    fn view(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
-        Ok(Answer::Upgrade(Guest::Viewer(Viewer::new(call.session(), call.grant))))
+    fn view(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+        Ok(Answer::Upgrade(ProtocolHandler::Viewer(Viewer::new(call.session(), call.grant))))
     }
 
-    fn client(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn client(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         let id = call.session();
-        let client = Client::new((&*id).into(), false, call.from, self.gate.clone());
-        Ok(Answer::Upgrade(Guest::Client(client)))
+        let client = Client::new((&*id).into(), false, call.from, self.authenticator.clone());
+        Ok(Answer::Upgrade(ProtocolHandler::Client(client)))
     }
 
-    fn debug_client(&self, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+    fn debug_client(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         let id = call.session();
-        let client = Client::new((&*id).into(), true, call.from, self.gate.clone());
-        Ok(Answer::Upgrade(Guest::Client(client)))
+        let client = Client::new((&*id).into(), true, call.from, self.authenticator.clone());
+        Ok(Answer::Upgrade(ProtocolHandler::Client(client)))
     }
 }
 
-impl Service for Door {
+impl Service for Router {
     type Event = Event;
     type Machine = Hub;
-    type Speaker = Guest;
+    type Speaker = ProtocolHandler;
 
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Guest> {
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        from: Requester,
+        conn: ConnId,
+    ) -> Answer<ProtocolHandler> {
         self.decide(request, from, conn).unwrap_or_else(Answer::Page)
     }
 
@@ -291,7 +295,7 @@ impl Service for Door {
     fn headers(&self, request: &Request<'_>, from: Requester) -> Vec<String> {
         let origin = request
             .header("origin")
-            .filter(|_| table::find(request.path).is_ok_and(|found| found.route.is_page()));
+            .filter(|_| route::find(request.path).is_ok_and(|found| found.route.is_page()));
         let host = request.header("host");
         if !from.by_proxy && !self.hosts.permits(host) {
             return Vec::new();
@@ -311,20 +315,20 @@ impl Service for Door {
 
     /// Looks whether the key file has changed.
     fn watch(&self) -> Option<Event> {
-        self.gate.ring().reload(false).map(Event::Keys)
+        self.authenticator.keys().reload(false).map(Event::Keys)
     }
 
     fn reload(&self) -> Option<Event> {
-        self.gate.ring().reload(true).map(Event::Keys)
+        self.authenticator.keys().reload(true).map(Event::Keys)
     }
 
     fn can_reload(&self) -> bool {
-        self.gate.ring().has_file()
+        self.authenticator.keys().has_file()
     }
 }
 
 /// Whoever speaks one of the two protocols.
-pub enum Guest {
+pub enum ProtocolHandler {
     /// The session protocol.
     Member(Member),
     /// The session protocol, without being a member.
@@ -333,14 +337,14 @@ pub enum Guest {
     Client(Client),
 }
 
-impl Speaker for Guest {
+impl Speaker for ProtocolHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         match self {
-            Guest::Member(member) => member.join(conn),
-            Guest::Viewer(viewer) => viewer.join(conn),
-            Guest::Client(client) => client.join(conn),
+            ProtocolHandler::Member(member) => member.join(conn),
+            ProtocolHandler::Viewer(viewer) => viewer.join(conn),
+            ProtocolHandler::Client(client) => client.join(conn),
         }
     }
 
@@ -353,81 +357,81 @@ impl Speaker for Guest {
             log::debug!("c{}: {kind:?}, {} bytes", conn.0, text.len());
         }
         match self {
-            Guest::Member(member) => member.hear(conn, heard),
-            Guest::Viewer(viewer) => viewer.hear(conn, heard),
-            Guest::Client(client) => client.hear(conn, heard),
+            ProtocolHandler::Member(member) => member.hear(conn, heard),
+            ProtocolHandler::Viewer(viewer) => viewer.hear(conn, heard),
+            ProtocolHandler::Client(client) => client.hear(conn, heard),
         }
     }
 
     fn last_kind(&self) -> Kind {
         match self {
-            Guest::Member(member) => member.last_kind(),
-            Guest::Viewer(viewer) => viewer.last_kind(),
-            Guest::Client(client) => client.last_kind(),
+            ProtocolHandler::Member(member) => member.last_kind(),
+            ProtocolHandler::Viewer(viewer) => viewer.last_kind(),
+            ProtocolHandler::Client(client) => client.last_kind(),
         }
     }
 
     fn role(&self) -> Role {
         match self {
-            Guest::Member(member) => member.role(),
-            Guest::Viewer(viewer) => viewer.role(),
-            Guest::Client(client) => client.role(),
+            ProtocolHandler::Member(member) => member.role(),
+            ProtocolHandler::Viewer(viewer) => viewer.role(),
+            ProtocolHandler::Client(client) => client.role(),
         }
     }
 
     fn largest(&self) -> Option<usize> {
         match self {
-            Guest::Member(member) => member.largest(),
-            Guest::Viewer(viewer) => viewer.largest(),
-            Guest::Client(client) => client.largest(),
+            ProtocolHandler::Member(member) => member.largest(),
+            ProtocolHandler::Viewer(viewer) => viewer.largest(),
+            ProtocolHandler::Client(client) => client.largest(),
         }
     }
 
     fn largest_of_large(&self) -> Option<usize> {
         match self {
-            Guest::Member(member) => member.largest_of_large(),
-            Guest::Viewer(viewer) => viewer.largest_of_large(),
-            Guest::Client(client) => client.largest_of_large(),
+            ProtocolHandler::Member(member) => member.largest_of_large(),
+            ProtocolHandler::Viewer(viewer) => viewer.largest_of_large(),
+            ProtocolHandler::Client(client) => client.largest_of_large(),
         }
     }
 
     fn may_be_large(&self, text: &str) -> bool {
         match self {
-            Guest::Member(member) => member.may_be_large(text),
-            Guest::Viewer(viewer) => viewer.may_be_large(text),
-            Guest::Client(client) => client.may_be_large(text),
+            ProtocolHandler::Member(member) => member.may_be_large(text),
+            ProtocolHandler::Viewer(viewer) => viewer.may_be_large(text),
+            ProtocolHandler::Client(client) => client.may_be_large(text),
         }
     }
 
     fn apology(&self) -> Option<Frame> {
         match self {
-            Guest::Member(member) => member.apology(),
-            Guest::Viewer(viewer) => viewer.apology(),
-            Guest::Client(client) => client.apology(),
+            ProtocolHandler::Member(member) => member.apology(),
+            ProtocolHandler::Viewer(viewer) => viewer.apology(),
+            ProtocolHandler::Client(client) => client.apology(),
         }
     }
 
     fn user(&self) -> &str {
         match self {
-            Guest::Member(member) => member.user(),
-            Guest::Viewer(viewer) => viewer.user(),
-            Guest::Client(client) => client.user(),
+            ProtocolHandler::Member(member) => member.user(),
+            ProtocolHandler::Viewer(viewer) => viewer.user(),
+            ProtocolHandler::Client(client) => client.user(),
         }
     }
 
     fn place(&self) -> String {
         match self {
-            Guest::Member(member) => member.place(),
-            Guest::Viewer(viewer) => viewer.place(),
-            Guest::Client(client) => client.place(),
+            ProtocolHandler::Member(member) => member.place(),
+            ProtocolHandler::Viewer(viewer) => viewer.place(),
+            ProtocolHandler::Client(client) => client.place(),
         }
     }
 
     fn overrun(&self) -> Option<(u16, &'static str)> {
         match self {
-            Guest::Member(member) => member.overrun(),
-            Guest::Viewer(viewer) => viewer.overrun(),
-            Guest::Client(client) => client.overrun(),
+            ProtocolHandler::Member(member) => member.overrun(),
+            ProtocolHandler::Viewer(viewer) => viewer.overrun(),
+            ProtocolHandler::Client(client) => client.overrun(),
         }
     }
 }

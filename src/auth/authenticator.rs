@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::auth::lockout::MOST;
-use crate::auth::{Grant, KeyRefusal, KeyStore, Lockout};
+use super::lockout::MOST;
+use super::{Grant, KeyRefusal, KeyStore, Lockout};
 use crate::protocol::Timestamp;
 
 /// Checks keys and counts the wrong ones by address. Shared by all clients' threads.
-pub struct Gate {
-    ring: KeyStore,
+pub struct Authenticator {
+    keys: KeyStore,
     attempts: Lockout,
     /// What pages of other sites have their visitors' browsers try. Counted apart: a page can lock such
     /// requests out, and nothing else.
@@ -25,15 +25,15 @@ pub enum KeySource {
     OtherSite,
 }
 
-impl Gate {
-    /// A gate for these keys.
-    pub fn new(ring: KeyStore) -> Self {
-        Gate { ring, attempts: Lockout::default(), by_pages: Lockout::default() }
+impl Authenticator {
+    /// Checks these keys.
+    pub fn new(keys: KeyStore) -> Self {
+        Authenticator { keys, attempts: Lockout::default(), by_pages: Lockout::default() }
     }
 
     /// The keys that are in force.
-    pub fn ring(&self) -> &KeyStore {
-        &self.ring
+    pub fn keys(&self) -> &KeyStore {
+        &self.keys
     }
 
     /// Checks a key that came from this address.
@@ -55,7 +55,7 @@ impl Gate {
         if attempts.is_locked(from, now) {
             return Err(KeyRefusal::TooMany);
         }
-        let checked = self.ring.check(key, Timestamp::now());
+        let checked = self.keys.check(key, Timestamp::now());
         if let Err(why) = checked
             && key.is_some()
         {
@@ -84,13 +84,13 @@ mod tests {
     /// Again and again, because they have to meet.
     #[test]
     fn of_wrong_keys_at_one_moment_ten_are_looked_at() {
-        let gate = Gate::new(KeyStore::open(None, true).expect("no file"));
+        let authenticator = Authenticator::new(KeyStore::open(None, true).expect("no file"));
         for round in 0..200 {
             let from = IpAddr::from([192, 0, 2, round]);
             let all_at_once = Barrier::new(16);
             let try_one = || {
                 all_at_once.wait();
-                gate.check(Some("wrong"), from, KeySource::Client).err()
+                authenticator.check(Some("wrong"), from, KeySource::Client).err()
             };
             let told: Vec<Option<KeyRefusal>> = thread::scope(|scope| {
                 let threads: Vec<_> = (0..16).map(|_| scope.spawn(try_one)).collect();
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn what_pages_of_other_sites_try_locks_out_such_pages_alone() {
-        let gate = Gate::new(KeyStore::open(None, true).expect("no file"));
+        let authenticator = Authenticator::new(KeyStore::open(None, true).expect("no file"));
         let from = IpAddr::from([192, 0, 2, 1]);
-        let check = |key, source| gate.check(Some(key), from, source).err();
+        let check = |key, source| authenticator.check(Some(key), from, source).err();
         for _ in 0..10 {
             assert_eq!(check("wrong", KeySource::OtherSite), Some(KeyRefusal::Invalid));
         }

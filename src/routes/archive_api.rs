@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::api::Api;
-use super::table::Call;
-use super::{Door, Guest};
+use super::route::Call;
+use super::sessions_api::Api;
+use super::{ProtocolHandler, Router};
 use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
 use crate::auth::Grant;
 use crate::hub::{ConnId, Document, Event, Refusal};
@@ -32,9 +32,13 @@ const MAX_LEFT_OUT: usize = 100;
 /// What becomes of a page: the work, or a refusal.
 type Worked = Result<(usize, Box<Act<Event>>), Response>;
 
-impl Door {
+impl Router {
     /// Answers what is asked of what is stored.
-    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+    pub(super) fn stored(
+        &self,
+        page: Api,
+        call: Call<'_>,
+    ) -> Result<Answer<ProtocolHandler>, Response> {
         let Some(shelf) = &self.shelf else {
             return self.in_memory(page, call);
         };

@@ -7,8 +7,8 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::routes::ROUTES;
-use super::table::{Endpoint, Kind, Parameter, Route, Success, Who};
+use super::route::{Endpoint, Kind, Parameter, Route, Success, Who};
+use super::table::ROUTES;
 use crate::server::http::Response;
 
 /// What any request may be refused with, before anybody looks at what it asks for: bytes that are no request, a

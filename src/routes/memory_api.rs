@@ -6,19 +6,23 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::api::{Api, NOTHING_STORED};
-use super::stored::{BAD_POINT, canvas, point, put_back};
-use super::table::Call;
-use super::{Door, Guest};
+use super::archive_api::{BAD_POINT, canvas, point, put_back};
+use super::route::Call;
+use super::sessions_api::{Api, NOTHING_STORED};
+use super::{ProtocolHandler, Router};
 use crate::auth::Grant;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
 use crate::server::http::Response;
 use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
 
-impl Door {
+impl Router {
     /// The same on a server that stores nothing.
-    pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Answer<Guest>, Response> {
+    pub(super) fn in_memory(
+        &self,
+        page: Api,
+        call: Call<'_>,
+    ) -> Result<Answer<ProtocolHandler>, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
         let act: Box<Act<Event>> = match page {
             Api::Versions(session) => {

@@ -1,7 +1,7 @@
 //! All routes: path, method, who may, handler, and what programs are told of it. `table.rs` finds them.
 
-use super::Door;
-use super::table::{About, Endpoint, Handler, Kind, Method, Parameter, Route, Success, Who};
+use super::Router;
+use super::route::{About, Endpoint, Handler, Kind, Method, Parameter, Route, Success, Who};
 
 const JSON: &str = "application/json";
 
@@ -35,7 +35,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Anybody,
-            Door::live,
+            Router::live,
             About {
                 id: "live",
                 summary: "The live page",
@@ -56,7 +56,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Health,
         endpoints: &[get(
             Who::Anybody,
-            Door::health,
+            Router::health,
             About {
                 id: "health",
                 summary: "Whether the server is well",
@@ -77,7 +77,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Health,
         endpoints: &[get(
             Who::Reader,
-            Door::metrics,
+            Router::metrics,
             About {
                 id: "metrics",
                 summary: "All that is counted, for Prometheus",
@@ -98,7 +98,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Anybody,
-            Door::description,
+            Router::description,
             About {
                 id: "description",
                 summary: "This description",
@@ -114,7 +114,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Reader,
-            Door::server,
+            Router::server,
             About {
                 id: "server",
                 summary: "The server: its version, whether it is well, and totals",
@@ -133,7 +133,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Reader,
-            Door::connections,
+            Router::connections,
             About {
                 id: "connections",
                 summary: "How each connection is",
@@ -149,7 +149,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Reader,
-            Door::sessions,
+            Router::sessions,
             About {
                 id: "sessions",
                 summary: "The sessions in memory",
@@ -166,7 +166,7 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[
             get(
                 Who::Reader,
-                Door::details,
+                Router::details,
                 About {
                     id: "session",
                     summary: "What there is to know of a session in memory",
@@ -182,7 +182,7 @@ pub static ROUTES: &[Route] = &[
             Endpoint {
                 method: Method::Delete,
                 who: Who::Admin,
-                handle: Door::delete,
+                handle: Router::delete,
                 about: About {
                     id: "deleteSession",
                     summary: "Removes a session and its versions",
@@ -200,7 +200,7 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[
             get(
                 Who::Reader,
-                Door::state,
+                Router::state,
                 About {
                     id: "state",
                     summary: "A session's canvas, as it is or was",
@@ -228,7 +228,7 @@ pub static ROUTES: &[Route] = &[
             Endpoint {
                 method: Method::Put,
                 who: Who::Admin,
-                handle: Door::put_state,
+                handle: Router::put_state,
                 about: About {
                     id: "putState",
                     summary: "Makes a canvas a session's document",
@@ -260,7 +260,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Reader,
-            Door::versions,
+            Router::versions,
             About {
                 id: "versions",
                 summary: "What a session can be brought back to",
@@ -279,7 +279,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Reader,
-            Door::changes,
+            Router::changes,
             About {
                 id: "changes",
                 summary: "What was done in a stored session",
@@ -299,7 +299,7 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             method: Method::Post,
             who: Who::Admin,
-            handle: Door::restore,
+            handle: Router::restore,
             about: About {
                 id: "restore",
                 summary: "Brings a session's document back to what it was",
@@ -323,7 +323,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::Reader,
-            Door::stored_sessions,
+            Router::stored_sessions,
             About {
                 id: "stored",
                 summary: "The sessions that are stored, by name",
@@ -344,7 +344,7 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             method: Method::Post,
             who: Who::Admin,
-            handle: Door::compact,
+            handle: Router::compact,
             about: About {
                 id: "compact",
                 summary: "Removes what is not to be kept",
@@ -367,7 +367,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Page,
         endpoints: &[get(
             Who::KeyHolder,
-            Door::threads,
+            Router::threads,
             About {
                 id: "threads",
                 summary: "What is talked about in the channels",
@@ -383,7 +383,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Socket,
         endpoints: &[get(
             Who::Reader,
-            Door::join,
+            Router::join,
             about_socket("join", "Joins a session, as editors do"),
         )],
     },
@@ -392,7 +392,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Socket,
         endpoints: &[get(
             Who::Reader,
-            Door::view,
+            Router::view,
             about_socket("view", "Looks at a session without being in it"),
         )],
     },
@@ -401,7 +401,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::Socket,
         endpoints: &[get(
             Who::Anybody,
-            Door::client,
+            Router::client,
             about_socket("client", "The client protocol, of front ends and agents"),
         )],
     },
@@ -410,7 +410,7 @@ pub static ROUTES: &[Route] = &[
         kind: Kind::DebugSocket,
         endpoints: &[get(
             Who::Anybody,
-            Door::debug_client,
+            Router::debug_client,
             about_socket("debugClient", "The same, with an echo"),
         )],
     },
