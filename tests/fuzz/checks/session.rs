@@ -140,7 +140,7 @@ impl World {
             }
             Act::Keys { names, told } => {
                 let keys = keys(&self.marks, names);
-                if let Some(newer) = self.door.authenticator.ring().put_in_force(keys) {
+                if let Some(newer) = self.door.authenticator.keys().put_in_force(keys) {
                     self.news = Some(newer);
                 }
                 if told == Told::Everybody {
