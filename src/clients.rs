@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::auth::{Authenticator, KeySource};
 use crate::hub::channels;
 use crate::hub::{ConnId, Event};
+use crate::net::service::{Heard, Role, Said, Speaker};
 use crate::protocol::client::{self, Unreadable, outbound};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close};
-use crate::server::service::{Heard, Role, Said, Speaker};
 
 /// How many unreadable messages in a row end a connection.
 const MOST_UNREADABLE: u32 = 3;

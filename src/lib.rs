@@ -7,9 +7,9 @@
 //!     │                                                                     ▲
 //!     ▼ socket                                                              │ socket
 //!  thread "c1 alice"            thread "hub"                                │
-//!  server::connection           server::hub_thread                            │
+//!  net::connection           net::hub_thread                            │
 //!  tungstenite reads a frame,   one event after the other:                  │
-//!  sessions::Member parses it ─► hub::Hub changes the session ─► effects ─► server::send_queue of B
+//!  sessions::Member parses it ─► hub::Hub changes the session ─► effects ─► net::send_queue of B
 //!  (protocol::inbound)  event queue   (no I/O, time is an argument)               (flushed once a batch)
 //! ```
 //!
@@ -22,7 +22,7 @@
 //! |---|---|
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
-//! | [`server`] | sockets and threads; knows frames, not what is in them |
+//! | [`net`] | sockets and threads; knows frames, not what is in them |
 //! | [`routes`] | who may come in, as what, and where a request goes |
 //! | [`auth`] | keys, and the file they are in |
 //! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
@@ -45,13 +45,14 @@ pub mod auth;
 pub mod cli;
 mod clients;
 pub mod commands;
+pub mod http;
 pub mod hub;
 pub mod kept;
 pub mod logging;
+pub mod net;
 mod os;
 pub mod protocol;
 pub mod routes;
-pub mod server;
 mod sessions;
 #[cfg(feature = "durable")]
 pub mod shelf;

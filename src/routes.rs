@@ -27,12 +27,12 @@ use std::time::Instant;
 use crate::auth::Authenticator;
 use crate::auth::KeyStore;
 use crate::clients::Client;
+use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event, Hub};
-use crate::protocol::{Frame, Kind, inbound};
-use crate::server::http::{Reason, Request, Response};
-use crate::server::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
+use crate::net::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
 #[cfg(feature = "durable")]
-use crate::server::service::{Keeper, Tell};
+use crate::net::service::{Keeper, Tell};
+use crate::protocol::{Frame, Kind, inbound};
 use crate::sessions::{FOR_NOW, Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;

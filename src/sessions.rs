@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::auth::Grant;
 use crate::hub::{ConnId, Effect, Event, Holdings, Hub, Now};
+use crate::net::service::{Heard, Machine, Role, Said, Speaker};
 use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
-use crate::server::service::{Heard, Machine, Role, Said, Speaker};
 
 /// The header by which a handshake says, with `1`, that nothing is to be kept of a session that it begins.
 pub const FOR_NOW: &str = "Collabd-Temporary";

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::archive::Office;
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
 use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
-use crate::server::service::{self, Tell};
+use crate::net::service::{self, Tell};
 use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 
 /// How long a server waits for the one before it to end, which takes its time where clients don't read

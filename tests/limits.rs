@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use collabd::auth::KeyStore;
 use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
+use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle};
 use collabd::routes::Router;
-use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle};
 use serde_json::json;
 use support::{Client, Server, Wire, handshake, masked};
 
@@ -93,9 +93,9 @@ fn start_with(config: Config) -> ServerHandle<Router> {
         settle: true,
         durable: false,
     };
-    let listener = collabd::server::bind("127.0.0.1", 0).expect("a free port");
+    let listener = collabd::net::bind("127.0.0.1", 0).expect("a free port");
     let hub = Hub::new(limits, 1);
-    collabd::server::start(
+    collabd::net::start(
         listener,
         config,
         Router::new(KeyStore::open(None, false).expect("no file")),

@@ -8,13 +8,13 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use collabd::auth::KeyStore;
+use collabd::http::Request;
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::net::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
+use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
 use collabd::routes::{ProtocolHandler, Router};
-use collabd::server::http::Request;
-use collabd::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
-use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 

@@ -11,13 +11,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use collabd::http::{Request, Response as Page};
 use collabd::hub::{ConnId, Effect, Now};
-use collabd::protocol::Frame;
-use collabd::server::http::{Request, Response as Page};
-use collabd::server::service::{
+use collabd::net::service::{
     Act, Answer, Heard, Inside, Machine, Report, Requester, Said, Service, Speaker, Work,
 };
-use collabd::server::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
+use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
+use collabd::protocol::Frame;
 use support::{Response, SAFETY_NET, Wire, reading_slowly_from};
 use tungstenite::{Message, WebSocket};
 

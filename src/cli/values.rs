@@ -10,11 +10,11 @@ use super::environment::is_of_kubernetes;
 use super::{Listen, Opt, Usage, text};
 use crate::commands::serve;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::routes::Hosts;
-use crate::routes::origin::Origins;
-use crate::server::{
+use crate::net::{
     Config, ConnectionLimits, Network, RateLimits, SILENCE, SendMode, half_of_the_memory,
 };
+use crate::routes::Hosts;
+use crate::routes::origin::Origins;
 #[cfg(feature = "durable")]
 use crate::shelf::Keeping;
 

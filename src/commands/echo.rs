@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::listening;
 use crate::cli::Listen;
+use crate::http::Request;
 use crate::hub::{ConnId, Effect, Now};
+use crate::net::Config;
+use crate::net::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
 use crate::protocol::Frame;
-use crate::server::Config;
-use crate::server::http::Request;
-use crate::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
 
 /// What `echo` is told.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::Listen;
 use crate::logging;
+use crate::net::service::Service;
+use crate::net::{self, Config};
 use crate::os::{HeldSignals, Signal, hold_signals, of_another_user, on_signals};
-use crate::server::service::Service;
-use crate::server::{self, Config};
 
 /// What a shell reports for a process that Ctrl+C ended.
 const INTERRUPTED: i32 = 130;
@@ -35,21 +35,21 @@ pub fn run<S: Service>(
     for remark in &listen.remarks {
         log::warn!("{remark}");
     }
-    if let Err(why) = server::check_system() {
+    if let Err(why) = net::check_system() {
         return fail(&why);
     }
     let (service, machine) = match make() {
         Ok(made) => made,
         Err(why) => return fail(&why),
     };
-    let listeners = match server::bind(&listen.host, listen.port) {
+    let listeners = match net::bind(&listen.host, listen.port) {
         Ok(listeners) => listeners,
         Err(error) => return fail(&error.0),
     };
     // Told to stop before it is up, it still stops in order.
     let told = signals(held);
     let notes = service.notes();
-    let server = match server::start(listeners, config, service, machine) {
+    let server = match net::start(listeners, config, service, machine) {
         Ok(server) => server,
         Err(error) => return fail(&format!("can't start: {error}")),
     };

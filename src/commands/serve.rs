@@ -7,9 +7,9 @@ use super::listening;
 use crate::auth::KeyStore;
 use crate::cli::Listen;
 use crate::hub::{Hub, Limits};
+use crate::net::Config;
 use crate::routes::origin::Origins;
 use crate::routes::{Hosts, Router};
-use crate::server::Config;
 #[cfg(feature = "durable")]
 use crate::shelf::{Keeping, Shelf};
 

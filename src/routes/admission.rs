@@ -6,7 +6,7 @@ use super::route::Who;
 use super::{Router, hosts, origin, path_ids};
 use crate::auth::KeySource;
 use crate::auth::{Grant, KeyRefusal, Level};
-use crate::server::http::{Request, Response};
+use crate::http::{Request, Response};
 
 /// What a key that opens nothing is told, whatever is wrong with it.
 const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";

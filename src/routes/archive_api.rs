@@ -12,12 +12,12 @@ use super::sessions_api::Api;
 use super::{ProtocolHandler, Router};
 use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
 use crate::auth::Grant;
+use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
+use crate::net::service::{Act, Answer, Inside, Unanswered, Work};
 use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
-use crate::server::http::{Request, Response};
-use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
 use crate::store::{PointInTime, Retention, Summary};
 
 const NO_SUCH_SESSION: &str = "there is no such session";

@@ -4,7 +4,7 @@
 use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
-use crate::server::http::Response;
+use crate::http::Response;
 
 /// The page itself. It holds nothing that is a secret, and so it needs no key.
 const LIVE: &str = include_str!("live.html");
@@ -75,7 +75,7 @@ fn text_of<'a>(html: &'a str, element: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::http::{Preferences, parse_head};
+    use crate::http::{Preferences, parse_head};
 
     fn shown(page: &Page, headers: &str) -> String {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");

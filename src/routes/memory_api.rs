@@ -11,10 +11,10 @@ use super::route::Call;
 use super::sessions_api::{Api, NOTHING_STORED};
 use super::{ProtocolHandler, Router};
 use crate::auth::Grant;
+use crate::http::Response;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
-use crate::server::http::Response;
-use crate::server::service::{Act, Answer, Inside, Unanswered, Work};
+use crate::net::service::{Act, Answer, Inside, Unanswered, Work};
 
 impl Router {
     /// The same on a server that stores nothing.

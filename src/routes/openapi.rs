@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::route::{Endpoint, Kind, Parameter, Route, Success, Who};
 use super::table::ROUTES;
-use crate::server::http::Response;
+use crate::http::Response;
 
 /// What any request may be refused with, before anybody looks at what it asks for: bytes that are no request, a
 /// page that may not connect, a head that doesn't arrive or is too large, a body that has no length or doesn't belong

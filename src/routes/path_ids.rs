@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use crate::server::http::{Request, percent_decoded};
+use crate::http::{Request, percent_decoded};
 
 /// The longest session, user or client id, in characters.
 const LONGEST_ID: usize = 128;

@@ -5,9 +5,9 @@ use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
 use super::table::ROUTES;
 use super::{ProtocolHandler, Router};
 use crate::auth::Grant;
+use crate::http::{Request, Response, percent_decoded};
 use crate::hub::ConnId;
-use crate::server::http::{Request, Response, percent_decoded};
-use crate::server::service::Answer;
+use crate::net::service::Answer;
 
 use std::net::IpAddr;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::route::Call;
 use super::{ProtocolHandler, Router};
+use crate::http::Response;
 use crate::hub::Event;
-use crate::server::http::Response;
-use crate::server::service::Answer;
+use crate::net::service::Answer;
 
 /// What a path is told that is about what is stored, where nothing is.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {

@@ -5,8 +5,8 @@
 
 use std::io::{self, Read, Write};
 
+use collabd::net::{is_close, web_socket};
 use collabd::protocol::{client, inbound};
-use collabd::server::{is_close, web_socket};
 use tungstenite::Message;
 
 /// The largest message, in bytes: small, so that it is met.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use collabd::auth::Level;
 use collabd::hub::{ConnId, Effect, Event, Hub};
+use collabd::net::service::{Answer, Heard, Said, Speaker as _};
 use collabd::protocol::inbound::{self, ClientMessage};
 use collabd::protocol::{Frame, client};
 use collabd::routes::ProtocolHandler;
-use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 
 use super::json::{self, Fields};
 use super::{rig, shape};

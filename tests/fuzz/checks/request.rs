@@ -7,15 +7,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use collabd::auth::{Key, Level};
+use collabd::http::{Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
+use collabd::net::service::{Answer, Report, Requester, Service as _, Speaker as _};
+use collabd::net::{Network, forwarded};
 use collabd::protocol::Timestamp;
 use collabd::routes::ProtocolHandler;
 use collabd::routes::origin::Origins;
-use collabd::server::http::{
-    Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded,
-};
-use collabd::server::service::{Answer, Report, Requester, Service as _, Speaker as _};
-use collabd::server::{Network, forwarded};
 
 use super::json::Fields;
 use super::marks::{self, Marks, PLACEHOLDER};

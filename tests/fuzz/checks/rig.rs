@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::auth::{Key, KeyHash, KeyStore, Level};
+use collabd::http::{Response, parse_head};
 use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
+use collabd::net::service::{Answer, Requester, Service as _};
 use collabd::protocol::Timestamp;
 use collabd::routes::{ProtocolHandler, Router};
-use collabd::server::http::{Response, parse_head};
-use collabd::server::service::{Answer, Requester, Service as _};
 
 /// The wall clock at the hub's start: far ahead, because a gate asks the system's clock whether a key
 /// has expired, and the hub this one.

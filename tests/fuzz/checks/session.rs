@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeySet, Level};
 use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Said as HubSaid};
+use collabd::net::service::{Answer, Heard, Said, Speaker as _};
 use collabd::protocol::Frame;
 use collabd::routes::{ProtocolHandler, Router};
-use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 
 use super::marks::Marks;
 use super::rig;

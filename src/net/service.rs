@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::http::{Reason, Request, Response};
+use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
 use crate::kept::{Flushes, Keep, Lag};
 use crate::protocol::{Frame, Kind};

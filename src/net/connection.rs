@@ -18,12 +18,12 @@ use super::Shared;
 use super::connection_stats::ConnectionStats;
 use super::counters::Counters;
 use super::handshake::Joined;
-use super::http;
 use super::hub_thread::Input;
 use super::rate_limit::{Pace, Rate};
 use super::send_queue::SendQueue;
 use super::service::{Heard, Role, Said, Service, Speaker};
 use super::threads::rename_current;
+use crate::http;
 use crate::hub::ConnId;
 use crate::protocol::{Frame, Kind, close};
 

@@ -17,8 +17,8 @@ use super::connection_stats::ConnectionStats;
 use super::connections::Full;
 use super::counters::Counters;
 use super::forwarded;
-use super::http::{Reason, Response};
 use super::service::Service;
+use crate::http::{Reason, Response};
 use crate::hub::ConnId;
 use crate::os::give_up_after;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::Shared;
 use super::connection_stats::Quality;
 use super::exposition;
-use super::http::Response;
 use super::os_limits;
 use super::service::{Report, Role, Service};
+use crate::http::Response;
 use crate::kept::Lag;
 use crate::protocol::{Kind, Timestamp};
 

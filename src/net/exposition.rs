@@ -7,9 +7,9 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::counters::{BATCH_BOUNDS, CODES, Counters, LATENCY_BOUNDS};
-use super::http::Reason;
 use super::service::Role;
 use super::status::Queues;
+use crate::http::Reason;
 use crate::kept::Lag;
 use crate::protocol::Kind;
 
@@ -209,8 +209,8 @@ mod tests {
 
     use super::*;
     use crate::hub::ConnId;
+    use crate::net::counters::Tally;
     use crate::protocol::Frame;
-    use crate::server::counters::Tally;
 
     fn written(counters: &Counters, lag: Option<Lag>) -> String {
         let queues = Queues { bytes: 77, slow: 2, stalled: 1 };

@@ -13,13 +13,13 @@ use super::connections::Full;
 use super::counters::Counters;
 use super::event_queue;
 use super::forwarded;
-use super::http::{self, HeadError, Preferences, Request, Response};
 use super::hub_thread::{Admission, Input};
 use super::listener;
 use super::service::{
     Act, Answer, Inside, Keeper, Report, Requester, Service, Speaker, Unanswered, Work, refused,
     stopping,
 };
+use crate::http::{self, HeadError, Preferences, Request, Response};
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
 const SHORT_FAREWELL: Duration = Duration::from_millis(250);

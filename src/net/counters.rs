@@ -9,8 +9,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::http::{REASONS, Reason};
 use super::service::Role;
+use crate::http::{REASONS, Reason};
 use crate::hub::{ConnId, Holdings};
 use crate::protocol::kind::KINDS;
 use crate::protocol::{Frame, Kind, Timestamp};

@@ -13,7 +13,6 @@ mod exposition;
 pub mod forwarded;
 mod handshake;
 mod housekeeping;
-pub mod http;
 mod hub_thread;
 mod listener;
 mod os_limits;
