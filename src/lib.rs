@@ -43,7 +43,6 @@
 pub mod archive;
 pub mod auth;
 pub mod cli;
-mod clients;
 pub mod commands;
 pub mod http;
 pub mod hub;
@@ -53,7 +52,6 @@ pub mod net;
 mod os;
 pub mod protocol;
 pub mod routes;
-mod sessions;
 #[cfg(feature = "durable")]
 pub mod shelf;
 #[cfg(feature = "durable")]

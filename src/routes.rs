@@ -6,6 +6,7 @@
 mod admission;
 #[cfg(feature = "durable")]
 mod archive_api;
+mod channel_handler;
 mod hosts;
 mod live_page;
 #[cfg(feature = "durable")]
@@ -15,6 +16,7 @@ pub mod origin;
 mod path_ids;
 mod refusal_log;
 mod route;
+mod session_handler;
 mod sessions_api;
 mod table;
 
@@ -26,22 +28,23 @@ use std::time::Instant;
 
 use crate::auth::Authenticator;
 use crate::auth::KeyStore;
-use crate::clients::Client;
 use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event, Hub};
 use crate::net::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
 #[cfg(feature = "durable")]
 use crate::net::service::{Keeper, Tell};
 use crate::protocol::{Frame, Kind, inbound};
-use crate::sessions::{FOR_NOW, Member, Viewer};
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
 use admission::{AccessRequest, Admission};
+use channel_handler::ChannelHandler;
 pub use hosts::Hosts;
 pub use live_page::Page;
 use origin::Origins;
 use refusal_log::RefusalLog;
 use route::{Call, Kind as At, Method, Route, RouteMatch, Who};
+pub use session_handler::TEMPORARY_HEADER;
+use session_handler::{SessionHandler, ViewerHandler};
 
 /// As large as a document may be by default.
 const LARGEST_CANVAS: usize = 4 << 20;
@@ -234,8 +237,8 @@ impl Router {
             return Err(Response::text(404, path_ids::BAD_ID));
         };
         let member =
-            Member::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
-        let member = member.for_now(call.request.header(FOR_NOW) == Some("1"));
+            SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
+        let member = member.is_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
         Ok(Answer::Upgrade(ProtocolHandler::Member(match call.grant {
             Some(grant) => member.with(grant),
             None => member,
@@ -243,18 +246,20 @@ impl Router {
     }
 
     fn view(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
-        Ok(Answer::Upgrade(ProtocolHandler::Viewer(Viewer::new(call.session(), call.grant))))
+        Ok(Answer::Upgrade(ProtocolHandler::Viewer(ViewerHandler::new(call.session(), call.grant))))
     }
 
     fn client(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         let id = call.session();
-        let client = Client::new((&*id).into(), false, call.from, self.authenticator.clone());
+        let client =
+            ChannelHandler::new((&*id).into(), false, call.from, self.authenticator.clone());
         Ok(Answer::Upgrade(ProtocolHandler::Client(client)))
     }
 
     fn debug_client(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
         let id = call.session();
-        let client = Client::new((&*id).into(), true, call.from, self.authenticator.clone());
+        let client =
+            ChannelHandler::new((&*id).into(), true, call.from, self.authenticator.clone());
         Ok(Answer::Upgrade(ProtocolHandler::Client(client)))
     }
 }
@@ -330,11 +335,11 @@ impl Service for Router {
 /// Whoever speaks one of the two protocols.
 pub enum ProtocolHandler {
     /// The session protocol.
-    Member(Member),
+    Member(SessionHandler),
     /// The session protocol, without being a member.
-    Viewer(Viewer),
+    Viewer(ViewerHandler),
     /// The client protocol.
-    Client(Client),
+    Client(ChannelHandler),
 }
 
 impl Speaker for ProtocolHandler {

@@ -16,7 +16,7 @@ const MOST_UNREADABLE: u32 = 3;
 const LARGEST_BEFORE_KEY: usize = 64 << 10;
 
 /// A front end or an agent.
-pub struct Client {
+pub struct ChannelHandler {
     id: UserId,
     debug: bool,
     from: IpAddr,
@@ -28,10 +28,10 @@ pub struct Client {
     last_kind: Kind,
 }
 
-impl Client {
+impl ChannelHandler {
     /// A client that calls itself `id` and comes from this address.
     pub fn new(id: UserId, debug: bool, from: IpAddr, authenticator: Arc<Authenticator>) -> Self {
-        Client {
+        ChannelHandler {
             id,
             debug,
             from,
@@ -73,7 +73,7 @@ impl Client {
     }
 }
 
-impl Speaker for Client {
+impl Speaker for ChannelHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {

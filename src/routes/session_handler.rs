@@ -10,18 +10,18 @@ use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 
 /// The header by which a handshake says, with `1`, that nothing is to be kept of a session that it begins.
-pub const FOR_NOW: &str = "Collabd-Temporary";
+pub const TEMPORARY_HEADER: &str = "Collabd-Temporary";
 /// What a message may have beside a canvas, in bytes.
 const ENVELOPE: usize = 64 << 10;
 
 /// A client's part of the session protocol, on its own thread.
 #[derive(Debug)]
-pub struct Member {
+pub struct SessionHandler {
     session: Arc<str>,
     user: UserId,
     grant: Option<Grant>,
     /// Whether nothing is to be kept of a session that it begins.
-    for_now: bool,
+    is_temporary: bool,
     /// The largest message with a canvas in it, in bytes.
     largest_canvas: usize,
     last_kind: Kind,
@@ -29,17 +29,17 @@ pub struct Member {
     has_spoken: bool,
 }
 
-impl Member {
+impl SessionHandler {
     /// Somebody who wants to join a session, in which a canvas may have `largest_canvas` bytes.
     pub fn new(session: Arc<str>, user: UserId, largest_canvas: usize) -> Self {
         // Spaces between its fields, and what stands around it, don't count in the document.
         let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + ENVELOPE);
         let last_kind = Kind::Other;
-        Member {
+        SessionHandler {
             session,
             user,
             grant: None,
-            for_now: false,
+            is_temporary: false,
             largest_canvas,
             last_kind,
             has_spoken: false,
@@ -48,12 +48,12 @@ impl Member {
 
     /// The same, with what its key permits.
     pub fn with(self, grant: Grant) -> Self {
-        Member { grant: Some(grant), ..self }
+        SessionHandler { grant: Some(grant), ..self }
     }
 
     /// The same; nothing is to be kept of a session that it begins.
-    pub fn for_now(self, for_now: bool) -> Self {
-        Member { for_now, ..self }
+    pub fn is_temporary(self, is_temporary: bool) -> Self {
+        SessionHandler { is_temporary, ..self }
     }
 
     /// The session it wants to join.
@@ -62,12 +62,12 @@ impl Member {
     }
 }
 
-impl Speaker for Member {
+impl Speaker for SessionHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         let (session, user, grant) = (self.session.clone(), self.user.clone(), self.grant.clone());
-        match self.for_now {
+        match self.is_temporary {
             true => Event::JoinForNow { conn, session, user, grant },
             false => Event::Join { conn, session, user, grant },
         }
@@ -128,20 +128,20 @@ impl Speaker for Member {
 
 /// Somebody who views a session without being in it, on the viewer's own thread.
 #[derive(Debug)]
-pub struct Viewer {
+pub struct ViewerHandler {
     session: Arc<str>,
     grant: Option<Grant>,
     last_kind: Kind,
 }
 
-impl Viewer {
+impl ViewerHandler {
     /// Somebody who wants to view a session; `grant` is what its key permits, where one is asked for.
     pub fn new(session: Arc<str>, grant: Option<Grant>) -> Self {
-        Viewer { session, grant, last_kind: Kind::Other }
+        ViewerHandler { session, grant, last_kind: Kind::Other }
     }
 }
 
-impl Speaker for Viewer {
+impl Speaker for ViewerHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
