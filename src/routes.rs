@@ -30,10 +30,10 @@ use crate::auth::Authenticator;
 use crate::auth::KeyStore;
 use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event, Hub};
-use crate::net::service::{Answer, Heard, Report, Requester, Role, Said, Service, Speaker};
+use crate::net::service::{Answer, Report, Requester, Service};
 #[cfg(feature = "durable")]
 use crate::net::service::{Keeper, Tell};
-use crate::protocol::{Frame, Kind, inbound};
+use crate::protocol::inbound;
 #[cfg(feature = "durable")]
 use crate::shelf::Shelf;
 use admission::{AccessRequest, Admission};
@@ -103,7 +103,7 @@ impl Router {
         request: &Request<'_>,
         from: Requester,
         conn: ConnId,
-    ) -> Result<Answer<ProtocolHandler>, Response> {
+    ) -> Result<Answer<Event>, Response> {
         // Asked of the server as a whole, as some load balancers do.
         if (request.method, request.path) == ("OPTIONS", "*") {
             return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
@@ -200,31 +200,31 @@ fn answer_to_options(route: &Route) -> Response {
 
 /// The handlers of what is neither about one session nor stored.
 impl Router {
-    fn live(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn live(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
         Ok(Answer::Page(self.live.answer()))
     }
 
-    fn health(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn health(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
         Ok(Answer::Report(Report::Health))
     }
 
-    fn metrics(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn metrics(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
         Ok(Answer::Report(Report::Metrics))
     }
 
-    fn server(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn server(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
         Ok(Answer::Report(Report::Server))
     }
 
-    fn connections(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn connections(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
         Ok(Answer::Report(Report::Connections))
     }
 
-    fn description(&self, _: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn description(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
         Ok(Answer::Page(openapi::answer()))
     }
 
-    fn threads(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn threads(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
         let channel = call.request.query_value("channel");
         match call.grant {
             Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
@@ -232,49 +232,43 @@ impl Router {
         }
     }
 
-    fn join(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn join(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
         let [session, user] = &call.ids[..] else {
             return Err(Response::text(404, path_ids::BAD_ID));
         };
         let member =
             SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
         let member = member.is_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
-        Ok(Answer::Upgrade(ProtocolHandler::Member(match call.grant {
+        Ok(Answer::Upgrade(Box::new(match call.grant {
             Some(grant) => member.with(grant),
             None => member,
         })))
     }
 
-    fn view(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
-        Ok(Answer::Upgrade(ProtocolHandler::Viewer(ViewerHandler::new(call.session(), call.grant))))
+    fn view(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Upgrade(Box::new(ViewerHandler::new(call.session(), call.grant))))
     }
 
-    fn client(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn client(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
         let id = call.session();
         let client =
             ChannelHandler::new((&*id).into(), false, call.from, self.authenticator.clone());
-        Ok(Answer::Upgrade(ProtocolHandler::Client(client)))
+        Ok(Answer::Upgrade(Box::new(client)))
     }
 
-    fn debug_client(&self, call: Call<'_>) -> Result<Answer<ProtocolHandler>, Response> {
+    fn debug_client(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
         let id = call.session();
         let client =
             ChannelHandler::new((&*id).into(), true, call.from, self.authenticator.clone());
-        Ok(Answer::Upgrade(ProtocolHandler::Client(client)))
+        Ok(Answer::Upgrade(Box::new(client)))
     }
 }
 
 impl Service for Router {
     type Event = Event;
     type Machine = Hub;
-    type Speaker = ProtocolHandler;
 
-    fn answer(
-        &self,
-        request: &Request<'_>,
-        from: Requester,
-        conn: ConnId,
-    ) -> Answer<ProtocolHandler> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
         self.decide(request, from, conn).unwrap_or_else(Answer::Page)
     }
 
@@ -332,111 +326,11 @@ impl Service for Router {
     }
 }
 
-/// Whoever speaks one of the two protocols.
-pub enum ProtocolHandler {
-    /// The session protocol.
-    Member(SessionHandler),
-    /// The session protocol, without being a member.
-    Viewer(ViewerHandler),
-    /// The client protocol.
-    Client(ChannelHandler),
-}
-
-impl Speaker for ProtocolHandler {
-    type Event = Event;
-
-    fn join(&self, conn: ConnId) -> Event {
-        match self {
-            ProtocolHandler::Member(member) => member.join(conn),
-            ProtocolHandler::Viewer(viewer) => viewer.join(conn),
-            ProtocolHandler::Client(client) => client.join(conn),
-        }
-    }
-
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
-        if let Heard::Text(text) = heard
-            && log::log_enabled!(log::Level::Debug)
-        {
-            let kind = inbound::type_of(text);
-            let kind: Option<String> = kind.map(|kind| kind.chars().take(64).collect());
-            log::debug!("c{}: {kind:?}, {} bytes", conn.0, text.len());
-        }
-        match self {
-            ProtocolHandler::Member(member) => member.hear(conn, heard),
-            ProtocolHandler::Viewer(viewer) => viewer.hear(conn, heard),
-            ProtocolHandler::Client(client) => client.hear(conn, heard),
-        }
-    }
-
-    fn last_kind(&self) -> Kind {
-        match self {
-            ProtocolHandler::Member(member) => member.last_kind(),
-            ProtocolHandler::Viewer(viewer) => viewer.last_kind(),
-            ProtocolHandler::Client(client) => client.last_kind(),
-        }
-    }
-
-    fn role(&self) -> Role {
-        match self {
-            ProtocolHandler::Member(member) => member.role(),
-            ProtocolHandler::Viewer(viewer) => viewer.role(),
-            ProtocolHandler::Client(client) => client.role(),
-        }
-    }
-
-    fn largest(&self) -> Option<usize> {
-        match self {
-            ProtocolHandler::Member(member) => member.largest(),
-            ProtocolHandler::Viewer(viewer) => viewer.largest(),
-            ProtocolHandler::Client(client) => client.largest(),
-        }
-    }
-
-    fn largest_of_large(&self) -> Option<usize> {
-        match self {
-            ProtocolHandler::Member(member) => member.largest_of_large(),
-            ProtocolHandler::Viewer(viewer) => viewer.largest_of_large(),
-            ProtocolHandler::Client(client) => client.largest_of_large(),
-        }
-    }
-
-    fn may_be_large(&self, text: &str) -> bool {
-        match self {
-            ProtocolHandler::Member(member) => member.may_be_large(text),
-            ProtocolHandler::Viewer(viewer) => viewer.may_be_large(text),
-            ProtocolHandler::Client(client) => client.may_be_large(text),
-        }
-    }
-
-    fn apology(&self) -> Option<Frame> {
-        match self {
-            ProtocolHandler::Member(member) => member.apology(),
-            ProtocolHandler::Viewer(viewer) => viewer.apology(),
-            ProtocolHandler::Client(client) => client.apology(),
-        }
-    }
-
-    fn user(&self) -> &str {
-        match self {
-            ProtocolHandler::Member(member) => member.user(),
-            ProtocolHandler::Viewer(viewer) => viewer.user(),
-            ProtocolHandler::Client(client) => client.user(),
-        }
-    }
-
-    fn place(&self) -> String {
-        match self {
-            ProtocolHandler::Member(member) => member.place(),
-            ProtocolHandler::Viewer(viewer) => viewer.place(),
-            ProtocolHandler::Client(client) => client.place(),
-        }
-    }
-
-    fn overrun(&self) -> Option<(u16, &'static str)> {
-        match self {
-            ProtocolHandler::Member(member) => member.overrun(),
-            ProtocolHandler::Viewer(viewer) => viewer.overrun(),
-            ProtocolHandler::Client(client) => client.overrun(),
-        }
+/// Says in the log, where it is asked for, which message a connection has sent.
+fn log_message(conn: ConnId, text: &str) {
+    if log::log_enabled!(log::Level::Debug) {
+        let kind: Option<String> =
+            inbound::type_of(text).map(|kind| kind.chars().take(64).collect());
+        log::debug!("c{}: {kind:?}, {} bytes", conn.0, text.len());
     }
 }

@@ -10,44 +10,45 @@ use std::time::Duration;
 use collabd::auth::KeyStore;
 use collabd::http::Request;
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
-use collabd::net::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
+use collabd::net::service::{
+    Answer, ConnectionHandler, Handler, Incoming, Machine, Reaction, Requester, Service,
+};
 use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
-use collabd::routes::{ProtocolHandler, Router};
+use collabd::routes::Router;
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
 struct FragileService(Router);
-struct FragileGuest(ProtocolHandler);
+struct FragileHandler(Box<Handler<Event>>);
 struct FragileHub(Hub);
 
 impl Service for FragileService {
     type Event = Event;
     type Machine = FragileHub;
-    type Speaker = FragileGuest;
 
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<FragileGuest> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
         match self.0.answer(request, from, conn) {
             Answer::Page(page) => Answer::Page(page),
             Answer::Ask(event) => Answer::Ask(event),
             Answer::AskState(event) => Answer::AskState(event),
             Answer::Work(_) => panic!("nothing is stored here"),
             Answer::Report(report) => Answer::Report(report),
-            Answer::Upgrade(guest) => Answer::Upgrade(FragileGuest(guest)),
+            Answer::Upgrade(guest) => Answer::Upgrade(Box::new(FragileHandler(guest))),
         }
     }
 }
 
-impl Speaker for FragileGuest {
+impl ConnectionHandler for FragileHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         self.0.join(conn)
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
-        let is_trap = matches!(heard, Heard::Text(text) if text.contains("trap for the thread"));
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+        let is_trap = matches!(heard, Incoming::Text(text) if text.contains("trap for the thread"));
         assert!(!is_trap, "on purpose");
         self.0.hear(conn, heard)
     }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use collabd::http::{Request, Response as Page};
 use collabd::hub::{ConnId, Effect, Now};
 use collabd::net::service::{
-    Act, Answer, Heard, Inside, Machine, Report, Requester, Said, Service, Speaker, Work,
+    Act, Answer, ConnectionHandler, Incoming, Inside, Machine, Reaction, Report, Requester,
+    Service, Work,
 };
 use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use collabd::protocol::Frame;
@@ -44,9 +45,8 @@ struct Voice {
 impl Service for Probe {
     type Event = Event;
     type Machine = Desk;
-    type Speaker = Voice;
 
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Voice> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
         match request.path {
             "/from" => Answer::Page(Page::page("text/plain", from.address.to_string())),
             "/large" => Answer::Page(Page::page("text/plain", vec![b'x'; 32 << 20])),
@@ -64,8 +64,8 @@ impl Service for Probe {
                     Box::new(move |body, inside| work(conn, &path, body, inside));
                 Answer::Work(Work { body: if request.method == "PUT" { 100 } else { 0 }, act })
             }
-            "/limited" => Answer::Upgrade(Voice { is_limited: true }),
-            "/free" => Answer::Upgrade(Voice { is_limited: false }),
+            "/limited" => Answer::Upgrade(Box::new(Voice { is_limited: true })),
+            "/free" => Answer::Upgrade(Box::new(Voice { is_limited: false })),
             path => Answer::Ask(Event::Ask { conn, path: path.into() }),
         }
     }
@@ -99,17 +99,17 @@ fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn Inside<Event>) -> 
     }
 }
 
-impl Speaker for Voice {
+impl ConnectionHandler for Voice {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         Event::Join(conn)
     }
 
-    fn hear(&mut self, _conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+    fn hear(&mut self, _conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
-            Heard::Text(text) => Said::Event(Event::Said(text.into())),
-            _ => Said::Nothing,
+            Incoming::Text(text) => Reaction::Event(Event::Said(text.into())),
+            _ => Reaction::Nothing,
         }
     }
 

@@ -21,7 +21,7 @@ use super::handshake::Joined;
 use super::hub_thread::Input;
 use super::rate_limit::{Pace, Rate};
 use super::send_queue::SendQueue;
-use super::service::{Heard, Role, Said, Service, Speaker};
+use super::service::{Handler, Incoming, Reaction, Role, Service};
 use super::threads::rename_current;
 use crate::http;
 use crate::hub::ConnId;
@@ -108,30 +108,30 @@ impl<S: Service> Client<'_, S> {
     /// Reads until the connection ends, and says why it did. What stands on the stack while it reads is
     /// memory that every idle connection has: the rest is done by others.
     #[inline(never)]
-    fn converse(&self, joined: Joined<S::Speaker>) {
-        let Joined { mut speaker, rest, from } = joined;
-        self.begins(&speaker, &from);
+    fn converse(&self, joined: Joined<S::Event>) {
+        let Joined { mut handler, rest, from } = joined;
+        self.begins(&*handler, &from);
         drop(from);
-        let reading = AssertUnwindSafe(|| self.read(&mut speaker, rest));
+        let reading = AssertUnwindSafe(|| self.read(&mut *handler, rest));
         let ending = catch_unwind(reading).ok();
-        self.ends(&speaker, ending);
+        self.ends(&*handler, ending);
     }
 
     #[inline(never)]
-    fn begins(&self, speaker: &S::Speaker, from: &str) {
-        let (user, place) = (speaker.user(), speaker.place());
+    fn begins(&self, handler: &Handler<S::Event>, from: &str) {
+        let (user, place) = (handler.user(), handler.place());
         rename_current(&format!("c{} {user}", self.conn.0));
         log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
-        self.becomes(speaker.role());
+        self.becomes(handler.role());
     }
 
     /// It has ended like this; `None` where its thread has panicked.
     #[inline(never)]
-    fn ends(&self, speaker: &S::Speaker, ending: Option<Ending>) {
-        let (user, place) = (speaker.user(), speaker.place());
+    fn ends(&self, handler: &Handler<S::Event>, ending: Option<Ending>) {
+        let (user, place) = (handler.user(), handler.place());
         let ending = ending.unwrap_or_else(|| {
             Counters::note(&self.shared.counters.panics);
-            if let Some(apology) = speaker.apology() {
+            if let Some(apology) = handler.apology() {
                 // Too slow to hear it is too slow to hear it.
                 let _ = self.send_queue.push(apology.bytes().clone(), None);
             }
@@ -173,12 +173,13 @@ impl<S: Service> Client<'_, S> {
 
     /// Reads until the connection ends.
     #[inline(never)] // a name in thread dumps
-    fn read(&self, speaker: &mut S::Speaker, rest: Vec<u8>) -> Ending {
+    fn read(&self, handler: &mut Handler<S::Event>, rest: Vec<u8>) -> Ending {
         let most = self.shared.config.max_message_bytes;
-        let limit_for = |speaker: &S::Speaker| speaker.largest().map_or(most, |own| own.min(most));
-        let mut limit = limit_for(speaker);
+        let limit_for =
+            |handler: &Handler<S::Event>| handler.largest().map_or(most, |own| own.min(most));
+        let mut limit = limit_for(handler);
         // What is larger than `limit` is read before its type is known, and then closed for or taken.
-        let large = speaker.largest_of_large().unwrap_or_default();
+        let large = handler.largest_of_large().unwrap_or_default();
         let (socket, send_queue) = (self.socket.clone(), self.send_queue.clone());
         let stream = Stream { socket, send_queue, stats: self.stats.clone() };
         let mut socket = web_socket(stream, rest, limit.max(large));
@@ -192,13 +193,13 @@ impl<S: Service> Client<'_, S> {
                 }
                 Err(error) => return ending.unwrap_or_else(|| ending_of(&error)),
             };
-            if is_too_large(&message, limit, speaker) {
+            if is_too_large(&message, limit, handler) {
                 return Ending::Server(close::TOO_BIG, TOO_BIG);
             }
             // Back-pressure: what is not read stays with the sender.
             let mut arrived = Instant::now();
             let Pace { pause, is_overrun } = rate.take(message.len(), arrived);
-            if is_overrun && let Some((code, reason)) = speaker.overrun() {
+            if is_overrun && let Some((code, reason)) = handler.overrun() {
                 Counters::note(&self.shared.counters.overrun);
                 return Ending::Server(code, reason);
             }
@@ -209,11 +210,11 @@ impl<S: Service> Client<'_, S> {
                 arrived = Instant::now();
             }
             let heard = match &message {
-                Message::Text(text) => Heard::Text(text),
-                Message::Binary(bytes) => Heard::Binary(bytes),
+                Message::Text(text) => Incoming::Text(text),
+                Message::Binary(bytes) => Incoming::Binary(bytes),
                 // The server's own question, and nobody else's business.
                 Message::Pong(payload) if *payload == *ALIVE => continue,
-                Message::Pong(payload) => Heard::Pong(payload),
+                Message::Pong(payload) => Incoming::Pong(payload),
                 Message::Close(frame) => {
                     if let Some(frame) = frame
                         && UNKNOWN_TO_EDITORS.contains(&u16::from(frame.code))
@@ -229,16 +230,16 @@ impl<S: Service> Client<'_, S> {
                 }
                 Message::Ping(_) | Message::Frame(_) => continue,
             };
-            let said = speaker.hear(self.conn, heard);
-            self.count(&message, speaker);
+            let said = handler.hear(self.conn, heard);
+            self.count(&message, handler);
             match said {
-                Said::Event(event) => {
+                Reaction::Event(event) => {
                     let event = Input::Event { conn: self.conn, arrived, event };
                     if self.shared.say(event).is_err() {
                         return Ending::Server(close::GOING_AWAY, "server shutting down");
                     }
                 }
-                Said::Reply(frame) => {
+                Reaction::Reply(frame) => {
                     self.shared.counters.said(self.conn, &frame);
                     if self.send_queue.push(frame.into_bytes(), None).is_err() {
                         Counters::note(&self.shared.counters.too_slow);
@@ -246,10 +247,10 @@ impl<S: Service> Client<'_, S> {
                     }
                     self.send_queue.flush();
                 }
-                Said::Close(code, reason) => return Ending::Server(code, reason),
-                Said::Nothing => {}
+                Reaction::Close(code, reason) => return Ending::Server(code, reason),
+                Reaction::Nothing => {}
             }
-            let limit_now = limit_for(speaker);
+            let limit_now = limit_for(handler);
             if limit_now != limit {
                 limit = limit_now;
                 socket.set_config(|config| {
@@ -261,9 +262,9 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Counts a message that was heard.
-    fn count(&self, message: &Message, speaker: &S::Speaker) {
+    fn count(&self, message: &Message, handler: &Handler<S::Event>) {
         let kind = match message {
-            Message::Text(_) => speaker.last_kind(),
+            Message::Text(_) => handler.last_kind(),
             Message::Binary(_) => Kind::Other,
             _ => return,
         };
@@ -309,9 +310,9 @@ pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> We
 }
 
 /// Whether a message is over its sender's limit, and none of those that may be.
-fn is_too_large<S: Speaker>(message: &Message, limit: usize, speaker: &S) -> bool {
+fn is_too_large<E>(message: &Message, limit: usize, handler: &Handler<E>) -> bool {
     let may_be_large = || match message {
-        Message::Text(text) => speaker.may_be_large(text),
+        Message::Text(text) => handler.may_be_large(text),
         _ => false,
     };
     message.len() > limit && !may_be_large()

@@ -16,7 +16,7 @@ use super::forwarded;
 use super::hub_thread::{Admission, Input};
 use super::listener;
 use super::service::{
-    Act, Answer, Inside, Keeper, Report, Requester, Service, Speaker, Unanswered, Work, refused,
+    Act, Answer, Handler, Inside, Keeper, Report, Requester, Service, Unanswered, Work, refused,
     stopping,
 };
 use crate::http::{self, HeadError, Preferences, Request, Response};
@@ -37,9 +37,9 @@ const READING: Duration = Duration::from_secs(10);
 const MOST_REQUESTS: usize = 1000;
 
 /// A connection that is a WebSocket, and that the hub has admitted.
-pub struct Joined<S> {
-    /// Who speaks on it.
-    pub speaker: S,
+pub struct Joined<E> {
+    /// What handles its messages.
+    pub handler: Box<Handler<E>>,
     /// What came after the request already.
     pub rest: Vec<u8>,
     /// Where the client is, for the log.
@@ -47,18 +47,18 @@ pub struct Joined<S> {
 }
 
 /// What becomes of a request.
-enum Course<S: Speaker> {
+enum Course<E> {
     /// It is answered with this.
     Answered(Response),
     /// The server says how it is.
     Report(Report),
     /// The hub is asked, and what it says makes an answer.
-    Ask(S::Event, fn(Vec<u8>) -> Response),
+    Ask(E, fn(Vec<u8>) -> Response),
     /// It is worked on.
-    Work(Order<S::Event>),
-    /// The connection becomes a WebSocket: who speaks on it, the answer to the handshake, and what
+    Work(Order<E>),
+    /// The connection becomes a WebSocket: what handles its messages, the answer to the handshake, and what
     /// came after the request already.
-    Join(S, Vec<u8>, Vec<u8>),
+    Join(Box<Handler<E>>, Vec<u8>, Vec<u8>),
 }
 
 /// Something to be worked on, and what is known of its body.
@@ -72,8 +72,8 @@ struct Order<E> {
 }
 
 /// A request that was read.
-struct Asked<S: Speaker> {
-    course: Course<S>,
+struct Asked<E> {
+    course: Course<E>,
     /// Those that an answer has.
     headers: Vec<String>,
     /// How the answer is wanted.
@@ -88,7 +88,7 @@ struct Asked<S: Speaker> {
 impl<S: Service> Client<'_, S> {
     /// Reads requests and answers them, one after the other, until one makes the connection a
     /// WebSocket. `None` where it has ended with an answer, or without.
-    pub(super) fn shake_hands(&self) -> Option<Joined<S::Speaker>> {
+    pub(super) fn shake_hands(&self) -> Option<Joined<S::Event>> {
         let mut bytes = Vec::new();
         for left in (0..MOST_REQUESTS).rev() {
             if let ControlFlow::Break(end) = self.take_request(&mut bytes, left == 0) {
@@ -104,7 +104,7 @@ impl<S: Service> Client<'_, S> {
         &self,
         bytes: &mut Vec<u8>,
         is_last: bool,
-    ) -> ControlFlow<Option<Joined<S::Speaker>>> {
+    ) -> ControlFlow<Option<Joined<S::Event>>> {
         let timeout = self.shared.config.handshake_timeout;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let read = http::read_head(&self.socket, bytes, deadline, |request, rest| {
@@ -150,8 +150,8 @@ impl<S: Service> Client<'_, S> {
             Course::Report(report) => self.shared.report(report),
             Course::Ask(event, make) => self.ask(event, make),
             Course::Work(order) => self.work(order, deadline),
-            Course::Join(speaker, accept, rest) => match self.join(&speaker, accept) {
-                Ok(()) => return ControlFlow::Break(Some(Joined { speaker, rest, from })),
+            Course::Join(handler, accept, rest) => match self.join(&*handler, accept) {
+                Ok(()) => return ControlFlow::Break(Some(Joined { handler, rest, from })),
                 Err(page) => page,
             },
         };
@@ -210,7 +210,7 @@ impl<S: Service> Client<'_, S> {
         request: &Request<'_>,
         rest: &[u8],
         from: Requester,
-    ) -> (Course<S::Speaker>, Vec<String>) {
+    ) -> (Course<S::Event>, Vec<String>) {
         if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
             log::warn!("refused {}: {why}", self.shown(from.address));
             return (Course::Answered(listener::full()), Vec::new());
@@ -238,8 +238,8 @@ impl<S: Service> Client<'_, S> {
                 }),
                 Err(refusal) => Course::Answered(refusal),
             },
-            Answer::Upgrade(speaker) => match request.accept() {
-                Ok(accept) => Course::Join(speaker, accept, rest.to_vec()),
+            Answer::Upgrade(handler) => match request.accept() {
+                Ok(accept) => Course::Join(handler, accept, rest.to_vec()),
                 Err(refusal) => Course::Answered(refusal),
             },
         };
@@ -317,12 +317,12 @@ impl<S: Service> Client<'_, S> {
 
     /// Asks the hub to admit the connection; the answer to the handshake goes out together with
     /// what the hub has to say to a newcomer.
-    fn join(&self, speaker: &S::Speaker, accept: Vec<u8>) -> Result<(), Response> {
+    fn join(&self, handler: &Handler<S::Event>, accept: Vec<u8>) -> Result<(), Response> {
         let not_now = || Response::text(503, "the server could not take you in: try again later");
         self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| not_now())?;
         self.send_queue.replace_all([accept.into()]);
         let (admission, decided) = crossbeam_channel::bounded(1);
-        let event = speaker.join(self.conn);
+        let event = handler.join(self.conn);
         let send_queue = self.send_queue.clone();
         let join = Input::Join { conn: self.conn, send_queue, admission, event };
         // From here on a stopping server must not cut it: the client may have the answer to its

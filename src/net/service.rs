@@ -17,13 +17,10 @@ pub trait Service: Send + Sync + 'static {
     type Event: Send + 'static;
     /// Runs on the hub thread and owns all state.
     type Machine: Machine<Event = Self::Event>;
-    /// Runs on a client's thread.
-    type Speaker: Speaker<Event = Self::Event>;
 
     /// Answers a request: with a page, by asking the machine, or by becoming a WebSocket. Runs on the
     /// client's thread, which it may block; a panic is answered with 500.
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId)
-    -> Answer<Self::Speaker>;
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Self::Event>;
 
     /// Begins what the service does on threads of its own, before anybody connects. `tell` takes
     /// events to the machine; it waits while the machine has too much to do, and drops them when it
@@ -121,20 +118,20 @@ pub trait Keeper: Send + Sync {
 }
 
 /// What becomes of a request.
-pub enum Answer<S: Speaker> {
+pub enum Answer<E> {
     /// A page, or a refusal.
     Page(Response),
     /// The server says how it is itself; the machine isn't asked.
     Report(Report),
     /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
     /// 503 where none comes within a second.
-    Ask(S::Event),
+    Ask(E),
     /// The same of a session's state, which is sent as one: with a tag.
-    AskState(S::Event),
+    AskState(E),
     /// Something is worked on, on the client's thread.
-    Work(Work<S::Event>),
-    /// The connection becomes a WebSocket on which this speaks.
-    Upgrade(S),
+    Work(Work<E>),
+    /// The connection becomes a WebSocket, and this handles its messages.
+    Upgrade(Box<Handler<E>>),
 }
 
 /// A request that takes a while: a disk, several questions, or what comes after its head. A few are
@@ -147,6 +144,9 @@ pub struct Work<E> {
     /// with 500.
     pub act: Box<Act<E>>,
 }
+
+/// A connection's handler, of whichever protocol.
+pub type Handler<E> = dyn ConnectionHandler<Event = E>;
 
 /// See [`Work`].
 pub type Act<E> = dyn FnOnce(Vec<u8>, &dyn Inside<E>) -> Response + Send;
@@ -285,14 +285,14 @@ impl Role {
 }
 
 /// One connection's part of the protocol, on the client's own thread.
-pub trait Speaker {
+pub trait ConnectionHandler: Send {
     type Event;
 
     /// The event that asks the machine to admit the connection.
     fn join(&self, conn: ConnId) -> Self::Event;
 
     /// Makes an event or an answer of what the client said.
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Self::Event>;
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Self::Event>;
 
     /// The close code and reason for a client that has been over its rate for five seconds without
     /// a break. Until then, and for ever where there is none, it is only read more slowly.
@@ -339,14 +339,14 @@ pub trait Speaker {
 
 /// What a client said.
 #[derive(Debug, Clone, Copy)]
-pub enum Heard<'a> {
+pub enum Incoming<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Pong(&'a [u8]),
 }
 
 /// What is done about it.
-pub enum Said<E> {
+pub enum Reaction<E> {
     /// The machine hears of it.
     Event(E),
     /// Answered at once.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Router;
 use super::route::Call;
 use super::sessions_api::Api;
-use super::{ProtocolHandler, Router};
 use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
 use crate::auth::Grant;
 use crate::http::{Request, Response};
@@ -34,11 +34,7 @@ type Worked = Result<(usize, Box<Act<Event>>), Response>;
 
 impl Router {
     /// Answers what is asked of what is stored.
-    pub(super) fn stored(
-        &self,
-        page: Api,
-        call: Call<'_>,
-    ) -> Result<Answer<ProtocolHandler>, Response> {
+    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
         let Some(shelf) = &self.shelf else {
             return self.in_memory(page, call);
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::auth::{Authenticator, KeySource};
 use crate::hub::channels;
 use crate::hub::{ConnId, Event};
-use crate::net::service::{Heard, Role, Said, Speaker};
+use crate::net::service::{ConnectionHandler, Incoming, Reaction, Role};
 use crate::protocol::client::{self, Unreadable, outbound};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close};
 
@@ -42,13 +42,13 @@ impl ChannelHandler {
         }
     }
 
-    fn text(&mut self, conn: ConnId, text: &str) -> Said<Event> {
+    fn text(&mut self, conn: ConnId, text: &str) -> Reaction<Event> {
         let parsed = client::parse(text);
         self.last_kind = parsed.as_ref().map_or(Kind::Other, client::Heard::kind);
         let said = match parsed {
             Ok(client::Heard::Ping { echo }) => {
                 self.unreadable = 0;
-                return Said::Reply(outbound::pong(&echo, &self.id, Timestamp::now()));
+                return Reaction::Reply(outbound::pong(&echo, &self.id, Timestamp::now()));
             }
             // The key goes no further than this line; the hub gets what it permits.
             Ok(client::Heard::Connect { key }) => {
@@ -62,29 +62,31 @@ impl ChannelHandler {
             Err(Unreadable) => {
                 self.unreadable += 1;
                 let is_last = self.unreadable >= MOST_UNREADABLE;
-                return Said::Event(Event::Said {
+                return Reaction::Event(Event::Said {
                     conn,
                     said: channels::Said::Unreadable { is_last },
                 });
             }
         };
         self.unreadable = 0;
-        Said::Event(Event::Said { conn, said })
+        Reaction::Event(Event::Said { conn, said })
     }
 }
 
-impl Speaker for ChannelHandler {
+impl ConnectionHandler for ChannelHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         Event::Enter { conn, client: self.id.clone(), debug: self.debug }
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
-            Heard::Text(text) => self.text(conn, text),
-            Heard::Binary(_) => Said::Close(close::VIOLATION, "only text messages are understood"),
-            Heard::Pong(_) => Said::Nothing,
+            Incoming::Text(text) => self.text(conn, text),
+            Incoming::Binary(_) => {
+                Reaction::Close(close::VIOLATION, "only text messages are understood")
+            }
+            Incoming::Pong(_) => Reaction::Nothing,
         }
     }
 

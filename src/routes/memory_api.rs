@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Router;
 use super::archive_api::{BAD_POINT, canvas, point, put_back};
 use super::route::Call;
 use super::sessions_api::{Api, NOTHING_STORED};
-use super::{ProtocolHandler, Router};
 use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
@@ -18,11 +18,7 @@ use crate::net::service::{Act, Answer, Inside, Unanswered, Work};
 
 impl Router {
     /// The same on a server that stores nothing.
-    pub(super) fn in_memory(
-        &self,
-        page: Api,
-        call: Call<'_>,
-    ) -> Result<Answer<ProtocolHandler>, Response> {
+    pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
         let act: Box<Act<Event>> = match page {
             Api::Versions(session) => {

@@ -1,12 +1,12 @@
 //! The route table's types, and finding a path in it: every path has its methods, who may, what answers, and
 //! what programs are told of it (`routes.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
 
+use super::Router;
 use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
 use super::table::ROUTES;
-use super::{ProtocolHandler, Router};
 use crate::auth::Grant;
 use crate::http::{Request, Response, percent_decoded};
-use crate::hub::ConnId;
+use crate::hub::{ConnId, Event};
 use crate::net::service::Answer;
 
 use std::net::IpAddr;
@@ -64,7 +64,7 @@ pub enum Who {
 }
 
 /// Answers a request of somebody who may.
-pub type Handler = fn(&Router, Call<'_>) -> Result<Answer<ProtocolHandler>, Response>;
+pub type Handler = fn(&Router, Call<'_>) -> Result<Answer<Event>, Response>;
 
 /// A request that is to be answered.
 pub struct Call<'a> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::auth::Grant;
 use crate::hub::{ConnId, Effect, Event, Holdings, Hub, Now};
-use crate::net::service::{Heard, Machine, Role, Said, Speaker};
+use crate::net::service::{ConnectionHandler, Incoming, Machine, Reaction, Role};
 use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 
@@ -55,14 +55,9 @@ impl SessionHandler {
     pub fn is_temporary(self, is_temporary: bool) -> Self {
         SessionHandler { is_temporary, ..self }
     }
-
-    /// The session it wants to join.
-    pub fn session(&self) -> &str {
-        &self.session
-    }
 }
 
-impl Speaker for SessionHandler {
+impl ConnectionHandler for SessionHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
@@ -73,9 +68,10 @@ impl Speaker for SessionHandler {
         }
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
-            Heard::Text(text) => {
+            Incoming::Text(text) => {
+                super::log_message(conn, text);
                 let (kind, parsed) = understood(text);
                 self.last_kind = kind;
                 let is_first = !std::mem::replace(&mut self.has_spoken, true);
@@ -84,20 +80,22 @@ impl Speaker for SessionHandler {
                     Ok(ClientMessage::SyncRequest { since, names_user }) => {
                         let names_user = names_user && is_first;
                         let message = ClientMessage::SyncRequest { since, names_user };
-                        Said::Event(Event::Message { conn, message })
+                        Reaction::Event(Event::Message { conn, message })
                     }
                     // Answered here it costs a third of what it would cost through the hub.
                     Ok(ClientMessage::Ping { echo }) => {
-                        Said::Reply(outbound::pong(&echo, Timestamp::now()))
+                        Reaction::Reply(outbound::pong(&echo, Timestamp::now()))
                     }
-                    Ok(message) => Said::Event(Event::Message { conn, message }),
-                    Err(rejection) => Said::Reply(outbound::rejected(&rejection)),
+                    Ok(message) => Reaction::Event(Event::Message { conn, message }),
+                    Err(rejection) => Reaction::Reply(outbound::rejected(&rejection)),
                 }
             }
-            Heard::Binary(_) => {
-                Said::Close(close::UNSUPPORTED, "only text messages are understood")
+            Incoming::Binary(_) => {
+                Reaction::Close(close::UNSUPPORTED, "only text messages are understood")
             }
-            Heard::Pong(payload) => Said::Event(Event::Pong { conn, payload: payload.to_vec() }),
+            Incoming::Pong(payload) => {
+                Reaction::Event(Event::Pong { conn, payload: payload.to_vec() })
+            }
         }
     }
 
@@ -141,7 +139,7 @@ impl ViewerHandler {
     }
 }
 
-impl Speaker for ViewerHandler {
+impl ConnectionHandler for ViewerHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
@@ -149,31 +147,32 @@ impl Speaker for ViewerHandler {
     }
 
     /// The hub hears of nothing that would change something.
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
-            Heard::Text(text) => {
+            Incoming::Text(text) => {
+                super::log_message(conn, text);
                 let (kind, parsed) = understood(text);
                 self.last_kind = kind;
                 match parsed {
                     Ok(ClientMessage::Ping { echo }) => {
-                        Said::Reply(outbound::pong(&echo, Timestamp::now()))
+                        Reaction::Reply(outbound::pong(&echo, Timestamp::now()))
                     }
                     Ok(ClientMessage::SyncRequest { since, .. }) => {
-                        Said::Event(Event::Look { conn, since })
+                        Reaction::Event(Event::Look { conn, since })
                     }
                     Ok(ClientMessage::RefusedFullState(rejection)) | Err(rejection) => {
-                        Said::Reply(outbound::rejected(&rejection))
+                        Reaction::Reply(outbound::rejected(&rejection))
                     }
                     Ok(message) => {
                         let why = "a viewer may watch, not change or say anything";
-                        Said::Reply(outbound::rejected(&message.read_only(why)))
+                        Reaction::Reply(outbound::rejected(&message.read_only(why)))
                     }
                 }
             }
-            Heard::Binary(_) => {
-                Said::Close(close::UNSUPPORTED, "only text messages are understood")
+            Incoming::Binary(_) => {
+                Reaction::Close(close::UNSUPPORTED, "only text messages are understood")
             }
-            Heard::Pong(_) => Said::Nothing,
+            Incoming::Pong(_) => Reaction::Nothing,
         }
     }
 

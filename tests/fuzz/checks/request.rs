@@ -9,10 +9,9 @@ use std::time::Duration;
 use collabd::auth::{Key, Level};
 use collabd::http::{Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
-use collabd::net::service::{Answer, Report, Requester, Service as _, Speaker as _};
+use collabd::net::service::{Answer, Report, Requester, Role, Service as _};
 use collabd::net::{Network, forwarded};
 use collabd::protocol::Timestamp;
-use collabd::routes::ProtocolHandler;
 use collabd::routes::origin::Origins;
 
 use super::json::Fields;
@@ -225,7 +224,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                     Err(page) => rig::check_page(&page, is_the_clients),
                 }
                 hub.handle(guest.join(conn), rig::now(Duration::ZERO), &mut effects);
-                if matches!(guest, ProtocolHandler::Viewer(_)) {
+                if guest.role() == Role::Viewer {
                     assert!(matches!(&effects[..], [Effect::Refuse { why: Refusal::Unknown, .. }]));
                     continue;
                 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use collabd::auth::{Key, KeyHash, KeyStore, Level};
 use collabd::http::{Response, parse_head};
-use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
+use collabd::hub::{ConnId, DocumentBounds, Event, HistoryBounds, Limits, Now};
 use collabd::net::service::{Answer, Requester, Service as _};
 use collabd::protocol::Timestamp;
-use collabd::routes::{ProtocolHandler, Router};
+use collabd::routes::Router;
 
 /// The wall clock at the hub's start: far ahead, because a gate asks the system's clock whether a key
 /// has expired, and the hub this one.
@@ -84,7 +84,7 @@ pub fn ask(door: &Router, path: &str, key: Option<&str>, from: IpAddr, conn: Con
 }
 
 /// What a door says to a request.
-pub type Asked = Answer<ProtocolHandler>;
+pub type Asked = Answer<Event>;
 
 /// The status of a page that was an answer.
 pub fn status(answer: &Asked) -> Option<u16> {

@@ -21,7 +21,7 @@ pub enum Mode {
     /// "Host server": the canvas stays, and is shown to whoever joins.
     Host,
     /// "Connect to server": the canvas is cleared, and comes from the server.
-    ProtocolHandler,
+    Guest,
 }
 
 /// An object in the editor's memory, on the canvas or not.
@@ -122,15 +122,15 @@ impl Editor {
     /// The user presses "Connect", and the socket is open: what is sent before the server says a word.
     pub fn connect(&mut self, mode: Mode) -> Vec<Outgoing> {
         self.mode = mode;
-        self.is_mute = mode == Mode::ProtocolHandler;
+        self.is_mute = mode == Mode::Guest;
         (self.is_enabled, self.is_hovering) = (false, false);
         (self.states, self.last_seq) = (0, 0);
         self.lost.clear();
         match mode {
-            Mode::ProtocolHandler => self.clear(),
+            Mode::Guest => self.clear(),
             Mode::Host => self.rebuild_map(),
         }
-        if mode == Mode::ProtocolHandler && self.needs_resync {
+        if mode == Mode::Guest && self.needs_resync {
             return vec![self.say(json!({"type": "sync:request", "local_version": self.version}))];
         }
         Vec::new()
@@ -228,7 +228,7 @@ impl Editor {
             return;
         }
         self.states += 1;
-        assert!(self.mode == Mode::ProtocolHandler, "{}'s canvas is wiped by a state", self.user);
+        assert!(self.mode == Mode::Guest, "{}'s canvas is wiped by a state", self.user);
         assert!(self.states == 1, "{}'s canvas is wiped by a second state", self.user);
         self.clear();
         for data in state["items"].as_array().expect("items are a list") {

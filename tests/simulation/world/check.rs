@@ -67,9 +67,9 @@ impl World {
     /// Somebody comes in whom a host shows its canvas, and others who see what is there.
     pub fn meet_latecomers(&mut self) {
         let late = [
-            self.add_editor("late", Mode::ProtocolHandler, false),
+            self.add_editor("late", Mode::Guest, false),
             self.add_editor("late host", Mode::Host, false),
-            self.add_editor("late watcher", Mode::ProtocolHandler, true),
+            self.add_editor("late watcher", Mode::Guest, true),
             self.add_script("late script", Purpose::Write, false),
             self.add_script("late viewer", Purpose::View, false),
         ];

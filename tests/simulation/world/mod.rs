@@ -194,7 +194,7 @@ impl World {
     /// Two to four who work, and some who watch.
     fn gather(&mut self) {
         for n in 0..2 + self.random.below(3) {
-            let likes = if self.random.chance(50) { Mode::Host } else { Mode::ProtocolHandler };
+            let likes = if self.random.chance(50) { Mode::Host } else { Mode::Guest };
             match self.random.below(5) {
                 0 => self.add_script(&format!("script{n}"), Purpose::Write, false),
                 _ => self.add_editor(&format!("user{n}"), likes, false),
@@ -204,7 +204,7 @@ impl World {
             match self.random.below(10) {
                 0..=1 => self.add_script(&format!("watcher{n}"), Purpose::Write, true),
                 2..=4 => self.add_editor(&format!("watcher{n}"), Mode::Host, true),
-                _ => self.add_editor(&format!("watcher{n}"), Mode::ProtocolHandler, true),
+                _ => self.add_editor(&format!("watcher{n}"), Mode::Guest, true),
             };
         }
         for n in 0..self.random.below(3) {
@@ -214,7 +214,7 @@ impl World {
 
     fn add_script(&mut self, user: &str, purpose: Purpose, is_reader: bool) -> usize {
         let client = Client::Script(Script::new(user, purpose));
-        self.add_person(user, client, Mode::ProtocolHandler, is_reader)
+        self.add_person(user, client, Mode::Guest, is_reader)
     }
 
     fn add_editor(&mut self, user: &str, likes: Mode, is_reader: bool) -> usize {

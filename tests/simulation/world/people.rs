@@ -108,8 +108,8 @@ impl World {
         let is_empty = self.random.chance(5);
         let person_ = &mut self.people[person];
         let mode = match (person_.likes, is_as_usual) {
-            (Mode::Host, true) | (Mode::ProtocolHandler, false) => Mode::Host,
-            _ => Mode::ProtocolHandler,
+            (Mode::Host, true) | (Mode::Guest, false) => Mode::Host,
+            _ => Mode::Guest,
         };
         let editor = person_.editor();
         editor.mode = mode;

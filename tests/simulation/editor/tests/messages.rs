@@ -6,11 +6,11 @@ use crate::python::number;
 #[test]
 fn on_the_ack_it_asks_with_its_name_and_twice_when_a_guest_comes_again() {
     let mut editor = Editor::start("ann");
-    assert_eq!(editor.connect(Mode::ProtocolHandler), []);
+    assert_eq!(editor.connect(Mode::Guest), []);
     let asked = editor.hear(&ack());
     assert_eq!(asked[0].message, json!({"type": "sync:request", "user_id": "ann"}));
     editor.lose();
-    let first = editor.connect(Mode::ProtocolHandler);
+    let first = editor.connect(Mode::Guest);
     assert_eq!(first[0].message["local_version"], 0);
     assert_eq!(editor.hear(&ack()).len(), 1);
 }
@@ -32,7 +32,7 @@ fn a_host_answers_every_joined_with_its_map_and_a_guest_none() {
 #[test]
 fn a_state_wipes_everything_and_builds_blank_items_at_the_default_place() {
     let mut editor = Editor::start("ann");
-    editor.connect(Mode::ProtocolHandler);
+    editor.connect(Mode::Guest);
     editor.hear(&ack());
     editor.place(&mirror("mine"));
     editor.notes = 3;
@@ -52,7 +52,7 @@ fn a_state_wipes_everything_and_builds_blank_items_at_the_default_place() {
 #[test]
 fn a_null_and_an_empty_state_are_harmless_and_leave_a_guest_mute() {
     let mut editor = Editor::start("ann");
-    editor.connect(Mode::ProtocolHandler);
+    editor.connect(Mode::Guest);
     editor.hear(&ack());
     assert_eq!(editor.place(&mirror("m")), []);
     for state in [json!({"state": null}), json!({"state": {}}), json!({})] {

@@ -68,7 +68,7 @@ fn host(items: &[Value]) -> Editor {
 /// Somebody who has joined and was sent these.
 fn guest(items: &[Value]) -> Editor {
     let mut editor = Editor::start("ann");
-    editor.connect(Mode::ProtocolHandler);
+    editor.connect(Mode::Guest);
     editor.hear(&ack());
     editor.hear(&state(items));
     editor
