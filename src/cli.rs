@@ -7,7 +7,6 @@ mod sessions;
 mod values;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use lexopt::Arg;
 
@@ -383,17 +382,6 @@ pub fn parse(
         }
         None => Ok(Command::Serve(Box::new(values.serve()?))),
     }
-}
-
-/// Where to listen and what to log.
-#[derive(Debug)]
-pub struct Listen {
-    pub host: String,
-    pub port: u16,
-    pub debug: bool,
-    pub log_file: Option<PathBuf>,
-    /// What there is to be said of the environment, a line each.
-    pub remarks: Vec<String>,
 }
 
 fn all_options() -> impl Iterator<Item = &'static Opt> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::echoed::shown;
 use super::environment::is_of_kubernetes;
-use super::{Listen, Opt, Usage, text};
-use crate::commands::serve;
+use super::{Opt, Usage, text};
+use crate::commands::{ListenOptions, serve};
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
 use crate::net::{
     Config, ConnectionLimits, Network, RateLimits, SILENCE, SendMode, half_of_the_memory,
@@ -159,8 +159,8 @@ impl Values {
     }
 
     /// Where to listen and what to log.
-    pub(super) fn listen(&self) -> Result<Listen, Usage> {
-        Ok(Listen {
+    pub(super) fn listen(&self) -> Result<ListenOptions, Usage> {
+        Ok(ListenOptions {
             host: self.get("host").to_owned(),
             port: self.number("port")?,
             debug: self.is_set("debug"),

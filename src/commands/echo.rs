@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::listening;
-use crate::cli::Listen;
+use super::listening::{self, ListenOptions};
 use crate::http::Request;
 use crate::hub::{ConnId, Effect, Now};
 use crate::net::Config;
@@ -16,7 +15,7 @@ use crate::protocol::Frame;
 /// What `echo` is told.
 #[derive(Debug)]
 pub struct Options {
-    pub listen: Listen,
+    pub listen: ListenOptions,
     pub config: Config,
 }
 

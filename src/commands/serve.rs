@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::listening;
+use super::listening::{self, ListenOptions};
 use crate::auth::KeyStore;
-use crate::cli::Listen;
 use crate::hub::{Hub, Limits};
 use crate::net::Config;
 use crate::routes::origin::Origins;
@@ -16,7 +15,7 @@ use crate::shelf::{Keeping, Shelf};
 /// What `serve` is told.
 #[derive(Debug)]
 pub struct Options {
-    pub listen: Listen,
+    pub listen: ListenOptions,
     pub config: Config,
     pub limits: Limits,
     pub access: AccessOptions,
