@@ -10,7 +10,6 @@ pub mod key_entries;
 pub mod key_file;
 pub mod key_store;
 pub mod lockout;
-mod private_files;
 #[cfg(test)]
 mod test_folder;
 

@@ -63,7 +63,7 @@ enum Variable {
 impl Opt {
     fn variable(&self) -> Option<String> {
         match self.variable {
-            Variable::OfItsName => Some(values::variable(self.name)),
+            Variable::OfItsName => Some(environment::variable(self.name)),
             Variable::Named(name) => Some(name.to_owned()),
             Variable::None => None,
         }

@@ -31,6 +31,7 @@
 //! | [`hub`] | all state of sessions and channels: events in, effects out |
 //! | [`protocol`] | the types on the wire |
 //! | `os` | what one operating system needs, and the portable twins |
+//! | `files` | files that are their owner's alone, and replaced whole |
 //! | [`logging`] | the log, which never makes anyone wait |
 //!
 //! # Invariants
@@ -44,6 +45,7 @@ pub mod archive;
 pub mod auth;
 pub mod cli;
 pub mod commands;
+mod files;
 pub mod http;
 pub mod hub;
 pub mod kept;

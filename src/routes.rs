@@ -109,7 +109,7 @@ impl Router {
             return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
         }
         let RouteMatch { route, ids, key } =
-            route::find(request.path).map_err(|why| Response::text(404, why))?;
+            table::find(request.path).map_err(|why| Response::text(404, why))?;
         let wants_websocket = request.wants_websocket();
         let is_nothing = match route.kind {
             At::DebugSocket => !self.debug_endpoints,
@@ -294,7 +294,7 @@ impl Service for Router {
     fn headers(&self, request: &Request<'_>, from: Requester) -> Vec<String> {
         let origin = request
             .header("origin")
-            .filter(|_| route::find(request.path).is_ok_and(|found| found.route.is_page()));
+            .filter(|_| table::find(request.path).is_ok_and(|found| found.route.is_page()));
         let host = request.header("host");
         if !from.by_proxy && !self.hosts.permits(host) {
             return Vec::new();

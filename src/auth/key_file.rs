@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::key_entries::Entries;
-use super::private_files;
+use crate::files;
 
 /// The largest key file, in bytes: several thousand keys.
 pub const LARGEST: usize = 1 << 20;
@@ -98,7 +98,7 @@ fn read_with_metadata(file: &Path) -> Result<(Contents, Metadata), Problem> {
     if text.len() > LARGEST {
         return Err(Problem::unusable(file, "it is larger than 1 MiB"));
     }
-    Ok((Contents { text, exposed: private_files::exposed(&metadata) }, metadata))
+    Ok((Contents { text, exposed: files::exposed(&metadata) }, metadata))
 }
 
 /// Says that others than its owner may read or change the file.
@@ -149,7 +149,7 @@ impl Locked {
     fn lock(file: &Path) -> Result<Self, Problem> {
         let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
         let lock_file = beside(&target, "", ".lock");
-        let lock = private_files::writing()
+        let lock = files::writing()
             .create(true)
             .truncate(false)
             .open(&lock_file)
@@ -169,7 +169,7 @@ impl Locked {
         };
         if let Some(old) = &old {
             // Where root made the lock: its owner has to be able to take it, too.
-            let _ = private_files::as_owner_of(old, &lock);
+            let _ = files::as_owner_of(old, &lock);
         }
         Ok(Locked { entries, exposed, file: file.to_owned(), target, old, _lock: lock })
     }
@@ -185,8 +185,7 @@ impl Locked {
             return Err(Problem::unusable(&self.file, "it would be larger than 1 MiB"));
         }
         let new = beside(&self.target, ".", ".new");
-        let written =
-            self.write(&new, &text).and_then(|()| private_files::replace(&self.target, &new));
+        let written = self.write(&new, &text).and_then(|()| files::replace(&self.target, &new));
         written.map_err(|error| {
             let _ = fs::remove_file(&new);
             Problem::unusable(&self.file, format!("can't write it: {error}"))
@@ -199,10 +198,10 @@ impl Locked {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = private_files::writing().create_new(true).open(new)?;
+        let mut file = files::writing().create_new(true).open(new)?;
         file.write_all(text.as_bytes())?;
         if let Some(old) = &self.old {
-            private_files::as_owner_of(old, &file)?;
+            files::as_owner_of(old, &file)?;
         }
         file.sync_all()
     }

@@ -278,8 +278,7 @@ mod tests {
     fn put(file: &Path, text: impl AsRef<[u8]>) {
         let new = file.with_extension("put");
         let _ = fs::remove_file(&new);
-        let mut open =
-            super::super::private_files::writing().create_new(true).open(&new).expect("open");
+        let mut open = crate::files::writing().create_new(true).open(&new).expect("open");
         std::io::Write::write_all(&mut open, text.as_ref()).expect("written");
         drop(open);
         fs::rename(new, file).expect("replaced");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::echoed::shown;
-use super::environment::is_of_kubernetes;
+use super::environment::{is_of_kubernetes, variable};
 use super::{Opt, Usage, text};
 use crate::commands::{ListenOptions, serve};
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
@@ -277,10 +277,6 @@ impl Values {
             bad_value(name, value, "a time of at most ten years, like 30, 0.5, 500ms or 10m")
         })
     }
-}
-
-pub(super) fn variable(name: &str) -> String {
-    format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
 }
 
 fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {

@@ -451,7 +451,7 @@ mod tests {
                     assert!(rest.is_empty() && request.path.starts_with(|c| c != '?'));
                     let hosts = request.headers("host").count();
                     assert!(hosts == 1 || (hosts == 0 && request.is_last()));
-                    let _ = (request.accept(), request.query_value("key"));
+                    let _ = (super::super::accept(&request), request.query_value("key"));
                     let _ = super::super::percent_decoded(request.path);
                 }
             }

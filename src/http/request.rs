@@ -2,11 +2,6 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
-use tungstenite::handshake::derive_accept_key;
-
-use super::{Response, date};
-
 /// What stands for a header's value that isn't UTF-8: it is there, and it is nothing anyone means.
 const UNREADABLE: &str = "\u{fffd}";
 
@@ -70,32 +65,6 @@ impl Request<'_> {
     fn lists(&self, name: &str, token: &str) -> bool {
         let mut tokens = self.headers(name).flat_map(|value| value.split(','));
         tokens.any(|part| part.trim().eq_ignore_ascii_case(token))
-    }
-
-    /// The answer that makes the connection a WebSocket (RFC 6455 §4.2).
-    ///
-    /// # Errors
-    /// The refusal for a handshake that isn't one.
-    pub fn accept(&self) -> Result<Vec<u8>, Response> {
-        if !self.wants_websocket() {
-            return Err(Response::upgrade_required(
-                "this address speaks WebSocket: connect with ws://",
-            ));
-        }
-        if self.header("sec-websocket-version").map(str::trim) != Some("13") {
-            return Err(Response::upgrade_required("Sec-WebSocket-Version has to be 13"));
-        }
-        let key = self.header("sec-websocket-key").map(str::trim).unwrap_or_default();
-        if BASE64.decode(key.as_bytes()).map_or(0, |bytes| bytes.len()) != 16 {
-            return Err(Response::text(400, "Sec-WebSocket-Key has to be 16 bytes in base64"));
-        }
-        let accept = derive_accept_key(key.as_bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nDate: {}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n",
-            date::now()
-        );
-        Ok(answer.into_bytes())
     }
 }
 
@@ -187,7 +156,8 @@ mod tests {
                 "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
             );
-            request(head.as_bytes()).accept().map_or_else(|refusal| refusal.status(), |_| 101)
+            super::super::accept(&request(head.as_bytes()))
+                .map_or_else(|refusal| refusal.status(), |_| 101)
         };
         for good in
             ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="]

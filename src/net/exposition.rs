@@ -8,10 +8,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::counters::{BATCH_BOUNDS, CODES, Counters, LATENCY_BOUNDS};
 use super::service::Role;
-use super::status::Queues;
 use crate::http::Reason;
 use crate::kept::Lag;
 use crate::protocol::Kind;
+
+/// All open connections together.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Queues {
+    /// What waits for any of them, in bytes.
+    pub bytes: usize,
+    pub slow: usize,
+    pub stalled: usize,
+}
 
 /// What the answer is called.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -238,7 +238,7 @@ impl<S: Service> Client<'_, S> {
                 }),
                 Err(refusal) => Course::Answered(refusal),
             },
-            Answer::Upgrade(handler) => match request.accept() {
+            Answer::Upgrade(handler) => match http::accept(request) {
                 Ok(accept) => Course::Join(handler, accept, rest.to_vec()),
                 Err(refusal) => Course::Answered(refusal),
             },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::connection_stats::Quality;
-use super::exposition;
+use super::exposition::{self, Queues};
 use super::os_limits;
 use super::service::{Report, Role, Service};
 use crate::http::Response;
@@ -21,15 +21,6 @@ const SILENT: Duration = Duration::from_secs(10);
 
 /// About what a connection takes in a list of them, in bytes.
 const ENTRY: usize = 160;
-
-/// All open connections together.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Queues {
-    /// What waits for any of them, in bytes.
-    pub bytes: usize,
-    pub slow: usize,
-    pub stalled: usize,
-}
 
 impl<S: Service> Shared<S> {
     /// Answers with this report.

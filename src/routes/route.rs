@@ -2,10 +2,8 @@
 //! what programs are told of it (`routes.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
 
 use super::Router;
-use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
-use super::table::ROUTES;
 use crate::auth::Grant;
-use crate::http::{Request, Response, percent_decoded};
+use crate::http::{Request, Response};
 use crate::hub::{ConnId, Event};
 use crate::net::service::Answer;
 
@@ -167,43 +165,14 @@ impl Route {
     }
 }
 
-/// What a path, as sent and without its query, asks for. The editor's user typed the part before `/ws`,
-/// so more slashes than needed do no harm there; nor does one behind the path of a page.
-///
-/// # Errors
-/// What a 404 says.
-pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
-    let path = path.strip_prefix('/').ok_or(NO_SUCH_PAGE)?.trim_start_matches('/');
-    let (key, keyed) = match path.strip_prefix("key/").and_then(|keyed| keyed.split_once('/')) {
-        Some((key, rest)) => {
-            (Some(percent_decoded(key).unwrap_or_default()), rest.trim_start_matches('/'))
-        }
-        None => (None, path),
-    };
-    let found = ROUTES.iter().find_map(|route| {
-        let may = key.is_none() || route.takes_key_before();
-        // A page with a slash too many is the same page; in a user's id one more is another user.
-        let path = if route.is_page() { keyed.trim_end_matches('/') } else { keyed };
-        Some((route, route.matches(path).filter(|_| may)?))
-    });
-    let is_api = keyed == "api" || keyed.starts_with("api/");
-    let (no_such_page, bad_id) = match is_api {
-        true => (NO_SUCH_API, BAD_SESSION),
-        false => (NO_SUCH_PAGE, BAD_ID),
-    };
-    let (route, parts) = found.ok_or(no_such_page)?;
-    let ids = parts.into_iter().map(path_ids::id_of).collect::<Result<Vec<_>, _>>();
-    Ok(RouteMatch { route, ids: ids.map_err(|_| bad_id)?, key })
-}
-
 impl Route {
     /// Those of the session protocol: the client protocol has its key in its first message.
-    fn takes_key_before(&self) -> bool {
+    pub fn takes_key_before(&self) -> bool {
         self.kind == Kind::Socket && !self.path.starts_with("/client_")
     }
 
     /// What stands for the names in braces, as sent, where a path without its first slash is this one.
-    fn matches<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
+    pub fn matches<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
         let (mut pattern, mut path) = (self.path.strip_prefix('/')?, path);
         let mut parts = Vec::new();
         while let Some((before, rest)) = pattern.split_once('{') {
@@ -223,6 +192,7 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::{ROUTES, find};
     use super::*;
 
     /// The documented path that a path leads to, what stands in it, and the key before it.

@@ -1,7 +1,11 @@
 //! All routes: path, method, who may, handler, and what programs are told of it. `table.rs` finds them.
 
 use super::Router;
-use super::route::{About, Endpoint, Handler, Kind, Method, Parameter, Route, Success, Who};
+use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
+use super::route::{
+    About, Endpoint, Handler, Kind, Method, Parameter, Route, RouteMatch, Success, Who,
+};
+use crate::http::percent_decoded;
 
 const JSON: &str = "application/json";
 
@@ -415,3 +419,32 @@ pub static ROUTES: &[Route] = &[
         )],
     },
 ];
+
+/// What a path, as sent and without its query, asks for. The editor's user typed the part before `/ws`,
+/// so more slashes than needed do no harm there; nor does one behind the path of a page.
+///
+/// # Errors
+/// What a 404 says.
+pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
+    let path = path.strip_prefix('/').ok_or(NO_SUCH_PAGE)?.trim_start_matches('/');
+    let (key, keyed) = match path.strip_prefix("key/").and_then(|keyed| keyed.split_once('/')) {
+        Some((key, rest)) => {
+            (Some(percent_decoded(key).unwrap_or_default()), rest.trim_start_matches('/'))
+        }
+        None => (None, path),
+    };
+    let found = ROUTES.iter().find_map(|route| {
+        let may = key.is_none() || route.takes_key_before();
+        // A page with a slash too many is the same page; in a user's id one more is another user.
+        let path = if route.is_page() { keyed.trim_end_matches('/') } else { keyed };
+        Some((route, route.matches(path).filter(|_| may)?))
+    });
+    let is_api = keyed == "api" || keyed.starts_with("api/");
+    let (no_such_page, bad_id) = match is_api {
+        true => (NO_SUCH_API, BAD_SESSION),
+        false => (NO_SUCH_PAGE, BAD_ID),
+    };
+    let (route, parts) = found.ok_or(no_such_page)?;
+    let ids = parts.into_iter().map(path_ids::id_of).collect::<Result<Vec<_>, _>>();
+    Ok(RouteMatch { route, ids: ids.map_err(|_| bad_id)?, key })
+}

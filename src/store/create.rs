@@ -9,9 +9,10 @@ use std::io;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::directory::{Directory, writing};
+use super::directory::Directory;
 use super::error::StoreError;
 use super::schema;
+use crate::files::writing;
 
 /// What the name of the unfinished one has more; and those of the files that SQLite makes beside it.
 const NEW: &str = ".new";

@@ -12,6 +12,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::lock::{self, Identity, Lock};
+use crate::files::sync_directory;
 
 const DATABASE: &str = "collabd.db";
 const NOTE: &str = "collabd.lock";
@@ -288,21 +289,6 @@ fn make(path: &Path) -> io::Result<()> {
     builder.create(path)?;
     path.ancestors().skip(1).take(1).for_each(sync_directory);
     Ok(())
-}
-
-/// Opens for writing; what it makes is its owner's alone from the first moment on.
-pub fn writing() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Has a new name in a directory survive a power failure, where the system knows how.
-pub fn sync_directory(path: &Path) {
-    // Elsewhere a directory can't be opened, and a file system that can't do it is no reason to fail.
-    let _ = File::open(path).and_then(|open| open.sync_all());
 }
 
 /// Whether a file that collabd writes is a file, if it is there: what a link leads to isn't collabd's.

@@ -5,9 +5,22 @@ use rusqlite::{Connection, Row, params};
 use super::checksum::Sum;
 use super::error::StoreError;
 use super::rows::{Text, check, column, damaged, millis, number, text, text_or_none, time};
-use super::versions::Version;
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
+
+/// A whole document that is stored. Every state from the oldest of them on can be brought back, not
+/// only these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The change as of which it is.
+    pub seq: u64,
+    pub at: Timestamp,
+    /// Whose change it was, where it was one.
+    pub user: Option<UserId>,
+    pub why: Why,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+}
 
 /// A whole document as of a change.
 pub struct Document {

@@ -43,12 +43,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::kept::{Reach, Stored};
 use directory::{CommitMarker, Directory};
+pub use documents::Version;
 pub use error::StoreError;
 use foreign_writes::Stamp;
 pub use handle::{After, Job, Settings, StoreEvent, StoreHandle};
 pub use reader::{Begins, Reader, Summary};
 use rows::Session;
-pub use versions::{PointInTime, Retention, Version};
+pub use versions::{PointInTime, Retention};
 pub use writer::Writer;
 
 /// How long the journal may become, in pages of 4 KiB, before its pages are moved into the database.

@@ -8,14 +8,15 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::changes::{self, Order};
-use super::directory::{database, sync_directory, writing};
-use super::documents;
+use super::directory::database;
+use super::documents::{self, Version};
 use super::error::StoreError;
 use super::load;
 use super::reserve;
 use super::rows;
 use super::schema::{self, Kind};
-use super::versions::{self, PointInTime, Version};
+use super::versions::{self, PointInTime};
+use crate::files;
 use crate::kept::{Reach, Stored, StoredChange};
 use crate::protocol::Timestamp;
 
@@ -281,12 +282,11 @@ impl Reader {
         if to.exists() {
             return Err(format!("{shown} is there already: name a file that isn't"));
         }
-        let made = writing().create_new(true).open(&unfinished);
+        let made = files::writing().create_new(true).open(&unfinished);
         made.map_err(|error| format!("can't write {}: {error}", unfinished.display()))?;
         let copied = self.copy(&unfinished, progress).and_then(|()| {
             std::fs::rename(&unfinished, to)?;
-            let directory = to.parent().filter(|parent| *parent != Path::new(""));
-            sync_directory(directory.unwrap_or(Path::new(".")));
+            files::sync_directory_of(to);
             Ok(())
         });
         copied.map_err(|trouble| {

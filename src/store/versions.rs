@@ -5,26 +5,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changes::{self, Order};
-use super::documents;
+use super::documents::{self, Version};
 use super::rows::{self, Session};
 use super::{Store, StoreError};
 pub use crate::kept::PointInTime;
-use crate::kept::Why;
-use crate::protocol::{Timestamp, UserId};
-
-/// A whole document that is stored. Every state from the oldest of them on can be brought back, not
-/// only these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The change as of which it is.
-    pub seq: u64,
-    pub at: Timestamp,
-    /// Whose change it was, where it was one.
-    pub user: Option<UserId>,
-    pub why: Why,
-    /// How large it is, in bytes.
-    pub bytes: u64,
-}
+use crate::protocol::Timestamp;
 
 /// How long versions are kept. A version goes when it is over the number or over the age; what a
 /// session goes on from never does.

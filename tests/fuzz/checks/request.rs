@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use collabd::auth::{Key, Level};
-use collabd::http::{Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
+use collabd::http::{self, Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
 use collabd::net::service::{Answer, Report, Requester, Role, Service as _};
 use collabd::net::{Network, forwarded};
@@ -217,7 +217,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
                 }
                 assert!(guest.user().chars().count() <= 128);
-                match request.accept() {
+                match http::accept(&request) {
                     Ok(accepted) => assert!(
                         accepted.starts_with(b"HTTP/1.1 101 ") && !is_the_clients(&accepted)
                     ),

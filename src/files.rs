@@ -1,7 +1,22 @@
 //! Files that are their owner's alone, and replaced whole: what Unix has for it, and the portable
 //! twins. Other systems have no modes; a new file gets the rules of its directory there.
 
+use std::fs::File;
+use std::path::Path;
+
 pub use system::{as_owner_of, exposed, replace, writing};
+
+/// Has a new name in a directory survive a power failure, where the system knows how.
+pub fn sync_directory(path: &Path) {
+    // Elsewhere a directory can't be opened, and a file system that can't do it is no reason to fail.
+    let _ = File::open(path).and_then(|open| open.sync_all());
+}
+
+/// The same for the directory that a file is in.
+pub fn sync_directory_of(file: &Path) {
+    let directory = file.parent().filter(|parent| *parent != Path::new(""));
+    sync_directory(directory.unwrap_or(Path::new(".")));
+}
 
 #[cfg(unix)]
 mod system {
@@ -49,9 +64,7 @@ mod system {
     /// When the system refuses: `old` is as it was.
     pub fn replace(old: &Path, new: &Path) -> io::Result<()> {
         std::fs::rename(new, old)?;
-        let directory = old.parent().filter(|parent| *parent != Path::new(""));
-        // A file system that can't do this is no reason to fail: the file has been replaced.
-        let _ = File::open(directory.unwrap_or(Path::new("."))).and_then(|open| open.sync_all());
+        super::sync_directory_of(old);
         Ok(())
     }
 }
