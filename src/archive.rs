@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::{Damaged, Document, replay};
 use crate::kept::{Keep, Stored, StoredChange, Why};
-use crate::protocol::outbound::write_key;
+use crate::protocol::json::write_key;
 use crate::protocol::{Timestamp, json};
 use crate::store::{PointInTime, Reader, StoreError, Summary, Version};
 pub use office::{Office, Unavailable};

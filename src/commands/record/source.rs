@@ -10,7 +10,7 @@ use crate::commands::remote::{Remote, page_of};
 use crate::commands::sessions::Place;
 use crate::protocol::Timestamp;
 use crate::protocol::json::Object;
-use crate::protocol::outbound::write_object;
+use crate::protocol::json::write_object;
 use crate::store::{PointInTime, Reader, StoreError};
 
 /// One session as it is stored.

@@ -13,7 +13,7 @@ use crate::commands::table::tell;
 use crate::commands::whole_file::OutFile;
 use crate::protocol::inbound::State;
 use crate::protocol::json::Object;
-use crate::protocol::outbound::write_object;
+use crate::protocol::json::write_object;
 use crate::store::PointInTime;
 
 /// How many sessions are asked for at once: their canvases are opened to be counted.
