@@ -4,10 +4,10 @@
 //! pings and closes by itself, is given a stream whose writes go into the send queue as whole frames.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tungstenite::WebSocket;
@@ -15,6 +15,7 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::{self, Message, WebSocketConfig};
 
 use super::Shared;
+use super::client::{CLOSE_TIMEOUT, Client};
 use super::connection_stats::ConnectionStats;
 use super::counters::Counters;
 use super::handshake::Joined;
@@ -29,17 +30,13 @@ use crate::protocol::{Frame, Kind, close};
 
 /// tungstenite's read buffer: every idle connection has one.
 const READ_BUFFER: usize = 4096;
-/// How long an ending connection may take to flush, and then to be closed by the client.
-pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 /// A bound that is never reached, and twice which is still a number.
 const NO_BOUND: usize = usize::MAX / 2;
-/// How much of what a client still sends is thrown away before its connection is cut.
-const MOST_IGNORED: usize = 16 << 20;
 
 /// What a Ping of the server's own carries.
 pub(super) const ALIVE: &[u8] = b"alive?";
 /// A longer word in a client's reason to close is not logged.
-const LONGEST_WORD: usize = 16;
+const MAX_WORD_CHARS: usize = 16;
 
 /// What the log and the client are told of a message that is over the limit.
 const TOO_BIG: &str = "the message is too big";
@@ -77,8 +74,8 @@ pub fn run<S: Service>(
     shared.counters.opened(stats.role());
     let client = Client { conn, socket, peer, send_queue, stats, shared };
     let serving = AssertUnwindSafe(|| {
-        if let Some(joined) = client.shake_hands() {
-            client.converse(joined);
+        if let Some(joined) = client.handshake() {
+            client.run_session(joined);
         }
     });
     if catch_unwind(serving).is_err() {
@@ -87,28 +84,18 @@ pub fn run<S: Service>(
         // It may have been a member; the hub doesn't mind one that wasn't.
         let _ = client.shared.event_queue.send(Input::Gone(conn));
         client.send_queue.close(close::INTERNAL_ERROR, "internal server error");
-        client.say_farewell(Instant::now() + FAREWELL);
+        client.drain_and_close(Instant::now() + CLOSE_TIMEOUT);
     }
     client.send_queue.abort();
     shared.counters.left(client.stats.role());
     shared.connections.remove(conn);
 }
 
-/// One client, on its own thread.
-pub(super) struct Client<'a, S: Service> {
-    pub(super) conn: ConnId,
-    pub(super) socket: Arc<TcpStream>,
-    pub(super) peer: SocketAddr,
-    pub(super) send_queue: Arc<SendQueue>,
-    pub(super) stats: Arc<ConnectionStats>,
-    pub(super) shared: &'a Shared<S>,
-}
-
 impl<S: Service> Client<'_, S> {
     /// Reads until the connection ends, and says why it did. What stands on the stack while it reads is
     /// memory that every idle connection has: the rest is done by others.
     #[inline(never)]
-    fn converse(&self, joined: Joined<S::Event>) {
+    fn run_session(&self, joined: Joined<S::Event>) {
         let Joined { mut handler, rest, from } = joined;
         self.begins(&*handler, &from);
         drop(from);
@@ -156,10 +143,10 @@ impl<S: Service> Client<'_, S> {
         let _ = self.shared.event_queue.send(Input::Gone(self.conn));
         match ending {
             Ending::Lost(_) => {}
-            Ending::Client(..) => self.say_farewell(Instant::now() + FAREWELL),
+            Ending::Client(..) => self.drain_and_close(Instant::now() + CLOSE_TIMEOUT),
             Ending::Server(code, reason) => {
                 self.send_queue.close(code, reason);
-                self.say_farewell(Instant::now() + FAREWELL);
+                self.drain_and_close(Instant::now() + CLOSE_TIMEOUT);
             }
         }
     }
@@ -271,32 +258,6 @@ impl<S: Service> Client<'_, S> {
         self.stats.hears();
         self.shared.counters.heard(self.conn, kind, message.len());
     }
-
-    /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
-    /// something unread would take the last frames with it.
-    #[inline(never)] // a name in thread dumps
-    pub(super) fn say_farewell(&self, until: Instant) {
-        self.send_queue.flush();
-        if !self.send_queue.wait_until_empty(until)
-            || self.socket.shutdown(Shutdown::Write).is_err()
-        {
-            return;
-        }
-        let mut ignored = 0;
-        let mut buffer = [0; 4096];
-        while ignored < MOST_IGNORED {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
-                return;
-            }
-            match { &*self.socket }.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(size) => ignored += size,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    }
 }
 
 /// How a client's frames are read: from `rest`, which came with its request, and then from `stream`;
@@ -336,7 +297,7 @@ fn ending_of(error: &Error) -> Ending {
 /// anything, a key too.
 fn shown(reason: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " .,:;'!()-".contains(c);
-    let has_short_words = reason.split(' ').all(|word| word.len() < LONGEST_WORD);
+    let has_short_words = reason.split(' ').all(|word| word.len() < MAX_WORD_CHARS);
     match reason.chars().all(is_plain) && has_short_words {
         true => format!("{reason:?}"),
         false => format!("a reason of {} bytes", reason.len()),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection_stats::ConnectionStats;
+use crate::http::{Reason, Response};
 use crate::hub::ConnId;
 use crate::os::sever;
 
@@ -148,6 +149,11 @@ impl State {
             }
         }
     }
+}
+
+/// What a client is told for whom there is no room.
+pub fn full() -> Response {
+    Response::text(503, "the server is full: try again later").because(Reason::Full)
 }
 
 #[cfg(test)]

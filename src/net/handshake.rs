@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::connection::{Client, FAREWELL};
-use super::connections::Full;
+use super::client::{CLOSE_TIMEOUT, Client};
+use super::connections::{self, Full};
 use super::counters::Counters;
 use super::event_queue;
 use super::forwarded;
 use super::hub_thread::{Admission, Input};
-use super::listener;
 use super::service::{
     Act, Answer, Handler, Inside, Keeper, Report, Requester, Service, Unanswered, Work, refused,
     stopping,
@@ -22,19 +21,19 @@ use super::service::{
 use crate::http::{self, HeadError, Preferences, Request, Response};
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
-const SHORT_FAREWELL: Duration = Duration::from_millis(250);
+const MIN_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the hub is given to answer what is asked without a WebSocket.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// And to do something about what it is asked, up to the moment when that is on disk.
-const DONE: Duration = Duration::from_secs(10);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection waits to be admitted, where its session has to be read from the disk.
-const ADMISSION: Duration = Duration::from_secs(10);
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often whoever waits for that looks whether the server is stopping.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an answer that isn't a refusal may take to be read: it may be large.
-const READING: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many requests one connection may send.
-const MOST_REQUESTS: usize = 1000;
+const MAX_REQUESTS: usize = 1000;
 
 /// A connection that is a WebSocket, and that the hub has admitted.
 pub struct Joined<E> {
@@ -88,9 +87,9 @@ struct Asked<E> {
 impl<S: Service> Client<'_, S> {
     /// Reads requests and answers them, one after the other, until one makes the connection a
     /// WebSocket. `None` where it has ended with an answer, or without.
-    pub(super) fn shake_hands(&self) -> Option<Joined<S::Event>> {
+    pub(super) fn handshake(&self) -> Option<Joined<S::Event>> {
         let mut bytes = Vec::new();
-        for left in (0..MOST_REQUESTS).rev() {
+        for left in (0..MAX_REQUESTS).rev() {
             if let ControlFlow::Break(end) = self.take_request(&mut bytes, left == 0) {
                 return end;
             }
@@ -188,7 +187,7 @@ impl<S: Service> Client<'_, S> {
     fn answer_and_go_on(&self, page: &Response, method: &str) -> bool {
         self.send_queue.replace_all(page.parts_kept_alive(method));
         self.send_queue.flush();
-        self.send_queue.wait_until_empty(Instant::now() + READING)
+        self.send_queue.wait_until_empty(Instant::now() + READ_TIMEOUT)
     }
 
     /// Sends a page and waits for the client to hang up.
@@ -196,12 +195,12 @@ impl<S: Service> Client<'_, S> {
         self.send_queue.replace_all(page.parts(method));
         self.send_queue.flush();
         if page.reason().is_none() {
-            self.send_queue.wait_until_empty(Instant::now() + READING);
+            self.send_queue.wait_until_empty(Instant::now() + READ_TIMEOUT);
         }
         // One that won't hang up keeps its place for as long as one that won't finish its request.
         let now = Instant::now();
-        let (least, most) = (now + SHORT_FAREWELL, now + FAREWELL);
-        self.say_farewell(deadline.map_or(most, |deadline| deadline.clamp(least, most)));
+        let (least, most) = (now + MIN_CLOSE_TIMEOUT, now + CLOSE_TIMEOUT);
+        self.drain_and_close(deadline.map_or(most, |deadline| deadline.clamp(least, most)));
     }
 
     /// Decides what becomes of a request from this address, and which headers an answer has.
@@ -213,7 +212,7 @@ impl<S: Service> Client<'_, S> {
     ) -> (Course<S::Event>, Vec<String>) {
         if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
             log::warn!("refused {}: {why}", self.shown(from.address));
-            return (Course::Answered(listener::full()), Vec::new());
+            return (Course::Answered(connections::full()), Vec::new());
         }
         let service = &self.shared.service;
         let answering = AssertUnwindSafe(|| {
@@ -277,7 +276,7 @@ impl<S: Service> Client<'_, S> {
 
     /// Asks the hub, which is not waited for longer than it takes to lose patience.
     fn ask(&self, event: S::Event, make: fn(Vec<u8>) -> Response) -> Response {
-        match self.reply(event, ANSWER) {
+        match self.reply(event, ANSWER_TIMEOUT) {
             Ok(body) => make(body),
             Err(Unanswered::Lost) => failed(),
             Err(Unanswered::Busy) => busy(),
@@ -291,14 +290,15 @@ impl<S: Service> Client<'_, S> {
         let (reply, answered) = crossbeam_channel::bounded(1);
         let ask = Input::Ask { conn: self.conn, reply, until, event };
         let is_stopping = || self.shared.stopping.has_begun();
-        if self.shared.event_queue.send_within(ask, patience.min(ANSWER)) == Err(event_queue::Gone)
+        if self.shared.event_queue.send_within(ask, patience.min(ANSWER_TIMEOUT))
+            == Err(event_queue::Gone)
         {
             return Err(if is_stopping() { Unanswered::Stopping } else { Unanswered::Busy });
         }
         // What was done shortly before the server stops may still be written.
         let mut looks_left = 3;
         let why = loop {
-            match answered.recv_deadline(until.min(Instant::now() + LOOK)) {
+            match answered.recv_deadline(until.min(Instant::now() + POLL_INTERVAL)) {
                 Ok(reply) => return reply.map_err(Unanswered::Refused),
                 Err(why) if why == RecvTimeoutError::Disconnected || Instant::now() >= until => {
                     break why;
@@ -328,7 +328,7 @@ impl<S: Service> Client<'_, S> {
         // From here on a stopping server must not cut it: the client may have the answer to its
         // handshake before this thread knows, and then it is to get a close.
         self.shared.connections.entrust(self.conn, true);
-        let until = Instant::now() + ADMISSION;
+        let until = Instant::now() + ADMISSION_TIMEOUT;
         let refusal = match self.say_until(join, until).map(|()| decided.recv_deadline(until)) {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(why))) => refused(why),
@@ -339,7 +339,7 @@ impl<S: Service> Client<'_, S> {
                 log::error!(
                     "c{}: refused, its session could not be read within {} s: the disk doesn't answer",
                     self.conn.0,
-                    ADMISSION.as_secs()
+                    ADMISSION_TIMEOUT.as_secs()
                 );
                 self.withdraw(&decided);
                 Response::text(503, "the server's disk doesn't answer: try again later")
@@ -372,11 +372,11 @@ impl<S: Service> Client<'_, S> {
 
 impl<S: Service> Inside<S::Event> for Client<'_, S> {
     fn ask(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
-        self.reply(event, ANSWER)
+        self.reply(event, ANSWER_TIMEOUT)
     }
 
     fn have_done(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
-        let until = Instant::now() + DONE;
+        let until = Instant::now() + CHANGE_TIMEOUT;
         let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
         if !self.shared.keeper.as_ref().is_none_or(has_room) {
             return Err(Unanswered::Busy);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::FLUSH;
+use super::FLUSH_TIMEOUT;
 use super::counters::{Counters, Tally};
 use super::event_queue::Inputs;
 use super::send_queue::{SendQueue, TooSlow};
@@ -23,7 +23,7 @@ use crate::protocol::{Frame, Timestamp, close};
 /// How many events are handled before the send queues are flushed.
 const BATCH: usize = 256;
 /// How long a client is given to answer a close.
-const PATIENCE: Duration = FLUSH;
+const CLOSE_TIMEOUT: Duration = FLUSH_TIMEOUT;
 
 /// Whether a connection is admitted, and if not, why.
 pub type Admission = Result<(), Refusal>;
@@ -244,7 +244,7 @@ impl<M: Machine> HubThread<M> {
                         client.admission = None;
                         client.send_queue.close(code, reason);
                         self.touched.push(client.send_queue.clone());
-                        self.closing.push_back((Instant::now() + PATIENCE, conn));
+                        self.closing.push_back((Instant::now() + CLOSE_TIMEOUT, conn));
                     }
                 }
             }
@@ -311,7 +311,7 @@ impl<M: Machine> HubThread<M> {
                 Counters::note(&self.counters.too_slow);
                 client.send_queue.close_instead(close::POLICY, "too slow");
                 self.touched.push(client.send_queue.clone());
-                self.closing.push_back((Instant::now() + PATIENCE, conn));
+                self.closing.push_back((Instant::now() + CLOSE_TIMEOUT, conn));
                 self.too_slow.push(conn);
             }
         }
@@ -351,7 +351,7 @@ impl<M: Machine> HubThread<M> {
     /// Closes every client and waits until all have answered, or for as long as they are given.
     #[inline(never)] // a name in thread dumps
     fn stop(mut self, event_queue: &Inputs<Input<M::Event>>) {
-        let until = Instant::now() + FLUSH;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         self.counters.hub.ends();
         self.asking.clear();
         for client in self.clients.values() {

@@ -14,11 +14,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::Shared;
 use super::connection;
 use super::connection_stats::ConnectionStats;
-use super::connections::Full;
+use super::connections::{self, Full};
 use super::counters::Counters;
 use super::forwarded;
 use super::service::Service;
-use crate::http::{Reason, Response};
+use crate::http::Reason;
 use crate::hub::ConnId;
 use crate::os::give_up_after;
 
@@ -199,7 +199,7 @@ fn welcome<S: Service>(
 /// Tells a client that the server is full, without a thread and without waiting. The socket is kept
 /// a while: closed at once, it could take the answer with it.
 fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
-    let full = full().parts("GET").concat();
+    let full = connections::full().parts("GET").concat();
     if socket.set_nonblocking(true).is_ok() {
         // What a new connection's buffer doesn't take is not worth waiting for.
         let _ = { &*socket }.write(&full);
@@ -209,11 +209,6 @@ fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
         refused.pop_front();
     }
     refused.push_back(socket);
-}
-
-/// What a client is told for whom there is no room.
-pub fn full() -> Response {
-    Response::text(503, "the server is full: try again later").because(Reason::Full)
 }
 
 /// IPv4 as IPv4: a listener on `::` calls it IPv6.

@@ -4,6 +4,7 @@
 //! event for the hub thread (`dispatch`), whose effects are put into send queues (`send_queue`), the only
 //! place that writes to a client's socket.
 
+mod client;
 mod connection;
 mod connection_stats;
 mod connections;
@@ -51,18 +52,18 @@ use threads::Threads;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
 /// alone. Each holds at most one message.
-const INBOX: usize = 256;
+const MAX_QUEUED_EVENTS: usize = 256;
 /// How many requests may be worked on at a time, from when their bodies are read until there is an
 /// answer: each may take several times what a document does.
-const WORK: usize = 8;
+const MAX_WORKING: usize = 8;
 /// How long [`Config::silence`] is by default.
 pub const SILENCE: Duration = Duration::from_secs(90);
 /// How long clients are given to take what is queued for them when the server stops.
-const FLUSH: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long threads are waited for after that.
-const JOIN: Duration = Duration::from_millis(700);
+const JOIN_TIMEOUT: Duration = Duration::from_millis(700);
 /// How long what waits for the disk is waited for: before the clients are told, and at the very end.
-const WRITING: Duration = Duration::from_millis(250);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What a server keeps to.
 #[derive(Debug, Clone)]
@@ -150,7 +151,7 @@ pub fn start<S: Service>(
     if addrs.is_empty() {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }
-    let (event_queue, events) = event_queue::event_queue(INBOX);
+    let (event_queue, events) = event_queue::event_queue(MAX_QUEUED_EVENTS);
     let threads = Arc::new(Threads::new(os_limits::most_threads()));
     let mut room = config.room;
     if let Some(most) = os_limits::most_connections()
@@ -172,7 +173,7 @@ pub fn start<S: Service>(
         accepted: AtomicU64::new(0),
         threads: threads.clone(),
         questions: Semaphore::default(),
-        work: Semaphore::at_most(WORK),
+        work: Semaphore::at_most(MAX_WORKING),
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
@@ -225,17 +226,17 @@ impl<S: Service> ServerHandle<S> {
                 // Who has lost patience doesn't wait any more.
                 let _ = done.try_send(());
             }));
-            let _ = written.recv_timeout(WRITING);
+            let _ = written.recv_timeout(WRITE_TIMEOUT);
         }
         // A full event queue is being emptied by the hub; where it is not, joining below finds out.
-        let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH);
+        let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH_TIMEOUT);
         self.shared.connections.cut(false);
-        let mut left = self.shared.threads.join_all(begun + FLUSH + JOIN / 4);
+        let mut left = self.shared.threads.join_all(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT / 4);
         if !left.is_empty() {
             self.shared.connections.cut(true);
-            left = self.shared.threads.join_all(begun + FLUSH + JOIN);
+            left = self.shared.threads.join_all(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT);
         }
-        self.shared.service.end(begun + FLUSH + JOIN + WRITING);
+        self.shared.service.end(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT + WRITE_TIMEOUT);
         left
     }
 }
