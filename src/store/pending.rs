@@ -11,11 +11,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::handle::{After, Job};
+use super::messages::{AFTER_BYTES, After, Job};
 use crate::kept::Keep;
-
-/// What a waiting confirmation is reckoned to take, in bytes.
-pub const AFTER_BYTES: usize = 256;
 
 /// See the module's text.
 #[derive(Default)]
