@@ -2,7 +2,7 @@
 //! `collabd record`, which read a directory or that API.
 
 pub mod compact;
-mod office;
+mod service;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::kept::{Keep, Stored, StoredChange, Why};
 use crate::protocol::json::write_key;
 use crate::protocol::{Timestamp, json};
 use crate::store::{PointInTime, Reader, StoreError, Summary, Version};
-pub use office::{Office, Unavailable};
+pub use service::{ArchiveError, ArchiveService};
 
 /// Who is said to have made a change that was made from outside a session.
 pub const BY: &str = "collabd";

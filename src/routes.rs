@@ -33,9 +33,9 @@ use crate::hub::{ConnId, Event, Hub};
 use crate::net::service::{Answer, Report, Requester, Service};
 #[cfg(feature = "durable")]
 use crate::net::service::{Keeper, Tell};
-use crate::protocol::inbound;
 #[cfg(feature = "durable")]
-use crate::shelf::Shelf;
+use crate::persistence::Persistence;
+use crate::protocol::inbound;
 use admission::{AccessRequest, Admission};
 use channel_handler::ChannelHandler;
 pub use hosts::Hosts;
@@ -73,7 +73,7 @@ pub struct Router {
     pub refusals: RefusalLog,
     /// What makes sessions durable, where they are.
     #[cfg(feature = "durable")]
-    pub shelf: Option<Shelf>,
+    pub persistence: Option<Persistence>,
 }
 
 impl Router {
@@ -90,7 +90,7 @@ impl Router {
             largest_canvas: LARGEST_CANVAS,
             refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
-            shelf: None,
+            persistence: None,
         }
     }
 
@@ -176,7 +176,7 @@ impl Router {
     /// Whether sessions are stored.
     fn stores(&self) -> bool {
         #[cfg(feature = "durable")]
-        return self.shelf.is_some();
+        return self.persistence.is_some();
         #[cfg(not(feature = "durable"))]
         false
     }
@@ -238,7 +238,7 @@ impl Router {
         };
         let member =
             SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
-        let member = member.is_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
+        let member = member.made_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
         Ok(Answer::Upgrade(Box::new(match call.grant {
             Some(grant) => member.with(grant),
             None => member,
@@ -274,13 +274,13 @@ impl Service for Router {
 
     #[cfg(feature = "durable")]
     fn begin(&self, tell: Tell<Event>) -> io::Result<Option<Arc<dyn Keeper>>> {
-        self.shelf.as_ref().map_or(Ok(None), |shelf| shelf.begin(tell))
+        self.persistence.as_ref().map_or(Ok(None), |persistence| persistence.begin(tell))
     }
 
     #[cfg(feature = "durable")]
     fn end(&self, deadline: Instant) {
-        if let Some(shelf) = &self.shelf {
-            shelf.end(deadline);
+        if let Some(persistence) = &self.persistence {
+            persistence.end(deadline);
         }
     }
 

@@ -7,8 +7,21 @@ use std::path::{Path, PathBuf};
 
 /// The modules, the lowest first: each may use those before it.
 const LAYERS: &[&str] = &[
-    "os", "files", "protocol", "http", "logging", "auth", "kept", "hub", "store", "archive", "net",
-    "shelf", "routes", "commands", "cli",
+    "os",
+    "files",
+    "protocol",
+    "http",
+    "logging",
+    "auth",
+    "kept",
+    "hub",
+    "store",
+    "archive",
+    "net",
+    "persistence",
+    "routes",
+    "commands",
+    "cli",
 ];
 
 /// What the state machine must not know, and why: it is driven by events alone.

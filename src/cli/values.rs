@@ -13,10 +13,10 @@ use crate::hub::{DocumentBounds, HistoryBounds, Limits};
 use crate::net::{
     Config, ConnectionLimits, Network, RateLimits, SILENCE, SendMode, half_of_the_memory,
 };
+#[cfg(feature = "durable")]
+use crate::persistence::RetentionConfig;
 use crate::routes::Hosts;
 use crate::routes::origin::Origins;
-#[cfg(feature = "durable")]
-use crate::shelf::Keeping;
 
 /// The options' values, as text.
 pub(super) struct Values(HashMap<&'static str, String>);
@@ -116,7 +116,7 @@ impl Values {
         let Some(directory) = self.0.get("data-dir").map(PathBuf::from) else { return Ok(None) };
         let days: u32 = self.number("keep-days")?;
         let age = Duration::from_secs(u64::from(days) * 24 * 3600);
-        let keeping = Keeping { versions: self.number("keep-versions")?, age, history };
+        let keeping = RetentionConfig { versions: self.number("keep-versions")?, age, history };
         Ok(Some(serve::DataOptions { directory, keeping }))
     }
 

@@ -7,10 +7,10 @@ use super::listening::{self, ListenOptions};
 use crate::auth::KeyStore;
 use crate::hub::{Hub, Limits};
 use crate::net::Config;
+#[cfg(feature = "durable")]
+use crate::persistence::{Persistence, RetentionConfig};
 use crate::routes::origin::Origins;
 use crate::routes::{Hosts, Router};
-#[cfg(feature = "durable")]
-use crate::shelf::{Keeping, Shelf};
 
 /// What `serve` is told.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct DataOptions {
     pub directory: PathBuf,
-    pub keeping: Keeping,
+    pub keeping: RetentionConfig,
 }
 
 /// Who may come in.
@@ -59,10 +59,10 @@ pub fn run(options: Options) -> ExitCode {
         let keys = KeyStore::open(access.keys, access.dev_keys)?;
         let hub = Hub::new(limits, seed);
         #[cfg(feature = "durable")]
-        let (hub, shelf) = match options.data {
+        let (hub, persistence) = match options.data {
             Some(data) => {
-                let (shelf, names) = Shelf::open(&data.directory, data.keeping)?;
-                (hub.with_stored(names), Some(shelf))
+                let (persistence, names) = Persistence::open(&data.directory, data.keeping)?;
+                (hub.with_stored(names), Some(persistence))
             }
             None => (hub, None),
         };
@@ -73,7 +73,7 @@ pub fn run(options: Options) -> ExitCode {
             debug_endpoints: access.debug_endpoints,
             largest_canvas,
             #[cfg(feature = "durable")]
-            shelf,
+            persistence,
             ..Router::new(keys)
         };
         Ok((router, hub))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Router;
 use super::route::Call;
 use super::sessions_api::Api;
-use crate::archive::{self, BY, Listing, MOST, MOST_BYTES, Office, Unavailable, Versions};
+use crate::archive::{self, ArchiveError, ArchiveService, BY, Listing, MOST, MOST_BYTES, Versions};
 use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
@@ -35,14 +35,14 @@ type Worked = Result<(usize, Box<Act<Event>>), Response>;
 impl Router {
     /// Answers what is asked of what is stored.
     pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
-        let Some(shelf) = &self.shelf else {
+        let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
         };
-        let (body, act) = self.work_on(page, call, shelf.office().clone())?;
+        let (body, act) = self.work_on(page, call, persistence.archive().clone())?;
         Ok(Answer::Work(Work { body, act }))
     }
 
-    fn work_on(&self, page: Api, call: Call<'_>, office: Arc<Office>) -> Worked {
+    fn work_on(&self, page: Api, call: Call<'_>, archive: Arc<ArchiveService>) -> Worked {
         let Call { request, conn, grant, by: who, .. } = call;
         Ok(match page {
             Api::Stored => {
@@ -50,25 +50,25 @@ impl Router {
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
                 let list: Box<Act<Event>> =
-                    Box::new(move |_, _| list(&office, grant, after, most, with_items));
+                    Box::new(move |_, _| list(&archive, grant, after, most, with_items));
                 (0, list)
             }
             Api::Versions(session) => (
                 0,
                 Box::new(move |_, _| {
-                    let found = office.look(move |reader| Versions::of(reader, &session));
+                    let found = archive.look(move |reader| Versions::of(reader, &session));
                     answer(found)
                 }),
             ),
             Api::Changes(session) => {
                 let after = number(request, "after")?.unwrap_or(0);
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                (0, Box::new(move |_, _| changes(&office, session, after, most)))
+                (0, Box::new(move |_, _| changes(&archive, session, after, most)))
             }
             Api::State(session) => match point(request, "at")? {
-                Some(at) => (0, Box::new(move |_, _| as_of(&office, &session, Some(at)))),
+                Some(at) => (0, Box::new(move |_, _| as_of(&archive, &session, Some(at)))),
                 None => {
-                    (0, Box::new(move |_, inside| state(&office, conn, &session, grant, inside)))
+                    (0, Box::new(move |_, inside| state(&archive, conn, &session, grant, inside)))
                 }
             },
             Api::Delete(session) => (
@@ -96,7 +96,7 @@ impl Router {
             Api::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
                 let restore: Box<Act<Event>> = Box::new(move |_, inside| {
-                    let restored = restore(&office, conn, &session, to, inside);
+                    let restored = restore(&archive, conn, &session, to, inside);
                     if restored.status() == 200 {
                         log::info!("session {session:?} was restored by {who}");
                     }
@@ -106,9 +106,9 @@ impl Router {
             }
             Api::Compact => {
                 let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
-                let retention = retention(request, office.retention())?;
+                let retention = retention(request, archive.retention())?;
                 let compact: Box<Act<Event>> =
-                    Box::new(move |_, inside| compact(&office, session, retention, &who, inside));
+                    Box::new(move |_, inside| compact(&archive, session, retention, &who, inside));
                 (0, compact)
             }
         })
@@ -116,21 +116,21 @@ impl Router {
 }
 
 fn list(
-    office: &Arc<Office>,
+    archive: &Arc<ArchiveService>,
     grant: Option<Grant>,
     after: Option<String>,
     most: usize,
     with_items: bool,
 ) -> Response {
-    let found = office.look(move |reader| {
+    let found = archive.look(move |reader| {
         let wanted = |session: &str| grant.as_ref().is_none_or(|grant| grant.key.opens(session));
         Listing::of(reader, wanted, after.as_deref(), most, with_items)
     });
     answer(found.map(Some))
 }
 
-fn changes(office: &Arc<Office>, session: Arc<str>, after: u64, most: usize) -> Response {
-    let found = office.look(move |reader| {
+fn changes(archive: &Arc<ArchiveService>, session: Arc<str>, after: u64, most: usize) -> Response {
+    let found = archive.look(move |reader| {
         let session = &*session;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
@@ -146,7 +146,7 @@ fn changes(office: &Arc<Office>, session: Arc<str>, after: u64, most: usize) -> 
 
 /// A canvas as it is: in memory, or where it isn't there, as it is stored.
 fn state(
-    office: &Arc<Office>,
+    archive: &Arc<ArchiveService>,
     conn: ConnId,
     session: &Arc<str>,
     grant: Option<Grant>,
@@ -156,19 +156,19 @@ fn state(
         Ok(body) => Response::state(body),
         // It may have been in memory a moment ago. What isn't on disk while that fails is in memory.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
-            match office.written(&|| inside.is_stopping()) {
-                Ok(()) | Err(Unavailable::NotWritten) => as_of(office, session, None),
+            match archive.written(&|| inside.is_stopping()) {
+                Ok(()) | Err(ArchiveError::NotWritten) => as_of(archive, session, None),
                 Err(why) => unavailable(why),
             }
         }
-        Err(Unanswered::Busy) => unavailable(Unavailable::Busy),
+        Err(Unanswered::Busy) => unavailable(ArchiveError::Busy),
         Err(why) => why.page(),
     }
 }
 
 /// A canvas as it was then, or as it is stored.
-fn as_of(office: &Arc<Office>, session: &str, at: Option<PointInTime>) -> Response {
-    match find(office, session, at) {
+fn as_of(archive: &Arc<ArchiveService>, session: &str, at: Option<PointInTime>) -> Response {
+    match find(archive, session, at) {
         Ok((_, stored)) => canvas(session, &stored),
         Err(page) => page,
     }
@@ -178,18 +178,18 @@ fn as_of(office: &Arc<Office>, session: &str, at: Option<PointInTime>) -> Respon
 pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
     match archive::document(stored) {
         Ok(document) => Response::state(archive::state(session, stored, &document)),
-        Err(_) => unavailable(Unavailable::Damaged),
+        Err(_) => unavailable(ArchiveError::Damaged),
     }
 }
 
 /// A session, and what is stored of it as of then.
 fn find(
-    office: &Arc<Office>,
+    archive: &Arc<ArchiveService>,
     session: &str,
     at: Option<PointInTime>,
 ) -> Result<(Summary, Stored), Response> {
     let name: Arc<str> = session.into();
-    let found = office.look(move |reader| {
+    let found = archive.look(move |reader| {
         let session = &*name;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let stored = reader.document_at(session, at.unwrap_or(PointInTime::Seq(summary.seq)))?;
@@ -256,17 +256,17 @@ fn put(
 }
 
 fn restore(
-    office: &Arc<Office>,
+    archive: &Arc<ArchiveService>,
     conn: ConnId,
     session: &Arc<str>,
     to: PointInTime,
     inside: &dyn Inside<Event>,
 ) -> Response {
     let is_stopping = || inside.is_stopping();
-    if let Err(why) = office.written(&is_stopping) {
+    if let Err(why) = archive.written(&is_stopping) {
         return unavailable(why);
     }
-    let (summary, stored) = match find(office, session, Some(to)) {
+    let (summary, stored) = match find(archive, session, Some(to)) {
         Ok(found) => found,
         Err(page) => return page,
     };
@@ -275,11 +275,11 @@ fn restore(
         // What it is now can't be read. What it was then could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
             let Ok(document) = archive::document(&stored) else {
-                return unavailable(Unavailable::Damaged);
+                return unavailable(ArchiveError::Damaged);
             };
             let more = restored_to(&document, &stored);
             let epoch = summary.epoch.clone();
-            match office.restore_damaged(summary, document, &is_stopping) {
+            match archive.restore_damaged(summary, document, &is_stopping) {
                 Ok(seq) => {
                     let now = Timestamp::now().to_string();
                     let head = json!({
@@ -296,13 +296,13 @@ fn restore(
 }
 
 fn compact(
-    office: &Arc<Office>,
+    archive: &Arc<ArchiveService>,
     session: Option<Arc<str>>,
     retention: Retention,
     who: &str,
     inside: &dyn Inside<Event>,
 ) -> Response {
-    match office.compact(session, retention, &|| inside.is_stopping()) {
+    match archive.compact(session, retention, &|| inside.is_stopping()) {
         Ok(done) => {
             log::info!(
                 "{} sessions were compacted by {who}: {} bytes, before {}",
@@ -338,7 +338,7 @@ pub(super) fn put_back(
     inside: &dyn Inside<Event>,
 ) -> Result<Response, Unanswered> {
     let Ok(document) = archive::document(stored) else {
-        return Ok(unavailable(Unavailable::Damaged));
+        return Ok(unavailable(ArchiveError::Damaged));
     };
     let more = restored_to(&document, stored);
     let state = Box::new(document.into_state());
@@ -362,35 +362,35 @@ fn restored(body: &[u8], more: Value) -> Response {
 }
 
 /// What was found, or that there is no such session.
-fn answer<T: Serialize>(found: Result<Option<T>, Unavailable>) -> Response {
+fn answer<T: Serialize>(found: Result<Option<T>, ArchiveError>) -> Response {
     match found.map(|found| found.map(|found| serde_json::to_vec(&found))) {
         Ok(Some(Ok(body))) => Response::json(body),
         // Plain data can always be written.
-        Ok(Some(Err(_))) => unavailable(Unavailable::Unreadable),
+        Ok(Some(Err(_))) => unavailable(ArchiveError::Unreadable),
         Ok(None) => Response::text(404, NO_SUCH_SESSION),
         Err(why) => unavailable(why),
     }
 }
 
-fn unavailable(why: Unavailable) -> Response {
+fn unavailable(why: ArchiveError) -> Response {
     let (status, line) = match why {
-        Unavailable::Busy => (503, "the server is busy: try again"),
-        Unavailable::Silent => (503, "the server's disk doesn't answer: try again later"),
-        Unavailable::Compacting => (409, "a compaction is going on: wait until it is done"),
-        Unavailable::NotWritten => {
+        ArchiveError::Busy => (503, "the server is busy: try again"),
+        ArchiveError::Silent => (503, "the server's disk doesn't answer: try again later"),
+        ArchiveError::Compacting => (409, "a compaction is going on: wait until it is done"),
+        ArchiveError::NotWritten => {
             (503, "the server can't write to its disk: whoever runs it finds the reason in its log")
         }
-        Unavailable::Unreadable => (
+        ArchiveError::Unreadable => (
             503,
             "what is stored can't be read now: whoever runs this server finds the reason in its log",
         ),
-        Unavailable::Damaged => (
+        ArchiveError::Damaged => (
             503,
             "what is stored of this session is damaged: restore it to one of its versions, or from \
              a backup",
         ),
-        Unavailable::Unknown => (404, NO_SUCH_SESSION),
-        Unavailable::Stopping => return Unanswered::Stopping.page(),
+        ArchiveError::Unknown => (404, NO_SUCH_SESSION),
+        ArchiveError::Stopping => return Unanswered::Stopping.page(),
     };
     Response::text(status, line)
 }

@@ -52,7 +52,7 @@ impl SessionHandler {
     }
 
     /// The same; nothing is to be kept of a session that it begins.
-    pub fn is_temporary(self, is_temporary: bool) -> Self {
+    pub fn made_temporary(self, is_temporary: bool) -> Self {
         SessionHandler { is_temporary, ..self }
     }
 }

@@ -31,7 +31,7 @@ const COMPACTING: Duration = Duration::from_secs(600);
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// See the module's text. Any client's thread may use it; every call blocks, none on the hub.
-pub struct Office {
+pub struct ArchiveService {
     directory: PathBuf,
     retention: Retention,
     /// Once the thread `store` runs.
@@ -47,7 +47,7 @@ pub struct Office {
 
 /// Why something can't be had or done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unavailable {
+pub enum ArchiveError {
     /// Too many look, or it takes too long.
     Busy,
     /// The disk doesn't answer.
@@ -66,10 +66,10 @@ pub enum Unavailable {
     Stopping,
 }
 
-impl Office {
+impl ArchiveService {
     /// For the store of a data directory. What is not to be kept is removed when it is compacted.
     pub fn new(directory: PathBuf, retention: Retention) -> Self {
-        Office {
+        ArchiveService {
             directory,
             retention,
             keeper: OnceLock::new(),
@@ -112,20 +112,20 @@ impl Office {
     pub fn look<T: Send + 'static>(
         self: &Arc<Self>,
         look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Unavailable> {
-        let turn = self.permit().ok_or(Unavailable::Busy)?;
+    ) -> Result<T, ArchiveError> {
+        let turn = self.permit().ok_or(ArchiveError::Busy)?;
         let until = Instant::now() + LOOK;
         let (done, looked) = crossbeam_channel::bounded(1);
-        let office = self.clone();
+        let archive = self.clone();
         let thread = thread::Builder::new().name("look".into()).spawn(move || {
-            let found = office.look_until(until, look);
+            let found = archive.look_until(until, look);
             drop(turn);
             // Who has lost patience doesn't wait any more.
             let _ = done.try_send(found);
         });
         let thread = thread.map_err(|error| {
             log::error!("what is stored can't be looked at: no thread to do it: {error}");
-            Unavailable::Busy
+            ArchiveError::Busy
         })?;
         match looked.recv_deadline(until + GRACE) {
             Ok(found) => {
@@ -134,11 +134,11 @@ impl Office {
             }
             Err(RecvTimeoutError::Disconnected) => match thread.join() {
                 Err(panic) => std::panic::resume_unwind(panic),
-                Ok(()) => Err(Unavailable::Busy),
+                Ok(()) => Err(ArchiveError::Busy),
             },
             Err(RecvTimeoutError::Timeout) => {
                 log::error!("what is stored can't be looked at: the disk doesn't answer");
-                Err(Unavailable::Silent)
+                Err(ArchiveError::Silent)
             }
         }
     }
@@ -147,22 +147,22 @@ impl Office {
         &self,
         until: Instant,
         look: impl FnOnce(&Reader) -> Result<T, StoreError>,
-    ) -> Result<T, Unavailable> {
+    ) -> Result<T, ArchiveError> {
         let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let mut reader = Reader::open(&self.directory).map_err(|why| {
             log::error!("what is stored can't be looked at: {why}");
-            Unavailable::Unreadable
+            ArchiveError::Unreadable
         })?;
         let looked = reader.hurry(until).and_then(|()| look(&reader));
         looked.map_err(|trouble| match trouble {
-            StoreError::Full(_) if Instant::now() >= until => Unavailable::Busy,
+            StoreError::Full(_) if Instant::now() >= until => ArchiveError::Busy,
             StoreError::SessionCorrupt(why) => {
                 log::error!("what is stored of a session can't be used: {why}");
-                Unavailable::Damaged
+                ArchiveError::Damaged
             }
             trouble => {
                 log::error!("what is stored can't be looked at: {trouble}: {}", trouble.advice());
-                Unavailable::Unreadable
+                ArchiveError::Unreadable
             }
         })
     }
@@ -170,8 +170,8 @@ impl Office {
     /// Waits until all that has happened so far is on disk, so that whoever looks then sees it.
     ///
     /// # Errors
-    /// [`Unavailable::NotWritten`] where it can't be written, or [`Unavailable::Stopping`].
-    pub fn written(&self, is_stopping: &dyn Fn() -> bool) -> Result<(), Unavailable> {
+    /// [`ArchiveError::NotWritten`] where it can't be written, or [`ArchiveError::Stopping`].
+    pub fn written(&self, is_stopping: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
         let (done, written) = crossbeam_channel::bounded(1);
         self.keeper()?.after(Box::new(move || {
             // Who has lost patience doesn't wait any more.
@@ -184,13 +184,13 @@ impl Office {
     /// in nobody's memory either. As which change.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`], where it can be read; otherwise why it can't be done.
+    /// [`ArchiveError::Busy`], where it can be read; otherwise why it can't be done.
     pub fn restore_damaged(
         &self,
         now: Summary,
         earlier: Document,
         is_stopping: &dyn Fn() -> bool,
-    ) -> Result<u64, Unavailable> {
+    ) -> Result<u64, ArchiveError> {
         let mut keep = over_damaged(now, earlier);
         self.change(WRITING, is_stopping, move |store| {
             let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
@@ -199,7 +199,7 @@ impl Office {
                 Err(trouble) => return ControlFlow::Break(Err(trouble)),
             };
             ControlFlow::Break(match whole {
-                true => Ok(Err(Unavailable::Busy)),
+                true => Ok(Err(ArchiveError::Busy)),
                 false => put(store, &mut keep).map(Ok),
             })
         })?
@@ -215,9 +215,9 @@ impl Office {
         session: Option<Arc<str>>,
         retention: Retention,
         is_stopping: &dyn Fn() -> bool,
-    ) -> Result<Compacted, Unavailable> {
+    ) -> Result<Compacted, ArchiveError> {
         if self.is_compacting.swap(true, Ordering::Acquire) {
-            return Err(Unavailable::Compacting);
+            return Err(ArchiveError::Compacting);
         }
         let mut compaction = None;
         let done = self.change(COMPACTING, is_stopping, move |store| {
@@ -225,7 +225,7 @@ impl Office {
                 compaction = Compaction::begin(store, session.as_deref(), retention);
             }
             match &mut compaction {
-                None => ControlFlow::Break(Ok(Err(Unavailable::Unknown))),
+                None => ControlFlow::Break(Ok(Err(ArchiveError::Unknown))),
                 Some(compaction) => match compaction.go_on(store) {
                     Ok(None) => ControlFlow::Continue(()),
                     Ok(Some(done)) => ControlFlow::Break(Ok(Ok(done))),
@@ -243,7 +243,7 @@ impl Office {
         patience: Duration,
         is_stopping: &dyn Fn() -> bool,
         mut change: impl FnMut(&mut Store) -> ControlFlow<Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, Unavailable> {
+    ) -> Result<T, ArchiveError> {
         let (done, answer) = crossbeam_channel::bounded(1);
         // Dropped, and so its end is heard of, where the disk fails or the thread has ended.
         self.keeper()?.job(Box::new(move |store| match change(store) {
@@ -256,16 +256,16 @@ impl Office {
         wait(&answer, patience, is_stopping)?.map_err(|trouble| {
             log::error!("what is stored can't be changed: {trouble}: {}", trouble.advice());
             match trouble {
-                StoreError::SessionCorrupt(_) => Unavailable::Damaged,
-                _ => Unavailable::NotWritten,
+                StoreError::SessionCorrupt(_) => ArchiveError::Damaged,
+                _ => ArchiveError::NotWritten,
             }
         })
     }
 
-    fn keeper(&self) -> Result<&StoreHandle, Unavailable> {
+    fn keeper(&self) -> Result<&StoreHandle, ArchiveError> {
         match self.fails.load(Ordering::Relaxed) {
-            true => Err(Unavailable::NotWritten),
-            false => self.keeper.get().ok_or(Unavailable::NotWritten),
+            true => Err(ArchiveError::NotWritten),
+            false => self.keeper.get().ok_or(ArchiveError::NotWritten),
         }
     }
 
@@ -281,7 +281,7 @@ impl Office {
 }
 
 /// A turn to look, until it is dropped.
-struct Permit(Arc<Office>);
+struct Permit(Arc<ArchiveService>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -304,15 +304,15 @@ fn wait<T>(
     answer: &Receiver<T>,
     patience: Duration,
     is_stopping: &dyn Fn() -> bool,
-) -> Result<T, Unavailable> {
+) -> Result<T, ArchiveError> {
     let until = Instant::now() + patience;
     loop {
         match answer.recv_deadline(until.min(Instant::now() + GLANCE)) {
             Ok(answer) => return Ok(answer),
-            Err(RecvTimeoutError::Disconnected) => return Err(Unavailable::NotWritten),
-            Err(RecvTimeoutError::Timeout) if is_stopping() => return Err(Unavailable::Stopping),
+            Err(RecvTimeoutError::Disconnected) => return Err(ArchiveError::NotWritten),
+            Err(RecvTimeoutError::Timeout) if is_stopping() => return Err(ArchiveError::Stopping),
             Err(RecvTimeoutError::Timeout) if Instant::now() >= until => {
-                return Err(Unavailable::NotWritten);
+                return Err(ArchiveError::NotWritten);
             }
             Err(RecvTimeoutError::Timeout) => {}
         }

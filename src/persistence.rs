@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::archive::Office;
+use crate::archive::ArchiveService;
 use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
 use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
 use crate::net::service::{self, Tell};
@@ -19,7 +19,7 @@ const TURNOVER: Duration = Duration::from_secs(5);
 
 /// How long what is stored of a session is kept beside its newest state.
 #[derive(Debug, Clone, Copy)]
-pub struct Keeping {
+pub struct RetentionConfig {
     /// How many versions of a session; 0 for any number.
     pub versions: usize,
     /// How long a version after the next one has taken its place; zero for ever.
@@ -29,9 +29,9 @@ pub struct Keeping {
 }
 
 /// See the module's text.
-pub struct Shelf {
-    keeping: Keeping,
-    office: Arc<Office>,
+pub struct Persistence {
+    keeping: RetentionConfig,
+    archive: Arc<ArchiveService>,
     state: Mutex<State>,
 }
 
@@ -41,12 +41,15 @@ enum State {
     Ended,
 }
 
-impl Shelf {
+impl Persistence {
     /// Opens the store of a data directory; what is in it is returned by name. Blocks on the disk.
     ///
     /// # Errors
     /// One line that says what to do.
-    pub fn open(directory: &Path, keeping: Keeping) -> Result<(Self, Vec<Arc<str>>), String> {
+    pub fn open(
+        directory: &Path,
+        keeping: RetentionConfig,
+    ) -> Result<(Self, Vec<Arc<str>>), String> {
         let store = Store::open_when_free(directory, TURNOVER, || {
             log::warn!(
                 "another collabd uses the data directory {}: waiting {} s for it to end",
@@ -56,17 +59,17 @@ impl Shelf {
         })?;
         let names: Vec<_> = store.names().cloned().collect();
         log::info!("{} sessions are stored in {}", names.len(), store.file().display());
-        let Keeping { versions, age, history } = keeping;
+        let RetentionConfig { versions, age, history } = keeping;
         let (remembered, _) = history.entries();
         let retention = Retention { versions, age, history: remembered };
-        let office = Arc::new(Office::new(store.directory().to_owned(), retention));
+        let archive = Arc::new(ArchiveService::new(store.directory().to_owned(), retention));
         let state = Mutex::new(State::Opened(Box::new(store)));
-        Ok((Shelf { keeping, office, state }, names))
+        Ok((Persistence { keeping, archive, state }, names))
     }
 
     /// Where what is stored is looked at, and changed from outside.
-    pub fn office(&self) -> &Arc<Office> {
-        &self.office
+    pub fn archive(&self) -> &Arc<ArchiveService> {
+        &self.archive
     }
 
     /// Starts the thread `store`.
@@ -81,17 +84,17 @@ impl Shelf {
         let history = self.keeping.history;
         let (changes, bytes) = history.entries();
         let reach = Reach { changes, bytes };
-        let gate = self.office.gate();
-        let settings = Settings { gate, ..Settings::new(reach, self.office.retention()) };
-        let office = self.office.clone();
+        let gate = self.archive.gate();
+        let settings = Settings { gate, ..Settings::new(reach, self.archive.retention()) };
+        let archive = self.archive.clone();
         let events = move |event| {
             if let StoreEvent::Durable(works) = event {
-                office.note(works);
+                archive.note(works);
             }
             tell(event_of(event, history));
         };
         let (keeper, thread) = StoreHandle::start(*store, settings, events)?;
-        self.office.open(keeper.clone());
+        self.archive.open(keeper.clone());
         *state = State::Running(keeper.clone(), thread);
         Ok(Some(Arc::new(keeper)))
     }
