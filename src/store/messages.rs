@@ -25,7 +25,7 @@ pub enum StoreEvent {
     Loaded { session: Arc<str>, stored: Result<Option<Stored>, ()> },
     /// Whether what happens is being written. True at the start, without being said.
     Durable(bool),
-    /// What was to be kept of this session has been dropped: a [`Keep::Whole`] has to come of it.
+    /// What was to be kept of this session has been dropped: a [`Keep::Whole`](crate::kept::Keep::Whole) has to come of it.
     Wanted { session: Arc<str> },
 }
 

@@ -217,7 +217,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
                 }
                 assert!(guest.user().chars().count() <= 128);
-                match http::accept(&request) {
+                match http::accept(request) {
                     Ok(accepted) => assert!(
                         accepted.starts_with(b"HTTP/1.1 101 ") && !is_the_clients(&accepted)
                     ),
