@@ -77,7 +77,7 @@ struct KnownCopy {
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
-    /// Of one that is deaf: whether a message that was on its way may have removed it all the same.
+    /// Of one that was pasted: whether a message that was on its way may have removed it all the same.
     is_uncertain: bool,
     /// Whether its interfaces are moved although the item was not in the document.
     is_moved: bool,
@@ -287,11 +287,14 @@ impl Member {
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
-        let is_own_add = sent.is_none() && known.is_some_and(|copy| copy.listed.is_some());
-        let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
+        let is_on_its_way = match sent {
+            Some(sent) => sent > self.received,
+            None if known.is_some_and(|copy| copy.listed.is_some()) => false,
+            None => item.added > self.received && item.told.has(&self.user, item.added),
+        };
         let kind = match self.is_editor {
             true if item.builders.contains(&self.user) => CopyKind::Own,
-            true if settles && sent > self.received => CopyKind::Blank,
+            true if settles && is_on_its_way => CopyKind::Blank,
             true => CopyKind::Rebuilt,
             // A program builds what it is sent.
             false => CopyKind::Own,
@@ -357,7 +360,7 @@ impl Member {
     pub fn pasted(&mut self, id: &Arc<str>, is_uncertain: bool) {
         let copy = self.copies.entry(id.clone()).or_default();
         (copy.listed, copy.is_deaf) = (None, self.is_editor);
-        copy.is_uncertain = is_uncertain && self.is_editor;
+        copy.is_uncertain |= is_uncertain && self.is_editor;
     }
 
     /// Notes that it is sent another `connection:ack`, unless one is on its way to it. Whether it has to
@@ -385,8 +388,10 @@ impl Member {
         let mut deaf = Vec::new();
         for (id, copy) in &mut self.copies {
             copy.listed = None;
-            if std::mem::take(&mut copy.is_deaf) {
-                deaf.push((id.clone(), std::mem::take(&mut copy.is_uncertain)));
+            // Its list may have named a copy that was removed since.
+            let is_uncertain = std::mem::take(&mut copy.is_uncertain);
+            if std::mem::take(&mut copy.is_deaf) || is_uncertain {
+                deaf.push((id.clone(), is_uncertain));
             }
         }
         Some(deaf)
@@ -404,7 +409,8 @@ impl Member {
     /// is on its way to it: it is going to show two.
     pub fn has_another(&self, item: &Item) -> bool {
         let known = self.copies.get(&item.id);
-        let sent = known.map_or(0, |copy| copy.sent).max(item.added);
+        let added = if item.told.has(&self.user, item.added) { item.added } else { 0 };
+        let sent = known.map_or(0, |copy| copy.sent).max(added);
         let before = self.received.max(self.recognised).max(self.rebuilt.unwrap_or(0));
         let is_known = known.is_some_and(|copy| copy.listed.is_some() || copy.is_deaf);
         self.is_editor && sent > before && !is_known && item.is_for_editors()
