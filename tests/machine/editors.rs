@@ -1043,12 +1043,15 @@ fn who_has_an_item_that_is_on_its_way_ends_with_one() {
 fn an_item_of_its_own_is_not_blank_after_an_editor_has_looked_through_its_canvas() {
     let mut rig = rig();
     let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
-    rig.tell(alice, says("add_item", &source("b", 1.0)));
+    let table = |name: Value| {
+        json!({"_type": "component", "item_uuid": "b", "x_mm": 1.0, "y_mm": 0.0,
+               "angle_deg": 0.0, "name": name, "image_path": null, "interfaces": []})
+    };
+    rig.tell(alice, says("add_item", &table(json!("T"))));
     rig.tell(alice, says("update_item", &source("pasted", 1.0)));
     rig.tell(alice, request("alice"));
-    let default = with(source("b", 1.0), "n_rays", json!(9));
-    rig.tell(alice, says("update_item", &default));
-    assert_eq!(field(&rig, "b", "n_rays"), json!(9));
+    rig.tell(alice, says("update_item", &table(Value::Null)));
+    assert_eq!(field(&rig, "b", "name"), Value::Null);
 }
 
 /// Of the two messages by which an editor is told what an item looks like the first takes its lock off.
