@@ -2,16 +2,16 @@
 //! `collabd record`, which read a directory or that API.
 
 pub mod compact;
-mod office;
+mod service;
 
 use serde::{Deserialize, Serialize};
 
 use crate::hub::{Damaged, Document, replay};
 use crate::kept::{Keep, Stored, StoredChange, Why};
-use crate::protocol::outbound::write_key;
+use crate::protocol::json::write_key;
 use crate::protocol::{Timestamp, json};
-use crate::store::{Point, Reader, Summary, Trouble, Version};
-pub use office::{Office, Unavailable};
+use crate::store::{PointInTime, Reader, StoreError, Summary, Version};
+pub use service::{ArchiveError, ArchiveService};
 
 /// Who is said to have made a change that was made from outside a session.
 pub const BY: &str = "collabd";
@@ -85,7 +85,8 @@ impl About {
     /// What there is to know of a session; how many items it has takes opening it.
     pub fn of(reader: &Reader, summary: Summary, with_items: bool) -> Self {
         let items = with_items.then(|| {
-            let stored = reader.document_at(&summary.name, Point::Seq(summary.seq)).ok()??;
+            let stored =
+                reader.document_at(&summary.name, PointInTime::Seq(summary.seq)).ok()??;
             Some(document(&stored).ok()?.items().count())
         });
         let moment = |at: Timestamp| (at.millis() > 0).then(|| at.to_string());
@@ -116,14 +117,14 @@ impl Listing {
     /// Up to `most` of the sessions that are `wanted`, by name, after `after`.
     ///
     /// # Errors
-    /// [`Trouble`], when they can't be read.
+    /// [`StoreError`], when they can't be read.
     pub fn of(
         reader: &Reader,
         wanted: impl Fn(&str) -> bool,
         after: Option<&str>,
         most: usize,
         with_items: bool,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, StoreError> {
         let (sessions, total) = reader.some_sessions(wanted, after, most)?;
         let sessions = sessions.into_iter().map(|session| About::of(reader, session, with_items));
         let timestamp = Timestamp::now().to_string();
@@ -135,8 +136,8 @@ impl Versions {
     /// What a session can be brought back to; `None` where there is no such session.
     ///
     /// # Errors
-    /// [`Trouble`], when it can't be read.
-    pub fn of(reader: &Reader, session: &str) -> Result<Option<Self>, Trouble> {
+    /// [`StoreError`], when it can't be read.
+    pub fn of(reader: &Reader, session: &str) -> Result<Option<Self>, StoreError> {
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let versions = reader.versions(session)?.unwrap_or_default();
         let first_seq = first_seq(reader, session)?;
@@ -163,8 +164,8 @@ impl VersionLine {
 /// The change from which on a session can be brought back: 0 is the empty canvas it began with.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be read.
-pub fn first_seq(reader: &Reader, session: &str) -> Result<u64, Trouble> {
+/// [`StoreError`], when it can't be read.
+pub fn first_seq(reader: &Reader, session: &str) -> Result<u64, StoreError> {
     Ok(reader.begins(session)?.map_or(0, |begins| begins.states))
 }
 

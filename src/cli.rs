@@ -7,7 +7,6 @@ mod sessions;
 mod values;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use lexopt::Arg;
 
@@ -64,7 +63,7 @@ enum Variable {
 impl Opt {
     fn variable(&self) -> Option<String> {
         match self.variable {
-            Variable::OfItsName => Some(values::variable(self.name)),
+            Variable::OfItsName => Some(environment::variable(self.name)),
             Variable::Named(name) => Some(name.to_owned()),
             Variable::None => None,
         }
@@ -383,17 +382,6 @@ pub fn parse(
         }
         None => Ok(Command::Serve(Box::new(values.serve()?))),
     }
-}
-
-/// Where to listen and what to log.
-#[derive(Debug)]
-pub struct Listen {
-    pub host: String,
-    pub port: u16,
-    pub debug: bool,
-    pub log_file: Option<PathBuf>,
-    /// What there is to be said of the environment, a line each.
-    pub remarks: Vec<String>,
 }
 
 fn all_options() -> impl Iterator<Item = &'static Opt> {

@@ -224,7 +224,7 @@ pub struct StoredId {
 }
 
 /// A queue to a client, to which something may have been added.
-pub trait SendQueue: Send + Sync {
+pub trait Flush: Send + Sync {
     /// Sends what it holds. Doesn't wait for the client.
     fn send(self: Arc<Self>);
 }
@@ -232,23 +232,23 @@ pub trait SendQueue: Send + Sync {
 /// The queues that the confirmations of one transaction were added to: each is sent once, after the last of
 /// them.
 #[derive(Default)]
-pub struct Flushes(Vec<Arc<dyn SendQueue>>);
+pub struct Flushes(Vec<Arc<dyn Flush>>);
 
 impl Flushes {
     /// Has a queue sent. To be called for the first addition since it was sent last.
-    pub fn add(&mut self, queue: Arc<dyn SendQueue>) {
+    pub fn add(&mut self, queue: Arc<dyn Flush>) {
         self.0.push(queue);
     }
 
     /// Sends them.
     pub fn flush(self) {
-        self.0.into_iter().for_each(SendQueue::send);
+        self.0.into_iter().for_each(Flush::send);
     }
 }
 
 /// Which state of a session is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
+pub enum PointInTime {
     /// After this change.
     Seq(u64),
     /// After the newest change that was made then or before. Where a clock has jumped, changes later
@@ -256,13 +256,13 @@ pub enum Point {
     Time(Timestamp),
 }
 
-impl Point {
+impl PointInTime {
     /// As people write it: the number of a change, or a time like `2026-12-20T10:30:00+01:00`.
     /// `None` for what is neither.
     pub fn parse(text: &str) -> Option<Self> {
         match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse().ok().map(Point::Seq),
-            false => Timestamp::parse(text).map(Point::Time),
+            true => text.parse().ok().map(PointInTime::Seq),
+            false => Timestamp::parse(text).map(PointInTime::Time),
         }
     }
 }

@@ -3,14 +3,15 @@
 //! # Where a message goes
 //!
 //! ```text
-//!  client A                                                              client B
-//!     │                                                                     ▲
-//!     ▼ socket                                                              │ socket
-//!  thread "c1 alice"            thread "hub"                                │
-//!  server::connection           server::dispatch                            │
-//!  tungstenite reads a frame,   one event after the other:                  │
-//!  sessions::Member parses it ─► hub::Hub changes the session ─► effects ─► server::outbox of B
-//!  (protocol::inbound)  inbox   (no I/O, time is an argument)               (flushed once a batch)
+//!  client A                                                                 client B
+//!     │                                                                        ▲
+//!     ▼ socket                                                                 │ socket
+//!  thread "c1 alice"             thread "hub"                                  │
+//!  net::connection               net::hub_thread                               │
+//!  tungstenite reads a frame,    one event after the other:                    │
+//!  routes::session_handler ────► hub::Hub changes the session ───► effects ──► net::send_queue of B
+//!  parses it          event      (no I/O, time is an argument)                 (flushed once a batch)
+//!  (protocol::inbound) queue
 //! ```
 //!
 //! What the socket of B doesn't take at once is left to a thread of B's own, `w2`; the hub goes on.
@@ -18,20 +19,25 @@
 //!
 //! # The map
 //!
+//! From the top down: a module uses those below it and none above (`tests/layers.rs`).
+//!
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`] | what can be typed |
 //! | [`commands`] | one file a subcommand |
-//! | [`server`] | sockets and threads; knows frames, not what is in them |
-//! | [`door`] | who may come in, as what, and where a request goes |
-//! | [`keys`] | keys, and the file they are in |
-//! | [`store`], [`shelf`] | what survives a crash, and the thread that writes it |
+//! | [`routes`] | where a request goes, and who may send it; the handlers of the two protocols |
+//! | [`persistence`] | starts the store's thread in a server |
+//! | [`net`] | sockets and threads; knows frames, not what is in them |
 //! | [`archive`] | what is stored, as it is shown |
-//! | `sessions`, `clients` | the two protocols, on a client's own thread |
+//! | [`store`] | what survives a crash, and the thread that writes it |
 //! | [`hub`] | all state of sessions and channels: events in, effects out |
-//! | [`protocol`] | the types on the wire |
-//! | `os` | what one operating system needs, and the portable twins |
+//! | [`kept`] | what the hub gives to the store and gets back |
+//! | [`auth`] | keys, the file they are in, and checking them |
 //! | [`logging`] | the log, which never makes anyone wait |
+//! | [`http`] | requests before a WebSocket, and their answers |
+//! | [`protocol`] | the types on the wire |
+//! | `files` | files that are their owner's alone, and replaced whole |
+//! | `os` | what one operating system needs, and the portable twins |
 //!
 //! # Invariants
 //!
@@ -41,19 +47,19 @@
 
 #[cfg(feature = "durable")]
 pub mod archive;
+pub mod auth;
 pub mod cli;
-mod clients;
 pub mod commands;
-pub mod door;
+mod files;
+pub mod http;
 pub mod hub;
 pub mod kept;
-pub mod keys;
 pub mod logging;
+pub mod net;
 mod os;
-pub mod protocol;
-pub mod server;
-mod sessions;
 #[cfg(feature = "durable")]
-pub mod shelf;
+pub mod persistence;
+pub mod protocol;
+pub mod routes;
 #[cfg(feature = "durable")]
 pub mod store;

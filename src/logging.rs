@@ -146,22 +146,33 @@ const KEY_MARK: &str = "ck_";
 /// So many digits may be a part of a key.
 const KEY_DIGITS: usize = 8;
 
-/// A text without the keys in it, which were typed in a wrong place: all that is logged, and all that commands
-/// say of what they were given, goes through here.
+/// A text without the keys in it, which were typed in a wrong place, in small letters or capitals: all that is
+/// logged, and all that commands say of what they were given, goes through here.
 pub fn without_keys(text: &str) -> Cow<'_, str> {
-    let mut parts = text.split(KEY_MARK);
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    let mut is_same = true;
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
-        out.push_str(KEY_MARK);
-        if digits >= KEY_DIGITS {
-            is_same = false;
-            out.push('…');
+    let mut out = Cow::Borrowed(text);
+    let mut done = 0;
+    let lower = text.to_ascii_lowercase();
+    for (at, mark) in lower.match_indices(KEY_MARK) {
+        let begin = at + mark.len();
+        // The next key's mark begins with a letter that is a digit, too.
+        let rest = &lower[begin..];
+        let rest = rest.find(KEY_MARK).map_or(rest, |end| &rest[..end]);
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        if digits < KEY_DIGITS {
+            continue;
         }
-        out.push_str(if digits >= KEY_DIGITS { &part[digits..] } else { part });
+        if done == 0 {
+            out = Cow::Owned(String::with_capacity(text.len()));
+        }
+        let out = out.to_mut();
+        out.push_str(&text[done..begin]);
+        out.push('…');
+        done = begin + digits;
     }
-    if is_same { Cow::Borrowed(text) } else { Cow::Owned(out) }
+    if done > 0 {
+        out.to_mut().push_str(&text[done..]);
+    }
+    out
 }
 
 /// The lines come with time and level.
@@ -333,6 +344,7 @@ mod tests {
         for (text, expected) in [
             (key.clone(), "ck_…"),
             (format!("{key}{key}"), "ck_…ck_…"),
+            (format!("é{}é", key.to_uppercase()), "éCK_…é"),
             (format!("no file /a/{key}.json: ck_deadbeef\"…"), "no file /a/ck_….json: ck_…\"…"),
             (
                 "a key ck_, a stack_overflow, ck_café".to_owned(),

@@ -5,10 +5,10 @@ mod support;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use collabd::door::Door;
+use collabd::auth::KeyStore;
 use collabd::hub::{DocumentBounds, HistoryBounds, Hub, Limits};
-use collabd::keys::KeyRing;
-use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle};
+use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle};
+use collabd::routes::Router;
 use serde_json::json;
 use support::{Client, Server, Wire, handshake, masked};
 
@@ -70,7 +70,7 @@ fn who_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
 
 fn config() -> Config {
     Config {
-        room: Room { connections: 0, per_address: 0 },
+        room: ConnectionLimits { connections: 0, per_address: 0 },
         trusted_proxies: Vec::new(),
         silence: Duration::from_secs(90),
         handshake_timeout: Some(Duration::from_secs(10)),
@@ -82,7 +82,7 @@ fn config() -> Config {
     }
 }
 
-fn start_with(config: Config) -> ServerHandle<Door> {
+fn start_with(config: Config) -> ServerHandle<Router> {
     let limits = Limits {
         linger: Duration::ZERO,
         max_sessions: 0,
@@ -93,12 +93,12 @@ fn start_with(config: Config) -> ServerHandle<Door> {
         settle: true,
         durable: false,
     };
-    let listener = collabd::server::bind("127.0.0.1", 0).expect("a free port");
+    let listener = collabd::net::bind("127.0.0.1", 0).expect("a free port");
     let hub = Hub::new(limits, 1);
-    collabd::server::start(
+    collabd::net::start(
         listener,
         config,
-        Door::new(KeyRing::open(None, false).expect("no file")),
+        Router::new(KeyStore::open(None, false).expect("no file")),
         hub,
     )
     .expect("threads")

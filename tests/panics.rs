@@ -7,47 +7,48 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use collabd::door::{Door, Guest};
+use collabd::auth::KeyStore;
+use collabd::http::Request;
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
-use collabd::keys::KeyRing;
+use collabd::net::service::{
+    Answer, ConnectionHandler, Handler, Incoming, Machine, Reaction, Requester, Service,
+};
+use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
-use collabd::server::http::Request;
-use collabd::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
-use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
+use collabd::routes::Router;
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
-struct FragileService(Door);
-struct FragileGuest(Guest);
+struct FragileService(Router);
+struct FragileHandler(Box<Handler<Event>>);
 struct FragileHub(Hub);
 
 impl Service for FragileService {
     type Event = Event;
     type Machine = FragileHub;
-    type Speaker = FragileGuest;
 
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<FragileGuest> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
         match self.0.answer(request, from, conn) {
             Answer::Page(page) => Answer::Page(page),
             Answer::Ask(event) => Answer::Ask(event),
             Answer::AskState(event) => Answer::AskState(event),
             Answer::Work(_) => panic!("nothing is stored here"),
             Answer::Report(report) => Answer::Report(report),
-            Answer::Upgrade(guest) => Answer::Upgrade(FragileGuest(guest)),
+            Answer::Upgrade(guest) => Answer::Upgrade(Box::new(FragileHandler(guest))),
         }
     }
 }
 
-impl Speaker for FragileGuest {
+impl ConnectionHandler for FragileHandler {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         self.0.join(conn)
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<Event> {
-        let is_trap = matches!(heard, Heard::Text(text) if text.contains("trap for the thread"));
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+        let is_trap = matches!(heard, Incoming::Text(text) if text.contains("trap for the thread"));
         assert!(!is_trap, "on purpose");
         self.0.hear(conn, heard)
     }
@@ -99,7 +100,7 @@ impl Machine for FragileHub {
 
 fn serve() -> ServerHandle<FragileService> {
     let config = Config {
-        room: Room { connections: 0, per_address: 0 },
+        room: ConnectionLimits { connections: 0, per_address: 0 },
         rate: RateLimits { messages: 0, bytes: 0 },
         idle_timeout: None,
         trusted_proxies: Vec::new(),
@@ -120,7 +121,7 @@ fn serve() -> ServerHandle<FragileService> {
         durable: false,
     };
     let listener = bind("127.0.0.1", 0).expect("a free port");
-    let door = Door::new(KeyRing::open(None, false).expect("no file"));
+    let door = Router::new(KeyStore::open(None, false).expect("no file"));
     let hub = FragileHub(Hub::new(limits, 1));
     start(listener, config, FragileService(door), hub).expect("threads")
 }

@@ -11,13 +11,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use collabd::http::{Request, Response as Page};
 use collabd::hub::{ConnId, Effect, Now};
-use collabd::protocol::Frame;
-use collabd::server::http::{Request, Response as Page};
-use collabd::server::service::{
-    Act, Answer, Heard, Inside, Machine, Report, Requester, Said, Service, Speaker, Work,
+use collabd::net::service::{
+    Act, Answer, ConnectionHandler, Incoming, Inside, Machine, Reaction, Report, Requester,
+    Service, Work,
 };
-use collabd::server::{Config, RateLimits, Room, SendMode, ServerHandle, bind, start};
+use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
+use collabd::protocol::Frame;
 use support::{Response, SAFETY_NET, Wire, reading_slowly_from};
 use tungstenite::{Message, WebSocket};
 
@@ -44,9 +45,8 @@ struct Voice {
 impl Service for Probe {
     type Event = Event;
     type Machine = Desk;
-    type Speaker = Voice;
 
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Voice> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
         match request.path {
             "/from" => Answer::Page(Page::page("text/plain", from.address.to_string())),
             "/large" => Answer::Page(Page::page("text/plain", vec![b'x'; 32 << 20])),
@@ -64,8 +64,8 @@ impl Service for Probe {
                     Box::new(move |body, inside| work(conn, &path, body, inside));
                 Answer::Work(Work { body: if request.method == "PUT" { 100 } else { 0 }, act })
             }
-            "/limited" => Answer::Upgrade(Voice { is_limited: true }),
-            "/free" => Answer::Upgrade(Voice { is_limited: false }),
+            "/limited" => Answer::Upgrade(Box::new(Voice { is_limited: true })),
+            "/free" => Answer::Upgrade(Box::new(Voice { is_limited: false })),
             path => Answer::Ask(Event::Ask { conn, path: path.into() }),
         }
     }
@@ -99,17 +99,17 @@ fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn Inside<Event>) -> 
     }
 }
 
-impl Speaker for Voice {
+impl ConnectionHandler for Voice {
     type Event = Event;
 
     fn join(&self, conn: ConnId) -> Event {
         Event::Join(conn)
     }
 
-    fn hear(&mut self, _conn: ConnId, heard: Heard<'_>) -> Said<Event> {
+    fn hear(&mut self, _conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
-            Heard::Text(text) => Said::Event(Event::Said(text.into())),
-            _ => Said::Nothing,
+            Incoming::Text(text) => Reaction::Event(Event::Said(text.into())),
+            _ => Reaction::Nothing,
         }
     }
 
@@ -220,7 +220,7 @@ impl Running {
     fn watching(is_watching: bool, change: impl FnOnce(&mut Config)) -> Self {
         let writer_threads = std::env::var("STORIES_WITH_WRITER_THREADS").is_ok_and(|on| on == "1");
         let mut config = Config {
-            room: Room { connections: 0, per_address: 0 },
+            room: ConnectionLimits { connections: 0, per_address: 0 },
             trusted_proxies: Vec::new(),
             silence: Duration::from_secs(90),
             rate: RateLimits { messages: 0, bytes: 0 },
@@ -411,7 +411,7 @@ fn a_machine_that_is_stuck_holds_up_nobody_who_asks() {
     let running = Running::start(|_| {});
     let mut first = running.asking("GET", "/stuck", "");
     running.stuck.recv_timeout(SAFETY_NET).expect("it is stuck");
-    // More than the machine's inbox holds.
+    // More than the machine's event queue holds.
     let mut others: Vec<Wire> = (0..300).map(|_| running.asking("GET", "/ask", "")).collect();
     for wire in [&mut first].into_iter().chain(&mut others) {
         let refused = wire.refusal();
@@ -569,7 +569,7 @@ fn behind_a_trusted_proxy_a_client_has_the_address_the_proxy_names() {
 fn behind_a_trusted_proxy_each_client_has_room_of_its_own() {
     let running = Running::start(|config| {
         config.trusted_proxies = vec![IpAddr::from([127, 0, 0, 1]).into()];
-        config.room = Room { connections: 9, per_address: 1 };
+        config.room = ConnectionLimits { connections: 9, per_address: 1 };
     });
     let upgrade = |address: &str| {
         let headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::archive::document;
 use crate::kept::{Keep, Reach, Why};
 use crate::protocol::Timestamp;
-use crate::store::{Retention, Store, Trouble};
+use crate::store::{Retention, Store, StoreError};
 
 /// How much is removed at a time, in rows and in pages of 4 KiB: some milliseconds' work.
 const ROWS: usize = 2000;
@@ -57,13 +57,13 @@ impl Compaction {
     /// Does a piece of it; what was done once it is all done.
     ///
     /// # Errors
-    /// [`Trouble`], when something can't be written: what was done until then stays.
-    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<Compacted>, Trouble> {
+    /// [`StoreError`], when something can't be written: what was done until then stays.
+    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<Compacted>, StoreError> {
         if let Some(session) = self.left.front() {
             if !self.is_whole {
                 match keep_whole(store, session, &self.retention) {
                     Ok(()) => self.is_whole = true,
-                    Err(Trouble::Damaged(why)) => {
+                    Err(StoreError::SessionCorrupt(why)) => {
                         self.done.damaged.push((session.clone(), why));
                         self.left.pop_front();
                     }
@@ -90,11 +90,16 @@ fn length(store: &Store) -> u64 {
 
 /// Stores the whole document, if that is worth its room: if many changes have to be replayed without it,
 /// or an older version goes when there is a newer one.
-fn keep_whole(store: &mut Store, session: &Arc<str>, retention: &Retention) -> Result<(), Trouble> {
+fn keep_whole(
+    store: &mut Store,
+    session: &Arc<str>,
+    retention: &Retention,
+) -> Result<(), StoreError> {
     let Some(stored) = store.load(session, Reach { changes: 0, bytes: 0 })? else { return Ok(()) };
     let Some(last) = stored.changes.last() else { return Ok(()) };
     let at = last.at;
-    let document = document(&stored).map_err(|damaged| Trouble::Damaged(damaged.to_string()))?;
+    let document =
+        document(&stored).map_err(|damaged| StoreError::SessionCorrupt(damaged.to_string()))?;
     let makes_one_go = retention.versions > 0 && store.versions(session)? >= retention.versions;
     if stored.changes.len() < MANY && !makes_one_go {
         return Ok(());

@@ -18,7 +18,8 @@ pub fn shown(word: &str) -> String {
 pub fn may_be_key(word: &str) -> bool {
     let runs = word.split(|c: char| !c.is_ascii_alphanumeric());
     let is_random = |run: &str| run.len() >= KEY && run.bytes().any(|byte| byte.is_ascii_digit());
-    word.len() > LONGEST || word.starts_with("ck_") || runs.into_iter().any(is_random)
+    let has_mark = word.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ck_"));
+    word.len() > LONGEST || has_mark || runs.into_iter().any(is_random)
 }
 
 /// The one of these names that was probably meant: one letter in three is wrong at most, or the name and
@@ -67,6 +68,7 @@ mod tests {
     fn what_may_be_a_key_is_not_repeated() {
         for key in [
             "ck_short",
+            "CK_short",
             "ck_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "9f86d081884c7d659a2feaa0c55ad015",
             "hunter2hunter2hunter2",

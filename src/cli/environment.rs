@@ -2,13 +2,18 @@
 
 use std::ffi::OsString;
 
+use super::all_options;
 use super::echoed::{may_be_key, nearest};
-use super::{all_options, values};
 
 /// What all of ours begin with.
 const PREFIX: &str = "COLLABD_";
 /// How many are remarked on.
 const MOST: usize = 10;
+
+/// The variable that sets an option: `--log-file` is `COLLABD_LOG_FILE`.
+pub(super) fn variable(name: &str) -> String {
+    format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
+}
 
 /// A line for each variable that begins like collabd's and is none of them. Its value is not repeated.
 pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
@@ -21,7 +26,7 @@ pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
         }
         if is_of_kubernetes(name, &value) {
             // The others of its kind are nobody's.
-            if name == values::variable("port") {
+            if name == variable("port") {
                 remarks.push(format!(
                     "{name} is Kubernetes' address of a service and no port: it is not used; \
                      --port says which port"

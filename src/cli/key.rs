@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::echoed::shown;
 use super::values::Values;
 use super::{Opt, Usage, Variable, opt};
+use crate::auth::Level;
+use crate::auth::key_entries::is_name;
 use crate::commands::key::{Action, NewKey, Options};
-use crate::keys::Level;
-use crate::keys::entries::is_name;
 use crate::protocol::Timestamp;
 
 pub(super) const KEY: &[Opt] = &[Opt {

@@ -21,7 +21,7 @@ use crate::commands::whole_file::OutFile;
 #[cfg(feature = "durable")]
 use crate::commands::{record, replay};
 #[cfg(feature = "durable")]
-use crate::store::{Point, Retention};
+use crate::store::{PointInTime, Retention};
 
 /// How many of its newest changes a session keeps for clients that catch up, unless the server is
 /// told otherwise.
@@ -307,8 +307,8 @@ pub(super) fn session(name: String) -> Result<String, Usage> {
 }
 
 #[cfg(feature = "durable")]
-fn point(option: &str, value: &str) -> Result<Point, Usage> {
-    Point::parse(value).ok_or_else(|| {
+fn point(option: &str, value: &str) -> Result<PointInTime, Usage> {
+    PointInTime::parse(value).ok_or_else(|| {
         Usage(format!(
             "--{option} has to be the number of a change, like 120, or a time, like \
              2026-12-20T09:30:00Z or 2026-12-20T10:30:00+01:00, not {}",
@@ -335,8 +335,11 @@ mod tests {
     #[test]
     fn a_moment_or_a_change() {
         for (typed, expected) in [
-            ("7", Point::Seq(7)),
-            ("2025-10-28T13:30:45.123Z", Point::Time(Timestamp::from_millis(1_761_658_245_123))),
+            ("7", PointInTime::Seq(7)),
+            (
+                "2025-10-28T13:30:45.123Z",
+                PointInTime::Time(Timestamp::from_millis(1_761_658_245_123)),
+            ),
         ] {
             let options = sessions(&format!("restore table --to {typed}")).expect("good words");
             let Action::Restore { session, to } = options.action else { panic!("{options:?}") };

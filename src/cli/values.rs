@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::echoed::shown;
-use super::environment::is_of_kubernetes;
-use super::{Listen, Opt, Usage, text};
-use crate::commands::serve;
-use crate::door::Hosts;
-use crate::door::origin::Origins;
+use super::environment::{is_of_kubernetes, variable};
+use super::{Opt, Usage, text};
+use crate::commands::{ListenOptions, serve};
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
-use crate::server::{Config, Network, RateLimits, Room, SILENCE, SendMode, half_of_the_memory};
+use crate::net::{
+    Config, ConnectionLimits, Network, RateLimits, SILENCE, SendMode, half_of_the_memory,
+};
 #[cfg(feature = "durable")]
-use crate::shelf::Keeping;
+use crate::persistence::RetentionConfig;
+use crate::routes::Hosts;
+use crate::routes::origin::Origins;
 
 /// The options' values, as text.
 pub(super) struct Values(HashMap<&'static str, String>);
@@ -101,7 +103,7 @@ impl Values {
         Ok(serve::Options {
             listen: self.listen()?,
             config,
-            door: self.door()?,
+            access: self.access()?,
             #[cfg(feature = "durable")]
             data: self.data(limits.history)?,
             limits,
@@ -114,15 +116,15 @@ impl Values {
         let Some(directory) = self.0.get("data-dir").map(PathBuf::from) else { return Ok(None) };
         let days: u32 = self.number("keep-days")?;
         let age = Duration::from_secs(u64::from(days) * 24 * 3600);
-        let keeping = Keeping { versions: self.number("keep-versions")?, age, history };
+        let keeping = RetentionConfig { versions: self.number("keep-versions")?, age, history };
         Ok(Some(serve::DataOptions { directory, keeping }))
     }
 
     /// Who may come in.
-    fn door(&self) -> Result<serve::DoorOptions, Usage> {
+    fn access(&self) -> Result<serve::AccessOptions, Usage> {
         let origins = Origins::new(&self.list("allow-origin"));
         let hosts = Hosts::new(&self.list("allow-host"));
-        let door = serve::DoorOptions {
+        let access = serve::AccessOptions {
             keys: self.0.get("keys").map(PathBuf::from),
             dev_keys: self.is_set("dev-keys"),
             require_key: self.is_set("require-key"),
@@ -130,11 +132,11 @@ impl Values {
             origins: origins.map_err(|why| Usage(format!("--allow-origin: {why}")))?,
             hosts: hosts.map_err(|why| Usage(format!("--allow-host: {why}")))?,
         };
-        match door.require_key && door.keys.is_none() && !door.dev_keys {
+        match access.require_key && access.keys.is_none() && !access.dev_keys {
             true => Err(Usage(
                 "--require-key needs --keys FILE: make one with collabd key new --name NAME".into(),
             )),
-            false => Ok(door),
+            false => Ok(access),
         }
     }
 
@@ -157,8 +159,8 @@ impl Values {
     }
 
     /// Where to listen and what to log.
-    pub(super) fn listen(&self) -> Result<Listen, Usage> {
-        Ok(Listen {
+    pub(super) fn listen(&self) -> Result<ListenOptions, Usage> {
+        Ok(ListenOptions {
             host: self.get("host").to_owned(),
             port: self.number("port")?,
             debug: self.is_set("debug"),
@@ -173,7 +175,7 @@ impl Values {
         let queue_bytes = self.bytes("queue-bytes")?;
         let writer_threads = self.is_set("writer-threads");
         let config = Config {
-            room: Room {
+            room: ConnectionLimits {
                 connections: self.number("max-connections")?,
                 per_address: self.number("max-connections-per-address")?,
             },
@@ -275,10 +277,6 @@ impl Values {
             bad_value(name, value, "a time of at most ten years, like 30, 0.5, 500ms or 10m")
         })
     }
-}
-
-pub(super) fn variable(name: &str) -> String {
-    format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
 }
 
 fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {

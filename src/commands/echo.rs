@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::listening;
-use crate::cli::Listen;
+use super::listening::{self, ListenOptions};
+use crate::http::Request;
 use crate::hub::{ConnId, Effect, Now};
+use crate::net::Config;
+use crate::net::service::{
+    Answer, ConnectionHandler, Incoming, Machine, Reaction, Requester, Service,
+};
 use crate::protocol::Frame;
-use crate::server::Config;
-use crate::server::http::Request;
-use crate::server::service::{Answer, Heard, Machine, Requester, Said, Service, Speaker};
 
 /// What `echo` is told.
 #[derive(Debug)]
 pub struct Options {
-    pub listen: Listen,
+    pub listen: ListenOptions,
     pub config: Config,
 }
 
@@ -29,35 +30,36 @@ struct EchoService;
 impl Service for EchoService {
     type Event = EchoEvent;
     type Machine = Echo;
-    type Speaker = EchoSpeaker;
 
-    fn answer(&self, _: &Request<'_>, _: Requester, _: ConnId) -> Answer<EchoSpeaker> {
-        Answer::Upgrade(EchoSpeaker)
+    fn answer(&self, _: &Request<'_>, _: Requester, _: ConnId) -> Answer<EchoEvent> {
+        Answer::Upgrade(Box::new(EchoHandler))
     }
 }
 
-struct EchoSpeaker;
+struct EchoHandler;
 
 /// What happens to the echo.
 enum EchoEvent {
     Join(ConnId),
-    Heard(ConnId, Frame),
+    Incoming(ConnId, Frame),
     Failed(ConnId),
     Nothing,
 }
 
-impl Speaker for EchoSpeaker {
+impl ConnectionHandler for EchoHandler {
     type Event = EchoEvent;
 
     fn join(&self, conn: ConnId) -> EchoEvent {
         EchoEvent::Join(conn)
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Heard<'_>) -> Said<EchoEvent> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<EchoEvent> {
         match heard {
-            Heard::Text(text) => Said::Event(EchoEvent::Heard(conn, Frame::text(text))),
-            Heard::Binary(bytes) => Said::Event(EchoEvent::Heard(conn, Frame::binary(bytes))),
-            Heard::Pong(_) => Said::Nothing,
+            Incoming::Text(text) => Reaction::Event(EchoEvent::Incoming(conn, Frame::text(text))),
+            Incoming::Binary(bytes) => {
+                Reaction::Event(EchoEvent::Incoming(conn, Frame::binary(bytes)))
+            }
+            Incoming::Pong(_) => Reaction::Nothing,
         }
     }
 
@@ -83,7 +85,7 @@ impl Machine for Echo {
     fn handle(&mut self, event: EchoEvent, _now: Now, effects: &mut Vec<Effect>) {
         match event {
             EchoEvent::Join(conn) => effects.push(Effect::Admit { conn }),
-            EchoEvent::Heard(conn, frame) => {
+            EchoEvent::Incoming(conn, frame) => {
                 effects.push(Effect::Send { conn, frame, supersedes: None });
             }
             EchoEvent::Failed(conn) => {

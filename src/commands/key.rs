@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::table::{printable, table, tell};
-use crate::keys::entries::to_hex;
-use crate::keys::file::{self, Locked};
-use crate::keys::{Key, KeyHash, Level};
+use crate::auth::key_entries::to_hex;
+use crate::auth::key_file::{self, Locked};
+use crate::auth::{Key, KeyHash, Level};
 use crate::protocol::Timestamp;
 
 /// What `key` is told.
@@ -29,7 +29,7 @@ pub enum Action {
 /// What a new key opens.
 #[derive(Debug)]
 pub struct NewKey {
-    /// A name by [`is_name`](crate::keys::entries::is_name).
+    /// A name by [`is_name`](crate::auth::key_entries::is_name).
     pub name: String,
     pub level: Level,
     /// In the future.
@@ -119,9 +119,9 @@ fn note(key: &Key, file: &Path) -> String {
 }
 
 fn list(file: &Path) -> Result<(), String> {
-    let (entries, contents) = file::load(file).map_err(|problem| problem.with_advice())?;
+    let (entries, contents) = key_file::load(file).map_err(|problem| problem.with_advice())?;
     if let Some(mode) = contents.exposed {
-        warn(&file::warning(file, mode));
+        warn(&key_file::warning(file, mode));
     }
     let now = Timestamp::now();
     let rows = entries.keys().map(|key| row(key, now));

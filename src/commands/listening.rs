@@ -2,17 +2,27 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::cli::Listen;
 use crate::logging;
+use crate::net::service::Service;
+use crate::net::{self, Config};
 use crate::os::{HeldSignals, Signal, hold_signals, of_another_user, on_signals};
-use crate::server::service::Service;
-use crate::server::{self, Config};
+
+/// Where to listen and what to log.
+#[derive(Debug)]
+pub struct ListenOptions {
+    pub host: String,
+    pub port: u16,
+    pub debug: bool,
+    pub log_file: Option<PathBuf>,
+    /// What there is to be said of the environment, a line each.
+    pub remarks: Vec<String>,
+}
 
 /// What a shell reports for a process that Ctrl+C ended.
 const INTERRUPTED: i32 = 130;
@@ -22,7 +32,7 @@ const INTERRUPTED: i32 = 130;
 #[inline(never)] // a name in thread dumps
 pub fn run<S: Service>(
     what: &str,
-    listen: &Listen,
+    listen: &ListenOptions,
     config: Config,
     make: impl FnOnce() -> Result<(S, S::Machine), String>,
 ) -> ExitCode {
@@ -35,21 +45,21 @@ pub fn run<S: Service>(
     for remark in &listen.remarks {
         log::warn!("{remark}");
     }
-    if let Err(why) = server::check_system() {
+    if let Err(why) = net::check_system() {
         return fail(&why);
     }
     let (service, machine) = match make() {
         Ok(made) => made,
         Err(why) => return fail(&why),
     };
-    let listeners = match server::bind(&listen.host, listen.port) {
+    let listeners = match net::bind(&listen.host, listen.port) {
         Ok(listeners) => listeners,
         Err(error) => return fail(&error.0),
     };
     // Told to stop before it is up, it still stops in order.
     let told = signals(held);
     let notes = service.notes();
-    let server = match server::start(listeners, config, service, machine) {
+    let server = match net::start(listeners, config, service, machine) {
         Ok(server) => server,
         Err(error) => return fail(&format!("can't start: {error}")),
     };

@@ -18,3 +18,5 @@ pub mod sessions;
 mod table;
 #[cfg(feature = "durable")]
 pub mod whole_file;
+
+pub use listening::ListenOptions;

@@ -26,8 +26,8 @@ use super::table::tell;
 use super::whole_file::{OutFile, write_file};
 use crate::kept::Why;
 use crate::protocol::Timestamp;
+use crate::protocol::json::write_object;
 use crate::protocol::json::{Object, as_string, write_string};
-use crate::protocol::outbound::write_object;
 use source::{Change, Source};
 
 /// The one format there is.

@@ -3,23 +3,22 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::listening;
-use crate::cli::Listen;
-use crate::door::origin::Origins;
-use crate::door::{Door, Hosts};
+use super::listening::{self, ListenOptions};
+use crate::auth::KeyStore;
 use crate::hub::{Hub, Limits};
-use crate::keys::KeyRing;
-use crate::server::Config;
+use crate::net::Config;
 #[cfg(feature = "durable")]
-use crate::shelf::{Keeping, Shelf};
+use crate::persistence::{Persistence, RetentionConfig};
+use crate::routes::origin::Origins;
+use crate::routes::{Hosts, Router};
 
 /// What `serve` is told.
 #[derive(Debug)]
 pub struct Options {
-    pub listen: Listen,
+    pub listen: ListenOptions,
     pub config: Config,
     pub limits: Limits,
-    pub door: DoorOptions,
+    pub access: AccessOptions,
     /// Where sessions are stored, if they are.
     #[cfg(feature = "durable")]
     pub data: Option<DataOptions>,
@@ -30,12 +29,12 @@ pub struct Options {
 #[derive(Debug)]
 pub struct DataOptions {
     pub directory: PathBuf,
-    pub keeping: Keeping,
+    pub keeping: RetentionConfig,
 }
 
 /// Who may come in.
 #[derive(Debug)]
-pub struct DoorOptions {
+pub struct AccessOptions {
     /// The key file.
     pub keys: Option<PathBuf>,
     pub dev_keys: bool,
@@ -53,30 +52,30 @@ pub fn run(options: Options) -> ExitCode {
     // Without the system's randomness epochs still differ from one start to the next.
     let clock = || crate::protocol::Timestamp::now().to_string().bytes().map(u64::from).sum();
     let seed = getrandom::u64().unwrap_or_else(|_| clock());
-    let Options { listen, config, limits, door, .. } = options;
+    let Options { listen, config, limits, access, .. } = options;
     // What can be exported can be imported.
     let largest_canvas = config.max_message_bytes.max(limits.document.document);
     listening::run("sessions", &listen, config, || {
-        let ring = KeyRing::open(door.keys, door.dev_keys)?;
+        let keys = KeyStore::open(access.keys, access.dev_keys)?;
         let hub = Hub::new(limits, seed);
         #[cfg(feature = "durable")]
-        let (hub, shelf) = match options.data {
+        let (hub, persistence) = match options.data {
             Some(data) => {
-                let (shelf, names) = Shelf::open(&data.directory, data.keeping)?;
-                (hub.with_stored(names), Some(shelf))
+                let (persistence, names) = Persistence::open(&data.directory, data.keeping)?;
+                (hub.with_stored(names), Some(persistence))
             }
             None => (hub, None),
         };
-        let door = Door {
-            origins: door.origins,
-            hosts: door.hosts,
-            require_key: door.require_key,
-            debug_endpoints: door.debug_endpoints,
+        let router = Router {
+            origins: access.origins,
+            hosts: access.hosts,
+            require_key: access.require_key,
+            debug_endpoints: access.debug_endpoints,
             largest_canvas,
             #[cfg(feature = "durable")]
-            shelf,
-            ..Door::new(ring)
+            persistence,
+            ..Router::new(keys)
         };
-        Ok((door, hub))
+        Ok((router, hub))
     })
 }

@@ -35,7 +35,9 @@ pub fn write_file(
         writer.flush().and_then(|()| writer.get_ref().sync_all()).map_err(failed)?;
         // Somebody else may have made one meanwhile.
         is_free(file, *replaces)?;
-        fs::rename(&unfinished, file).map_err(failed)
+        fs::rename(&unfinished, file).map_err(failed)?;
+        crate::files::sync_directory_of(file);
+        Ok(())
     });
     if written.is_err() {
         // It is of no use to anybody; the reason is being told.

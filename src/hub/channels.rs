@@ -7,7 +7,7 @@ use super::footprint::ChannelsFootprint;
 use super::room::Room;
 use super::threads::{MOST_THREADS, Threads};
 use super::{ConnId, Turn};
-use crate::keys::{Grant, KeyRefusal};
+use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::client::Request;
 use crate::protocol::{Frame, Timestamp, UserId};
 

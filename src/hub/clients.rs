@@ -12,7 +12,7 @@ use super::channels::{Channels, Said};
 use super::pass::{KeyIndex, Pass};
 use super::timers::{ClientTimer, Timer};
 use super::{ConnId, ConnMap, Effect, Turn};
-use crate::keys::{Grant, KeyRefusal};
+use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::client::refusal::{
     AUTH_TIMEOUT, CHANNELS_FULL, INVALID_FORMAT, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED,
     NOT_JOINED, NOT_OPENED, READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,

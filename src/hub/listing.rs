@@ -8,7 +8,7 @@ use super::pass::Pass;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{ConnId, Effect, Now, Refusal, Turn};
-use crate::keys::Grant;
+use crate::auth::Grant;
 use crate::protocol::json;
 use crate::protocol::outbound::write_key;
 

@@ -8,7 +8,7 @@ use super::past::Past;
 use super::session::Session;
 use super::sessions::{Sessions, Visitor};
 use super::{ConnId, ConnMap, Effect, Refusal, Turn};
-use crate::keys::Grant;
+use crate::auth::Grant;
 use crate::protocol::UserId;
 use crate::protocol::inbound::State;
 

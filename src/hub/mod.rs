@@ -65,8 +65,8 @@ pub use loading::NotLoaded;
 pub use past::{Past, replay};
 pub use stored::Damaged;
 
-use crate::kept::{Keep, Point};
-use crate::keys::{Grant, KeySet};
+use crate::auth::{Grant, KeySet};
+use crate::kept::{Keep, PointInTime};
 use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, Timestamp, UserId};
 use bounds::Allowance;
@@ -123,7 +123,7 @@ pub enum Event {
     Versions { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
     /// The same about its document as it was: the newest version at or before `at`, or the document as
     /// it is.
-    Version { conn: ConnId, session: Arc<str>, at: Point, grant: Option<Grant> },
+    Version { conn: ConnId, session: Arc<str>, at: PointInTime, grant: Option<Grant> },
     /// A member of a session said something.
     Message { conn: ConnId, message: ClientMessage },
     /// A member answered a protocol Ping with this payload.

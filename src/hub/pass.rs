@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Now;
-use crate::keys::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
+use crate::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use crate::protocol::Timestamp;
 
 /// The system's clock can be set: whether a key's time is over is looked at this often.

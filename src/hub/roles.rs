@@ -9,7 +9,7 @@ use super::session::{Session, host_changed};
 use super::settle::send_settled;
 use super::timers::SessionTimer;
 use super::{ConnId, Effect, Turn};
-use crate::keys::KeyRefusal;
+use crate::auth::KeyRefusal;
 use crate::protocol::inbound::{Action, ClientMessage, Command};
 use crate::protocol::{UserId, close, outbound};
 

@@ -9,7 +9,7 @@ use super::pass::{KeyIndex, Pass};
 use super::session::Session;
 use super::timers::SessionTimer;
 use super::{ConnId, ConnMap, Effect, Refusal, Turn};
-use crate::keys::{Grant, KeyRefusal};
+use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::{UserId, close, outbound};
 
 /// See the module's text.

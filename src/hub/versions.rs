@@ -10,8 +10,8 @@ use serde_json::json;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{ConnId, DocumentBounds, Refusal, Turn};
-use crate::kept::{Point, Why};
-use crate::keys::Grant;
+use crate::auth::Grant;
+use crate::kept::{PointInTime, Why};
 use crate::protocol::{Timestamp, UserId};
 
 /// How many versions a session has, and how large they are together, in documents of the largest size.
@@ -88,19 +88,19 @@ impl Session {
 
     /// The document as it is, or the newest version of it at or before `point`, in stored form, with
     /// its last change.
-    fn stored_at(&self, point: Point) -> Option<(u64, Vec<u8>)> {
+    fn stored_at(&self, point: PointInTime) -> Option<(u64, Vec<u8>)> {
         let (seq, changed_at) = (self.history.seq(), self.recent.changed_at());
         let is_present = match point {
-            Point::Seq(asked) if asked > seq => return None,
-            Point::Seq(asked) => asked == seq,
-            Point::Time(asked) => changed_at.is_none_or(|at| at <= asked),
+            PointInTime::Seq(asked) if asked > seq => return None,
+            PointInTime::Seq(asked) => asked == seq,
+            PointInTime::Time(asked) => changed_at.is_none_or(|at| at <= asked),
         };
         if is_present {
             return Some((seq, self.document.to_stored()));
         }
         let is_before = |version: &&Version| match point {
-            Point::Seq(asked) => version.seq <= asked,
-            Point::Time(asked) => version.at <= asked,
+            PointInTime::Seq(asked) => version.seq <= asked,
+            PointInTime::Time(asked) => version.at <= asked,
         };
         let version = self.versions.kept.iter().rev().find(is_before)?;
         Some((version.seq, version.document.clone()))
@@ -142,7 +142,7 @@ impl Sessions {
         &self,
         conn: ConnId,
         name: &str,
-        point: Point,
+        point: PointInTime,
         grant: Option<Grant>,
         turn: &mut Turn<'_>,
     ) {

@@ -8,7 +8,7 @@ use super::member::Request;
 use super::pass::Pass;
 use super::sessions::{Sessions, Visitor};
 use super::{ConnId, Effect, Refusal, Turn};
-use crate::keys::Grant;
+use crate::auth::Grant;
 
 impl Sessions {
     /// A connection asks to view a session.

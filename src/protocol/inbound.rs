@@ -10,9 +10,11 @@ use serde_json::value::RawValue;
 use super::item::{self, DEEPEST_ITEM, NormalItem, is_unsafe_image_path};
 use super::json::{self, DEEPEST, Fields, Object};
 use super::kind::Kind;
+pub use super::limits::{LARGEST_VERSION, LONGEST_ID, LONGEST_ITEM_ID, is_item_id};
 use super::numbers::{self, PlainText};
+pub use super::rejection::{LeftOut, Rejection};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
-pub use super::state::{LeftOut, MAX_UNNAMED, Renamed, State, StateItem};
+pub use super::state::{MAX_UNNAMED, Renamed, State, StateItem};
 
 /// Types only the server sends.
 const SERVERS_TYPES: [&str; 9] = [
@@ -26,12 +28,6 @@ const SERVERS_TYPES: [&str; 9] = [
     "pong",
     "error",
 ];
-/// The longest `id` a message may carry, in bytes of its JSON text.
-pub const LONGEST_ID: usize = 256;
-/// The longest item id, in bytes: ids of removed items are remembered.
-pub const LONGEST_ITEM_ID: usize = 1024;
-/// The largest version number that every client can count from: 2^53 − 1.
-pub const LARGEST_VERSION: u64 = (1 << 53) - 1;
 
 /// A message that passed all checks. `Debug` doesn't show what it says.
 pub enum ClientMessage {
@@ -137,30 +133,6 @@ impl ClientMessage {
             }
         };
         Rejection { error_type: "read_only", message, code: 403, original_type, id, item_id: None }
-    }
-}
-
-/// Why a message was refused. The sender is told; nobody else notices.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// In `snake_case`, for programs.
-    pub error_type: &'static str,
-    /// For a person; holds nothing of what the client sent.
-    pub message: &'static str,
-    /// In the manner of HTTP: 4xx.
-    pub code: u16,
-    /// The type of the refused message, where it had one.
-    pub original_type: Option<String>,
-    /// The `id` of the refused message, where it had one.
-    pub id: Option<Box<str>>,
-    /// The id of the item that the refused message is about, where it is about one.
-    pub item_id: Option<Box<str>>,
-}
-
-impl Rejection {
-    /// The type of the refused message, where the protocols know it.
-    pub fn kind(&self) -> Kind {
-        self.original_type.as_deref().map_or(Kind::Other, Kind::of)
     }
 }
 
@@ -356,10 +328,6 @@ fn command(
 
 const NO_COMMAND: &str = "`command` has to be an object";
 
-pub(super) fn is_item_id(id: &str) -> bool {
-    (1..=LONGEST_ITEM_ID).contains(&id.len())
-}
-
 fn since(message: &Object<'_>) -> Result<Option<Since>, Refused> {
     let (epoch, seq) = match (message.get("epoch"), message.get("since")) {
         (Some(epoch), Some(seq)) => (epoch, seq),
@@ -412,7 +380,7 @@ mod tests {
     fn written(fields: &Fields) -> String {
         let mut json = Vec::new();
         let fields = fields.iter().map(|(key, value)| (&**key, &**value));
-        crate::protocol::outbound::write_object(&mut json, fields);
+        json::write_object(&mut json, fields);
         String::from_utf8(json).unwrap()
     }
 

@@ -8,9 +8,8 @@ use std::cell::RefCell;
 
 use serde_json::value::RawValue;
 
-use super::json::{self, Borrowed, DEEPEST, Fields, Object};
+use super::json::{self, Borrowed, DEEPEST, Fields, Object, write_object};
 use super::numbers::Survey;
-use super::outbound::write_object;
 
 /// How deep an item may nest: in `sync:state` it stands in three objects and lists.
 pub const DEEPEST_ITEM: usize = DEEPEST - 3;

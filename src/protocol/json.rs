@@ -13,7 +13,6 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
-pub use super::item::is_safe_image_path;
 use super::numbers::{LONGEST_NUMBER, Survey, below, end_of_string, equal};
 
 /// How deep a message may nest. Python's parser gives up near 1,000 and takes the editor with it.
@@ -327,6 +326,28 @@ fn has_escapes(text: &str) -> bool {
         found | below(eight, b' ') | equal(eight, b'"') | equal(eight, b'\\')
     });
     found != 0
+}
+
+/// Appends `,"key":` (without the comma after an opening brace).
+pub fn write_key(json: &mut Vec<u8>, key: &str) {
+    if json.last() != Some(&b'{') {
+        json.push(b',');
+    }
+    write_string(json, key);
+    json.push(b':');
+}
+
+/// Appends one object with these fields.
+pub fn write_object<'a>(
+    json: &mut Vec<u8>,
+    fields: impl IntoIterator<Item = (&'a str, &'a RawValue)>,
+) {
+    json.push(b'{');
+    for (key, value) in fields {
+        write_key(json, key);
+        json.extend_from_slice(value.get().as_bytes());
+    }
+    json.push(b'}');
 }
 
 /// Refuses what a parser somewhere down the line would choke on: nesting deeper than [`DEEPEST`],

@@ -5,9 +5,10 @@ use std::io::Write;
 use serde_json::value::RawValue;
 
 use super::frame::{Frame, FrameBuffer};
-use super::inbound::{LeftOut, Rejection};
 use super::json::{self, Fields};
+pub use super::json::{write_key, write_object};
 use super::kind::Kind;
+use super::rejection::{LeftOut, Rejection};
 use super::timestamp::Timestamp;
 
 /// A JSON object being written, field by field, straight into the frame it will be sent as.
@@ -74,28 +75,6 @@ impl Message {
     fn key(&mut self, key: &str) {
         write_key(&mut self.0.0, key);
     }
-}
-
-/// Appends `,"key":` (without the comma after an opening brace).
-pub fn write_key(json: &mut Vec<u8>, key: &str) {
-    if json.last() != Some(&b'{') {
-        json.push(b',');
-    }
-    json::write_string(json, key);
-    json.push(b':');
-}
-
-/// Appends one object with these fields.
-pub fn write_object<'a>(
-    json: &mut Vec<u8>,
-    fields: impl IntoIterator<Item = (&'a str, &'a RawValue)>,
-) {
-    json.push(b'{');
-    for (key, value) in fields {
-        write_key(json, key);
-        json.extend_from_slice(value.get().as_bytes());
-    }
-    json.push(b'}');
 }
 
 /// `pong`, with what the ping wanted back.

@@ -6,11 +6,10 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::inbound::LONGEST_ID;
 use super::item::is_unsafe_image_path;
-use super::json::{self, Fields, Object};
+use super::json::{self, Fields, Object, write_key, write_object};
 use super::kind::Kind;
-use super::outbound::{write_key, write_object};
+use super::limits::LONGEST_ID;
 
 /// The fields of a relayed message that the server owns on the session protocol; a sender's own are
 /// dropped.

@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::inbound::{LARGEST_VERSION, is_item_id};
 use super::item::{self, DEEPEST_ITEM, NormalItem};
 use super::json::{self, Fields, Object};
+use super::limits::{LARGEST_VERSION, is_item_id};
 use super::numbers::{self, PlainText};
+use super::rejection::LeftOut;
 
 /// How many items without an id are listed as left out.
 pub const MAX_UNNAMED: usize = 100;
@@ -50,15 +51,6 @@ enum Twins {
 pub struct StateItem {
     pub id: Box<str>,
     pub fields: Fields,
-}
-
-/// An item of a canvas that could not be taken. The canvas shows it nevertheless.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Where it has one that can be read.
-    pub id: Option<Box<str>>,
-    /// For a person; holds nothing of what the client sent.
-    pub why: &'static str,
 }
 
 impl fmt::Debug for State {

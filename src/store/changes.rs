@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::checksum::Sum;
+use super::error::StoreError;
 use super::rows::{
     Session, Text, check, column, damaged, millis, number, text, text_or_none, time,
 };
-use super::sum::Sum;
-use super::trouble::Trouble;
 use crate::kept::{StoredChange, StoredId};
 use crate::protocol::{Timestamp, UserId};
 
@@ -28,7 +28,7 @@ fn change_sum(
     user: &str,
     id: Option<&str>,
     message: &[u8],
-) -> Result<i64, Trouble> {
+) -> Result<i64, StoreError> {
     Ok(Sum::of("changes")
         .number(session)
         .number(column(seq)?)
@@ -42,8 +42,8 @@ fn change_sum(
 /// Adds a change. One of the same number that is there already stays.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be written.
-pub fn add(db: &Connection, session: i64, change: &NewChange<'_>) -> Result<(), Trouble> {
+/// [`StoreError`], when it can't be written.
+pub fn add(db: &Connection, session: i64, change: &NewChange<'_>) -> Result<(), StoreError> {
     let NewChange { seq, at, user, id, message } = *change;
     let sum = change_sum(session, seq, at, user, id, message)?;
     let sql = "INSERT OR IGNORE INTO changes (session, seq, at, user, id, sum, message)
@@ -63,14 +63,14 @@ pub enum Order {
 /// Reads the changes from `first` to `last`, both included, until `take` has had enough.
 ///
 /// # Errors
-/// [`Trouble`], when one can't be read or is not as it was written; or what `take` says.
+/// [`StoreError`], when one can't be read or is not as it was written; or what `take` says.
 pub fn read(
     db: &Connection,
     session: i64,
     (first, last): (u64, u64),
     order: Order,
-    mut take: impl FnMut(StoredChange) -> Result<bool, Trouble>,
-) -> Result<(), Trouble> {
+    mut take: impl FnMut(StoredChange) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     if first > last {
         return Ok(());
     }
@@ -105,7 +105,7 @@ pub fn read(
     Ok(())
 }
 
-fn taken_sum(session: i64, n: u64, seq: u64, user: &str, id: &str) -> Result<i64, Trouble> {
+fn taken_sum(session: i64, n: u64, seq: u64, user: &str, id: &str) -> Result<i64, StoreError> {
     Ok(Sum::of("taken")
         .number(session)
         .number(column(n)?)
@@ -119,14 +119,14 @@ fn taken_sum(session: i64, n: u64, seq: u64, user: &str, id: &str) -> Result<i64
 /// written.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be written.
+/// [`StoreError`], when it can't be written.
 pub fn add_taken(
     db: &Connection,
     session: &mut Session,
     seq: u64,
     user: &str,
     id: &str,
-) -> Result<(), Trouble> {
+) -> Result<(), StoreError> {
     let n = session.taken + 1;
     let sum = taken_sum(session.id, n, seq, user, id)?;
     let sql = "INSERT INTO taken (session, n, seq, user, id, sum) VALUES (?, ?, ?, ?, ?, ?)";
@@ -140,13 +140,13 @@ pub fn add_taken(
 /// `first` or later.
 ///
 /// # Errors
-/// [`Trouble`], when one can't be read or is not as it was written.
+/// [`StoreError`], when one can't be read or is not as it was written.
 pub fn taken(
     db: &Connection,
     session: &Session,
     first: u64,
     most: usize,
-) -> Result<Vec<StoredId>, Trouble> {
+) -> Result<Vec<StoredId>, StoreError> {
     let sql = "SELECT n, seq, user, id, sum FROM taken WHERE session = ?1 ORDER BY n DESC LIMIT ?2";
     let mut statement = db.prepare_cached(sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX) as u64;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::changes::{self, NewChange};
 use super::documents::{self, NewDocument};
 use super::rows::{self, Session};
-use super::{Store, Trouble, reserve};
+use super::{Store, StoreError, reserve};
 use crate::kept::{Keep, Why};
 use crate::protocol::{Frame, Timestamp};
 
@@ -20,11 +20,11 @@ impl Store {
     /// sessions are returned: each needs a [`Keep::Whole`], which always fits.
     ///
     /// # Errors
-    /// [`Trouble`], and then nothing has been written.
+    /// [`StoreError`], and then nothing has been written.
     pub fn commit<'a>(
         &mut self,
         batch: impl IntoIterator<Item = &'a Keep>,
-    ) -> Result<Vec<Arc<str>>, Trouble> {
+    ) -> Result<Vec<Arc<str>>, StoreError> {
         self.sound()?;
         let written = self.write(batch);
         self.noting(written)
@@ -33,7 +33,7 @@ impl Store {
     fn write<'a>(
         &mut self,
         batch: impl IntoIterator<Item = &'a Keep>,
-    ) -> Result<Vec<Arc<str>>, Trouble> {
+    ) -> Result<Vec<Arc<str>>, StoreError> {
         let transaction = self.begin_writing()?;
         let mut writing = Writing {
             db: &transaction,
@@ -81,7 +81,7 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     /// Writes one of them. Whether it follows on what is stored.
-    fn write(&mut self, keep: &Keep) -> Result<bool, Trouble> {
+    fn write(&mut self, keep: &Keep) -> Result<bool, StoreError> {
         match keep {
             Keep::Change { seq, at, user, frame, id, .. } => {
                 let Some(mut session) = self.session(keep, *seq == 1, Some(*at))? else {
@@ -155,14 +155,14 @@ impl Writing<'_> {
     }
 
     /// A whole document; that it is there regularly is no news about one that is there already.
-    fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), Trouble> {
+    fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
         let old = match new.why {
             Why::Regular => documents::reason(self.db, session, new.seq),
             _ => Ok(None),
         };
         // One that is damaged is replaced like one that isn't there.
         let old = old.or_else(|trouble| match trouble {
-            Trouble::Damaged(_) => Ok(None),
+            StoreError::SessionCorrupt(_) => Ok(None),
             other => Err(other),
         })?;
         match &old {
@@ -181,7 +181,7 @@ impl Writing<'_> {
         keep: &Keep,
         begins: bool,
         at: Option<Timestamp>,
-    ) -> Result<Option<Session>, Trouble> {
+    ) -> Result<Option<Session>, StoreError> {
         let name = keep.session();
         let known = self.changed.get(name).or_else(|| self.stored.get(name));
         if let Some(known) = known.filter(|known| known.epoch == *keep.epoch()) {
@@ -215,7 +215,7 @@ impl Writing<'_> {
 
     /// Gives an earlier life of a session a name of its own: another one has begun under its name,
     /// and nothing that is stored is overwritten.
-    fn put_aside(&mut self, mut old: Session) -> Result<(), Trouble> {
+    fn put_aside(&mut self, mut old: Session) -> Result<(), StoreError> {
         let mut name = format!("{} (epoch {})", old.name, old.epoch);
         while self.changed.contains_key(&*name) || self.stored.contains_key(&*name) {
             name.push('+');

@@ -9,9 +9,10 @@ use std::io;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::directory::{Directory, writing};
+use super::directory::Directory;
+use super::error::StoreError;
 use super::schema;
-use super::trouble::Trouble;
+use crate::files::writing;
 
 /// What the name of the unfinished one has more; and those of the files that SQLite makes beside it.
 const NEW: &str = ".new";
@@ -20,8 +21,8 @@ const BESIDE: [&str; 4] = ["", "-journal", "-wal", "-shm"];
 /// Makes the database of a directory that has none, or an empty file in its place.
 ///
 /// # Errors
-/// [`Trouble`]: then there is none.
-pub fn make(directory: &Directory) -> Result<(), Trouble> {
+/// [`StoreError`]: then there is none.
+pub fn make(directory: &Directory) -> Result<(), StoreError> {
     let new = directory.file(NEW);
     for beside in BESIDE {
         match fs::remove_file(directory.file(&format!("{NEW}{beside}"))) {
@@ -36,6 +37,6 @@ pub fn make(directory: &Directory) -> Result<(), Trouble> {
     schema::configure_writer(&db)?;
     schema::migrate(&mut db, 0)?;
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    db.close().map_err(|(_, error)| Trouble::from(error))?;
+    db.close().map_err(|(_, error)| StoreError::from(error))?;
     Ok(directory.put_database(&new)?)
 }

@@ -12,6 +12,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::lock::{self, Identity, Lock};
+use crate::files::sync_directory;
 
 const DATABASE: &str = "collabd.db";
 const NOTE: &str = "collabd.lock";
@@ -29,7 +30,7 @@ pub struct Directory {
 
 /// How far the last run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Note {
+pub struct CommitMarker {
     /// How many transactions it had committed.
     pub commits: u64,
     /// Whether it ended properly.
@@ -42,7 +43,7 @@ impl Directory {
     ///
     /// # Errors
     /// One line that says what to do.
-    pub fn claim(path: &Path, create: bool) -> Result<(Self, Option<Note>), String> {
+    pub fn claim(path: &Path, create: bool) -> Result<(Self, Option<CommitMarker>), String> {
         let path = std::path::absolute(path)
             .map_err(|error| format!("{} is no data directory: {error}", path.display()))?;
         let shown = path.display().to_string();
@@ -78,7 +79,7 @@ impl Directory {
         let mut text = Vec::new();
         let read = (&note_file).take(100).read_to_end(&mut text);
         read.map_err(|error| format!("can't read {}: {error}: see to the disk", file.display()))?;
-        let note = std::str::from_utf8(&text).ok().and_then(Note::parse);
+        let note = std::str::from_utf8(&text).ok().and_then(CommitMarker::parse);
         if note.is_none() && !text.is_empty() {
             log::warn!("{} is damaged; what stands in it is ignored", file.display());
         }
@@ -211,7 +212,7 @@ impl Directory {
     ///
     /// # Errors
     /// When it can't be written: a loss would go unnoticed then.
-    pub fn note(&mut self, note: Note) -> io::Result<()> {
+    pub fn note(&mut self, note: CommitMarker) -> io::Result<()> {
         self.make_note_file();
         self.note.seek(SeekFrom::Start(0))?;
         self.note.write_all(note.text().as_bytes())
@@ -234,7 +235,7 @@ impl Directory {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn note_for_good(&mut self, note: Note) -> io::Result<()> {
+    pub fn note_for_good(&mut self, note: CommitMarker) -> io::Result<()> {
         self.note(note)?;
         self.note.sync_data()
     }
@@ -247,7 +248,7 @@ impl Drop for Directory {
     }
 }
 
-impl Note {
+impl CommitMarker {
     /// Always of the same length: it is written over the one before.
     fn text(self) -> String {
         let state = if self.stopped { "stopped" } else { "running" };
@@ -261,7 +262,7 @@ impl Note {
             "running\n" => false,
             _ => return None,
         };
-        Some(Note { commits: commits.parse().ok()?, stopped })
+        Some(CommitMarker { commits: commits.parse().ok()?, stopped })
     }
 }
 
@@ -288,21 +289,6 @@ fn make(path: &Path) -> io::Result<()> {
     builder.create(path)?;
     path.ancestors().skip(1).take(1).for_each(sync_directory);
     Ok(())
-}
-
-/// Opens for writing; what it makes is its owner's alone from the first moment on.
-pub fn writing() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Has a new name in a directory survive a power failure, where the system knows how.
-pub fn sync_directory(path: &Path) {
-    // Elsewhere a directory can't be opened, and a file system that can't do it is no reason to fail.
-    let _ = File::open(path).and_then(|open| open.sync_all());
 }
 
 /// Whether a file that collabd writes is a file, if it is there: what a link leads to isn't collabd's.
@@ -343,17 +329,17 @@ mod tests {
     #[test]
     fn a_note_is_read_back_and_anything_else_is_none() {
         for note in [
-            Note { commits: 0, stopped: false },
-            Note { commits: 42, stopped: true },
-            Note { commits: u64::MAX, stopped: true },
+            CommitMarker { commits: 0, stopped: false },
+            CommitMarker { commits: 42, stopped: true },
+            CommitMarker { commits: u64::MAX, stopped: true },
         ] {
             let text = note.text();
-            assert_eq!(Note::parse(&text), Some(note));
+            assert_eq!(CommitMarker::parse(&text), Some(note));
             assert_eq!(text.len(), 29);
-            assert_eq!(Note::parse(&text[..28]), None);
+            assert_eq!(CommitMarker::parse(&text[..28]), None);
         }
         for text in ["", "x", "1 2\n", "-1 running\n", "1 running \n"] {
-            assert_eq!(Note::parse(text), None, "{text}");
+            assert_eq!(CommitMarker::parse(text), None, "{text}");
         }
     }
 }

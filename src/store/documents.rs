@@ -2,12 +2,25 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::checksum::Sum;
+use super::error::StoreError;
 use super::rows::{Text, check, column, damaged, millis, number, text, text_or_none, time};
-use super::sum::Sum;
-use super::trouble::Trouble;
-use super::versions::Version;
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
+
+/// A whole document that is stored. Every state from the oldest of them on can be brought back, not
+/// only these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The change as of which it is.
+    pub seq: u64,
+    pub at: Timestamp,
+    /// Whose change it was, where it was one.
+    pub user: Option<UserId>,
+    pub why: Why,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+}
 
 /// A whole document as of a change.
 pub struct Document {
@@ -38,7 +51,7 @@ impl<'a> About<'a> {
     /// The columns that are read for it, in this order; the document itself may follow.
     const COLUMNS: &'static str = "seq, at, user, why, bytes, content, sum";
 
-    fn sum(&self, session: i64) -> Result<i64, Trouble> {
+    fn sum(&self, session: i64) -> Result<i64, StoreError> {
         Ok(Sum::of("documents")
             .number(session)
             .number(column(self.seq)?)
@@ -50,7 +63,7 @@ impl<'a> About<'a> {
             .finish())
     }
 
-    fn read(session: i64, row: &'a Row<'_>) -> Result<Self, Trouble> {
+    fn read(session: i64, row: &'a Row<'_>) -> Result<Self, StoreError> {
         let seq = number(row, 0)?;
         let what = format!("what stands about the document as of change {seq}");
         let why = Why::named(text(row, 3)?).ok_or_else(|| damaged(&what))?;
@@ -68,8 +81,8 @@ fn content_sum(document: &[u8]) -> i64 {
 /// Writes a whole document, over one of the same change that may be there.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be written.
-pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), Trouble> {
+/// [`StoreError`], when it can't be written.
+pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
     let NewDocument { seq, at, user, why, document } = *new;
     let (bytes, content) = (document.len() as u64, content_sum(document));
     let about = About { seq, at, user, why, bytes, content };
@@ -93,8 +106,8 @@ pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), T
 /// The newest whole document that is stored as of change `seq` or one before it.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be read or is not as it was written.
-pub fn before(db: &Connection, session: i64, seq: u64) -> Result<Option<Document>, Trouble> {
+/// [`StoreError`], when it can't be read or is not as it was written.
+pub fn before(db: &Connection, session: i64, seq: u64) -> Result<Option<Document>, StoreError> {
     let sql = format!(
         "SELECT {}, document FROM documents WHERE session = ?1 AND seq <= ?2
             ORDER BY seq DESC LIMIT 1",
@@ -114,8 +127,8 @@ pub fn before(db: &Connection, session: i64, seq: u64) -> Result<Option<Document
 /// What is to be known about the whole documents of a session, the oldest first.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be read or is not as it was written.
-pub fn versions(db: &Connection, session: i64) -> Result<Vec<Version>, Trouble> {
+/// [`StoreError`], when it can't be read or is not as it was written.
+pub fn versions(db: &Connection, session: i64) -> Result<Vec<Version>, StoreError> {
     let sql = format!("SELECT {} FROM documents WHERE session = ?1 ORDER BY seq", About::COLUMNS);
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([session])?;
@@ -130,12 +143,12 @@ pub fn versions(db: &Connection, session: i64) -> Result<Vec<Version>, Trouble> 
 /// When, by whom and why the whole document as of change `seq` was stored, if there is one.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be read.
+/// [`StoreError`], when it can't be read.
 pub fn reason(
     db: &Connection,
     session: i64,
     seq: u64,
-) -> Result<Option<(Timestamp, Option<UserId>, Why)>, Trouble> {
+) -> Result<Option<(Timestamp, Option<UserId>, Why)>, StoreError> {
     let sql = "SELECT at, user, why FROM documents WHERE session = ?1 AND seq = ?2";
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params![session, column(seq)?])?;

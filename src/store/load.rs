@@ -4,19 +4,19 @@ use rusqlite::Connection;
 
 use super::changes::{self, Order};
 use super::documents::{self, Document};
+use super::error::StoreError;
 use super::reserve;
 use super::rows::Session;
-use super::trouble::Trouble;
 use crate::kept::{Reach, Stored, StoredChange};
 
 /// A session as it is now, with as much of its past as `reach` allows. To be called in a transaction.
 ///
 /// # Errors
-/// [`Trouble::Damaged`] when something of it is missing or not as it was written.
-pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, Trouble> {
+/// [`StoreError::SessionCorrupt`] when something of it is missing or not as it was written.
+pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, StoreError> {
     let document = documents::before(db, session.id, session.seq)?;
     if document.as_ref().map(|document| document.seq) != session.document {
-        return Err(Trouble::Damaged("the newest document is missing".into()));
+        return Err(StoreError::SessionCorrupt("the newest document is missing".into()));
     }
     let Some(mut stored) = after(db, session, document, session.seq)? else {
         return Err(missing(session.seq));
@@ -29,15 +29,15 @@ pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, 
     Ok(stored)
 }
 
-fn missing(seq: u64) -> Trouble {
-    Trouble::Damaged(format!("change {seq} or one before it is missing"))
+fn missing(seq: u64) -> StoreError {
+    StoreError::SessionCorrupt(format!("change {seq} or one before it is missing"))
 }
 
 /// A session as it was after change `seq`, or where that was skipped, after the last one before it; `None` where not all is kept any more that it takes.
 ///
 /// # Errors
-/// [`Trouble::Damaged`] when something is missing or not as it was written.
-pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, Trouble> {
+/// [`StoreError::SessionCorrupt`] when something is missing or not as it was written.
+pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, StoreError> {
     let seq = reserve::last_given(db, session, seq)?;
     let document = documents::before(db, session.id, seq)?;
     if seq == 0 && document.is_none() && session.changes_from > 1 && !has_first(db, session)? {
@@ -52,7 +52,7 @@ pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>
 }
 
 /// Whether a session's first change is stored.
-fn has_first(db: &Connection, session: &Session) -> Result<bool, Trouble> {
+fn has_first(db: &Connection, session: &Session) -> Result<bool, StoreError> {
     let mut has_first = false;
     changes::read(db, session.id, (1, 1), Order::OldestFirst, |_| {
         has_first = true;
@@ -67,7 +67,7 @@ fn after(
     session: &Session,
     document: Option<Document>,
     seq: u64,
-) -> Result<Option<Stored>, Trouble> {
+) -> Result<Option<Stored>, StoreError> {
     let (seq_of_document, document) =
         document.map_or((0, Vec::new()), |found| (found.seq, found.document));
     let mut changes: Vec<StoredChange> = Vec::new();
@@ -92,7 +92,7 @@ fn history(
     session: &Session,
     stored: &Stored,
     reach: Reach,
-) -> Result<Vec<StoredChange>, Trouble> {
+) -> Result<Vec<StoredChange>, StoreError> {
     let after: usize = stored.changes.iter().map(|change| change.frame.len()).sum();
     let mut bytes = reach.bytes.saturating_sub(after);
     let is_one = |change: &StoredChange| change.skipped_after().is_none();

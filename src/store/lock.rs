@@ -123,7 +123,7 @@ mod held {
 /// How `collabd.lock` is opened: its owner's alone, and no file that a link leads to; on Windows it can't
 /// be removed while it is open.
 pub fn note_options() -> OpenOptions {
-    let mut options = super::directory::writing();
+    let mut options = crate::files::writing();
     options.read(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);

@@ -10,28 +10,29 @@
 //! transactions is noted beside the file: what is not as it was written is refused, never believed.
 
 mod changes;
-mod chores;
+mod checksum;
 mod commit;
 mod create;
 mod directory;
 mod documents;
-mod failing;
-mod journal;
-mod keeper;
-mod line;
+mod error;
+mod file;
+mod foreign_writes;
+mod handle;
 mod load;
 mod lock;
+mod maintenance;
+mod messages;
 mod open;
-mod outside;
+mod pending;
 mod queue;
 mod reader;
 mod reserve;
 mod rows;
 mod schema;
-mod sum;
-mod thread;
-mod trouble;
 mod versions;
+mod wal;
+mod writer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -42,14 +43,16 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::kept::{Reach, Stored};
-use directory::{Directory, Note};
-pub use keeper::{After, Job, Keeper, Settings, StoreEvent};
-use outside::Stamp;
+use directory::{CommitMarker, Directory};
+pub use documents::Version;
+pub use error::StoreError;
+use foreign_writes::Stamp;
+pub use handle::StoreHandle;
+pub use messages::{After, Job, Settings, StoreEvent};
 pub use reader::{Begins, Reader, Summary};
 use rows::Session;
-pub use thread::Writer;
-pub use trouble::Trouble;
-pub use versions::{Point, Retention, Version};
+pub use versions::{PointInTime, Retention};
+pub use writer::Writer;
 
 /// How long the journal may become, in pages of 4 KiB, before its pages are moved into the database.
 const JOURNAL_PAGES: usize = 1000;
@@ -91,12 +94,12 @@ impl Closed {
     /// What is on disk of a session, as far as it can be read now.
     ///
     /// # Errors
-    /// [`Trouble`], when it can't.
-    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, Trouble> {
+    /// [`StoreError`], when it can't.
+    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         if !self.directory.has_database() || self.overwritten.is_some() {
-            return Err(Trouble::Unreachable("it is not open".into()));
+            return Err(StoreError::Io("it is not open".into()));
         }
-        let reader = Reader::open(self.directory.path()).map_err(Trouble::Unreachable)?;
+        let reader = Reader::open(self.directory.path()).map_err(StoreError::Io)?;
         reader.load(session, reach)
     }
 }
@@ -156,8 +159,8 @@ impl Store {
     /// What was kept of a session; `None` where there is no such session.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when it can't be brought back as it was; otherwise what the file says.
-    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, Trouble> {
+    /// [`StoreError::SessionCorrupt`] when it can't be brought back as it was; otherwise what the file says.
+    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(None) };
         // One state of the file for all that is read.
         let _reading = self.db.unchecked_transaction()?;
@@ -168,8 +171,8 @@ impl Store {
     /// so that nobody has to wait for it who waits for a change to be on disk.
     ///
     /// # Errors
-    /// [`Trouble`]: nothing is lost, the journal goes on growing.
-    pub fn tidy_journal(&mut self) -> Result<(), Trouble> {
+    /// [`StoreError`]: nothing is lost, the journal goes on growing.
+    pub fn tidy_journal(&mut self) -> Result<(), StoreError> {
         if self.journal.load(Ordering::Relaxed) < JOURNAL_PAGES {
             return Ok(());
         }
@@ -185,13 +188,13 @@ impl Store {
     /// the file smaller.
     ///
     /// # Errors
-    /// [`Trouble`]: nothing is lost, the journal goes on growing.
-    pub fn empty_journal(&mut self) -> Result<(), Trouble> {
+    /// [`StoreError`]: nothing is lost, the journal goes on growing.
+    pub fn empty_journal(&mut self) -> Result<(), StoreError> {
         self.journal.store(JOURNAL_PAGES, Ordering::Relaxed);
         self.tidy_journal()
     }
 
-    fn move_journal(&mut self, how: &str) -> Result<(), Trouble> {
+    fn move_journal(&mut self, how: &str) -> Result<(), StoreError> {
         // Its pages must not get amid those of another file.
         self.look_for_others()?;
         let moved = self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
@@ -215,12 +218,12 @@ impl Store {
     }
 
     /// Has nothing more be written to the file, not even when it is closed.
-    fn leave_alone(&self) -> Result<(), Trouble> {
+    fn leave_alone(&self) -> Result<(), StoreError> {
         schema::keep_journal(&self.db, true)
     }
 
     /// Whether another program that holds the file is waited for, for a second.
-    fn wait_for_others(&self, wait: bool) -> Result<(), Trouble> {
+    fn wait_for_others(&self, wait: bool) -> Result<(), StoreError> {
         let patience = if wait { schema::PATIENCE } else { Duration::ZERO };
         Ok(self.db.busy_timeout(patience)?)
     }
@@ -228,44 +231,44 @@ impl Store {
     /// Closes it properly: the next start has nothing to recover. Dropping it is safe, too.
     ///
     /// # Errors
-    /// [`Trouble`]: nothing is lost, the next start goes on from the journal.
-    pub fn close(mut self) -> Result<(), Trouble> {
+    /// [`StoreError`]: nothing is lost, the next start goes on from the journal.
+    pub fn close(mut self) -> Result<(), StoreError> {
         self.sound()?;
         let released = self.release_numbers();
         self.noting(released)?;
         let moved = self.move_journal("TRUNCATE");
         self.noting(moved)?;
-        self.db.close().map_err(|(_, error)| Trouble::from(error))?;
-        let note = Note { commits: self.commits, stopped: true };
+        self.db.close().map_err(|(_, error)| StoreError::from(error))?;
+        let note = CommitMarker { commits: self.commits, stopped: true };
         Ok(self.directory.note_for_good(note)?)
     }
 
     /// One more transaction is on disk.
-    fn committed(&mut self) -> Result<(), Trouble> {
+    fn committed(&mut self) -> Result<(), StoreError> {
         self.look_for_others()?;
         self.commits += 1;
         // Without it a loss would go unnoticed, no more.
-        let _ = self.directory.note(Note { commits: self.commits, stopped: false });
+        let _ = self.directory.note(CommitMarker { commits: self.commits, stopped: false });
         Ok(())
     }
 
     /// Whether the file is the one that was opened, and as this process has left it.
     ///
     /// # Errors
-    /// [`Trouble`], when it is not: nothing may be confirmed then.
-    fn look_for_others(&mut self) -> Result<(), Trouble> {
+    /// [`StoreError`], when it is not: nothing may be confirmed then.
+    fn look_for_others(&mut self) -> Result<(), StoreError> {
         let file = self.file();
         if !self.directory.is_still_there() {
             let why = format!(
                 "{} or its -wal file has been removed, or another file has its name",
                 file.display()
             );
-            return Err(Trouble::Unreachable(why));
+            return Err(StoreError::Io(why));
         }
         if !self.stamp.holds(&file, self.directory.lock())? {
             let why = format!("another program has written to {}", file.display());
             self.overwritten = Some(why.clone());
-            return Err(Trouble::Overwritten(why));
+            return Err(StoreError::Overwritten(why));
         }
         Ok(())
     }
@@ -273,8 +276,8 @@ impl Store {
     /// Begins to write, if nobody else has written to it by way of SQLite.
     ///
     /// # Errors
-    /// [`Trouble::Overwritten`], when somebody has: what is in memory would not fit what is there.
-    fn begin_writing(&self) -> Result<Transaction<'_>, Trouble> {
+    /// [`StoreError::Overwritten`], when somebody has: what is in memory would not fit what is there.
+    fn begin_writing(&self) -> Result<Transaction<'_>, StoreError> {
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         self.look_for_writers()?;
         Ok(transaction)
@@ -283,14 +286,14 @@ impl Store {
     /// Whether nobody else has written to it by way of SQLite.
     ///
     /// # Errors
-    /// [`Trouble::Overwritten`], when somebody has.
-    fn look_for_writers(&self) -> Result<(), Trouble> {
+    /// [`StoreError::Overwritten`], when somebody has.
+    fn look_for_writers(&self) -> Result<(), StoreError> {
         match schema::pragma::<i64>(&self.db, "data_version")? == self.version {
             true => Ok(()),
             false => {
                 let file = self.file();
                 let why = format!("another program has written to {}", file.display());
-                Err(Trouble::Overwritten(why))
+                Err(StoreError::Overwritten(why))
             }
         }
     }
@@ -298,20 +301,20 @@ impl Store {
     /// Whether anything may be written to it.
     ///
     /// # Errors
-    /// [`Trouble::Unreachable`], when it has to be opened anew first.
-    fn sound(&self) -> Result<(), Trouble> {
+    /// [`StoreError::Io`], when it has to be opened anew first.
+    fn sound(&self) -> Result<(), StoreError> {
         match self.is_suspect {
-            true => Err(Trouble::Unreachable("something could not be written before".into())),
+            true => Err(StoreError::Io("something could not be written before".into())),
             false => Ok(()),
         }
     }
 
     /// Takes note of what came of writing.
-    fn noting<T>(&mut self, done: Result<T, Trouble>) -> Result<T, Trouble> {
-        if let Err(Trouble::Overwritten(why)) = &done {
+    fn noting<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Overwritten(why)) = &done {
             self.overwritten = Some(why.clone());
         }
-        if done.as_ref().is_err_and(Trouble::is_suspicious) {
+        if done.as_ref().is_err_and(StoreError::is_suspicious) {
             self.is_suspect = true;
             let _ = self.leave_alone();
         }

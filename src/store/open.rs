@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::directory::{Directory, Note, says_in_use};
-use super::outside::Stamp;
+use super::directory::{CommitMarker, Directory, says_in_use};
+use super::error::StoreError;
+use super::foreign_writes::Stamp;
 use super::schema::{self, Kind};
-use super::trouble::Trouble;
-use super::{Closed, Store, create, journal, reserve, rows};
+use super::{Closed, Store, create, reserve, rows, wal};
 
 /// How long the structure of the file is checked at most, after a run that ended properly and after
 /// one that did not. The rest is checked as it is read.
@@ -42,14 +42,14 @@ pub fn open(path: &Path, create: bool) -> Result<Store, String> {
     let was_killed = directory.length("-wal").unwrap_or(0) > 0 && !is_clean;
     let known = Known { note, create, again: false, was_killed };
     let mut opening = opened(directory, &known, &place);
-    if let Err((directory, Refusal::Trouble(Trouble::Corrupt(_)))) = opening {
+    if let Err((directory, Refusal::StoreError(StoreError::Corrupt(_)))) = opening {
         // All of it can be read now; it may not have been a moment ago.
         opening = opened(*directory, &known, &place);
     }
     let begun = match opening {
         Ok(store) => store.begin(),
         Err((_, Refusal::Said(line))) => return Err(line),
-        Err((directory, Refusal::Trouble(trouble))) => {
+        Err((directory, Refusal::StoreError(trouble))) => {
             Err((Box::new(Closed::of(*directory, 0)), trouble))
         }
     };
@@ -87,11 +87,11 @@ impl Closed {
     ///
     /// # Errors
     /// Why that isn't possible now. Nothing has been changed then that was not written anew.
-    pub fn open(self) -> Result<Store, (Box<Self>, Trouble)> {
+    pub fn open(self) -> Result<Store, (Box<Self>, StoreError)> {
         let place = Place::of(&self.directory);
         let trouble = match &self.overwritten {
-            Some(why) => Some(Trouble::Overwritten(why.clone())),
-            None if !self.directory.has_database() => Some(Trouble::Unreachable(format!(
+            Some(why) => Some(StoreError::Overwritten(why.clone())),
+            None if !self.directory.has_database() => Some(StoreError::Io(format!(
                 "{} is gone, or another file has its name: put back the one that was there",
                 place.file
             ))),
@@ -101,14 +101,14 @@ impl Closed {
             return Err((Box::new(self), trouble));
         }
         let Closed { directory, commits, .. } = self;
-        let note = Some(Note { commits, stopped: false });
+        let note = Some(CommitMarker { commits, stopped: false });
         let known = Known { note, create: false, again: true, was_killed: false };
         match opened(directory, &known, &place) {
             Ok(store) => store.begin(),
             Err((directory, refusal)) => {
                 let trouble = match refusal {
-                    Refusal::Said(line) => Trouble::Unreachable(line),
-                    Refusal::Trouble(trouble) => trouble,
+                    Refusal::Said(line) => StoreError::Io(line),
+                    Refusal::StoreError(trouble) => trouble,
                 };
                 Err((Box::new(Closed::of(*directory, commits)), trouble))
             }
@@ -119,10 +119,10 @@ impl Closed {
 impl Store {
     /// Shows that it can be written, now and not when the first change comes, and that a power failure
     /// finds all its names.
-    fn begin(mut self) -> Result<Self, (Box<Closed>, Trouble)> {
+    fn begin(mut self) -> Result<Self, (Box<Closed>, StoreError)> {
         let begun = self.commit([]).and_then(|_| {
             self.directory.sync()?;
-            let note = Note { commits: self.commits, stopped: false };
+            let note = CommitMarker { commits: self.commits, stopped: false };
             Ok(self.directory.note_for_good(note)?)
         });
         match begun {
@@ -135,7 +135,7 @@ impl Store {
 /// What is known of a store before it is opened.
 struct Known {
     /// How far it has come.
-    note: Option<Note>,
+    note: Option<CommitMarker>,
     /// Whether it may be made.
     create: bool,
     /// Whether this process had it open before.
@@ -158,12 +158,12 @@ impl Known {
 enum Refusal {
     /// In a line of its own.
     Said(String),
-    Trouble(Trouble),
+    StoreError(StoreError),
 }
 
-impl<T: Into<Trouble>> From<T> for Refusal {
+impl<T: Into<StoreError>> From<T> for Refusal {
     fn from(trouble: T) -> Self {
-        Refusal::Trouble(trouble.into())
+        Refusal::StoreError(trouble.into())
     }
 }
 
@@ -181,21 +181,21 @@ impl Place {
         }
     }
 
-    fn line(&self, trouble: &Trouble) -> String {
+    fn line(&self, trouble: &StoreError) -> String {
         let Place { directory, file } = self;
         match trouble {
-            Trouble::Full(why) | Trouble::Bug(why) | Trouble::Overwritten(why) => {
+            StoreError::Full(why) | StoreError::Internal(why) | StoreError::Overwritten(why) => {
                 format!("can't use {file}: {why}: {}", trouble.advice())
             }
-            Trouble::Busy(why) => format!(
+            StoreError::Busy(why) => format!(
                 "can't use {file}: {why}: start again when it has ended; it may be a backup that is \
                  being made"
             ),
-            Trouble::Unreachable(why) => format!(
+            StoreError::Io(why) => format!(
                 "can't use {file}: {why}: see to it that {directory} is on a disk of this machine \
                  and that collabd may write in it"
             ),
-            Trouble::Corrupt(why) | Trouble::Damaged(why) => format!(
+            StoreError::Corrupt(why) | StoreError::SessionCorrupt(why) => format!(
                 "{file} is damaged: {why}: a disk that reads wrongly may read it rightly later, so \
                  try again first; else move all of {directory} away and keep it, and put a backup as \
                  collabd.db into an empty directory, or start with another --data-dir"
@@ -238,12 +238,12 @@ fn opened(
             }
         }
         // SQLite tells wrong content from a disk that can't read only by half.
-        Err(Refusal::Trouble(Trouble::Corrupt(why))) => {
+        Err(Refusal::StoreError(StoreError::Corrupt(why))) => {
             let refusal = match directory.read_through() {
-                Ok(()) => Trouble::Corrupt(why),
-                Err(error) => Trouble::Unreachable(error.to_string()),
+                Ok(()) => StoreError::Corrupt(why),
+                Err(error) => StoreError::Io(error.to_string()),
             };
-            Err((Box::new(directory), Refusal::Trouble(refusal)))
+            Err((Box::new(directory), Refusal::StoreError(refusal)))
         }
         Err(refusal) => Err((Box::new(directory), refusal)),
     }
@@ -277,13 +277,13 @@ fn prepare(directory: &mut Directory, known: &Known, place: &Place) -> Result<bo
 /// needs a connection that excludes all others: what processes share about the journal says which pages
 /// are in the database already. Whether the structure of the file was checked.
 fn write_anew(directory: &Directory, known: &Known, place: &Place) -> Result<bool, Refusal> {
-    journal::write_again(&directory.file("-wal"))?;
+    wal::write_again(&directory.file("-wal"))?;
     let mut db = connection(directory)?;
     schema::exclude_others(&db)?;
     let until = Instant::now() + PATIENCE[usize::from(known.again)];
     let kind = loop {
         match schema::kind(&db) {
-            Err(Trouble::Busy(_)) if Instant::now() < until => thread::sleep(GLANCE),
+            Err(StoreError::Busy(_)) if Instant::now() < until => thread::sleep(GLANCE),
             kind => break kind?,
         }
     };
@@ -299,14 +299,14 @@ fn write_anew(directory: &Directory, known: &Known, place: &Place) -> Result<boo
     }
     let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {
-        return Err(Trouble::Busy("another program reads the file".into()).into());
+        return Err(StoreError::Busy("another program reads the file".into()).into());
     }
-    db.close().map_err(|(_, error)| Trouble::from(error))?;
+    db.close().map_err(|(_, error)| StoreError::from(error))?;
     directory.sync()?;
     Ok(true)
 }
 
-fn connection(directory: &Directory) -> Result<Connection, Trouble> {
+fn connection(directory: &Directory) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(directory.database(), flags)?;
     schema::configure(&db)?;
@@ -384,8 +384,8 @@ fn connect(
 /// Checks the structure of the file for so long. Whether it was all checked.
 ///
 /// # Errors
-/// [`Trouble::Corrupt`] when something is wrong with it.
-fn check(db: &mut Connection, longest: Duration) -> Result<bool, Trouble> {
+/// [`StoreError::Corrupt`] when something is wrong with it.
+fn check(db: &mut Connection, longest: Duration) -> Result<bool, StoreError> {
     let until = Instant::now() + longest;
     db.progress_handler(1000, Some(move || Instant::now() > until))?;
     let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
@@ -393,7 +393,7 @@ fn check(db: &mut Connection, longest: Duration) -> Result<bool, Trouble> {
     match found {
         Ok(found) if found == "ok" => Ok(true),
         // After a line that says in which database.
-        Ok(found) => Err(Trouble::Corrupt(found.lines().last().unwrap_or_default().into())),
+        Ok(found) => Err(StoreError::Corrupt(found.lines().last().unwrap_or_default().into())),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             Ok(false)
         }

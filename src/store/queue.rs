@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::keeper::{After, Job};
-use super::line::AFTER_BYTES;
+use super::messages::{AFTER_BYTES, After, Job};
 use crate::kept::{Keep, Lag};
 
 /// More than so many bytes are not waited with; nor more than half of what may wait.

@@ -8,14 +8,15 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::changes::{self, Order};
-use super::directory::{database, sync_directory, writing};
-use super::documents;
+use super::directory::database;
+use super::documents::{self, Version};
+use super::error::StoreError;
 use super::load;
 use super::reserve;
 use super::rows;
 use super::schema::{self, Kind};
-use super::trouble::Trouble;
-use super::versions::{self, Point, Version};
+use super::versions::{self, PointInTime};
+use crate::files;
 use crate::kept::{Reach, Stored, StoredChange};
 use crate::protocol::Timestamp;
 
@@ -70,7 +71,7 @@ impl Reader {
         }
         // SQLite takes a name that begins with `file:` for an address.
         let file = std::path::absolute(&file).map_err(|error| format!("{shown}: {error}"))?;
-        let failed = |trouble: Trouble| format!("can't read {shown}: {trouble}");
+        let failed = |trouble: StoreError| format!("can't read {shown}: {trouble}");
         // Not to write: a reader, too, has to recover what a crash left, and to share the journal.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&file, flags).map_err(|error| failed(error.into()))?;
@@ -96,16 +97,16 @@ impl Reader {
     /// Has every call fail that isn't done by then.
     ///
     /// # Errors
-    /// [`Trouble::Bug`], never seen.
-    pub fn hurry(&mut self, until: Instant) -> Result<(), Trouble> {
+    /// [`StoreError::Internal`], never seen.
+    pub fn hurry(&mut self, until: Instant) -> Result<(), StoreError> {
         Ok(self.db.progress_handler(10_000, Some(move || Instant::now() > until))?)
     }
 
     /// All sessions, by name.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when what stands about one is not as it was written.
-    pub fn sessions(&self) -> Result<Vec<Summary>, Trouble> {
+    /// [`StoreError::SessionCorrupt`] when what stands about one is not as it was written.
+    pub fn sessions(&self) -> Result<Vec<Summary>, StoreError> {
         Ok(self.some_sessions(|_| true, None, usize::MAX)?.0)
     }
 
@@ -113,13 +114,13 @@ impl Reader {
     /// there are in all.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when what stands about one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] when what stands about one is not as it was written.
     pub fn some_sessions(
         &self,
         wanted: impl Fn(&str) -> bool,
         after: Option<&str>,
         most: usize,
-    ) -> Result<(Vec<Summary>, usize), Trouble> {
+    ) -> Result<(Vec<Summary>, usize), StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let (sessions, _) = rows::sessions(&self.db)?;
         let wanted = sessions.into_values().filter(|session| wanted(&session.name));
@@ -128,19 +129,19 @@ impl Reader {
         found.retain(|session| after.is_none_or(|after| &*session.name > after));
         found.sort_by(|a, b| a.name.cmp(&b.name));
         let summaries = found.into_iter().take(most).map(|session| self.summary(session));
-        Ok((summaries.collect::<Result<_, Trouble>>()?, total))
+        Ok((summaries.collect::<Result<_, StoreError>>()?, total))
     }
 
     /// One session; `None` where there is none of this name.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when what stands about it is not as it was written.
-    pub fn session(&self, name: &str) -> Result<Option<Summary>, Trouble> {
+    /// [`StoreError::SessionCorrupt`] when what stands about it is not as it was written.
+    pub fn session(&self, name: &str) -> Result<Option<Summary>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         rows::session(&self.db, name)?.map(|session| self.summary(session)).transpose()
     }
 
-    fn summary(&self, session: rows::Session) -> Result<Summary, Trouble> {
+    fn summary(&self, session: rows::Session) -> Result<Summary, StoreError> {
         let seq = session.seq;
         let next = seq.max(reserve::skipped(&self.db, &session)?) + 1;
         let rows::Session { id, name, epoch, created, changed, .. } = session;
@@ -163,8 +164,8 @@ impl Reader {
     /// What was kept of a session, as [`Store::load`](super::Store::load).
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when it can't be brought back as it was.
-    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, Trouble> {
+    /// [`StoreError::SessionCorrupt`] when it can't be brought back as it was.
+    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
         session.map(|session| load::load(&self.db, &session, reach)).transpose()
@@ -174,8 +175,8 @@ impl Reader {
     /// session.
     ///
     /// # Errors
-    /// [`Trouble`], when they can't be read.
-    pub fn versions(&self, session: &str) -> Result<Option<Vec<Version>>, Trouble> {
+    /// [`StoreError`], when they can't be read.
+    pub fn versions(&self, session: &str) -> Result<Option<Vec<Version>>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
         session.map(|session| documents::versions(&self.db, session.id)).transpose()
@@ -185,8 +186,8 @@ impl Reader {
     /// stored; `None` where there is no such session.
     ///
     /// # Errors
-    /// [`Trouble`], when that can't be read.
-    pub fn begins(&self, session: &str) -> Result<Option<Begins>, Trouble> {
+    /// [`StoreError`], when that can't be read.
+    pub fn begins(&self, session: &str) -> Result<Option<Begins>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
         let changes = session.changes_from;
@@ -206,13 +207,17 @@ impl Reader {
     /// history. `None` where there is no such session, or not all is stored any more that it takes.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when something of it is not as it was written.
-    pub fn document_at(&self, session: &str, point: Point) -> Result<Option<Stored>, Trouble> {
+    /// [`StoreError::SessionCorrupt`] when something of it is not as it was written.
+    pub fn document_at(
+        &self,
+        session: &str,
+        point: PointInTime,
+    ) -> Result<Option<Stored>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
         let seq = match point {
-            Point::Seq(seq) => Some(seq).filter(|seq| *seq <= session.seq),
-            Point::Time(time) => versions::seq_at(&self.db, &session, time)?,
+            PointInTime::Seq(seq) => Some(seq).filter(|seq| *seq <= session.seq),
+            PointInTime::Time(time) => versions::seq_at(&self.db, &session, time)?,
         };
         match seq {
             Some(seq) => load::at(&self.db, &session, seq),
@@ -224,27 +229,27 @@ impl Reader {
     /// may be gaps where the disk failed. Empty, too, where there is no such session.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] when one is not as it was written.
     pub fn changes_after(
         &self,
         session: &str,
         seq: u64,
         most: usize,
-    ) -> Result<Vec<StoredChange>, Trouble> {
+    ) -> Result<Vec<StoredChange>, StoreError> {
         self.some_changes_after(session, seq, most, usize::MAX)
     }
 
     /// The same, but no more of them once their messages have `bytes` bytes.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`] when one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] when one is not as it was written.
     pub fn some_changes_after(
         &self,
         session: &str,
         seq: u64,
         most: usize,
         bytes: usize,
-    ) -> Result<Vec<StoredChange>, Trouble> {
+    ) -> Result<Vec<StoredChange>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(Vec::new()) };
         let (mut changes, mut size) = (Vec::new(), 0_usize);
@@ -277,12 +282,11 @@ impl Reader {
         if to.exists() {
             return Err(format!("{shown} is there already: name a file that isn't"));
         }
-        let made = writing().create_new(true).open(&unfinished);
+        let made = files::writing().create_new(true).open(&unfinished);
         made.map_err(|error| format!("can't write {}: {error}", unfinished.display()))?;
         let copied = self.copy(&unfinished, progress).and_then(|()| {
             std::fs::rename(&unfinished, to)?;
-            let directory = to.parent().filter(|parent| *parent != Path::new(""));
-            sync_directory(directory.unwrap_or(Path::new(".")));
+            files::sync_directory_of(to);
             Ok(())
         });
         copied.map_err(|trouble| {
@@ -291,7 +295,7 @@ impl Reader {
         })
     }
 
-    fn copy(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), Trouble> {
+    fn copy(&self, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), StoreError> {
         let to = std::path::absolute(to)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut copy = Connection::open_with_flags(to, flags)?;
@@ -309,13 +313,13 @@ impl Reader {
                 match step {
                     StepResult::Done => break,
                     StepResult::More => {}
-                    _ => return Err(Trouble::Busy("another program holds the file".into())),
+                    _ => return Err(StoreError::Busy("another program holds the file".into())),
                 }
             }
         }
         // One file, not one and a journal.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
-        copy.close().map_err(|(_, error)| Trouble::from(error))?;
+        copy.close().map_err(|(_, error)| StoreError::from(error))?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 
 use super::changes::{self, NewChange, Order};
 use super::rows::{self, Session, column};
-use super::{Store, Trouble};
+use super::{Store, StoreError};
 use crate::kept::StoredChange;
 use crate::protocol::Timestamp;
 
@@ -31,7 +31,7 @@ struct Ahead {
     skipped: Option<u64>,
 }
 
-fn ahead(db: &Connection, session: &Session) -> Result<Ahead, Trouble> {
+fn ahead(db: &Connection, session: &Session) -> Result<Ahead, StoreError> {
     let mut ahead = Ahead::default();
     let range = (session.seq + 1, i64::MAX as u64);
     changes::read(db, session.id, range, Order::OldestFirst, |change| {
@@ -47,24 +47,24 @@ fn ahead(db: &Connection, session: &Session) -> Result<Ahead, Trouble> {
 /// Up to which number a session's next changes skip numbers; 0 where they don't.
 ///
 /// # Errors
-/// [`Trouble`], when that can't be read.
-pub fn skipped(db: &Connection, session: &Session) -> Result<u64, Trouble> {
+/// [`StoreError`], when that can't be read.
+pub fn skipped(db: &Connection, session: &Session) -> Result<u64, StoreError> {
     Ok(ahead(db, session)?.skipped.unwrap_or(0))
 }
 
 /// Whether a change of this number follows on the session's last one.
 ///
 /// # Errors
-/// [`Trouble`], when that can't be read.
-pub fn follows(db: &Connection, session: &Session, seq: u64) -> Result<bool, Trouble> {
+/// [`StoreError`], when that can't be read.
+pub fn follows(db: &Connection, session: &Session, seq: u64) -> Result<bool, StoreError> {
     Ok(seq == session.seq + 1 || seq > 1 && skipped(db, session)? == seq - 1)
 }
 
 /// The last change up to number `seq`, which may be one that was skipped.
 ///
 /// # Errors
-/// [`Trouble`], when that can't be read.
-pub fn last_given(db: &Connection, session: &Session, seq: u64) -> Result<u64, Trouble> {
+/// [`StoreError`], when that can't be read.
+pub fn last_given(db: &Connection, session: &Session, seq: u64) -> Result<u64, StoreError> {
     let mut last = seq;
     changes::read(db, session.id, (seq, session.seq), Order::OldestFirst, |change| {
         last = change.skipped_after().filter(|after| *after < seq).unwrap_or(seq);
@@ -76,8 +76,8 @@ pub fn last_given(db: &Connection, session: &Session, seq: u64) -> Result<u64, T
 /// Reserves numbers behind `seq`, which is about to be written, where they are about to run out.
 ///
 /// # Errors
-/// [`Trouble`], when they can't be.
-pub fn reserve(db: &Connection, session: &mut Session, seq: u64) -> Result<(), Trouble> {
+/// [`StoreError`], when they can't be.
+pub fn reserve(db: &Connection, session: &mut Session, seq: u64) -> Result<(), StoreError> {
     let is_enough = |reserved: Option<u64>| reserved.is_some_and(|most| seq + BLOCK / 2 <= most);
     if is_enough(session.reserved) {
         return Ok(());
@@ -96,12 +96,12 @@ pub fn reserve(db: &Connection, session: &mut Session, seq: u64) -> Result<(), T
     Ok(())
 }
 
-fn put(db: &Connection, session: &Session, seq: u64, message: &[u8]) -> Result<(), Trouble> {
+fn put(db: &Connection, session: &Session, seq: u64, message: &[u8]) -> Result<(), StoreError> {
     let change = NewChange { seq, at: session.changed, user: "", id: None, message };
     changes::add(db, session.id, &change)
 }
 
-fn remove(db: &Connection, session: &Session, seq: Option<u64>) -> Result<(), Trouble> {
+fn remove(db: &Connection, session: &Session, seq: Option<u64>) -> Result<(), StoreError> {
     let Some(seq) = seq else { return Ok(()) };
     let sql = "DELETE FROM changes WHERE session = ? AND seq = ?";
     db.prepare_cached(sql)?.execute(params![session.id, column(seq)?])?;
@@ -113,12 +113,12 @@ fn remove(db: &Connection, session: &Session, seq: Option<u64>) -> Result<(), Tr
 /// `commits`. Whether there was anything to do.
 ///
 /// # Errors
-/// [`Trouble`], and then nothing has been written.
+/// [`StoreError`], and then nothing has been written.
 pub fn where_none_are<'a>(
     db: &mut Connection,
     sessions: impl ExactSizeIterator<Item = &'a Session>,
     commits: u64,
-) -> Result<bool, Trouble> {
+) -> Result<bool, StoreError> {
     let count = sessions.len() as u64;
     if count == 0 {
         return Ok(false);
@@ -142,14 +142,14 @@ impl Store {
     /// To be called once, before the session is loaded.
     ///
     /// # Errors
-    /// [`Trouble`], and then nothing has been written.
-    pub fn begin_use(&mut self, session: &str) -> Result<(), Trouble> {
+    /// [`StoreError`], and then nothing has been written.
+    pub fn begin_use(&mut self, session: &str) -> Result<(), StoreError> {
         self.sound()?;
         let begun = self.skip_and_reserve(session);
         self.noting(begun)
     }
 
-    fn skip_and_reserve(&mut self, session: &str) -> Result<(), Trouble> {
+    fn skip_and_reserve(&mut self, session: &str) -> Result<(), StoreError> {
         let Some(known) = self.sessions.get(session) else { return Ok(()) };
         let mut session = known.clone();
         let transaction = self.begin_writing()?;
@@ -175,14 +175,14 @@ impl Store {
     /// The number that the next change of a session gets.
     ///
     /// # Errors
-    /// [`Trouble`], when that can't be read.
-    pub fn next_number(&self, session: &str) -> Result<u64, Trouble> {
+    /// [`StoreError`], when that can't be read.
+    pub fn next_number(&self, session: &str) -> Result<u64, StoreError> {
         let Some(session) = self.sessions.get(session) else { return Ok(1) };
         Ok(session.seq.max(skipped(&self.db, session)?) + 1)
     }
 
     /// The server stops, and everything it has given a number is on disk.
-    pub(super) fn release_numbers(&mut self) -> Result<(), Trouble> {
+    pub(super) fn release_numbers(&mut self) -> Result<(), StoreError> {
         let used = self.sessions.values().filter(|session| session.reserved.is_some());
         let transaction = self.begin_writing()?;
         for session in used {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
-use super::sum::Sum;
-use super::trouble::Trouble;
+use super::checksum::Sum;
+use super::error::StoreError;
 use crate::protocol::Timestamp;
 
 /// A session's own row.
@@ -46,9 +46,10 @@ impl ToSql for Text<'_> {
 /// A number as a column takes it.
 ///
 /// # Errors
-/// [`Trouble::Bug`] for one that no session will ever reach.
-pub fn column(number: u64) -> Result<i64, Trouble> {
-    i64::try_from(number).map_err(|_| Trouble::Bug(format!("{number} is no number of a change")))
+/// [`StoreError::Internal`] for one that no session will ever reach.
+pub fn column(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number)
+        .map_err(|_| StoreError::Internal(format!("{number} is no number of a change")))
 }
 
 pub fn millis(at: Timestamp) -> i64 {
@@ -56,28 +57,28 @@ pub fn millis(at: Timestamp) -> i64 {
     at.millis() as i64
 }
 
-pub fn damaged(what: &str) -> Trouble {
-    Trouble::Damaged(format!("{what} is not as it was written"))
+pub fn damaged(what: &str) -> StoreError {
+    StoreError::SessionCorrupt(format!("{what} is not as it was written"))
 }
 
-pub fn number(row: &Row<'_>, place: usize) -> Result<u64, Trouble> {
+pub fn number(row: &Row<'_>, place: usize) -> Result<u64, StoreError> {
     let number: i64 = row.get(place)?;
     u64::try_from(number).map_err(|_| damaged("a number"))
 }
 
-pub fn time(row: &Row<'_>, place: usize) -> Result<Timestamp, Trouble> {
+pub fn time(row: &Row<'_>, place: usize) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_millis(number(row, place)?))
 }
 
-pub fn text<'a>(row: &'a Row<'_>, place: usize) -> Result<&'a str, Trouble> {
+pub fn text<'a>(row: &'a Row<'_>, place: usize) -> Result<&'a str, StoreError> {
     row.get_ref(place)?.as_str().map_err(|_| damaged("a text"))
 }
 
-pub fn text_or_none<'a>(row: &'a Row<'_>, place: usize) -> Result<Option<&'a str>, Trouble> {
+pub fn text_or_none<'a>(row: &'a Row<'_>, place: usize) -> Result<Option<&'a str>, StoreError> {
     row.get_ref(place)?.as_str_or_null().map_err(|_| damaged("a text"))
 }
 
-pub fn check(is: i64, row: &Row<'_>, place: usize, what: &str) -> Result<(), Trouble> {
+pub fn check(is: i64, row: &Row<'_>, place: usize, what: &str) -> Result<(), StoreError> {
     let should_be: i64 = row.get(place)?;
     if is == should_be { Ok(()) } else { Err(damaged(what)) }
 }
@@ -93,7 +94,7 @@ impl Session {
         self.changed = at;
     }
 
-    fn sum(&self) -> Result<i64, Trouble> {
+    fn sum(&self) -> Result<i64, StoreError> {
         Ok(Sum::of("sessions")
             .number(self.id)
             .text(self.name.as_bytes())
@@ -108,7 +109,7 @@ impl Session {
             .finish())
     }
 
-    fn read(row: &Row<'_>) -> Result<Self, Trouble> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let session = Session {
             id: row.get(0)?,
             name: text(row, 1)?.into(),
@@ -132,8 +133,8 @@ impl Session {
     /// Writes the row anew, or for the first time.
     ///
     /// # Errors
-    /// [`Trouble`], when it can't be written.
-    pub fn write(&self, db: &Connection) -> Result<(), Trouble> {
+    /// [`StoreError`], when it can't be written.
+    pub fn write(&self, db: &Connection) -> Result<(), StoreError> {
         let sql = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
             ON CONFLICT (id) DO UPDATE SET name = ?2, epoch = ?3, seq = ?4, created = ?5,
             changed = ?6, changes_from = ?7, document = ?8, taken = ?9, taken_from = ?10, sum = ?11";
@@ -159,8 +160,8 @@ const SESSION: &str = "SELECT * FROM sessions NOT INDEXED";
 /// All sessions by name, and how many transactions there have been.
 ///
 /// # Errors
-/// [`Trouble::Damaged`] when one of them is not as it was written, or missing.
-pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, Session>, u64), Trouble> {
+/// [`StoreError::SessionCorrupt`] when one of them is not as it was written, or missing.
+pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, Session>, u64), StoreError> {
     let mut statement = db.prepare_cached(SESSION)?;
     let mut rows = statement.query([])?;
     let mut sessions = HashMap::new();
@@ -178,7 +179,7 @@ pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, Session>, u64), Tr
     })??;
     if count != sessions.len() as u64 {
         let why = format!("there are {} sessions where {count} were written", sessions.len());
-        return Err(Trouble::Damaged(why));
+        return Err(StoreError::SessionCorrupt(why));
     }
     Ok((sessions, commits))
 }
@@ -186,22 +187,22 @@ pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, Session>, u64), Tr
 /// One session by its name. Doesn't rely on the index of names.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be read.
-pub fn session(db: &Connection, name: &str) -> Result<Option<Session>, Trouble> {
+/// [`StoreError`], when it can't be read.
+pub fn session(db: &Connection, name: &str) -> Result<Option<Session>, StoreError> {
     let mut statement = db.prepare_cached(&format!("{SESSION} WHERE name = ?1"))?;
     let found = statement.query_row([name], |row| Ok(Session::read(row))).optional()?;
     found.transpose()
 }
 
-fn totals_sum(commits: u64, sessions: u64) -> Result<i64, Trouble> {
+fn totals_sum(commits: u64, sessions: u64) -> Result<i64, StoreError> {
     Ok(Sum::of("store").number(column(commits)?).number(column(sessions)?).finish())
 }
 
 /// Writes how many transactions and sessions there are.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be written.
-pub fn write_totals(db: &Connection, commits: u64, sessions: u64) -> Result<(), Trouble> {
+/// [`StoreError`], when it can't be written.
+pub fn write_totals(db: &Connection, commits: u64, sessions: u64) -> Result<(), StoreError> {
     let values = params![column(commits)?, column(sessions)?, totals_sum(commits, sessions)?];
     let update = "UPDATE store SET commits = ?1, sessions = ?2, sum = ?3";
     if db.prepare_cached(update)?.execute(values)? == 0 {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::error::StoreError;
 use super::rows;
-use super::trouble::Trouble;
 
 /// How long another program that holds the file is waited for. After that what happens is not on disk
 /// in time, and people are to know.
@@ -24,12 +24,12 @@ const APPLICATION: i32 = 0x636c_6264;
 /// The present format.
 pub const FORMAT: i32 = STEPS.len() as i32;
 
-type Step = fn(&Connection) -> Result<(), Trouble>;
+type Step = fn(&Connection) -> Result<(), StoreError>;
 
 /// Step 0 makes format 1 of an empty file, step 1 format 2 of format 1, and so on.
 const STEPS: [Step; 1] = [format_1];
 
-fn format_1(db: &Connection) -> Result<(), Trouble> {
+fn format_1(db: &Connection) -> Result<(), StoreError> {
     db.execute_batch(FORMAT_1)?;
     rows::write_totals(db, 0, 0)
 }
@@ -127,8 +127,8 @@ pub enum Kind {
 /// Looks what the file is, without changing it.
 ///
 /// # Errors
-/// [`Trouble::Corrupt`] when it is no database at all, or a broken one.
-pub fn kind(db: &Connection) -> Result<Kind, Trouble> {
+/// [`StoreError::Corrupt`] when it is no database at all, or a broken one.
+pub fn kind(db: &Connection) -> Result<Kind, StoreError> {
     let application: i32 = pragma(db, "application_id")?;
     let format: i32 = pragma(db, "user_version")?;
     let objects: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
@@ -137,7 +137,7 @@ pub fn kind(db: &Connection) -> Result<Kind, Trouble> {
         (APPLICATION, 1..) if format > FORMAT => Kind::Newer(format),
         (APPLICATION, 1..) if format > 0 => Kind::Ours(format),
         (APPLICATION, _) => {
-            return Err(Trouble::Corrupt(format!("a format {format} there never was")));
+            return Err(StoreError::Corrupt(format!("a format {format} there never was")));
         }
         _ => Kind::Foreign,
     })
@@ -146,8 +146,8 @@ pub fn kind(db: &Connection) -> Result<Kind, Trouble> {
 /// Says how the connection is to work; for one that only reads, too.
 ///
 /// # Errors
-/// [`Trouble`], when the file doesn't allow it.
-pub fn configure(db: &Connection) -> Result<(), Trouble> {
+/// [`StoreError`], when the file doesn't allow it.
+pub fn configure(db: &Connection) -> Result<(), StoreError> {
     db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(64);
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -164,8 +164,8 @@ pub fn configure(db: &Connection) -> Result<(), Trouble> {
 /// Whether closing leaves the journal as it is, instead of moving it into the database.
 ///
 /// # Errors
-/// [`Trouble::Bug`], never seen.
-pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), Trouble> {
+/// [`StoreError::Internal`], never seen.
+pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), StoreError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
 }
@@ -174,8 +174,8 @@ pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), Trouble> {
 /// It makes no use then of what processes share about the journal, but reads it from its beginning.
 ///
 /// # Errors
-/// [`Trouble::Bug`], never seen.
-pub fn exclude_others(db: &Connection) -> Result<(), Trouble> {
+/// [`StoreError::Internal`], never seen.
+pub fn exclude_others(db: &Connection) -> Result<(), StoreError> {
     db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     Ok(())
 }
@@ -183,14 +183,14 @@ pub fn exclude_others(db: &Connection) -> Result<(), Trouble> {
 /// Says how the connection that writes is to work. An empty file becomes a database by it.
 ///
 /// # Errors
-/// [`Trouble`], when the file doesn't allow it.
-pub fn configure_writer(db: &Connection) -> Result<(), Trouble> {
+/// [`StoreError`], when the file doesn't allow it.
+pub fn configure_writer(db: &Connection) -> Result<(), StoreError> {
     // Has to come before the first table, and before the journal mode, which writes the first page.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         let why = format!("a journal of the kind {mode}: its file system can't share memory");
-        return Err(Trouble::Unreachable(why));
+        return Err(StoreError::Io(why));
     }
     // A commit has reached the disk when it returns; on macOS the disk itself, not its cache.
     db.pragma_update(None, "synchronous", "FULL")?;
@@ -203,8 +203,8 @@ pub fn configure_writer(db: &Connection) -> Result<(), Trouble> {
 /// all.
 ///
 /// # Errors
-/// [`Trouble`]: the file is of some format in between then, and the next start goes on from there.
-pub fn migrate(db: &mut Connection, from: i32) -> Result<(), Trouble> {
+/// [`StoreError`]: the file is of some format in between then, and the next start goes on from there.
+pub fn migrate(db: &mut Connection, from: i32) -> Result<(), StoreError> {
     let done = usize::try_from(from).unwrap_or_default();
     for (place, step) in STEPS.iter().enumerate().skip(done) {
         let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -219,7 +219,7 @@ pub fn migrate(db: &mut Connection, from: i32) -> Result<(), Trouble> {
 /// A setting of the connection, or a number in the file's head.
 ///
 /// # Errors
-/// [`Trouble`], when it can't be read.
-pub fn pragma<T: rusqlite::types::FromSql>(db: &Connection, name: &str) -> Result<T, Trouble> {
+/// [`StoreError`], when it can't be read.
+pub fn pragma<T: rusqlite::types::FromSql>(db: &Connection, name: &str) -> Result<T, StoreError> {
     Ok(db.pragma_query_value(None, name, |row| row.get(0))?)
 }

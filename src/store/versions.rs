@@ -5,26 +5,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changes::{self, Order};
-use super::documents;
+use super::documents::{self, Version};
 use super::rows::{self, Session};
-use super::{Store, Trouble};
-pub use crate::kept::Point;
-use crate::kept::Why;
-use crate::protocol::{Timestamp, UserId};
-
-/// A whole document that is stored. Every state from the oldest of them on can be brought back, not
-/// only these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The change as of which it is.
-    pub seq: u64,
-    pub at: Timestamp,
-    /// Whose change it was, where it was one.
-    pub user: Option<UserId>,
-    pub why: Why,
-    /// How large it is, in bytes.
-    pub bytes: u64,
-}
+use super::{Store, StoreError};
+pub use crate::kept::PointInTime;
+use crate::protocol::Timestamp;
 
 /// How long versions are kept. A version goes when it is over the number or over the age; what a
 /// session goes on from never does.
@@ -41,8 +26,12 @@ pub struct Retention {
 /// The newest change of a session that was made at `time` or before.
 ///
 /// # Errors
-/// [`Trouble`], when what stands after it can't be read or is not as it was written.
-pub fn seq_at(db: &Connection, session: &Session, time: Timestamp) -> Result<Option<u64>, Trouble> {
+/// [`StoreError`], when what stands after it can't be read or is not as it was written.
+pub fn seq_at(
+    db: &Connection,
+    session: &Session,
+    time: Timestamp,
+) -> Result<Option<u64>, StoreError> {
     let versions = documents::versions(db, session.id)?;
     let version = versions.iter().rfind(|version| version.at <= time).map(|version| version.seq);
     let mut change = None;
@@ -62,14 +51,14 @@ impl Store {
     /// reckoned from.
     ///
     /// # Errors
-    /// [`Trouble`], and then nothing has been removed.
+    /// [`StoreError`], and then nothing has been removed.
     pub fn prune(
         &mut self,
         session: &str,
         retention: &Retention,
         now: Timestamp,
         most: usize,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         self.sound()?;
         let pruned = self.remove(session, retention, now, most);
         self.noting(pruned)
@@ -81,7 +70,7 @@ impl Store {
         retention: &Retention,
         now: Timestamp,
         most: usize,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, StoreError> {
         let Some(known) = self.sessions.get(session) else { return Ok(false) };
         let mut session = known.clone();
         let pruned = self.begin_writing()?;
@@ -119,8 +108,8 @@ impl Store {
     /// How many whole documents are stored of a session.
     ///
     /// # Errors
-    /// [`Trouble`], when they can't be counted.
-    pub fn versions(&self, session: &str) -> Result<usize, Trouble> {
+    /// [`StoreError`], when they can't be counted.
+    pub fn versions(&self, session: &str) -> Result<usize, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(0) };
         Ok(documents::versions(&self.db, row.id)?.len())
     }
@@ -129,14 +118,14 @@ impl Store {
     /// there are more.
     ///
     /// # Errors
-    /// [`Trouble`], and then nothing has changed.
-    pub fn shrink(&mut self, pages: u32) -> Result<bool, Trouble> {
+    /// [`StoreError`], and then nothing has changed.
+    pub fn shrink(&mut self, pages: u32) -> Result<bool, StoreError> {
         self.sound()?;
         let freed = self.free(pages);
         self.noting(freed)
     }
 
-    fn free(&self, pages: u32) -> Result<bool, Trouble> {
+    fn free(&self, pages: u32) -> Result<bool, StoreError> {
         self.look_for_writers()?;
         // Each row it returns is a page that was freed.
         let mut statement = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
@@ -150,14 +139,14 @@ impl Store {
     /// Removes a session and all its versions. Whether there was one.
     ///
     /// # Errors
-    /// [`Trouble`], and then it is as it was.
-    pub fn delete(&mut self, session: &str) -> Result<bool, Trouble> {
+    /// [`StoreError`], and then it is as it was.
+    pub fn delete(&mut self, session: &str) -> Result<bool, StoreError> {
         self.sound()?;
         let deleted = self.delete_rows(session);
         self.noting(deleted)
     }
 
-    fn delete_rows(&mut self, session: &str) -> Result<bool, Trouble> {
+    fn delete_rows(&mut self, session: &str) -> Result<bool, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(false) };
         let transaction = self.begin_writing()?;
         for table in ["changes", "documents", "taken"] {
@@ -174,7 +163,7 @@ impl Store {
 }
 
 /// The number before those of a session's newest changes, of which there are so many.
-fn before_newest(db: &Connection, session: &Session, changes: u64) -> Result<u64, Trouble> {
+fn before_newest(db: &Connection, session: &Session, changes: u64) -> Result<u64, StoreError> {
     let before = session.seq.saturating_sub(changes);
     if changes == 0 || before < session.changes_from {
         // There are no more than that.
@@ -222,7 +211,7 @@ fn remove_documents(
     session: i64,
     oldest: u64,
     left: &mut usize,
-) -> Result<bool, Trouble> {
+) -> Result<bool, StoreError> {
     // A large one is as much work as many changes.
     const ROWS: usize = 100;
     let sql = "DELETE FROM documents WHERE session = ?1 AND seq IN (SELECT seq FROM documents
@@ -241,7 +230,7 @@ fn remove_up_to(
     session: i64,
     needed: u64,
     left: &mut usize,
-) -> Result<(u64, bool), Trouble> {
+) -> Result<(u64, bool), StoreError> {
     let oldest = format!("SELECT min({number}) FROM {table} WHERE session = ?");
     let oldest: Option<i64> = db.prepare_cached(&oldest)?.query_row([session], |row| row.get(0))?;
     let oldest = oldest.and_then(|oldest| u64::try_from(oldest).ok());

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use collabd::auth::{Grant, Key, KeySet, Level};
 use collabd::hub::{ConnId, Effect, Event, Hub, Said};
-use collabd::keys::{Grant, Key, KeySet, Level};
 use collabd::protocol::client::{self, Heard};
 use collabd::protocol::{Frame, inbound};
 

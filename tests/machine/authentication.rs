@@ -1,7 +1,7 @@
 //! Two steps: a connection is accepted, and has to show a key before anything else.
 
+use collabd::auth::{KeyRefusal, Level};
 use collabd::hub::{Event, Said};
-use collabd::keys::{KeyRefusal, Level};
 use serde_json::{Value, json};
 
 use crate::rig::*;

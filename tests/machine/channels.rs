@@ -1,7 +1,7 @@
 //! Joining, leaving and talking: who is told what, and in which order.
 
+use collabd::auth::Level;
 use collabd::hub::ConnId;
-use collabd::keys::Level;
 use serde_json::{Value, json};
 
 use crate::rig::*;

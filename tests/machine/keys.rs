@@ -1,7 +1,7 @@
 //! Keys that change, end or run out while somebody is in with them.
 
+use collabd::auth::{Key, Level};
 use collabd::hub::{ConnId, Refusal};
-use collabd::keys::{Key, Level};
 use serde_json::json;
 
 use crate::rig::*;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use collabd::auth::Level;
 use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Now, Refusal};
-use collabd::keys::Level;
 use collabd::protocol::{Timestamp, inbound};
 use serde_json::{Value, json};
 

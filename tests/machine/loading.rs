@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use collabd::auth::Level;
 use collabd::hub::{ConnId, Event, Limits, NotLoaded, Refusal};
-use collabd::keys::Level;
 use serde_json::{Value, json};
 
 use crate::keeping::{command, member, with_id};

@@ -1,7 +1,7 @@
 //! Sessions with keys: who watches changes nothing, is never host, and has no canvas that counts.
 
+use collabd::auth::{Grant, Level};
 use collabd::hub::{ConnId, Limits, Refusal};
-use collabd::keys::{Grant, Level};
 use serde_json::{Value, json};
 
 use crate::rig::*;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use collabd::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use collabd::hub::{
     ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Past, Refusal, Said,
 };
 use collabd::kept::Keep;
-use collabd::keys::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use collabd::protocol::Timestamp;
 use collabd::protocol::client::{Heard, parse};
 use collabd::protocol::inbound::{self, Since};

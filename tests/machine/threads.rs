@@ -1,6 +1,6 @@
 //! `GET /api/chat/threads`: what was said where, and by whom.
 
-use collabd::keys::Level;
+use collabd::auth::Level;
 use serde_json::{Value, json};
 
 use crate::rig::*;

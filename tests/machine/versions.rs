@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use collabd::auth::Level;
 use collabd::hub::{DocumentBounds, Event, Limits, Refusal, replay};
-use collabd::kept::Point;
-use collabd::keys::Level;
+use collabd::kept::PointInTime;
 use collabd::protocol::Timestamp;
 use serde_json::{Value, json};
 
@@ -31,12 +31,12 @@ fn listed(rig: &mut Rig) -> Vec<String> {
     versions.collect()
 }
 
-fn as_of(rig: &mut Rig, at: Point) -> Result<Value, Refusal> {
+fn as_of(rig: &mut Rig, at: PointInTime) -> Result<Value, Refusal> {
     rig.ask(|conn| Event::Version { conn, session: "bench".into(), at, grant: None })
 }
 
 /// The change that a document is of, and its items' names.
-fn found(rig: &mut Rig, at: Point) -> Option<(u64, Vec<String>)> {
+fn found(rig: &mut Rig, at: PointInTime) -> Option<(u64, Vec<String>)> {
     let answer = as_of(rig, at).ok()?;
     let items = answer["document"]["items"].as_array().expect("items").iter();
     let names = items.map(|item| item["uuid"].as_str().expect("a name").to_owned());
@@ -44,7 +44,7 @@ fn found(rig: &mut Rig, at: Point) -> Option<(u64, Vec<String>)> {
 }
 
 fn restore(rig: &mut Rig, to: u64) -> Value {
-    let stored = as_of(rig, Point::Seq(to)).expect("it is kept")["document"].to_string();
+    let stored = as_of(rig, PointInTime::Seq(to)).expect("it is kept")["document"].to_string();
     let state = Box::new(replay(stored.as_bytes(), &[]).expect("a document").into_state());
     let session = || "bench".into();
     rig.ask(|conn| Event::Restore { conn, session: session(), state, by: "operator".into() })
@@ -72,7 +72,7 @@ fn what_was_replaced_is_a_version_and_so_is_what_a_restore_replaces() {
     let session = &rig.hub.footprint().sessions[0];
     assert_eq!((session.versions, session.version_bytes), (1, bytes));
     let about = json!({
-        "session_id": "bench", "epoch": as_of(&mut rig, Point::Seq(6)).expect("it is there")["epoch"],
+        "session_id": "bench", "epoch": as_of(&mut rig, PointInTime::Seq(6)).expect("it is there")["epoch"],
         "seq": 6, "created_at": null, "changed_at": rig.wall().to_string(), "changed_by": "alice",
         "changes": 0, "versions": 1, "bytes": bytes, "items": 0, "members": 1,
     });
@@ -84,14 +84,14 @@ fn what_was_replaced_is_a_version_and_so_is_what_a_restore_replaces() {
     let all: Option<(u64, Vec<String>)> = Some((3, ["a", "b", "c"].map(Into::into).into()));
     let (now, before) = (rig.wall(), Timestamp::from_millis(at.millis() - 1));
     for (point, expected) in [
-        (Point::Seq(2), None),
-        (Point::Seq(3), all.clone()),
-        (Point::Seq(5), all.clone()),
-        (Point::Seq(6), Some((6, Vec::new()))),
-        (Point::Seq(7), None),
-        (Point::Time(before), None),
-        (Point::Time(at), all.clone()),
-        (Point::Time(now), Some((6, Vec::new()))),
+        (PointInTime::Seq(2), None),
+        (PointInTime::Seq(3), all.clone()),
+        (PointInTime::Seq(5), all.clone()),
+        (PointInTime::Seq(6), Some((6, Vec::new()))),
+        (PointInTime::Seq(7), None),
+        (PointInTime::Time(before), None),
+        (PointInTime::Time(at), all.clone()),
+        (PointInTime::Time(now), Some((6, Vec::new()))),
     ] {
         assert_eq!(found(&mut rig, point), expected, "{point:?}");
     }
@@ -101,7 +101,10 @@ fn what_was_replaced_is_a_version_and_so_is_what_a_restore_replaces() {
     assert_eq!(rig.told(alice), ["command"; 3]);
     assert_eq!(listed(&mut rig), ["3 alice replaced 3", "6 operator restored 0"]);
     assert_eq!(rig.kept(), [""; 0]);
-    assert_eq!(found(&mut rig, Point::Seq(9)), Some((9, ["a", "b", "c"].map(Into::into).into())));
+    assert_eq!(
+        found(&mut rig, PointInTime::Seq(9)),
+        Some((9, ["a", "b", "c"].map(Into::into).into()))
+    );
 }
 
 #[test]
@@ -118,17 +121,17 @@ fn what_a_canvas_removes_can_be_brought_back_just_as_it_was() {
     rig.tell(host, json!({"type": "sync:request", "user_id": "host"}));
     rig.tell(host, snapshot(&["a"], 2));
     assert_eq!(listed(&mut rig), ["2 host snapshot 2"]);
-    let document = &as_of(&mut rig, Point::Seq(2)).expect("it is kept")["document"];
+    let document = &as_of(&mut rig, PointInTime::Seq(2)).expect("it is kept")["document"];
     let expected = json!([
         {"uuid": "a", "n": 1.5, "item_type": "component"},
         {"uuid": "b", "n": 1.5, "item_type": "component"},
     ]);
     assert_eq!((&document["items"], &document["extra"]), (&expected, &json!({"zoom": 1})));
     restore(&mut rig, 2);
-    let document = &as_of(&mut rig, Point::Seq(4)).expect("it is there")["document"];
+    let document = &as_of(&mut rig, PointInTime::Seq(4)).expect("it is there")["document"];
     assert_eq!((&document["items"], &document["extra"]), (&expected, &json!({"zoom": 1})));
     // The one before has what it had beside its items.
-    let document = &as_of(&mut rig, Point::Seq(3)).expect("it is kept")["document"];
+    let document = &as_of(&mut rig, PointInTime::Seq(3)).expect("it is kept")["document"];
     assert_eq!(document["extra"], json!({"zoom": 2}));
 }
 
@@ -153,7 +156,7 @@ fn the_last_ten_are_kept_and_no_more_bytes_than_ten_documents_may_have() {
     }
     let listed_now = listed(&mut rig);
     assert_eq!((listed_now.len(), &*listed_now[0]), (10, "9 alice replaced 1"));
-    assert_eq!(found(&mut rig, Point::Seq(8)), None);
+    assert_eq!(found(&mut rig, PointInTime::Seq(8)), None);
 
     // As it is stored each of these takes more than the document may have.
     let document = DocumentBounds { item: 1000, document: 200 };
@@ -180,9 +183,9 @@ fn they_go_with_their_session_which_is_not_given_up_before() {
     assert_eq!(rig.on(other), [Done::Refused(Refusal::Full)], "somebody's work is in it");
     rig.elapsed += Duration::from_secs(600);
     rig.handle(Event::Tick);
-    assert_eq!(as_of(&mut rig, Point::Seq(2)), Err(Refusal::Unknown));
+    assert_eq!(as_of(&mut rig, PointInTime::Seq(2)), Err(Refusal::Unknown));
     member(&mut rig, "bench", "alice");
-    assert_eq!((listed(&mut rig), found(&mut rig, Point::Seq(2))), (vec![], None));
+    assert_eq!((listed(&mut rig), found(&mut rig, PointInTime::Seq(2))), (vec![], None));
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn only_whom_a_key_opens_a_session_to_is_told_of_them() {
     let session = || "bench".into();
     let answer = rig.ask(|conn| Event::Versions { conn, session: session(), grant: other() });
     assert_eq!(answer, Err(Refusal::KeyRefused));
-    let at = Point::Seq(0);
+    let at = PointInTime::Seq(0);
     let answer = rig.ask(|conn| Event::Version { conn, session: session(), at, grant: other() });
     assert_eq!(answer, Err(Refusal::KeyRefused));
 }

@@ -1,7 +1,7 @@
 //! Viewers: sent what members are sent, and nobody notices that they are there.
 
+use collabd::auth::Level;
 use collabd::hub::{ConnId, Effect, Event, Limits, Now, Refusal};
-use collabd::keys::Level;
 use collabd::protocol::inbound;
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use collabd::kept::{Keep, Why};
-use collabd::store::{Point, Reader, Store};
+use collabd::store::{PointInTime, Reader, Store};
 
 use super::model::Model;
 use super::scratch::{ALL, Scratch, at, change, changes, commit, copy, document, taken, whole};
@@ -74,7 +74,8 @@ fn look(directory: &Path, model: &Model) -> Found {
             Err(_) => found = Found::Refused,
         }
         for seq in (0..=session.seq).step_by(7) {
-            let state = reader.as_ref().map(|reader| reader.document_at(name, Point::Seq(seq)));
+            let state =
+                reader.as_ref().map(|reader| reader.document_at(name, PointInTime::Seq(seq)));
             match state {
                 Some(Ok(Some(state))) => {
                     assert!(state.seq == seq && session.is_right(&state), "{name} {seq} {state:?}");

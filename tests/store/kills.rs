@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use collabd::kept::Why;
-use collabd::store::{Point, Reader, Store};
+use collabd::store::{PointInTime, Reader, Store};
 
 use super::scratch::{ALL, Scratch, at, change, document, message, whole};
 use super::waiting::{Running, settings};
@@ -134,7 +134,8 @@ fn check(directory: &Path, before: [u64; 3], confirmed: &BTreeMap<String, u64>) 
             assert_eq!(change.at, at(change.seq));
         }
         for version in reader.versions(session).expect("are read").expect("is stored") {
-            let state = reader.document_at(session, Point::Seq(version.seq)).expect("is read");
+            let state =
+                reader.document_at(session, PointInTime::Seq(version.seq)).expect("is read");
             assert_eq!(state.expect("is there").document, document(session, version.seq));
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use collabd::kept::{Keep, Why};
 use collabd::protocol::Timestamp;
-use collabd::store::{Point, Reader, Retention, Store};
+use collabd::store::{PointInTime, Reader, Retention, Store};
 use rusqlite::Connection;
 
 use super::scratch::{
@@ -88,7 +88,7 @@ fn a_reader_sees_what_is_committed_and_holds_nobody_up() {
     assert!(reader.session("t").expect("is read").is_none());
     assert!(reader.load("t", ALL).expect("is read").is_none());
     assert!(reader.versions("t").expect("is read").is_none());
-    assert!(reader.document_at("t", Point::Seq(0)).expect("is read").is_none());
+    assert!(reader.document_at("t", PointInTime::Seq(0)).expect("is read").is_none());
     assert!(reader.changes_after("t", 0, 10).expect("is read").is_empty());
     let some = reader.changes_after("s", 2, 3).expect("are read");
     assert_eq!(some.iter().map(|change| change.seq).collect::<Vec<_>>(), [3, 4, 5]);
@@ -225,10 +225,10 @@ fn versions_after(days: &[u64], retention: &Retention, today: u64) -> Vec<u64> {
     let stored = store.load("s", ALL).expect("loads").expect("is stored");
     assert_eq!((stored.seq, stored.document), (last, document("s", last)));
     for seq in seqs[0]..=last {
-        assert!(reader.document_at("s", Point::Seq(seq)).expect("is read").is_some());
+        assert!(reader.document_at("s", PointInTime::Seq(seq)).expect("is read").is_some());
     }
     if retention.history < 10 && seqs[0] > 0 {
-        assert!(reader.document_at("s", Point::Seq(seqs[0] - 1)).expect("is read").is_none());
+        assert!(reader.document_at("s", PointInTime::Seq(seqs[0] - 1)).expect("is read").is_none());
     }
     seqs
 }

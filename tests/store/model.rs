@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use collabd::kept::{Keep, Reach, Stored, StoredChange, StoredId, Why};
 use collabd::protocol::{Timestamp, UserId};
-use collabd::store::{Point, Store, Version};
+use collabd::store::{PointInTime, Store, Version};
 
 #[derive(Clone)]
 pub struct Session {
@@ -107,13 +107,13 @@ impl Model {
             let versions = reader.versions(name).expect("are read").expect("is stored");
             assert_eq!(versions, session.versions(), "{name}");
             for seq in 0..=session.seq + 1 {
-                let state = reader.document_at(name, Point::Seq(seq)).expect("is read");
+                let state = reader.document_at(name, PointInTime::Seq(seq)).expect("is read");
                 assert_eq!(state, session.at(seq), "{name} at {seq}");
             }
             let (changes, documents) = (session.changes.values(), session.documents.values());
             for time in changes.map(|change| change.at).chain(documents.map(|entry| entry.0)) {
                 for time in [time.millis() - 1, time.millis()].map(Timestamp::from_millis) {
-                    let state = reader.document_at(name, Point::Time(time)).expect("is read");
+                    let state = reader.document_at(name, PointInTime::Time(time)).expect("is read");
                     let expected = session.seq_at(time).and_then(|seq| session.at(seq));
                     assert_eq!(state, expected, "{name} at {time}");
                 }

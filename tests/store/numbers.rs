@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use collabd::kept::{Keep, Stored};
-use collabd::store::{Point, Reader, Retention, Store};
+use collabd::store::{PointInTime, Reader, Retention, Store};
 use rusqlite::Connection;
 
 use super::scratch::{ALL, Scratch, at, change, changes, commit, whole};
@@ -39,7 +39,7 @@ fn seqs(store: &Store) -> Vec<u64> {
 
 fn state_at(store: &Store, seq: u64) -> Option<u64> {
     let reader = Reader::open(store.directory()).expect("a reader");
-    let stored = reader.document_at("s", Point::Seq(seq)).expect("is read");
+    let stored = reader.document_at("s", PointInTime::Seq(seq)).expect("is read");
     stored.map(|stored| stored.seq)
 }
 

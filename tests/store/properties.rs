@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use collabd::kept::{Keep, Reach, Why};
 use collabd::protocol::{Frame, Timestamp};
-use collabd::store::{Point, Reader, Retention};
+use collabd::store::{PointInTime, Reader, Retention};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -246,7 +246,7 @@ proptest! {
             // Every state from the oldest version on, or from the beginning where there is none.
             let oldest = versions.get(first).map_or(0, |version| version.seq);
             for seq in oldest..=session.seq {
-                prop_assert_eq!(reader.document_at(name, Point::Seq(seq)).unwrap(), session.at(seq));
+                prop_assert_eq!(reader.document_at(name, PointInTime::Seq(seq)).unwrap(), session.at(seq));
             }
             // And what catching up needs.
             let reach = Reach { changes: reach.changes.min(history), ..reach };
@@ -258,7 +258,7 @@ proptest! {
             // Nothing is told as damage that isn't.
             let begins = reader.begins(name).unwrap().unwrap();
             for seq in 0..=session.seq {
-                let state = reader.document_at(name, Point::Seq(seq)).unwrap();
+                let state = reader.document_at(name, PointInTime::Seq(seq)).unwrap();
                 prop_assert!(state.is_none() || state == session.at(seq), "{name} at {seq}");
                 prop_assert!(state.is_some() || seq < begins.states, "{name} at {seq}");
             }

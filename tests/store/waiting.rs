@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Keep, Lag, Reach, SendQueue, Why};
-use collabd::store::{Keeper, Retention, Settings, Store, StoreEvent};
+use collabd::kept::{Flush, Keep, Lag, Reach, Why};
+use collabd::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 use rusqlite::Connection;
 
 use super::scratch::{ALL, Scratch, change, changes, expect_changes, whole};
@@ -19,7 +19,7 @@ pub const SAFETY_NET: Duration = Duration::from_secs(20);
 
 /// A store's thread, and what it told the hub.
 pub struct Running {
-    pub keeper: Keeper,
+    pub keeper: StoreHandle,
     pub events: Receiver<StoreEvent>,
     confirmed: (Sender<u64>, Receiver<u64>),
     thread: Option<JoinHandle<()>>,
@@ -43,7 +43,7 @@ impl Running {
     pub fn with(store: Store, settings: Settings) -> Self {
         let (sender, events) = channel();
         let events_of = move |event| sender.send(event).expect("the test hears it");
-        let (keeper, thread) = Keeper::start(store, settings, events_of).expect("a thread");
+        let (keeper, thread) = StoreHandle::start(store, settings, events_of).expect("a thread");
         Running { keeper, events, confirmed: channel(), thread: Some(thread) }
     }
 
@@ -293,7 +293,7 @@ fn after_a_bug_whoever_waits_for_a_session_is_answered() {
     let scratch = Scratch::on_disk();
     let (sender, events) = channel();
     let small = Settings { queue_bytes: 10_000, ..settings() };
-    let (keeper, thread) = Keeper::start(scratch.open(), small, move |event| {
+    let (keeper, thread) = StoreHandle::start(scratch.open(), small, move |event| {
         assert!(!matches!(event, StoreEvent::Wanted { .. }), "on purpose");
         sender.send(event).expect("the test hears it");
     })
@@ -636,7 +636,7 @@ impl Queue {
     }
 }
 
-impl SendQueue for Queue {
+impl Flush for Queue {
     fn send(self: Arc<Self>) {
         let mut state = self.0.lock().expect("no panic");
         let sent = std::mem::take(&mut state.0);

@@ -10,7 +10,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::received::shown;
 use super::target::Target;
 use super::wire::{Wire, is_timeout};
-use crate::sessions::FOR_NOW;
+use crate::routes::TEMPORARY_HEADER;
 
 /// The longest head and body that are read, where nothing else is asked for.
 const LONGEST: usize = 64 * 1024;
@@ -124,7 +124,7 @@ pub(super) fn ask_upgrade(
     let host = target.host_header();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{FOR_NOW}: 1\r\n\r\n"
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{TEMPORARY_HEADER}: 1\r\n\r\n"
     );
     ask(wire, request.as_bytes(), LONGEST)
 }

@@ -10,8 +10,8 @@ use crate::commands::remote::{Remote, page_of};
 use crate::commands::sessions::Place;
 use crate::protocol::Timestamp;
 use crate::protocol::json::Object;
-use crate::protocol::outbound::write_object;
-use crate::store::{Point, Reader, Trouble};
+use crate::protocol::json::write_object;
+use crate::store::{PointInTime, Reader, StoreError};
 
 /// One session as it is stored.
 pub trait Source {
@@ -69,7 +69,7 @@ struct InDirectory<'a> {
 }
 
 impl InDirectory<'_> {
-    fn failed(&self, trouble: &Trouble) -> String {
+    fn failed(&self, trouble: &StoreError) -> String {
         format!("{}: {trouble}: {}", self.directory.display(), trouble.advice())
     }
 }
@@ -105,7 +105,7 @@ impl Source for InDirectory<'_> {
     }
 
     fn state(&self, seq: u64, now: Timestamp) -> Result<Option<Vec<u8>>, String> {
-        let found = self.reader.document_at(self.session, Point::Seq(seq));
+        let found = self.reader.document_at(self.session, PointInTime::Seq(seq));
         let Some(stored) = found.map_err(|trouble| self.failed(&trouble))? else {
             return Ok(None);
         };

@@ -16,7 +16,7 @@ use crate::hub::{
 use crate::kept::{Keep, Reach};
 use crate::protocol::inbound::State;
 use crate::protocol::{Timestamp, UserId};
-use crate::store::{Point, Reader, Retention, Store, Trouble};
+use crate::store::{PointInTime, Reader, Retention, Store, StoreError};
 
 /// Nobody is there to catch up.
 const NO_HISTORY: HistoryBounds = HistoryBounds { changes: 0, bytes: 0 };
@@ -45,7 +45,7 @@ pub fn import(
 }
 
 /// Puts a session back to what it was.
-pub fn restore(directory: &Path, session: &str, to: Point) -> Result<(), String> {
+pub fn restore(directory: &Path, session: &str, to: PointInTime) -> Result<(), String> {
     let mut store = Store::open_again(directory)?;
     let reader = Reader::open(directory)?;
     let earlier = stored(&reader, directory, session, Some(to))?;
@@ -53,7 +53,7 @@ pub fn restore(directory: &Path, session: &str, to: Point) -> Result<(), String>
     let items = earlier.items().count();
     let can_be_read = match store.load(session, Reach { changes: 0, bytes: 0 }) {
         Ok(now) => now.is_some_and(|now| Past::of(now, NO_HISTORY).is_ok()),
-        Err(Trouble::Damaged(_)) => false,
+        Err(StoreError::SessionCorrupt(_)) => false,
         Err(trouble) => return Err(told(directory)(trouble)),
     };
     store.begin_use(session).map_err(told(directory))?;

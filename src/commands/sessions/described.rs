@@ -4,16 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use crate::protocol::inbound::{LeftOut, Renamed, State};
-use crate::store::Point;
+use crate::store::PointInTime;
 
 /// How many items of a file that could not be taken are named.
 const MAX_LEFT_OUT_LINES: usize = 20;
 
 /// A moment or a change, as it is typed.
-pub fn point(point: Point) -> String {
+pub fn point(point: PointInTime) -> String {
     match point {
-        Point::Seq(seq) => seq.to_string(),
-        Point::Time(time) => time.to_string(),
+        PointInTime::Seq(seq) => seq.to_string(),
+        PointInTime::Time(time) => time.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::commands::progress::Progress;
 use crate::commands::table::{print, printable, table, tell};
 use crate::commands::whole_file::{OutFile, write_file};
 use crate::protocol::Timestamp;
-use crate::store::{Point, Reader};
+use crate::store::{PointInTime, Reader};
 
 /// A table of all sessions, or JSON.
 pub fn list(directory: &Path, json: bool) -> Result<(), String> {
@@ -110,7 +110,7 @@ fn moment(at: Option<&str>) -> String {
 pub fn export(
     directory: &Path,
     session: &str,
-    at: Option<Point>,
+    at: Option<PointInTime>,
     out: Option<&OutFile>,
 ) -> Result<(), String> {
     let reader = Reader::open(directory)?;

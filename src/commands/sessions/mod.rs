@@ -15,7 +15,7 @@ use super::whole_file::OutFile;
 use crate::archive;
 use crate::hub::DocumentBounds;
 use crate::kept::Stored;
-use crate::store::{Point, Reader, Retention, Summary, Trouble};
+use crate::store::{PointInTime, Reader, Retention, StoreError, Summary};
 
 /// What `sessions` is told.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum Action {
     /// Writes a canvas as an editor would save it, to stdout where no file is named.
     Export {
         session: String,
-        at: Option<Point>,
+        at: Option<PointInTime>,
         out: Option<OutFile>,
     },
     Backup {
@@ -61,7 +61,7 @@ pub enum Action {
     },
     Restore {
         session: String,
-        to: Point,
+        to: PointInTime,
     },
     Delete {
         session: String,
@@ -106,7 +106,7 @@ fn in_directory(directory: &Path, action: Action) -> Result<(), String> {
 }
 
 /// What went wrong with the store of a directory, in a line.
-fn told(directory: &Path) -> impl Fn(Trouble) -> String {
+fn told(directory: &Path) -> impl Fn(StoreError) -> String {
     let shown = directory.display().to_string();
     move |trouble| format!("{shown}: {trouble}: {}", trouble.advice())
 }
@@ -133,22 +133,22 @@ fn stored(
     reader: &Reader,
     directory: &Path,
     session: &str,
-    point: Option<Point>,
+    point: Option<PointInTime>,
 ) -> Result<Stored, String> {
     let summary = summary(reader, directory, session)?;
-    let wanted = point.unwrap_or(Point::Seq(summary.seq));
+    let wanted = point.unwrap_or(PointInTime::Seq(summary.seq));
     let found = reader.document_at(session, wanted).map_err(told(directory))?;
     let first = archive::first_seq(reader, session).map_err(told(directory))?;
     found.ok_or_else(|| {
         let point = match wanted {
-            Point::Seq(seq) if seq > summary.seq => {
+            PointInTime::Seq(seq) if seq > summary.seq => {
                 return format!(
                     "session {session:?} has no change {seq}: its last one is {}",
                     summary.seq
                 );
             }
-            Point::Seq(seq) => format!("after change {seq}"),
-            Point::Time(time) => format!("at {time}"),
+            PointInTime::Seq(seq) => format!("after change {seq}"),
+            PointInTime::Time(time) => format!("at {time}"),
         };
         format!(
             "what session {session:?} was like {point} isn't stored, or not any more: it can be brought \

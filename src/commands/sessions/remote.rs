@@ -13,8 +13,8 @@ use crate::commands::table::tell;
 use crate::commands::whole_file::OutFile;
 use crate::protocol::inbound::State;
 use crate::protocol::json::Object;
-use crate::protocol::outbound::write_object;
-use crate::store::Point;
+use crate::protocol::json::write_object;
+use crate::store::PointInTime;
 
 /// How many sessions are asked for at once: their canvases are opened to be counted.
 const AT_A_TIME: usize = 100;
@@ -113,7 +113,7 @@ fn versions(remote: &Remote, session: &str) -> Result<Versions, String> {
 fn export(
     remote: &Remote,
     session: &str,
-    at: Option<Point>,
+    at: Option<PointInTime>,
     out: Option<&OutFile>,
 ) -> Result<(), String> {
     let at = at.map_or(String::new(), |at| format!("?at={}", encoded(&described::point(at))));
@@ -142,7 +142,7 @@ fn import(remote: &Remote, session: &str, file: &Path, replace: bool) -> Result<
     say(&described::imported(session, file, items, seq, &left_out, &renamed))
 }
 
-fn restore(remote: &Remote, session: &str, to: Point) -> Result<(), String> {
+fn restore(remote: &Remote, session: &str, to: PointInTime) -> Result<(), String> {
     let path = format!("/restore?to={}", encoded(&described::point(to)));
     let restored = remote.ask("POST", &page_of(session, &path), None, PATIENCE);
     let restored = restored.map_err(known(remote, session))?;

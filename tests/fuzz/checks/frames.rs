@@ -1,12 +1,12 @@
 //! Frames as they come from the network: nothing a client sends makes the reader panic, and what it
-//! answers by itself goes to the outbox as whole frames, a close alone and as the last one.
+//! answers by itself goes to the send queue as whole frames, a close alone and as the last one.
 //!
 //! An input's first byte says how many bytes arrive at once; the others are what arrives.
 
 use std::io::{self, Read, Write};
 
+use collabd::net::{is_close, web_socket};
 use collabd::protocol::{client, inbound};
-use collabd::server::{is_close, web_socket};
 use tungstenite::Message;
 
 /// The largest message, in bytes: small, so that it is met.

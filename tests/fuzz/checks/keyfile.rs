@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use collabd::keys::entries::{Entries, is_name, to_hex};
-use collabd::keys::{Key, KeyHash, Level};
+use collabd::auth::key_entries::{Entries, is_name, to_hex};
+use collabd::auth::{Key, KeyHash, Level};
 use collabd::protocol::Timestamp;
 
 use super::json::{self, Fields};

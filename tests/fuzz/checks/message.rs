@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use collabd::door::Guest;
+use collabd::auth::Level;
 use collabd::hub::{ConnId, Effect, Event, Hub};
-use collabd::keys::Level;
+use collabd::net::service::{Answer, Handler, Incoming, Reaction};
 use collabd::protocol::inbound::{self, ClientMessage};
 use collabd::protocol::{Frame, client};
-use collabd::server::service::{Answer, Heard, Said, Speaker as _};
 
 use super::json::{self, Fields};
 use super::{rig, shape};
@@ -125,11 +124,11 @@ fn check_viewer(said: &str) {
         panic!("anybody may come in")
     };
     let kind = inbound::type_of(said);
-    match viewer.hear(VIEWER, Heard::Text(said)) {
-        Said::Event(Event::Look { conn: VIEWER, .. }) => {
+    match viewer.hear(VIEWER, Incoming::Text(said)) {
+        Reaction::Event(Event::Look { conn: VIEWER, .. }) => {
             assert_eq!(kind.as_deref(), Some("sync:request"));
         }
-        Said::Reply(frame) => match (kind.as_deref(), text(&frame).expect("a text")) {
+        Reaction::Reply(frame) => match (kind.as_deref(), text(&frame).expect("a text")) {
             (Some("ping"), told) if type_of(told) == "pong" => drop(shape::to_editor(told)),
             (_, told) => {
                 let code = if told.contains("\"read_only\"") { 403 } else { 400 };
@@ -289,14 +288,14 @@ pub fn check_client(input: &[u8]) {
     let mut table = Table::new(false);
     let mut guests = clients(&mut table);
     table.effects.clear();
-    check_stranger(&mut table, &mut guests[2], &said);
+    check_stranger(&mut table, &mut *guests[2], &said);
     table.effects.clear();
-    let event = match guests[0].hear(ANN, Heard::Text(&said)) {
-        Said::Event(event) if client::parse(&said).is_err() => {
+    let event = match guests[0].hear(ANN, Incoming::Text(&said)) {
+        Reaction::Event(event) if client::parse(&said).is_err() => {
             return check_unreadable(&mut table, ANN, event);
         }
-        Said::Event(event) => event,
-        Said::Reply(frame) => return check_reply(text(&frame).expect("a text"), &said),
+        Reaction::Event(event) => event,
+        Reaction::Reply(frame) => return check_reply(text(&frame).expect("a text"), &said),
         _ => panic!("it was answered neither by the hub nor at once"),
     };
     let sent = Fields::sent(&said).expect("it was taken");
@@ -343,7 +342,7 @@ pub fn check_client(input: &[u8]) {
 }
 
 /// Ann and Bob, who are in one channel, Eve, who is in another.
-fn clients(table: &mut Table) -> [Guest; 3] {
+fn clients(table: &mut Table) -> [Box<Handler<Event>>; 3] {
     let keys = vec![rig::key("writer", KEY, Level::Write, None, None)];
     let door = rig::door(keys, false);
     [(ANN, "ann", "general"), (BOB, "bob", "general"), (EVE, "eve", "other")].map(
@@ -355,7 +354,9 @@ fn clients(table: &mut Table) -> [Guest; 3] {
             if conn != EVE {
                 let join = format!(r#"{{"type":"join_channel","data":{{"channel":"{channel}"}}}}"#);
                 for text in [r#"{"type":"connect","data":{"api_key":"development"}}"#, &*join] {
-                    let Said::Event(event) = guest.hear(conn, Heard::Text(text)) else { panic!() };
+                    let Reaction::Event(event) = guest.hear(conn, Incoming::Text(text)) else {
+                        panic!()
+                    };
                     table.handle(event);
                 }
             }
@@ -365,10 +366,12 @@ fn clients(table: &mut Table) -> [Guest; 3] {
 }
 
 /// Whoever has shown no key reaches nobody, whatever it says.
-fn check_stranger(table: &mut Table, eve: &mut Guest, said: &str) {
-    match eve.hear(EVE, Heard::Text(said)) {
-        Said::Event(event) if client::parse(said).is_err() => check_unreadable(table, EVE, event),
-        Said::Event(event) => {
+fn check_stranger(table: &mut Table, eve: &mut Handler<Event>, said: &str) {
+    match eve.hear(EVE, Incoming::Text(said)) {
+        Reaction::Event(event) if client::parse(said).is_err() => {
+            check_unreadable(table, EVE, event)
+        }
+        Reaction::Event(event) => {
             let is_connect = Fields::sent(said).and_then(|said| said.string("type")).as_deref()
                 == Some("connect");
             table.handle(event);
@@ -379,7 +382,7 @@ fn check_stranger(table: &mut Table, eve: &mut Guest, said: &str) {
                 false => assert!(table.is_closed(EVE) && told == ["error"]),
             }
         }
-        Said::Reply(frame) => check_reply(text(&frame).expect("a text"), said),
+        Reaction::Reply(frame) => check_reply(text(&frame).expect("a text"), said),
         _ => panic!("one message alone ends no connection here"),
     }
     table.handle(Event::Gone { conn: EVE });

@@ -6,16 +6,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use collabd::door::Guest;
-use collabd::door::origin::Origins;
+use collabd::auth::{Key, Level};
+use collabd::http::{self, Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
-use collabd::keys::{Key, Level};
+use collabd::net::service::{Answer, Report, Requester, Role, Service as _};
+use collabd::net::{Network, forwarded};
 use collabd::protocol::Timestamp;
-use collabd::server::http::{
-    Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded,
-};
-use collabd::server::service::{Answer, Report, Requester, Service as _, Speaker as _};
-use collabd::server::{Network, forwarded};
+use collabd::routes::origin::Origins;
 
 use super::json::Fields;
 use super::marks::{self, Marks, PLACEHOLDER};
@@ -220,14 +217,14 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
                 }
                 assert!(guest.user().chars().count() <= 128);
-                match request.accept() {
+                match http::accept(&request) {
                     Ok(accepted) => assert!(
                         accepted.starts_with(b"HTTP/1.1 101 ") && !is_the_clients(&accepted)
                     ),
                     Err(page) => rig::check_page(&page, is_the_clients),
                 }
                 hub.handle(guest.join(conn), rig::now(Duration::ZERO), &mut effects);
-                if matches!(guest, Guest::Viewer(_)) {
+                if guest.role() == Role::Viewer {
                     assert!(matches!(&effects[..], [Effect::Refuse { why: Refusal::Unknown, .. }]));
                     continue;
                 }

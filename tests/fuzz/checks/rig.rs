@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use collabd::door::{Door, Guest};
-use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
-use collabd::keys::{Key, KeyHash, KeyRing, Level};
+use collabd::auth::{Key, KeyHash, KeyStore, Level};
+use collabd::http::{Response, parse_head};
+use collabd::hub::{ConnId, DocumentBounds, Event, HistoryBounds, Limits, Now};
+use collabd::net::service::{Answer, Requester, Service as _};
 use collabd::protocol::Timestamp;
-use collabd::server::http::{Response, parse_head};
-use collabd::server::service::{Answer, Requester, Service as _};
+use collabd::routes::Router;
 
 /// The wall clock at the hub's start: far ahead, because a gate asks the system's clock whether a key
 /// has expired, and the hub this one.
@@ -52,8 +52,8 @@ pub fn key(
 }
 
 /// A door with these keys and everything switched on.
-pub fn door(keys: Vec<Arc<Key>>, require_key: bool) -> Door {
-    Door { require_key, debug_endpoints: true, ..Door::new(KeyRing::of(keys)) }
+pub fn door(keys: Vec<Arc<Key>>, require_key: bool) -> Router {
+    Router { require_key, debug_endpoints: true, ..Router::new(KeyStore::of(keys)) }
 }
 
 /// A path's segment that means this text.
@@ -69,7 +69,7 @@ pub fn percent_encoded(text: &str) -> String {
 }
 
 /// Asks for a path as a client would.
-pub fn ask(door: &Door, path: &str, key: Option<&str>, from: IpAddr, conn: ConnId) -> Asked {
+pub fn ask(door: &Router, path: &str, key: Option<&str>, from: IpAddr, conn: ConnId) -> Asked {
     let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
     let upgrade = match path.starts_with("/api/") {
         true => "",
@@ -84,7 +84,7 @@ pub fn ask(door: &Door, path: &str, key: Option<&str>, from: IpAddr, conn: ConnI
 }
 
 /// What a door says to a request.
-pub type Asked = Answer<Guest>;
+pub type Asked = Answer<Event>;
 
 /// The status of a page that was an answer.
 pub fn status(answer: &Asked) -> Option<u16> {

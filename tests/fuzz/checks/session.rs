@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use collabd::door::{Door, Guest};
+use collabd::auth::{Grant, Key, KeySet, Level};
 use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Said as HubSaid};
-use collabd::keys::{Grant, Key, KeySet, Level};
+use collabd::net::service::{Answer, Handler, Incoming, Reaction, Role};
 use collabd::protocol::Frame;
-use collabd::server::service::{Answer, Heard, Said, Speaker as _};
+use collabd::routes::Router;
 
 use super::marks::Marks;
 use super::rig;
@@ -32,7 +32,7 @@ pub fn check(input: &[u8]) {
 /// Somebody's connection.
 struct Seat {
     conn: ConnId,
-    guest: Guest,
+    guest: Box<Handler<Event>>,
     /// The payload of the Ping it was sent last.
     ping: Vec<u8>,
 }
@@ -41,7 +41,7 @@ struct World {
     marks: Marks,
     /// All keys there may be.
     secrets: Vec<String>,
-    door: Door,
+    door: Router,
     hub: Hub,
     witness: Witness,
     seats: [Option<Seat>; SEATS],
@@ -107,17 +107,16 @@ impl World {
                 self.come(seat, &path, None, Who::Client { client, debug });
             }
             Act::Text(text) => self.say(seat, text),
-            Act::Binary => self.hear(seat, Heard::Binary(b"\0"), None),
+            Act::Binary => self.hear(seat, Incoming::Binary(b"\0"), None),
             Act::Pong(payload) => {
                 let Some(Seat { ping, .. }) = &self.seats[seat] else { return };
                 let payload = if payload == "!" { ping.clone() } else { payload.into() };
-                self.hear(seat, Heard::Pong(&payload), None);
+                self.hear(seat, Incoming::Pong(&payload), None);
             }
             Act::Connect(name) => {
                 // In a session it would be one more thing to relay.
-                let is_client =
-                    matches!(&self.seats[seat], Some(Seat { guest: Guest::Client(_), .. }));
-                if !is_client {
+                let role = self.seats[seat].as_ref().map(|seat| seat.guest.role());
+                if role != Some(Role::Client) {
                     return;
                 }
                 let key = secret(&self.marks, name);
@@ -138,7 +137,7 @@ impl World {
             }
             Act::Keys { names, told } => {
                 let keys = keys(&self.marks, names);
-                if let Some(newer) = self.door.gate.ring().put_in_force(keys) {
+                if let Some(newer) = self.door.authenticator.keys().put_in_force(keys) {
                     self.news = Some(newer);
                 }
                 if told == Told::Everybody {
@@ -190,25 +189,22 @@ impl World {
         self.said += 1;
         let mark = self.marks.mark(self.said);
         let text = script::said(text, &mark, |other| self.neighbour(seat, other));
-        self.hear(seat, Heard::Text(&text), Some((&text, &mark)));
+        self.hear(seat, Incoming::Text(&text), Some((&text, &mark)));
     }
 
     /// The name of whoever is at another seat, or at this one, if they are in one session.
     fn neighbour(&self, seat: usize, other: usize) -> Option<&str> {
-        match (&self.seats[seat].as_ref()?.guest, &self.seats[other].as_ref()?.guest) {
-            (Guest::Member(here), Guest::Member(there)) if here.session() == there.session() => {
-                Some(there.user())
-            }
-            _ => None,
-        }
+        let (here, there) = (&self.seats[seat].as_ref()?.guest, &self.seats[other].as_ref()?.guest);
+        let are_members = here.role() == Role::Member && there.role() == Role::Member;
+        (are_members && here.place() == there.place()).then(|| there.user())
     }
 
     /// What a client's thread does with what it has read.
-    fn hear(&mut self, seat: usize, heard: Heard<'_>, said: Option<(&str, &str)>) {
+    fn hear(&mut self, seat: usize, heard: Incoming<'_>, said: Option<(&str, &str)>) {
         let Some(Seat { conn, guest, .. }) = &mut self.seats[seat] else { return };
         let conn = *conn;
         match guest.hear(conn, heard) {
-            Said::Event(event) => {
+            Reaction::Event(event) => {
                 let shown = format!("{event:?}");
                 assert!(!self.secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
                 if let Event::Said { said: HubSaid::Connect(Ok(grant)), .. } = &event {
@@ -217,9 +213,9 @@ impl World {
                 let cause = Cause::saying(conn, said);
                 self.handle(cause, event);
             }
-            Said::Reply(frame) => self.witness.answered(conn, &frame, said),
-            Said::Close(..) => self.leave(seat),
-            Said::Nothing => {}
+            Reaction::Reply(frame) => self.witness.answered(conn, &frame, said),
+            Reaction::Close(..) => self.leave(seat),
+            Reaction::Nothing => {}
         }
     }
 

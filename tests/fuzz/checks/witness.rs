@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use collabd::auth::{Grant, KeySet};
 use collabd::hub::{ConnId, Effect, Limits, Now};
-use collabd::keys::{Grant, KeySet};
 use collabd::protocol::Frame;
 
 use super::growth::{Growth, Reason};

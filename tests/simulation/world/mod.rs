@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use collabd::auth::{Grant, Key, KeyHash, Level};
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
-use collabd::keys::{Grant, Key, KeyHash, Level};
 use collabd::protocol::{Frame, Timestamp};
 use serde_json::Value;
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use collabd::auth::{Grant, Key, Level};
 use collabd::hub::ConnId;
-use collabd::keys::{Grant, Key, Level};
 use collabd::protocol::Frame;
 
 use super::super::{json, shape};

@@ -1,0 +1,267 @@
+//! Refused keys, counted by address: who tries too many is not answered for a while.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many refused keys lock an address …
+pub const MOST: usize = 10;
+/// … when they came within this time, and until the first of them is this old.
+const WINDOW: Duration = Duration::from_secs(60);
+/// How many addresses are remembered. One takes about 300 bytes.
+const ADDRESSES: usize = 10_000;
+
+/// The refused keys of the last minute. Any thread may ask; nobody waits for longer than a look-up.
+///
+/// Each address has a count of its own. At the bound of memory the address that was refused longest
+/// ago is forgotten, which locks nobody out: it may only try again.
+#[derive(Debug)]
+pub struct Lockout {
+    counted: Mutex<Counted>,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    by_source: HashMap<Source, Refused>,
+    /// Who was refused, the one longest ago first.
+    by_turn: BTreeMap<u64, Source>,
+    turns: u64,
+}
+
+/// The refused keys of one address.
+#[derive(Debug)]
+struct Refused {
+    /// When, at most [`MOST`] of them, in order.
+    at: VecDeque<Instant>,
+    /// Its place in `by_turn`.
+    turn: u64,
+}
+
+/// Whom an address stands for. With IPv6 everybody has a whole /64 to try from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    V4(Ipv4Addr),
+    V6([u16; 4]),
+}
+
+impl Source {
+    fn of(addr: IpAddr) -> Self {
+        // A socket for both shows an IPv4 client as ::ffff:a.b.c.d.
+        match addr.to_canonical() {
+            IpAddr::V4(v4) => Source::V4(v4),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Source::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+impl Lockout {
+    /// Nobody has been refused yet.
+    pub fn new() -> Self {
+        Self::with_capacity(ADDRESSES)
+    }
+
+    fn with_capacity(capacity: usize) -> Self {
+        Lockout { counted: Mutex::default(), capacity }
+    }
+
+    /// Whether this address has had so many keys refused that no further one is looked at.
+    pub fn is_locked(&self, addr: IpAddr, now: Instant) -> bool {
+        self.lock().by_source.get(&Source::of(addr)).is_some_and(|refused| refused.is_locked(now))
+    }
+
+    /// Counts a refused key, unless the address is locked by now, and says how many that makes: at
+    /// [`MOST`] the address is locked. Of keys that come at the same moment no more than are left are
+    /// told apart from any other. Trying on while locked prolongs nothing.
+    pub fn refused(&self, addr: IpAddr, now: Instant) -> Option<usize> {
+        let source = Source::of(addr);
+        let mut counted = self.lock();
+        let Counted { by_source, by_turn, turns } = &mut *counted;
+        let refused = by_source.entry(source);
+        let refused =
+            refused.or_insert_with(|| Refused { at: VecDeque::with_capacity(MOST), turn: 0 });
+        if refused.is_locked(now) {
+            return None;
+        }
+        if refused.at.len() == MOST {
+            refused.at.pop_front();
+        }
+        refused.at.push_back(now);
+        let count = refused.at.iter().filter(|then| !is_over(**then, now)).count();
+        *turns += 1;
+        by_turn.remove(&std::mem::replace(&mut refused.turn, *turns));
+        by_turn.insert(*turns, source);
+        counted.forget(now, self.capacity);
+        Some(count)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        // Nothing in here panics half-way.
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Lockout {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Refused {
+    fn is_locked(&self, now: Instant) -> bool {
+        self.at.len() == MOST && self.at.front().is_some_and(|first| !is_over(*first, now))
+    }
+}
+
+impl Counted {
+    /// Forgets whom nothing is held against any more and, above `capacity`, who was refused longest
+    /// ago. Costs as much as was remembered before.
+    fn forget(&mut self, now: Instant, capacity: usize) {
+        while let Some(entry) = self.by_turn.first_entry() {
+            let refused = self.by_source.get(entry.get());
+            let last = refused.and_then(|refused| refused.at.back());
+            if self.by_source.len() <= capacity && last.is_some_and(|last| !is_over(*last, now)) {
+                return;
+            }
+            self.by_source.remove(&entry.remove());
+        }
+    }
+}
+
+/// Whether a minute has passed. Threads may tell their moments slightly out of order.
+fn is_over(then: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(then) >= WINDOW
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn after(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn ten_within_a_minute_lock_until_the_first_is_a_minute_old() {
+        let (attempts, start, mallory) = (Lockout::new(), Instant::now(), ip("192.0.2.1"));
+        for n in 0..10 {
+            assert!(!attempts.is_locked(mallory, after(start, n * 1000)));
+            let count = attempts.refused(mallory, after(start, n * 1000));
+            assert_eq!(count, Some(n as usize + 1));
+        }
+        assert!(attempts.is_locked(mallory, after(start, 9000)));
+        for n in 0..1000 {
+            assert_eq!(attempts.refused(mallory, after(start, 9000 + n)), None);
+        }
+        assert!(attempts.is_locked(mallory, after(start, 59_999)));
+        assert!(!attempts.is_locked(mallory, after(start, 60_000)));
+        // Nine are left of that minute: one more is ten again, until the second is a minute old.
+        attempts.refused(mallory, after(start, 60_000));
+        assert!(attempts.is_locked(mallory, after(start, 60_999)));
+        assert!(!attempts.is_locked(mallory, after(start, 61_000)));
+    }
+
+    #[test]
+    fn ten_in_more_than_a_minute_lock_nothing() {
+        let (attempts, start, addr) = (Lockout::new(), Instant::now(), ip("192.0.2.1"));
+        for n in 0..100 {
+            attempts.refused(addr, after(start, n * 6667));
+            assert!(!attempts.is_locked(addr, after(start, n * 6667)), "{n}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_locked_for_another() {
+        let (attempts, start) = (Lockout::new(), Instant::now());
+        for addr in ["192.0.2.1", "2001:db8:0:1::1"] {
+            for _ in 0..10 {
+                attempts.refused(ip(addr), start);
+            }
+            assert!(attempts.is_locked(ip(addr), start));
+        }
+        for addr in ["192.0.2.2", "2001:db8:0:2::1", "::1", "127.0.0.1"] {
+            assert!(!attempts.is_locked(ip(addr), start), "{addr}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_client_is_one_however_the_socket_shows_it_and_an_ipv6_one_is_its_64() {
+        let (attempts, start) = (Lockout::new(), Instant::now());
+        for n in 0..10 {
+            attempts.refused(ip(if n % 2 == 0 { "192.0.2.1" } else { "::ffff:192.0.2.1" }), start);
+            attempts.refused(ip(&format!("2001:db8:0:1:{n}::{n}")), start);
+        }
+        for addr in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8:0:1:ffff::"] {
+            assert!(attempts.is_locked(ip(addr), start), "{addr}");
+        }
+        assert!(!attempts.is_locked(ip("::ffff:192.0.2.2"), start));
+    }
+
+    #[test]
+    fn at_its_bound_it_forgets_who_was_refused_longest_ago() {
+        let (attempts, start) = (Lockout::with_capacity(3), Instant::now());
+        let addr = |n: u8| IpAddr::from([192, 0, 2, n]);
+        for n in 1..=3 {
+            for _ in 0..10 {
+                attempts.refused(addr(n), after(start, u64::from(n)));
+            }
+        }
+        attempts.refused(addr(4), after(start, 10));
+        let locked: Vec<u8> =
+            (1..=4).filter(|n| attempts.is_locked(addr(*n), after(start, 10))).collect();
+        assert_eq!(locked, [2, 3]);
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_is_given_back() {
+        let (attempts, start) = (Lockout::new(), Instant::now());
+        let size = || {
+            let counted = attempts.lock();
+            assert_eq!(counted.by_source.len(), counted.by_turn.len());
+            counted.by_source.len()
+        };
+        for n in 0..30_000u32 {
+            attempts.refused(IpAddr::V4(Ipv4Addr::from_bits(n)), after(start, 1));
+        }
+        assert_eq!(size(), ADDRESSES);
+        attempts.refused(ip("192.0.2.1"), after(start, 60_001));
+        assert_eq!(size(), 1);
+    }
+
+    proptest! {
+        /// What every address finds is what a list of all that ever happened says.
+        #[test]
+        fn it_is_as_if_everything_were_remembered(
+            steps in prop::collection::vec((0u8..2, 0u64..3000, prop::bool::weighted(0.8)), 0..400),
+        ) {
+            let (attempts, start) = (Lockout::new(), Instant::now());
+            let mut model: HashMap<u8, Vec<u64>> = HashMap::new();
+            let mut now = 0;
+            for (who, pause, tries) in steps {
+                now += pause;
+                let counted = model.entry(who).or_default();
+                let recent = counted.iter().filter(|&&then| now - then < 60_000).count();
+                let addr = IpAddr::from([192, 0, 2, who]);
+                prop_assert_eq!(attempts.is_locked(addr, after(start, now)), recent >= 10);
+                if tries {
+                    attempts.refused(addr, after(start, now));
+                    if recent < 10 {
+                        counted.push(now);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A request: its line and its headers, as they were sent.
+
+use std::fmt;
+
+/// What stands for a header's value that isn't UTF-8: it is there, and it is nothing anyone means.
+const UNREADABLE: &str = "\u{fffd}";
+
+/// A request's line and headers.
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// As sent, percent-encoded, without the query.
+    pub path: &'a str,
+    /// As sent, percent-encoded, without the `?`; empty where there is none.
+    pub query: &'a str,
+    /// Whether it is HTTP/1.0: without `Host`, perhaps, and the last one on its connection.
+    pub(super) is_old: bool,
+    pub(super) headers: Vec<httparse::Header<'a>>,
+}
+
+impl Request<'_> {
+    /// The first value of a header, by its name in any case. One that isn't UTF-8 reads as U+FFFD.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers(name).next()
+    }
+
+    /// All values of a header, in the order they were sent. One that isn't UTF-8 reads as U+FFFD.
+    pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        let headers = self.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name));
+        headers.map(|header| std::str::from_utf8(header.value).unwrap_or(UNREADABLE))
+    }
+
+    /// The names of all headers, in any case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|header| header.name)
+    }
+
+    /// The value of a parameter of the query, the first one of that name, decoded as forms are
+    /// encoded: `%2B` is a plus, `+` a space. A parameter without a `=` is empty.
+    ///
+    /// What is badly encoded never reads as missing: a `%` without two digits stays as it is, and
+    /// what isn't UTF-8 becomes U+FFFD.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        let mut parameters =
+            self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = parameters.find(|(key, _)| *key == name)?;
+        let bytes = decoded(&value.replace('+', " "), true).unwrap_or_default();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether the client asks for a WebSocket at all. HTTP/1.0 knows none (RFC 9110 §7.8).
+    pub fn wants_websocket(&self) -> bool {
+        !self.is_old && self.lists("connection", "upgrade") && self.lists("upgrade", "websocket")
+    }
+
+    /// Whether nothing is asked after it: the client says so, speaks HTTP/1.0, or sends something after it that is no
+    /// request, because it has a body that nobody reads.
+    pub fn is_last(&self) -> bool {
+        let has_body = ["content-length", "transfer-encoding"]
+            .iter()
+            .any(|name| self.headers(name).any(|value| value.bytes().any(|byte| byte != b'0')));
+        self.is_old || self.lists("connection", "close") || has_body
+    }
+
+    /// Whether a header that is a list has this token in it.
+    fn lists(&self, name: &str, token: &str) -> bool {
+        let mut tokens = self.headers(name).flat_map(|value| value.split(','));
+        tokens.any(|part| part.trim().eq_ignore_ascii_case(token))
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Neither path nor query nor headers: each may hold a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("headers", &self.headers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of a path as it was meant. `None` where a `%` isn't followed by two digits, or the result
+/// isn't UTF-8.
+pub fn percent_decoded(encoded: &str) -> Option<String> {
+    String::from_utf8(decoded(encoded, false)?).ok()
+}
+
+/// `None` at a `%` without two digits, unless it is to be `kept` as it is.
+fn decoded(encoded: &str, kept: bool) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut bytes = encoded.as_bytes();
+    while let Some((&byte, rest)) = bytes.split_first() {
+        let digit = |at: usize| char::from(*rest.get(at)?).to_digit(16);
+        match (byte, digit(0).zip(digit(1))) {
+            (b'%', Some((high, low))) => {
+                decoded.push((high * 16 + low) as u8);
+                bytes = &rest[2..];
+            }
+            (b'%', None) if !kept => return None,
+            _ => {
+                decoded.push(byte);
+                bytes = rest;
+            }
+        }
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse_head;
+    use super::*;
+
+    fn request(head: &[u8]) -> Request<'_> {
+        parse_head(head).unwrap().unwrap().request
+    }
+
+    #[test]
+    fn a_query_has_values_by_name() {
+        let head = b"GET /?key=a%2Fb%3D+%2B&key=c&empty=&bare&a=b=c&%61=d&bad=%zz%4&\
+                     wrong=%ff%C3%BC HTTP/1.1\r\nHost: h\r\n\r\n";
+        let request = request(head);
+        for (name, value) in [
+            ("key", Some("a/b= +")),
+            ("empty", Some("")),
+            ("bare", Some("")),
+            ("a", Some("b=c")),
+            ("%61", Some("d")),
+            ("bad", Some("%zz%4")),
+            ("wrong", Some("\u{fffd}ü")),
+            ("ey", None),
+            ("Key", None),
+        ] {
+            assert_eq!(request.query_value(name).as_deref(), value, "{name}");
+        }
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(
+            super::super::parse_head(head).unwrap().unwrap().request.query_value("key"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_header_may_be_there_several_times_and_never_passes_for_missing() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nVia: a\r\nvia:  b, c \r\nX: \xff\r\nVIA:\r\n\r\n";
+        let request = request(head);
+        assert_eq!(request.headers("Via").collect::<Vec<_>>(), ["a", "b, c", ""]);
+        assert_eq!(request.headers("via").next_back(), Some(""));
+        assert_eq!(request.header("x"), Some("\u{fffd}"));
+        assert_eq!(request.header("y"), None);
+    }
+
+    #[test]
+    fn a_websocket_key_is_sixteen_bytes_in_base64() {
+        let status = |key: &str| {
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            );
+            super::super::accept(&request(head.as_bytes()))
+                .map_or_else(|refusal| refusal.status(), |_| 101)
+        };
+        for good in
+            ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="]
+        {
+            assert_eq!(status(good), 101, "{good}");
+        }
+        for bad in [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZWQ=",
+            "dGhlIHNhbXBsZSBub25j",
+            "!!!!!!!!!!!!!!!!!!!!!!==",
+            "-_-_-_-_-_-_-_-_-_-_-w==",
+            "dGhlIHNhbXBs ZSBub25jZQ==",
+            "========================",
+        ] {
+            assert_eq!(status(bad), 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_that_may_be_a_key() {
+        let head = b"GET /key/SECRET/ws/a/b?key=SECRET HTTP/1.1\r\nHost: h\r\n\
+                     Authorization: Bearer SECRET\r\n\r\nSECRET";
+        let shown = format!("{:?} {:?}", request(head), parse_head(head));
+        assert!(
+            shown.contains("GET") && !shown.contains("SECRET") && !shown.contains("83"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_is_badly_encoded_in_a_path_is_nothing() {
+        assert_eq!(percent_decoded("a%20b+%c3%BC%25").as_deref(), Some("a b+ü%"));
+        for bad in ["%", "%4", "%zz", "%+1", "a%f", "%ff", "%é9"] {
+            assert_eq!(percent_decoded(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Which connections are open, and whether there is room for one more.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::connection_stats::ConnectionStats;
+use crate::http::{Reason, Response};
+use crate::hub::ConnId;
+use crate::os::sever;
+
+/// How many connections there may be; 0 for any number. Those of a trusted proxy count as the
+/// addresses they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    pub connections: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
+/// Every open connection, those in their handshake included.
+#[derive(Debug)]
+pub struct Connections {
+    room: ConnectionLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: HashMap<ConnId, Open>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Open {
+    socket: Arc<TcpStream>,
+    stats: Arc<ConnectionStats>,
+    /// Under which it is counted; nothing while only a proxy knows.
+    address: Option<IpAddr>,
+    /// The hub has been asked to admit it, and has a farewell for it when the server stops.
+    is_known: bool,
+}
+
+/// There is no room, in words for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full(pub String);
+
+impl Connections {
+    /// None open yet.
+    pub fn new(room: ConnectionLimits) -> Self {
+        Connections { room, state: Mutex::default() }
+    }
+
+    /// Counts a connection in; under its address only where that is known already.
+    ///
+    /// # Errors
+    /// [`Full`], and then it isn't counted.
+    pub fn add(
+        &self,
+        conn: ConnId,
+        socket: &Arc<TcpStream>,
+        stats: &Arc<ConnectionStats>,
+        address: Option<IpAddr>,
+    ) -> Result<(), Full> {
+        let mut state = self.lock();
+        let ConnectionLimits { connections, per_address } = self.room;
+        if connections > 0 && state.open.len() >= connections {
+            return Err(Full(format!("{connections} connections are open, which is the limit")));
+        }
+        if let Some(address) = address {
+            state.count(address, per_address)?;
+        }
+        let (socket, stats) = (socket.clone(), stats.clone());
+        let open = Open { socket, stats, address, is_known: false };
+        state.open.insert(conn, open);
+        Ok(())
+    }
+
+    /// Counts a connection under its address, which a proxy has told by now, and under no other: a
+    /// proxy may ask for one client after the other on one connection.
+    ///
+    /// # Errors
+    /// [`Full`], and then it is still counted as it was.
+    pub fn locate(&self, conn: ConnId, address: IpAddr) -> Result<(), Full> {
+        let mut state = self.lock();
+        let Some(before) = state.open.get(&conn).map(|open| open.address) else { return Ok(()) };
+        if before == Some(address) {
+            return Ok(());
+        }
+        state.count(address, self.room.per_address)?;
+        if let Some(open) = state.open.get_mut(&conn) {
+            open.address = Some(address);
+        }
+        if let Some(before) = before {
+            state.count_out(before);
+        }
+        Ok(())
+    }
+
+    /// Notes whether the hub is, or is about to be, the one who ends a connection.
+    pub fn entrust(&self, conn: ConnId, is_known: bool) {
+        if let Some(open) = self.lock().open.get_mut(&conn) {
+            open.is_known = is_known;
+        }
+    }
+
+    /// Counts a connection out.
+    pub fn remove(&self, conn: ConnId) {
+        let mut state = self.lock();
+        if let Some(address) = state.open.remove(&conn).and_then(|open| open.address) {
+            state.count_out(address);
+        }
+    }
+
+    /// How each is doing, in no order. Holds up who comes and goes, and nobody else.
+    pub fn stats<T>(&self, mut of: impl FnMut(ConnId, &ConnectionStats) -> T) -> Vec<T> {
+        let state = self.lock();
+        state.open.iter().map(|(conn, open)| of(*conn, &open.stats)).collect()
+    }
+
+    /// Ends connections: all of them, or those the hub knows nothing of. Whoever reads from or writes
+    /// to them is woken.
+    pub fn cut(&self, even_known: bool) {
+        for open in self.lock().open.values().filter(|open| even_known || !open.is_known) {
+            sever(&open.socket);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn count(&mut self, address: IpAddr, most: usize) -> Result<(), Full> {
+        let from_there = self.by_address.entry(address).or_default();
+        if most > 0 && *from_there >= most {
+            return Err(Full(format!("{most} connections come from there, the limit")));
+        }
+        *from_there += 1;
+        Ok(())
+    }
+
+    fn count_out(&mut self, address: IpAddr) {
+        if let Some(from_there) = self.by_address.get_mut(&address) {
+            *from_there -= 1;
+            if *from_there == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// What a client is told for whom there is no room.
+pub fn full() -> Response {
+    Response::text(503, "the server is full: try again later").because(Reason::Full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_proxy_speaks_for_is_counted_once_that_is_known() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let connections = Connections::new(ConnectionLimits { connections: 4, per_address: 1 });
+        let (alice, bob) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let add = |conn| connections.add(ConnId(conn), &socket, &ConnectionStats::new(), None);
+        (1..=4).for_each(|conn| add(conn).unwrap());
+        assert!(add(5).is_err(), "four in all");
+        let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
+        assert!(locate(1, alice) && locate(2, bob));
+        assert!(locate(1, alice), "it is there already");
+        assert!(!locate(3, alice));
+        connections.remove(ConnId(3));
+        // One after the other on one connection.
+        let carol = [10, 0, 0, 3].into();
+        assert!(locate(1, carol) && locate(4, alice) && !locate(1, alice) && !locate(2, carol));
+        connections.remove(ConnId(1));
+        assert!(locate(2, carol) && locate(4, bob) && locate(4, alice));
+        connections.remove(ConnId(2));
+        assert_eq!(connections.lock().by_address.len(), 1, "only where somebody is");
+        assert!(locate(9, bob), "one that has ended needs no room");
+    }
+
+    #[test]
+    fn there_is_room_in_all_and_for_each_address() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let connections = Connections::new(ConnectionLimits { connections: 3, per_address: 2 });
+        let (here, there) = ([127, 0, 0, 1].into(), [10, 0, 0, 1].into());
+        let add = |conn, address| {
+            connections.add(ConnId(conn), &socket, &ConnectionStats::new(), Some(address)).is_ok()
+        };
+        assert!(add(1, here) && add(2, here));
+        assert!(!add(3, here), "two from one address");
+        assert!(add(4, there));
+        assert!(!add(5, there), "three in all");
+        connections.remove(ConnId(1));
+        connections.remove(ConnId(1));
+        assert!(add(6, here));
+    }
+}

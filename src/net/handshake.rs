@@ -1,0 +1,400 @@
+//! One client's thread until its connection is a WebSocket: it answers requests, one after the other.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::client::{CLOSE_TIMEOUT, Client};
+use super::connections::{self, Full};
+use super::counters::Counters;
+use super::event_queue;
+use super::forwarded;
+use super::hub_thread::{Admission, Input};
+use super::service::{
+    Act, Answer, Handler, Inside, Keeper, Report, Requester, Service, Unanswered, Work, refused,
+    stopping,
+};
+use crate::http::{self, HeadError, Preferences, Request, Response};
+
+/// How long at least a client is given to hang up, where the handshake has used up its time.
+const MIN_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long the hub is given to answer what is asked without a WebSocket.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// And to do something about what it is asked, up to the moment when that is on disk.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection waits to be admitted, where its session has to be read from the disk.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often whoever waits for that looks whether the server is stopping.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an answer that isn't a refusal may take to be read: it may be large.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many requests one connection may send.
+const MAX_REQUESTS: usize = 1000;
+
+/// A connection that is a WebSocket, and that the hub has admitted.
+pub struct Joined<E> {
+    /// What handles its messages.
+    pub handler: Box<Handler<E>>,
+    /// What came after the request already.
+    pub rest: Vec<u8>,
+    /// Where the client is, for the log.
+    pub from: String,
+}
+
+/// What becomes of a request.
+enum Course<E> {
+    /// It is answered with this.
+    Answered(Response),
+    /// The server says how it is.
+    Report(Report),
+    /// The hub is asked, and what it says makes an answer.
+    Ask(E, fn(Vec<u8>) -> Response),
+    /// It is worked on.
+    Work(Order<E>),
+    /// The connection becomes a WebSocket: what handles its messages, the answer to the handshake, and what
+    /// came after the request already.
+    Join(Box<Handler<E>>, Vec<u8>, Vec<u8>),
+}
+
+/// Something to be worked on, and what is known of its body.
+struct Order<E> {
+    act: Box<Act<E>>,
+    /// How long the body is, and what of it is there already.
+    length: usize,
+    begun: Vec<u8>,
+    /// Whether the client waits to be told that it may send it.
+    is_waiting: bool,
+}
+
+/// A request that was read.
+struct Asked<E> {
+    course: Course<E>,
+    /// Those that an answer has.
+    headers: Vec<String>,
+    /// How the answer is wanted.
+    preferences: Preferences,
+    method: &'static str,
+    /// Where the client is, for the log.
+    from: String,
+    /// Whether nothing may be asked after it.
+    is_last: bool,
+}
+
+impl<S: Service> Client<'_, S> {
+    /// Reads requests and answers them, one after the other, until one makes the connection a
+    /// WebSocket. `None` where it has ended with an answer, or without.
+    pub(super) fn handshake(&self) -> Option<Joined<S::Event>> {
+        let mut bytes = Vec::new();
+        for left in (0..MAX_REQUESTS).rev() {
+            if let ControlFlow::Break(end) = self.take_request(&mut bytes, left == 0) {
+                return end;
+            }
+        }
+        None
+    }
+
+    /// Reads a request, which begins with these bytes, and answers it. What came after it is in
+    /// `bytes` then. Breaks where that was the last one.
+    fn take_request(
+        &self,
+        bytes: &mut Vec<u8>,
+        is_last: bool,
+    ) -> ControlFlow<Option<Joined<S::Event>>> {
+        let timeout = self.shared.config.handshake_timeout;
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let read = http::read_head(&self.socket, bytes, deadline, |request, rest| {
+            let trusted = &self.shared.config.trusted_proxies;
+            let forwarded = request.headers("x-forwarded-for");
+            let address = forwarded::client_address(self.peer.ip(), forwarded, trusted);
+            // Without the header it may be a browser beside the proxy.
+            let is_forwarded = request.header("x-forwarded-for").is_some();
+            let by_proxy = is_forwarded && forwarded::is_trusted(self.peer.ip(), trusted);
+            let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
+            let (course, headers) = self.course(request, rest, Requester { address, by_proxy });
+            let is_last = is_last || request.is_last();
+            let preferences =
+                Preferences::of(request, self.shared.service.is_for_programs(request.path));
+            Asked { course, headers, preferences, method, from: self.shown(address), is_last }
+        });
+        let Asked { course, headers, preferences, method, from, is_last } = match read {
+            Ok(asked) => asked,
+            Err(HeadError::Refuse(page)) => Asked {
+                course: Course::Answered(page),
+                headers: Vec::new(),
+                preferences: Preferences::unknown(
+                    self.shared.service.is_for_programs(http::path_of(bytes)),
+                ),
+                method: "GET",
+                from: self.peer.to_string(),
+                is_last: true,
+            },
+            // A probe that connects and leaves is nobody's business.
+            Err(HeadError::Gone) => return ControlFlow::Break(None),
+        };
+        let asks_hub = matches!(course, Course::Ask(..) | Course::Work(_));
+        let is_report = matches!(course, Course::Report(_));
+        let needs_turn = asks_hub || matches!(course, Course::Report(Report::Connections));
+        let turn = match &course {
+            Course::Work(_) => self.shared.work.ask(),
+            _ if needs_turn => self.shared.questions.ask(),
+            _ => None,
+        };
+        let page = match course {
+            _ if needs_turn && turn.is_none() => busy(),
+            Course::Answered(page) => page,
+            Course::Report(report) => self.shared.report(report),
+            Course::Ask(event, make) => self.ask(event, make),
+            Course::Work(order) => self.work(order, deadline),
+            Course::Join(handler, accept, rest) => match self.join(&*handler, accept) {
+                Ok(()) => return ControlFlow::Break(Some(Joined { handler, rest, from })),
+                Err(page) => page,
+            },
+        };
+        let page = page.for_client(&preferences);
+        if asks_hub && turn.is_some() {
+            let _ = self.shared.event_queue.send(Input::Gone(self.conn));
+        }
+        drop(turn);
+        // Held until the answer has been taken: until then it takes memory.
+        let place = self.shared.spool.put(page.size(), &self.send_queue);
+        let page = if place.is_some() { page } else { busy().for_client(&preferences) };
+        match page.reason() {
+            Some(reason) if !is_report => self.shared.counters.refused(reason),
+            _ => Counters::note(&self.shared.counters.pages),
+        }
+        let page = headers.into_iter().fold(page, Response::with);
+        log::debug!("c{}: answered {from} with {}", self.conn.0, page.status());
+        // Whoever was refused something has to come again: it may not even have meant this server.
+        let is_last = is_last || page.reason().is_some() || self.shared.stopping.has_begun();
+        let has_ended = match is_last {
+            true => {
+                self.answer(&page, method, deadline);
+                true
+            }
+            false => !self.answer_and_go_on(&page, method),
+        };
+        match has_ended {
+            true => ControlFlow::Break(None),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Sends a page after which another may be asked for. Whether all of it was taken.
+    fn answer_and_go_on(&self, page: &Response, method: &str) -> bool {
+        self.send_queue.replace_all(page.parts_kept_alive(method));
+        self.send_queue.flush();
+        self.send_queue.wait_until_empty(Instant::now() + READ_TIMEOUT)
+    }
+
+    /// Sends a page and waits for the client to hang up.
+    fn answer(&self, page: &Response, method: &str, deadline: Option<Instant>) {
+        self.send_queue.replace_all(page.parts(method));
+        self.send_queue.flush();
+        if page.reason().is_none() {
+            self.send_queue.wait_until_empty(Instant::now() + READ_TIMEOUT);
+        }
+        // One that won't hang up keeps its place for as long as one that won't finish its request.
+        let now = Instant::now();
+        let (least, most) = (now + MIN_CLOSE_TIMEOUT, now + CLOSE_TIMEOUT);
+        self.drain_and_close(deadline.map_or(most, |deadline| deadline.clamp(least, most)));
+    }
+
+    /// Decides what becomes of a request from this address, and which headers an answer has.
+    fn course(
+        &self,
+        request: &Request<'_>,
+        rest: &[u8],
+        from: Requester,
+    ) -> (Course<S::Event>, Vec<String>) {
+        if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
+            log::warn!("refused {}: {why}", self.shown(from.address));
+            return (Course::Answered(connections::full()), Vec::new());
+        }
+        let service = &self.shared.service;
+        let answering = AssertUnwindSafe(|| {
+            (service.answer(request, from, self.conn), service.headers(request, from))
+        });
+        let Ok((answer, headers)) = catch_unwind(answering) else {
+            log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
+            Counters::note(&self.shared.counters.panics);
+            return (Course::Answered(failed()), Vec::new());
+        };
+        let course = match answer {
+            Answer::Page(page) => Course::Answered(page),
+            Answer::Report(report) => Course::Report(report),
+            Answer::Ask(event) => Course::Ask(event, Response::json),
+            Answer::AskState(event) => Course::Ask(event, Response::state),
+            Answer::Work(Work { body, act }) => match http::body_length(request, body) {
+                Ok(length) => Course::Work(Order {
+                    act,
+                    length,
+                    begun: rest[..length.min(rest.len())].to_vec(),
+                    is_waiting: http::expects_continue(request),
+                }),
+                Err(refusal) => Course::Answered(refusal),
+            },
+            Answer::Upgrade(handler) => match http::accept(request) {
+                Ok(accept) => Course::Join(handler, accept, rest.to_vec()),
+                Err(refusal) => Course::Answered(refusal),
+            },
+        };
+        (course, headers)
+    }
+
+    /// The client's address for the log: with its port, unless a proxy stands between.
+    fn shown(&self, from: IpAddr) -> String {
+        match from == self.peer.ip() {
+            true => self.peer.to_string(),
+            false => from.to_string(),
+        }
+    }
+
+    /// Reads what comes after the head, and has the work done.
+    #[inline(never)] // a name in thread dumps
+    fn work(&self, order: Order<S::Event>, deadline: Option<Instant>) -> Response {
+        let Order { act, length, begun, is_waiting } = order;
+        if is_waiting && begun.len() < length {
+            self.send_queue.replace_all([http::CONTINUE.into()]);
+            self.send_queue.flush();
+        }
+        let body = match http::read_body(&self.socket, begun, length, deadline) {
+            Ok(body) => body,
+            Err(HeadError::Refuse(page)) => return page,
+            Err(HeadError::Gone) => return Response::text(400, "the request ended too early"),
+        };
+        let working = AssertUnwindSafe(|| act(body, self));
+        catch_unwind(working).unwrap_or_else(|_| {
+            log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
+            Counters::note(&self.shared.counters.panics);
+            failed()
+        })
+    }
+
+    /// Asks the hub, which is not waited for longer than it takes to lose patience.
+    fn ask(&self, event: S::Event, make: fn(Vec<u8>) -> Response) -> Response {
+        match self.reply(event, ANSWER_TIMEOUT) {
+            Ok(body) => make(body),
+            Err(Unanswered::Lost) => failed(),
+            Err(Unanswered::Busy) => busy(),
+            Err(why) => why.page(),
+        }
+    }
+
+    /// The hub's reply, for which it has so much time.
+    fn reply(&self, event: S::Event, patience: Duration) -> Result<Vec<u8>, Unanswered> {
+        let until = Instant::now() + patience;
+        let (reply, answered) = crossbeam_channel::bounded(1);
+        let ask = Input::Ask { conn: self.conn, reply, until, event };
+        let is_stopping = || self.shared.stopping.has_begun();
+        if self.shared.event_queue.send_within(ask, patience.min(ANSWER_TIMEOUT))
+            == Err(event_queue::Gone)
+        {
+            return Err(if is_stopping() { Unanswered::Stopping } else { Unanswered::Busy });
+        }
+        // What was done shortly before the server stops may still be written.
+        let mut looks_left = 3;
+        let why = loop {
+            match answered.recv_deadline(until.min(Instant::now() + POLL_INTERVAL)) {
+                Ok(reply) => return reply.map_err(Unanswered::Refused),
+                Err(why) if why == RecvTimeoutError::Disconnected || Instant::now() >= until => {
+                    break why;
+                }
+                Err(_) if !is_stopping() => {}
+                Err(why) if looks_left == 0 => break why,
+                Err(_) => looks_left -= 1,
+            }
+        };
+        Err(match why {
+            _ if is_stopping() => Unanswered::Stopping,
+            RecvTimeoutError::Disconnected if Instant::now() < until => Unanswered::Lost,
+            _ => Unanswered::Busy,
+        })
+    }
+
+    /// Asks the hub to admit the connection; the answer to the handshake goes out together with
+    /// what the hub has to say to a newcomer.
+    fn join(&self, handler: &Handler<S::Event>, accept: Vec<u8>) -> Result<(), Response> {
+        let not_now = || Response::text(503, "the server could not take you in: try again later");
+        self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| not_now())?;
+        self.send_queue.replace_all([accept.into()]);
+        let (admission, decided) = crossbeam_channel::bounded(1);
+        let event = handler.join(self.conn);
+        let send_queue = self.send_queue.clone();
+        let join = Input::Join { conn: self.conn, send_queue, admission, event };
+        // From here on a stopping server must not cut it: the client may have the answer to its
+        // handshake before this thread knows, and then it is to get a close.
+        self.shared.connections.entrust(self.conn, true);
+        let until = Instant::now() + ADMISSION_TIMEOUT;
+        let refusal = match self.say_until(join, until).map(|()| decided.recv_deadline(until)) {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(why))) => refused(why),
+            _ if self.shared.stopping.has_begun() => stopping(),
+            Err(event_queue::Gone) if Instant::now() < until => not_now(),
+            Ok(Err(RecvTimeoutError::Disconnected)) => not_now(),
+            _ => {
+                log::error!(
+                    "c{}: refused, its session could not be read within {} s: the disk doesn't answer",
+                    self.conn.0,
+                    ADMISSION_TIMEOUT.as_secs()
+                );
+                self.withdraw(&decided);
+                Response::text(503, "the server's disk doesn't answer: try again later")
+            }
+        };
+        self.shared.connections.entrust(self.conn, false);
+        Err(refusal)
+    }
+
+    /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
+    fn say_until(&self, input: Input<S::Event>, until: Instant) -> Result<(), event_queue::Gone> {
+        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
+        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+            return Err(event_queue::Gone);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        self.shared.event_queue.send_within(input, left)
+    }
+
+    /// Asks to be admitted no longer. Where the hub has just admitted it all the same, what it was sent
+    /// is not to be followed by a refusal: the connection is cut.
+    fn withdraw(&self, decided: &Receiver<Admission>) {
+        let _ = self.shared.event_queue.send(Input::Gone(self.conn));
+        // The hub has dropped the other end when it has heard of it.
+        if let Ok(Ok(())) = decided.recv() {
+            self.send_queue.abort();
+        }
+    }
+}
+
+impl<S: Service> Inside<S::Event> for Client<'_, S> {
+    fn ask(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
+        self.reply(event, ANSWER_TIMEOUT)
+    }
+
+    fn have_done(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
+        let until = Instant::now() + CHANGE_TIMEOUT;
+        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
+        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+            return Err(Unanswered::Busy);
+        }
+        self.reply(event, until.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stopping.has_begun()
+    }
+}
+
+/// What a client is told when its request met a bug of ours.
+fn failed() -> Response {
+    Response::text(500, "internal server error: this is a bug in the server")
+}
+
+/// What a client is told that asks while too many others do, or too much is going on.
+fn busy() -> Response {
+    Response::text(503, "the server is busy: try again")
+}

@@ -1,0 +1,138 @@
+//! Answers that are on their way to clients: what they take of memory has a bound, and who reads slowly
+//! makes way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::send_queue::SendQueue;
+
+/// How much all answers together may take that clients have not read yet, in bytes. A larger one is sent
+/// where it is the only one.
+pub const MOST: usize = 64 << 20;
+/// Smaller ones are not counted, in bytes.
+const SMALL: usize = 64 << 10;
+/// How long an answer is left alone, however slowly it is read.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The answers that are on their way. Any thread may put one in; nobody waits.
+#[derive(Debug)]
+pub struct Spool {
+    answers: Mutex<Vec<Answer>>,
+    next: AtomicU64,
+    most: usize,
+    small: usize,
+    grace: Duration,
+}
+
+#[derive(Debug)]
+struct Answer {
+    number: u64,
+    size: usize,
+    since: Instant,
+    send_queue: Arc<SendQueue>,
+}
+
+/// An answer's place, until it is dropped.
+#[derive(Debug)]
+pub struct Place<'a> {
+    spool: &'a Spool,
+    number: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Spool::with(MOST, SMALL, GRACE)
+    }
+}
+
+impl Spool {
+    fn with(most: usize, small: usize, grace: Duration) -> Self {
+        Spool { answers: Mutex::default(), next: AtomicU64::default(), most, small, grace }
+    }
+
+    /// A place for an answer of so many bytes that goes out through `send_queue`. Where there is no room, the
+    /// connections are cut off whose answers have been on their way for longest; `None` where that is not
+    /// long for any of them.
+    pub fn put(&self, size: usize, send_queue: &Arc<SendQueue>) -> Option<Place<'_>> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if size <= self.small {
+            return Some(Place { spool: self, number });
+        }
+        let now = Instant::now();
+        let mut answers = self.lock();
+        let mut taken: usize = answers.iter().map(|answer| answer.size).sum();
+        while taken > 0 && taken.saturating_add(size) > self.most {
+            // The oldest is the first.
+            let oldest = answers.first()?;
+            if now.saturating_duration_since(oldest.since) < self.grace {
+                return None;
+            }
+            let cut = answers.remove(0);
+            taken -= cut.size;
+            cut.send_queue.abort();
+        }
+        answers.push(Answer { number, size, since: now, send_queue: send_queue.clone() });
+        Some(Place { spool: self, number })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Answer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.spool.lock().retain(|answer| answer.number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::send_queue::SendMode;
+    use super::super::threads::Threads;
+    use super::*;
+    use crate::hub::ConnId;
+
+    /// An send queue, and the client's end of its connection.
+    fn send_queue() -> (Arc<SendQueue>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
+        let (socket, _) = listener.accept().expect("it has connected");
+        let threads = Arc::new(Threads::default());
+        (SendQueue::new(ConnId(1), socket.into(), threads, SendMode::NonBlocking, 1000), client)
+    }
+
+    fn has_ended(client: &TcpStream) -> bool {
+        use std::io::Read;
+        client.set_nonblocking(true).expect("a socket");
+        matches!({ client }.read(&mut [0]), Ok(0))
+    }
+
+    #[test]
+    fn the_oldest_makes_way_and_no_other() {
+        let spool = Spool::with(100, 10, Duration::ZERO);
+        let all = [send_queue(), send_queue(), send_queue()];
+        let [first, second, third] = &all;
+        let _first = spool.put(60, &first.0).expect("room");
+        let _second = spool.put(40, &second.0).expect("room");
+        let _third = spool.put(60, &third.0).expect("room is made");
+        assert!(has_ended(&first.1) && !has_ended(&second.1) && !has_ended(&third.1));
+    }
+
+    #[test]
+    fn what_has_just_begun_is_left_alone() {
+        let spool = Spool::with(100, 10, Duration::from_secs(3600));
+        let (send_queue, client) = send_queue();
+        let first = spool.put(60, &send_queue).expect("room");
+        assert!(spool.put(60, &send_queue).is_none() && !has_ended(&client));
+        drop(first);
+        let alone = spool.put(1000, &send_queue).expect("it is the only one");
+        assert!(spool.put(11, &send_queue).is_none());
+        assert!(spool.put(10, &send_queue).is_some(), "small ones are not counted");
+        drop(alone);
+        assert!(spool.put(100, &send_queue).is_some() && spool.lock().is_empty());
+    }
+}

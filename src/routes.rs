@@ -1,0 +1,336 @@
+//! The front door: what a request asks for, and whether it may come in.
+//!
+//! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
+//! `routes.rs` has every path; a request goes through [`Router::decide`] and no other way.
+
+mod admission;
+#[cfg(feature = "durable")]
+mod archive_api;
+mod channel_handler;
+mod hosts;
+mod live_page;
+#[cfg(feature = "durable")]
+mod memory_api;
+mod openapi;
+pub mod origin;
+mod path_ids;
+mod refusal_log;
+mod route;
+mod session_handler;
+mod sessions_api;
+mod table;
+
+#[cfg(feature = "durable")]
+use std::io;
+use std::sync::Arc;
+#[cfg(feature = "durable")]
+use std::time::Instant;
+
+use crate::auth::Authenticator;
+use crate::auth::KeyStore;
+use crate::http::{Reason, Request, Response};
+use crate::hub::{ConnId, Event, Hub};
+use crate::net::service::{Answer, Report, Requester, Service};
+#[cfg(feature = "durable")]
+use crate::net::service::{Keeper, Tell};
+#[cfg(feature = "durable")]
+use crate::persistence::Persistence;
+use crate::protocol::inbound;
+use admission::{AccessRequest, Admission};
+use channel_handler::ChannelHandler;
+pub use hosts::Hosts;
+pub use live_page::Page;
+use origin::Origins;
+use refusal_log::RefusalLog;
+use route::{Call, Kind as At, Method, Route, RouteMatch, Who};
+pub use session_handler::TEMPORARY_HEADER;
+use session_handler::{SessionHandler, ViewerHandler};
+
+/// As large as a document may be by default.
+const LARGEST_CANVAS: usize = 4 << 20;
+const WRONG_ORIGIN: &str =
+    "pages of this origin may not connect: whoever runs this server can allow it";
+const WRONG_HOST: &str = "this server is not known by the name that this was sent to: whoever runs it can \
+                          give the name with --allow-host; its IP address works as it is";
+const OTHER_METHODS: &str = "this page knows other methods: its Allow header says which";
+const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
+
+/// What is served on the port: sessions, the client protocol, and a few pages.
+pub struct Router {
+    pub authenticator: Arc<Authenticator>,
+    pub origins: Origins,
+    /// By which names pages may call the server.
+    pub hosts: Hosts,
+    /// Whether sessions ask for a key.
+    pub require_key: bool,
+    /// Whether there is `/debug/client_…`.
+    pub debug_endpoints: bool,
+    /// What `/` is.
+    pub live: Page,
+    /// How long a canvas may be that is sent from outside a session, in bytes.
+    pub largest_canvas: usize,
+    /// Pages that were turned away.
+    pub refusals: RefusalLog,
+    /// What makes sessions durable, where they are.
+    #[cfg(feature = "durable")]
+    pub persistence: Option<Persistence>,
+}
+
+impl Router {
+    /// A router with these keys that asks for none where the protocol doesn't, and is open to pages
+    /// of its own origin alone.
+    pub fn new(keys: KeyStore) -> Self {
+        Router {
+            authenticator: Arc::new(Authenticator::new(keys)),
+            origins: Origins::default(),
+            hosts: Hosts::default(),
+            require_key: false,
+            debug_endpoints: false,
+            live: Page::default(),
+            largest_canvas: LARGEST_CANVAS,
+            refusals: RefusalLog::default(),
+            #[cfg(feature = "durable")]
+            persistence: None,
+        }
+    }
+
+    /// What becomes of a request: its path, its method, where it comes from, its key, in this order.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn decide(
+        &self,
+        request: &Request<'_>,
+        from: Requester,
+        conn: ConnId,
+    ) -> Result<Answer<Event>, Response> {
+        // Asked of the server as a whole, as some load balancers do.
+        if (request.method, request.path) == ("OPTIONS", "*") {
+            return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
+        }
+        let RouteMatch { route, ids, key } =
+            table::find(request.path).map_err(|why| Response::text(404, why))?;
+        let wants_websocket = request.wants_websocket();
+        let is_nothing = match route.kind {
+            At::DebugSocket => !self.debug_endpoints,
+            // Whoever connects there with a WebSocket has forgotten the rest of the path.
+            At::Page => route.path == "/" && wants_websocket,
+            _ => false,
+        };
+        if is_nothing {
+            return Err(Response::text(404, path_ids::NO_SUCH_PAGE));
+        }
+        // A browser asks beforehand whether a page may send its key along; others ask whether this lives.
+        let is_question = request.method == "OPTIONS" && route.is_page();
+        let endpoint = route.endpoint(request.method);
+        if endpoint.is_none() && !is_question {
+            return Err(Response::text(405, OTHER_METHODS).with(allow(route)));
+        }
+        let is_handshake = wants_websocket && !route.is_page();
+        self.check_page(request, from, route)?;
+        let Some(endpoint) = endpoint.filter(|_| !is_question) else {
+            return Ok(Answer::Page(answer_to_options(route)));
+        };
+        // A key before the path of what is no handshake is not even looked at: any page can have its
+        // visitor's browser ask so.
+        if !route.is_page() && !is_handshake {
+            return Err(Response::upgrade_required(NO_WEBSOCKET));
+        }
+        let of_query = match endpoint.who {
+            Who::Admin if ids.is_empty() => request.query_value("session"),
+            _ => None,
+        };
+        let session = ids.first().or(of_query.as_ref()).map(String::as_str);
+        let key = admission::key_of(key, is_handshake, request);
+        let is_for_programs = self.is_for_programs(request.path);
+        let from = from.address;
+        let access = AccessRequest { request, from, is_for_programs, key, session };
+        let Admission { grant, by } = self.admit(endpoint.who, &access)?;
+        (endpoint.handle)(self, Call { request, conn, from, ids, grant, by })
+    }
+
+    /// Turns away what a page may have made that may not connect.
+    fn check_page(
+        &self,
+        request: &Request<'_>,
+        from: Requester,
+        route: &Route,
+    ) -> Result<(), Response> {
+        let (origin, host) = (request.header("origin"), request.header("host"));
+        // From a trusted proxy the name is the proxy's business. Where a WebSocket is to be had, a request
+        // without an origin gets either that, as no page can, or nothing.
+        let is_asked = origin.is_some() || route.kind == At::Page;
+        if is_asked && !from.by_proxy && !self.hosts.permits(host) {
+            let why = "a request to another name than this server's: --allow-host";
+            self.refusals.note(from.address, why);
+            return Err(Response::text(421, WRONG_HOST));
+        }
+        if !self.origins.permits(origin, host, from.address) {
+            let shown = origin.map(origin::shown).unwrap_or_default();
+            self.refusals.note(from.address, &format!("a page of {shown}: --allow-origin"));
+            return Err(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
+        }
+        Ok(())
+    }
+
+    /// Whether sessions are stored.
+    fn stores(&self) -> bool {
+        #[cfg(feature = "durable")]
+        return self.persistence.is_some();
+        #[cfg(not(feature = "durable"))]
+        false
+    }
+}
+
+/// The `Allow` header of a path.
+fn allow(route: &Route) -> String {
+    format!("Allow: {}", route.methods())
+}
+
+/// What a browser wants to know before it sends a page's request, and a load balancer at any time.
+fn answer_to_options(route: &Route) -> Response {
+    let has_body = route.endpoints.iter().any(|endpoint| endpoint.method != Method::Get);
+    let headers = match has_body {
+        true => "Access-Control-Allow-Headers: authorization, content-type",
+        false => "Access-Control-Allow-Headers: authorization",
+    };
+    let methods = format!("Access-Control-Allow-Methods: {}", route.methods());
+    Response::empty().with(allow(route)).with(methods).with(headers)
+}
+
+/// The handlers of what is neither about one session nor stored.
+impl Router {
+    fn live(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Page(self.live.answer()))
+    }
+
+    fn health(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Report(Report::Health))
+    }
+
+    fn metrics(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Report(Report::Metrics))
+    }
+
+    fn server(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Report(Report::Server))
+    }
+
+    fn connections(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Report(Report::Connections))
+    }
+
+    fn description(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Page(openapi::answer()))
+    }
+
+    fn threads(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        let channel = call.request.query_value("channel");
+        match call.grant {
+            Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
+            None => Err(Response::text(404, path_ids::NO_SUCH_API)),
+        }
+    }
+
+    fn join(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        let [session, user] = &call.ids[..] else {
+            return Err(Response::text(404, path_ids::BAD_ID));
+        };
+        let member =
+            SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
+        let member = member.made_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
+        Ok(Answer::Upgrade(Box::new(match call.grant {
+            Some(grant) => member.with(grant),
+            None => member,
+        })))
+    }
+
+    fn view(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Upgrade(Box::new(ViewerHandler::new(call.session(), call.grant))))
+    }
+
+    fn client(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        let id = call.session();
+        let client =
+            ChannelHandler::new((&*id).into(), false, call.from, self.authenticator.clone());
+        Ok(Answer::Upgrade(Box::new(client)))
+    }
+
+    fn debug_client(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        let id = call.session();
+        let client =
+            ChannelHandler::new((&*id).into(), true, call.from, self.authenticator.clone());
+        Ok(Answer::Upgrade(Box::new(client)))
+    }
+}
+
+impl Service for Router {
+    type Event = Event;
+    type Machine = Hub;
+
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
+        self.decide(request, from, conn).unwrap_or_else(Answer::Page)
+    }
+
+    #[cfg(feature = "durable")]
+    fn begin(&self, tell: Tell<Event>) -> io::Result<Option<Arc<dyn Keeper>>> {
+        self.persistence.as_ref().map_or(Ok(None), |persistence| persistence.begin(tell))
+    }
+
+    #[cfg(feature = "durable")]
+    fn end(&self, deadline: Instant) {
+        if let Some(persistence) = &self.persistence {
+            persistence.end(deadline);
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let in_memory = "sessions are kept in memory only, and are forgotten when the server stops: \
+                         --data-dir DIR stores them";
+        if self.stores() { Vec::new() } else { vec![in_memory.into()] }
+    }
+
+    /// A page whose origin is permitted may read what the API answers.
+    fn headers(&self, request: &Request<'_>, from: Requester) -> Vec<String> {
+        let origin = request
+            .header("origin")
+            .filter(|_| table::find(request.path).is_ok_and(|found| found.route.is_page()));
+        let host = request.header("host");
+        if !from.by_proxy && !self.hosts.permits(host) {
+            return Vec::new();
+        }
+        let permitted =
+            origin.and_then(|origin| self.origins.permitted(origin, host, from.address));
+        let lines = permitted.map(|origin| {
+            [format!("Access-Control-Allow-Origin: {origin}"), "Vary: Origin".to_owned()]
+        });
+        lines.into_iter().flatten().collect()
+    }
+
+    fn is_for_programs(&self, path: &str) -> bool {
+        let path = path.trim_start_matches('/');
+        path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Looks whether the key file has changed.
+    fn watch(&self) -> Option<Event> {
+        self.authenticator.keys().reload(false).map(Event::Keys)
+    }
+
+    fn reload(&self) -> Option<Event> {
+        self.authenticator.keys().reload(true).map(Event::Keys)
+    }
+
+    fn can_reload(&self) -> bool {
+        self.authenticator.keys().has_file()
+    }
+}
+
+/// Says in the log, where it is asked for, which message a connection has sent.
+fn log_message(conn: ConnId, text: &str) {
+    if log::log_enabled!(log::Level::Debug) {
+        let kind: Option<String> =
+            inbound::type_of(text).map(|kind| kind.chars().take(64).collect());
+        log::debug!("c{}: {kind:?}, {} bytes", conn.0, text.len());
+    }
+}

@@ -1,0 +1,147 @@
+//! The live page, `GET /`: one file with its style and its script in it, and the headers that let
+//! a browser run those two and nothing else.
+
+use data_encoding::{BASE64, HEXLOWER};
+use sha2::{Digest, Sha256};
+
+use crate::http::Response;
+
+/// The page itself. It holds nothing that is a secret, and so it needs no key.
+const LIVE: &str = include_str!("live.html");
+/// How much of a page's hash names it, in bytes.
+const TAG: usize = 16;
+
+/// A page that is one file. Made once, at the start.
+#[derive(Debug, Clone)]
+pub struct Page {
+    html: &'static str,
+    /// Names this very page, quoted.
+    tag: String,
+    /// Whole lines.
+    headers: [String; 2],
+}
+
+impl Default for Page {
+    /// The live page.
+    fn default() -> Self {
+        Page::new(LIVE)
+    }
+}
+
+impl Page {
+    /// A page with at most one `<script>` and one `<style>`, neither with attributes. Any further one a
+    /// browser doesn't run.
+    pub fn new(html: &'static str) -> Self {
+        let policy = format!(
+            "Content-Security-Policy: default-src 'none'; script-src {}; style-src {}; \
+             connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+            source(html, "script"),
+            source(html, "style"),
+        );
+        Page {
+            html,
+            tag: format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(html)[..TAG])),
+            headers: [policy, "Referrer-Policy: no-referrer".into()],
+        }
+    }
+
+    /// What is answered.
+    pub fn answer(&self) -> Response {
+        let page = Response::page("text/html; charset=utf-8", self.html);
+        let page = self.headers.iter().cloned().fold(page, Response::with);
+        page.tagged(&self.tag)
+    }
+}
+
+/// What a policy allows an element of this name by: the hash of its text, as a browser makes it.
+fn source(html: &str, element: &str) -> String {
+    match text_of(html, element) {
+        // A browser's line ends are its own, however the file was checked out.
+        Some(text) => {
+            let text = text.replace("\r\n", "\n");
+            format!("'sha256-{}'", BASE64.encode(&Sha256::digest(text)))
+        }
+        None => "'none'".into(),
+    }
+}
+
+/// The text of the first element of this name, to the byte.
+fn text_of<'a>(html: &'a str, element: &str) -> Option<&'a str> {
+    let (_, rest) = html.split_once(&format!("<{element}>"))?;
+    Some(rest.split_once(&format!("</{element}>"))?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Preferences, parse_head};
+
+    fn shown(page: &Page, headers: &str) -> String {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        let head = parse_head(head.as_bytes()).expect("a request").expect("a whole one");
+        let answer = page.answer().for_client(&Preferences::of(&head.request, false));
+        let text = String::from_utf8(answer.parts("GET").concat()).expect("UTF-8");
+        // Without the date, which changes.
+        let (status, rest) = text.split_once("\r\nDate: ").expect("a date");
+        format!("{status}{}", &rest[29..])
+    }
+
+    /// `printf 'a<b' | openssl dgst -sha256 -binary | base64`, and the same of ` x `.
+    #[test]
+    fn a_browser_may_run_these_two_and_nothing_else() {
+        let page = Page::new("<style> x </style><script>a<b</script><script>evil</script>");
+        let shown = shown(&page, "");
+        assert!(shown.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"));
+        let policy = "Content-Security-Policy: default-src 'none'; \
+            script-src 'sha256-SoJqrPWAdXxRg7jwZ37lj0qYOp/6UL5JlO2fdBNz0l8='; \
+            style-src 'sha256-/Bker9nFC+9O7SRNJJUp3pmA/6JARgfA+Y6sRMjadyg='; \
+            connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+            frame-ancestors 'none'\r\n";
+        assert!(shown.contains(policy), "{shown}");
+        assert!(shown.contains("\r\nReferrer-Policy: no-referrer\r\n"));
+        assert!(shown.contains("\r\nCache-Control: no-cache\r\n"));
+        assert!(
+            format!("{:?}", Page::new("nothing")).contains("script-src 'none'; style-src 'none'")
+        );
+    }
+
+    #[test]
+    fn whoever_has_the_page_is_told_so_and_no_more() {
+        let page = Page::new("<p>a page");
+        let tag = &page.tag;
+        for had in [
+            tag.clone(),
+            format!("W/{tag}"),
+            format!("\"x\", {tag}"),
+            format!("\"x\"\r\nIf-None-Match: {tag}"),
+            "*".into(),
+        ] {
+            let shown = shown(&page, &format!("If-None-Match: {had}\r\n"));
+            assert!(shown.starts_with("HTTP/1.1 304 Not Modified\r\n"), "{had}: {shown}");
+            assert!(shown.contains(&format!("ETag: {tag}\r\n")) && shown.ends_with("\r\n\r\n"));
+            assert!(shown.contains("Content-Security-Policy") && !shown.contains("Content-Length"));
+        }
+        for other in ["", "\"x\"", &tag[1..], &tag.to_uppercase(), "W/"] {
+            let shown = shown(&page, &format!("If-None-Match: {other}\r\n"));
+            assert!(shown.starts_with("HTTP/1.1 200 OK\r\n"), "{other}");
+        }
+        assert_ne!(*tag, Page::new("<p>another page").tag);
+    }
+
+    #[test]
+    fn the_live_page_has_one_style_and_one_script_and_nothing_that_a_policy_forbids() {
+        for element in ["script", "style"] {
+            assert_eq!(LIVE.matches(&format!("<{element}")).count(), 1, "{element}");
+            assert!(text_of(LIVE, element).is_some_and(|text| !text.is_empty()), "{element}");
+        }
+        for forbidden in [" style=", " onclick=", " onload=", "<base", "javascript:"] {
+            assert!(!LIVE.contains(forbidden), "{forbidden}");
+        }
+        // Its icon is in it.
+        let links = LIVE.split("<link").skip(1);
+        links
+            .for_each(|link| assert!(link.starts_with(" rel=\"icon\" href=\"data:"), "{link:.50}"));
+        assert!(LIVE.len() < 60_000, "{} bytes", LIVE.len());
+    }
+}

@@ -1,0 +1,212 @@
+//! The API as OpenAPI 3.1, made of the route table. Paths, methods and answers stand there and nowhere
+//! else, so that this can't tell of another server.
+
+use std::sync::OnceLock;
+
+use data_encoding::HEXLOWER;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::route::{Endpoint, Kind, Parameter, Route, Success, Who};
+use super::table::ROUTES;
+use crate::http::Response;
+
+/// What any request may be refused with, before anybody looks at what it asks for: bytes that are no request, a
+/// page that may not connect, a head that doesn't arrive or is too large, a body that has no length or doesn't belong
+/// there, a name that isn't the server's, and a server that can't now.
+const OF_ANY: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
+
+/// What is answered.
+pub fn answer() -> Response {
+    static WRITTEN: OnceLock<(String, String)> = OnceLock::new();
+    let (text, tag) = WRITTEN.get_or_init(|| {
+        let text = description().to_string();
+        let tag = format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(&text)[..16]));
+        (text, tag)
+    });
+    Response::json(text.as_str()).tagged(tag)
+}
+
+/// The description: what is no WebSocket, and how to find the rest.
+fn description() -> Value {
+    let pages = ROUTES.iter().filter(|route| route.is_page());
+    let paths: Map<String, Value> =
+        pages.map(|route| (route.path.to_owned(), path_item(route))).collect();
+    let sockets = ROUTES.iter().filter(|route| route.kind == Kind::Socket);
+    let sockets: Vec<String> = sockets
+        .map(|route| {
+            let about = route.endpoints.first().map_or("", |endpoint| endpoint.about.summary);
+            format!("`{}`: {about}.", route.path.replace('*', ""))
+        })
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "collabd",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "description": format!(
+                "What collabd answers without a WebSocket. Its WebSockets: {}",
+                sockets.join(" ")
+            ),
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key that the server's operator has made. Without --require-key \
+                                    only what changes something, and the threads of channels, ask \
+                                    for one; where there are no keys at all, programs on the \
+                                    server's own machine may change things.",
+                },
+            },
+            "schemas": {
+                "Error": {
+                    "type": "object",
+                    "required": ["error"],
+                    "properties": {
+                        "error": {
+                            "type": "object",
+                            "required": ["code", "type", "message"],
+                            "properties": {
+                                "code": {"type": "integer"},
+                                "type": {"type": "string"},
+                                "message": {"type": "string"},
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
+fn path_item(route: &Route) -> Value {
+    let mut item = Map::new();
+    let parameters: Vec<Value> = names(route.path).map(path_parameter).collect();
+    if !parameters.is_empty() {
+        item.insert("parameters".into(), parameters.into());
+    }
+    for endpoint in route.endpoints {
+        item.insert(endpoint.method.name().to_ascii_lowercase(), operation(route, endpoint));
+    }
+    item.into()
+}
+
+/// What stands in braces.
+fn names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
+}
+
+fn path_parameter(name: &str) -> Value {
+    json!({
+        "name": name, "in": "path", "required": true,
+        "description": "1 to 128 characters, percent-encoded",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    })
+}
+
+fn operation(route: &Route, endpoint: &Endpoint) -> Value {
+    let about = &endpoint.about;
+    let is_api = route.path.starts_with("/api/");
+    let mut responses: Map<String, Value> =
+        about.answers.iter().map(|one| (one.status.to_string(), answered(one))).collect();
+    let mut refusals = about.refusals.to_vec();
+    if endpoint.who != Who::Anybody {
+        refusals.extend([if is_api { 401 } else { 403 }, 429]);
+    }
+    refusals.extend(OF_ANY);
+    for status in refusals {
+        responses.insert(status.to_string(), refused(status, is_api));
+    }
+    let mut operation = json!({
+        "operationId": about.id, "summary": about.summary, "responses": responses,
+    });
+    if !about.parameters.is_empty() {
+        operation["parameters"] = about.parameters.iter().map(query_parameter).collect();
+    }
+    if let Some(body) = about.body {
+        operation["requestBody"] = json!({
+            "required": true, "description": body,
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        });
+    }
+    // No key is enough where the server asks for none.
+    operation["security"] = match endpoint.who {
+        Who::Anybody => json!([]),
+        Who::KeyHolder => json!([{"key": []}]),
+        Who::Reader | Who::Admin => json!([{}, {"key": []}]),
+    };
+    operation
+}
+
+fn query_parameter(parameter: &Parameter) -> Value {
+    json!({
+        "name": parameter.name, "in": "query", "required": parameter.is_required,
+        "description": parameter.about, "schema": {"type": parameter.kind},
+    })
+}
+
+fn answered(success: &Success) -> Value {
+    let mut answer = json!({"description": success.about});
+    if !success.content_type.is_empty() {
+        let mut schema = json!({"type": "string"});
+        if success.content_type == "application/json" {
+            schema = json!({"type": "object", "required": success.fields});
+        }
+        answer["content"] = json!({success.content_type: {"schema": schema}});
+    }
+    answer
+}
+
+fn refused(status: u16, is_api: bool) -> Value {
+    let about = match status {
+        400 => "Something in the request makes no sense.",
+        401 => "No key, or one that opens nothing.",
+        403 => "Not with this key, or not from there.",
+        404 => "There is nothing like that.",
+        408 => "It took too long to arrive.",
+        409 => "Something is in its way.",
+        411 => "A body has to have a length.",
+        413 => "It is too large.",
+        421 => "The server is not known by the name in `Host`.",
+        431 => "Its head is too large.",
+        429 => "Too many wrong keys came from this address.",
+        _ => "The server is busy, can't do it now, or is stopping.",
+    };
+    let mut answer = json!({"description": about});
+    answer["content"] = match is_api {
+        true => json!({"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}),
+        false => json!({"text/plain": {"schema": {"type": "string"}}}),
+    };
+    if status == 401 {
+        answer["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}});
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_and_method_of_the_table_is_described_and_nothing_else() {
+        let description = description();
+        let paths = description["paths"].as_object().expect("paths");
+        let pages: Vec<&Route> = ROUTES.iter().filter(|route| route.is_page()).collect();
+        assert_eq!(paths.len(), pages.len());
+        for route in pages {
+            let item = paths[route.path].as_object().expect("a path");
+            let methods = item.keys().filter(|key| *key != "parameters").count();
+            assert_eq!(methods, route.endpoints.len(), "{}", route.path);
+            for endpoint in route.endpoints {
+                let operation = &item[&endpoint.method.name().to_ascii_lowercase()];
+                let responses = operation["responses"].as_object().expect("responses");
+                assert!(responses.keys().any(|status| status.starts_with('2')), "{}", route.path);
+            }
+        }
+    }
+}

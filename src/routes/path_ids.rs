@@ -1,0 +1,52 @@
+//! Ids in paths, and where a key may stand.
+
+use data_encoding::BASE64;
+
+use crate::http::{Request, percent_decoded};
+
+/// The longest session, user or client id, in characters.
+const LONGEST_ID: usize = 128;
+/// What a refused path is told.
+pub const NO_SUCH_PAGE: &str = "there is nothing here: connect with a WebSocket to \
+                                /ws/SESSION/USER or /client_CLIENT";
+/// The same under `/api`, where nobody looks for a WebSocket.
+pub const NO_SUCH_API: &str =
+    "there is nothing here: /api/openapi.json lists all that there is under /api";
+/// The same of a session that can't have this name.
+pub const BAD_SESSION: &str = "bad id: a session's name is 1 to 128 characters of percent-encoded UTF-8 \
+                               without control characters";
+pub const BAD_ID: &str = "bad id: connect to /ws/SESSION/USER or /client_CLIENT, each id 1 to 128 \
+                          characters of percent-encoded UTF-8 without control characters";
+
+/// The key that any request may carry: `Authorization: Bearer`, or `Basic` (the password).
+pub fn key_in_header(request: &Request<'_>) -> Option<String> {
+    let (scheme, credentials) = request.header("authorization")?.trim().split_once(' ')?;
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(credentials.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64.decode(credentials.as_bytes()).ok()?).ok()?;
+    Some(decoded.split_once(':')?.1.to_owned())
+}
+
+/// The key that a handshake carries beside its path: in a header, or as `?key=`. Another request's query
+/// may have been written by any page: `<img src="…?key=x">`.
+pub fn key_of_handshake(request: &Request<'_>) -> Option<String> {
+    // A key has no spaces, but may have been put there with a plus as it is.
+    key_in_header(request).or_else(|| Some(request.query_value("key")?.replace(' ', "+")))
+}
+
+/// An id as it was meant.
+///
+/// # Errors
+/// What a 404 says.
+pub fn id_of(encoded: &str) -> Result<String, &'static str> {
+    percent_decoded(encoded).filter(|id| is_id(id)).ok_or(BAD_ID)
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control)
+}

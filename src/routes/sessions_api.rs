@@ -1,0 +1,96 @@
+//! The API about sessions: its handlers. What is in memory is asked of the hub; what is stored is
+//! another matter.
+
+use std::sync::Arc;
+
+use super::Router;
+use super::route::Call;
+use crate::http::Response;
+use crate::hub::Event;
+use crate::net::service::Answer;
+
+/// What a path is told that is about what is stored, where nothing is.
+pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
+    true => {
+        "this server stores no sessions: /api/sessions lists those in memory; whoever runs it can \
+         start it with --data-dir"
+    }
+    false => "this collabd stores no sessions: it was built without the feature `durable`",
+};
+
+/// What is asked about sessions and needs more than one question to the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "durable"), allow(dead_code))]
+pub enum Api {
+    /// Which sessions are stored.
+    Stored,
+    /// A canvas, as it is or was.
+    State(Arc<str>),
+    /// What a session can be brought back to.
+    Versions(Arc<str>),
+    /// What was done in it.
+    Changes(Arc<str>),
+    /// The same as a request to change it.
+    Put(Arc<str>),
+    Delete(Arc<str>),
+    Restore(Arc<str>),
+    Compact,
+}
+
+impl Router {
+    pub(super) fn sessions(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        Ok(Answer::Ask(Event::Sessions { conn: call.conn, grant: call.grant }))
+    }
+
+    pub(super) fn details(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        let session = call.session();
+        Ok(Answer::Ask(Event::Details { conn: call.conn, session, grant: call.grant }))
+    }
+
+    pub(super) fn state(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        let session = call.session();
+        if !self.stores() && call.request.query_value("at").is_none() {
+            let (conn, grant) = (call.conn, call.grant);
+            return Ok(Answer::AskState(Event::State { conn, session, grant }));
+        }
+        self.work(Api::State(session), call)
+    }
+
+    pub(super) fn put_state(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Put(call.session()), call)
+    }
+
+    pub(super) fn delete(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Delete(call.session()), call)
+    }
+
+    pub(super) fn versions(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Versions(call.session()), call)
+    }
+
+    pub(super) fn changes(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Changes(call.session()), call)
+    }
+
+    pub(super) fn restore(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Restore(call.session()), call)
+    }
+
+    pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Stored, call)
+    }
+
+    pub(super) fn compact(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.work(Api::Compact, call)
+    }
+
+    #[cfg(feature = "durable")]
+    fn work(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
+        self.stored(page, call)
+    }
+
+    #[cfg(not(feature = "durable"))]
+    fn work(&self, _: Api, _: Call<'_>) -> Result<Answer<Event>, Response> {
+        Err(Response::text(404, NOTHING_STORED))
+    }
+}

@@ -1,0 +1,450 @@
+//! All routes: path, method, who may, handler, and what programs are told of it. `table.rs` finds them.
+
+use super::Router;
+use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
+use super::route::{
+    About, Endpoint, Handler, Kind, Method, Parameter, Route, RouteMatch, Success, Who,
+};
+use crate::http::percent_decoded;
+
+const JSON: &str = "application/json";
+
+const fn json(about: &'static str, fields: &'static [&'static str]) -> Success {
+    Success { status: 200, about, content_type: JSON, fields }
+}
+
+const fn query(name: &'static str, kind: &'static str, about: &'static str) -> Parameter {
+    Parameter { name, about, kind, is_required: false }
+}
+
+const fn get(who: Who, handle: Handler, about: About) -> Endpoint {
+    Endpoint { method: Method::Get, who, handle, about }
+}
+
+/// Of a WebSocket.
+const fn about_socket(id: &'static str, summary: &'static str) -> About {
+    About { id, summary, parameters: &[], body: None, answers: &[SWITCHED], refusals: &[404, 426] }
+}
+
+const SWITCHED: Success =
+    Success { status: 101, about: "It is a WebSocket.", content_type: "", fields: &[] };
+
+/// A list has at most so many entries.
+const AFTER_AND_LIMIT: &str = "at most so many, and never more than 1000";
+
+/// All there is, in the order in which the documentation has it.
+pub static ROUTES: &[Route] = &[
+    Route {
+        path: "/",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Anybody,
+            Router::live,
+            About {
+                id: "live",
+                summary: "The live page",
+                parameters: &[],
+                body: None,
+                answers: &[Success {
+                    status: 200,
+                    about: "The page.",
+                    content_type: "text/html",
+                    fields: &[],
+                }],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/healthz",
+        kind: Kind::Health,
+        endpoints: &[get(
+            Who::Anybody,
+            Router::health,
+            About {
+                id: "health",
+                summary: "Whether the server is well",
+                parameters: &[],
+                body: None,
+                answers: &[Success {
+                    status: 200,
+                    about: "It is: `ok`.",
+                    content_type: "text/plain",
+                    fields: &[],
+                }],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/metrics",
+        kind: Kind::Health,
+        endpoints: &[get(
+            Who::Reader,
+            Router::metrics,
+            About {
+                id: "metrics",
+                summary: "All that is counted, for Prometheus",
+                parameters: &[],
+                body: None,
+                answers: &[Success {
+                    status: 200,
+                    about: "Samples.",
+                    content_type: "text/plain",
+                    fields: &[],
+                }],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/openapi.json",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Anybody,
+            Router::description,
+            About {
+                id: "description",
+                summary: "This description",
+                parameters: &[],
+                body: None,
+                answers: &[json("OpenAPI 3.1.", &["openapi", "info", "paths"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/server",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Router::server,
+            About {
+                id: "server",
+                summary: "The server: its version, whether it is well, and totals",
+                parameters: &[],
+                body: None,
+                answers: &[json(
+                    "The server.",
+                    &["server", "started_at", "uptime_seconds", "durable", "healthy"],
+                )],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/connections",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Router::connections,
+            About {
+                id: "connections",
+                summary: "How each connection is",
+                parameters: &[],
+                body: None,
+                answers: &[json("All open connections.", &["connections"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Router::sessions,
+            About {
+                id: "sessions",
+                summary: "The sessions in memory",
+                parameters: &[],
+                body: None,
+                answers: &[json("At most 1000, of `total`.", &["sessions", "total", "timestamp"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions/{id}",
+        kind: Kind::Page,
+        endpoints: &[
+            get(
+                Who::Reader,
+                Router::details,
+                About {
+                    id: "session",
+                    summary: "What there is to know of a session in memory",
+                    parameters: &[],
+                    body: None,
+                    answers: &[json(
+                        "The session.",
+                        &["session_id", "epoch", "seq", "items", "members", "recent"],
+                    )],
+                    refusals: &[404],
+                },
+            ),
+            Endpoint {
+                method: Method::Delete,
+                who: Who::Admin,
+                handle: Router::delete,
+                about: About {
+                    id: "deleteSession",
+                    summary: "Removes a session and its versions",
+                    parameters: &[],
+                    body: None,
+                    answers: &[json("It is gone.", &["session_id", "deleted"])],
+                    refusals: &[404, 409],
+                },
+            },
+        ],
+    },
+    Route {
+        path: "/api/sessions/{id}/state",
+        kind: Kind::Page,
+        endpoints: &[
+            get(
+                Who::Reader,
+                Router::state,
+                About {
+                    id: "state",
+                    summary: "A session's canvas, as it is or was",
+                    parameters: &[query(
+                        "at",
+                        "string",
+                        "as of this change, a number, or this moment, RFC 3339",
+                    )],
+                    body: None,
+                    answers: &[
+                        json(
+                            "A file that the editor opens. `ETag` changes with the canvas.",
+                            &["items", "version", "timestamp", "session_id", "epoch", "seq"],
+                        ),
+                        Success {
+                            status: 304,
+                            about: "It is still the one that `If-None-Match` names.",
+                            content_type: "",
+                            fields: &[],
+                        },
+                    ],
+                    refusals: &[400, 404],
+                },
+            ),
+            Endpoint {
+                method: Method::Put,
+                who: Who::Admin,
+                handle: Router::put_state,
+                about: About {
+                    id: "putState",
+                    summary: "Makes a canvas a session's document",
+                    parameters: &[query(
+                        "replace",
+                        "string",
+                        "1: also where there is such a session, whose canvas stays as a version",
+                    )],
+                    body: Some("A canvas, as the editor saves it."),
+                    answers: &[
+                        json(
+                            "It is the document of a session that was there.",
+                            &["session_id", "epoch", "seq", "items"],
+                        ),
+                        Success {
+                            status: 201,
+                            about: "It is the document of a new session.",
+                            content_type: JSON,
+                            fields: &["session_id", "epoch", "seq", "items"],
+                        },
+                    ],
+                    refusals: &[400, 404, 408, 409, 411, 413],
+                },
+            },
+        ],
+    },
+    Route {
+        path: "/api/sessions/{id}/versions",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Router::versions,
+            About {
+                id: "versions",
+                summary: "What a session can be brought back to",
+                parameters: &[],
+                body: None,
+                answers: &[json(
+                    "Oldest first; it reaches back to `first_seq`.",
+                    &["versions", "first_seq", "seq", "session", "timestamp"],
+                )],
+                refusals: &[404],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions/{id}/changes",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Router::changes,
+            About {
+                id: "changes",
+                summary: "What was done in a stored session",
+                parameters: &[
+                    query("after", "integer", "only those after this change"),
+                    query("limit", "integer", AFTER_AND_LIMIT),
+                ],
+                body: None,
+                answers: &[json("In order.", &["changes", "seq", "timestamp"])],
+                refusals: &[400, 404],
+            },
+        )],
+    },
+    Route {
+        path: "/api/sessions/{id}/restore",
+        kind: Kind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            who: Who::Admin,
+            handle: Router::restore,
+            about: About {
+                id: "restore",
+                summary: "Brings a session's document back to what it was",
+                parameters: &[Parameter {
+                    name: "to",
+                    about: "a change, a number, or a moment, RFC 3339",
+                    kind: "string",
+                    is_required: true,
+                }],
+                body: None,
+                answers: &[json(
+                    "It is what it was then; what it was before is a version.",
+                    &["session_id", "epoch", "seq", "items", "restored_to", "timestamp"],
+                )],
+                refusals: &[400, 404],
+            },
+        }],
+    },
+    Route {
+        path: "/api/stored",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::Reader,
+            Router::stored_sessions,
+            About {
+                id: "stored",
+                summary: "The sessions that are stored, by name",
+                parameters: &[
+                    query("after", "string", "only those after this name"),
+                    query("limit", "integer", AFTER_AND_LIMIT),
+                    query("items", "string", "1: count their items, too"),
+                ],
+                body: None,
+                answers: &[json("At most 1000, of `total`.", &["sessions", "total", "timestamp"])],
+                refusals: &[400, 404],
+            },
+        )],
+    },
+    Route {
+        path: "/api/compact",
+        kind: Kind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            who: Who::Admin,
+            handle: Router::compact,
+            about: About {
+                id: "compact",
+                summary: "Removes what is not to be kept",
+                parameters: &[
+                    query("session", "string", "of this session alone"),
+                    query("keep_versions", "integer", "so many versions of each"),
+                    query("keep_days", "integer", "those of so many days"),
+                ],
+                body: None,
+                answers: &[json(
+                    "It is done.",
+                    &["sessions", "damaged", "bytes_before", "bytes_after", "timestamp"],
+                )],
+                refusals: &[400, 404, 409],
+            },
+        }],
+    },
+    Route {
+        path: "/api/chat/threads",
+        kind: Kind::Page,
+        endpoints: &[get(
+            Who::KeyHolder,
+            Router::threads,
+            About {
+                id: "threads",
+                summary: "What is talked about in the channels",
+                parameters: &[query("channel", "string", "in this channel alone")],
+                body: None,
+                answers: &[json("Newest first.", &["threads", "total", "timestamp"])],
+                refusals: &[],
+            },
+        )],
+    },
+    Route {
+        path: "/ws/{session}/{user*}",
+        kind: Kind::Socket,
+        endpoints: &[get(
+            Who::Reader,
+            Router::join,
+            about_socket("join", "Joins a session, as editors do"),
+        )],
+    },
+    Route {
+        path: "/view/{session}",
+        kind: Kind::Socket,
+        endpoints: &[get(
+            Who::Reader,
+            Router::view,
+            about_socket("view", "Looks at a session without being in it"),
+        )],
+    },
+    Route {
+        path: "/client_{client*}",
+        kind: Kind::Socket,
+        endpoints: &[get(
+            Who::Anybody,
+            Router::client,
+            about_socket("client", "The client protocol, of front ends and agents"),
+        )],
+    },
+    Route {
+        path: "/debug/client_{client*}",
+        kind: Kind::DebugSocket,
+        endpoints: &[get(
+            Who::Anybody,
+            Router::debug_client,
+            about_socket("debugClient", "The same, with an echo"),
+        )],
+    },
+];
+
+/// What a path, as sent and without its query, asks for. The editor's user typed the part before `/ws`,
+/// so more slashes than needed do no harm there; nor does one behind the path of a page.
+///
+/// # Errors
+/// What a 404 says.
+pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
+    let path = path.strip_prefix('/').ok_or(NO_SUCH_PAGE)?.trim_start_matches('/');
+    let (key, keyed) = match path.strip_prefix("key/").and_then(|keyed| keyed.split_once('/')) {
+        Some((key, rest)) => {
+            (Some(percent_decoded(key).unwrap_or_default()), rest.trim_start_matches('/'))
+        }
+        None => (None, path),
+    };
+    let found = ROUTES.iter().find_map(|route| {
+        let may = key.is_none() || route.takes_key_before();
+        // A page with a slash too many is the same page; in a user's id one more is another user.
+        let path = if route.is_page() { keyed.trim_end_matches('/') } else { keyed };
+        Some((route, route.matches(path).filter(|_| may)?))
+    });
+    let is_api = keyed == "api" || keyed.starts_with("api/");
+    let (no_such_page, bad_id) = match is_api {
+        true => (NO_SUCH_API, BAD_SESSION),
+        false => (NO_SUCH_PAGE, BAD_ID),
+    };
+    let (route, parts) = found.ok_or(no_such_page)?;
+    let ids = parts.into_iter().map(path_ids::id_of).collect::<Result<Vec<_>, _>>();
+    Ok(RouteMatch { route, ids: ids.map_err(|_| bad_id)?, key })
+}
