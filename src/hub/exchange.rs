@@ -132,6 +132,10 @@ impl Session {
         if is_crossed {
             self.room[place].has_crossed(turn.elapsed());
         }
+        let has_another = command.action == Action::Update
+            && command.is_whole
+            && turn.limits.settle
+            && known.is_some_and(|item| self.room[place].has_another(item));
         let decision = self.decide(place, &id, &mut command, turn);
         if command.action == Action::Add {
             self.document.note_builder(&id, &user, true);
@@ -167,11 +171,11 @@ impl Session {
             Decision::Removed { is_deaf } => {
                 self.keep_name(&user, &name, turn);
                 if is_deaf {
-                    self.room[place].pasted(&id);
+                    self.room[place].pasted(&id, false);
                     self.greet_again(place, turn);
                 }
                 turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
-                self.room[place].is_sent_a_removal(self.tick);
+                self.room[place].is_sent_a_removal(&id, self.tick);
                 Ok(())
             }
         };
@@ -184,7 +188,14 @@ impl Session {
             }
             return;
         }
-        if is_crossed {
+        if has_another {
+            // The one that is on its way is removed, and once the other one can hear it is built anew:
+            // which of them its editor shows is not known.
+            turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
+            self.room[place].is_sent_a_removal(&id, self.tick);
+            self.room[place].pasted(&id, true);
+            self.greet_again(place, turn);
+        } else if is_crossed {
             self.owe(&user, &id, Owed::Update, turn);
         }
         self.confirm(place, name, "command", turn);
@@ -278,12 +289,12 @@ impl Session {
         let author = self.author(&user);
         let member = &self.room[place];
         let tombstone = self.document.removed().get(id).map(|tombstone| tombstone.tick);
-        let is_removed_again = !is_pasted
-            && tombstone.is_some_and(|tick| member.is_on_its_way(tick.max(member.removals)));
+        let is_removed_again =
+            tombstone.is_some_and(|tick| member.is_on_its_way(tick.max(member.removals)));
         let is_wiped = member.may_be_wiped() || is_removed_again;
         self.document.add(id, fields, item_type, author, turn.allowance())?;
         match is_pasted {
-            true => self.room[place].pasted(id),
+            true => self.room[place].pasted(id, is_wiped),
             false => self.room[place].lists(id, author.tick),
         }
         self.room[place].says(id, &written, author.tick);
@@ -318,6 +329,9 @@ impl Session {
                 continue;
             }
             if !member.has_already(id) {
+                if member.may_have() && turn.limits.settle {
+                    turn.send(member.conn, &settled_remove(id, &user, turn.now.wall));
+                }
                 let form = for_editors.as_ref().filter(|_| member.is_editor);
                 turn.send(member.conn, form.unwrap_or(&frame));
             }
@@ -331,11 +345,11 @@ impl Session {
             self.viewers.send(update.plain(), turn);
         }
         self.told(id, Part::Whole, Audience::AllBut(Some(user.clone())));
-        if is_pasted && !is_wiped {
-            self.greet_again(place, turn);
-        }
-        if is_wiped {
-            self.owe(&user, id, Owed::Anew, turn);
+        match is_pasted && self.room[place].is_editor {
+            // Whether its copy is still there is known once it has looked through its canvas.
+            true => self.greet_again(place, turn),
+            false if is_wiped => self.owe(&user, id, Owed::Anew, turn),
+            false => {}
         }
         Ok(())
     }
@@ -461,7 +475,7 @@ impl Session {
         if is_crossed && turn.limits.settle {
             // What was on its way to the sender may have brought the item back.
             turn.send(conn, &settled_remove(id, &user, turn.now.wall));
-            self.room[place].is_sent_a_removal(self.tick);
+            self.room[place].is_sent_a_removal(id, self.tick);
         }
         self.item_changed(&user, id, turn);
     }

@@ -59,6 +59,8 @@ pub struct Member {
     pub has_shown_canvas: bool,
     /// Whether it was sent another `connection:ack`, which it answers with a request.
     is_greeted_again: bool,
+    /// Whether it was ever sent one: what had come to its canvas without a word is in its list since.
+    may_list_more: bool,
     /// A request that waits until it has received the state that is on its way to it.
     waiting: Option<Request>,
     /// What is known of single copies, where it is more than what is known of all.
@@ -75,6 +77,8 @@ struct KnownCopy {
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
+    /// Of one that was pasted: whether a message that was on its way may have removed it all the same.
+    is_uncertain: bool,
     /// Whether its interfaces are moved although the item was not in the document.
     is_moved: bool,
     /// The fingerprint of the colour it reported last.
@@ -143,6 +147,7 @@ impl Member {
             crossing: None,
             has_shown_canvas: false,
             is_greeted_again: false,
+            may_list_more: false,
             waiting: None,
             copies: HashMap::new(),
         }
@@ -282,11 +287,14 @@ impl Member {
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
-        let is_own_add = sent.is_none() && known.is_some_and(|copy| copy.listed.is_some());
-        let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
+        let is_on_its_way = match sent {
+            Some(sent) => sent > self.received,
+            None if known.is_some_and(|copy| copy.listed.is_some()) => false,
+            None => item.added > self.received && item.told.has(&self.user, item.added),
+        };
         let kind = match self.is_editor {
             true if item.builders.contains(&self.user) => CopyKind::Own,
-            true if settles && sent > self.received => CopyKind::Blank,
+            true if settles && is_on_its_way => CopyKind::Blank,
             true => CopyKind::Rebuilt,
             // A program builds what it is sent.
             false => CopyKind::Own,
@@ -348,9 +356,11 @@ impl Member {
     }
 
     /// Notes that it has pasted the item or brought it back by undoing: messages don't reach it.
-    pub fn pasted(&mut self, id: &Arc<str>) {
+    /// `is_uncertain` where it may speak of a copy that is about to be removed instead.
+    pub fn pasted(&mut self, id: &Arc<str>, is_uncertain: bool) {
         let copy = self.copies.entry(id.clone()).or_default();
         (copy.listed, copy.is_deaf) = (None, self.is_editor);
+        copy.is_uncertain |= is_uncertain && self.is_editor;
     }
 
     /// Notes that it is sent another `connection:ack`, unless one is on its way to it. Whether it has to
@@ -358,28 +368,52 @@ impl Member {
     pub fn is_to_be_greeted_again(&mut self) -> bool {
         let is_to_be = self.is_editor && !self.is_greeted_again;
         self.is_greeted_again |= is_to_be;
+        self.may_list_more |= is_to_be;
         is_to_be
     }
 
+    /// Whether it may have an item that is new to the document, and hear of it, although it never said
+    /// so: from a file or the undo history, and it has looked through its canvas since.
+    pub fn may_have(&self) -> bool {
+        self.may_list_more
+    }
+
     /// It has answered the second `connection:ack`, if it was sent one: all of its canvas can hear from
-    /// now on. The items that could not until now; what it listed before is another canvas's list.
-    pub fn has_looked_again(&mut self) -> Option<Vec<Arc<str>>> {
+    /// now on. The items that could not until now, and whether their copies may have been removed; what
+    /// it listed before is another canvas's list.
+    pub fn has_looked_again(&mut self) -> Option<Vec<(Arc<str>, bool)>> {
         if !std::mem::take(&mut self.is_greeted_again) {
             return None;
         }
         let mut deaf = Vec::new();
         for (id, copy) in &mut self.copies {
             copy.listed = None;
-            if std::mem::take(&mut copy.is_deaf) {
-                deaf.push(id.clone());
+            // Its list may have named a copy that was removed since.
+            let is_uncertain = std::mem::take(&mut copy.is_uncertain);
+            if std::mem::take(&mut copy.is_deaf) || is_uncertain {
+                deaf.push((id.clone(), is_uncertain));
             }
         }
         Some(deaf)
     }
 
-    /// Notes that it is sent a `remove_item` of its own.
-    pub fn is_sent_a_removal(&mut self, tick: u64) {
+    /// Notes that it is sent a `remove_item` of its own. A copy that hears it is gone.
+    pub fn is_sent_a_removal(&mut self, id: &str, tick: u64) {
         self.removals = tick;
+        if !self.is_deaf_to(id) {
+            self.forgets(id);
+        }
+    }
+
+    /// Whether it speaks of a copy of its own, as one only does that it placed or pasted, of an item that
+    /// is on its way to it: it is going to show two.
+    pub fn has_another(&self, item: &Item) -> bool {
+        let known = self.copies.get(&item.id);
+        let added = if item.told.has(&self.user, item.added) { item.added } else { 0 };
+        let sent = known.map_or(0, |copy| copy.sent).max(added);
+        let before = self.received.max(self.recognised).max(self.rebuilt.unwrap_or(0));
+        let is_known = known.is_some_and(|copy| copy.listed.is_some() || copy.is_deaf);
+        self.is_editor && sent > before && !is_known && item.is_for_editors()
     }
 
     /// Whether it has an item that is new to the document, by its own account.

@@ -2,7 +2,7 @@
 //! is numbered and relayed as a command, so that nobody's canvas has to be built anew.
 
 use super::document::Applied;
-use super::item_frames::{UpdateFrames, add, remove, write_whole};
+use super::item_frames::{UpdateFrames, add, remove, settled_remove, write_whole};
 use super::keeping::Made;
 use super::session::Session;
 use super::settle::send_settled;
@@ -133,6 +133,9 @@ impl Session {
             match is_added {
                 true => {
                     if !member.has_already(id) {
+                        if member.may_have() && turn.limits.settle {
+                            turn.send(member.conn, &settled_remove(id, how.user, wall));
+                        }
                         turn.send(member.conn, frame);
                     }
                     if turn.limits.settle {

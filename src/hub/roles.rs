@@ -54,6 +54,8 @@ impl Session {
                 send_settled(member, &update, turn);
                 self.needs_pings = true;
             }
+            // It doesn't show its own item any more, that the session doesn't have.
+            (Action::Remove, None) => self.room[place].forgets(&command.item_id),
             (Action::Other | Action::Remove, _) => {}
             // Its own item, that the session doesn't have, stays on its canvas.
             (_, None) if self.room[place].listed(&command.item_id).is_some() => {}

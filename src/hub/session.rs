@@ -365,7 +365,10 @@ impl Session {
         let member = &mut self.room[place];
         if let Some(items) = member.has_looked_again() {
             let user = member.user.clone();
-            items.iter().for_each(|id| self.owe(&user, id, Owed::Update, turn));
+            for (id, may_be_gone) in &items {
+                let owed = if *may_be_gone { Owed::Anew } else { Owed::Update };
+                self.owe(&user, id, owed, turn);
+            }
             return self.send_null_state(place, turn);
         }
         let awaits_a_state = member.may_be_wiped();

@@ -157,9 +157,13 @@ impl Session {
             // Removed by one, changed by another: it must not be left on any canvas.
             let frame = settled_remove(id, &writer, now);
             for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
+                // A watcher's own item stays on its canvas.
+                if member.has_already(id) {
+                    continue;
+                }
                 if is_contended || owed.iter().any(|(user, _)| *user == member.user) {
                     turn.send(member.conn, &frame);
-                    member.is_sent_a_removal(tick);
+                    member.is_sent_a_removal(id, tick);
                     self.needs_pings |= member.is_sent_something_urgent(tick);
                 }
             }
@@ -273,7 +277,7 @@ impl Session {
             }
             None => {
                 turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));
-                member.is_sent_a_removal(tick);
+                member.is_sent_a_removal(id, tick);
             }
         }
     }

@@ -129,6 +129,13 @@ impl Told {
         of_part.map(|telling| telling.tick)
     }
 
+    /// Whether a user was told of the item at this tick, as far as that is remembered.
+    pub fn has(&self, user: &UserId, tick: u64) -> bool {
+        let first = self.tellings.partition_point(|telling| telling.tick < tick);
+        let then = self.tellings[first..].iter().take_while(|telling| telling.tick == tick);
+        then.into_iter().any(|telling| telling.to.has(user))
+    }
+
     /// Whether a user was told of the item after this tick.
     pub fn is_after(&self, user: &UserId, tick: u64) -> bool {
         self.ticks(user, Part::Position, tick).next().is_some()

@@ -195,7 +195,7 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
     if moved.is_some_and(|moved| is_normal_form(value, moved)) {
         return Verdict::Likewise;
     }
-    if may_show(item, field, value, copy) || is_nudged(field, value, copy) {
+    if may_show(item, field, value, copy) || is_put_aside(field, value, copy) {
         return Verdict::Stale;
     }
     match moved {
@@ -229,15 +229,20 @@ fn was_here(item: &Item, field: &Field, value: &RawValue) -> bool {
         && item.has_had(field, json::fingerprint(value))
 }
 
-/// Whether an item is shown aside of where it is, as an editor is told between the two messages by which
-/// it is told what an item looks like.
-fn is_nudged(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+/// Whether an item is shown aside of where it is, or without its lock, as an editor is told between the two
+/// messages by which it is told what an item looks like.
+fn is_put_aside(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
     let is_told = |sight: Sight<'_>| sight.is_crossed();
-    *field.key == *PLACE[0] && copy.sight.is_some_and(is_told) && {
-        let (said, known) = (json::as_number(value), json::as_number(&field.value));
-        said.zip(known)
-            .is_some_and(|(said, known)| (said - known - NUDGE_MM).abs() < NUDGE_MM / 2.0)
-    }
+    let is_so = match &*field.key {
+        LOCKED => field.value.get() == "true" && value.get() == "false",
+        key if key == PLACE[0] => {
+            let (said, known) = (json::as_number(value), json::as_number(&field.value));
+            said.zip(known)
+                .is_some_and(|(said, known)| (said - known - NUDGE_MM).abs() < NUDGE_MM / 2.0)
+        }
+        _ => false,
+    };
+    is_so && copy.sight.is_some_and(is_told)
 }
 
 /// Whether a value is the field's own as the editor writes it: it turns angles into 0 to 360 degrees,

@@ -942,3 +942,137 @@ fn without_settling_only_what_was_done_is_told() {
     assert_eq!(told, ["add_item b", "move_item a"]);
     assert_eq!(done(&mut rig, alice), ["move_item a"]);
 }
+
+// What an editor may show twice, or not at all.
+
+/// An editor that may only watch, and shares this canvas; it has received everything.
+fn watcher(rig: &mut Rig, items: &[Value]) -> ConnId {
+    let conn = rig.join_session("s", "watcher", Some(reader()));
+    rig.commit();
+    rig.tell(conn, request("watcher"));
+    rig.tell(conn, canvas(items, "watcher"));
+    rig.receive(conn);
+    conn
+}
+
+#[test]
+fn what_a_watcher_removed_from_its_own_canvas_is_sent_to_it_when_somebody_adds_it() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let watcher = watcher(&mut rig, &[source("own", 1.0)]);
+    rig.tell(watcher, removes("own"));
+    rig.all();
+    rig.tell(alice, says("add_item", &source("own", 2.0)));
+    assert_eq!(done(&mut rig, watcher)[0], "add_item own");
+}
+
+#[test]
+fn a_watchers_own_item_stays_when_its_removal_settles() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0), source("b", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(bob, says("move_item", &source("a", 2.0)));
+    rig.tell(alice, removes("a"));
+    let watcher = watcher(&mut rig, &[source("a", 1.0)]);
+    rig.all();
+    rig.pass(300);
+    assert!(!done(&mut rig, watcher).contains(&"remove_item a, settled".into()));
+    rig.tell(alice, says("add_item", &source("a", 3.0)));
+    assert_eq!(done(&mut rig, watcher), ["update_item a, settled", "update_item a, settled"]);
+}
+
+/// Bob has removed an item while something about it was on its way to him, so that he is sent its removal;
+/// before that comes he moves what he sees of it.
+#[test]
+fn a_copy_that_is_about_to_be_removed_is_built_anew_where_it_was_moved() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0), source("b", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(alice, says("move_item", &source("a", 2.0)));
+    rig.tell(bob, removes("a"));
+    rig.all();
+    rig.tell(bob, says("move_item", &source("a", 3.0)));
+    assert_eq!(field(&rig, "a", "x_mm"), json!(3.0));
+    assert_eq!(rig.told(bob), ["connection:ack"], "it looks through its canvas");
+    rig.tell(bob, request("bob"));
+    rig.pass(300);
+    let told = done(&mut rig, bob);
+    assert!(
+        told.starts_with(&["remove_item a, settled".into(), "add_item a, settled".into()]),
+        "{told:?}"
+    );
+}
+
+/// What came to a canvas from a file or the undo history hears once its editor has looked through it.
+#[test]
+fn who_may_have_an_item_without_having_said_so_is_not_shown_it_twice() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(alice, says("update_item", &source("pasted", 1.0)));
+    rig.tell(alice, request("alice"));
+    rig.pass(1000);
+    rig.all();
+    rig.tell(bob, says("add_item", &source("b", 1.0)));
+    assert_eq!(done(&mut rig, alice)[..2], ["remove_item b, settled", "add_item b"]);
+}
+
+/// Alice's editor sends an `update_item` of nothing but what was placed or pasted there: it has one of its own.
+#[test]
+fn who_has_an_item_that_is_on_its_way_ends_with_one() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(bob, says("add_item", &source("b", 1.0)));
+    rig.all();
+    rig.tell(alice, says("update_item", &source("b", 2.0)));
+    let told = rig.texts(alice);
+    let kinds: Vec<&Value> = told.iter().map(|told| &told["type"]).collect();
+    assert_eq!(kinds, ["command", "connection:ack"]);
+    assert_eq!(told[0]["command"]["action"], "remove_item", "the one that comes");
+    rig.tell(alice, request("alice"));
+    rig.pass(300);
+    let told = done(&mut rig, alice);
+    assert!(
+        told.starts_with(&["remove_item b, settled".into(), "add_item b, settled".into()]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_item_of_its_own_is_not_blank_after_an_editor_has_looked_through_its_canvas() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let table = |name: Value| {
+        json!({"_type": "component", "item_uuid": "b", "x_mm": 1.0, "y_mm": 0.0,
+               "angle_deg": 0.0, "name": name, "image_path": null, "interfaces": []})
+    };
+    rig.tell(alice, says("add_item", &table(json!("T"))));
+    rig.tell(alice, says("update_item", &source("pasted", 1.0)));
+    rig.tell(alice, request("alice"));
+    rig.tell(alice, says("update_item", &table(Value::Null)));
+    assert_eq!(field(&rig, "b", "name"), Value::Null);
+}
+
+/// Of the two messages by which an editor is told what an item looks like the first takes its lock off.
+#[test]
+fn who_moves_an_item_while_its_lock_is_off_does_not_take_it_off() {
+    let mut rig = rig();
+    let locked = with(source("a", 1.0), "locked", json!(true));
+    let alice = host(&mut rig, "alice", &[locked]);
+    let bob = guest(&mut rig, "bob");
+    rig.pass(5000);
+    let script = script(&mut rig, "script");
+    rig.tell(script, says("update_item", &json!({"item_uuid": "a", "z_value": 3.0})));
+    rig.pass(300);
+    assert_eq!(told(&mut rig, bob).iter().rev().nth(1).expect("two").2["locked"], json!(false));
+    rig.tell(bob, says("move_item", &with(source("a", 8.0), "z_value", json!(3.0))));
+    assert_eq!((field(&rig, "a", "x_mm"), field(&rig, "a", "locked")), (json!(8.0), json!(true)));
+    for conn in [alice, bob] {
+        rig.receive(conn);
+    }
+    rig.pass(5000);
+    [alice, bob].into_iter().for_each(|conn| rig.receive(conn));
+    rig.tell(bob, says("move_item", &with(source("a", 8.0), "z_value", json!(3.0))));
+    assert_eq!(field(&rig, "a", "locked"), json!(false), "he has done that himself");
+}

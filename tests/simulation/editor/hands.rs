@@ -235,7 +235,12 @@ impl Editor {
         self.notes = notes;
         for data in items {
             let is_unheard = self.is_enabled;
-            self.put(Object { is_old: true, is_unheard, ..Object::build(data) });
+            let object = Object { is_old: true, is_unheard, ..Object::build(data) };
+            // The file was saved from a canvas that had two of it.
+            if self.scene.iter().any(|handle| self.objects[*handle].id == object.id) {
+                self.ghosts.insert(object.id.clone());
+            }
+            self.put(object);
         }
     }
 

@@ -291,12 +291,14 @@ impl Editor {
         let double = self.scene.iter().find(|handle| self.objects[**handle].id == id);
         if let Some(double) = double {
             let is_mapped = self.map.get(&id) == Some(double);
-            let knows = is_mapped || self.objects[*double].is_told;
             // Its user has seen it twice before.
             let is_own_doing = self.ghosts.contains(&id);
-            assert!(!knows || is_own_doing, "{} sees {id} twice", self.user);
-            // Somebody brought back what this user had brought back without a word.
-            self.ghosts.insert(id.clone());
+            assert!(!is_mapped || is_own_doing, "{} sees {id} twice", self.user);
+            // Somebody brought back what this user had brought back without a word. Where the server was
+            // told since, the messages have crossed, and in the end there has to be one.
+            if !self.objects[*double].is_told {
+                self.ghosts.insert(id.clone());
+            }
         }
         let handle = self.put(Object::blank(kind, &id));
         self.is_drawn = true;

@@ -128,3 +128,15 @@ fn a_number_that_is_none_leaves_the_field_open() {
     ledger.note(2, SECOND, "ann", &odd, &[told], Taken::Whole);
     assert!(is_right(&ledger, &[item("M", 1.0)]) && is_right(&ledger, &[item("X", 1.0)]));
 }
+
+#[test]
+fn what_an_item_lacks_is_what_everybody_sees_in_its_place() {
+    let mut ledger = begun();
+    let drag = command("move_item", &item("M", 1.0));
+    let mut choose = |value: bool, number| {
+        let told = [chosen("locked", json!(value), number)];
+        ledger.note(2, 3 * SECOND, "bob", &drag, &told, Taken::Whole);
+        is_right(&ledger, &[item("M", 1.0)])
+    };
+    assert!(choose(false, 1) && !choose(true, 2));
+}

@@ -179,3 +179,30 @@ fn offline_nothing_is_told() {
     let said = editor.hear(&joined("ann"));
     assert_eq!(said[0].message["state"]["items"].as_array().unwrap().len(), 2);
 }
+
+/// Its own, of which the server was told while another one was on its way, is not what was wanted; what nobody was
+/// told of, and what a file has twice, is its user's own doing.
+#[test]
+fn an_item_is_seen_twice_by_its_users_own_doing_or_until_the_server_has_put_it_right() {
+    let add = |editor: &mut Editor| editor.hear(&command("add_item", "m", &named(&mirror("m"))));
+    let mut editor = host(&[]);
+    let m = handle_of_pasted(&mut editor);
+    add(&mut editor);
+    assert!(editor.ghosts.contains("m"), "nobody was told of {m}");
+    let mut editor = host(&[]);
+    let m = handle_of_pasted(&mut editor);
+    assert_eq!(actions(&editor.drag(m, [1.0, 2.0])), ["update_item", "move_item"]);
+    add(&mut editor);
+    assert!(editor.ghosts.is_empty() && editor.scene.len() == 3, "with the first");
+    editor.hear(&command("remove_item", "m", &json!({})));
+    editor.hear(&ack());
+    assert_eq!((editor.scene.len(), editor.map["m"]), (2, m));
+    editor.open(&[mirror("m"), mirror("m")], 0);
+    assert!(editor.ghosts.contains("m"));
+}
+
+fn handle_of_pasted(editor: &mut Editor) -> Handle {
+    editor.place(&mirror("first"));
+    let first = handle(editor, "first");
+    editor.paste(first, "m", [10.0, 10.0])
+}
