@@ -166,6 +166,9 @@ impl Session {
             }
             Decision::Removed { is_deaf } => {
                 self.keep_name(&user, &name, turn);
+                if command.is_whole {
+                    self.document.note_said_of_removed(&id, &command.data);
+                }
                 if is_deaf {
                     self.room[place].pasted(&id);
                     self.greet_again(place, turn);
@@ -229,14 +232,21 @@ impl Session {
         let (fields, is_exact, is_stale) = match command.action {
             Action::Remove | Action::Other => return Decision::Remove,
             _ if command.is_whole => {
-                let copy = member.copy_of(item, turn.limits.settle);
+                let copy = match command.action {
+                    Action::Update => member.copy_of_update(item, turn.limits.settle),
+                    _ => member.copy_of(item, turn.limits.settle),
+                };
+                let is_gone = copy.is_gone && command.action == Action::Update;
                 let written = written(item, said, copy);
-                member.says(id, &written, tick);
+                if !is_gone {
+                    member.says(id, &written, tick);
+                }
                 is_own = written.is_own.filter(|_| member.is_editor);
+                is_own = is_own.filter(|is_own| member.tells_of_origin(item, *is_own));
                 if command.action == Action::Add {
                     member.lists(id, tick);
                 }
-                let is_stale = written.is_stale || written.is_color_stale;
+                let is_stale = is_gone || written.is_stale || written.is_color_stale;
                 (written.fields, written.is_exact, is_stale)
             }
             Action::Move => {

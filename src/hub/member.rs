@@ -59,6 +59,8 @@ pub struct Member {
     pub has_shown_canvas: bool,
     /// Whether it was sent another `connection:ack`, which it answers with a request.
     is_greeted_again: bool,
+    /// The tick at which it answered the last of those: it may have found other copies on its canvas.
+    looked_again: u64,
     /// A request that waits until it has received the state that is on its way to it.
     waiting: Option<Request>,
     /// What is known of single copies, where it is more than what is known of all.
@@ -77,6 +79,9 @@ struct KnownCopy {
     is_deaf: bool,
     /// Whether its interfaces are moved although the item was not in the document.
     is_moved: bool,
+    /// Whether its owner built another copy of the item, as a command told whose copy is not, or was not yet, the
+    /// one that messages reach: it may be that one once the editor has looked through its canvas again.
+    is_other_own: Option<bool>,
     /// The fingerprint of the colour it reported last.
     color: Option<u64>,
     /// What the member has said of it last.
@@ -143,6 +148,7 @@ impl Member {
             crossing: None,
             has_shown_canvas: false,
             is_greeted_again: false,
+            looked_again: 0,
             waiting: None,
             copies: HashMap::new(),
         }
@@ -282,7 +288,8 @@ impl Member {
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
-        let is_own_add = sent.is_none() && known.is_some_and(|copy| copy.listed.is_some());
+        let is_own = |copy: &KnownCopy| copy.listed.is_some() || copy.is_deaf;
+        let is_own_add = sent.is_none() && known.is_some_and(is_own);
         let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
         let kind = match self.is_editor {
             true if item.builders.contains(&self.user) => CopyKind::Own,
@@ -292,14 +299,31 @@ impl Member {
             false => CopyKind::Own,
         };
         let color = known.and_then(|copy| copy.color);
-        Copy { user: &self.user, kind, color, sight: Some(self.sight_of(item, known)) }
+        let sight = Some(self.sight_of(item, known));
+        // What is not known to have taken the old one's place may be told of the old one.
+        let is_gone = kind == CopyKind::Blank;
+        Copy { user: &self.user, kind, color, is_gone, sight }
+    }
+
+    /// The same of the copy of which an `update_item` tells: an editor says that of none but those that its user has
+    /// placed or pasted. So where it was sent the item since, it tells of one that was removed before, by a dialog
+    /// that was open or by undoing.
+    pub fn copy_of_update<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
+        let known = self.copies.get(&item.id);
+        let sent = self.is_sent_at(item, known);
+        let is_own_add = known.is_some_and(|copy| copy.listed.is_some() || copy.is_deaf);
+        let added = Some(item.added).filter(|added| !is_own_add && *added > self.recognised);
+        let is_sent = sent.max(added).is_some_and(|tick| tick > self.looked_again);
+        let is_own = item.builders.contains(&self.user);
+        let copy = self.copy_of(item, settles);
+        Copy { is_gone: copy.is_gone || (self.is_editor && is_sent && !is_own), ..copy }
     }
 
     /// What is known of its copy of an item, of a canvas that it shows for the first time; `was_sent`
     /// where it was sent the item on an earlier connection.
     pub fn unseen_copy(&self, was_sent: bool) -> Copy<'_> {
         let kind = CopyKind::Unseen { was_sent: was_sent && self.is_editor };
-        Copy { user: &self.user, kind, color: None, sight: None }
+        Copy { user: &self.user, kind, color: None, is_gone: false, sight: None }
     }
 
     /// Whether its copy needs the item with its interfaces moved.
@@ -362,19 +386,37 @@ impl Member {
     }
 
     /// It has answered the second `connection:ack`, if it was sent one: all of its canvas can hear from
-    /// now on. The items that could not until now; what it listed before is another canvas's list.
-    pub fn has_looked_again(&mut self) -> Option<Vec<Arc<str>>> {
+    /// now on. The items of which another copy may hear than until now, and whether its owner built that one, as
+    /// far as it has said so; what it listed before is another canvas's list.
+    pub fn has_looked_again(&mut self, tick: u64) -> Option<Vec<(Arc<str>, Option<bool>)>> {
         if !std::mem::take(&mut self.is_greeted_again) {
             return None;
         }
-        let mut deaf = Vec::new();
+        self.looked_again = tick;
+        let mut found = Vec::new();
         for (id, copy) in &mut self.copies {
             copy.listed = None;
-            if std::mem::take(&mut copy.is_deaf) {
-                deaf.push(id.clone());
+            let is_own = copy.is_other_own.take();
+            if std::mem::take(&mut copy.is_deaf) || is_own.is_some() {
+                found.push((id.clone(), is_own));
             }
         }
-        Some(deaf)
+        Some(found)
+    }
+
+    /// A command has told whether its owner built the copy that it speaks of. That may be another one than the
+    /// one that messages reach: of a file that was opened meanwhile, or of an item that was removed while its
+    /// dialog was open. So where it is known how that one came to be this is kept for later. Whether it counts now.
+    pub fn tells_of_origin(&mut self, item: &Item, is_own: bool) -> bool {
+        let known = self.copies.get(&item.id);
+        let listed = known.and_then(|copy| copy.listed);
+        let sent = self.is_sent_at(item, known);
+        let added = Some(item.added).filter(|added| *added > self.recognised);
+        let is_known = listed.max(sent).max(added).is_some_and(|tick| tick > self.looked_again);
+        if is_known {
+            self.copies.entry(item.id.clone()).or_default().is_other_own = Some(is_own);
+        }
+        !is_known
     }
 
     /// Notes that it is sent a `remove_item` of its own.

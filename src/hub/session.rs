@@ -363,9 +363,14 @@ impl Session {
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
         let is_large = self.document.bytes() >= LARGE_DOCUMENT;
         let member = &mut self.room[place];
-        if let Some(items) = member.has_looked_again() {
+        if let Some(items) = member.has_looked_again(self.tick) {
             let user = member.user.clone();
-            items.iter().for_each(|id| self.owe(&user, id, Owed::Update, turn));
+            for (id, is_own) in items {
+                if let Some(is_own) = is_own {
+                    self.document.note_builder(&id, &user, is_own);
+                }
+                self.owe(&user, &id, Owed::Update, turn);
+            }
             return self.send_null_state(place, turn);
         }
         let awaits_a_state = member.may_be_wiped();

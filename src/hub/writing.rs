@@ -35,6 +35,9 @@ pub struct Copy<'a> {
     pub sight: Option<Sight<'a>>,
     /// The fingerprint of the colour it reported last, where that is known.
     pub color: Option<u64>,
+    /// Whether it may be one that was removed: its editor was sent the item anew since. Then it shows what the
+    /// item was before that.
+    pub is_gone: bool,
 }
 
 /// How a copy came to be.
@@ -129,6 +132,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
                 Verdict::Likewise
             }
+            None if copy.is_gone && item.before.has(&key, print()) => Verdict::Stale,
             None => Verdict::Chosen,
         };
         if matches!(verdict, Verdict::Chosen)
@@ -210,9 +214,17 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
     let Some(sight) = copy.sight else {
         // What the user has written last is the user's to change; what others have written since is
-        // not taken back by a copy from before.
-        return field.writer != *copy.user && item.has_had(field, json::fingerprint(value));
+        // not taken back by a copy from before, nor what others had written that was still on its way.
+        let print = json::fingerprint(value);
+        let mut past = field.past.iter();
+        return match field.writer == *copy.user {
+            true => past.any(|past| past.shows(print) && past.writer != *copy.user),
+            false => item.has_had(field, print),
+        };
     };
+    if copy.is_gone && item.before.has(&field.key, json::fingerprint(value)) {
+        return true;
+    }
     if field.past.is_empty() && sight.said.is_none() {
         return false;
     }
@@ -401,7 +413,7 @@ pub fn stands_at_origin(interfaces: &RawValue) -> bool {
 
 /// Whether these interfaces are of a copy that its owner built, where they differ from those of one that
 /// was built from a message; `field` has the item's own.
-fn is_own(item: &Item, field: Option<&Field>, interfaces: &RawValue) -> Option<bool> {
+pub fn is_own(item: &Item, field: Option<&Field>, interfaces: &RawValue) -> Option<bool> {
     let own = item.offset()?;
     let said = match field {
         Some(field) if field.value.get() == interfaces.get() => own,

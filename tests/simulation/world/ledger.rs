@@ -273,8 +273,13 @@ impl Ledger {
                 let known = item.entry(field.clone()).or_default();
                 let was_any = known.allowed.is_empty() && !is_new;
                 let is_recent = |until: &Duration| *until + window >= at;
-                let is_old =
-                    known.before.iter().any(|(until, old)| is_recent(until) && same(old, &value));
+                // An undo brings back a place at which the item was put aside for a moment, too.
+                let is_near = |old: &Value| {
+                    let distance = old.as_f64().zip(value.as_f64()).map(|(a, b)| (a - b).abs());
+                    field == "x_mm" && distance.is_some_and(|distance| distance < 2e-6)
+                };
+                let is_old = |old: &Value| same(old, &value) || is_near(old);
+                let is_old = known.before.iter().any(|(until, old)| is_recent(until) && is_old(old));
                 let before = known.allowed.iter().map(|old| (at, old.clone()));
                 known.before.extend(before.collect::<Vec<_>>());
                 if !is_old || was_any {
