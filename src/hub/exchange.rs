@@ -170,7 +170,7 @@ impl Session {
                     self.document.note_said_of_removed(&id, &command.data);
                 }
                 if is_deaf {
-                    self.room[place].pasted(&id);
+                    self.room[place].pasted(&id, false);
                     self.greet_again(place, turn);
                 }
                 turn.send(conn, &settled_remove(&id, &user, turn.now.wall));
@@ -293,8 +293,8 @@ impl Session {
         let is_wiped = member.may_be_wiped() || is_removed_again;
         self.document.add(id, fields, item_type, author, turn.allowance())?;
         match is_pasted {
-            true => self.room[place].pasted(id),
-            false => self.room[place].lists(id, author.tick),
+            true => self.room[place].pasted(id, true),
+            false => self.room[place].brings(id, author.tick),
         }
         self.room[place].says(id, &written, author.tick);
         let Some(item) = self.document.get(id) else { return Ok(()) };

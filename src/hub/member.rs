@@ -74,6 +74,9 @@ struct KnownCopy {
     sent: u64,
     /// The tick at which the member listed the item in a snapshot, or added it by an `add_item`, last.
     listed: Option<u64>,
+    /// Whether the item is in the document because the member had it, so that this copy was not built from a
+    /// message.
+    is_first: bool,
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
@@ -288,7 +291,7 @@ impl Member {
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
-        let is_own = |copy: &KnownCopy| copy.listed.is_some() || copy.is_deaf;
+        let is_own = |copy: &KnownCopy| copy.listed.is_some() || copy.is_first;
         let is_own_add = sent.is_none() && known.is_some_and(is_own);
         let sent = sent.unwrap_or(if is_own_add { 0 } else { item.added });
         let kind = match self.is_editor {
@@ -311,8 +314,8 @@ impl Member {
     pub fn copy_of_update<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
-        let is_own_add = known.is_some_and(|copy| copy.listed.is_some() || copy.is_deaf);
-        let added = Some(item.added).filter(|added| !is_own_add && *added > self.recognised);
+        let is_first = known.is_some_and(|copy| copy.is_first);
+        let added = Some(item.added).filter(|added| !is_first && *added > self.recognised);
         let is_sent = sent.max(added).is_some_and(|tick| tick > self.looked_again);
         let is_own = item.builders.contains(&self.user);
         let copy = self.copy_of(item, settles);
@@ -371,10 +374,17 @@ impl Member {
         (copy.listed, copy.is_deaf) = (Some(tick), false);
     }
 
+    /// Notes that it has the item by its own account, which was not in the document before.
+    pub fn brings(&mut self, id: &Arc<str>, tick: u64) {
+        self.lists(id, tick);
+        self.copies.entry(id.clone()).or_default().is_first = true;
+    }
+
     /// Notes that it has pasted the item or brought it back by undoing: messages don't reach it.
-    pub fn pasted(&mut self, id: &Arc<str>) {
+    /// `is_added` where it is in the document by that.
+    pub fn pasted(&mut self, id: &Arc<str>, is_added: bool) {
         let copy = self.copies.entry(id.clone()).or_default();
-        (copy.listed, copy.is_deaf) = (None, self.is_editor);
+        (copy.listed, copy.is_deaf, copy.is_first) = (None, self.is_editor, is_added);
     }
 
     /// Notes that it is sent another `connection:ack`, unless one is on its way to it. Whether it has to

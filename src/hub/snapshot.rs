@@ -324,7 +324,7 @@ impl Session {
                         Written { color: color_print(&item.fields), ..Written::default() };
                     let _ = self.document.add(&item.id, item.fields, None, author, Allowance::NONE);
                     let id: Arc<str> = item.id.into();
-                    self.room[place].lists(&id, author.tick);
+                    self.room[place].brings(&id, author.tick);
                     self.room[place].says(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }

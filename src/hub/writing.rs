@@ -120,7 +120,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             let is_own = is_own(item, field, &value);
             written.is_own = is_own.filter(|_| copy.kind != CopyKind::Blank);
         }
-        let is_chosen = !is_blank || !is_default(item, &key, &value);
+        let is_chosen = !is_blank || !is_blank_default(item, &key, &value);
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
@@ -297,6 +297,13 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
 /// Whether a value is what an editor takes for a field that it was not sent.
 fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
     default_of(item, key).is_some_and(|default| json::same_value(default, value))
+}
+
+/// Whether a value is one that a copy has that has just been built, without the picture that would put it
+/// behind everything else.
+fn is_blank_default(item: &Item, key: &str, value: &RawValue) -> bool {
+    is_default(item, key, value)
+        || (key == "z_value" && json::as_number(value) == Some(0.0))
 }
 
 /// The value that an editor takes for a field that it was not sent.
