@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::bounds::{Allowance, TooBig};
 use super::item::{
-    FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed, is_identity, memory_completed, size_completed,
+    FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed, is_identity, memory_completed,
+    size_completed,
 };
 use super::item_frames;
 use super::removed::Removed;

@@ -302,8 +302,7 @@ fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
 /// Whether a value is one that a copy has that has just been built, without the picture that would put it
 /// behind everything else.
 fn is_blank_default(item: &Item, key: &str, value: &RawValue) -> bool {
-    is_default(item, key, value)
-        || (key == "z_value" && json::as_number(value) == Some(0.0))
+    is_default(item, key, value) || (key == "z_value" && json::as_number(value) == Some(0.0))
 }
 
 /// The value that an editor takes for a field that it was not sent.

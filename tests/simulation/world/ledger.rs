@@ -136,7 +136,9 @@ impl Ledger {
                     let id = data["uuid"].as_str().expect("a uuid");
                     match known.contains(id) {
                         false => self.add(seq, id, by, data),
-                        true if how == Taken::AsFirstCanvas => self.allow_news(seq, at, id, by, data),
+                        true if how == Taken::AsFirstCanvas => {
+                            self.allow_news(seq, at, id, by, data)
+                        }
                         true => {}
                     }
                 }
@@ -318,7 +320,8 @@ impl Ledger {
                     field == "x_mm" && distance.is_some_and(|distance| distance < 2e-6)
                 };
                 let is_old = |old: &Value| same(old, &value) || is_near(old);
-                let is_old = known.before.iter().any(|(until, old)| is_recent(until) && is_old(old));
+                let is_old =
+                    known.before.iter().any(|(until, old)| is_recent(until) && is_old(old));
                 let before = known.allowed.iter().map(|old| (at, old.clone()));
                 known.before.extend(before.collect::<Vec<_>>());
                 if !is_old || was_any {
