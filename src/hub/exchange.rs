@@ -21,7 +21,7 @@ use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::snapshot::MAX_LEFT_OUT;
 use super::told::{Audience, Part};
-use super::writing::{Written, color_print, keep_origin, with_moved_interfaces, written};
+use super::writing::{CopyKind, Written, color_print, keep_origin, with_moved_interfaces, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
@@ -237,7 +237,10 @@ impl Session {
                     _ => member.copy_of(item, turn.limits.settle),
                 };
                 let is_gone = copy.is_gone && command.action == Action::Update;
+                let is_blank = copy.kind == CopyKind::Blank;
                 let written = written(item, said, copy);
+                // An editor reports every field of its copy, those that it doesn't know, too.
+                let is_lacking = member.is_editor && !is_blank && written.lacks_something;
                 if !is_gone {
                     member.says(id, &written, tick);
                 }
@@ -246,7 +249,7 @@ impl Session {
                 if command.action == Action::Add {
                     member.lists(id, tick);
                 }
-                let is_stale = is_gone || written.is_stale || written.is_color_stale;
+                let is_stale = is_gone || is_lacking || written.is_stale || written.is_color_stale;
                 (written.fields, written.is_exact, is_stale)
             }
             Action::Move => {

@@ -102,6 +102,12 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         CopyKind::Unseen { was_sent: true } => looks_blank(item, &said),
         _ => false,
     };
+    // One that may be blank, or be of before, shows by its interfaces which it is.
+    let does_nothing =
+        |said: &Fields| said.iter().any(|(key, value)| **key == *INTERFACES && value.get() == "[]");
+    let is_surely_blank = copy.kind == CopyKind::Blank
+        && item.field(INTERFACES).is_some_and(|field| field.value.get() != "[]")
+        && does_nothing(&said);
     let is_locked = said.iter().any(|(key, value)| **key == *LOCKED && value.get() == "true");
     let mut found = 0;
     let places = find(&item.fields, &said);
@@ -120,7 +126,8 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             let is_own = is_own(item, field, &value);
             written.is_own = is_own.filter(|_| copy.kind != CopyKind::Blank);
         }
-        let is_chosen = !is_blank || !is_blank_default(item, &key, &value);
+        let counts = !is_surely_blank || PLACE.contains(&&*key);
+        let is_chosen = counts && (!is_blank || !is_blank_default(item, &key, &value));
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,

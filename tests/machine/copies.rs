@@ -192,3 +192,36 @@ fn a_blank_copy_of_what_stands_behind_everything_has_no_layer_of_its_own() {
         (json!(50.0), json!(-10.0))
     );
 }
+
+#[test]
+fn what_is_typed_into_the_dialog_of_a_blank_copy_is_no_choice() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(alice, says("add_item", &mirror("m", 1.0)));
+    let blank = json!({"_type": "component", "item_uuid": "m", "x_mm": 50.0, "y_mm": 7.0,
+                       "angle_deg": 0.0, "interfaces": [], "object_height_mm": 33.0, "name": "typed"});
+    rig.tell(bob, says("move_item", &blank));
+    let shown = ["x_mm", "name", "object_height_mm"].map(|key| field(&rig, "m", key));
+    assert_eq!(shown, [json!(50.0), json!("M1"), Value::Null]);
+}
+
+#[test]
+fn an_editor_whose_copy_lacks_a_field_is_told() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let eve = script(&mut rig, "eve");
+    let data = json!({"serial": 7});
+    let command = json!({"action": "update_item", "item_id": "a", "data": data});
+    rig.tell(eve, json!({"type": "command", "command": command}));
+    rig.pass(3000);
+    rig.receive(alice);
+    rig.pass(3000);
+    rig.receive(alice);
+    rig.all();
+    // She has opened a file from before.
+    rig.tell(alice, says("move_item", &source("a", 2.0)));
+    rig.pass(300);
+    let (_, _, data) = told(&mut rig, alice).pop().expect("it is to be shown there, too");
+    assert_eq!(data["serial"], 7);
+}
