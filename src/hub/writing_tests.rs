@@ -84,7 +84,13 @@ impl Owner {
             said: self.said.as_ref(),
         };
         let is_unseen = matches!(kind, CopyKind::Unseen { .. });
-        Copy { user: &self.user, kind, color: None, sight: (!is_unseen).then_some(sight) }
+        Copy {
+            user: &self.user,
+            kind,
+            color: None,
+            is_gone: false,
+            sight: (!is_unseen).then_some(sight),
+        }
     }
 }
 
