@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::bounds::{Allowance, TooBig};
 use super::item::{
-    FIELD_MEMORY, Field, Item, PLACE, is_fixed, is_identity, memory_completed, size_completed,
+    FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed, is_identity, memory_completed,
+    size_completed,
 };
 use super::item_frames;
 use super::removed::Removed;
@@ -298,7 +299,8 @@ impl Document {
     ) -> Result<(), TooBig> {
         let field = |(key, value)| Field::new(key, value, author);
         let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
-        let item = Item::new(id.into(), fields, author.user.clone(), author.tick);
+        let mut item = Item::new(id.into(), fields, author.user.clone(), author.tick);
+        item.before = self.removed.get(id).map(|stone| stone.last.clone()).unwrap_or_default();
         let bounds = allowance.bounds;
         if item.bytes > bounds.item {
             return Err(TooBig::Item(bounds.item));
@@ -371,7 +373,15 @@ impl Document {
         {
             self.bytes -= item.bytes;
             self.items_memory -= item.memory();
-            self.removed.remember(id, vec![author.user.clone()], author.tick);
+            let users = vec![author.user.clone()];
+            self.removed.remember(id, users, author.tick, item.into_last(author.received));
+        }
+    }
+
+    /// Notes what a copy shows of an item that is gone: if the item comes back, these are values of before.
+    pub(super) fn note_said_of_removed(&mut self, id: &str, said: &Fields) {
+        for (key, value) in said.iter().take(MAX_MARKED) {
+            self.removed.remember_value(id, key, json::fingerprint(value));
         }
     }
 
@@ -445,7 +455,8 @@ impl Document {
                 continue;
             }
             changes.push(Applied::Removed(item.id.clone()));
-            self.removed.remember(item.id, vec![author.user.clone()], author.tick);
+            let (id, users) = (item.id.clone(), vec![author.user.clone()]);
+            self.removed.remember(id, users, author.tick, item.into_last(author.received));
         }
         changes
     }

@@ -21,7 +21,7 @@ use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::snapshot::MAX_LEFT_OUT;
 use super::told::{Audience, Part};
-use super::writing::{Written, color_print, keep_origin, with_moved_interfaces, written};
+use super::writing::{CopyKind, Written, color_print, keep_origin, with_moved_interfaces, written};
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
 use crate::protocol::inbound::{Action, ClientMessage, Command, MessageId, State};
@@ -170,6 +170,9 @@ impl Session {
             }
             Decision::Removed { is_deaf } => {
                 self.keep_name(&user, &name, turn);
+                if command.is_whole {
+                    self.document.note_said_of_removed(&id, &command.data);
+                }
                 if is_deaf {
                     self.room[place].pasted(&id, false);
                     self.greet_again(place, turn);
@@ -240,14 +243,24 @@ impl Session {
         let (fields, is_exact, is_stale) = match command.action {
             Action::Remove | Action::Other => return Decision::Remove,
             _ if command.is_whole => {
-                let copy = member.copy_of(item, turn.limits.settle);
+                let copy = match command.action {
+                    Action::Update => member.copy_of_update(item, turn.limits.settle),
+                    _ => member.copy_of(item, turn.limits.settle),
+                };
+                let is_gone = copy.is_gone && command.action == Action::Update;
+                let is_blank = copy.kind == CopyKind::Blank;
                 let written = written(item, said, copy);
-                member.says(id, &written, tick);
+                // An editor reports every field of its copy, those that it doesn't know, too.
+                let is_lacking = member.is_editor && !is_blank && written.lacks_something;
+                if !is_gone {
+                    member.says(id, &written, tick);
+                }
                 is_own = written.is_own.filter(|_| member.is_editor);
+                is_own = is_own.filter(|is_own| member.tells_of_origin(item, *is_own));
                 if command.action == Action::Add {
                     member.lists(id, tick);
                 }
-                let is_stale = written.is_stale || written.is_color_stale;
+                let is_stale = is_gone || is_lacking || written.is_stale || written.is_color_stale;
                 (written.fields, written.is_exact, is_stale)
             }
             Action::Move => {
@@ -297,6 +310,7 @@ impl Session {
             true => self.room[place].pasted(id, is_wiped),
             false => self.room[place].lists(id, author.tick),
         }
+        self.room[place].brings(id);
         self.room[place].says(id, &written, author.tick);
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let frame = match is_pasted || item.hides_path() {

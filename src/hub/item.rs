@@ -35,6 +35,9 @@ pub(super) const FIELD_MEMORY: usize = size_of::<Field>() + 40;
 /// The same of an item: itself, its places in the document's tables, and the memory for its id.
 const ITEM_MEMORY: usize = size_of::<Item>() + 200;
 
+/// Of how many fields of an item that is gone marks are kept at most.
+pub(super) const MAX_MARKED: usize = 64;
+
 /// What a frame has beside an item, in bytes.
 const ROOM: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
@@ -133,6 +136,8 @@ pub struct Item {
     pub told: Told,
     /// The values that its fields had before those that they remember themselves.
     pub old: OldValues,
+    /// Marks of those that copies may show which were removed before it came back.
+    pub before: OldValues,
     derived: Derived,
     /// Its size as JSON.
     pub(super) bytes: usize,
@@ -156,14 +161,15 @@ impl Item {
         let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
         let (told, old, derived) = (Told::default(), OldValues::default(), Derived::default());
-        Item { id, fields, writer, builders, added, told, old, derived, bytes }
+        let before = OldValues::default();
+        Item { id, fields, writer, builders, added, told, old, before, derived, bytes }
     }
 
     /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
     pub(super) fn memory(&self) -> usize {
         let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
         let fields = self.bytes + self.fields.len() * FIELD_MEMORY;
-        ITEM_MEMORY + fields + past.sum::<usize>() + self.old.memory()
+        ITEM_MEMORY + fields + past.sum::<usize>() + self.old.memory() + self.before.memory()
     }
 
     /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.
@@ -273,6 +279,21 @@ impl Item {
     /// Whether a field had a value with this fingerprint before, or one with this moved form.
     pub fn has_had(&self, field: &Field, print: u64) -> bool {
         field.past.iter().any(|past| past.shows(print)) || self.old.has(&field.key, print)
+    }
+
+    /// Marks of the values that copies of it may show, now that it is gone. Everybody has received what was sent
+    /// at or before `received`.
+    pub(super) fn into_last(mut self, received: u64) -> OldValues {
+        let moved = self.moved_interfaces().map(json::fingerprint);
+        let mut last = std::mem::take(&mut self.before);
+        for field in self.fields.iter().take(MAX_MARKED) {
+            let on_its_way = field.earlier().filter(|(_, when)| when.end > received);
+            let on_its_way = on_its_way.flat_map(|(past, _)| [Some(past.print), past.moved_print]);
+            let moved = moved.filter(|_| *field.key == *INTERFACES);
+            let prints = on_its_way.chain([moved, Some(json::fingerprint(&field.value))]);
+            prints.flatten().for_each(|print| last.remember_at_rest(&field.key, print));
+        }
+        last
     }
 
     /// Its angle in degrees, where it has one.

@@ -61,6 +61,8 @@ pub struct Member {
     is_greeted_again: bool,
     /// Whether it was ever sent one: what had come to its canvas without a word is in its list since.
     may_list_more: bool,
+    /// The tick at which it answered the last of those: it may have found other copies on its canvas.
+    looked_again: u64,
     /// A request that waits until it has received the state that is on its way to it.
     waiting: Option<Request>,
     /// What is known of single copies, where it is more than what is known of all.
@@ -74,6 +76,9 @@ struct KnownCopy {
     sent: u64,
     /// The tick at which the member listed the item in a snapshot, or added it by an `add_item`, last.
     listed: Option<u64>,
+    /// Whether the item is in the document because the member had it, so that this copy was not built from a
+    /// message.
+    is_first: bool,
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
@@ -81,6 +86,9 @@ struct KnownCopy {
     is_uncertain: bool,
     /// Whether its interfaces are moved although the item was not in the document.
     is_moved: bool,
+    /// Whether its owner built another copy of the item, as a command told whose copy is not, or was not yet, the
+    /// one that messages reach: it may be that one once the editor has looked through its canvas again.
+    is_other_own: Option<bool>,
     /// The fingerprint of the colour it reported last.
     color: Option<u64>,
     /// What the member has said of it last.
@@ -113,6 +121,15 @@ impl Occupant for Member {
     fn conn(&self) -> ConnId {
         self.conn
     }
+}
+
+/// An item that an editor has found when it looked through its canvas again.
+pub struct FoundCopy {
+    pub id: Arc<str>,
+    /// Whether it may have been removed meanwhile.
+    pub may_be_gone: bool,
+    /// Whether its owner built it, as far as it has said so.
+    pub is_own: Option<bool>,
 }
 
 impl Member {
@@ -148,6 +165,7 @@ impl Member {
             has_shown_canvas: false,
             is_greeted_again: false,
             may_list_more: false,
+            looked_again: 0,
             waiting: None,
             copies: HashMap::new(),
         }
@@ -287,9 +305,10 @@ impl Member {
     pub fn copy_of<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
+        let is_own_add = known.is_some_and(|copy| copy.listed.is_some() || copy.is_first);
         let is_on_its_way = match sent {
             Some(sent) => sent > self.received,
-            None if known.is_some_and(|copy| copy.listed.is_some()) => false,
+            None if is_own_add => false,
             None => item.added > self.received && item.told.has(&self.user, item.added),
         };
         let kind = match self.is_editor {
@@ -300,14 +319,31 @@ impl Member {
             false => CopyKind::Own,
         };
         let color = known.and_then(|copy| copy.color);
-        Copy { user: &self.user, kind, color, sight: Some(self.sight_of(item, known)) }
+        let sight = Some(self.sight_of(item, known));
+        // What is not known to have taken the old one's place may be told of the old one.
+        let is_gone = kind == CopyKind::Blank;
+        Copy { user: &self.user, kind, color, is_gone, sight }
+    }
+
+    /// The same of the copy of which an `update_item` tells: an editor says that of none but those that its user has
+    /// placed or pasted. So where it was sent the item since, it tells of one that was removed before, by a dialog
+    /// that was open or by undoing.
+    pub fn copy_of_update<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
+        let known = self.copies.get(&item.id);
+        let sent = self.is_sent_at(item, known);
+        let is_first = known.is_some_and(|copy| copy.is_first);
+        let added = Some(item.added).filter(|added| !is_first && *added > self.recognised);
+        let is_sent = sent.max(added).is_some_and(|tick| tick > self.looked_again);
+        let is_own = item.builders.contains(&self.user);
+        let copy = self.copy_of(item, settles);
+        Copy { is_gone: copy.is_gone || (self.is_editor && is_sent && !is_own), ..copy }
     }
 
     /// What is known of its copy of an item, of a canvas that it shows for the first time; `was_sent`
     /// where it was sent the item on an earlier connection.
     pub fn unseen_copy(&self, was_sent: bool) -> Copy<'_> {
         let kind = CopyKind::Unseen { was_sent: was_sent && self.is_editor };
-        Copy { user: &self.user, kind, color: None, sight: None }
+        Copy { user: &self.user, kind, color: None, is_gone: false, sight: None }
     }
 
     /// Whether its copy needs the item with its interfaces moved.
@@ -355,11 +391,16 @@ impl Member {
         (copy.listed, copy.is_deaf) = (Some(tick), false);
     }
 
+    /// Notes that it was the one to bring the item, which was not in the document before.
+    pub fn brings(&mut self, id: &Arc<str>) {
+        self.copies.entry(id.clone()).or_default().is_first = true;
+    }
+
     /// Notes that it has pasted the item or brought it back by undoing: messages don't reach it.
     /// `is_uncertain` where it may speak of a copy that is about to be removed instead.
     pub fn pasted(&mut self, id: &Arc<str>, is_uncertain: bool) {
         let copy = self.copies.entry(id.clone()).or_default();
-        (copy.listed, copy.is_deaf) = (None, self.is_editor);
+        (copy.listed, copy.is_deaf, copy.is_first) = (None, self.is_editor, false);
         copy.is_uncertain |= is_uncertain && self.is_editor;
     }
 
@@ -379,22 +420,39 @@ impl Member {
     }
 
     /// It has answered the second `connection:ack`, if it was sent one: all of its canvas can hear from
-    /// now on. The items that could not until now, and whether their copies may have been removed; what
-    /// it listed before is another canvas's list.
-    pub fn has_looked_again(&mut self) -> Option<Vec<(Arc<str>, bool)>> {
+    /// now on. The items of which another copy may hear than until now; what it listed before is another
+    /// canvas's list.
+    pub fn has_looked_again(&mut self, tick: u64) -> Option<Vec<FoundCopy>> {
         if !std::mem::take(&mut self.is_greeted_again) {
             return None;
         }
-        let mut deaf = Vec::new();
+        self.looked_again = tick;
+        let mut found = Vec::new();
         for (id, copy) in &mut self.copies {
             copy.listed = None;
+            let is_own = copy.is_other_own.take();
             // Its list may have named a copy that was removed since.
-            let is_uncertain = std::mem::take(&mut copy.is_uncertain);
-            if std::mem::take(&mut copy.is_deaf) || is_uncertain {
-                deaf.push((id.clone(), is_uncertain));
+            let may_be_gone = std::mem::take(&mut copy.is_uncertain);
+            if std::mem::take(&mut copy.is_deaf) || may_be_gone || is_own.is_some() {
+                found.push(FoundCopy { id: id.clone(), may_be_gone, is_own });
             }
         }
-        Some(deaf)
+        Some(found)
+    }
+
+    /// A command has told whether its owner built the copy that it speaks of. That may be another one than the
+    /// one that messages reach: of a file that was opened meanwhile, or of an item that was removed while its
+    /// dialog was open. So where it is known how that one came to be this is kept for later. Whether it counts now.
+    pub fn tells_of_origin(&mut self, item: &Item, is_own: bool) -> bool {
+        let known = self.copies.get(&item.id);
+        let listed = known.and_then(|copy| copy.listed);
+        let sent = self.is_sent_at(item, known);
+        let added = Some(item.added).filter(|added| *added > self.recognised);
+        let is_known = listed.max(sent).max(added).is_some_and(|tick| tick > self.looked_again);
+        if is_known {
+            self.copies.entry(item.id.clone()).or_default().is_other_own = Some(is_own);
+        }
+        !is_known
     }
 
     /// Notes that it is sent a `remove_item` of its own. A copy that hears it is gone.

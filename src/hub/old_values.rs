@@ -36,6 +36,14 @@ impl OldValues {
         }
     }
 
+    /// Remembers a value of a field that was at rest.
+    pub fn remember_at_rest(&mut self, key: &str, print: u64) {
+        let mark = mark(key, print);
+        if !self.at_rest.contains(&mark) {
+            push(&mut self.at_rest, mark, MOST_AT_REST);
+        }
+    }
+
     /// Whether a field had a value with this fingerprint.
     pub fn has(&self, key: &str, print: u64) -> bool {
         let mark = mark(key, print);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::old_values::OldValues;
 use crate::protocol::UserId;
 
 /// How many are remembered, the most recent ones.
@@ -26,6 +27,8 @@ pub struct Tombstone {
     pub users: Vec<UserId>,
     /// The session's tick at which it was removed; 0 where it was loaded.
     pub tick: u64,
+    /// Marks of the values that somebody's copy may show.
+    pub last: OldValues,
     place: u64,
 }
 
@@ -53,11 +56,11 @@ impl Removed {
     }
 
     /// Notes that an item was removed just now.
-    pub fn remember(&mut self, id: Arc<str>, users: Vec<UserId>, tick: u64) {
+    pub fn remember(&mut self, id: Arc<str>, users: Vec<UserId>, tick: u64, last: OldValues) {
         self.forget(&id);
         self.count += 1;
         self.order.insert(self.count, id.clone());
-        self.by_id.insert(id, Tombstone { users, tick, place: self.count });
+        self.by_id.insert(id, Tombstone { users, tick, last, place: self.count });
         if self.by_id.len() > MAX_TOMBSTONES
             && let Some(oldest) = self.order.first_key_value().map(|(_, id)| id.clone())
         {
@@ -76,6 +79,13 @@ impl Removed {
         is_news
     }
 
+    /// Notes that somebody's copy of an item that is gone shows this value.
+    pub fn remember_value(&mut self, id: &str, key: &str, print: u64) {
+        if let Some(tombstone) = self.by_id.get_mut(id) {
+            tombstone.last.remember_at_rest(key, print);
+        }
+    }
+
     /// The item is there again.
     pub fn forget(&mut self, id: &str) {
         if let Some(tombstone) = self.by_id.remove(id) {
@@ -92,14 +102,14 @@ mod tests {
     fn the_oldest_are_forgotten_and_one_that_came_back_takes_no_room() {
         let mut removed = Removed::default();
         for n in 0..MAX_TOMBSTONES {
-            removed.remember(n.to_string().into(), vec!["alice".into()], 1);
+            removed.remember(n.to_string().into(), vec!["alice".into()], 1, OldValues::default());
         }
         for _ in 0..3 {
             removed.forget("5");
-            removed.remember("5".into(), vec!["bob".into()], 2);
+            removed.remember("5".into(), vec!["bob".into()], 2, OldValues::default());
         }
         assert!(removed.get("0").is_some(), "nothing had to be forgotten yet");
-        removed.remember("one more".into(), vec!["bob".into()], 3);
+        removed.remember("one more".into(), vec!["bob".into()], 3, OldValues::default());
         assert!(removed.get("0").is_none() && removed.get("1").is_some());
         assert_eq!(removed.iter().count(), MAX_TOMBSTONES);
         let newest: Vec<&str> =
@@ -110,7 +120,7 @@ mod tests {
     #[test]
     fn everybody_who_removed_it_is_named_once() {
         let mut removed = Removed::default();
-        removed.remember("a".into(), vec!["alice".into()], 1);
+        removed.remember("a".into(), vec!["alice".into()], 1, OldValues::default());
         for (user, is_news) in [("bob", true), ("bob", false), ("alice", false)] {
             assert_eq!(removed.remember_another("a", &user.into()), is_news);
         }

@@ -48,6 +48,9 @@ impl Session {
             (Action::Remove, Some(item)) if turn.limits.settle => {
                 let (id, tick) = (item.id.clone(), self.tick);
                 let member = &mut self.room[place];
+                let user = member.user.clone();
+                self.document.note_builder(&id, &user, false);
+                let Some(item) = self.document.get(&id) else { return };
                 turn.send(member.conn, &settled_add(item, turn.now.wall));
                 let update = UpdateFrames::settled(item, turn.now.wall);
                 member.is_sent_item(&id, tick);
@@ -82,10 +85,12 @@ impl Session {
         let rejection = message.read_only("the key permits to watch, not to change");
         turn.send(self.room[place].conn, &outbound::rejected(&rejection));
         match message {
-            ClientMessage::FullState { state, target }
-                if target.as_deref() == Some(&*self.room[place].user) =>
-            {
-                self.show_differences(place, state, turn);
+            ClientMessage::FullState { state, target } => {
+                let names_itself = target.as_deref() == Some(&*self.room[place].user);
+                match names_itself && !self.room[place].has_shown_canvas {
+                    true => self.show_differences(place, state, turn),
+                    false => self.note_origins(place, &state, turn),
+                }
             }
             ClientMessage::Command(command) => self.undo(place, &command, turn),
             _ => {}

@@ -9,7 +9,7 @@ use super::held::Held;
 use super::history::History;
 use super::item_frames::UpdateFrames;
 use super::keeping::{Keeping, not_durable};
-use super::member::{Arrival, Member, Request};
+use super::member::{Arrival, FoundCopy, Member, Request};
 use super::notes::Note;
 use super::pass::Pass;
 use super::past::Past;
@@ -363,11 +363,13 @@ impl Session {
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
         let is_large = self.document.bytes() >= LARGE_DOCUMENT;
         let member = &mut self.room[place];
-        if let Some(items) = member.has_looked_again() {
+        if let Some(items) = member.has_looked_again(self.tick) {
             let user = member.user.clone();
-            for (id, may_be_gone) in &items {
-                let owed = if *may_be_gone { Owed::Anew } else { Owed::Update };
-                self.owe(&user, id, owed, turn);
+            for FoundCopy { id, may_be_gone, is_own } in items {
+                if let Some(is_own) = is_own {
+                    self.document.note_builder(&id, &user, is_own);
+                }
+                self.owe(&user, &id, if may_be_gone { Owed::Anew } else { Owed::Update }, turn);
             }
             return self.send_null_state(place, turn);
         }

@@ -16,7 +16,7 @@ use super::recent::{Did, Seen};
 use super::session::Session;
 use super::settle::{Owed, send_settled};
 use super::told::{Audience, Part};
-use super::writing::{Written, color_print, stands_at_origin};
+use super::writing::{CopyKind, Written, color_print, is_own, stands_at_origin};
 use crate::kept::Why;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::json::Fields;
@@ -46,7 +46,7 @@ impl Session {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
             turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
-            return;
+            return self.note_origins(place, &snapshot, turn);
         }
         let bounds = turn.limits.document;
         if snapshot.items.len() > bounds.items() {
@@ -126,9 +126,6 @@ impl Session {
     /// Shows an editor that may only watch, and shares its canvas, what the document has: its own
     /// items stay on its canvas.
     pub fn show_differences(&mut self, place: usize, snapshot: State, turn: &mut Turn<'_>) {
-        if self.room[place].has_shown_canvas {
-            return;
-        }
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
         let tick = self.tick;
@@ -153,6 +150,29 @@ impl Session {
         self.recognise_sharing(place, turn);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
         self.tell_differences(place, &canvas, turn);
+    }
+
+    /// Notes how an editor's copies came to be, of whose snapshot nothing else is taken: it lists the copies that
+    /// messages reach, which may be from a file that was opened meanwhile.
+    pub(super) fn note_origins(&mut self, place: usize, snapshot: &State, turn: &mut Turn<'_>) {
+        let member = &self.room[place];
+        if !member.is_editor || !member.is_recognised() {
+            return;
+        }
+        let user = member.user.clone();
+        for shown in &snapshot.items {
+            let Some(item) = self.document.get(&shown.id) else { continue };
+            let interfaces = shown.fields.iter().find(|(key, _)| **key == *INTERFACES);
+            let field = item.field(INTERFACES);
+            let is_own = interfaces.and_then(|(_, value)| is_own(item, field, value));
+            let Some(is_own) = is_own else { continue };
+            let copy = self.room[place].copy_of(item, turn.limits.settle);
+            if copy.kind != CopyKind::Blank && is_own != item.builders.contains(&user) {
+                let id = item.id.clone();
+                self.document.note_builder(&id, &user, is_own);
+                self.owe(&user, &id, Owed::Update, turn);
+            }
+        }
     }
 
     /// Takes note of an editor whose canvas can't be taken: at least it is not wiped.
@@ -305,6 +325,7 @@ impl Session {
                     let _ = self.document.add(&item.id, item.fields, None, author, Allowance::NONE);
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
+                    self.room[place].brings(&id);
                     self.room[place].says(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }

@@ -224,7 +224,7 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
     let mut remembered = Removed::default();
     for tombstone in removed {
         let (id, users) = read_tombstone(tombstone, &users)?;
-        remembered.remember(id.into(), users, 0);
+        remembered.remember(id.into(), users, 0, OldValues::default());
     }
     let extra = stored.get("extra").and_then(|extra| Object::parse(extra.get()).ok());
     let extra = extra.ok_or("it has nothing extra")?.to_fields();

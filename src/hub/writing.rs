@@ -35,6 +35,9 @@ pub struct Copy<'a> {
     pub sight: Option<Sight<'a>>,
     /// The fingerprint of the colour it reported last, where that is known.
     pub color: Option<u64>,
+    /// Whether it may be one that was removed: its editor was sent the item anew since. Then it shows what the
+    /// item was before that.
+    pub is_gone: bool,
 }
 
 /// How a copy came to be.
@@ -99,6 +102,12 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         CopyKind::Unseen { was_sent: true } => looks_blank(item, &said),
         _ => false,
     };
+    // One that may be blank, or be of before, shows by its interfaces which it is.
+    let does_nothing =
+        |said: &Fields| said.iter().any(|(key, value)| **key == *INTERFACES && value.get() == "[]");
+    let is_surely_blank = copy.kind == CopyKind::Blank
+        && item.field(INTERFACES).is_some_and(|field| field.value.get() != "[]")
+        && does_nothing(&said);
     let is_locked = said.iter().any(|(key, value)| **key == *LOCKED && value.get() == "true");
     let mut found = 0;
     let places = find(&item.fields, &said);
@@ -117,7 +126,8 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             let is_own = is_own(item, field, &value);
             written.is_own = is_own.filter(|_| copy.kind != CopyKind::Blank);
         }
-        let is_chosen = !is_blank || !is_default(item, &key, &value);
+        let counts = !is_surely_blank || PLACE.contains(&&*key);
+        let is_chosen = counts && (!is_blank || !is_blank_default(item, &key, &value));
         let verdict = match field {
             Some(field) if field.value.get() == value.get() => continue,
             _ if !is_chosen => Verdict::Blank,
@@ -129,6 +139,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
                 Verdict::Likewise
             }
+            None if copy.is_gone && item.before.has(&key, print()) => Verdict::Stale,
             None => Verdict::Chosen,
         };
         if matches!(verdict, Verdict::Chosen)
@@ -210,9 +221,17 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
     let Some(sight) = copy.sight else {
         // What the user has written last is the user's to change; what others have written since is
-        // not taken back by a copy from before.
-        return field.writer != *copy.user && item.has_had(field, json::fingerprint(value));
+        // not taken back by a copy from before, nor what others had written that was still on its way.
+        let print = json::fingerprint(value);
+        let mut past = field.past.iter();
+        return match field.writer == *copy.user {
+            true => past.any(|past| past.shows(print) && past.writer != *copy.user),
+            false => item.has_had(field, print),
+        };
     };
+    if copy.is_gone && item.before.has(&field.key, json::fingerprint(value)) {
+        return true;
+    }
     if field.past.is_empty() && sight.said.is_none() {
         return false;
     }
@@ -290,6 +309,12 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
 /// Whether a value is what an editor takes for a field that it was not sent.
 fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
     default_of(item, key).is_some_and(|default| json::same_value(default, value))
+}
+
+/// Whether a value is one that a copy has that has just been built, without the picture that would put it
+/// behind everything else.
+fn is_blank_default(item: &Item, key: &str, value: &RawValue) -> bool {
+    is_default(item, key, value) || (key == "z_value" && json::as_number(value) == Some(0.0))
 }
 
 /// The value that an editor takes for a field that it was not sent.
@@ -406,7 +431,7 @@ pub fn stands_at_origin(interfaces: &RawValue) -> bool {
 
 /// Whether these interfaces are of a copy that its owner built, where they differ from those of one that
 /// was built from a message; `field` has the item's own.
-fn is_own(item: &Item, field: Option<&Field>, interfaces: &RawValue) -> Option<bool> {
+pub fn is_own(item: &Item, field: Option<&Field>, interfaces: &RawValue) -> Option<bool> {
     let own = item.offset()?;
     let said = match field {
         Some(field) if field.value.get() == interfaces.get() => own,

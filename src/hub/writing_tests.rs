@@ -84,7 +84,13 @@ impl Owner {
             said: self.said.as_ref(),
         };
         let is_unseen = matches!(kind, CopyKind::Unseen { .. });
-        Copy { user: &self.user, kind, color: None, sight: (!is_unseen).then_some(sight) }
+        Copy {
+            user: &self.user,
+            kind,
+            color: None,
+            is_gone: false,
+            sight: (!is_unseen).then_some(sight),
+        }
     }
 }
 
@@ -118,7 +124,8 @@ fn a_canvas_from_before_takes_back_nothing_that_others_wrote() {
     let document = document(SOURCE, &[(5, "bob", r#"{"n_rays":7}"#)]);
     let kind = CopyKind::Unseen { was_sent: false };
     for (who, rays, is_written) in
-        [("alice", 5, false), ("alice", 6, true), ("bob", 5, true), ("bob", 6, true)]
+        // Alice's value may have been on its way to Bob when he wrote his own.
+        [("alice", 5, false), ("alice", 6, true), ("bob", 5, false), ("bob", 6, true)]
     {
         let said = SOURCE.replace(r#""n_rays":5"#, &format!(r#""n_rays":{rays}"#));
         let judged = judged(&document, &said, Owner::of(who, 9, &[(5, "bob")]).copy(kind));

@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::rig::*;
 
-fn rig() -> Rig {
+pub fn rig() -> Rig {
     Rig::with(Limits { settle: true, durable: true, ..limits() })
 }
 
 /// A source as the editor that built it sends it.
-fn source(id: &str, x: f64) -> Value {
+pub fn source(id: &str, x: f64) -> Value {
     json!({"_type": "source", "item_uuid": id, "x_mm": x, "y_mm": 0.0, "angle_deg": 0.0,
            "locked": false, "z_value": 0.0, "size_mm": 6, "n_rays": 5, "ray_length_mm": 1500,
            "spread_deg": 0, "color_hex": "#0000ff", "wavelength_nm": 633.0})
 }
 
 /// A mirror with a picture, whose first interface is 25 mm off the middle of that.
-fn mirror(id: &str, x: f64) -> Value {
+pub fn mirror(id: &str, x: f64) -> Value {
     json!({"_type": "component", "item_uuid": id, "x_mm": x, "y_mm": 0.0, "angle_deg": 45.0,
            "locked": false, "z_value": 0.0, "name": "M1", "category": "mirrors",
            "image_path": "objects/library/m/images/m.png", "notes": null,
@@ -28,31 +28,31 @@ fn mirror(id: &str, x: f64) -> Value {
 }
 
 /// The same where its copy has no picture: moved by minus the middle of its first interface.
-fn moved_mirror(id: &str, x: f64) -> Value {
+pub fn moved_mirror(id: &str, x: f64) -> Value {
     let mut mirror = mirror(id, x);
     mirror["interfaces"][0]["x1_mm"] = json!(0.0);
     mirror["interfaces"][0]["x2_mm"] = json!(0.0);
     mirror
 }
 
-fn with(mut item: Value, key: &str, value: Value) -> Value {
+pub fn with(mut item: Value, key: &str, value: Value) -> Value {
     item[key] = value;
     item
 }
 
 /// A command as the editor words it.
-fn says(action: &str, data: &Value) -> Value {
+pub fn says(action: &str, data: &Value) -> Value {
     json!({"type": "command", "command": {"action": action, "item_type": data["_type"],
            "item_id": data["item_uuid"], "data": data}, "user_id": "x", "timestamp": "t"})
 }
 
-fn removes(id: &str) -> Value {
+pub fn removes(id: &str) -> Value {
     json!({"type": "command", "command": {"action": "remove_item", "item_type": "source",
            "item_id": id, "data": {}}})
 }
 
 /// A snapshot as the editor sends it, with the names that it adds to each item.
-fn canvas(items: &[Value], target: &str) -> Value {
+pub fn canvas(items: &[Value], target: &str) -> Value {
     let items = items.iter().map(|item| {
         let mut item = item.clone();
         item["uuid"] = item["item_uuid"].clone();
@@ -63,12 +63,12 @@ fn canvas(items: &[Value], target: &str) -> Value {
            "state": {"items": items.collect::<Value>(), "version": 0, "timestamp": "t"}})
 }
 
-fn request(user: &str) -> Value {
+pub fn request(user: &str) -> Value {
     json!({"type": "sync:request", "user_id": user})
 }
 
 /// An editor that shares this canvas, and has received everything.
-fn host(rig: &mut Rig, user: &str, items: &[Value]) -> ConnId {
+pub fn host(rig: &mut Rig, user: &str, items: &[Value]) -> ConnId {
     let conn = rig.join_session("s", user, None);
     rig.commit();
     rig.tell(conn, request(user));
@@ -79,7 +79,7 @@ fn host(rig: &mut Rig, user: &str, items: &[Value]) -> ConnId {
 }
 
 /// An editor that has joined with an empty canvas, and has received everything.
-fn guest(rig: &mut Rig, user: &str) -> ConnId {
+pub fn guest(rig: &mut Rig, user: &str) -> ConnId {
     let conn = rig.join_session("s", user, None);
     rig.commit();
     rig.tell(conn, request(user));
@@ -89,7 +89,7 @@ fn guest(rig: &mut Rig, user: &str) -> ConnId {
 }
 
 /// A program that is no editor, and has received everything.
-fn script(rig: &mut Rig, user: &str) -> ConnId {
+pub fn script(rig: &mut Rig, user: &str) -> ConnId {
     let conn = rig.join_session("s", user, None);
     rig.commit();
     rig.receive(conn);
@@ -99,7 +99,7 @@ fn script(rig: &mut Rig, user: &str) -> ConnId {
 
 /// The commands among what a connection was told: what is done to which item, whether it is settled, and the
 /// item's data.
-fn told(rig: &mut Rig, conn: ConnId) -> Vec<(String, bool, Value)> {
+pub fn told(rig: &mut Rig, conn: ConnId) -> Vec<(String, bool, Value)> {
     let texts = rig.texts(conn).into_iter().filter(|told| told["type"] == "command");
     let commands = texts.map(|told| {
         let command = &told["command"];
@@ -111,13 +111,13 @@ fn told(rig: &mut Rig, conn: ConnId) -> Vec<(String, bool, Value)> {
 }
 
 /// The same, in short.
-fn done(rig: &mut Rig, conn: ConnId) -> Vec<String> {
+pub fn done(rig: &mut Rig, conn: ConnId) -> Vec<String> {
     let told = told(rig, conn).into_iter();
     told.map(|(done, settled, _)| if settled { format!("{done}, settled") } else { done }).collect()
 }
 
 /// A field of an item of the document; `null` where it has none.
-fn field(rig: &Rig, item: &str, key: &str) -> Value {
+pub fn field(rig: &Rig, item: &str, key: &str) -> Value {
     let item = rig.hub.document("s").expect("it is there").get(item).expect("it is there");
     let field = item.field(key);
     field.map_or(Value::Null, |field| serde_json::from_str(field.value.get()).expect("JSON"))

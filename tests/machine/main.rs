@@ -4,6 +4,7 @@
 mod authentication;
 mod bounds;
 mod channels;
+mod copies;
 mod editors;
 mod histories;
 mod keeping;

@@ -351,11 +351,15 @@ impl Editor {
         // A move of what the server doesn't know tells it nothing.
         object.is_told |= action != "move_item";
         let is_deaf = self.map.get(&object.id) != Some(&handle);
+        // Its user sees another one of the same id, and may have told of that one before.
+        let is_double = self.ghosts.contains(&object.id);
+        // The server leaves out whole what stands nowhere: it remains to be told.
+        let is_taken = object.place[..2].iter().all(|at| at.is_finite());
         let told = match action {
             "remove_item" => Vec::new(),
             // As old as it may be, all of it is said as if it were new.
-            _ if is_deaf && object.is_old => tell_all(object, true),
-            _ => tell(object, true),
+            _ if (is_deaf && object.is_old) || is_double => tell_all(object, is_taken),
+            _ => tell(object, is_taken),
         };
         let command = json!({"action": action, "item_type": object.kind, "item_id": object.id,
             "data": data});
@@ -373,6 +377,7 @@ fn tell_all(object: &mut Object, is_over: bool) -> Vec<Told> {
 }
 
 fn untold_all(object: &mut Object) {
+    object.is_all_untold = true;
     for field in object.shown().into_keys() {
         object.untold.entry(field).or_insert(Untold::Along);
     }
@@ -406,6 +411,7 @@ fn tell(object: &mut Object, is_over: bool) -> Vec<Told> {
     let is_hidden = object.untold.get("color_hex") == Some(&Untold::Hidden);
     let is_hidden = !is_drawn && (is_hidden || object.picked.is_some());
     if is_over {
+        object.is_all_untold = false;
         object.untold.clear();
         object.picked = None;
     }

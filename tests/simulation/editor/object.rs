@@ -55,6 +55,8 @@ pub struct Object {
     pub is_unheard: bool,
     /// It was sent something while that was so: with a picture it stands elsewhere for good.
     pub is_misplaced: bool,
+    /// Nobody was told of any of it since it came from there: not what it lacks, either.
+    pub is_all_untold: bool,
     /// It came with a place that is none: the server leaves it out.
     pub is_nowhere: bool,
     pub untold: BTreeMap<String, Untold>,
@@ -100,6 +102,7 @@ impl Object {
             is_old: false,
             is_unheard: false,
             is_misplaced: false,
+            is_all_untold: false,
             is_nowhere: !(place[0].is_finite() && place[1].is_finite()),
             untold: BTreeMap::new(),
         }
@@ -127,6 +130,7 @@ impl Object {
             self.place = new.place;
         }
         (self.z, self.locked, self.is_blank) = (new.z, new.locked, false);
+        self.is_all_untold = false;
         self.untold.clear();
         if refuses {
             self.keeps_place();

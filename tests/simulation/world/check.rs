@@ -192,7 +192,8 @@ fn check_item(user: &str, own: &Object, item: &Value) {
     let (shown, right) = (own.shown(), object::shown(item));
     let is_locked = own.untold.contains_key("locked") || own.locked;
     for name in shown.keys().chain(right.keys()) {
-        let is_untold = own.untold.contains_key(name);
+        let is_lacking = own.is_all_untold && !shown.contains_key(name);
+        let is_untold = is_lacking || own.untold.contains_key(name);
         let is_unsafe = name == "image_path" && is_unsafe(&item["image_path"]);
         // Its own, of which the server takes nothing.
         let is_odd = |name: &str| {

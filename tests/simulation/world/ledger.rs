@@ -39,6 +39,7 @@ enum Note {
     Added {
         id: String,
         fields: BTreeMap<String, Value>,
+        absent: BTreeMap<String, Value>,
         by: String,
     },
     Removed {
@@ -58,13 +59,20 @@ enum Note {
         value: Value,
         /// Whose it is if it is taken.
         by: Option<String>,
+        at: Duration,
+    },
+    /// It was told before the item was there, and may still be shown by a copy when it is.
+    Early {
+        id: String,
+        field: String,
+        value: Value,
     },
     /// A choice doesn't count any more when it is told again.
     Counted(String, u64),
     /// A message that has a name of its sender's was taken.
     Named(String, u64),
     Replaced {
-        items: BTreeMap<String, BTreeMap<String, Value>>,
+        items: BTreeMap<String, [BTreeMap<String, Value>; 2]>,
         by: String,
         at: Duration,
     },
@@ -79,6 +87,10 @@ pub struct Ledger {
     /// an old copy look the same.
     window: Duration,
     items: BTreeMap<String, BTreeMap<String, Field>>,
+    /// What editors show of the fields that an item doesn't have.
+    absent: HashMap<String, BTreeMap<String, Value>>,
+    /// What was told of items that were not there.
+    early: HashMap<String, Vec<(String, Value)>>,
     /// What was removed, and by whom.
     gone: BTreeMap<String, BTreeSet<String>>,
     /// What went as a whole, while somebody may still have been at it: there or not, both are right.
@@ -124,11 +136,19 @@ impl Ledger {
                     let id = data["uuid"].as_str().expect("a uuid");
                     match known.contains(id) {
                         false => self.add(seq, id, by, data),
-                        true if how == Taken::AsFirstCanvas => self.allow_news(seq, id, by, data),
+                        true if how == Taken::AsFirstCanvas => {
+                            self.allow_news(seq, at, id, by, data)
+                        }
                         true => {}
                     }
                 }
-                for told in told {
+                // What stands nowhere is left out, and remains to be told.
+                let items = message["state"]["items"].as_array().expect("a list");
+                let is_taken = |told: &&Told| {
+                    let data = items.iter().find(|data| data["uuid"] == *told.item);
+                    data.is_none_or(is_somewhere)
+                };
+                for told in told.iter().filter(is_taken) {
                     match known.contains(&told.item) && how == Taken::Whole {
                         true => self.tell(seq, at, by, told),
                         false => self.count(seq, by, told),
@@ -147,7 +167,7 @@ impl Ledger {
             "remove_item" => self.push(seq, Note::Removed { id: id.into(), by: by.into() }),
             // Undoing a deletion isn't told: what is dragged then is back.
             "move_item" if !is_known && !self.has_removed(id, by) => {
-                told.iter().for_each(|told| self.count(seq, by, told));
+                told.iter().for_each(|told| self.tell_early(seq, by, told));
             }
             // Without its type it is a script's, and says no more than what it says.
             "update_item" | "move_item" if data.get("_type").is_none() => {
@@ -161,13 +181,15 @@ impl Ledger {
                 let by_add = command["action"] == "add_item";
                 if (by_add || self.may_bring_back(id, by)) && !self.free.contains(id) {
                     self.push_added(seq, id, by, data);
+                    told.iter().for_each(|told| self.count(seq, by, told));
+                } else {
+                    told.iter().for_each(|told| self.tell_early(seq, by, told));
                 }
-                told.iter().for_each(|told| self.count(seq, by, told));
             }
             // A script says again what was lost, or tells all of what somebody else has brought back.
             "add_item" if told.is_empty() => {
                 for (field, value) in seen(data) {
-                    self.push(seq, Note::Allowed { id: id.into(), field, value, by: None });
+                    self.push(seq, Note::Allowed { id: id.into(), field, value, by: None, at });
                 }
             }
             _ => told.iter().for_each(|told| self.tell(seq, at, by, told)),
@@ -190,7 +212,7 @@ impl Ledger {
 
     /// What an old copy says may be new where the document never had it, or be its owner's own change of
     /// mind. A colour that a copy reports because it was rebuilt is neither.
-    fn allow_news(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
+    fn allow_news(&mut self, seq: u64, at: Duration, id: &str, by: &str, data: &Value) {
         for (field, value) in seen(data).into_iter().filter(|(_, value)| value != CRIMSON) {
             let known = &self.items[id].get(&field);
             let is_news = known.is_some_and(|known| {
@@ -198,14 +220,15 @@ impl Ledger {
             });
             if is_news {
                 let (id, by) = (id.to_owned(), Some(by.to_owned()));
-                self.push(seq, Note::Allowed { id, field, value, by });
+                self.push(seq, Note::Allowed { id, field, value, by, at });
             }
         }
     }
 
     fn push_added(&mut self, seq: u64, id: &str, by: &str, data: &Value) {
         if is_somewhere(data) {
-            self.push(seq, Note::Added { id: id.into(), fields: seen(data), by: by.into() });
+            let (id, by) = (id.into(), by.into());
+            self.push(seq, Note::Added { id, fields: seen(data), absent: absent(data), by });
         }
     }
 
@@ -213,13 +236,22 @@ impl Ledger {
         let Told { item: id, field, value, how } = told.clone();
         match how {
             Untold::Hidden => {}
-            Untold::Along => self.push(seq, Note::Allowed { id, field, value, by: None }),
+            Untold::Along => {
+                self.push(seq, Note::Allowed { id, field, value, by: None, at });
+            }
             Untold::Chosen(number) if self.counted.contains(&(by.to_owned(), number)) => {}
             Untold::Chosen(_) => {
                 self.push(seq, Note::Chosen { id, field, value, by: by.to_owned(), at });
                 self.count(seq, by, told);
             }
         }
+    }
+
+    /// The item isn't there.
+    fn tell_early(&mut self, seq: u64, by: &str, told: &Told) {
+        let Told { item: id, field, value, .. } = told.clone();
+        self.push(seq, Note::Early { id, field, value });
+        self.count(seq, by, told);
     }
 
     fn count(&mut self, seq: u64, by: &str, told: &Told) {
@@ -233,7 +265,7 @@ impl Ledger {
         let id =
             |data: &Value| data["uuid"].as_str().or(data["item_uuid"].as_str()).map(str::to_owned);
         let items = items.as_array().expect("a list").iter().filter(|data| is_somewhere(data));
-        let items = items.map(|data| (id(data).expect("an id"), seen(data)));
+        let items = items.map(|data| (id(data).expect("an id"), [seen(data), absent(data)]));
         self.push(seq, Note::Replaced { items: items.collect(), by: by.to_owned(), at });
     }
 
@@ -248,16 +280,23 @@ impl Ledger {
 
     fn apply(&mut self, note: Note) {
         match note {
-            Note::Added { id, fields, by } => {
+            Note::Added { id, fields, absent, by } => {
+                self.absent.insert(id.clone(), absent);
                 let fields = fields.into_iter();
                 let fields = fields.map(|(name, value)| {
                     let allowed = allowed(&name, &value);
                     let by = BTreeSet::from([by.clone()]);
                     (name, Field { allowed, by, before: Vec::new() })
                 });
+                let mut fields: BTreeMap<String, Field> = fields.collect();
+                for (name, value) in self.early.remove(&id).unwrap_or_default() {
+                    if let Some(field) = fields.get_mut(&name).filter(|at| !at.allowed.is_empty()) {
+                        field.allowed.extend(allowed(&name, &value));
+                    }
+                }
                 self.gone.remove(&id);
                 self.free.remove(&id);
-                self.items.insert(id, fields.collect());
+                self.items.insert(id, fields);
             }
             Note::Removed { id, by } => {
                 let was_there = self.items.remove(&id).is_some() | self.free.remove(&id);
@@ -271,10 +310,18 @@ impl Ledger {
                 let Some(item) = self.items.get_mut(&id) else { return };
                 let is_new = !item.contains_key(&field);
                 let known = item.entry(field.clone()).or_default();
+                let absent = self.absent.get_mut(&id).and_then(|absent| absent.remove(&field));
+                known.before.extend(absent.map(|value| (at, value)));
                 let was_any = known.allowed.is_empty() && !is_new;
                 let is_recent = |until: &Duration| *until + window >= at;
+                // An undo brings back a place at which the item was put aside for a moment, too.
+                let is_near = |old: &Value| {
+                    let distance = old.as_f64().zip(value.as_f64()).map(|(a, b)| (a - b).abs());
+                    field == "x_mm" && distance.is_some_and(|distance| distance < 2e-6)
+                };
+                let is_old = |old: &Value| same(old, &value) || is_near(old);
                 let is_old =
-                    known.before.iter().any(|(until, old)| is_recent(until) && same(old, &value));
+                    known.before.iter().any(|(until, old)| is_recent(until) && is_old(old));
                 let before = known.allowed.iter().map(|old| (at, old.clone()));
                 known.before.extend(before.collect::<Vec<_>>());
                 if !is_old || was_any {
@@ -284,18 +331,24 @@ impl Ledger {
                 known.by.insert(by);
                 known.allowed.extend(allowed(&field, &value));
             }
-            Note::Allowed { id, field, value, by } => {
+            Note::Allowed { id, field, value, by, at } => {
                 let item = self.items.get_mut(&id);
                 // None: any value is.
                 if let Some(known) = item.and_then(|item| item.get_mut(&field))
                     && !known.allowed.is_empty()
                 {
                     known.by.extend(by);
+                    // Choosing one of these again and having an old copy look the same, too.
+                    let before = known.allowed.iter().map(|old| (at, old.clone()));
+                    known.before.extend(before.collect::<Vec<_>>());
                     match allowed(&field, &value) {
                         more if more.is_empty() => known.allowed.clear(),
                         more => known.allowed.extend(more),
                     }
                 }
+            }
+            Note::Early { id, field, value } => {
+                self.early.entry(id).or_default().push((field, value));
             }
             Note::Named(..) => {}
             Note::Counted(by, number) => drop(self.counted.insert((by, number))),
@@ -303,8 +356,8 @@ impl Ledger {
                 let mut old = std::mem::take(&mut self.items);
                 let gone = std::mem::take(&mut self.gone);
                 self.free.extend(old.keys().cloned().chain(gone.into_keys()));
-                for (id, fields) in items {
-                    self.apply(Note::Added { id: id.clone(), fields, by: by.clone() });
+                for (id, [fields, absent]) in items {
+                    self.apply(Note::Added { id: id.clone(), fields, absent, by: by.clone() });
                     let new = self.items.get_mut(&id).expect("it was added");
                     for (name, mut field) in old.remove(&id).unwrap_or_default() {
                         let Some(new) = new.get_mut(&name) else { continue };
@@ -399,6 +452,19 @@ fn seen(data: &Value) -> BTreeMap<String, Value> {
     let names = data.as_object().expect("an object");
     let mut shown = object::shown(data);
     shown.retain(|name, _| names.contains_key(name));
+    shown
+}
+
+/// What editors show of the fields that an item's data lacks.
+fn absent(data: &Value) -> BTreeMap<String, Value> {
+    if object::known_type(&data["_type"]).is_none() {
+        return BTreeMap::new();
+    }
+    let mut names = data.as_object().expect("an object").clone();
+    // A value that is none is left out.
+    names.retain(|name, value| !allowed(name, value).is_empty());
+    let mut shown = object::shown(&names.clone().into());
+    shown.retain(|name, _| !names.contains_key(name));
     shown
 }
 
