@@ -300,7 +300,8 @@ impl Document {
         let field = |(key, value)| Field::new(key, value, author);
         let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
         let mut item = Item::new(id.into(), fields, author.user.clone(), author.tick);
-        item.before = self.removed.get(id).map(|stone| stone.last.clone()).unwrap_or_default();
+        let last = self.removed.get(id).map(|stone| &stone.last).filter(|last| !last.is_empty());
+        item.before = last.cloned().map(Box::new);
         let bounds = allowance.bounds;
         if item.bytes > bounds.item {
             return Err(TooBig::Item(bounds.item));

@@ -136,8 +136,8 @@ pub struct Item {
     pub told: Told,
     /// The values that its fields had before those that they remember themselves.
     pub old: OldValues,
-    /// Marks of those that copies may show which were removed before it came back.
-    pub before: OldValues,
+    /// Marks of those that copies may show which were removed before it came back, if it ever was.
+    pub before: Option<Box<OldValues>>,
     derived: Derived,
     /// Its size as JSON.
     pub(super) bytes: usize,
@@ -161,7 +161,7 @@ impl Item {
         let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
         let (told, old, derived) = (Told::default(), OldValues::default(), Derived::default());
-        let before = OldValues::default();
+        let before = None;
         Item { id, fields, writer, builders, added, told, old, before, derived, bytes }
     }
 
@@ -169,7 +169,11 @@ impl Item {
     pub(super) fn memory(&self) -> usize {
         let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
         let fields = self.bytes + self.fields.len() * FIELD_MEMORY;
-        ITEM_MEMORY + fields + past.sum::<usize>() + self.old.memory() + self.before.memory()
+        ITEM_MEMORY
+            + fields
+            + past.sum::<usize>()
+            + self.old.memory()
+            + self.before.as_ref().map_or(0, |before| before.memory())
     }
 
     /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.
@@ -281,11 +285,16 @@ impl Item {
         field.past.iter().any(|past| past.shows(print)) || self.old.has(&field.key, print)
     }
 
+    /// Whether a field may have had this value when the item was removed, before it came back.
+    pub fn had_before(&self, key: &str, print: u64) -> bool {
+        self.before.as_ref().is_some_and(|before| before.has(key, print))
+    }
+
     /// Marks of the values that copies of it may show, now that it is gone. Everybody has received what was sent
     /// at or before `received`.
     pub(super) fn into_last(mut self, received: u64) -> OldValues {
         let moved = self.moved_interfaces().map(json::fingerprint);
-        let mut last = std::mem::take(&mut self.before);
+        let mut last = self.before.take().map(|before| *before).unwrap_or_default();
         for field in self.fields.iter().take(MAX_MARKED) {
             let on_its_way = field.earlier().filter(|(_, when)| when.end > received);
             let on_its_way = on_its_way.flat_map(|(past, _)| [Some(past.print), past.moved_print]);

@@ -139,7 +139,7 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
                 Verdict::Likewise
             }
-            None if copy.is_gone && item.before.has(&key, print()) => Verdict::Stale,
+            None if copy.is_gone && item.had_before(&key, print()) => Verdict::Stale,
             None => Verdict::Chosen,
         };
         if matches!(verdict, Verdict::Chosen)
@@ -229,7 +229,7 @@ fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> boo
             false => item.has_had(field, print),
         };
     };
-    if copy.is_gone && item.before.has(&field.key, json::fingerprint(value)) {
+    if copy.is_gone && item.had_before(&field.key, json::fingerprint(value)) {
         return true;
     }
     if field.past.is_empty() && sight.said.is_none() {
