@@ -1,5 +1,5 @@
-//! The route table's types, and finding a path in it: every path has its methods, who may, what answers, and
-//! what programs are told of it (`routes.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
+//! The route table's types: every path has its methods, who may, what answers, and what programs are told of it
+//! (`table.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
 
 use super::Router;
 use crate::auth::Grant;

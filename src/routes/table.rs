@@ -1,4 +1,4 @@
-//! All routes: path, method, who may, handler, and what programs are told of it. `table.rs` finds them.
+//! All routes: path, method, who may, handler, and what programs are told of it; and finding the one of a path.
 
 use super::Router;
 use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
