@@ -32,6 +32,12 @@ fn newcomer(server: &Server) -> (Wire, Vec<u8>) {
     Wire::arrive(server, "/ws/table/nina")
 }
 
+/// Waits until the hub has before it what was sent so far, ahead of anything that others send from now on.
+fn is_heard(wire: &mut Wire) {
+    wire.send(json!({"type": "ping"}).to_string());
+    assert_eq!(wire.next()["type"], "pong");
+}
+
 /// Somebody else comes and goes: were an answer due, it would have come before.
 fn still_waits(server: &Server, wire: &mut Wire) {
     Client::join(server, "table", "passer-by").leave();
@@ -154,6 +160,7 @@ fn a_canvas_that_comes_before_the_request_is_one_as_well() {
     for (server, _alice, _) in sessions() {
         let (mut wire, _) = newcomer(&server);
         wire.send(full_state(json!([item("a", 1)]), Some("nina")).to_string());
+        is_heard(&mut wire);
         still_waits(&server, &mut wire);
         wire.send(REQUEST);
         assert_eq!(state(&wire.next()), None);
@@ -224,6 +231,7 @@ fn after_10_s_of_silence_a_canvas_counts_all_the_same() {
     wire.send(REQUEST);
     assert_eq!(state(&wire.next()), None);
     wire.send(full_state(json!([item("c", 3)]), Some("nina")).to_string());
+    is_heard(&mut wire);
     wire.write(masked(PONG, &token));
     let bob = Client::join(&server, "table", "bob");
     assert_eq!(state(&bob.greeting[2]), Some(&json!([item("c", 3)])));
