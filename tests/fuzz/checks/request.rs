@@ -246,6 +246,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
 
 /// A question is the one that the path stands for, with a key where one is asked for.
 fn check_question(event: &Event, path: &str, require_key: bool) {
+    let path = path.trim_end_matches('/');
     let (is_it, grant) = match event {
         Event::Threads { grant, .. } => (path.ends_with("api/chat/threads"), Some(grant)),
         Event::Sessions { grant, .. } => (path.ends_with("api/sessions"), grant.as_ref()),
