@@ -55,9 +55,9 @@ impl Request<'_> {
     /// Whether nothing is asked after it: the client says so, speaks HTTP/1.0, or sends something after it that is no
     /// request, because it has a body that nobody reads.
     pub fn is_last(&self) -> bool {
-        let has_body = ["content-length", "transfer-encoding"]
-            .iter()
-            .any(|name| self.headers(name).any(|value| value.bytes().any(|byte| byte != b'0')));
+        let is_not_zero = |value: &str| value.bytes().any(|byte| byte != b'0');
+        let has_body = self.header("transfer-encoding").is_some()
+            || self.headers("content-length").any(is_not_zero);
         self.is_old || self.lists("connection", "close") || has_body
     }
 
