@@ -12,7 +12,7 @@ pub fn sync_directory(path: &Path) {
     let _ = File::open(path).and_then(|open| open.sync_all());
 }
 
-/// The same for the directory that a file is in.
+/// Has a file's new name survive a power failure: syncs the directory that the file is in.
 pub fn sync_directory_of(file: &Path) {
     let directory = file.parent().filter(|parent| *parent != Path::new(""));
     sync_directory(directory.unwrap_or(Path::new(".")));

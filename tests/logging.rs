@@ -151,7 +151,13 @@ fn debug_logs_a_line_for_every_message_with_its_type_and_size() {
     alice.send_text(text);
     nothing_more([&mut alice]);
     alice.leave();
+    // The client protocol's as well; its answer comes after the line.
+    let mut agent = Wire::upgrade(&server, "/client_agent");
+    agent.send(r#"{"type":"ping"}"#);
+    agent.next();
     let log = server.stop().log;
+    let about = lines(&log).into_iter().filter(|line| line.contains(r#""ping""#));
+    assert_eq!(about.count(), 1, "{log}");
     let about: Vec<&str> =
         lines(&log).into_iter().filter(|line| line.contains("selection")).collect();
     assert_eq!(about.len(), 1, "{log}");

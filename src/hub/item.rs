@@ -285,7 +285,7 @@ impl Item {
         field.past.iter().any(|past| past.shows(print)) || self.old.has(&field.key, print)
     }
 
-    /// Whether a field may have had this value when the item was removed, before it came back.
+    /// Whether a copy of this item from before its removal may show this value in this field.
     pub fn had_before(&self, key: &str, print: u64) -> bool {
         self.before.as_ref().is_some_and(|before| before.has(key, print))
     }

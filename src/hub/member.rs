@@ -59,9 +59,10 @@ pub struct Member {
     pub has_shown_canvas: bool,
     /// Whether it was sent another `connection:ack`, which it answers with a request.
     is_greeted_again: bool,
-    /// Whether it was ever sent one: what had come to its canvas without a word is in its list since.
+    /// Whether it was ever sent one. From then on its list may hold items that it never named, from a file or its
+    /// undo history.
     may_list_more: bool,
-    /// The tick at which it answered the last of those: it may have found other copies on its canvas.
+    /// The tick at which it answered the last `connection:ack` after the first. Its list may hold other copies since.
     looked_again: u64,
     /// A request that waits until it has received the state that is on its way to it.
     waiting: Option<Request>,
@@ -76,18 +77,17 @@ struct KnownCopy {
     sent: u64,
     /// The tick at which the member listed the item in a snapshot, or added it by an `add_item`, last.
     listed: Option<u64>,
-    /// Whether the item is in the document because the member had it, so that this copy was not built from a
-    /// message.
+    /// Whether the member brought the item into the document. Then it built this copy itself.
     is_first: bool,
     /// Whether messages about the item don't reach this copy: it was pasted or came back by an undone
     /// removal, which the editor takes no note of.
     is_deaf: bool,
-    /// Of one that was pasted: whether a message that was on its way may have removed it all the same.
+    /// Whether a removal that was on its way may have removed this copy, which was pasted.
     is_uncertain: bool,
     /// Whether its interfaces are moved although the item was not in the document.
     is_moved: bool,
-    /// Whether its owner built another copy of the item, as a command told whose copy is not, or was not yet, the
-    /// one that messages reach: it may be that one once the editor has looked through its canvas again.
+    /// Whether the member built the copy that its last command was about, where messages reach another copy. After
+    /// the next `connection:ack` they may reach that one.
     is_other_own: Option<bool>,
     /// The fingerprint of the colour it reported last.
     color: Option<u64>,

@@ -43,6 +43,7 @@ impl ChannelHandler {
     }
 
     fn text(&mut self, conn: ConnId, text: &str) -> Reaction<Event> {
+        super::log_message(conn, text);
         let parsed = client::parse(text);
         self.last_kind = parsed.as_ref().map_or(Kind::Other, client::Heard::kind);
         let said = match parsed {

@@ -71,8 +71,7 @@ impl ConnectionHandler for SessionHandler {
     fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
             Incoming::Text(text) => {
-                super::log_message(conn, text);
-                let (kind, parsed) = understood(text);
+                let (kind, parsed) = understood(conn, text);
                 self.last_kind = kind;
                 let is_first = !std::mem::replace(&mut self.has_spoken, true);
                 match parsed {
@@ -150,8 +149,7 @@ impl ConnectionHandler for ViewerHandler {
     fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
         match heard {
             Incoming::Text(text) => {
-                super::log_message(conn, text);
-                let (kind, parsed) = understood(text);
+                let (kind, parsed) = understood(conn, text);
                 self.last_kind = kind;
                 match parsed {
                     Ok(ClientMessage::Ping { echo }) => {
@@ -197,8 +195,9 @@ impl ConnectionHandler for ViewerHandler {
     }
 }
 
-/// What a text says, and which type of message it is, for whoever counts.
-fn understood(text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
+/// What a text says, and the type of the message, which is counted.
+fn understood(conn: ConnId, text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
+    super::log_message(conn, text);
     let parsed = inbound::parse(text);
     let kind = match &parsed {
         Ok(message) => message.kind(),

@@ -189,7 +189,10 @@ fn check_relay(kind: &str, sent: Fields, to_others: Vec<Fields>) {
 fn changes_something(command: &Fields) -> bool {
     let is_known = command.string("item_id").is_some_and(|id| matches!(&*id, "ann" | "bob"));
     match (command.string("action").as_deref(), is_known) {
-        (Some("update_item" | "move_item" | "remove_item"), false) => is_whole(command),
+        // A whole update is of a pasted item.
+        (Some("update_item"), false) => is_whole(command),
+        // A tool that hovers moves an item that nobody has; removing what is gone changes nothing.
+        (Some("move_item" | "remove_item"), false) => false,
         // The sender may just say what it shows.
         (Some("add_item" | "update_item" | "move_item"), true) => !is_whole(command),
         _ => true,
