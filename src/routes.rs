@@ -1,7 +1,7 @@
-//! The front door: what a request asks for, and whether it may come in.
+//! Routes: what a request asks for, and whether it may come in.
 //!
 //! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
-//! `routes.rs` has every path; a request goes through `Router::decide` and no other way.
+//! `table.rs` has every path; a request goes through `Router::decide` and no other way.
 
 mod admission;
 #[cfg(feature = "durable")]

@@ -32,7 +32,7 @@ pub type Reply = Result<Vec<u8>, Refusal>;
 
 /// What reaches the hub thread.
 pub enum Input<E> {
-    /// A connection asks to be admitted; `verdict` is told whether it is. The answer to its
+    /// A connection asks to be admitted; `admission` is told whether it is. The answer to its
     /// handshake is the first thing in its send queue already.
     Join { conn: ConnId, send_queue: Arc<SendQueue>, admission: Sender<Admission>, event: E },
     /// A connection has something to say, which came at `arrived`.
@@ -59,7 +59,7 @@ pub struct HubThread<M: Machine> {
     /// Who waits for an answer; as many at most as there are connections.
     asking: ConnMap<Sender<Reply>>,
     effects: Vec<Effect>,
-    /// Outboxes that were pushed to and are still to be flushed.
+    /// Send queues that were pushed to and are still to be flushed.
     touched: Vec<Arc<SendQueue>>,
     /// Connections that were sent a close, oldest first, and until when they may answer it.
     closing: VecDeque<(Instant, ConnId)>,
@@ -189,7 +189,7 @@ impl<M: Machine> HubThread<M> {
         self.carry_out();
     }
 
-    /// Does what the machine wants done. A store will be one more consumer here.
+    /// Does what the hub wants done.
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         // Several, where they have waited for one session to be loaded.
@@ -239,7 +239,7 @@ impl<M: Machine> HubThread<M> {
                 }
                 Effect::Close { conn, code, reason } => {
                     self.asking.remove(&conn);
-                    // One that was never admitted learns from the verdict's end.
+                    // One that was never admitted learns of it when its `admission` is dropped.
                     if let Some(client) = self.clients.get_mut(&conn) {
                         client.admission = None;
                         client.send_queue.close(code, reason);
@@ -361,7 +361,7 @@ impl<M: Machine> HubThread<M> {
         while !self.clients.is_empty() {
             match event_queue.next(Some(until)) {
                 Some(Input::Gone(conn)) => drop(self.clients.remove(&conn)),
-                // Too late to join: the thread learns it from the verdict's end.
+                // Too late to join: its thread learns of it when `admission` is dropped.
                 Some(_) => {}
                 None => break,
             }

@@ -145,7 +145,7 @@ enum Phase {
 }
 
 impl SendQueue {
-    /// An send queue for a socket, with a bound in bytes.
+    /// A send queue for a socket, with a bound in bytes.
     pub fn new(
         conn: ConnId,
         socket: Arc<TcpStream>,
@@ -520,7 +520,7 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
-    /// An send queue and the client's end of its connection.
+    /// A send queue and the client's end of its connection.
     fn pair(mode: SendMode, bound: usize) -> (Arc<SendQueue>, TcpStream, Arc<Threads>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::hub::ConnId;
 
-    /// An send queue, and the client's end of its connection.
+    /// A send queue, and the client's end of its connection.
     fn send_queue() -> (Arc<SendQueue>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
