@@ -14,6 +14,7 @@ mod linear;
 mod listing;
 mod loading;
 mod memory;
+mod parsers;
 mod properties;
 mod readers;
 mod restoring;
