@@ -76,7 +76,7 @@ impl Persistence {
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn begin(&self, tell: Tell<Event>) -> io::Result<Option<Arc<dyn service::Keeper>>> {
+    pub fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn service::Keeper>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Opened(store) = std::mem::replace(&mut *state, State::Ended) else {
             return Ok(None);

@@ -39,6 +39,7 @@ use connections::Connections;
 use counters::Counters;
 use event_queue::EventQueue;
 pub use forwarded::Network;
+pub use hub_thread::StateMachine;
 use hub_thread::{HubThread, Input};
 pub use listener::{BindError, bind};
 pub use os_limits::half_of_the_memory;
@@ -92,10 +93,10 @@ pub struct Config {
 }
 
 /// What the server's threads share.
-struct Shared<S: Service> {
-    service: S,
+struct Shared {
+    service: Box<dyn Service>,
     config: Config,
-    event_queue: EventQueue<Input<S::Event>>,
+    event_queue: EventQueue<Input>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     /// How many connections were accepted: each has its number.
@@ -112,10 +113,10 @@ struct Shared<S: Service> {
     keeper: Option<Arc<dyn Keeper>>,
 }
 
-impl<S: Service> Shared<S> {
+impl Shared {
     /// Says something to the hub; waits while that, or what makes changes durable, has too much to
     /// do: back-pressure to this sender alone.
-    fn say(&self, input: Input<S::Event>) -> Result<(), event_queue::Gone> {
+    fn say(&self, input: Input) -> Result<(), event_queue::Gone> {
         if let Some(keeper) = &self.keeper {
             keeper.wait_for_room();
         }
@@ -124,9 +125,9 @@ impl<S: Service> Shared<S> {
 }
 
 /// A running server.
-pub struct ServerHandle<S: Service> {
+pub struct ServerHandle {
     addrs: Vec<SocketAddr>,
-    shared: Arc<Shared<S>>,
+    shared: Arc<Shared>,
 }
 
 /// Whether the system permits enough to serve anybody.
@@ -141,12 +142,12 @@ pub fn check_system() -> Result<(), String> {
 ///
 /// # Errors
 /// When the system refuses a thread, or a listener has no address.
-pub fn start<S: Service>(
+pub fn start(
     listeners: Vec<TcpListener>,
     config: Config,
-    service: S,
-    machine: S::Machine,
-) -> io::Result<ServerHandle<S>> {
+    service: Box<dyn Service>,
+    machine: Box<dyn StateMachine>,
+) -> io::Result<ServerHandle> {
     let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     if addrs.is_empty() {
         return Err(io::ErrorKind::AddrNotAvailable.into());
@@ -190,7 +191,7 @@ pub fn start<S: Service>(
     Ok(ServerHandle { addrs, shared })
 }
 
-impl<S: Service> ServerHandle<S> {
+impl ServerHandle {
     /// The first address it listens on; the port is the real one where 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]

@@ -83,7 +83,7 @@ fn config() -> Config {
     }
 }
 
-fn start_with(config: Config) -> ServerHandle<Router> {
+fn start_with(config: Config) -> ServerHandle {
     let limits = Limits {
         linger: Duration::ZERO,
         max_sessions: 0,
@@ -95,11 +95,11 @@ fn start_with(config: Config) -> ServerHandle<Router> {
         durable: false,
     };
     let listener = collabd::net::bind("127.0.0.1", 0).expect("a free port");
-    let hub = Hub::new(limits, 1);
+    let hub = Box::new(Hub::new(limits, 1));
     collabd::net::start(
         listener,
         config,
-        Router::new(KeyStore::open(None, false).expect("no file")),
+        Box::new(Router::new(KeyStore::open(None, false).expect("no file"))),
         hub,
     )
     .expect("threads")

@@ -10,10 +10,10 @@ use std::time::Duration;
 use collabd::auth::KeyStore;
 use collabd::http::Request;
 use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
-use collabd::net::service::{
-    Answer, ConnectionHandler, Handler, Incoming, Machine, Reaction, Requester, Service,
+use collabd::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Requester, Service};
+use collabd::net::{
+    Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, StateMachine, bind, start,
 };
-use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
 use collabd::protocol::Frame;
 use collabd::protocol::inbound::ClientMessage;
 use collabd::routes::Router;
@@ -21,33 +21,24 @@ use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
 struct FragileService(Router);
-struct FragileHandler(Box<Handler<Event>>);
+struct FragileHandler(Box<dyn ConnectionHandler>);
 struct FragileHub(Hub);
 
 impl Service for FragileService {
-    type Event = Event;
-    type Machine = FragileHub;
-
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome {
         match self.0.answer(request, from, conn) {
-            Answer::Page(page) => Answer::Page(page),
-            Answer::Ask(event) => Answer::Ask(event),
-            Answer::AskState(event) => Answer::AskState(event),
-            Answer::Work(_) => panic!("nothing is stored here"),
-            Answer::Report(report) => Answer::Report(report),
-            Answer::Upgrade(guest) => Answer::Upgrade(Box::new(FragileHandler(guest))),
+            Outcome::Upgrade(guest) => Outcome::Upgrade(Box::new(FragileHandler(guest))),
+            other => other,
         }
     }
 }
 
 impl ConnectionHandler for FragileHandler {
-    type Event = Event;
-
-    fn join(&self, conn: ConnId) -> Event {
+    fn join(&self, conn: ConnId) -> Option<Event> {
         self.0.join(conn)
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         let is_trap = matches!(heard, Incoming::Text(text) if text.contains("trap for the thread"));
         assert!(!is_trap, "on purpose");
         self.0.hear(conn, heard)
@@ -66,9 +57,7 @@ impl ConnectionHandler for FragileHandler {
     }
 }
 
-impl Machine for FragileHub {
-    type Event = Event;
-
+impl StateMachine for FragileHub {
     /// Handles the event whole before it panics, and loses the effects: the worst case.
     fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         let is_trap = match &event {
@@ -84,21 +73,9 @@ impl Machine for FragileHub {
     fn next_deadline(&self) -> Option<Duration> {
         self.0.next_deadline()
     }
-
-    fn tick() -> Event {
-        Event::Tick
-    }
-
-    fn gone(conn: ConnId) -> Event {
-        Event::Gone { conn }
-    }
-
-    fn failed(conn: ConnId) -> Event {
-        Event::Failed { conn }
-    }
 }
 
-fn serve() -> ServerHandle<FragileService> {
+fn serve() -> ServerHandle {
     let config = Config {
         room: ConnectionLimits { connections: 0, per_address: 0 },
         rate: RateLimits { messages: 0, bytes: 0 },
@@ -121,14 +98,14 @@ fn serve() -> ServerHandle<FragileService> {
         durable: false,
     };
     let listener = bind("127.0.0.1", 0).expect("a free port");
-    let door = Router::new(KeyStore::open(None, false).expect("no file"));
+    let router = Router::new(KeyStore::open(None, false).expect("no file"));
     let hub = FragileHub(Hub::new(limits, 1));
-    start(listener, config, FragileService(door), hub).expect("threads")
+    start(listener, config, Box::new(FragileService(router)), Box::new(hub)).expect("threads")
 }
 
 type Client = WebSocket<TcpStream>;
 
-fn join(server: &ServerHandle<FragileService>, user: &str) -> Client {
+fn join(server: &ServerHandle, user: &str) -> Client {
     let stream = TcpStream::connect(server.addr()).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
     let url = format!("ws://{}/ws/bench/{user}", server.addr());

@@ -1,7 +1,7 @@
-//! What every service can count on, whatever it serves: questions for the machine, a watch on the
+//! What every service can count on, whatever it serves: questions for the hub, a watch on the
 //! outside, an end for who is too fast, and the client's address behind a proxy.
 //!
-//! The server is run in this process with a service that does each of them on request.
+//! The server is run in this process with a service and a hub that do each of them on request.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,12 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use collabd::http::{Request, Response as Page};
-use collabd::hub::{ConnId, Effect, Now};
+use collabd::hub::{ConnId, Effect, Event, Now};
 use collabd::net::service::{
-    Act, Answer, ConnectionHandler, Incoming, Inside, Machine, Reaction, Report, Requester,
-    Service, Work,
+    Act, ConnectionHandler, HubClient, Incoming, Outcome, Reaction, Report, Requester, Service,
+    Work,
 };
-use collabd::net::{Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, bind, start};
+use collabd::net::{
+    Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, StateMachine, bind, start,
+};
 use collabd::protocol::Frame;
 use tungstenite::{Message, WebSocket};
 
@@ -27,14 +29,9 @@ struct Probe {
     looks: AtomicU32,
 }
 
-enum Event {
-    Join(ConnId),
-    Ask { conn: ConnId, path: String },
-    Said(String),
-    Saw(u32),
-    Gone(ConnId),
-    Failed(ConnId),
-    Tick,
+/// The question of a request.
+fn question(conn: ConnId, path: &str) -> Event {
+    Event::Details { conn, session: path.into(), grant: None }
 }
 
 struct Voice {
@@ -42,30 +39,26 @@ struct Voice {
 }
 
 impl Service for Probe {
-    type Event = Event;
-    type Machine = Desk;
-
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome {
         match request.path {
-            "/from" => Answer::Page(Page::page("text/plain", from.address.to_string())),
-            "/large" => Answer::Page(Page::page("text/plain", vec![b'x'; 32 << 20])),
+            "/from" => Outcome::Page(Page::page("text/plain", from.address.to_string())),
+            "/large" => Outcome::Page(Page::page("text/plain", vec![b'x'; 32 << 20])),
             "/looks" => {
                 let looks = self.looks.load(Ordering::Relaxed);
-                Answer::Page(Page::page("text/plain", looks.to_string()))
+                Outcome::Page(Page::page("text/plain", looks.to_string()))
             }
-            "/healthz" => Answer::Report(Report::Health),
-            "/metrics" => Answer::Report(Report::Metrics),
-            "/connections" => Answer::Report(Report::Connections),
+            "/healthz" => Outcome::Report(Report::Health),
+            "/metrics" => Outcome::Report(Report::Metrics),
+            "/connections" => Outcome::Report(Report::Connections),
             "/bug" => panic!("on purpose"),
             path if path.starts_with("/work/") => {
                 let path = path["/work".len()..].to_owned();
-                let act: Box<Act<Event>> =
-                    Box::new(move |body, inside| work(conn, &path, body, inside));
-                Answer::Work(Work { body: if request.method == "PUT" { 100 } else { 0 }, act })
+                let act: Box<Act> = Box::new(move |body, inside| work(conn, &path, body, inside));
+                Outcome::Work(Work { body: if request.method == "PUT" { 100 } else { 0 }, act })
             }
-            "/limited" => Answer::Upgrade(Box::new(Voice { is_limited: true })),
-            "/free" => Answer::Upgrade(Box::new(Voice { is_limited: false })),
-            path => Answer::Ask(Event::Ask { conn, path: path.into() }),
+            "/limited" => Outcome::Upgrade(Box::new(Voice { is_limited: true })),
+            "/free" => Outcome::Upgrade(Box::new(Voice { is_limited: false })),
+            path => Outcome::Ask(question(conn, path)),
         }
     }
 
@@ -76,12 +69,12 @@ impl Service for Probe {
         }
         let look = self.looks.fetch_add(1, Ordering::Relaxed);
         assert!(look != 1, "on purpose");
-        Some(Event::Saw(look))
+        Some(Event::Wanted { session: format!("look {look}").into() })
     }
 }
 
 /// What is worked on, by the path it is asked for.
-fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn Inside<Event>) -> Page {
+fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn HubClient) -> Page {
     match path {
         "/bug" => panic!("on purpose"),
         "/huge" => Page::page("text/plain", vec![b'x'; 8 << 20]),
@@ -91,7 +84,7 @@ fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn Inside<Event>) -> 
             }
             Page::text(503, "it was cut short")
         }
-        path => match inside.have_done(Event::Ask { conn, path: path.into() }) {
+        path => match inside.have_done(question(conn, path)) {
             Ok(told) => Page::page("text/plain", [body, told].concat()),
             Err(why) => why.page(),
         },
@@ -99,15 +92,13 @@ fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn Inside<Event>) -> 
 }
 
 impl ConnectionHandler for Voice {
-    type Event = Event;
-
-    fn join(&self, conn: ConnId) -> Event {
-        Event::Join(conn)
+    fn join(&self, conn: ConnId) -> Option<Event> {
+        Some(Event::Enter { conn, client: "somebody".into(), debug: false })
     }
 
-    fn hear(&mut self, _conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
-            Incoming::Text(text) => Reaction::Event(Event::Said(text.into())),
+            Incoming::Text(text) => Reaction::Event(Event::Pong { conn, payload: text.into() }),
             _ => Reaction::Nothing,
         }
     }
@@ -129,7 +120,7 @@ impl ConnectionHandler for Voice {
     }
 }
 
-/// The machine: what is said goes to everyone.
+/// In the hub's place: what is said goes to everyone.
 struct Desk {
     members: Vec<ConnId>,
     gone: Vec<ConnId>,
@@ -147,16 +138,14 @@ impl Desk {
     }
 }
 
-impl Machine for Desk {
-    type Event = Event;
-
+impl StateMachine for Desk {
     fn handle(&mut self, event: Event, _now: Now, effects: &mut Vec<Effect>) {
         match event {
-            Event::Join(conn) => {
+            Event::Enter { conn, .. } => {
                 effects.push(Effect::Admit { conn });
                 self.members.push(conn);
             }
-            Event::Ask { conn, path } => match &*path {
+            Event::Details { conn, session: path, .. } => match &*path {
                 "/never" => self.unanswered.push(conn),
                 "/late" => {
                     let late = self.unanswered.drain(..).chain([conn]);
@@ -174,39 +163,25 @@ impl Machine for Desk {
                 }
                 _ => effects.push(Effect::Answer { conn, body: br#"{"answer":42}"#.into() }),
             },
-            Event::Said(text) => self.tell_all(&text, effects),
-            Event::Saw(look) => self.tell_all(&format!("look {look}"), effects),
-            Event::Gone(conn) => {
+            Event::Pong { payload, .. } => {
+                self.tell_all(&String::from_utf8_lossy(&payload), effects);
+            }
+            Event::Wanted { session: seen } => self.tell_all(&seen, effects),
+            Event::Gone { conn } => {
                 self.members.retain(|member| *member != conn);
                 self.gone.push(conn);
             }
-            Event::Failed(conn) => {
+            Event::Failed { conn } => {
                 let reason = "internal server error";
                 effects.push(Effect::Close { conn, code: 1011, reason });
             }
-            Event::Tick => {}
+            _ => {}
         }
-    }
-
-    fn next_deadline(&self) -> Option<Duration> {
-        None
-    }
-
-    fn tick() -> Event {
-        Event::Tick
-    }
-
-    fn gone(conn: ConnId) -> Event {
-        Event::Gone(conn)
-    }
-
-    fn failed(conn: ConnId) -> Event {
-        Event::Failed(conn)
     }
 }
 
 struct Running {
-    server: ServerHandle<Probe>,
+    server: ServerHandle,
     stuck: Receiver<()>,
     free: Sender<()>,
 }
@@ -236,7 +211,7 @@ impl Running {
         let desk = Desk { members, gone, unanswered, stuck: tell, freed };
         let probe = Probe { is_watching, looks: AtomicU32::new(0) };
         let listener = bind("127.0.0.1", 0).expect("a free port");
-        let server = start(listener, config, probe, desk).expect("threads");
+        let server = start(listener, config, Box::new(probe), Box::new(desk)).expect("threads");
         Running { server, stuck, free }
     }
 
@@ -287,7 +262,7 @@ fn close(message: Message) -> (u16, String) {
 }
 
 #[test]
-fn a_question_is_answered_by_the_machine() {
+fn a_question_is_answered_by_the_hub() {
     let running = Running::start(|_| {});
     for _ in 0..3 {
         let answer = running.get("/ask");
@@ -313,7 +288,7 @@ fn a_question_without_an_answer_is_503_and_then_forgotten() {
         (503, "the server is busy: try again\n"),
         "and it comes at all"
     );
-    // Whoever asked has ended for the machine, too; an answer that comes now is nobody's.
+    // Whoever asked has ended for the hub, too; an answer that comes now is nobody's.
     let began = Instant::now();
     while running.get("/gone").body == r#"{"gone":0}"# {
         assert!(began.elapsed() < SAFETY_NET, "it is told");
@@ -349,7 +324,7 @@ fn forty_slow_readers_starve_nobody() {
 }
 
 #[test]
-fn what_is_worked_on_has_its_body_and_may_ask_the_machine() {
+fn what_is_worked_on_has_its_body_and_may_ask_the_hub() {
     let running = Running::start(|_| {});
     let mut wire = running.asking("PUT", "/work/ask", "Content-Length: 5\r\n");
     wire.write("he");
@@ -361,7 +336,7 @@ fn what_is_worked_on_has_its_body_and_may_ask_the_machine() {
     for (headers, status) in [("", 411), ("Content-Length: 101\r\n", 413)] {
         assert_eq!(running.ask("PUT", "/work/ask", headers).status, status);
     }
-    // The machine is told that whoever asked is gone.
+    // The hub is told that whoever asked is gone.
     let began = Instant::now();
     while running.get("/gone").body == r#"{"gone":0}"# {
         assert!(began.elapsed() < SAFETY_NET, "it is told");
@@ -369,7 +344,7 @@ fn what_is_worked_on_has_its_body_and_may_ask_the_machine() {
     running.stop();
 }
 
-/// Whoever has something worked on is in nobody's way who asks the machine.
+/// Whoever has something worked on is in nobody's way who asks the hub.
 #[test]
 fn a_few_are_worked_on_at_a_time() {
     let running = Running::start(|_| {});
@@ -406,11 +381,11 @@ fn what_is_worked_on_ends_when_the_server_stops() {
 }
 
 #[test]
-fn a_machine_that_is_stuck_holds_up_nobody_who_asks() {
+fn a_stuck_hub_holds_up_nobody_who_asks() {
     let running = Running::start(|_| {});
     let mut first = running.asking("GET", "/stuck", "");
     running.stuck.recv_timeout(SAFETY_NET).expect("it is stuck");
-    // More than the machine's event queue holds.
+    // More than the hub's event queue holds.
     let mut others: Vec<Wire> = (0..300).map(|_| running.asking("GET", "/ask", "")).collect();
     for wire in [&mut first].into_iter().chain(&mut others) {
         let refused = wire.refusal();
@@ -426,7 +401,7 @@ fn a_machine_that_is_stuck_holds_up_nobody_who_asks() {
 }
 
 #[test]
-fn what_the_server_says_of_itself_it_says_while_the_machine_is_stuck() {
+fn the_server_reports_on_itself_while_the_hub_is_stuck() {
     let running = Running::start(|_| {});
     assert_eq!((running.get("/healthz").status, &*running.get("/healthz").body), (200, "ok\n"));
     let mut first = running.asking("GET", "/stuck", "");
@@ -498,7 +473,7 @@ fn a_large_page_arrives_whole_though_it_is_read_late() {
 }
 
 #[test]
-fn what_the_watch_sees_reaches_the_machine_and_a_bug_does_not_end_it() {
+fn what_the_watch_sees_reaches_the_hub_and_a_bug_does_not_end_it() {
     let running = Running::watching(true, |_| {});
     let mut member = running.connect("/free");
     // The first look may have been before anybody was there; the second fails.
