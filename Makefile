@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test lint rust linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long
+.PHONY: run build test-binary test lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long
 CARGO ?= cargo
 ARGS ?=
 
@@ -13,7 +13,11 @@ build:
 	$(CARGO) build --release
 	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
 
-test: lint rust outside conformance kills
+# The same without link-time optimisation: what the tests run is built in a fraction of the time.
+test-binary:
+	$(CARGO) build --quiet --profile ci
+
+test: lint rust simulation outside conformance kills
 
 lint:
 	$(CARGO) fmt --check
@@ -26,7 +30,9 @@ rust:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || \
 		$(CARGO) install --locked --root .deps/cargo cargo-nextest
 	$(CARGO) nextest run --no-fail-fast
-	$(CARGO) test --quiet --release --test simulation
+
+simulation:
+	$(CARGO) test --quiet --profile ci --test simulation
 
 # That no message costs more than linearly, by counting what is run (tests/hub/linear.rs).
 linear: export RUSTFLAGS = --cfg count_steps -Copt-level=1 -Cpasses=sancov-module \
@@ -37,27 +43,27 @@ linear:
 		--no-default-features --test hub linear -- --nocapture --test-threads 1
 
 # Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws, Chromium; nginx and Caddy in between.
-outside: build
+outside: test-binary
 	bash tests/outside/setup.sh
 	python3 tests/outside/run.py
 
 # The Autobahn test suite.
-conformance: build
+conformance: test-binary
 	bash tests/conformance/setup.sh
 	python3 tests/conformance/run.py
 
 # The server is killed ten times while people work, and nothing that was confirmed may be lost.
-kills: build
+kills: test-binary
 	bash tests/outside/setup.sh
 	.deps/venv/bin/python tests/torture/run.py 10
 
 # The same two hundred times: some minutes.
-torture: build
+torture: test-binary
 	bash tests/outside/setup.sh
 	.deps/venv/bin/python tests/torture/run.py 200
 
 # collabd.exe, cross-built and run under wine.
-windows: build
+windows: test-binary
 	bash tests/windows/setup.sh
 	python3 tests/windows/run.py
 
@@ -76,21 +82,21 @@ pairs: build
 # How smoothly the live page draws 500 items while ten people drag.
 frames: build
 	bash tests/outside/setup.sh
-	node benches/frames.mjs
+	COLLABD_BIN=$${COLLABD_BIN:-target/release/collabd} node benches/frames.mjs
 
 # The README's pictures of the live page, from the real thing: some minutes.
-screenshots: build
+screenshots: test-binary
 	bash tests/outside/setup.sh
 	node tests/outside/screenshots.mjs
 
 # The stories that take minutes, too.
-long: build
+long: test-binary
 	bash tests/outside/setup.sh
 	LONG_STORIES=1 python3 tests/outside/run.py
 
 # A hundred thousand simulated sessions: some minutes.
 simulate:
-	SIMULATIONS=100000 $(CARGO) test --release --test simulation -- --nocapture
+	SIMULATIONS=100000 $(CARGO) test --profile ci --test simulation -- --nocapture
 
 # Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: some hours on two.
 EXECUTIONS ?= 10000000

@@ -27,8 +27,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("COLLABD_BIN") or str(REPO / "target" / "release" / "collabd")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "outside"))
+from binary import BINARY, REPO
+
 SUITE = REPO / ".deps" / "wstest" / "bin"
 
 ALL_CASES = 517

@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 
 import record
+from binary import BINARY, REPO
 
 HERE = Path(__file__).resolve().parent
-REPO = HERE.parents[1]
-BINARY = Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve()
 PYTHON = REPO / ".deps" / "venv" / "bin" / "python"
 
 # Far above what a program takes; one that hangs must not hang its caller.

@@ -6,13 +6,10 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import record
 import story
-
-REPO = Path(__file__).resolve().parents[2]
-BINARY = str(Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd").resolve())
+from binary import BINARY
 
 
 def surroundings():

@@ -14,7 +14,7 @@ const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..")
 export const installed = createRequire(path.join(repo, ".deps/node/"));
 export const { WebSocket } = installed("ws");
 export const python = path.join(repo, ".deps/venv/bin/python");
-const binary = process.env.COLLABD_BIN ?? path.join(repo, "target/release/collabd");
+const binary = process.env.COLLABD_BIN ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(repo, "target"), "ci/collabd");
 const DEADLINE = 20_000; // milliseconds; only a failing story ever waits this long
 
 // The record of the run, which record.py searches in the end: what is confidential, and what servers wrote.

@@ -26,9 +26,9 @@ from pathlib import Path
 
 import websockets
 
-REPO = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPO / "target")
-COLLABD = Path(os.environ.get("COLLABD_BIN") or TARGET / "release" / ("collabd.exe" if os.name == "nt" else "collabd"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "outside"))
+from binary import BINARY
+
 SESSIONS = ("table", "bench")
 CLIENTS = 10  # in each session
 ITEMS = 12  # that they fight over
@@ -51,7 +51,7 @@ def expect(true, what):
 class Server:
     def __init__(self, directory):
         self.process = subprocess.Popen(
-            [COLLABD, "--host", "127.0.0.1", "--port", "0", "--linger", "3600", *HISTORY, "--data-dir", directory],
+            [BINARY, "--host", "127.0.0.1", "--port", "0", "--linger", "3600", *HISTORY, "--data-dir", directory],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

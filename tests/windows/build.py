@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 TARGET = "x86_64-pc-windows-gnu"
 OUT = REPO / "target" / "windows"
-EXE = OUT / TARGET / "release" / "collabd.exe"
+EXE = OUT / TARGET / "ci" / "collabd.exe"
 # The C programs; on wine's PATH, so that a program finds the DLL without having it beside it.
 TOOLS = OUT / "wine"
 
@@ -22,9 +22,6 @@ ENVIRONMENT = {
     "CARGO_TARGET_DIR": str(OUT),
     # What is set for the usual toolchain is not for this one.
     "RUSTFLAGS": "",
-    # Three quarters of the time; and the unit tests share what is compiled.
-    "CARGO_PROFILE_RELEASE_LTO": "thin",
-    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
 }
 FLAGS = ["--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", TARGET]
 
@@ -42,12 +39,12 @@ def _run(argv, **options):
 
 def server():
     """Build collabd.exe."""
-    _run([CARGO, "build", "--release", *FLAGS], env=ENVIRONMENT)
+    _run([CARGO, "build", "--profile", "ci", *FLAGS], env=ENVIRONMENT)
 
 
 def unit_tests():
     """Build the crate's unit tests; returns the programs that run them."""
-    argv = [CARGO, "test", "--release", "--no-run", "--lib", "--bins", "--message-format=json-render-diagnostics", *FLAGS]
+    argv = [CARGO, "test", "--profile", "ci", "--no-run", "--lib", "--bins", "--message-format=json-render-diagnostics", *FLAGS]
     told = _run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     return [Path(m["executable"]) for m in messages if m.get("executable") and m["profile"]["test"]]

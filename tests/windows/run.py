@@ -14,9 +14,8 @@ sys.path.insert(0, str(REPO / "tests" / "outside"))
 import build
 import story
 import wine
+from binary import BINARY
 from websocket import Client
-
-LINUX = Path(os.environ.get("COLLABD_BIN") or REPO / "target" / "release" / "collabd")
 
 # Windows ends a program whose window was closed after five seconds, however far it has come.
 LONGEST_STOP = 5.0
@@ -78,16 +77,16 @@ def check_under_wine(stage):
 def check_from_here(stage):
     server = stage.own(wine.Server())
     done = subprocess.run(
-        [LINUX, "check", f"ws://127.0.0.1:{server.port}", "--seconds", "3"],
+        [BINARY, "check", f"ws://127.0.0.1:{server.port}", "--seconds", "3"],
         capture_output=True, text=True, timeout=60,
     )
     story.expect_equal(done.returncode, 0, f"the exit status (it said {done.stdout} {done.stderr})")
 
 
-if LINUX.exists():
+if BINARY.exists():
     story.story("the check built for this system finds nothing wrong")(check_from_here)
 else:
-    print(f"left out: the check built for this system, as there is no {LINUX}")
+    print(f"left out: the check built for this system, as there is no {BINARY}")
 
 
 def stops_cleanly(event):
