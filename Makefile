@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test-binary test lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long
+.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long
 CARGO ?= cargo
 ARGS ?=
 
@@ -17,7 +17,14 @@ build:
 test-binary:
 	$(CARGO) build --quiet --profile ci
 
-test: lint rust simulation outside conformance kills
+# All that a change has to pass; the last lines say what has failed.
+test:
+	@python3 tests/run.py
+
+# Installs what outside, conformance and kills need.
+setup:
+	bash tests/outside/setup.sh
+	bash tests/conformance/setup.sh
 
 lint:
 	$(CARGO) fmt --check
