@@ -856,6 +856,22 @@ fn an_item_settles_when_it_has_been_still_and_an_editor_is_told_twice() {
 }
 
 #[test]
+fn nothing_settles_where_that_is_off() {
+    let mut rig = Rig::new();
+    let alice = script(&mut rig, "alice");
+    let bob = script(&mut rig, "bob");
+    rig.tell(alice, says("add_item", &source("a", 1.0)));
+    rig.tell(bob, says("move_item", &source("a", 2.0)));
+    rig.tell(alice, says("move_item", &source("a", 3.0)));
+    assert_eq!(done(&mut rig, alice), ["move_item a"]);
+    assert_eq!(done(&mut rig, bob), ["add_item a", "move_item a"]);
+    rig.tell(bob, removes("a"));
+    rig.pass(600_000);
+    assert_eq!(done(&mut rig, alice), ["remove_item a"]);
+    assert_eq!(done(&mut rig, bob), [] as [String; 0]);
+}
+
+#[test]
 fn the_writer_is_told_too_where_somebody_else_was_at_it() {
     let mut rig = rig();
     let alice = host(&mut rig, "alice", &[source("a", 1.0)]);

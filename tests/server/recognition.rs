@@ -223,16 +223,3 @@ fn after_10_s_of_silence_its_canvas_is_left_alone_and_a_pong_brings_the_document
         }
     });
 }
-
-#[test]
-fn after_10_s_of_silence_a_canvas_counts_all_the_same() {
-    let server = Server::start(&["--no-settle"]);
-    let (mut wire, token) = newcomer(&server);
-    wire.send(REQUEST);
-    assert_eq!(state(&wire.next()), None);
-    wire.send(full_state(json!([item("c", 3)]), Some("nina")).to_string());
-    is_heard(&mut wire);
-    wire.write(masked(PONG, &token));
-    let bob = Client::join(&server, "table", "bob");
-    assert_eq!(state(&bob.greeting[2]), Some(&json!([item("c", 3)])));
-}

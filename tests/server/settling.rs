@@ -29,12 +29,15 @@ fn settled_in_two(editor: &mut Client, item: &str, writer: &str) -> Value {
     second
 }
 
-/// Returns when the server's own clock has gone on by the time it gives a silent newcomer, which is
-/// far longer than an item has to be still.
-fn after_a_while(server: &Server) {
-    let (mut wire, _) = Wire::arrive(server, "/ws/another-table/somebody");
-    wire.send(r#"{"type":"sync:request"}"#);
-    assert_eq!(wire.next()["type"], "sync:state");
+/// Alice changes another item, and Bob waits until that has settled: what settles on account of anything before has
+/// settled by then.
+fn until_another_has_settled(alice: &mut Client, bob: &mut Client) {
+    alice.send(add("another", item("another", 1)));
+    bob.expect_command("add_item", "another");
+    settled(bob, "another", "alice");
+    alice.send(move_to("another", 2.0));
+    bob.expect_command("move_item", "another");
+    settled(bob, "another", "alice");
 }
 
 /// Has it done, and waits until it is.
@@ -101,7 +104,7 @@ fn it_is_sent_once() {
     alice.send(update("lens-1", json!({"x_mm": 2})));
     bob.expect_command("update_item", "lens-1");
     settled(&mut bob, "lens-1", "alice");
-    after_a_while(&server);
+    until_another_has_settled(&mut alice, &mut bob);
     nothing_more([&mut alice, &mut bob]);
 }
 
@@ -237,7 +240,7 @@ fn an_item_that_was_simply_removed_does_not_settle() {
     let (mut alice, mut bob) = table_with_a_lens(&server);
     alice.send(remove("lens-1"));
     bob.expect_command("remove_item", "lens-1");
-    after_a_while(&server);
+    until_another_has_settled(&mut alice, &mut bob);
     nothing_more([&mut alice, &mut bob]);
 }
 
@@ -328,7 +331,6 @@ fn no_settle_turns_all_of_it_off() {
         assert_eq!(bob.expect_command(action, "lens-1").get("settled"), None);
     }
     alice.expect_command("update_item", "lens-1");
-    after_a_while(&server);
     let carol = Client::join(&server, "table", "carol");
     assert_eq!(carol.greeting.len(), 3, "ack, joined, state");
     let edith = Client::editor(&server, "table", "edith");
