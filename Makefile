@@ -31,12 +31,13 @@ lint:
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --no-default-features --quiet -- -D warnings
 
-# The Rust tests, with cargo-nextest; it is installed into .deps where it is missing.
+# The Rust tests, with cargo-nextest; it is installed into .deps where it is missing. Two at a time for each core, as
+# many of those that go through sockets mostly wait.
 rust: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
 rust:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || \
 		$(CARGO) install --locked --root .deps/cargo cargo-nextest
-	$(CARGO) nextest run --no-fail-fast
+	$(CARGO) nextest run --no-fail-fast --test-threads $$(($$(getconf _NPROCESSORS_ONLN) * 2))
 
 simulation:
 	$(CARGO) test --quiet --profile ci --test simulation

@@ -12,6 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
 
 # One group after the other. What stands in one group runs side by side: either it mostly waits, or it is a download
 # beside something that computes. Real clients have time-outs, so that nothing is compiled beside them.
@@ -46,7 +49,7 @@ class Stage:
         self.seconds = self.processor = 0
         self.passed = False
         self.process = subprocess.Popen(
-            ["make", "--no-print-directory", name], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+            ["make", "--no-print-directory", name], cwd=REPO, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
         )
         self.thread = threading.Thread(target=self._read)
