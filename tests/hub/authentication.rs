@@ -102,7 +102,10 @@ fn who_has_not_connected_after_ten_seconds_is_closed() {
     let late = rig.enter("late");
     let good = rig.client("good", writer());
     rig.on(late);
-    rig.pass(9_999);
+    rig.pass(9_000);
+    rig.handle(Event::Said { conn: late, said: Said::Unreadable { is_last: false } });
+    assert_eq!(rig.told(late), ["invalid_format"], "what can't be read makes the time no longer");
+    rig.pass(999);
     assert_eq!(rig.all(), []);
     rig.pass(1);
     let timeout = error(&rig, "late", "auth_timeout", "Not authenticated within 10 seconds", 403);

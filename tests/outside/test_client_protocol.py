@@ -1,7 +1,5 @@
 """The client protocol, told by Python's `websockets`: who is let in, and who is who."""
 
-import time
-
 import websockets
 
 import story
@@ -30,53 +28,6 @@ GOOD = [
     {"type": "Connect", "data": {}},
     {"type": ""},
 ]
-
-
-@story.story("no connect within 10 s, pings or not: auth_timeout and 4000; who is authenticated stays")
-def auth_timeout(stage):
-    desk = Desk(stage)
-    seated = desk.seat("seated", "table")
-    begun = time.monotonic()
-    silent, pinging, babbling = (desk.open(name) for name in ("silent", "pinging", "babbling"))
-    for late in (silent, pinging, babbling):
-        late.established()
-    babbling.send("{oops")
-    babbling.error("invalid_format", 400)
-    times = {}
-
-    def over():
-        for late in (silent, pinging, babbling):
-            if late.closed:
-                times.setdefault(late, time.monotonic() - begun)
-        if not pinging.closed and pinging.messages[-1]["type"] != "error":
-            try:
-                pinging.send({"type": "ping"})
-            except websockets.ConnectionClosed:
-                pass
-        return len(times) == 3
-
-    # At a pace that is nobody's flood.
-    until(over, "three who never say connect to be closed", every=0.05)
-    pongs = len(pinging.messages) - 2
-    expect(pongs > 10, f"pings to be answered until then, not {pongs}")
-    for _ in range(pongs):
-        pinging.next("pong")
-    for late in (silent, pinging, babbling):
-        expect(9.5 < times[late] < 15, f"{late.client_id} to be closed after 10 s, not {times[late]:.1f} s")
-        late.error("auth_timeout", 403)
-        late.ended(4000)
-    seated.say("table")
-    seated.nothing_more()
-
-
-@story.story("a connection is accepted without a key, and told at once that authentication is awaited")
-def established(stage):
-    desk = Desk(stage)
-    for client_id in ("ann", "browser-7", "0"):
-        front_end = desk.open(client_id)
-        front_end.established()
-        front_end.send({"type": "ping"})
-        front_end.next("pong")
 
 
 @story.story("a good key: connection_success, then message_delivered, whatever the connection is for")
@@ -165,78 +116,6 @@ def talking_before_connect(stage):
     seated.nothing_more()
 
 
-@story.story("ping is answered with pong, before connect and after it")
-def pings(stage):
-    desk = Desk(stage)
-    front_end = desk.open("ann")
-    front_end.established()
-    for _ in range(3):
-        front_end.send({"type": "ping"})
-        front_end.next("pong")
-    front_end.connect(desk.key)
-    front_end.connected()
-    for _ in range(3):
-        front_end.send({"type": "ping"})
-        front_end.next("pong")
-    front_end.nothing_more()
-
-
-@story.story("authenticated is authenticated until the connection ends; the next one authenticates anew")
-def stays_authenticated(stage):
-    desk = Desk(stage)
-    ann = desk.seat("ann")
-    ann.join("table")
-    ann.join("graphs", "subscribe")
-    ann.say("table")
-    ann.send({"type": "agent_status", "data": {"is": "busy"}})
-    ann.next("agent_status", client_id="ann", data={"is": "busy"})
-    ann.delivered("agent_status")
-    ann.leave("table")
-    ann.leave("graphs", "unsubscribe")
-    ann.send({"type": "chat_message", "channel": "table", "data": {"content": "not a member any more"}})
-    ann.error("channel_error", 403)
-    ann.send({"type": "chat_message"})
-    ann.error("message_error", 400)
-    ann.send({"type": "ping"})
-    ann.next("pong")
-    ann.join("table")
-    ann.say("table", "still authenticated")
-    ann.close()
-    again = desk.open("ann")
-    again.established()
-    again.send({"type": "join_channel", "data": {"channel": "table"}})
-    again.error("not_authenticated", 403)
-    again.ended(4003)
-
-
-@story.story("a good second connect is answered like the first and keeps the channels")
-def second_connect(stage):
-    desk = Desk(stage)
-    ann, bea = desk.seat("ann", "table", "graphs"), desk.seat("bea", "table", "graphs")
-    for key in (desk.key, desk.key):
-        ann.connect(key, connection_type="tasks")
-        ann.connected()
-    for channel in ("table", "graphs"):
-        bea.say(channel)
-        ann.next("chat_message", channel=channel, client_id="bea")
-        ann.say(channel)
-        bea.next("chat_message", channel=channel, client_id="ann")
-    for front_end in (ann, bea):
-        front_end.nothing_more()
-
-
-@story.story("a bad second connect is answered like a bad first, and the connection's membership ends with it")
-def bad_second_connect(stage):
-    desk = Desk(stage)
-    bea = desk.seat("bea", "table")
-    for data in ({"api_key": wrong_key()}, {}, {"api_key": 7}):
-        ann = desk.seat("ann", "table")
-        ann.send({"type": "connect", "data": data})
-        ann.refused()
-    bea.say("table")
-    bea.nothing_more()
-
-
 @story.story("a message in fragments is one message")
 def fragments(stage):
     desk = Desk(stage)
@@ -244,42 +123,6 @@ def fragments(stage):
     ann.socket.send(iter(['{"type":"chat_mess', 'age","channel":"table","data":{"content":"', "ü🙂" * 999, '"}}']))
     ann.next("chat_message", data={"content": "ü🙂" * 999})
     ann.delivered("chat_message")
-
-
-@story.story("the same client_id twice: both stay, each with its own authentication, channels and end")
-def two_tabs(stage):
-    desk = Desk(stage)
-    one = desk.seat("ann", "table", "graphs")
-    two = desk.open("ann")
-    two.established()
-    one.nothing_more()
-    two.connect(desk.key)
-    two.connected()
-    two.join("table")
-    bea = desk.seat("bea", "table", "graphs")
-    bea.say("table")
-    bea.say("graphs")
-    for front_end, channels in ((one, ("table", "graphs")), (two, ("table",))):
-        for channel in channels:
-            front_end.next("chat_message", channel=channel, client_id="bea")
-        front_end.nothing_more()
-    one.say("table")
-    two.next("chat_message", client_id="ann")
-    bea.next("chat_message", client_id="ann")
-    one.leave("table")
-    two.say("table")
-    bea.next("chat_message", client_id="ann")
-    one.nothing_more()
-    three = desk.open("ann")
-    three.established()
-    three.send({"type": "chat_message", "channel": "table", "data": {"content": "another tab's right"}})
-    three.error("not_authenticated", 403)
-    three.ended(4003)
-    one.close()
-    two.say("table")
-    bea.next("chat_message", client_id="ann")
-    for front_end in (two, bea):
-        front_end.nothing_more()
 
 
 @story.story("client ids are percent-encoded UTF-8, 1 to 128 characters")
