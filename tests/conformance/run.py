@@ -40,7 +40,7 @@ GOOD_CLOSE = ("OK", "INFORMATIONAL")
 # A case mostly waits, for the server or for a second to pass, so more can run at once than there are cores.
 AT_ONCE = 5
 SHOWN = 40  # failures printed; with more of them the cause is one for all
-CHUNK_SECONDS = 60  # a chunk takes some five seconds; this is for a server that hangs
+CHUNK_SECONDS = 180  # a chunk takes some five seconds; this is for a server that hangs
 
 
 def failed_with(code):
