@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Server, Wire, add, command, full_state, item, move_to, nothing_more, remove, update,
-    with_id,
+    Client, Server, add, command, full_state, item, move_to, nothing_more, remove, update, with_id,
 };
 
 /// The next message has to be an item's whole data, sent by the server in `writer`'s name.
