@@ -34,6 +34,8 @@ lint:
 # The Rust tests, with cargo-nextest; it is installed into .deps where it is missing. Two at a time for each core, as
 # many of those that go through sockets mostly wait.
 rust: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
+# Some tests have the server panic; with the names of a debug build that takes longer than its clients wait.
+rust: export RUST_BACKTRACE = 0
 rust:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || \
 		$(CARGO) install --locked --root .deps/cargo cargo-nextest
