@@ -29,10 +29,12 @@ use std::time::Instant;
 use crate::auth::Authenticator;
 use crate::auth::KeyStore;
 use crate::http::{Reason, Request, Response};
-use crate::hub::{ConnId, Event, Hub};
-use crate::net::service::{Answer, Report, Requester, Service};
+use crate::hub::{ConnId, Event};
 #[cfg(feature = "durable")]
-use crate::net::service::{Keeper, Tell};
+use crate::kept::Journal;
+#[cfg(feature = "durable")]
+use crate::net::service::Tell;
+use crate::net::service::{Outcome, Report, Requester, Service};
 #[cfg(feature = "durable")]
 use crate::persistence::Persistence;
 use crate::protocol::inbound;
@@ -103,10 +105,12 @@ impl Router {
         request: &Request<'_>,
         from: Requester,
         conn: ConnId,
-    ) -> Result<Answer<Event>, Response> {
+    ) -> Result<Outcome, Response> {
         // Asked of the server as a whole, as some load balancers do.
         if (request.method, request.path) == ("OPTIONS", "*") {
-            return Ok(Answer::Page(Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE")));
+            return Ok(Outcome::Page(
+                Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE"),
+            ));
         }
         let RouteMatch { route, ids, key } =
             table::find(request.path).map_err(|why| Response::text(404, why))?;
@@ -129,7 +133,7 @@ impl Router {
         let is_handshake = wants_websocket && !route.is_page();
         self.check_page(request, from, route)?;
         let Some(endpoint) = endpoint.filter(|_| !is_question) else {
-            return Ok(Answer::Page(answer_to_options(route)));
+            return Ok(Outcome::Page(answer_to_options(route)));
         };
         // A key before the path of what is no handshake is not even looked at: any page can have its
         // visitor's browser ask so.
@@ -200,80 +204,77 @@ fn answer_to_options(route: &Route) -> Response {
 
 /// The handlers of what is neither about one session nor stored.
 impl Router {
-    fn live(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Page(self.live.answer()))
+    fn live(&self, _: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Page(self.live.answer()))
     }
 
-    fn health(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Report(Report::Health))
+    fn health(&self, _: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Report(Report::Health))
     }
 
-    fn metrics(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Report(Report::Metrics))
+    fn metrics(&self, _: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Report(Report::Metrics))
     }
 
-    fn server(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Report(Report::Server))
+    fn server(&self, _: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Report(Report::Server))
     }
 
-    fn connections(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Report(Report::Connections))
+    fn connections(&self, _: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Report(Report::Connections))
     }
 
-    fn description(&self, _: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Page(openapi::answer()))
+    fn description(&self, _: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Page(openapi::answer()))
     }
 
-    fn threads(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    fn threads(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let channel = call.request.query_value("channel");
         match call.grant {
-            Some(grant) => Ok(Answer::Ask(Event::Threads { conn: call.conn, channel, grant })),
+            Some(grant) => Ok(Outcome::Ask(Event::Threads { conn: call.conn, channel, grant })),
             None => Err(Response::text(404, path_ids::NO_SUCH_API)),
         }
     }
 
-    fn join(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    fn join(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let [session, user] = &call.ids[..] else {
             return Err(Response::text(404, path_ids::BAD_ID));
         };
         let member =
             SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
         let member = member.made_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
-        Ok(Answer::Upgrade(Box::new(match call.grant {
+        Ok(Outcome::Upgrade(Box::new(match call.grant {
             Some(grant) => member.with(grant),
             None => member,
         })))
     }
 
-    fn view(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Upgrade(Box::new(ViewerHandler::new(call.session(), call.grant))))
+    fn view(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Upgrade(Box::new(ViewerHandler::new(call.session(), call.grant))))
     }
 
-    fn client(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    fn client(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let id = call.session();
         let client =
             ChannelHandler::new((&*id).into(), false, call.from, self.authenticator.clone());
-        Ok(Answer::Upgrade(Box::new(client)))
+        Ok(Outcome::Upgrade(Box::new(client)))
     }
 
-    fn debug_client(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    fn debug_client(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let id = call.session();
         let client =
             ChannelHandler::new((&*id).into(), true, call.from, self.authenticator.clone());
-        Ok(Answer::Upgrade(Box::new(client)))
+        Ok(Outcome::Upgrade(Box::new(client)))
     }
 }
 
 impl Service for Router {
-    type Event = Event;
-    type Machine = Hub;
-
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Event> {
-        self.decide(request, from, conn).unwrap_or_else(Answer::Page)
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome {
+        self.decide(request, from, conn).unwrap_or_else(Outcome::Page)
     }
 
     #[cfg(feature = "durable")]
-    fn begin(&self, tell: Tell<Event>) -> io::Result<Option<Arc<dyn Keeper>>> {
+    fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         self.persistence.as_ref().map_or(Ok(None), |persistence| persistence.begin(tell))
     }
 

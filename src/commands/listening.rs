@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::logging;
+use crate::net::StateMachine;
 use crate::net::service::Service;
 use crate::net::{self, Config};
 use crate::os::{HeldSignals, Signal, hold_signals, of_another_user, on_signals};
@@ -30,11 +31,11 @@ const INTERRUPTED: i32 = 130;
 /// Serves until it is told to stop, and stops in order. What is served is made once there is a log;
 /// where it can't be, a line says why.
 #[inline(never)] // a name in thread dumps
-pub fn run<S: Service>(
+pub fn run(
     what: &str,
     listen: &ListenOptions,
     config: Config,
-    make: impl FnOnce() -> Result<(S, S::Machine), String>,
+    make: impl FnOnce() -> Result<(Box<dyn Service>, Box<dyn StateMachine>), String>,
 ) -> ExitCode {
     // The log's thread must hold them, too.
     let held = hold_signals();

@@ -76,6 +76,6 @@ pub fn run(options: Options) -> ExitCode {
             persistence,
             ..Router::new(keys)
         };
-        Ok((router, hub))
+        Ok((Box::new(router), Box::new(hub)))
     })
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::connection_stats::ConnectionStats;
 use super::send_queue::SendQueue;
-use super::service::Service;
 use crate::hub::ConnId;
 
 /// How long an ending connection may take to flush, and then to be closed by the client.
@@ -17,16 +16,16 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_IGNORED_BYTES: usize = 16 << 20;
 
 /// One client, on its own thread.
-pub(super) struct Client<'a, S: Service> {
+pub(super) struct Client<'a> {
     pub(super) conn: ConnId,
     pub(super) socket: Arc<TcpStream>,
     pub(super) peer: SocketAddr,
     pub(super) send_queue: Arc<SendQueue>,
     pub(super) stats: Arc<ConnectionStats>,
-    pub(super) shared: &'a Shared<S>,
+    pub(super) shared: &'a Shared,
 }
 
-impl<S: Service> Client<'_, S> {
+impl Client<'_> {
     /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
     /// something unread would take the last frames with it.
     #[inline(never)] // a name in thread dumps

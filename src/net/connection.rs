@@ -22,7 +22,7 @@ use super::handshake::Joined;
 use super::hub_thread::Input;
 use super::rate_limit::{Pace, Rate};
 use super::send_queue::SendQueue;
-use super::service::{Handler, Incoming, Reaction, Role, Service};
+use super::service::{ConnectionHandler, Incoming, Reaction, Role};
 use super::threads::rename_current;
 use crate::http;
 use crate::hub::ConnId;
@@ -56,12 +56,12 @@ enum Ending {
 
 /// The body of a client's thread.
 #[inline(never)] // a name in thread dumps
-pub fn run<S: Service>(
+pub fn run(
     conn: ConnId,
     socket: Arc<TcpStream>,
     peer: SocketAddr,
     stats: Arc<ConnectionStats>,
-    shared: &Shared<S>,
+    shared: &Shared,
 ) {
     let send_queue = SendQueue::new(
         conn,
@@ -91,11 +91,11 @@ pub fn run<S: Service>(
     shared.connections.remove(conn);
 }
 
-impl<S: Service> Client<'_, S> {
+impl Client<'_> {
     /// Reads until the connection ends, and says why it did. What stands on the stack while it reads is
     /// memory that every idle connection has: the rest is done by others.
     #[inline(never)]
-    fn run_session(&self, joined: Joined<S::Event>) {
+    fn run_session(&self, joined: Joined) {
         let Joined { mut handler, rest, from } = joined;
         self.begins(&*handler, &from);
         drop(from);
@@ -105,7 +105,7 @@ impl<S: Service> Client<'_, S> {
     }
 
     #[inline(never)]
-    fn begins(&self, handler: &Handler<S::Event>, from: &str) {
+    fn begins(&self, handler: &dyn ConnectionHandler, from: &str) {
         let (user, place) = (handler.user(), handler.place());
         rename_current(&format!("c{} {user}", self.conn.0));
         log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
@@ -114,7 +114,7 @@ impl<S: Service> Client<'_, S> {
 
     /// It has ended like this; `None` where its thread has panicked.
     #[inline(never)]
-    fn ends(&self, handler: &Handler<S::Event>, ending: Option<Ending>) {
+    fn ends(&self, handler: &dyn ConnectionHandler, ending: Option<Ending>) {
         let (user, place) = (handler.user(), handler.place());
         let ending = ending.unwrap_or_else(|| {
             Counters::note(&self.shared.counters.panics);
@@ -160,10 +160,10 @@ impl<S: Service> Client<'_, S> {
 
     /// Reads until the connection ends.
     #[inline(never)] // a name in thread dumps
-    fn read(&self, handler: &mut Handler<S::Event>, rest: Vec<u8>) -> Ending {
+    fn read(&self, handler: &mut dyn ConnectionHandler, rest: Vec<u8>) -> Ending {
         let most = self.shared.config.max_message_bytes;
         let limit_for =
-            |handler: &Handler<S::Event>| handler.largest().map_or(most, |own| own.min(most));
+            |handler: &dyn ConnectionHandler| handler.largest().map_or(most, |own| own.min(most));
         let mut limit = limit_for(handler);
         // What is larger than `limit` is read before its type is known, and then closed for or taken.
         let large = handler.largest_of_large().unwrap_or_default();
@@ -249,7 +249,7 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Counts a message that was heard.
-    fn count(&self, message: &Message, handler: &Handler<S::Event>) {
+    fn count(&self, message: &Message, handler: &dyn ConnectionHandler) {
         let kind = match message {
             Message::Text(_) => handler.last_kind(),
             Message::Binary(_) => Kind::Other,
@@ -271,7 +271,7 @@ pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> We
 }
 
 /// Whether a message is over its sender's limit, and none of those that may be.
-fn is_too_large<E>(message: &Message, limit: usize, handler: &Handler<E>) -> bool {
+fn is_too_large(message: &Message, limit: usize, handler: &dyn ConnectionHandler) -> bool {
     let may_be_large = || match message {
         Message::Text(text) => handler.may_be_large(text),
         _ => false,

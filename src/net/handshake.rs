@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -15,10 +14,10 @@ use super::event_queue;
 use super::forwarded;
 use super::hub_thread::{Admission, Input};
 use super::service::{
-    Act, Answer, Handler, Inside, Keeper, Report, Requester, Service, Unanswered, Work, refused,
-    stopping,
+    Act, ConnectionHandler, HubClient, Outcome, Report, Requester, Unanswered, refused, stopping,
 };
 use crate::http::{self, HeadError, Preferences, Request, Response};
+use crate::hub::Event;
 
 /// How long at least a client is given to hang up, where the handshake has used up its time.
 const MIN_CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -36,43 +35,33 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUESTS: usize = 1000;
 
 /// A connection that is a WebSocket, and that the hub has admitted.
-pub struct Joined<E> {
+pub struct Joined {
     /// What handles its messages.
-    pub handler: Box<Handler<E>>,
+    pub handler: Box<dyn ConnectionHandler>,
     /// What came after the request already.
     pub rest: Vec<u8>,
     /// Where the client is, for the log.
     pub from: String,
 }
 
-/// What becomes of a request.
-enum Course<E> {
-    /// It is answered with this.
-    Answered(Response),
-    /// The server says how it is.
-    Report(Report),
-    /// The hub is asked, and what it says makes an answer.
-    Ask(E, fn(Vec<u8>) -> Response),
-    /// It is worked on.
-    Work(Order<E>),
-    /// The connection becomes a WebSocket: what handles its messages, the answer to the handshake, and what
-    /// came after the request already.
-    Join(Box<Handler<E>>, Vec<u8>, Vec<u8>),
-}
-
-/// Something to be worked on, and what is known of its body.
-struct Order<E> {
-    act: Box<Act<E>>,
-    /// How long the body is, and what of it is there already.
+/// What is known of a request's body when its head has been read.
+#[derive(Default)]
+struct Body {
+    /// How long it is, in bytes.
     length: usize,
-    begun: Vec<u8>,
     /// Whether the client waits to be told that it may send it.
     is_waiting: bool,
 }
 
-/// A request that was read.
-struct Asked<E> {
-    course: Course<E>,
+/// A request whose head was read.
+struct Asked {
+    outcome: Outcome,
+    /// Where it is worked on.
+    body: Body,
+    /// The answer to the handshake, where the connection becomes a WebSocket.
+    accept: Vec<u8>,
+    /// What came after the head already, where that belongs to the request.
+    rest: Vec<u8>,
     /// Those that an answer has.
     headers: Vec<String>,
     /// How the answer is wanted.
@@ -84,10 +73,10 @@ struct Asked<E> {
     is_last: bool,
 }
 
-impl<S: Service> Client<'_, S> {
+impl Client<'_> {
     /// Reads requests and answers them, one after the other, until one makes the connection a
     /// WebSocket. `None` where it has ended with an answer, or without.
-    pub(super) fn handshake(&self) -> Option<Joined<S::Event>> {
+    pub(super) fn handshake(&self) -> Option<Joined> {
         let mut bytes = Vec::new();
         for left in (0..MAX_REQUESTS).rev() {
             if let ControlFlow::Break(end) = self.take_request(&mut bytes, left == 0) {
@@ -99,11 +88,7 @@ impl<S: Service> Client<'_, S> {
 
     /// Reads a request, which begins with these bytes, and answers it. What came after it is in
     /// `bytes` then. Breaks where that was the last one.
-    fn take_request(
-        &self,
-        bytes: &mut Vec<u8>,
-        is_last: bool,
-    ) -> ControlFlow<Option<Joined<S::Event>>> {
+    fn take_request(&self, bytes: &mut Vec<u8>, is_last: bool) -> ControlFlow<Option<Joined>> {
         let timeout = self.shared.config.handshake_timeout;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let read = http::read_head(&self.socket, bytes, deadline, |request, rest| {
@@ -114,16 +99,39 @@ impl<S: Service> Client<'_, S> {
             let is_forwarded = request.header("x-forwarded-for").is_some();
             let by_proxy = is_forwarded && forwarded::is_trusted(self.peer.ip(), trusted);
             let method = if request.method == "HEAD" { "HEAD" } else { "GET" };
-            let (course, headers) = self.course(request, rest, Requester { address, by_proxy });
+            let (mut outcome, headers) = self.outcome(request, Requester { address, by_proxy });
+            let (mut body, mut accept) = (Body::default(), Vec::new());
+            match &outcome {
+                Outcome::Work(work) => match http::body_length(request, work.body) {
+                    Ok(length) => {
+                        body = Body { length, is_waiting: http::expects_continue(request) };
+                    }
+                    Err(refusal) => outcome = Outcome::Page(refusal),
+                },
+                Outcome::Upgrade(_) => match http::accept(request) {
+                    Ok(answer) => accept = answer,
+                    Err(refusal) => outcome = Outcome::Page(refusal),
+                },
+                _ => {}
+            }
+            let rest = match &outcome {
+                Outcome::Work(_) => rest[..body.length.min(rest.len())].to_vec(),
+                Outcome::Upgrade(_) => rest.to_vec(),
+                _ => Vec::new(),
+            };
             let is_last = is_last || request.is_last();
             let preferences =
                 Preferences::of(request, self.shared.service.is_for_programs(request.path));
-            Asked { course, headers, preferences, method, from: self.shown(address), is_last }
+            let from = self.shown(address);
+            Asked { outcome, body, accept, rest, headers, preferences, method, from, is_last }
         });
-        let Asked { course, headers, preferences, method, from, is_last } = match read {
+        let asked = match read {
             Ok(asked) => asked,
             Err(HeadError::Refuse(page)) => Asked {
-                course: Course::Answered(page),
+                outcome: Outcome::Page(page),
+                body: Body::default(),
+                accept: Vec::new(),
+                rest: Vec::new(),
                 headers: Vec::new(),
                 preferences: Preferences::unknown(
                     self.shared.service.is_for_programs(http::path_of(bytes)),
@@ -135,21 +143,24 @@ impl<S: Service> Client<'_, S> {
             // A probe that connects and leaves is nobody's business.
             Err(HeadError::Gone) => return ControlFlow::Break(None),
         };
-        let asks_hub = matches!(course, Course::Ask(..) | Course::Work(_));
-        let is_report = matches!(course, Course::Report(_));
-        let needs_turn = asks_hub || matches!(course, Course::Report(Report::Connections));
-        let turn = match &course {
-            Course::Work(_) => self.shared.work.ask(),
+        let Asked { outcome, body, accept, rest, headers, preferences, method, from, is_last } =
+            asked;
+        let asks_hub = matches!(outcome, Outcome::Ask(_) | Outcome::AskState(_) | Outcome::Work(_));
+        let is_report = matches!(outcome, Outcome::Report(_));
+        let needs_turn = asks_hub || matches!(outcome, Outcome::Report(Report::Connections));
+        let turn = match &outcome {
+            Outcome::Work(_) => self.shared.work.ask(),
             _ if needs_turn => self.shared.questions.ask(),
             _ => None,
         };
-        let page = match course {
+        let page = match outcome {
             _ if needs_turn && turn.is_none() => busy(),
-            Course::Answered(page) => page,
-            Course::Report(report) => self.shared.report(report),
-            Course::Ask(event, make) => self.ask(event, make),
-            Course::Work(order) => self.work(order, deadline),
-            Course::Join(handler, accept, rest) => match self.join(&*handler, accept) {
+            Outcome::Page(page) => page,
+            Outcome::Report(report) => self.shared.report(report),
+            Outcome::Ask(event) => self.ask(event, Response::json),
+            Outcome::AskState(event) => self.ask(event, Response::state),
+            Outcome::Work(work) => self.work(work.act, &body, rest, deadline),
+            Outcome::Upgrade(handler) => match self.join(&*handler, accept) {
                 Ok(()) => return ControlFlow::Break(Some(Joined { handler, rest, from })),
                 Err(page) => page,
             },
@@ -203,46 +214,21 @@ impl<S: Service> Client<'_, S> {
         self.drain_and_close(deadline.map_or(most, |deadline| deadline.clamp(least, most)));
     }
 
-    /// Decides what becomes of a request from this address, and which headers an answer has.
-    fn course(
-        &self,
-        request: &Request<'_>,
-        rest: &[u8],
-        from: Requester,
-    ) -> (Course<S::Event>, Vec<String>) {
+    /// What is done about a request from this address, and which headers an answer has.
+    fn outcome(&self, request: &Request<'_>, from: Requester) -> (Outcome, Vec<String>) {
         if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
             log::warn!("refused {}: {why}", self.shown(from.address));
-            return (Course::Answered(connections::full()), Vec::new());
+            return (Outcome::Page(connections::full()), Vec::new());
         }
         let service = &self.shared.service;
         let answering = AssertUnwindSafe(|| {
             (service.answer(request, from, self.conn), service.headers(request, from))
         });
-        let Ok((answer, headers)) = catch_unwind(answering) else {
+        catch_unwind(answering).unwrap_or_else(|_| {
             log::error!("c{}: a bug in the server: no answer to its request", self.conn.0);
             Counters::note(&self.shared.counters.panics);
-            return (Course::Answered(failed()), Vec::new());
-        };
-        let course = match answer {
-            Answer::Page(page) => Course::Answered(page),
-            Answer::Report(report) => Course::Report(report),
-            Answer::Ask(event) => Course::Ask(event, Response::json),
-            Answer::AskState(event) => Course::Ask(event, Response::state),
-            Answer::Work(Work { body, act }) => match http::body_length(request, body) {
-                Ok(length) => Course::Work(Order {
-                    act,
-                    length,
-                    begun: rest[..length.min(rest.len())].to_vec(),
-                    is_waiting: http::expects_continue(request),
-                }),
-                Err(refusal) => Course::Answered(refusal),
-            },
-            Answer::Upgrade(handler) => match http::accept(request) {
-                Ok(accept) => Course::Join(handler, accept, rest.to_vec()),
-                Err(refusal) => Course::Answered(refusal),
-            },
-        };
-        (course, headers)
+            (Outcome::Page(failed()), Vec::new())
+        })
     }
 
     /// The client's address for the log: with its port, unless a proxy stands between.
@@ -253,15 +239,20 @@ impl<S: Service> Client<'_, S> {
         }
     }
 
-    /// Reads what comes after the head, and has the work done.
+    /// Reads the body, which has `begun`, and has the work done.
     #[inline(never)] // a name in thread dumps
-    fn work(&self, order: Order<S::Event>, deadline: Option<Instant>) -> Response {
-        let Order { act, length, begun, is_waiting } = order;
-        if is_waiting && begun.len() < length {
+    fn work(
+        &self,
+        act: Box<Act>,
+        body: &Body,
+        begun: Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Response {
+        if body.is_waiting && begun.len() < body.length {
             self.send_queue.replace_all([http::CONTINUE.into()]);
             self.send_queue.flush();
         }
-        let body = match http::read_body(&self.socket, begun, length, deadline) {
+        let body = match http::read_body(&self.socket, begun, body.length, deadline) {
             Ok(body) => body,
             Err(HeadError::Refuse(page)) => return page,
             Err(HeadError::Gone) => return Response::text(400, "the request ended too early"),
@@ -275,7 +266,7 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Asks the hub, which is not waited for longer than it takes to lose patience.
-    fn ask(&self, event: S::Event, make: fn(Vec<u8>) -> Response) -> Response {
+    fn ask(&self, event: Event, make: fn(Vec<u8>) -> Response) -> Response {
         match self.reply(event, ANSWER_TIMEOUT) {
             Ok(body) => make(body),
             Err(Unanswered::Lost) => failed(),
@@ -285,7 +276,7 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// The hub's reply, for which it has so much time.
-    fn reply(&self, event: S::Event, patience: Duration) -> Result<Vec<u8>, Unanswered> {
+    fn reply(&self, event: Event, patience: Duration) -> Result<Vec<u8>, Unanswered> {
         let until = Instant::now() + patience;
         let (reply, answered) = crossbeam_channel::bounded(1);
         let ask = Input::Ask { conn: self.conn, reply, until, event };
@@ -317,7 +308,7 @@ impl<S: Service> Client<'_, S> {
 
     /// Asks the hub to admit the connection; the answer to the handshake goes out together with
     /// what the hub has to say to a newcomer.
-    fn join(&self, handler: &Handler<S::Event>, accept: Vec<u8>) -> Result<(), Response> {
+    fn join(&self, handler: &dyn ConnectionHandler, accept: Vec<u8>) -> Result<(), Response> {
         let not_now = || Response::text(503, "the server could not take you in: try again later");
         self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| not_now())?;
         self.send_queue.replace_all([accept.into()]);
@@ -350,9 +341,8 @@ impl<S: Service> Client<'_, S> {
     }
 
     /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
-    fn say_until(&self, input: Input<S::Event>, until: Instant) -> Result<(), event_queue::Gone> {
-        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
-        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+    fn say_until(&self, input: Input, until: Instant) -> Result<(), event_queue::Gone> {
+        if !self.shared.has_room(until) {
             return Err(event_queue::Gone);
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -370,15 +360,14 @@ impl<S: Service> Client<'_, S> {
     }
 }
 
-impl<S: Service> Inside<S::Event> for Client<'_, S> {
-    fn ask(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
+impl HubClient for Client<'_> {
+    fn ask(&self, event: Event) -> Result<Vec<u8>, Unanswered> {
         self.reply(event, ANSWER_TIMEOUT)
     }
 
-    fn have_done(&self, event: S::Event) -> Result<Vec<u8>, Unanswered> {
+    fn have_done(&self, event: Event) -> Result<Vec<u8>, Unanswered> {
         let until = Instant::now() + CHANGE_TIMEOUT;
-        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
-        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+        if !self.shared.has_room(until) {
             return Err(Unanswered::Busy);
         }
         self.reply(event, until.saturating_duration_since(Instant::now()))

@@ -9,7 +9,7 @@ use super::connection::ALIVE;
 use super::connection_stats::Liveness;
 use super::counters::Counters;
 use super::hub_thread::Input;
-use super::service::{Role, Service};
+use super::service::{External, Role};
 use super::shutdown::Slept;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
@@ -22,14 +22,14 @@ const LOOKS: u32 = 5;
 /// The watch thread; ends when the server is stopping. The service may block it for as long as it
 /// likes: nobody else waits for it.
 #[inline(never)] // a name in thread dumps
-pub fn run<S: Service>(shared: &Shared<S>) {
+pub fn run(shared: &Shared) {
     let (mut looks, mut was_busy) = (0, false);
     let mut is_asked = false;
     loop {
         let look = || if is_asked { shared.service.reload() } else { shared.service.watch() };
         match catch_unwind(AssertUnwindSafe(look)) {
             Ok(Some(event)) => {
-                if shared.event_queue.send(Input::Watched(event)).is_err() {
+                if shared.event_queue.send(Input::External(External::Event(event))).is_err() {
                     return;
                 }
             }
@@ -62,7 +62,7 @@ pub fn run<S: Service>(shared: &Shared<S>) {
 /// Has those asked for a sign of life of whom nothing has come for a while, and those closed who gave
 /// none. A machine that was switched off says nothing; as long as something is on its way to it, TCP's
 /// keep-alive doesn't ask, and a proxy in between knows no more.
-fn ask_who_is_there<S: Service>(shared: &Shared<S>) {
+fn ask_who_is_there(shared: &Shared) {
     let silence = shared.config.silence;
     let signs = shared.connections.stats(|_, stats| {
         let sign = match stats.role() {

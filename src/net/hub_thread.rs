@@ -1,11 +1,11 @@
-//! The hub thread: takes events, lets the machine handle them, carries out its effects.
+//! The hub thread: takes events, lets the hub handle them, carries out its effects.
 //!
 //! It takes all that waits in its event queue up to a bound, applies all of it, and only then flushes each
 //! send queue that was touched: under load many frames go to a client with one system call. A question
 //! without a WebSocket ends such a batch, and what came before it goes out first: nobody waits for the
 //! answers to many of them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::FLUSH_TIMEOUT;
+use super::confirmations::Confirmations;
 use super::counters::{Counters, Tally};
 use super::event_queue::Inputs;
 use super::send_queue::{SendQueue, TooSlow};
-use super::service::{Keeper, Machine};
-use crate::hub::{ConnId, ConnMap, Effect, Now, Refusal};
+use super::service::External;
+use crate::hub::{ConnId, ConnMap, Effect, Event, Holdings, Hub, Now, Refusal};
+use crate::kept::Journal;
 use crate::protocol::{Frame, Timestamp, close};
 
 /// How many events are handled before the send queues are flushed.
@@ -30,29 +32,68 @@ pub type Admission = Result<(), Refusal>;
 /// What a question without a WebSocket is answered: a body of JSON, unless it is refused.
 pub type Reply = Result<Vec<u8>, Refusal>;
 
+/// What the hub thread drives: the [`Hub`], or in a test one that does what no hub should.
+pub trait StateMachine: Send {
+    /// Handles one event. `now` never goes back.
+    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>);
+
+    /// How much it holds. Asked after every batch: from counts, not by counting.
+    fn holdings(&self) -> Holdings {
+        Holdings::default()
+    }
+
+    /// When it wants its next [`Event::Tick`], since its start.
+    fn next_deadline(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl StateMachine for Hub {
+    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        Hub::handle(self, event, now, effects);
+    }
+
+    fn holdings(&self) -> Holdings {
+        Hub::holdings(self)
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        Hub::next_deadline(self)
+    }
+}
+
 /// What reaches the hub thread.
-pub enum Input<E> {
+pub enum Input {
     /// A connection asks to be admitted; `admission` is told whether it is. The answer to its
-    /// handshake is the first thing in its send queue already.
-    Join { conn: ConnId, send_queue: Arc<SendQueue>, admission: Sender<Admission>, event: E },
+    /// handshake is the first thing in its send queue already. Without an event it is admitted at once.
+    Join {
+        conn: ConnId,
+        send_queue: Arc<SendQueue>,
+        admission: Sender<Admission>,
+        event: Option<Event>,
+    },
     /// A connection has something to say, which came at `arrived`.
-    Event { conn: ConnId, arrived: Instant, event: E },
-    /// A connection that is no WebSocket asks something; `reply` is told the machine's answer. Nobody
+    Event { conn: ConnId, arrived: Instant, event: Event },
+    /// A connection that is no WebSocket asks something; `reply` is told the hub's answer. Nobody
     /// waits for it any more after `until`.
-    Ask { conn: ConnId, reply: Sender<Reply>, until: Instant, event: E },
-    /// The service has seen something.
-    Watched(E),
+    Ask { conn: ConnId, reply: Sender<Reply>, until: Instant, event: Event },
+    /// Something has happened outside of every connection.
+    External(External),
     /// A connection has ended, or asks no longer.
     Gone(ConnId),
     /// The server is stopping.
     Stop,
 }
 
-/// The hub thread's own state: the machine and the send queues its effects go to.
-pub struct HubThread<M: Machine> {
-    machine: M,
+/// The hub thread's own state: the hub and the send queues its effects go to.
+pub struct HubThread {
+    machine: Box<dyn StateMachine>,
     /// Where what has to survive goes.
-    keeper: Option<Arc<dyn Keeper>>,
+    journal: Option<Arc<dyn Journal>>,
+    /// What waits until the journal has written what was given before it.
+    held: Confirmations<Held>,
+    /// Who waits until a session is deleted, by number, and the answer.
+    deleting: HashMap<u64, (Sender<Reply>, Vec<u8>)>,
     counters: Arc<Counters>,
     tally: Tally,
     clients: ConnMap<Client>,
@@ -63,8 +104,16 @@ pub struct HubThread<M: Machine> {
     touched: Vec<Arc<SendQueue>>,
     /// Connections that were sent a close, oldest first, and until when they may answer it.
     closing: VecDeque<(Instant, ConnId)>,
-    /// Connections that were closed for being too slow; the machine is still to be told.
+    /// Connections that were closed for being too slow; the hub is still to be told.
     too_slow: Vec<ConnId>,
+}
+
+/// What goes out when everything before it is on disk.
+enum Held {
+    /// A frame for a member.
+    Confirmation { conn: ConnId, frame: Frame },
+    /// The answer to a request. Dropped, its end is what the client's thread hears.
+    Answer { reply: Sender<Reply>, body: Vec<u8> },
 }
 
 struct Client {
@@ -73,15 +122,21 @@ struct Client {
     admission: Option<Sender<Admission>>,
 }
 
-impl<M: Machine> HubThread<M> {
+impl HubThread {
     /// A hub thread's state at its start.
-    pub fn new(machine: M, keeper: Option<Arc<dyn Keeper>>, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        machine: Box<dyn StateMachine>,
+        journal: Option<Arc<dyn Journal>>,
+        counters: Arc<Counters>,
+    ) -> Self {
         // Whoever asks before the thread has begun is told what there is.
         let tally = Tally::default();
         tally.batch_done(0, machine.holdings(), &counters.hub);
         HubThread {
             machine,
-            keeper,
+            journal,
+            held: Confirmations::default(),
+            deleting: HashMap::new(),
             counters,
             tally,
             clients: ConnMap::default(),
@@ -95,7 +150,7 @@ impl<M: Machine> HubThread<M> {
 
     /// The loop of the hub thread; ends when told to stop.
     #[inline(never)] // a name in thread dumps
-    pub fn run(mut self, event_queue: &Inputs<Input<M::Event>>) {
+    pub fn run(mut self, event_queue: &Inputs<Input>) {
         loop {
             self.counters.hub.rests();
             let first = event_queue.next(self.next_deadline());
@@ -121,12 +176,18 @@ impl<M: Machine> HubThread<M> {
         }
     }
 
-    fn take(&mut self, input: Input<M::Event>) {
+    fn take(&mut self, input: Input) {
         match input {
             Input::Join { conn, send_queue, admission, event } => {
                 let client = Client { send_queue, admission: Some(admission) };
                 self.clients.insert(conn, client);
-                self.handle(Some(conn), event);
+                match event {
+                    Some(event) => self.handle(Some(conn), event),
+                    None => {
+                        self.effects.push(Effect::Admit { conn });
+                        self.carry_out();
+                    }
+                }
             }
             Input::Event { conn, arrived, event } => {
                 let said = self.tally.messages();
@@ -140,29 +201,33 @@ impl<M: Machine> HubThread<M> {
                 self.asking.insert(conn, reply);
                 self.handle(Some(conn), event);
             }
-            Input::Watched(event) => self.handle(None, event),
+            Input::External(happened) => self.take_external(happened),
             Input::Gone(conn) => {
                 self.asking.remove(&conn);
                 self.clients.remove(&conn);
-                self.handle(None, M::gone(conn));
+                self.handle(None, Event::Gone { conn });
             }
             Input::Stop => {}
         }
     }
 
-    /// Lets the machine handle an event, and then the departure of whoever turned out to be too slow
+    /// Lets the hub handle an event, and then the departure of whoever turned out to be too slow
     /// for what came of it. One after the other: each departure may find another one too slow, and
     /// the hub's stack must not grow with that.
-    fn handle(&mut self, from: Option<ConnId>, event: M::Event) {
+    fn handle(&mut self, from: Option<ConnId>, event: Event) {
         self.handle_one(from, event);
+        self.handle_too_slow();
+    }
+
+    fn handle_too_slow(&mut self) {
         while let Some(conn) = self.too_slow.pop() {
-            self.handle_one(None, M::gone(conn));
+            self.handle_one(None, Event::Gone { conn });
         }
     }
 
-    /// Lets the machine handle an event and does what it wants done. If that panics, the connection
+    /// Lets the hub handle an event and does what it wants done. If that panics, the connection
     /// it came from ends, and nothing else.
-    fn handle_one(&mut self, from: Option<ConnId>, event: M::Event) {
+    fn handle_one(&mut self, from: Option<ConnId>, event: Event) {
         let now = self.now();
         self.counters.hub.moves(now.elapsed);
         let (machine, effects) = (&mut self.machine, &mut self.effects);
@@ -179,7 +244,7 @@ impl<M: Machine> HubThread<M> {
                 conn.0
             );
             let (machine, effects) = (&mut self.machine, &mut self.effects);
-            let failing = AssertUnwindSafe(|| machine.handle(M::failed(conn), now, effects));
+            let failing = AssertUnwindSafe(|| machine.handle(Event::Failed { conn }, now, effects));
             if catch_unwind(failing).is_err() {
                 self.effects.clear();
                 let reason = "internal server error";
@@ -201,26 +266,16 @@ impl<M: Machine> HubThread<M> {
                 }
                 Effect::Confirm { conn, frame } => self.confirm(conn, frame),
                 Effect::Keep(keep) => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.keep(*keep);
+                    if let Some(journal) = &self.journal {
+                        journal.keep(*keep);
                     }
                 }
                 Effect::Load { session } => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.load(session);
+                    if let Some(journal) = &self.journal {
+                        journal.load(session);
                     }
                 }
-                Effect::Delete { conn, session, body } => {
-                    let reply = self.asking.remove(&conn);
-                    let told = move |done: Result<(), Refusal>| {
-                        // One that doesn't wait any more has no use for it.
-                        let _ = reply.map(|reply| reply.try_send(done.map(|()| body)));
-                    };
-                    match &self.keeper {
-                        Some(keeper) => keeper.delete(session, Box::new(told)),
-                        None => told(Ok(())),
-                    }
-                }
+                Effect::Delete { conn, session, body } => self.delete(conn, session, body),
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
                     if let Some(client) = self.clients.get(&conn) {
@@ -266,12 +321,54 @@ impl<M: Machine> HubThread<M> {
     /// Where changes are made durable, an answer that tells of one waits until it is. Where that
     /// can't be, the answer's end is what is heard of it.
     fn reply_when_kept(&mut self, conn: ConnId, body: Vec<u8>) {
-        let Some(keeper) = &self.keeper else { return self.reply(conn, Ok(body)) };
-        let Some(waiting) = self.asking.remove(&conn) else { return };
-        keeper.after(Box::new(move || {
-            // One that doesn't wait any more has no use for it.
-            let _ = waiting.try_send(Ok(body));
-        }));
+        if self.journal.is_none() {
+            return self.reply(conn, Ok(body));
+        }
+        if let Some(reply) = self.asking.remove(&conn) {
+            self.hold(Held::Answer { reply, body });
+        }
+    }
+
+    /// Holds something back until the journal has written everything that was given before it. Drops it where the
+    /// journal doesn't write any more.
+    fn hold(&mut self, held: Held) {
+        let number = self.held.hold(held);
+        if self.journal.as_ref().is_some_and(|journal| !journal.confirm(number)) {
+            self.held.drop_lost(number, number);
+        }
+    }
+
+    /// Removes what is stored of a session, and answers when that is done.
+    fn delete(&mut self, conn: ConnId, session: Arc<str>, body: Vec<u8>) {
+        let Some(journal) = &self.journal else { return self.reply(conn, Ok(body)) };
+        if !journal.delete(session, conn.0) {
+            self.reply(conn, Err(Refusal::NotWritten));
+        } else if let Some(reply) = self.asking.remove(&conn) {
+            self.deleting.insert(conn.0, (reply, body));
+        }
+    }
+
+    fn take_external(&mut self, happened: External) {
+        match happened {
+            External::Event(event) => self.handle(None, event),
+            External::Persisted { up_to } => {
+                while let Some(held) = self.held.next_up_to(up_to) {
+                    match held {
+                        Held::Confirmation { conn, frame } => self.push(conn, frame, None),
+                        // One that doesn't wait any more has no use for it.
+                        Held::Answer { reply, body } => drop(reply.try_send(Ok(body))),
+                    }
+                }
+                self.handle_too_slow();
+            }
+            External::Lost { first, last } => self.held.drop_lost(first, last),
+            External::Deleted { number, is_done } => {
+                if let Some((reply, body)) = self.deleting.remove(&number) {
+                    let answer = if is_done { Ok(body) } else { Err(Refusal::NotWritten) };
+                    let _ = reply.try_send(answer);
+                }
+            }
+        }
     }
 
     fn decide(&mut self, conn: ConnId, admission: Admission) {
@@ -282,22 +379,12 @@ impl<M: Machine> HubThread<M> {
         }
     }
 
-    /// Where changes are made durable, a confirmation waits until what it confirms is.
+    /// Where changes are made durable, a confirmation waits until what it confirms is on disk.
     fn confirm(&mut self, conn: ConnId, frame: Frame) {
-        let Some(keeper) = &self.keeper else { return self.push(conn, frame, None) };
-        let Some(client) = self.clients.get(&conn) else { return };
-        let (send_queue, counters) = (client.send_queue.clone(), self.counters.clone());
-        keeper.confirm(Box::new(move |flushes| {
-            counters.said(conn, &frame);
-            let is_first = send_queue.push(frame.into_bytes(), None).unwrap_or_else(|TooSlow| {
-                Counters::note(&counters.too_slow);
-                send_queue.close_instead(close::POLICY, "too slow");
-                true
-            });
-            if is_first {
-                flushes.add(send_queue);
-            }
-        }));
+        match self.journal {
+            None => self.push(conn, frame, None),
+            Some(_) => self.hold(Held::Confirmation { conn, frame }),
+        }
     }
 
     fn push(&mut self, conn: ConnId, frame: Frame, supersedes: Option<ConnId>) {
@@ -337,7 +424,7 @@ impl<M: Machine> HubThread<M> {
 
     fn keep_time(&mut self) {
         if self.machine.next_deadline().is_some_and(|due| due <= self.counters.started.elapsed()) {
-            self.handle(None, M::tick());
+            self.handle(None, Event::Tick);
         }
         let now = Instant::now();
         while self.closing.front().is_some_and(|(until, _)| *until <= now) {
@@ -350,7 +437,7 @@ impl<M: Machine> HubThread<M> {
 
     /// Closes every client and waits until all have answered, or for as long as they are given.
     #[inline(never)] // a name in thread dumps
-    fn stop(mut self, event_queue: &Inputs<Input<M::Event>>) {
+    fn stop(mut self, event_queue: &Inputs<Input>) {
         let until = Instant::now() + FLUSH_TIMEOUT;
         self.counters.hub.ends();
         self.asking.clear();
@@ -382,14 +469,6 @@ mod tests {
     use super::super::threads::Threads;
     use super::*;
 
-    enum Happening {
-        Join(ConnId),
-        Say(ConnId),
-        Ask(ConnId),
-        Open,
-        Other,
-    }
-
     /// Answers a question with what has reached the member by then.
     struct Reporter {
         member: TcpStream,
@@ -397,45 +476,39 @@ mod tests {
         waiting: Option<Vec<ConnId>>,
     }
 
-    impl Machine for Reporter {
-        type Event = Happening;
+    fn join(conn: ConnId) -> Event {
+        Event::Enter { conn, client: "ann".into(), debug: false }
+    }
 
-        fn handle(&mut self, event: Happening, _now: Now, effects: &mut Vec<Effect>) {
+    fn say(conn: ConnId) -> Event {
+        Event::Pong { conn, payload: Vec::new() }
+    }
+
+    fn question(conn: ConnId) -> Event {
+        Event::Sessions { conn, grant: None }
+    }
+
+    impl StateMachine for Reporter {
+        fn handle(&mut self, event: Event, _now: Now, effects: &mut Vec<Effect>) {
             effects.push(match event {
-                Happening::Join(conn) => match &mut self.waiting {
+                Event::Enter { conn, .. } => match &mut self.waiting {
                     Some(waiting) => return waiting.push(conn),
                     None => Effect::Admit { conn },
                 },
-                Happening::Open => {
+                Event::Durable(_) => {
                     let waiting = self.waiting.take().into_iter().flatten();
                     return effects.extend(waiting.map(|conn| Effect::Admit { conn }));
                 }
-                Happening::Say(conn) => {
+                Event::Pong { conn, .. } => {
                     Effect::Send { conn, frame: Frame::text("said"), supersedes: None }
                 }
-                Happening::Ask(conn) => {
+                Event::Sessions { conn, .. } => {
                     let mut body = vec![0; Frame::text("said").bytes().len()];
                     self.member.read_exact(&mut body).expect("it has been sent");
                     Effect::Answer { conn, body }
                 }
-                Happening::Other => return,
+                _ => return,
             });
-        }
-
-        fn next_deadline(&self) -> Option<Duration> {
-            None
-        }
-
-        fn tick() -> Happening {
-            Happening::Other
-        }
-
-        fn gone(_: ConnId) -> Happening {
-            Happening::Other
-        }
-
-        fn failed(_: ConnId) -> Happening {
-            Happening::Other
         }
     }
 
@@ -447,19 +520,19 @@ mod tests {
         let (threads, socket) = (Arc::new(Threads::default()), Arc::new(socket));
         let (event_queue, inputs) = event_queue(16);
         let put = |input| event_queue.send(input).expect("there is room");
-        let join = |conn| {
+        let joining = |conn| {
             let (threads, socket) = (threads.clone(), socket.clone());
             let send_queue = SendQueue::new(conn, socket, threads, SendMode::NonBlocking, 1 << 20);
             let (admission, decided) = crossbeam_channel::bounded(1);
-            put(Input::Join { conn, send_queue, admission, event: Happening::Join(conn) });
+            put(Input::Join { conn, send_queue, admission, event: Some(join(conn)) });
             decided
         };
-        let waiting = [1, 2, 3].map(|conn| join(ConnId(conn)));
-        put(Input::Watched(Happening::Open));
+        let waiting = [1, 2, 3].map(|conn| joining(ConnId(conn)));
+        put(Input::External(External::Event(Event::Durable(true))));
         put(Input::Stop);
         (1..=3).for_each(|conn| put(Input::Gone(ConnId(conn))));
         let reporter = Reporter { member, waiting: Some(Vec::new()) };
-        HubThread::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
+        HubThread::new(Box::new(reporter), None, Arc::new(Counters::new())).run(&inputs);
         for admission in waiting {
             assert_eq!(admission.recv(), Ok(Ok(())));
         }
@@ -481,28 +554,23 @@ mod tests {
         let (event_queue, inputs) = event_queue(16);
         let (admission, _decided) = crossbeam_channel::bounded(1);
         let put = |input| event_queue.send(input).expect("there is room");
-        put(Input::Join { conn, send_queue, admission, event: Happening::Join(conn) });
+        put(Input::Join { conn, send_queue, admission, event: Some(join(conn)) });
         let ask = |asker, until| {
             let (reply, answer) = crossbeam_channel::bounded(1);
-            put(Input::Ask {
-                conn: ConnId(asker),
-                reply,
-                until,
-                event: Happening::Ask(ConnId(asker)),
-            });
+            put(Input::Ask { conn: ConnId(asker), reply, until, event: question(ConnId(asker)) });
             answer
         };
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
         let late = ask(2, now);
-        put(Input::Event { conn, arrived: now, event: Happening::Say(conn) });
+        put(Input::Event { conn, arrived: now, event: say(conn) });
         let late_too = ask(3, now);
         let first = ask(4, later);
-        put(Input::Event { conn, arrived: now, event: Happening::Say(conn) });
+        put(Input::Event { conn, arrived: now, event: say(conn) });
         let second = ask(5, later);
         put(Input::Stop);
         put(Input::Gone(conn));
         let reporter = Reporter { member, waiting: None };
-        HubThread::new(reporter, None, Arc::new(Counters::new())).run(&inputs);
+        HubThread::new(Box::new(reporter), None, Arc::new(Counters::new())).run(&inputs);
         let said = Frame::text("said").bytes().to_vec();
         assert_eq!((late.recv().ok(), late_too.recv().ok()), (None, None), "nobody was asked");
         assert_eq!(first.recv(), Ok(Ok(said.clone())));

@@ -17,7 +17,6 @@ use super::connection_stats::ConnectionStats;
 use super::connections::{self, Full};
 use super::counters::Counters;
 use super::forwarded;
-use super::service::Service;
 use crate::http::Reason;
 use crate::hub::ConnId;
 use crate::os::give_up_after;
@@ -126,7 +125,7 @@ fn explain(error: &io::Error, host: &str, port: u16, unknown: impl Fn() -> BindE
 /// An accept thread, of which there is one for each address; ends when the server is stopping. The
 /// listener is closed when it returns.
 #[inline(never)] // a name in thread dumps
-pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
+pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
     let mut refused = VecDeque::new();
     loop {
         let accepted = listener.accept();
@@ -162,11 +161,11 @@ pub fn run<S: Service>(listener: TcpListener, shared: &Arc<Shared<S>>) {
 }
 
 /// Gives a connection its thread, or gives it back where there is none.
-fn welcome<S: Service>(
+fn welcome(
     conn: ConnId,
     socket: TcpStream,
     peer: SocketAddr,
-    shared: &Arc<Shared<S>>,
+    shared: &Arc<Shared>,
 ) -> Result<(), Arc<TcpStream>> {
     // The system may refuse options for a socket whose client has gone; reading finds that out.
     let _ = socket.set_nodelay(true);

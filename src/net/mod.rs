@@ -5,6 +5,7 @@
 //! place that writes to a client's socket.
 
 mod client;
+mod confirmations;
 mod connection;
 mod connection_stats;
 mod connections;
@@ -39,16 +40,19 @@ use connections::Connections;
 use counters::Counters;
 use event_queue::EventQueue;
 pub use forwarded::Network;
+pub use hub_thread::StateMachine;
 use hub_thread::{HubThread, Input};
 pub use listener::{BindError, bind};
 pub use os_limits::half_of_the_memory;
 pub use rate_limit::RateLimits;
 use semaphore::Semaphore;
 pub use send_queue::SendMode;
-use service::{Keeper, Service};
+use service::Service;
 use shutdown::Shutdown;
 use spool::Spool;
 use threads::Threads;
+
+use crate::kept::Journal;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
 /// alone. Each holds at most one message.
@@ -92,10 +96,10 @@ pub struct Config {
 }
 
 /// What the server's threads share.
-struct Shared<S: Service> {
-    service: S,
+struct Shared {
+    service: Box<dyn Service>,
     config: Config,
-    event_queue: EventQueue<Input<S::Event>>,
+    event_queue: EventQueue<Input>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
     /// How many connections were accepted: each has its number.
@@ -109,24 +113,29 @@ struct Shared<S: Service> {
     stopping: Shutdown,
     counters: Arc<Counters>,
     /// Where what has to survive goes.
-    keeper: Option<Arc<dyn Keeper>>,
+    journal: Option<Arc<dyn Journal>>,
 }
 
-impl<S: Service> Shared<S> {
+impl Shared {
     /// Says something to the hub; waits while that, or what makes changes durable, has too much to
     /// do: back-pressure to this sender alone.
-    fn say(&self, input: Input<S::Event>) -> Result<(), event_queue::Gone> {
-        if let Some(keeper) = &self.keeper {
-            keeper.wait_for_room();
+    fn say(&self, input: Input) -> Result<(), event_queue::Gone> {
+        if let Some(journal) = &self.journal {
+            journal.wait_for_room(None);
         }
         self.event_queue.send(input)
+    }
+
+    /// Waits until `until` at most for what makes changes durable. Whether there is room for another one.
+    fn has_room(&self, until: Instant) -> bool {
+        self.journal.as_ref().is_none_or(|journal| journal.wait_for_room(Some(until)))
     }
 }
 
 /// A running server.
-pub struct ServerHandle<S: Service> {
+pub struct ServerHandle {
     addrs: Vec<SocketAddr>,
-    shared: Arc<Shared<S>>,
+    shared: Arc<Shared>,
 }
 
 /// Whether the system permits enough to serve anybody.
@@ -141,12 +150,12 @@ pub fn check_system() -> Result<(), String> {
 ///
 /// # Errors
 /// When the system refuses a thread, or a listener has no address.
-pub fn start<S: Service>(
+pub fn start(
     listeners: Vec<TcpListener>,
     config: Config,
-    service: S,
-    machine: S::Machine,
-) -> io::Result<ServerHandle<S>> {
+    service: Box<dyn Service>,
+    machine: Box<dyn StateMachine>,
+) -> io::Result<ServerHandle> {
     let addrs = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     if addrs.is_empty() {
         return Err(io::ErrorKind::AddrNotAvailable.into());
@@ -162,9 +171,10 @@ pub fn start<S: Service>(
     }
     let telling = event_queue.clone();
     // When the hub has ended, there is nobody to tell.
-    let keeper = service.begin(Box::new(move |event| drop(telling.send(Input::Watched(event)))))?;
+    let journal =
+        service.begin(Box::new(move |event| drop(telling.send(Input::External(event)))))?;
     let counters = Arc::new(Counters::new());
-    let dispatcher = HubThread::new(machine, keeper.clone(), counters.clone());
+    let dispatcher = HubThread::new(machine, journal.clone(), counters.clone());
     let shared = Arc::new(Shared {
         service,
         config,
@@ -177,7 +187,7 @@ pub fn start<S: Service>(
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
-        keeper,
+        journal,
     });
     threads.spawn("hub".into(), None, move || dispatcher.run(&events))?;
     for (number, listener) in (1..).zip(listeners) {
@@ -190,7 +200,7 @@ pub fn start<S: Service>(
     Ok(ServerHandle { addrs, shared })
 }
 
-impl<S: Service> ServerHandle<S> {
+impl ServerHandle {
     /// The first address it listens on; the port is the real one where 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
@@ -220,13 +230,8 @@ impl<S: Service> ServerHandle<S> {
         let begun = Instant::now();
         self.shared.stopping.begin();
         self.addrs.iter().for_each(|addr| listener::wake(*addr));
-        if let Some(keeper) = &self.shared.keeper {
-            let (done, written) = crossbeam_channel::bounded(1);
-            keeper.after(Box::new(move || {
-                // Who has lost patience doesn't wait any more.
-                let _ = done.try_send(());
-            }));
-            let _ = written.recv_timeout(WRITE_TIMEOUT);
+        if let Some(journal) = &self.shared.journal {
+            let _ = journal.flushed().recv_timeout(WRITE_TIMEOUT);
         }
         // A full event queue is being emptied by the hub; where it is not, joining below finds out.
         let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH_TIMEOUT);

@@ -1,34 +1,28 @@
-//! What a server is for: the three parts of whatever is served on its sockets, and where it keeps
-//! what has to survive.
+//! What is served on the sockets, as the server's threads see it: who answers a request, who handles a
+//! connection's messages, and who keeps what has to survive.
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::http::{Reason, Request, Response};
-use crate::hub::{ConnId, Effect, Holdings, Now, Refusal};
-use crate::kept::{Flushes, Keep, Lag};
+use crate::hub::{ConnId, Event, Refusal};
+use crate::kept::Journal;
 use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
 pub trait Service: Send + Sync + 'static {
-    /// What happens to the machine.
-    type Event: Send + 'static;
-    /// Runs on the hub thread and owns all state.
-    type Machine: Machine<Event = Self::Event>;
-
-    /// Answers a request: with a page, by asking the machine, or by becoming a WebSocket. Runs on the
+    /// Answers a request: with a page, by asking the hub, or by becoming a WebSocket. Runs on the
     /// client's thread, which it may block; a panic is answered with 500.
-    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Answer<Self::Event>;
+    fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome;
 
     /// Begins what the service does on threads of its own, before anybody connects. `tell` takes
-    /// events to the machine; it waits while the machine has too much to do, and drops them when it
-    /// has ended. Where there is something that makes changes durable, it is returned.
+    /// events to the hub; it waits while the hub has too much to do, and drops them when it has ended. Where changes are made durable, the journal is returned.
     ///
     /// # Errors
     /// When the system has no thread for it.
-    fn begin(&self, _tell: Tell<Self::Event>) -> io::Result<Option<Arc<dyn Keeper>>> {
+    fn begin(&self, _tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         Ok(None)
     }
 
@@ -37,11 +31,11 @@ pub trait Service: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Ends what was begun, until `deadline` at the latest. The machine has ended by then.
+    /// Ends what was begun, until `deadline` at the latest. The hub has ended by then.
     fn end(&self, _deadline: Instant) {}
 
     /// The headers that every answer to this request has which is no WebSocket, be it a page, a refusal
-    /// or the machine's: whole lines, without their ends. Runs on the client's thread.
+    /// or the hub's: whole lines, without their ends. Runs on the client's thread.
     fn headers(&self, _request: &Request<'_>, _from: Requester) -> Vec<String> {
         Vec::new()
     }
@@ -52,17 +46,17 @@ pub trait Service: Send + Sync + 'static {
         false
     }
 
-    /// Looks whether anything outside has changed that the machine has to hear of.
+    /// Looks whether anything outside has changed that the hub has to hear of.
     ///
     /// Called when the server starts and then about once a second, on a thread of its own named
     /// `watch`, which it may block for as long as a file takes: only stopping has to wait for it.
-    fn watch(&self) -> Option<Self::Event> {
+    fn watch(&self) -> Option<Event> {
         None
     }
 
     /// The same because somebody asked for it, who reads in the log what came of it. Not called where
     /// nothing [`can_reload`](Self::can_reload).
-    fn reload(&self) -> Option<Self::Event> {
+    fn reload(&self) -> Option<Event> {
         self.watch()
     }
 
@@ -81,97 +75,74 @@ pub struct Requester {
     pub by_proxy: bool,
 }
 
-/// Takes an event to the machine.
-pub type Tell<E> = Box<dyn Fn(E) + Send + Sync>;
+/// Takes what happens outside to the hub thread.
+pub type Tell = Box<dyn Fn(External) + Send + Sync>;
 
-/// Makes what has happened survive, on a thread of its own. Nothing here waits for a disk, except
-/// [`wait_for_room`](Self::wait_for_room).
-pub trait Keeper: Send + Sync {
-    /// Has something kept.
-    fn keep(&self, keep: Keep);
-
-    /// Has `done` run, on another thread, when all that was given to be kept before it is on disk.
-    fn after(&self, done: Box<dyn FnOnce() + Send>);
-
-    /// The same for a confirmation, which adds to its client's queue; each queue is sent once for all
-    /// confirmations that go out together.
-    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>);
-
-    /// Has a session loaded; the machine is told of the result.
-    fn load(&self, session: Arc<str>);
-
-    /// Has all that is stored of a session removed, after everything that was to be kept before it,
-    /// and tells on some thread whether it is.
-    fn delete(&self, session: Arc<str>, told: Box<dyn FnOnce(Result<(), Refusal>) + Send>);
-
-    /// Waits while too much waits for the disk. For clients' threads, before they say anything to
-    /// the machine.
-    fn wait_for_room(&self);
-
-    /// The same until `deadline` at most. Whether there is room.
-    fn wait_for_room_until(&self, deadline: Instant) -> bool;
-
-    /// How far behind the disk is. From any thread, without waiting for another.
-    fn lag(&self) -> Lag {
-        Lag::default()
-    }
+/// What happens outside of every connection.
+pub enum External {
+    /// The hub handles it.
+    Event(Event),
+    /// Of what was confirmed to the [`Journal`], everything up to this number is on disk.
+    Persisted { up_to: u64 },
+    /// What these confirmations, from the first number to the last, are about never will be.
+    Lost { first: u64, last: u64 },
+    /// Whether the session was removed that was to be deleted under this number.
+    Deleted { number: u64, is_done: bool },
 }
 
-/// What becomes of a request.
-pub enum Answer<E> {
+/// What is done about a request.
+pub enum Outcome {
     /// A page, or a refusal.
     Page(Response),
-    /// The server says how it is itself; the machine isn't asked.
+    /// The server says how it is itself; the hub isn't asked.
     Report(Report),
-    /// The machine is told of this, and its [`Effect::Answer`] for this connection is sent as JSON;
-    /// 503 where none comes within a second.
-    Ask(E),
-    /// The same of a session's state, which is sent as one: with a tag.
-    AskState(E),
+    /// The hub is told of this, and its [`Effect::Answer`](crate::hub::Effect::Answer) for this connection
+    /// is sent as JSON; 503 where none comes within a second.
+    Ask(Event),
+    /// The same of a session's state, which is sent with a tag.
+    AskState(Event),
     /// Something is worked on, on the client's thread.
-    Work(Work<E>),
+    Work(Work),
     /// The connection becomes a WebSocket, and this handles its messages.
-    Upgrade(Box<Handler<E>>),
+    Upgrade(Box<dyn ConnectionHandler>),
 }
 
 /// A request that takes a while: a disk, several questions, or what comes after its head. A few are
 /// worked on at a time, until their answers have been read; more get 503.
-pub struct Work<E> {
+pub struct Work {
     /// How long the request's body may be, in bytes; 0 where it is to have none. It is read before
     /// anything is done, and has to be there in the time that a request may take.
     pub body: usize,
     /// Does it, with the body. Runs on the client's thread, which it may block; a panic is answered
     /// with 500.
-    pub act: Box<Act<E>>,
+    pub act: Box<Act>,
 }
 
-/// A connection's handler, of whichever protocol.
-pub type Handler<E> = dyn ConnectionHandler<Event = E>;
-
 /// See [`Work`].
-pub type Act<E> = dyn FnOnce(Vec<u8>, &dyn Inside<E>) -> Response + Send;
+pub type Act = dyn FnOnce(Vec<u8>, &dyn HubClient) -> Response + Send;
 
-/// The server as it is for a request that is worked on.
-pub trait Inside<E> {
-    /// Tells the machine of a question, and waits for its [`Effect::Answer`] for this connection: 1 s
-    /// at most.
+/// The way to the hub for a request that is worked on.
+pub trait HubClient {
+    /// Asks the hub something, and waits for its [`Effect::Answer`](crate::hub::Effect::Answer) for this
+    /// connection: 1 s at most.
     ///
     /// # Errors
     /// Why there is none.
-    fn ask(&self, event: E) -> Result<Vec<u8>, Unanswered>;
+    fn ask(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
 
-    /// Has the machine change something, and waits for its [`Effect::AnswerKept`], or until it is
-    /// deleted: 10 s at most. Waits before that while too much waits for the disk.
+    /// Has the hub change something, and waits until the change is on disk (its
+    /// [`Effect::AnswerKept`](crate::hub::Effect::AnswerKept)), or until what was asked for is deleted: 10 s
+    /// at most. Waits before that while too much waits for the disk.
     ///
     /// # Errors
     /// Why there is none.
-    fn have_done(&self, event: E) -> Result<Vec<u8>, Unanswered>;
+    fn have_done(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
 
     /// Whether the server is stopping: whoever waits for something else is to give up.
     fn is_stopping(&self) -> bool;
 }
 
-/// Why the machine has not answered.
+/// Why the hub has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unanswered {
     /// It doesn't do it.
@@ -207,7 +178,7 @@ pub(super) fn stopping() -> Response {
     Response::text(503, "the server is shutting down: try again later").because(Reason::Stopping)
 }
 
-/// What a client is told that the machine doesn't let in, or do what it asked for.
+/// What a client is told whom the hub doesn't admit, or for whom it doesn't do what was asked.
 pub(super) fn refused(why: Refusal) -> Response {
     let (status, line) = match why {
         Refusal::TooBig(why) => {
@@ -242,7 +213,7 @@ pub(super) fn refused(why: Refusal) -> Response {
     Response::text(status, line)
 }
 
-/// What the server says of itself, from what it counts: none of these waits for the machine.
+/// What the server says of itself, from what it counts: none of these waits for the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
     /// Whether it is well: 200, or 503 and why not.
@@ -286,13 +257,11 @@ impl Role {
 
 /// One connection's part of the protocol, on the client's own thread.
 pub trait ConnectionHandler: Send {
-    type Event;
-
-    /// The event that asks the machine to admit the connection.
-    fn join(&self, conn: ConnId) -> Self::Event;
+    /// The event that asks the hub to admit the connection; `None` where the hub has nothing to do with it.
+    fn join(&self, conn: ConnId) -> Option<Event>;
 
     /// Makes an event or an answer of what the client said.
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Self::Event>;
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction;
 
     /// The close code and reason for a client that has been over its rate for five seconds without
     /// a break. Until then, and for ever where there is none, it is only read more slowly.
@@ -346,37 +315,12 @@ pub enum Incoming<'a> {
 }
 
 /// What is done about it.
-pub enum Reaction<E> {
-    /// The machine hears of it.
-    Event(E),
+pub enum Reaction {
+    /// The hub hears of it.
+    Event(Event),
     /// Answered at once.
     Reply(Frame),
     /// The connection is closed.
     Close(u16, &'static str),
     Nothing,
-}
-
-/// The state behind a service, as a pure machine on the hub thread.
-pub trait Machine: Send + 'static {
-    type Event: Send + 'static;
-
-    /// Handles one event. `now` never goes back.
-    fn handle(&mut self, event: Self::Event, now: Now, effects: &mut Vec<Effect>);
-
-    /// How much it holds. Asked after every batch: from counts, not by counting.
-    fn holdings(&self) -> Holdings {
-        Holdings::default()
-    }
-
-    /// When it wants its next [`tick`](Self::tick), since its start.
-    fn next_deadline(&self) -> Option<Duration>;
-
-    /// The event for a deadline that has come.
-    fn tick() -> Self::Event;
-
-    /// The event for a connection that has ended.
-    fn gone(conn: ConnId) -> Self::Event;
-
-    /// The event for a connection whose last event made [`handle`](Self::handle) panic.
-    fn failed(conn: ConnId) -> Self::Event;
 }

@@ -9,7 +9,7 @@ use super::Shared;
 use super::connection_stats::Quality;
 use super::exposition::{self, Queues};
 use super::os_limits;
-use super::service::{Report, Role, Service};
+use super::service::{Report, Role};
 use crate::http::Response;
 use crate::kept::Lag;
 use crate::protocol::{Kind, Timestamp};
@@ -22,7 +22,7 @@ const SILENT: Duration = Duration::from_secs(10);
 /// About what a connection takes in a list of them, in bytes.
 const ENTRY: usize = 160;
 
-impl<S: Service> Shared<S> {
+impl Shared {
     /// Answers with this report.
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
@@ -63,7 +63,7 @@ impl<S: Service> Shared<S> {
 
     /// How far behind the disk is, where sessions are to survive.
     fn lag(&self) -> Option<Lag> {
-        self.keeper.as_ref().map(|keeper| keeper.lag())
+        self.journal.as_ref().map(|journal| journal.lag())
     }
 
     fn queues(&self) -> Queues {

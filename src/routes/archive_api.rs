@@ -15,7 +15,7 @@ use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
-use crate::net::service::{Act, Answer, Inside, Unanswered, Work};
+use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
 use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
 use crate::store::{PointInTime, Retention, Summary};
@@ -30,16 +30,16 @@ const BAD_NUMBER: &str =
 const MAX_LEFT_OUT: usize = 100;
 
 /// What becomes of a page: the work, or a refusal.
-type Worked = Result<(usize, Box<Act<Event>>), Response>;
+type Worked = Result<(usize, Box<Act>), Response>;
 
 impl Router {
     /// Answers what is asked of what is stored.
-    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
         };
         let (body, act) = self.work_on(page, call, persistence.archive().clone())?;
-        Ok(Answer::Work(Work { body, act }))
+        Ok(Outcome::Work(Work { body, act }))
     }
 
     fn work_on(&self, page: Api, call: Call<'_>, archive: Arc<ArchiveService>) -> Worked {
@@ -49,7 +49,7 @@ impl Router {
                 let after = request.query_value("after");
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
-                let list: Box<Act<Event>> =
+                let list: Box<Act> =
                     Box::new(move |_, _| list(&archive, grant, after, most, with_items));
                 (0, list)
             }
@@ -84,7 +84,7 @@ impl Router {
             ),
             Api::Put(session) => {
                 let replace = is_set(request, "replace");
-                let put: Box<Act<Event>> = Box::new(move |body, inside| {
+                let put: Box<Act> = Box::new(move |body, inside| {
                     let put = put(conn, &session, &body, replace, inside);
                     if matches!(put.status(), 200 | 201) {
                         log::info!("session {session:?} was given a canvas by {who}");
@@ -95,7 +95,7 @@ impl Router {
             }
             Api::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
-                let restore: Box<Act<Event>> = Box::new(move |_, inside| {
+                let restore: Box<Act> = Box::new(move |_, inside| {
                     let restored = restore(&archive, conn, &session, to, inside);
                     if restored.status() == 200 {
                         log::info!("session {session:?} was restored by {who}");
@@ -107,7 +107,7 @@ impl Router {
             Api::Compact => {
                 let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
                 let retention = retention(request, archive.retention())?;
-                let compact: Box<Act<Event>> =
+                let compact: Box<Act> =
                     Box::new(move |_, inside| compact(&archive, session, retention, &who, inside));
                 (0, compact)
             }
@@ -150,7 +150,7 @@ fn state(
     conn: ConnId,
     session: &Arc<str>,
     grant: Option<Grant>,
-    inside: &dyn Inside<Event>,
+    inside: &dyn HubClient,
 ) -> Response {
     match inside.ask(Event::State { conn, session: session.clone(), grant }) {
         Ok(body) => Response::state(body),
@@ -218,7 +218,7 @@ fn put(
     session: &Arc<str>,
     body: &[u8],
     replace: bool,
-    inside: &dyn Inside<Event>,
+    inside: &dyn HubClient,
 ) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
         return Response::text(400, "a canvas has to be UTF-8");
@@ -260,7 +260,7 @@ fn restore(
     conn: ConnId,
     session: &Arc<str>,
     to: PointInTime,
-    inside: &dyn Inside<Event>,
+    inside: &dyn HubClient,
 ) -> Response {
     let is_stopping = || inside.is_stopping();
     if let Err(why) = archive.written(&is_stopping) {
@@ -300,7 +300,7 @@ fn compact(
     session: Option<Arc<str>>,
     retention: Retention,
     who: &str,
-    inside: &dyn Inside<Event>,
+    inside: &dyn HubClient,
 ) -> Response {
     match archive.compact(session, retention, &|| inside.is_stopping()) {
         Ok(done) => {
@@ -335,7 +335,7 @@ pub(super) fn put_back(
     conn: ConnId,
     session: &Arc<str>,
     stored: &Stored,
-    inside: &dyn Inside<Event>,
+    inside: &dyn HubClient,
 ) -> Result<Response, Unanswered> {
     let Ok(document) = archive::document(stored) else {
         return Ok(unavailable(ArchiveError::Damaged));

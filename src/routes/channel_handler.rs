@@ -42,7 +42,7 @@ impl ChannelHandler {
         }
     }
 
-    fn text(&mut self, conn: ConnId, text: &str) -> Reaction<Event> {
+    fn text(&mut self, conn: ConnId, text: &str) -> Reaction {
         super::log_message(conn, text);
         let parsed = client::parse(text);
         self.last_kind = parsed.as_ref().map_or(Kind::Other, client::Heard::kind);
@@ -75,13 +75,11 @@ impl ChannelHandler {
 }
 
 impl ConnectionHandler for ChannelHandler {
-    type Event = Event;
-
-    fn join(&self, conn: ConnId) -> Event {
-        Event::Enter { conn, client: self.id.clone(), debug: self.debug }
+    fn join(&self, conn: ConnId) -> Option<Event> {
+        Some(Event::Enter { conn, client: self.id.clone(), debug: self.debug })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => self.text(conn, text),
             Incoming::Binary(_) => {

@@ -14,15 +14,15 @@ use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
-use crate::net::service::{Act, Answer, Inside, Unanswered, Work};
+use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
 
 impl Router {
     /// The same on a server that stores nothing.
-    pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
-        let act: Box<Act<Event>> = match page {
+        let act: Box<Act> = match page {
             Api::Versions(session) => {
-                return Ok(Answer::Ask(Event::Versions { conn, session, grant }));
+                return Ok(Outcome::Ask(Event::Versions { conn, session, grant }));
             }
             Api::State(session) => {
                 let at = point(request, "at")?.ok_or(Response::text(400, BAD_POINT))?;
@@ -45,7 +45,7 @@ impl Router {
             }
             _ => return Err(Response::text(404, NOTHING_STORED)),
         };
-        Ok(Answer::Work(Work { body: 0, act }))
+        Ok(Outcome::Work(Work { body: 0, act }))
     }
 }
 
@@ -64,7 +64,7 @@ fn find(
     session: &Arc<str>,
     at: PointInTime,
     grant: Option<Grant>,
-    inside: &dyn Inside<Event>,
+    inside: &dyn HubClient,
 ) -> Result<Stored, Unanswered> {
     let body = inside.ask(Event::Version { conn, session: session.clone(), at, grant })?;
     let Ok(Earlier { epoch, seq, document }) = serde_json::from_slice(&body) else {

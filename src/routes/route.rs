@@ -4,8 +4,8 @@
 use super::Router;
 use crate::auth::Grant;
 use crate::http::{Request, Response};
-use crate::hub::{ConnId, Event};
-use crate::net::service::Answer;
+use crate::hub::ConnId;
+use crate::net::service::Outcome;
 
 use std::net::IpAddr;
 
@@ -62,7 +62,7 @@ pub enum Who {
 }
 
 /// Answers a request of somebody who may.
-pub type Handler = fn(&Router, Call<'_>) -> Result<Answer<Event>, Response>;
+pub type Handler = fn(&Router, Call<'_>) -> Result<Outcome, Response>;
 
 /// A request that is to be answered.
 pub struct Call<'a> {

@@ -1,11 +1,10 @@
 //! The session protocol on a client's own thread: what a message becomes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::auth::Grant;
-use crate::hub::{ConnId, Effect, Event, Holdings, Hub, Now};
-use crate::net::service::{ConnectionHandler, Incoming, Machine, Reaction, Role};
+use crate::hub::{ConnId, Event};
+use crate::net::service::{ConnectionHandler, Incoming, Reaction, Role};
 use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 
@@ -58,17 +57,15 @@ impl SessionHandler {
 }
 
 impl ConnectionHandler for SessionHandler {
-    type Event = Event;
-
-    fn join(&self, conn: ConnId) -> Event {
+    fn join(&self, conn: ConnId) -> Option<Event> {
         let (session, user, grant) = (self.session.clone(), self.user.clone(), self.grant.clone());
-        match self.is_temporary {
+        Some(match self.is_temporary {
             true => Event::JoinForNow { conn, session, user, grant },
             false => Event::Join { conn, session, user, grant },
-        }
+        })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
                 let (kind, parsed) = understood(conn, text);
@@ -139,14 +136,12 @@ impl ViewerHandler {
 }
 
 impl ConnectionHandler for ViewerHandler {
-    type Event = Event;
-
-    fn join(&self, conn: ConnId) -> Event {
-        Event::View { conn, session: self.session.clone(), grant: self.grant.clone() }
+    fn join(&self, conn: ConnId) -> Option<Event> {
+        Some(Event::View { conn, session: self.session.clone(), grant: self.grant.clone() })
     }
 
     /// The hub hears of nothing that would change something.
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction<Event> {
+    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
                 let (kind, parsed) = understood(conn, text);
@@ -204,32 +199,4 @@ fn understood(conn: ConnId, text: &str) -> (Kind, Result<ClientMessage, Rejectio
         Err(rejection) => rejection.kind(),
     };
     (kind, parsed)
-}
-
-impl Machine for Hub {
-    type Event = Event;
-
-    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
-        Hub::handle(self, event, now, effects);
-    }
-
-    fn holdings(&self) -> Holdings {
-        Hub::holdings(self)
-    }
-
-    fn next_deadline(&self) -> Option<Duration> {
-        Hub::next_deadline(self)
-    }
-
-    fn tick() -> Event {
-        Event::Tick
-    }
-
-    fn gone(conn: ConnId) -> Event {
-        Event::Gone { conn }
-    }
-
-    fn failed(conn: ConnId) -> Event {
-        Event::Failed { conn }
-    }
 }

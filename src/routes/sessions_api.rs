@@ -7,7 +7,7 @@ use super::Router;
 use super::route::Call;
 use crate::http::Response;
 use crate::hub::Event;
-use crate::net::service::Answer;
+use crate::net::service::Outcome;
 
 /// What a path is told that is about what is stored, where nothing is.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
@@ -38,59 +38,59 @@ pub enum Api {
 }
 
 impl Router {
-    pub(super) fn sessions(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
-        Ok(Answer::Ask(Event::Sessions { conn: call.conn, grant: call.grant }))
+    pub(super) fn sessions(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Ask(Event::Sessions { conn: call.conn, grant: call.grant }))
     }
 
-    pub(super) fn details(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn details(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let session = call.session();
-        Ok(Answer::Ask(Event::Details { conn: call.conn, session, grant: call.grant }))
+        Ok(Outcome::Ask(Event::Details { conn: call.conn, session, grant: call.grant }))
     }
 
-    pub(super) fn state(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn state(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let session = call.session();
         if !self.stores() && call.request.query_value("at").is_none() {
             let (conn, grant) = (call.conn, call.grant);
-            return Ok(Answer::AskState(Event::State { conn, session, grant }));
+            return Ok(Outcome::AskState(Event::State { conn, session, grant }));
         }
         self.work(Api::State(session), call)
     }
 
-    pub(super) fn put_state(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn put_state(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Put(call.session()), call)
     }
 
-    pub(super) fn delete(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn delete(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Delete(call.session()), call)
     }
 
-    pub(super) fn versions(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn versions(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Versions(call.session()), call)
     }
 
-    pub(super) fn changes(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn changes(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Changes(call.session()), call)
     }
 
-    pub(super) fn restore(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn restore(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Restore(call.session()), call)
     }
 
-    pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Stored, call)
     }
 
-    pub(super) fn compact(&self, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    pub(super) fn compact(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(Api::Compact, call)
     }
 
     #[cfg(feature = "durable")]
-    fn work(&self, page: Api, call: Call<'_>) -> Result<Answer<Event>, Response> {
+    fn work(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
         self.stored(page, call)
     }
 
     #[cfg(not(feature = "durable"))]
-    fn work(&self, _: Api, _: Call<'_>) -> Result<Answer<Event>, Response> {
+    fn work(&self, _: Api, _: Call<'_>) -> Result<Outcome, Response> {
         Err(Response::text(404, NOTHING_STORED))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use collabd::auth::Level;
 use collabd::hub::{ConnId, Effect, Event, Hub};
-use collabd::net::service::{Answer, Handler, Incoming, Reaction};
+use collabd::net::service::{ConnectionHandler, Incoming, Outcome, Reaction};
 use collabd::protocol::inbound::{self, ClientMessage};
 use collabd::protocol::{Frame, client};
 
@@ -118,7 +118,7 @@ pub fn check_member(input: &[u8]) {
 /// Nothing of what a viewer says reaches the hub, but that it asks.
 fn check_viewer(said: &str) {
     let door = rig::door(Vec::new(), false);
-    let Answer::Upgrade(mut viewer) =
+    let Outcome::Upgrade(mut viewer) =
         rig::ask(&door, "/view/s", None, [192, 0, 2, 1].into(), VIEWER)
     else {
         panic!("anybody may come in")
@@ -348,15 +348,15 @@ pub fn check_client(input: &[u8]) {
 }
 
 /// Ann and Bob, who are in one channel, Eve, who is in another.
-fn clients(table: &mut Table) -> [Box<Handler<Event>>; 3] {
+fn clients(table: &mut Table) -> [Box<dyn ConnectionHandler>; 3] {
     let keys = vec![rig::key("writer", KEY, Level::Write, None, None)];
     let door = rig::door(keys, false);
     [(ANN, "ann", "general"), (BOB, "bob", "general"), (EVE, "eve", "other")].map(
         |(conn, client, channel)| {
             let path = format!("/client_{client}");
             let asked = rig::ask(&door, &path, None, [192, 0, 2, 1].into(), conn);
-            let Answer::Upgrade(mut guest) = asked else { panic!("{client} comes in") };
-            table.handle(guest.join(conn));
+            let Outcome::Upgrade(mut guest) = asked else { panic!("{client} comes in") };
+            table.handle(guest.join(conn).expect("the hub admits it"));
             if conn != EVE {
                 let join = format!(r#"{{"type":"join_channel","data":{{"channel":"{channel}"}}}}"#);
                 for text in [r#"{"type":"connect","data":{"api_key":"development"}}"#, &*join] {
@@ -372,7 +372,7 @@ fn clients(table: &mut Table) -> [Box<Handler<Event>>; 3] {
 }
 
 /// Whoever has shown no key reaches nobody, whatever it says.
-fn check_stranger(table: &mut Table, eve: &mut Handler<Event>, said: &str) {
+fn check_stranger(table: &mut Table, eve: &mut dyn ConnectionHandler, said: &str) {
     match eve.hear(EVE, Incoming::Text(said)) {
         Reaction::Event(event) if client::parse(said).is_err() => {
             check_unreadable(table, EVE, event)

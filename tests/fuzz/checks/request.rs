@@ -9,7 +9,7 @@ use std::time::Duration;
 use collabd::auth::{Key, Level};
 use collabd::http::{self, Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
-use collabd::net::service::{Answer, Report, Requester, Role, Service as _};
+use collabd::net::service::{Outcome, Report, Requester, Role, Service as _};
 use collabd::net::{Network, forwarded};
 use collabd::protocol::Timestamp;
 use collabd::routes::origin::Origins;
@@ -192,10 +192,10 @@ fn check_answers(request: &Request<'_>, mark: &str) {
         let mut effects = Vec::new();
         let from = Requester { address: [192, 0, 2, 1].into(), by_proxy: false };
         match door.answer(request, from, conn) {
-            Answer::Page(page) => rig::check_page(&page, is_the_clients),
+            Outcome::Page(page) => rig::check_page(&page, is_the_clients),
             // As it was once: the others that are worked on need a key that changes something.
-            Answer::Work(_) => assert!(request.query_value("at").is_some(), "{}", request.path),
-            Answer::Ask(event) | Answer::AskState(event) => {
+            Outcome::Work(_) => assert!(request.query_value("at").is_some(), "{}", request.path),
+            Outcome::Ask(event) | Outcome::AskState(event) => {
                 check_question(&event, request.path, require_key);
                 hub.handle(event, rig::now(Duration::ZERO), &mut effects);
                 if let [Effect::Refuse { conn: ConnId(1), why: Refusal::Unknown }] = &effects[..] {
@@ -208,12 +208,12 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                 let body = std::str::from_utf8(body).expect("UTF-8");
                 assert_eq!(Fields::read(body).expect("an object").get("total"), Some("0"));
             }
-            Answer::Report(report) => {
+            Outcome::Report(report) => {
                 assert!(matches!(request.method, "GET" | "HEAD"));
                 let has_key = request.header("authorization").is_some();
                 assert!(!require_key || has_key || report == Report::Health, "{report:?}");
             }
-            Answer::Upgrade(guest) => {
+            Outcome::Upgrade(guest) => {
                 assert!(matches!(request.method, "GET"));
                 for shown in [guest.user().to_owned(), guest.place()] {
                     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
@@ -225,7 +225,11 @@ fn check_answers(request: &Request<'_>, mark: &str) {
                     ),
                     Err(page) => rig::check_page(&page, is_the_clients),
                 }
-                hub.handle(guest.join(conn), rig::now(Duration::ZERO), &mut effects);
+                hub.handle(
+                    guest.join(conn).expect("the hub admits it"),
+                    rig::now(Duration::ZERO),
+                    &mut effects,
+                );
                 if guest.role() == Role::Viewer {
                     assert!(matches!(&effects[..], [Effect::Refuse { why: Refusal::Unknown, .. }]));
                     continue;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use collabd::auth::{Key, KeyHash, KeyStore, Level};
 use collabd::http::{Response, parse_head};
-use collabd::hub::{ConnId, DocumentBounds, Event, HistoryBounds, Limits, Now};
-use collabd::net::service::{Answer, Requester, Service as _};
+use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
+use collabd::net::service::{Outcome, Requester, Service as _};
 use collabd::protocol::Timestamp;
 use collabd::routes::Router;
 
@@ -84,12 +84,12 @@ pub fn ask(door: &Router, path: &str, key: Option<&str>, from: IpAddr, conn: Con
 }
 
 /// What a door says to a request.
-pub type Asked = Answer<Event>;
+pub type Asked = Outcome;
 
 /// The status of a page that was an answer.
 pub fn status(answer: &Asked) -> Option<u16> {
     match answer {
-        Answer::Page(page) => Some(page.status()),
+        Outcome::Page(page) => Some(page.status()),
         _ => None,
     }
 }

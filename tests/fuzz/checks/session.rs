@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeySet, Level};
 use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Said as HubSaid};
-use collabd::net::service::{Answer, Handler, Incoming, Reaction, Role};
+use collabd::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Role};
 use collabd::protocol::Frame;
 use collabd::routes::Router;
 
@@ -32,7 +32,7 @@ pub fn check(input: &[u8]) {
 /// Somebody's connection.
 struct Seat {
     conn: ConnId,
-    guest: Box<Handler<Event>>,
+    guest: Box<dyn ConnectionHandler>,
     /// The payload of the Ping it was sent last.
     ping: Vec<u8>,
 }
@@ -157,12 +157,12 @@ impl World {
         let key = key.map(|name| secret(&self.marks, name));
         let from = [192, 0, 2, seat as u8].into();
         match rig::ask(&self.door, path, key.as_deref(), from, conn) {
-            Answer::Page(page) => assert!(matches!(page.status(), 403 | 404 | 429)),
-            Answer::Ask(_) | Answer::AskState(_) | Answer::Report(_) | Answer::Work(_) => {
+            Outcome::Page(page) => assert!(matches!(page.status(), 403 | 404 | 429)),
+            Outcome::Ask(_) | Outcome::AskState(_) | Outcome::Report(_) | Outcome::Work(_) => {
                 panic!("a page at {path}")
             }
-            Answer::Upgrade(guest) => {
-                let event = guest.join(conn);
+            Outcome::Upgrade(guest) => {
+                let event = guest.join(conn).expect("the hub admits it");
                 let grant = match &event {
                     Event::Join { grant, .. } | Event::View { grant, .. } => grant.clone(),
                     _ => None,
@@ -240,7 +240,7 @@ impl World {
         // From somewhere else each time: who guesses there locks out nobody here.
         let from = std::net::Ipv4Addr::from(0x0a00_0000 + conn.0 as u32).into();
         match rig::ask(&self.door, &path, Some(&key), from, conn) {
-            Answer::Ask(event) => {
+            Outcome::Ask(event) => {
                 let Event::Threads { channel, grant, .. } = &event else { panic!("{event:?}") };
                 let (channel, grant) = (channel.clone(), grant.clone());
                 let before = self.witness.expect_answer(conn, channel, grant);
@@ -261,7 +261,7 @@ impl World {
         let (conn, key) = (self.conn(), secret(&self.marks, key));
         let from = std::net::Ipv4Addr::from(0x0a00_0000 + conn.0 as u32).into();
         match rig::ask(&self.door, &path, Some(&key), from, conn) {
-            Answer::Ask(event) | Answer::AskState(event) => {
+            Outcome::Ask(event) | Outcome::AskState(event) => {
                 let (Event::Sessions { grant, .. }
                 | Event::Details { grant, .. }
                 | Event::State { grant, .. }) = &event
