@@ -108,7 +108,7 @@ long: test-binary
 simulate:
 	SIMULATIONS=100000 $(CARGO) test --profile ci --test simulation -- --nocapture
 
-# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: some hours on two.
+# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: an hour on two.
 EXECUTIONS ?= 10000000
 fuzz: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
 fuzz:
