@@ -13,7 +13,7 @@ build:
 	$(CARGO) build --release
 	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
 
-# The same without link-time optimisation: what the tests run is built in a fraction of the time.
+# What the tests run: the same without link-time optimisation, which is built sooner on several cores.
 test-binary:
 	$(CARGO) build --quiet --profile ci
 
