@@ -1,7 +1,7 @@
-//! What a client of the session protocol may say: one text message in, one checked value out.
+//! A client's messages of the session protocol: parses and checks one text message.
 //!
-//! Runs on the client's own thread, so that the hub never parses. Whatever passes here is safe to
-//! relay: the editor aborts on a malformed object (docs/PROTOCOL.md, "Shapes that are refused").
+//! Runs on the client's thread, so the hub never parses. A message that passes is safe to relay:
+//! the editor aborts on a malformed object (docs/PROTOCOL.md, "Shapes that are refused").
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub use super::rejection::{LeftOut, Rejection};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
 pub use super::state::{MAX_UNNAMED, Renamed, State, StateItem};
 
-/// Types only the server sends.
+/// The types of message that only the server sends.
 const SERVERS_TYPES: [&str; 9] = [
     "connection:ack",
     "user:joined",
@@ -29,64 +29,65 @@ const SERVERS_TYPES: [&str; 9] = [
     "error",
 ];
 
-/// A message that passed all checks. `Debug` doesn't show what it says.
+/// A message that passed all checks. `Debug` doesn't show its content.
 pub enum ClientMessage {
-    /// Answered with a pong that carries `echo`: the ping's `id` and `t`.
+    /// Answered with a pong that carries `echo`, the ping's `id` and `t`.
     Ping { echo: Fields },
-    /// One change of one item, or an action only the clients know.
+    /// A change of one item, or an action that only the clients know.
     Command(Command),
-    /// To all others; of cursors only the newest matters.
+    /// A message to all other members. Of a sender's cursors only the newest matters.
     Relay { body: Body, is_cursor: bool },
-    /// Asks for the document, or for what came after `since`. `names_user`: it has a string `user_id`,
-    /// which only the editor writes.
+    /// Asks for the document, or for the changes after `since`. `names_user` is true where it has a
+    /// string `user_id`, which only the editor writes.
     SyncRequest { since: Option<Since>, names_user: bool },
-    /// Replaces the document. `content` is what [`Command::content`] is.
+    /// Replaces the document. `content` is as in [`Command::content`].
     SyncUpdate { state: State, id: Option<MessageId>, content: Option<u64> },
-    /// A host's snapshot of its canvas, meant for `target`.
+    /// A host's snapshot of its canvas for the member `target`.
     FullState { state: State, target: Option<String> },
-    /// A host's snapshot that can't be taken: the sender is told, and that it is a host is known.
+    /// A host's snapshot that is refused. The hub gets it because it shows that the sender is a
+    /// host.
     RefusedFullState(Rejection),
 }
 
-/// The client's position in the order: what it wants to catch up from.
+/// A position in the order of changes, from which a client wants to catch up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Since {
     pub epoch: String,
     pub seq: u64,
 }
 
-/// A client-chosen `id` as its JSON text; confirmed, and applied only once.
+/// A message's `id` as JSON, chosen by the client. The message is confirmed, and applied only once.
 pub type MessageId = Box<RawValue>;
 
-/// What a command does to the document.
+/// The effect of a command on the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Add,
     Update,
     Move,
     Remove,
-    /// Relayed, not applied.
+    /// None: the command is only relayed.
     Other,
 }
 
 /// A `command` message.
 pub struct Command {
     pub action: Action,
-    /// Empty only where the action is [`Action::Other`].
+    /// The item's id; empty only where the action is [`Action::Other`].
     pub item_id: Box<str>,
     pub item_type: Option<Box<RawValue>>,
-    /// Empty where the action has no data.
+    /// The item's fields; empty where the command has no data.
     pub data: Fields,
-    /// `data` is the editor's whole dictionary of the item: it has a string `_type`.
+    /// True where `data` is the editor's whole dictionary of the item: it has a string `_type`.
     pub is_whole: bool,
     pub id: Option<MessageId>,
-    /// The fingerprint of what the sender wrote; `None` where the message has no `id`.
+    /// The fingerprint of the command as the sender wrote it; `None` where the message has no `id`.
     pub content: Option<u64>,
     pub body: Body,
 }
 
 impl ClientMessage {
-    /// Its type, where the protocols know it.
+    /// The message's type, [`Kind::Other`] where the protocols don't define it.
     pub fn kind(&self) -> Kind {
         match self {
             ClientMessage::Ping { .. } => Kind::Ping,
@@ -116,7 +117,7 @@ impl fmt::Debug for ClientMessage {
 }
 
 impl ClientMessage {
-    /// The refusal of this message by whoever may only watch, who is told `message`.
+    /// The refusal of this message where its sender may only watch; `message` is the reason.
     pub fn read_only(&self, message: &'static str) -> Rejection {
         let text = |id: &Option<MessageId>| id.as_ref().map(|id| id.get().into());
         let (original_type, id) = match self {
@@ -136,14 +137,14 @@ impl ClientMessage {
     }
 }
 
-/// A [`Rejection`] whose message is still to be named.
+/// A refusal before the message's type and id are known: its `error_type` and its text.
 struct Refused(&'static str, &'static str);
 
-/// Checks one text message.
+/// Parses and checks one text message.
 ///
 /// # Errors
-/// A [`Rejection`] for whatever is not one of the shapes docs/PROTOCOL.md lists. A refused
-/// `sync:full_state` is none: [`ClientMessage::RefusedFullState`].
+/// A [`Rejection`] where the message has none of the shapes of docs/PROTOCOL.md. A refused
+/// `sync:full_state` is not an error but [`ClientMessage::RefusedFullState`].
 pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
     let reject = |Refused(error_type, message)| Rejection {
         error_type,
@@ -176,8 +177,8 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         })
 }
 
-/// Reads a command as the server relayed it and kept it. Its item is not judged again: what was taken
-/// once, by this version or an earlier one, is taken as it is. `None` for anything else.
+/// Parses a command that the server has relayed and stored. Its item is not checked again: what
+/// this version or an earlier one accepted stays as it is. `None` for anything else.
 pub fn parse_stored(text: &str) -> Option<Command> {
     let message = Object::parse(text).ok()?;
     let kind = message.get("type").and_then(json::as_string)?;
@@ -187,30 +188,32 @@ pub fn parse_stored(text: &str) -> Option<Command> {
     command(&message, 0, |data| Ok(NormalItem::unchanged(data))).ok()
 }
 
-/// The item that a command is about, where it says so.
+/// The id of the item that a command is about; `None` where it has none that is valid.
 fn item_id(message: &Object<'_>) -> Option<Box<str>> {
     let command = Object::parse(message.get("command")?.get()).ok()?;
     let id = json::as_string(command.get("item_id")?)?;
     is_item_id(&id).then(|| id.into())
 }
 
-/// The `type` of a message; `None` where it has none. Of a text that is no message it means nothing.
+/// The `type` of a message; `None` where it has none. The result means nothing where the text is no
+/// message.
 pub fn type_of(text: &str) -> Option<String> {
     json::find_string(text, "type")
 }
 
-/// Whether a text is a message that carries a whole canvas, which may be larger than others.
+/// True where a text is a message that carries a whole canvas, which may be larger than other
+/// messages.
 pub fn carries_canvas(text: &str) -> bool {
     matches!(type_of(text).as_deref(), Some("sync:full_state" | "sync:update"))
 }
 
-/// `depth` is how deep the message nests.
+/// Checks a message that nests `depth` levels deep.
 fn message_of_type(
     kind: &str,
     message: &Object<'_>,
     depth: usize,
 ) -> Result<ClientMessage, Refused> {
-    // What nests too deep in these is left out alone, or named.
+    // In these three a part that nests too deep is left out, or named in the refusal.
     if depth > DEEPEST && !matches!(kind, "command" | "sync:update" | "sync:full_state") {
         return Err(Refused("bad_message", json::TOO_DEEP));
     }
@@ -230,7 +233,8 @@ fn message_of_type(
         }
         "sync:update" => {
             let (fields, id) = (state_object(message)?, message_id(message)?);
-            // Sent again it may carry another time.
+            // The time is not part of the content: a message that is sent again may have another
+            // one.
             let said = || fields.iter().filter(|(key, _)| *key != "timestamp");
             let content = id.as_ref().map(|_| json::fingerprint_of_fields(said()));
             Ok(ClientMessage::SyncUpdate { state: state(&fields, depth)?, id, content })
@@ -254,7 +258,8 @@ fn message_of_type(
     }
 }
 
-/// `depth` is how deep the message nests, `take` takes the item's dictionary.
+/// Checks a command in a message that nests `depth` levels deep. `take` checks the item's
+/// dictionary.
 fn command(
     message: &Object<'_>,
     depth: usize,
@@ -697,12 +702,12 @@ mod tests {
         }
         let renamed = state.renamed.iter().map(|item| (&*item.id, &*item.new));
         assert_eq!(renamed.collect::<Vec<_>>(), [("a", "a-3"), ("a", "a-4")]);
-        // One for which no longer id is left.
+        // An item for which every longer id is too long is left out.
         let long = "x".repeat(1024);
         let file = format!(r#"{{"items":[{},{}]}}"#, item(&long, 1), item(&long, 2));
         let state = State::parse(&file).unwrap();
         assert_eq!((state.items.len(), state.left_out.len(), state.renamed.len()), (1, 1, 0));
-        // On a member's canvas there is one item of an id.
+        // A member's canvas has only one item of an id: the last one replaces the others.
         let text = format!(r#"{{"type":"sync:update","state":{{"items":[{}]}}}}"#, twins.join(","));
         let Ok(ClientMessage::SyncUpdate { state, .. }) = parse(&text) else { panic!("{text}") };
         assert_eq!(state.items.len(), 3);

@@ -1,8 +1,9 @@
-//! The normal form of one item's dictionary: what the editor fails on is refused, left out or changed.
+//! The normal form of an item's dictionary. What the editor fails on is refused, left out or
+//! changed.
 //!
-//! The rules were found by giving the editor each wrong value of each field (docs/PROTOCOL.md, "Shapes that
-//! are refused"). They hold for items of any type, because a command may name another type than its item
-//! has. The same dictionary always gets the same form, in commands, states and files.
+//! The rules were found by giving the editor each wrong value of each field (docs/PROTOCOL.md,
+//! "Shapes that are refused"). They apply to items of any type, because a command may name another
+//! type than its item has. A dictionary gets the same form in commands, states and files.
 
 use std::cell::RefCell;
 
@@ -11,40 +12,41 @@ use serde_json::value::RawValue;
 use super::json::{self, Borrowed, DEEPEST, Fields, Object, write_object};
 use super::numbers::Survey;
 
-/// How deep an item may nest: in `sync:state` it stands in three objects and lists.
+/// How deep an item may nest. In `sync:state` an item is inside three objects and lists.
 pub const DEEPEST_ITEM: usize = DEEPEST - 3;
 
-/// Why an item isn't taken that nests deeper.
+/// The refusal of an item that nests deeper.
 pub(super) const TOO_DEEP: &str = "an item may nest at most 97 levels deep";
 
-/// The largest number of rays: 2^53, up to which an `f64` holds every whole number.
+/// The largest number of rays: 2^53. An `f64` holds every whole number up to it.
 const MOST_RAYS: f64 = 9_007_199_254_740_992.0;
-/// The largest coordinate of an interface. Python raises an error when a square overflows, and the editor
-/// squares differences of coordinates.
+/// The largest coordinate of an interface. The editor squares differences of coordinates, and
+/// Python raises an error when a square overflows.
 const LARGEST_COORDINATE: f64 = 1e150;
-/// The smallest divisor. The editor divides an item's height by the pixels of its picture, and then by the
-/// result, which must not be 0.
+/// The smallest divisor. The editor divides an item's height by the pixels of its picture and then
+/// divides by the result, which must not be 0.
 const SMALLEST_DIVISOR: f64 = 1e-300;
 
 /// An item's dictionary in its normal form.
 #[derive(Default)]
 pub(super) struct NormalItem {
     pub fields: Fields,
-    /// It is not what the client wrote.
+    /// True where the normal form differs from what the client wrote.
     pub is_changed: bool,
 }
 
 impl NormalItem {
-    /// A dictionary that is in its normal form, or was accepted by an earlier version.
+    /// Takes a dictionary as it is: it is in its normal form already, or an earlier version
+    /// accepted it.
     pub fn unchanged(data: &Object<'_>) -> Self {
         NormalItem { fields: data.to_fields(), is_changed: false }
     }
 }
 
-/// The normal form of an item's dictionary.
+/// Brings an item's dictionary into its normal form.
 ///
 /// # Errors
-/// Why there is none: the editor would fail on the item.
+/// The reason, where the editor would fail on the item.
 pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
     let fields = Fields::with_capacity(data.iter().count());
     let mut normal = NormalItem { fields, is_changed: false };
@@ -73,44 +75,45 @@ pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
     Ok(normal)
 }
 
-/// What the editor needs a field to be. Where only the field is left out, the editor has a default for it.
+/// What the editor needs a field to be. A field is left out only where the editor has a default for
+/// it.
 #[derive(Clone, Copy)]
 enum Shape {
     /// A finite number.
     Place,
-    /// A number; left out where it is infinite.
+    /// A number. An infinite one is left out.
     Angle,
-    /// A number; `5.0` is written `5`, and one with a fraction is left out.
+    /// A number. `5.0` is rewritten to `5`; a number with a fraction is left out.
     Count,
-    /// A number; left out where it is 0.
+    /// A number. 0 is left out.
     Divisor,
     /// A number up to [`LARGEST_COORDINATE`], or an infinite one, whose square raises no error.
     Coordinate,
     Number,
     NumberOrNull,
-    /// A string; left out where it is something else, like the following.
+    /// A string. Any other value is left out, here and in the following shapes.
     Text,
     TextOrNull,
-    /// Anything but a number.
+    /// Any value but a number.
     Colour,
-    /// Neither a list nor an object.
+    /// Any value but a list or an object.
     Plain,
-    /// Absent: the editor sets fields as attributes, and this one would replace one of Python's own or a
-    /// method.
+    /// Always left out. The editor sets fields as attributes, and this one would replace a method
+    /// or an attribute of Python's own.
     Absent,
 }
 
-/// What becomes of a field.
+/// What to do with a field.
 enum Verdict {
     Keep,
     Replace(Box<RawValue>),
     Drop,
-    /// The whole item can't be taken.
+    /// Refuse the whole item.
     Refuse,
 }
 
-/// What the editor needs a field of an item to be, and the error where the item is refused for it; `None`
-/// for fields on which the editor never fails.
+/// What the editor needs this field of an item to be, and the refusal of an item whose field is
+/// wrong. `None` for fields on which the editor never fails.
 fn expected(name: &str) -> Option<(Shape, &'static str)> {
     Some(match name {
         "x_mm" => (Shape::Place, "`x_mm` has to be a finite number"),
@@ -138,7 +141,7 @@ fn expected(name: &str) -> Option<(Shape, &'static str)> {
     })
 }
 
-/// The same for a field of an interface.
+/// What the editor needs this field of an interface to be; see [`expected`].
 fn expected_of_interface(name: &str) -> Option<(Shape, &'static str)> {
     Some(match name {
         "x1_mm" | "y1_mm" | "x2_mm" | "y2_mm" => (
@@ -174,7 +177,7 @@ impl Shape {
         let if_kept = |is_kept| if is_kept { Verdict::Keep } else { Verdict::Drop };
         let or_null = value.get() == "null";
         let is_number = json::is_number(value);
-        // Python reads half a character in it, too.
+        // A string with half a surrogate pair is a string to Python, too.
         let is_text = value.get().starts_with('"');
         match self {
             Shape::Place => if_taken(json::as_number(value).is_some()),
@@ -216,15 +219,15 @@ fn count(value: &RawValue) -> Verdict {
 }
 
 thread_local! {
-    /// The interfaces that were found to be in their normal form last: an editor says the same ones again
-    /// and again while it drags a component.
+    /// The interfaces that were last found to be in their normal form. An editor repeats the same
+    /// ones while it drags a component.
     static LAST_NORMAL: RefCell<Box<str>> = RefCell::default();
 }
 
 /// The longest interfaces that are remembered, in bytes.
 const LONGEST_REMEMBERED: usize = 4096;
 
-/// The normal form of a component's interfaces, which are `null` or a list of objects.
+/// Brings a component's interfaces, which are `null` or a list of objects, into their normal form.
 fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
     const NO_LIST: &str = "`interfaces` has to be a list of objects";
     if value.get() == "null" {
@@ -266,8 +269,8 @@ fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
     normal.map(Verdict::Replace).ok_or(NO_LIST)
 }
 
-/// The normal form of an interface; `None` where that is the interface itself. One that is curved with an
-/// infinite radius becomes flat, because the editor fails to paint it.
+/// Brings an interface into its normal form; `None` where it is in it already. A curved interface
+/// with an infinite radius becomes flat, because the editor fails to paint it.
 fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'static str> {
     let mut is_changed = false;
     let is_curved = interface.get("is_curved").is_some_and(is_truthy);
@@ -301,12 +304,12 @@ fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'
     }
 }
 
-/// Whether the editor can draw an arc of this radius: it squares it.
+/// True where the editor, which squares the radius, can draw an arc of it.
 fn has_finite_square(radius: &RawValue) -> bool {
     json::as_number(radius).is_some_and(|radius| (radius * radius).is_finite())
 }
 
-/// Whether Python takes a value for true.
+/// True where Python takes a value for true.
 fn is_truthy(value: &RawValue) -> bool {
     match value.get() {
         "false" | "null" | "\"\"" => false,
@@ -315,10 +318,10 @@ fn is_truthy(value: &RawValue) -> bool {
     }
 }
 
-/// Checks the place in a command whose data is no item.
+/// Checks the position in a command whose data is no item.
 ///
 /// # Errors
-/// Where it is something else than finite numbers.
+/// When it has something else than finite numbers.
 pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
     let is_wrong = |name| data.get(name).is_some_and(|value| json::as_number(value).is_none());
     match ["x_mm", "y_mm", "angle_deg"].into_iter().any(is_wrong) {
@@ -327,21 +330,22 @@ pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
     }
 }
 
-/// Whether an item's dictionary is the editor's own, with all its properties.
+/// True where an item's dictionary comes from the editor with all its properties: it has a string
+/// `_type`.
 pub fn is_whole(fields: &Fields) -> bool {
     fields.iter().any(|(key, value)| &**key == "_type" && json::is_string(value))
 }
 
-/// Whether an item nests too deep to be taken.
+/// True where an item nests deeper than [`DEEPEST_ITEM`].
 pub(super) fn is_too_deep(item: &RawValue) -> bool {
     Survey::of(item.get()).depth > DEEPEST_ITEM
 }
 
-/// Whether an editor that is sent this path opens nothing but a file of its own installation: it isn't
-/// absolute, doesn't lead upwards, and names no drive, host or scheme.
+/// True where an editor that is sent this path opens only files of its own installation: the path
+/// isn't absolute, doesn't lead upwards, and names no drive, host or scheme.
 ///
-/// An empty segment makes a path absolute where it is appended to another one. Windows ignores spaces and
-/// dots at the end of a segment.
+/// An empty segment makes a path absolute where it is appended to another one. Windows ignores
+/// spaces and dots at the end of a segment.
 pub fn is_safe_image_path(path: &str) -> bool {
     let leads_away = |segment: &str| {
         let dots = segment.trim();
@@ -352,8 +356,8 @@ pub fn is_safe_image_path(path: &str) -> bool {
             && !path.split(['/', '\\']).any(leads_away))
 }
 
-/// Whether a field of an item is an image path that others are not sent. One with half a character in it,
-/// which only Python reads, is.
+/// True where a field of an item is an image path that is not relayed. That includes a string with
+/// half a surrogate pair, which only Python reads.
 pub fn is_unsafe_image_path(key: &str, value: &RawValue) -> bool {
     key == "image_path"
         && value.get() != "null"
@@ -361,8 +365,9 @@ pub fn is_unsafe_image_path(key: &str, value: &RawValue) -> bool {
         && !json::as_string(value).is_some_and(|path| is_safe_image_path(&path))
 }
 
-/// Whether a JSON string is a path as the editor's library has them: letters and digits in segments that
-/// are not empty and don't begin with a dot. It is safe; others may be.
+/// True where a JSON string is a path like those of the editor's library: letters and digits in
+/// segments that are not empty and don't begin with a dot. Such a path is safe; other paths may be
+/// safe, too.
 fn is_plain_path(json: &str) -> bool {
     let Some(path) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return false;
@@ -384,7 +389,7 @@ fn is_plain_path(json: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The item as it is taken, or `None`.
+    /// The normal form of an item as JSON; `None` where it is refused.
     fn taken(item: &str) -> Option<String> {
         let fields = Object::parse(item).unwrap();
         let NormalItem { fields, is_changed } = normalise(&fields).ok()?;

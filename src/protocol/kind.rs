@@ -1,9 +1,8 @@
-//! The types of messages that the two protocols know, for whoever counts messages by type.
+//! The types of messages that the two protocols define, for counters by type.
 //!
-//! What clients may make up themselves is one type more, [`Kind::Other`]: what is counted stays as
-//! small as this list.
+//! Every type that a client makes up counts as [`Kind::Other`], so the number of counters is fixed.
 
-/// A type of message.
+/// The type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -37,14 +36,14 @@ pub enum Kind {
     AgentStatus,
     TaskUpdate,
     GraphUpdate,
-    /// Any other, and what has no type.
+    /// Any other type, and a message without a type.
     Other,
 }
 
-/// How many there are.
+/// The number of types.
 pub const KINDS: usize = ALL.len();
 
-/// All of them in their order, each with its name on the wire.
+/// All types in the order of their numbers, each with its name on the wire.
 const ALL: [(Kind, &str); 31] = [
     (Kind::Ping, "ping"),
     (Kind::Pong, "pong"),
@@ -80,22 +79,22 @@ const ALL: [(Kind, &str); 31] = [
 ];
 
 impl Kind {
-    /// All of them, in the order of their numbers.
+    /// All types, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = Kind> {
         ALL.iter().map(|(kind, _)| *kind)
     }
 
-    /// The one of this name.
+    /// The type with this name on the wire; [`Kind::Other`] for an unknown name.
     pub fn of(name: &str) -> Kind {
         ALL.iter().find(|(_, known)| *known == name).map_or(Kind::Other, |(kind, _)| *kind)
     }
 
-    /// Its name on the wire.
+    /// The type's name on the wire.
     pub fn name(self) -> &'static str {
         ALL[self.number()].1
     }
 
-    /// Its number, less than [`KINDS`].
+    /// The type's number, from 0 and less than [`KINDS`].
     pub fn number(self) -> usize {
         self as usize
     }

@@ -1,7 +1,7 @@
-//! What a client of the client protocol may say: one text message in, one checked value out.
+//! A client's messages of the client protocol: parses and checks one text message.
 //!
-//! Runs on the client's own thread, so that the hub never parses. What a message may do depends on
-//! whether its sender has authenticated; only the hub knows that, so it is told of refusals, too.
+//! Runs on the client's thread, so the hub never parses. Only the hub knows whether the sender has
+//! authenticated and what it may do, so it gets refused messages, too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::protocol::relayed::Body;
 pub const LONGEST_CHANNEL: usize = 128;
 /// The longest `thread_id` that is counted, in bytes.
 pub const LONGEST_THREAD_ID: usize = 256;
-/// Types only the server sends.
+/// The types of message that only the server sends.
 const SERVERS_TYPES: [&str; 8] = [
     "connection_established",
     "connection_success",
@@ -29,21 +29,22 @@ const SERVERS_TYPES: [&str; 8] = [
     "pong",
     "error",
 ];
-/// The fields of a relayed message that the server owns; a sender's own are dropped.
+/// The fields of a relayed message that the server sets. A sender's own are dropped.
 const SERVERS_FIELDS: [&str; 2] = ["timestamp", "client_id"];
 
-/// A message that can be read. `Debug` shows no key and no content.
+/// A message that could be parsed. `Debug` shows no key and no content.
 pub enum Heard {
-    /// Answered with a pong that carries `echo`: the ping's `id` and `t`.
+    /// Answered with a pong that carries `echo`, the ping's `id` and `t`.
     Ping { echo: Fields },
-    /// `connect`, with its key if it has one that is a string.
+    /// `connect`. `key` is `None` where the message has no string as its key.
     Connect { key: Option<String> },
-    /// Everything else: the hub's business.
+    /// Any other message: the hub handles it.
     Request(Request),
 }
 
 impl Heard {
-    /// Its type, where the protocols know it and it isn't refused.
+    /// The message's type, [`Kind::Other`] where the protocols don't define it or the message is
+    /// refused.
     pub fn kind(&self) -> Kind {
         match self {
             Heard::Ping { .. } => Kind::Ping,
@@ -67,45 +68,45 @@ impl fmt::Debug for Heard {
     }
 }
 
-/// What only an authenticated client may ask for.
+/// A message that only an authenticated client may send.
 #[derive(Debug)]
 pub enum Request {
     /// `join_channel`, `subscribe`.
     Join(Subscription),
     /// `leave_channel`, `unsubscribe`.
     Leave(Subscription),
-    /// Something to be said to a channel, or to be echoed.
+    /// A message to a channel, or one to be echoed.
     Talk(Talk),
-    /// Readable, but not in order: to be answered with an `error`.
+    /// A message that breaks a rule; answered with an `error`.
     Refused { why: Refusal, id: Option<MessageId> },
 }
 
-/// A channel to be joined or left.
+/// A request to join or leave a channel.
 #[derive(Debug)]
 pub struct Subscription {
     pub channel: Arc<str>,
     /// The message's type as it was sent.
     pub kind: &'static str,
-    /// The message's `id`, to be repeated in its confirmation.
+    /// The message's `id`, repeated in the confirmation.
     pub id: Option<MessageId>,
 }
 
-/// A message for others, or for the sender alone. `Debug` doesn't show what it says.
+/// A message to a channel, or one to be echoed to its sender. `Debug` doesn't show its content.
 pub struct Talk {
     /// The message's type.
     pub kind: Box<str>,
-    /// Where it is said; `None` to be echoed.
+    /// The channel; `None` where the message is echoed.
     pub channel: Option<Arc<str>>,
     /// `data.thread_id`, if that is a string of at most [`LONGEST_THREAD_ID`] bytes.
     pub thread: Option<Box<str>>,
-    /// The message's `id`, to be repeated in its confirmation.
+    /// The message's `id`, repeated in the confirmation.
     pub id: Option<MessageId>,
-    /// What the receivers get, less `timestamp` and `client_id`.
+    /// What the receivers get, without `timestamp` and `client_id`.
     pub body: Body,
 }
 
 impl Talk {
-    /// Whether it only points at something: readers may do that.
+    /// True where the message only shows a cursor, which readers may send, too.
     pub fn is_cursor(&self) -> bool {
         &*self.kind == "cursor"
     }
@@ -117,15 +118,16 @@ impl fmt::Debug for Talk {
     }
 }
 
-/// Not JSON, no object, no string `type`, nested too deep, or with an endless number. The client is
-/// told `invalid_format`; after the third in a row the connection is closed with 4002.
+/// A text that is no message: not JSON, no object, without a string `type`, nested too deep, or
+/// with a number of over 400 characters. The client gets `invalid_format`; after the third such
+/// text in a row the connection is closed with 4002.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Checks one text message.
+/// Parses and checks one text message.
 ///
 /// # Errors
-/// [`Unreadable`] for what is no message at all. A message that is merely refused is none of these:
+/// [`Unreadable`] where the text is no message. A message that breaks another rule is
 /// [`Request::Refused`].
 pub fn parse(text: &str) -> Result<Heard, Unreadable> {
     json::check_proportions(text).map_err(|_| Unreadable)?;
@@ -201,7 +203,7 @@ fn channel_named(value: &RawValue) -> Result<Arc<str>, Refusal> {
     name.map(Into::into).ok_or(BAD_CHANNEL)
 }
 
-/// Whether a channel may have this name.
+/// True where a channel may have this name.
 pub fn is_channel(name: &str) -> bool {
     (1..=LONGEST_CHANNEL).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
@@ -397,7 +399,7 @@ mod tests {
         ] {
             let shown = format!("{:?}", parse(text));
             assert!(!shown.contains("secret"), "{shown}");
-            // Nor as numbers.
+            // The bytes of "secret" are not shown as numbers either.
             assert!(!shown.contains("115, 101"), "{shown}");
         }
     }

@@ -1,5 +1,5 @@
-//! The client protocol's types on the wire: what browsers and agents may say, what they are told,
-//! and why they are refused.
+//! The client protocol's types on the wire: what browsers and agents send, what they are sent, and
+//! why a message is refused.
 
 pub mod inbound;
 pub mod outbound;
