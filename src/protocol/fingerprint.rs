@@ -23,7 +23,7 @@ const LIST: u8 = b'[';
 const OBJECT: u8 = b'{';
 
 /// An `f64` tells integers of up to this many digits apart.
-const EXACT_DIGITS: usize = 15;
+const MAX_EXACT_DIGITS: usize = 15;
 
 /// True where two values mean the same. Editors write numbers back in their own format.
 pub fn same_value(a: &RawValue, b: &RawValue) -> bool {
@@ -173,7 +173,10 @@ fn of_number(text: &str) -> u64 {
     let nearest = text.parse().unwrap_or(f64::INFINITY) + 0.0;
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_integer && digits.len() > EXACT_DIGITS && nearest.is_finite() && !is_exact(text, nearest)
+    if is_integer
+        && digits.len() > MAX_EXACT_DIGITS
+        && nearest.is_finite()
+        && !is_exact(text, nearest)
     {
         return Hash::new(DIGITS).bytes(text.as_bytes()).0;
     }

@@ -13,9 +13,9 @@ const PING: u8 = 0x9;
 /// The FIN bit: this is the final fragment. The reserved bits are 0.
 const FIN: u8 = 0x80;
 /// The largest unmasked header, in bytes: 2 bytes and a 64-bit length.
-const LONGEST_HEADER: usize = 10;
+const MAX_HEADER_BYTES: usize = 10;
 /// The largest payload of a control frame, in bytes.
-const CONTROL_PAYLOAD: usize = 125;
+const MAX_CONTROL_PAYLOAD_BYTES: usize = 125;
 
 /// An encoded server frame. Clones share the bytes, so a message to a thousand members is in memory
 /// once. `Debug` shows only its size.
@@ -59,25 +59,25 @@ impl Frame {
 
     /// Encodes a ping. A payload over 125 bytes is cut.
     pub fn ping(payload: &[u8]) -> Self {
-        let mut buffer = FrameBuffer::with_capacity(CONTROL_PAYLOAD);
-        buffer.0.extend_from_slice(&payload[..payload.len().min(CONTROL_PAYLOAD)]);
+        let mut buffer = FrameBuffer::with_capacity(MAX_CONTROL_PAYLOAD_BYTES);
+        buffer.0.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_PAYLOAD_BYTES)]);
         buffer.finish(PING)
     }
 
     /// Encodes a close with its code and reason. A reason over 123 bytes is cut at a character.
     pub fn close(code: u16, reason: &str) -> Self {
-        let mut end = reason.len().min(CONTROL_PAYLOAD - 2);
+        let mut end = reason.len().min(MAX_CONTROL_PAYLOAD_BYTES - 2);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
-        let mut buffer = FrameBuffer::with_capacity(CONTROL_PAYLOAD);
+        let mut buffer = FrameBuffer::with_capacity(MAX_CONTROL_PAYLOAD_BYTES);
         buffer.0.extend_from_slice(&code.to_be_bytes());
         buffer.0.extend_from_slice(&reason.as_bytes()[..end]);
         buffer.finish(CLOSE)
     }
 
     /// Records the type of the message that this frame carries.
-    pub fn of(self, kind: Kind) -> Self {
+    pub fn with_kind(self, kind: Kind) -> Self {
         Frame { kind: Some(kind), ..self }
     }
 
@@ -111,8 +111,8 @@ pub struct FrameBuffer(pub(super) Vec<u8>);
 impl FrameBuffer {
     /// An empty payload that can grow to `payload` bytes without being moved in memory.
     pub fn with_capacity(payload: usize) -> Self {
-        let mut buffer = Vec::with_capacity(LONGEST_HEADER + payload);
-        buffer.resize(LONGEST_HEADER, 0);
+        let mut buffer = Vec::with_capacity(MAX_HEADER_BYTES + payload);
+        buffer.resize(MAX_HEADER_BYTES, 0);
         FrameBuffer(buffer)
     }
 
@@ -123,16 +123,16 @@ impl FrameBuffer {
 
     fn finish(self, opcode: u8) -> Frame {
         let FrameBuffer(mut buffer) = self;
-        let length = buffer.len() - LONGEST_HEADER;
+        let length = buffer.len() - MAX_HEADER_BYTES;
         let (header, marker) = match length {
             0..=125 => (2, length as u8),
             126..=0xffff => (4, 126),
             _ => (10, 127),
         };
-        let start = LONGEST_HEADER - header;
+        let start = MAX_HEADER_BYTES - header;
         // The low two bytes of the 64-bit length are the 16-bit length.
         let big_endian = (length as u64).to_be_bytes();
-        buffer[start + 2..LONGEST_HEADER].copy_from_slice(&big_endian[8 - (header - 2)..]);
+        buffer[start + 2..MAX_HEADER_BYTES].copy_from_slice(&big_endian[8 - (header - 2)..]);
         buffer[start] = FIN | opcode;
         buffer[start + 1] = marker;
         let kind = matches!(opcode, TEXT | BINARY).then_some(Kind::Other);

@@ -7,17 +7,17 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::item::{self, DEEPEST_ITEM, NormalItem, is_unsafe_image_path};
-use super::json::{self, DEEPEST, Fields, Object};
+use super::item::{self, MAX_ITEM_DEPTH, NormalItem, is_unsafe_image_path};
+use super::json::{self, Fields, MAX_DEPTH, Object};
 use super::kind::Kind;
-pub use super::limits::{LARGEST_VERSION, LONGEST_ID, LONGEST_ITEM_ID, is_item_id};
+pub use super::limits::{MAX_ITEM_ID_BYTES, MAX_MESSAGE_ID_BYTES, MAX_VERSION, is_item_id};
 use super::numbers::{self, PlainText};
 pub use super::rejection::{LeftOut, Rejection};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
-pub use super::state::{MAX_UNNAMED, Renamed, State, StateItem};
+pub use super::state::{MAX_LISTED_UNNAMED, Renamed, State, StateItem};
 
 /// The types of message that only the server sends.
-const SERVERS_TYPES: [&str; 9] = [
+const SERVER_TYPES: [&str; 9] = [
     "connection:ack",
     "user:joined",
     "user:left",
@@ -124,7 +124,7 @@ impl ClientMessage {
             ClientMessage::Ping { .. } => (Some("ping".into()), None),
             ClientMessage::Command(command) => (Some("command".into()), text(&command.id)),
             ClientMessage::Relay { body, .. } => {
-                let (kind, id) = body.named();
+                let (kind, id) = body.type_and_id();
                 (kind, id.map(Into::into))
             }
             ClientMessage::SyncRequest { .. } => (Some("sync:request".into()), None),
@@ -138,7 +138,7 @@ impl ClientMessage {
 }
 
 /// A refusal before the message's type and id are known: its `error_type` and its text.
-struct Refused(&'static str, &'static str);
+struct RefusalText(&'static str, &'static str);
 
 /// Parses and checks one text message.
 ///
@@ -146,7 +146,7 @@ struct Refused(&'static str, &'static str);
 /// A [`Rejection`] where the message has none of the shapes of docs/PROTOCOL.md. A refused
 /// `sync:full_state` is not an error but [`ClientMessage::RefusedFullState`].
 pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
-    let reject = |Refused(error_type, message)| Rejection {
+    let reject = |RefusalText(error_type, message)| Rejection {
         error_type,
         message,
         code: 400,
@@ -155,14 +155,16 @@ pub fn parse(text: &str) -> Result<ClientMessage, Rejection> {
         item_id: None,
     };
     let PlainText { text, depth } = numbers::plain(text);
-    let message = Object::parse(&text)
-        .map_err(|_| reject(Refused("bad_json", "a message is one JSON object per text frame")))?;
+    let message = Object::parse(&text).map_err(|_| {
+        reject(RefusalText("bad_json", "a message is one JSON object per text frame"))
+    })?;
     let Some(kind) = message.get("type").and_then(json::as_string) else {
-        return Err(reject(Refused("no_type", "a message needs a string `type`")));
+        return Err(reject(RefusalText("no_type", "a message needs a string `type`")));
     };
     message_of_type(&kind, &message, depth)
         .map_err(|why| {
-            let id = message.get("id").map(|id| id.get()).filter(|id| id.len() <= LONGEST_ID);
+            let id =
+                message.get("id").map(|id| id.get()).filter(|id| id.len() <= MAX_MESSAGE_ID_BYTES);
             let item_id = if kind == "command" { item_id(&message) } else { None };
             Rejection {
                 original_type: Some(kind.chars().take(128).collect()),
@@ -212,10 +214,10 @@ fn message_of_type(
     kind: &str,
     message: &Object<'_>,
     depth: usize,
-) -> Result<ClientMessage, Refused> {
+) -> Result<ClientMessage, RefusalText> {
     // In these three a part that nests too deep is left out, or named in the refusal.
-    if depth > DEEPEST && !matches!(kind, "command" | "sync:update" | "sync:full_state") {
-        return Err(Refused("bad_message", json::TOO_DEEP));
+    if depth > MAX_DEPTH && !matches!(kind, "command" | "sync:update" | "sync:full_state") {
+        return Err(RefusalText("bad_message", json::TOO_DEEP));
     }
     match kind {
         "ping" => {
@@ -224,9 +226,10 @@ fn message_of_type(
             Ok(ClientMessage::Ping { echo })
         }
         "command" => Ok(ClientMessage::Command(command(message, depth, item::normalise)?)),
-        "cursor" => {
-            Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: true })
-        }
+        "cursor" => Ok(ClientMessage::Relay {
+            body: Body::of_session(message, None, None),
+            is_cursor: true,
+        }),
         "sync:request" => {
             let names_user = message.get("user_id").is_some_and(json::is_string);
             Ok(ClientMessage::SyncRequest { since: since(message)?, names_user })
@@ -245,16 +248,19 @@ fn message_of_type(
                 Some(value) if value.get() == "null" => None,
                 Some(value) => Some(
                     json::as_string(value)
-                        .ok_or(Refused("bad_state", "`target_user` has to be a string"))?,
+                        .ok_or(RefusalText("bad_state", "`target_user` has to be a string"))?,
                 ),
             };
             let state = state(&state_object(message)?, depth)?;
             Ok(ClientMessage::FullState { state, target })
         }
-        _ if SERVERS_TYPES.contains(&kind) => {
-            Err(Refused("reserved_type", "only the server sends messages of this type"))
+        _ if SERVER_TYPES.contains(&kind) => {
+            Err(RefusalText("reserved_type", "only the server sends messages of this type"))
         }
-        _ => Ok(ClientMessage::Relay { body: Body::of(message, None, None), is_cursor: false }),
+        _ => Ok(ClientMessage::Relay {
+            body: Body::of_session(message, None, None),
+            is_cursor: false,
+        }),
     }
 }
 
@@ -264,8 +270,8 @@ fn command(
     message: &Object<'_>,
     depth: usize,
     take: impl FnOnce(&Object<'_>) -> Result<NormalItem, &'static str>,
-) -> Result<Command, Refused> {
-    let bad = |why| Refused("bad_command", why);
+) -> Result<Command, RefusalText> {
+    let bad = |why| RefusalText("bad_command", why);
     let said = message.get("command").ok_or(bad(NO_COMMAND))?;
     let command = Object::parse(said.get()).map_err(|_| bad(NO_COMMAND))?;
     let action = command
@@ -289,7 +295,7 @@ fn command(
         return Err(bad("`command.item_type` has to be a string"));
     }
     let data = match command.get("data") {
-        Some(data) if depth > DEEPEST_ITEM && item::is_too_deep(data) => {
+        Some(data) if depth > MAX_ITEM_DEPTH && item::is_too_deep(data) => {
             return Err(bad(item::TOO_DEEP));
         }
         Some(data) => {
@@ -298,8 +304,8 @@ fn command(
         None if matches!(action, Action::Remove | Action::Other) => None,
         None => return Err(bad("`command.data` has to be an object")),
     };
-    if depth > DEEPEST {
-        return Err(Refused("bad_message", json::TOO_DEEP));
+    if depth > MAX_DEPTH {
+        return Err(RefusalText("bad_message", json::TOO_DEEP));
     }
     let mut taken = match (action, data) {
         (Action::Add | Action::Update | Action::Move, Some(data)) => take(&data).map_err(bad)?,
@@ -317,7 +323,7 @@ fn command(
         taken = NormalItem { fields, is_changed: true };
     }
     let rewritten = ItemData { item_type: own_type.as_deref(), data: &taken.fields };
-    let body = Body::of(message, Some(&command), taken.is_changed.then_some(rewritten));
+    let body = Body::of_session(message, Some(&command), taken.is_changed.then_some(rewritten));
     let id = message_id(message)?;
     Ok(Command {
         action,
@@ -333,7 +339,7 @@ fn command(
 
 const NO_COMMAND: &str = "`command` has to be an object";
 
-fn since(message: &Object<'_>) -> Result<Option<Since>, Refused> {
+fn since(message: &Object<'_>) -> Result<Option<Since>, RefusalText> {
     let (epoch, seq) = match (message.get("epoch"), message.get("since")) {
         (Some(epoch), Some(seq)) => (epoch, seq),
         _ => return Ok(None),
@@ -341,27 +347,29 @@ fn since(message: &Object<'_>) -> Result<Option<Since>, Refused> {
     let parsed = json::as_string(epoch).zip(serde_json::from_str::<u64>(seq.get()).ok());
     match parsed {
         Some((epoch, seq)) => Ok(Some(Since { epoch, seq })),
-        None => Err(Refused("bad_request", "`epoch` has to be a string, `since` a whole number")),
+        None => {
+            Err(RefusalText("bad_request", "`epoch` has to be a string, `since` a whole number"))
+        }
     }
 }
 
-fn message_id(message: &Object<'_>) -> Result<Option<MessageId>, Refused> {
+fn message_id(message: &Object<'_>) -> Result<Option<MessageId>, RefusalText> {
     let Some(id) = message.get("id").filter(|id| id.get() != "null") else { return Ok(None) };
     let is_name = json::as_string(id).is_some() || json::as_number(id).is_some();
-    if is_name && id.get().len() <= LONGEST_ID {
+    if is_name && id.get().len() <= MAX_MESSAGE_ID_BYTES {
         Ok(Some(id.to_owned()))
     } else {
-        Err(Refused("bad_id", "`id` has to be a string or a number of at most 256 bytes"))
+        Err(RefusalText("bad_id", "`id` has to be a string or a number of at most 256 bytes"))
     }
 }
 
-fn state_object<'a>(message: &Object<'a>) -> Result<Object<'a>, Refused> {
+fn state_object<'a>(message: &Object<'a>) -> Result<Object<'a>, RefusalText> {
     let state = message.get("state").and_then(|value| Object::parse(value.get()).ok());
-    state.ok_or(Refused("bad_state", "`state` has to be an object"))
+    state.ok_or(RefusalText("bad_state", "`state` has to be an object"))
 }
 
-fn state(state: &Object<'_>, depth: usize) -> Result<State, Refused> {
-    State::of(state, depth).map_err(|why| Refused("bad_state", why))
+fn state(state: &Object<'_>, depth: usize) -> Result<State, RefusalText> {
+    State::from_object(state, depth).map_err(|why| RefusalText("bad_state", why))
 }
 
 #[cfg(test)]
@@ -597,8 +605,8 @@ mod tests {
     fn only_so_many_items_without_an_id_are_listed() {
         let items = format!("[{}{{\"uuid\":\"a\",\"x_mm\":\"0\"}}]", "7,".repeat(100_000));
         let state = state(&format!(r#"{{"type":"sync:update","state":{{"items":{items}}}}}"#));
-        assert_eq!((state.items.len(), state.left_out.len()), (0, MAX_UNNAMED + 1));
-        assert_eq!(state.left_out[MAX_UNNAMED].id.as_deref(), Some("a"));
+        assert_eq!((state.items.len(), state.left_out.len()), (0, MAX_LISTED_UNNAMED + 1));
+        assert_eq!(state.left_out[MAX_LISTED_UNNAMED].id.as_deref(), Some("a"));
     }
 
     #[test]

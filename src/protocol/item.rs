@@ -9,23 +9,23 @@ use std::cell::RefCell;
 
 use serde_json::value::RawValue;
 
-use super::json::{self, Borrowed, DEEPEST, Fields, Object, write_object};
+use super::json::{self, Borrowed, Fields, MAX_DEPTH, Object, write_object};
 use super::numbers::Survey;
 
 /// How deep an item may nest. In `sync:state` an item is inside three objects and lists.
-pub const DEEPEST_ITEM: usize = DEEPEST - 3;
+pub const MAX_ITEM_DEPTH: usize = MAX_DEPTH - 3;
 
 /// The refusal of an item that nests deeper.
 pub(super) const TOO_DEEP: &str = "an item may nest at most 97 levels deep";
 
 /// The largest number of rays: 2^53. An `f64` holds every whole number up to it.
-const MOST_RAYS: f64 = 9_007_199_254_740_992.0;
+const MAX_RAYS: f64 = 9_007_199_254_740_992.0;
 /// The largest coordinate of an interface. The editor squares differences of coordinates, and
 /// Python raises an error when a square overflows.
-const LARGEST_COORDINATE: f64 = 1e150;
+const MAX_COORDINATE: f64 = 1e150;
 /// The smallest divisor. The editor divides an item's height by the pixels of its picture and then
 /// divides by the result, which must not be 0.
-const SMALLEST_DIVISOR: f64 = 1e-300;
+const MIN_DIVISOR: f64 = 1e-300;
 
 /// An item's dictionary in its normal form.
 #[derive(Default)]
@@ -54,7 +54,7 @@ pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
         let (verdict, why) = match name {
             "interfaces" => (normalise_interfaces(value)?, ""),
             _ => match expected(name) {
-                Some((shape, why)) => (shape.judge(value), why),
+                Some((shape, why)) => (shape.check(value), why),
                 None => (Verdict::Keep, ""),
             },
         };
@@ -87,7 +87,7 @@ enum Shape {
     Count,
     /// A number. 0 is left out.
     Divisor,
-    /// A number up to [`LARGEST_COORDINATE`], or an infinite one, whose square raises no error.
+    /// A number up to [`MAX_COORDINATE`], or an infinite one, whose square raises no error.
     Coordinate,
     Number,
     NumberOrNull,
@@ -172,7 +172,7 @@ fn expected_of_interface(name: &str) -> Option<(Shape, &'static str)> {
 }
 
 impl Shape {
-    fn judge(self, value: &RawValue) -> Verdict {
+    fn check(self, value: &RawValue) -> Verdict {
         let if_taken = |is_taken| if is_taken { Verdict::Keep } else { Verdict::Refuse };
         let if_kept = |is_kept| if is_kept { Verdict::Keep } else { Verdict::Drop };
         let or_null = value.get() == "null";
@@ -191,14 +191,12 @@ impl Shape {
             _ if !is_number => Verdict::Refuse,
             Shape::Angle if json::as_number(value).is_none() => Verdict::Drop,
             Shape::Count => count(value),
-            Shape::Divisor
-                if json::as_number(value).is_some_and(|n| n.abs() < SMALLEST_DIVISOR) =>
-            {
+            Shape::Divisor if json::as_number(value).is_some_and(|n| n.abs() < MIN_DIVISOR) => {
                 Verdict::Drop
             }
-            Shape::Coordinate => if_taken(
-                json::as_number(value).is_none_or(|number| number.abs() <= LARGEST_COORDINATE),
-            ),
+            Shape::Coordinate => {
+                if_taken(json::as_number(value).is_none_or(|number| number.abs() <= MAX_COORDINATE))
+            }
             Shape::Angle | Shape::Divisor => Verdict::Keep,
         }
     }
@@ -206,7 +204,7 @@ impl Shape {
 
 fn count(value: &RawValue) -> Verdict {
     let number = json::as_number(value);
-    match number.filter(|number| number.fract() == 0.0 && number.abs() <= MOST_RAYS) {
+    match number.filter(|number| number.fract() == 0.0 && number.abs() <= MAX_RAYS) {
         None => Verdict::Drop,
         Some(_) if value.get().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
             Verdict::Keep
@@ -225,7 +223,7 @@ thread_local! {
 }
 
 /// The longest interfaces that are remembered, in bytes.
-const LONGEST_REMEMBERED: usize = 4096;
+const MAX_CACHED_BYTES: usize = 4096;
 
 /// Brings a component's interfaces, which are `null` or a list of objects, into their normal form.
 fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
@@ -259,7 +257,7 @@ fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
         return Err(why);
     }
     if copied == 0 {
-        if text.len() <= LONGEST_REMEMBERED {
+        if text.len() <= MAX_CACHED_BYTES {
             LAST_NORMAL.set(text.into());
         }
         return Ok(Verdict::Keep);
@@ -286,7 +284,7 @@ fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'
             is_changed = true;
             *value = RawValue::FALSE;
         }
-        match expected_of_interface(name).map(|(shape, why)| (shape.judge(value), why)) {
+        match expected_of_interface(name).map(|(shape, why)| (shape.check(value), why)) {
             Some((Verdict::Drop, _)) => {
                 is_changed = true;
                 false
@@ -336,9 +334,9 @@ pub fn is_whole(fields: &Fields) -> bool {
     fields.iter().any(|(key, value)| &**key == "_type" && json::is_string(value))
 }
 
-/// True where an item nests deeper than [`DEEPEST_ITEM`].
+/// True where an item nests deeper than [`MAX_ITEM_DEPTH`].
 pub(super) fn is_too_deep(item: &RawValue) -> bool {
-    Survey::of(item.get()).depth > DEEPEST_ITEM
+    Survey::new(item.get()).depth > MAX_ITEM_DEPTH
 }
 
 /// True where an editor that is sent this path opens only files of its own installation: the path

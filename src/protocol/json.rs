@@ -11,18 +11,18 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
-use super::numbers::{LONGEST_NUMBER, Survey, below, end_of_string, equal};
+use super::numbers::{MAX_NUMBER_BYTES, Survey, below, end_of_string, equal};
 
 /// How deep a message may nest. Python's parser gives up near 1,000 levels and takes the editor
 /// with it.
-pub const DEEPEST: usize = 100;
+pub const MAX_DEPTH: usize = 100;
 /// The refusal of a message that nests deeper.
 pub const TOO_DEEP: &str = "the message nests over 100 levels deep";
 
 /// From this many comparisons on, a hash table is cheaper than a linear search.
-const SEARCH_BY_TABLE: usize = 1 << 14;
+const MIN_TABLE_COMPARISONS: usize = 1 << 14;
 /// A text of at least this many bytes may be an item, which has many fields.
-const LIKE_AN_ITEM: usize = 256;
+const MIN_ITEM_BYTES: usize = 256;
 
 /// The fields of an object in the order of the text, from which they borrow. Of several fields with
 /// one name the last one counts, as in Python, Qt and JavaScript.
@@ -38,7 +38,7 @@ impl<'a> Object<'a> {
         let mut reader = serde_json::Deserializer::from_str(text);
         // The editor's items have 17 to 21 fields. Short texts get less room, because idle threads
         // keep what they allocated.
-        let room = if text.len() < LIKE_AN_ITEM { 8 } else { 24 };
+        let room = if text.len() < MIN_ITEM_BYTES { 8 } else { 24 };
         let object = reader.deserialize_map(ObjectVisitor { room })?;
         reader.end()?;
         Ok(object)
@@ -142,7 +142,7 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Of several fields with one name keeps the last value, at the place of the first.
 fn keep_last<'a>(fields: &mut Borrowed<'a>) {
-    if fields.len() * fields.len() < SEARCH_BY_TABLE {
+    if fields.len() * fields.len() < MIN_TABLE_COMPARISONS {
         let mut kept = 0;
         // A 64-bit filter: each name sets one bit. Most names find their bit unset and need no
         // search.
@@ -353,14 +353,14 @@ pub fn write_object<'a>(
     json.push(b'}');
 }
 
-/// Refuses a text that a client's parser could fail on: one that nests deeper than [`DEEPEST`] or
-/// has a number longer than [`LONGEST_NUMBER`]. One pass over the bytes, before anything is parsed.
-pub fn check_proportions(text: &str) -> Result<(), &'static str> {
-    let survey = Survey::of(text);
-    if survey.longest_number > LONGEST_NUMBER {
+/// Refuses a text that a client's parser could fail on: one that nests deeper than [`MAX_DEPTH`] or
+/// has a number longer than [`MAX_NUMBER_BYTES`]. One pass over the bytes, before anything is parsed.
+pub fn check_depth_and_numbers(text: &str) -> Result<(), &'static str> {
+    let survey = Survey::new(text);
+    if survey.longest_number > MAX_NUMBER_BYTES {
         return Err("a number is written with over 400 characters");
     }
-    if survey.depth > DEEPEST {
+    if survey.depth > MAX_DEPTH {
         return Err(TOO_DEEP);
     }
     Ok(())
@@ -486,12 +486,12 @@ mod tests {
     #[test]
     fn proportions() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(check_proportions(&nested(100)).is_ok());
-        assert!(check_proportions(&nested(101)).is_err());
-        assert!(check_proportions(&"[],".repeat(1000)).is_ok());
-        assert!(check_proportions(&format!("\"{}\"", "[".repeat(1000))).is_ok());
-        assert!(check_proportions(&format!("\"\\\"{}\"", "[".repeat(1000))).is_ok());
-        assert!(check_proportions(&"1".repeat(400)).is_ok());
-        assert!(check_proportions(&"1".repeat(401)).is_err());
+        assert!(check_depth_and_numbers(&nested(100)).is_ok());
+        assert!(check_depth_and_numbers(&nested(101)).is_err());
+        assert!(check_depth_and_numbers(&"[],".repeat(1000)).is_ok());
+        assert!(check_depth_and_numbers(&format!("\"{}\"", "[".repeat(1000))).is_ok());
+        assert!(check_depth_and_numbers(&format!("\"\\\"{}\"", "[".repeat(1000))).is_ok());
+        assert!(check_depth_and_numbers(&"1".repeat(400)).is_ok());
+        assert!(check_depth_and_numbers(&"1".repeat(401)).is_err());
     }
 }

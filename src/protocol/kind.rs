@@ -41,7 +41,7 @@ pub enum Kind {
 }
 
 /// The number of types.
-pub const KINDS: usize = ALL.len();
+pub const KIND_COUNT: usize = ALL.len();
 
 /// All types in the order of their numbers, each with its name on the wire.
 const ALL: [(Kind, &str); 31] = [
@@ -85,7 +85,7 @@ impl Kind {
     }
 
     /// The type with this name on the wire; [`Kind::Other`] for an unknown name.
-    pub fn of(name: &str) -> Kind {
+    pub fn from_name(name: &str) -> Kind {
         ALL.iter().find(|(_, known)| *known == name).map_or(Kind::Other, |(kind, _)| *kind)
     }
 
@@ -94,7 +94,7 @@ impl Kind {
         ALL[self.number()].1
     }
 
-    /// The type's number, from 0 and less than [`KINDS`].
+    /// The type's number, from 0 and less than [`KIND_COUNT`].
     pub fn number(self) -> usize {
         self as usize
     }
@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn each_has_the_number_it_is_listed_under_and_is_found_by_its_name() {
         for (number, kind) in Kind::all().enumerate() {
-            assert_eq!((kind.number(), Kind::of(kind.name())), (number, kind));
+            assert_eq!((kind.number(), Kind::from_name(kind.name())), (number, kind));
         }
-        assert_eq!(Kind::all().count(), KINDS);
+        assert_eq!(Kind::all().count(), KIND_COUNT);
         for unknown in ["", "Ping", "chat", "\u{1f600}"] {
-            assert_eq!(Kind::of(unknown), Kind::Other, "{unknown:?}");
+            assert_eq!(Kind::from_name(unknown), Kind::Other, "{unknown:?}");
         }
     }
 }

@@ -8,15 +8,15 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 /// The longest text of one number, in bytes. Python refuses integers over 4,300 digits.
-pub const LONGEST_NUMBER: usize = 400;
+pub const MAX_NUMBER_BYTES: usize = 400;
 /// Infinity in plain JSON. Python and JavaScript read it as infinite.
 const INFINITE: &str = "1e999";
 const MINUS_INFINITE: &str = "-1e999";
 /// The fewest digits of a number without an exponent that an `f64` can't hold.
-const MAY_OVERFLOW: usize = 309;
+const MIN_OVERFLOW_DIGITS: usize = 309;
 /// No property is removed at a deeper level than this. An item that nests so deep is refused
 /// anyway.
-const DEEPEST_REMOVAL: usize = 128;
+const MAX_REMOVAL_DEPTH: usize = 128;
 
 /// What one pass over the bytes of a text finds before anything is parsed. The text need not be
 /// JSON.
@@ -32,7 +32,7 @@ pub struct Survey {
 
 impl Survey {
     /// Surveys a text in one pass.
-    pub fn of(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let bytes = text.as_bytes();
         let mut survey = Survey::default();
         let (mut at, mut depth) = (0, 0usize);
@@ -69,13 +69,13 @@ impl Survey {
 
 /// Rewrites the odd numbers of a text to plain JSON. An infinite number, or one that an `f64` can't
 /// hold, becomes `1e999` or `-1e999`. A property that is `NaN` is removed from its object; `NaN` in
-/// a list becomes 0. A number of over [`LONGEST_NUMBER`] characters becomes the shortest text of
+/// a list becomes 0. A number of over [`MAX_NUMBER_BYTES`] characters becomes the shortest text of
 /// the nearest `f64`. All other bytes stay, so a text that isn't JSON for another reason doesn't
 /// become JSON.
 ///
 /// A text without odd numbers costs one pass over its bytes.
 pub fn plain(text: &str) -> PlainText<'_> {
-    let Survey { depth, has_odd_number, .. } = Survey::of(text);
+    let Survey { depth, has_odd_number, .. } = Survey::new(text);
     if !has_odd_number {
         return PlainText { text: Cow::Borrowed(text), depth };
     }
@@ -149,7 +149,8 @@ fn word(
 /// Almost no number has: this is the only cost of the others.
 fn may_be_odd(number: &[u8]) -> bool {
     let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
-    number.len() >= MAY_OVERFLOW || exponent.is_some_and(|at| number.get(at + 1) != Some(&b'-'))
+    number.len() >= MIN_OVERFLOW_DIGITS
+        || exponent.is_some_and(|at| number.get(at + 1) != Some(&b'-'))
 }
 
 /// The text that replaces a number; `None` where the number stays.
@@ -162,7 +163,7 @@ fn rewritten(number: &str) -> Option<Cow<'static, str>> {
         let infinite = if value > 0.0 { INFINITE } else { MINUS_INFINITE };
         return (number != infinite).then_some(Cow::Borrowed(infinite));
     }
-    (number.len() > LONGEST_NUMBER).then(|| Cow::Owned(shortest(value)))
+    (number.len() > MAX_NUMBER_BYTES).then(|| Cow::Owned(shortest(value)))
 }
 
 /// The shortest JSON text that is read back as the same finite number.
@@ -215,12 +216,12 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
     let (mut at, mut depth) = (0, 0usize);
     while let Some(byte) = bytes.get(at) {
         let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
-        let top = open.last_mut().filter(|_| depth <= DEEPEST_REMOVAL);
+        let top = open.last_mut().filter(|_| depth <= MAX_REMOVAL_DEPTH);
         match (byte, top) {
             (b'{' | b'[', _) => {
                 depth += 1;
                 kept.push_str(&json[at..end]);
-                if depth <= DEEPEST_REMOVAL {
+                if depth <= MAX_REMOVAL_DEPTH {
                     let (is_object, member) = (*byte == b'{', kept.len());
                     open.push(OpenContainer {
                         is_object,
@@ -231,7 +232,7 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
                 }
             }
             (b'}' | b']', _) => {
-                if depth <= DEEPEST_REMOVAL {
+                if depth <= MAX_REMOVAL_DEPTH {
                     open.pop();
                 }
                 depth = depth.saturating_sub(1);
@@ -373,7 +374,7 @@ mod tests {
             (r#"{"a":{"b":NaN,"c":[NaN,{"d":NaN}]},"e":0}"#, r#"{"a":{"c":[0,{}]},"e":0}"#),
             (r#"{"a\"NaN":"NaN","b":NaN}"#, r#"{"a\"NaN":"NaN"}"#),
         ] {
-            assert!(Survey::of(odd).has_odd_number || odd == expected, "{odd}");
+            assert!(Survey::new(odd).has_odd_number || odd == expected, "{odd}");
             assert_eq!(rewrite(odd), expected, "{odd}");
             assert_eq!(rewrite(expected), expected, "{odd} twice");
         }
@@ -430,9 +431,9 @@ mod tests {
     fn a_survey_finds_depth_and_length() {
         let text = format!(r#"{{"a":[[{}],"[[[["],"b":{{}}}}"#, "1".repeat(77));
         let expected = Survey { depth: 3, longest_number: 77, has_odd_number: false };
-        assert_eq!(Survey::of(&text), expected);
+        assert_eq!(Survey::new(&text), expected);
         let hostile = format!("{}NaN{}", "[".repeat(500_000), "]".repeat(500_000));
-        assert_eq!(Survey::of(&hostile).depth, 500_000);
+        assert_eq!(Survey::new(&hostile).depth, 500_000);
         assert_eq!(rewrite(&hostile).len(), hostile.len() - 2);
         let deep = format!(r#"{}{{"a":NaN}}{}"#, "[".repeat(500), "]".repeat(500));
         assert!(rewrite(&deep).contains(r#"{"a":0}"#), "below the deepest that is taken");

@@ -18,7 +18,7 @@ pub struct Message(FrameBuffer, Kind);
 impl Message {
     /// Begins a message of the server's own.
     pub fn new(kind: &str) -> Self {
-        let mut message = Message(FrameBuffer::with_capacity(192), Kind::of(kind));
+        let mut message = Message(FrameBuffer::with_capacity(192), Kind::from_name(kind));
         message.0.0.push(b'{');
         message.string("type", kind)
     }
@@ -70,7 +70,7 @@ impl Message {
     /// Closes the object and encodes the frame.
     pub fn finish(mut self) -> Frame {
         self.0.0.push(b'}');
-        self.0.into_text().of(self.1)
+        self.0.into_text().with_kind(self.1)
     }
 
     fn key(&mut self, key: &str) {

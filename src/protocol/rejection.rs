@@ -22,7 +22,7 @@ pub struct Rejection {
 impl Rejection {
     /// The type of the refused message, [`Kind::Other`] where the protocols don't define it.
     pub fn kind(&self) -> Kind {
-        self.original_type.as_deref().map_or(Kind::Other, Kind::of)
+        self.original_type.as_deref().map_or(Kind::Other, Kind::from_name)
     }
 }
 

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use super::item::is_unsafe_image_path;
 use super::json::{self, Fields, Object, write_key, write_object};
 use super::kind::Kind;
-use super::limits::LONGEST_ID;
+use super::limits::MAX_MESSAGE_ID_BYTES;
 
 /// The fields of a relayed message that the server sets on the session protocol. A sender's own are
 /// dropped.
-const SERVERS_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
+const SERVER_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
 /// The type of an item that has none. The editor builds a plain component from it.
 const UNNAMED_TYPE: &str = "component";
 
@@ -44,13 +44,13 @@ impl Body {
 
     /// The message's `type`, cut to 128 characters, and its `id` as JSON, unless it is too long to
     /// be repeated. An `error` names the message by them.
-    pub fn named(&self) -> (Option<String>, Option<&str>) {
+    pub fn type_and_id(&self) -> (Option<String>, Option<&str>) {
         let text = |range: &Option<Range<usize>>| {
             range.clone().and_then(|range| std::str::from_utf8(&self.head[range]).ok())
         };
         let kind = text(&self.kind).and_then(|kind| serde_json::from_str::<String>(kind).ok());
         let kind = kind.map(|kind| kind.chars().take(128).collect());
-        (kind, text(&self.id).filter(|id| id.len() <= LONGEST_ID))
+        (kind, text(&self.id).filter(|id| id.len() <= MAX_MESSAGE_ID_BYTES))
     }
 
     /// A copy of [`head`](Self::head) with another `command.action`.
@@ -92,20 +92,20 @@ impl Body {
 
     /// The body of a session's message. `item` replaces what `command` says of its item, where that
     /// is not relayed as the sender wrote it.
-    pub(super) fn of(
+    pub(super) fn of_session(
         message: &Object<'_>,
         command: Option<&Object<'_>>,
         item: Option<ItemData<'_>>,
     ) -> Self {
-        Body::less(message, &SERVERS_FIELDS, command, item.as_ref())
+        Body::build(message, &SERVER_FIELDS, command, item.as_ref())
     }
 
     /// The body of a message without the fields that the server owns.
-    pub(super) fn without(message: &Object<'_>, servers: &[&str]) -> Self {
-        Body::less(message, servers, None, None)
+    pub(super) fn of_channel(message: &Object<'_>, servers: &[&str]) -> Self {
+        Body::build(message, servers, None, None)
     }
 
-    fn less(
+    fn build(
         message: &Object<'_>,
         servers: &[&str],
         command: Option<&Object<'_>>,
@@ -126,7 +126,7 @@ impl Body {
             match key {
                 "type" => {
                     body.kind = Some(start..body.head.len());
-                    body.known = Kind::of(value.get().trim_matches('"'));
+                    body.known = Kind::from_name(value.get().trim_matches('"'));
                 }
                 "id" => body.id = Some(start..body.head.len()),
                 _ => {}

@@ -5,14 +5,14 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::item::{self, DEEPEST_ITEM, NormalItem};
+use super::item::{self, MAX_ITEM_DEPTH, NormalItem};
 use super::json::{self, Fields, Object};
-use super::limits::{LARGEST_VERSION, is_item_id};
+use super::limits::{MAX_VERSION, is_item_id};
 use super::numbers::{self, PlainText};
 use super::rejection::LeftOut;
 
 /// The number of items without an id that are listed as left out.
-pub const MAX_UNNAMED: usize = 100;
+pub const MAX_LISTED_UNNAMED: usize = 100;
 
 /// A canvas. `Debug` doesn't show what is on it.
 pub struct State {
@@ -22,7 +22,7 @@ pub struct State {
     pub version: u64,
     /// The other fields of the state.
     pub extra: Fields,
-    /// The items that were left out, in order: all that have an id, and the first [`MAX_UNNAMED`]
+    /// The items that were left out, in order: all that have an id, and the first [`MAX_LISTED_UNNAMED`]
     /// of the others.
     pub left_out: Vec<LeftOut>,
     /// The items of a file that have got another id, in order, because an item before them has
@@ -89,7 +89,7 @@ impl State {
     ///
     /// # Errors
     /// When there is no list of items.
-    pub(super) fn of(state: &Object<'_>, depth: usize) -> Result<Self, &'static str> {
+    pub(super) fn from_object(state: &Object<'_>, depth: usize) -> Result<Self, &'static str> {
         State::read(state, depth, Twins::Replace)
     }
 
@@ -120,7 +120,7 @@ impl State {
             },
             Err(left_out) => {
                 unnamed += usize::from(left_out.id.is_none());
-                if left_out.id.is_some() || unnamed <= MAX_UNNAMED {
+                if left_out.id.is_some() || unnamed <= MAX_LISTED_UNNAMED {
                     parsed.left_out.push(left_out);
                 }
             }
@@ -131,10 +131,10 @@ impl State {
         parsed.rename(&to_rename, places.into_keys().collect());
         // Rounded up, so that the document is never behind what a client sent.
         let version = state.get("version").and_then(json::as_number).unwrap_or_default();
-        parsed.version = (version.ceil() as u64).min(LARGEST_VERSION);
+        parsed.version = (version.ceil() as u64).min(MAX_VERSION);
         let is_extra = |key: &str, value: &RawValue| {
             !matches!(key, "items" | "version" | "timestamp")
-                && (depth <= DEEPEST_ITEM || !item::is_too_deep(value))
+                && (depth <= MAX_ITEM_DEPTH || !item::is_too_deep(value))
         };
         let extra = state.iter().filter(|(key, value)| is_extra(key, value));
         parsed.extra = extra.map(|(key, value)| (json::name(key), value.to_owned())).collect();
@@ -188,7 +188,7 @@ fn read_item(item: &RawValue, depth: usize) -> Result<StateItem, LeftOut> {
     let fields = fields.ok_or_else(|| why(None, "an item has to be an object"))?;
     let name = |key| fields.get(key).and_then(json::as_string).filter(|id| is_item_id(id));
     let id: Option<Box<str>> = name("uuid").or_else(|| name("item_uuid")).map(Into::into);
-    if depth > DEEPEST_ITEM && item::is_too_deep(item) {
+    if depth > MAX_ITEM_DEPTH && item::is_too_deep(item) {
         return Err(why(id, item::TOO_DEEP));
     }
     let Some(id) = id else {

@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::refusal::{BAD_CHANNEL, LONG_ID, NO_CONTENT, RESERVED_TYPE, Refusal};
-use crate::protocol::inbound::{LONGEST_ID, MessageId};
+use super::refusal::{BAD_CHANNEL, ClientError, LONG_ID, NO_CONTENT, RESERVED_TYPE};
+use crate::protocol::inbound::{MAX_MESSAGE_ID_BYTES, MessageId};
 use crate::protocol::json::{self, Fields, Object};
 use crate::protocol::kind::Kind;
 use crate::protocol::relayed::Body;
 
 /// The longest name of a channel, in characters.
-pub const LONGEST_CHANNEL: usize = 128;
+pub const MAX_CHANNEL_CHARS: usize = 128;
 /// The longest `thread_id` that is counted, in bytes.
-pub const LONGEST_THREAD_ID: usize = 256;
+pub const MAX_THREAD_ID_BYTES: usize = 256;
 /// The types of message that only the server sends.
-const SERVERS_TYPES: [&str; 8] = [
+const SERVER_TYPES: [&str; 8] = [
     "connection_established",
     "connection_success",
     "message_delivered",
@@ -30,10 +30,10 @@ const SERVERS_TYPES: [&str; 8] = [
     "error",
 ];
 /// The fields of a relayed message that the server sets. A sender's own are dropped.
-const SERVERS_FIELDS: [&str; 2] = ["timestamp", "client_id"];
+const SERVER_FIELDS: [&str; 2] = ["timestamp", "client_id"];
 
 /// A message that could be parsed. `Debug` shows no key and no content.
-pub enum Heard {
+pub enum Inbound {
     /// Answered with a pong that carries `echo`, the ping's `id` and `t`.
     Ping { echo: Fields },
     /// `connect`. `key` is `None` where the message has no string as its key.
@@ -42,28 +42,28 @@ pub enum Heard {
     Request(Request),
 }
 
-impl Heard {
+impl Inbound {
     /// The message's type, [`Kind::Other`] where the protocols don't define it or the message is
     /// refused.
     pub fn kind(&self) -> Kind {
         match self {
-            Heard::Ping { .. } => Kind::Ping,
-            Heard::Connect { .. } => Kind::Connect,
-            Heard::Request(Request::Join(subscription) | Request::Leave(subscription)) => {
-                Kind::of(subscription.kind)
+            Inbound::Ping { .. } => Kind::Ping,
+            Inbound::Connect { .. } => Kind::Connect,
+            Inbound::Request(Request::Join(subscription) | Request::Leave(subscription)) => {
+                Kind::from_name(subscription.kind)
             }
-            Heard::Request(Request::Talk(talk)) => talk.body.kind(),
-            Heard::Request(Request::Refused { .. }) => Kind::Other,
+            Inbound::Request(Request::Publish(publication)) => publication.body.kind(),
+            Inbound::Request(Request::Refused { .. }) => Kind::Other,
         }
     }
 }
 
-impl fmt::Debug for Heard {
+impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Heard::Ping { .. } => f.write_str("Ping"),
-            Heard::Connect { .. } => f.write_str("Connect"),
-            Heard::Request(request) => request.fmt(f),
+            Inbound::Ping { .. } => f.write_str("Ping"),
+            Inbound::Connect { .. } => f.write_str("Connect"),
+            Inbound::Request(request) => request.fmt(f),
         }
     }
 }
@@ -76,9 +76,9 @@ pub enum Request {
     /// `leave_channel`, `unsubscribe`.
     Leave(Subscription),
     /// A message to a channel, or one to be echoed.
-    Talk(Talk),
+    Publish(Publication),
     /// A message that breaks a rule; answered with an `error`.
-    Refused { why: Refusal, id: Option<MessageId> },
+    Refused { why: ClientError, id: Option<MessageId> },
 }
 
 /// A request to join or leave a channel.
@@ -92,12 +92,12 @@ pub struct Subscription {
 }
 
 /// A message to a channel, or one to be echoed to its sender. `Debug` doesn't show its content.
-pub struct Talk {
+pub struct Publication {
     /// The message's type.
     pub kind: Box<str>,
     /// The channel; `None` where the message is echoed.
     pub channel: Option<Arc<str>>,
-    /// `data.thread_id`, if that is a string of at most [`LONGEST_THREAD_ID`] bytes.
+    /// `data.thread_id`, if that is a string of at most [`MAX_THREAD_ID_BYTES`] bytes.
     pub thread: Option<Box<str>>,
     /// The message's `id`, repeated in the confirmation.
     pub id: Option<MessageId>,
@@ -105,16 +105,16 @@ pub struct Talk {
     pub body: Body,
 }
 
-impl Talk {
+impl Publication {
     /// True where the message only shows a cursor, which readers may send, too.
     pub fn is_cursor(&self) -> bool {
         &*self.kind == "cursor"
     }
 }
 
-impl fmt::Debug for Talk {
+impl fmt::Debug for Publication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Talk").field(&self.body).finish()
+        f.debug_tuple("Publication").field(&self.body).finish()
     }
 }
 
@@ -129,28 +129,28 @@ pub struct Unreadable;
 /// # Errors
 /// [`Unreadable`] where the text is no message. A message that breaks another rule is
 /// [`Request::Refused`].
-pub fn parse(text: &str) -> Result<Heard, Unreadable> {
-    json::check_proportions(text).map_err(|_| Unreadable)?;
+pub fn parse(text: &str) -> Result<Inbound, Unreadable> {
+    json::check_depth_and_numbers(text).map_err(|_| Unreadable)?;
     let message = Object::parse(text).map_err(|_| Unreadable)?;
     let kind = message.get("type").and_then(json::as_string).ok_or(Unreadable)?;
     Ok(match kind.as_str() {
         "ping" => {
             let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
-            Heard::Ping {
+            Inbound::Ping {
                 echo: echo.map(|(key, value)| (json::name(key), value.to_owned())).collect(),
             }
         }
         "connect" => {
             let key = data(&message).and_then(|data| json::as_string(data.get("api_key")?));
-            Heard::Connect { key }
+            Inbound::Connect { key }
         }
-        _ => Heard::Request(request(kind, &message)),
+        _ => Inbound::Request(request(kind, &message)),
     })
 }
 
 fn request(kind: String, message: &Object<'_>) -> Request {
     let id = message.get("id").filter(|id| id.get() != "null");
-    if id.is_some_and(|id| id.get().len() > LONGEST_ID) {
+    if id.is_some_and(|id| id.get().len() > MAX_MESSAGE_ID_BYTES) {
         return Request::Refused { why: LONG_ID, id: None };
     }
     let id = id.map(ToOwned::to_owned);
@@ -159,8 +159,8 @@ fn request(kind: String, message: &Object<'_>) -> Request {
         "subscribe" => subscription("subscribe", message, &id).map(Request::Join),
         "leave_channel" => subscription("leave_channel", message, &id).map(Request::Leave),
         "unsubscribe" => subscription("unsubscribe", message, &id).map(Request::Leave),
-        reserved if SERVERS_TYPES.contains(&reserved) => Err(RESERVED_TYPE),
-        _ => talk(kind, message, &id).map(Request::Talk),
+        reserved if SERVER_TYPES.contains(&reserved) => Err(RESERVED_TYPE),
+        _ => publication(kind, message, &id).map(Request::Publish),
     };
     asked.unwrap_or_else(|why| Request::Refused { why, id })
 }
@@ -169,13 +169,17 @@ fn subscription(
     kind: &'static str,
     message: &Object<'_>,
     id: &Option<MessageId>,
-) -> Result<Subscription, Refusal> {
+) -> Result<Subscription, ClientError> {
     let data = data(message);
     let channel = data.as_ref().and_then(|data| data.get("channel")).ok_or(BAD_CHANNEL)?;
     Ok(Subscription { channel: channel_named(channel)?, kind, id: id.clone() })
 }
 
-fn talk(kind: String, message: &Object<'_>, id: &Option<MessageId>) -> Result<Talk, Refusal> {
+fn publication(
+    kind: String,
+    message: &Object<'_>,
+    id: &Option<MessageId>,
+) -> Result<Publication, ClientError> {
     let channel = message.get("channel").filter(|channel| channel.get() != "null");
     let channel = channel.map(channel_named).transpose()?;
     let data = data(message);
@@ -185,12 +189,12 @@ fn talk(kind: String, message: &Object<'_>, id: &Option<MessageId>) -> Result<Ta
         return Err(NO_CONTENT);
     }
     let thread = field("thread_id").and_then(json::as_string);
-    Ok(Talk {
+    Ok(Publication {
         kind: kind.into(),
         channel,
-        thread: thread.filter(|id| id.len() <= LONGEST_THREAD_ID).map(Into::into),
+        thread: thread.filter(|id| id.len() <= MAX_THREAD_ID_BYTES).map(Into::into),
         id: id.clone(),
-        body: Body::without(message, &SERVERS_FIELDS),
+        body: Body::of_channel(message, &SERVER_FIELDS),
     })
 }
 
@@ -198,14 +202,14 @@ fn data<'a>(message: &Object<'a>) -> Option<Object<'a>> {
     Object::parse(message.get("data")?.get()).ok()
 }
 
-fn channel_named(value: &RawValue) -> Result<Arc<str>, Refusal> {
+fn channel_named(value: &RawValue) -> Result<Arc<str>, ClientError> {
     let name = json::as_string(value).filter(|name| is_channel(name));
     name.map(Into::into).ok_or(BAD_CHANNEL)
 }
 
 /// True where a channel may have this name.
 pub fn is_channel(name: &str) -> bool {
-    (1..=LONGEST_CHANNEL).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    (1..=MAX_CHANNEL_CHARS).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 #[cfg(test)]
@@ -215,21 +219,21 @@ mod tests {
 
     fn request(text: &str) -> Request {
         match parse(text) {
-            Ok(Heard::Request(request)) => request,
+            Ok(Inbound::Request(request)) => request,
             other => panic!("{other:?} of {text}"),
         }
     }
 
-    fn refusal(text: &str) -> Refusal {
+    fn refusal(text: &str) -> ClientError {
         match request(text) {
             Request::Refused { why, .. } => why,
             other => panic!("{other:?} of {text}"),
         }
     }
 
-    fn talk(text: &str) -> Talk {
+    fn publication(text: &str) -> Publication {
         match request(text) {
-            Request::Talk(talk) => talk,
+            Request::Publish(publication) => publication,
             other => panic!("{other:?} of {text}"),
         }
     }
@@ -260,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_ping_wants_its_id_and_t_back() {
-        let Ok(Heard::Ping { echo }) = parse(r#"{"id":7,"x":1,"type":"ping","t":1.50}"#) else {
+        let Ok(Inbound::Ping { echo }) = parse(r#"{"id":7,"x":1,"type":"ping","t":1.50}"#) else {
             panic!()
         };
         let echo: Vec<_> = echo.iter().map(|(key, value)| (&**key, value.get())).collect();
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn only_a_string_is_a_key() {
         let key = |text: &str| match parse(text) {
-            Ok(Heard::Connect { key }) => key,
+            Ok(Inbound::Connect { key }) => key,
             other => panic!("{other:?} of {text}"),
         };
         let whole = r#"{"type":"connect","data":{"api_key":"k\u00e9y","connection_type":7}}"#;
@@ -310,14 +314,14 @@ mod tests {
             ("a\\n".into(), false),
         ] {
             let join = format!(r#"{{"type":"join_channel","data":{{"channel":"{name}"}}}}"#);
-            let talk = format!(r#"{{"type":"x","channel":"{name}"}}"#);
+            let publication = format!(r#"{{"type":"x","channel":"{name}"}}"#);
             match good {
                 true => {
                     assert!(matches!(request(&join), Request::Join(_)), "{join}");
-                    assert!(matches!(request(&talk), Request::Talk(_)), "{talk}");
+                    assert!(matches!(request(&publication), Request::Publish(_)), "{publication}");
                 }
                 false => {
-                    assert_eq!((refusal(&join), refusal(&talk)), (BAD_CHANNEL, BAD_CHANNEL));
+                    assert_eq!((refusal(&join), refusal(&publication)), (BAD_CHANNEL, BAD_CHANNEL));
                 }
             }
         }
@@ -341,22 +345,22 @@ mod tests {
                 let text = format!(r#"{{"type":"{kind}","data":{data}}}"#);
                 assert_eq!(refusal(&text), NO_CONTENT, "{text}");
             }
-            talk(&format!(r#"{{"type":"{kind}","data":{{"content":""}}}}"#));
+            publication(&format!(r#"{{"type":"{kind}","data":{{"content":""}}}}"#));
         }
-        talk(r#"{"type":"agent_status"}"#);
-        talk(r#"{"type":"task_update","data":7}"#);
+        publication(r#"{"type":"agent_status"}"#);
+        publication(r#"{"type":"task_update","data":7}"#);
     }
 
     #[test]
     fn the_servers_types_are_reserved() {
-        for kind in SERVERS_TYPES {
+        for kind in SERVER_TYPES {
             assert_eq!(refusal(&format!(r#"{{"type":"{kind}"}}"#)), RESERVED_TYPE);
         }
     }
 
     #[test]
     fn an_id_is_any_json_that_is_short_enough_to_be_repeated() {
-        let id = |text: &str| talk(text).id.map(|id| id.get().to_owned());
+        let id = |text: &str| publication(text).id.map(|id| id.get().to_owned());
         assert_eq!(id(r#"{"type":"x","id":{"a": 1.0}}"#).as_deref(), Some(r#"{"a": 1.0}"#));
         assert_eq!(id(r#"{"type":"x","id":null}"#), None);
         let of_length =
@@ -373,10 +377,13 @@ mod tests {
         let text = r#"{"type":"chat_message","client_id":"mallory","channel":"a","n":1.50,
             "timestamp":"x","user_id":"kept","seq":18446744073709551616,
             "client\u005fid":"mallory","data":{"content" : "hi", "thread_id":"t"}}"#;
-        let talk = talk(text);
+        let publication = publication(text);
         let kept = r#"{"type":"chat_message","channel":"a","n":1.50,"user_id":"kept","seq":18446744073709551616,"data":{"content" : "hi", "thread_id":"t"}"#;
-        assert_eq!(std::str::from_utf8(talk.body.head()).unwrap(), kept);
-        assert_eq!((talk.channel.as_deref(), talk.thread.as_deref()), (Some("a"), Some("t")));
+        assert_eq!(std::str::from_utf8(publication.body.head()).unwrap(), kept);
+        assert_eq!(
+            (publication.channel.as_deref(), publication.thread.as_deref()),
+            (Some("a"), Some("t"))
+        );
     }
 
     #[test]
@@ -384,10 +391,10 @@ mod tests {
         let thread = |length: usize| {
             let id = "t".repeat(length);
             let text = format!(r#"{{"type":"x","data":{{"thread_id":"{id}"}}}}"#);
-            talk(&text).thread.map(|id| id.len())
+            publication(&text).thread.map(|id| id.len())
         };
         assert_eq!((thread(256), thread(257), thread(0)), (Some(256), None, Some(0)));
-        assert!(talk(r#"{"type":"x","data":{"thread_id":7}}"#).thread.is_none());
+        assert!(publication(r#"{"type":"x","data":{"thread_id":7}}"#).thread.is_none());
     }
 
     #[test]

@@ -5,5 +5,5 @@ pub mod inbound;
 pub mod outbound;
 pub mod refusal;
 
-pub use inbound::{Heard, Request, Subscription, Talk, Unreadable, parse};
-pub use refusal::Refusal;
+pub use inbound::{Inbound, Publication, Request, Subscription, Unreadable, parse};
+pub use refusal::ClientError;

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::value::RawValue;
 
-use super::refusal::{Refusal, SERVER_ERROR};
+use super::refusal::{ClientError, SERVER_ERROR};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::relayed::Body;
@@ -73,7 +73,7 @@ pub fn pong(echo: &Fields, client: &str, now: Timestamp) -> Frame {
 }
 
 /// `error`; `id` is the one of the message that it is about.
-pub fn error(why: Refusal, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
+pub fn error(why: ClientError, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
     let error = with_data(Message::new("error"), |data| {
         text(data, "message", why.message);
         text(data, "error_type", why.error_type);
@@ -165,7 +165,7 @@ fn signed(message: Message, client: &str, now: Timestamp) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::super::refusal::INVALID_KEY;
-    use super::super::{Heard, Request, parse};
+    use super::super::{Inbound, Request, parse};
     use super::*;
 
     const SIGNED: &str = r#""timestamp":"1970-01-01T00:00:00.000Z","client_id":"a\"b""#;
@@ -232,16 +232,16 @@ mod tests {
     #[test]
     fn messages_confirmations_and_pongs_to_the_letter() {
         let text = r#"{"type":"x","channel":"c","timestamp":0,"n":1.0,"id":"i"}"#;
-        let Ok(Heard::Request(Request::Talk(talk))) = parse(text) else { panic!() };
+        let Ok(Inbound::Request(Request::Publish(publication))) = parse(text) else { panic!() };
         is(
-            &relayed(&talk.body, CLIENT, now()),
+            &relayed(&publication.body, CLIENT, now()),
             r#"{"type":"x","channel":"c","n":1.0,"id":"i",SIGNED}"#,
         );
         is(
-            &delivered(&talk.kind, talk.id.as_deref(), CLIENT, now()),
+            &delivered(&publication.kind, publication.id.as_deref(), CLIENT, now()),
             r#"{"type":"message_delivered","data":{"original_type":"x","status":"success","id":"i"},SIGNED}"#,
         );
-        let Ok(Heard::Ping { echo }) = parse(r#"{"type":"ping","t":1.50}"#) else { panic!() };
+        let Ok(Inbound::Ping { echo }) = parse(r#"{"type":"ping","t":1.50}"#) else { panic!() };
         is(&pong(&echo, CLIENT, now()), r#"{"type":"pong","t":1.50,SIGNED}"#);
         is(
             &error(super::super::refusal::RESERVED_TYPE, Some(&raw("[1]")), CLIENT, now()),
