@@ -1,15 +1,15 @@
-//! What stands in a key file: read without ever quoting it, written without losing anything.
+//! The content of a key file: parsed without quoting it, written without losing anything.
 //!
 //! ```json
 //! {"keys": [
-//!   {"name": "alice", "sha256": "<64 hexadecimal digits>", "level": "write",
-//!    "expires": "2026-12-20T00:00:00.000Z", "sessions": ["a", "b"]}
+//! {"name": "alice", "sha256": "<64 hexadecimal digits>", "level": "write",
+//! "expires": "2026-12-20T00:00:00.000Z", "sessions": ["a", "b"]}
 //! ]}
 //! ```
 //!
-//! `expires` and `sessions` may be left out or `null`: never, and all. Somebody may have put a key
-//! itself where its hash belongs; so a problem is told by the number and name of its key, and nothing
-//! else of the file reaches a message. Fields nobody here knows are kept as they are.
+//! A key without `expires`, or with `null`, never expires; one without `sessions` opens all. A key
+//! itself may stand in the file by mistake, so an error names only the number and name of the entry
+//! and quotes nothing else. Unknown fields are kept.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -25,37 +25,39 @@ use crate::protocol::json::{self, Fields, Object};
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// The fields that say something.
+/// The fields that have a meaning.
 const FIELDS: [&str; 5] = ["name", "sha256", "level", "expires", "sessions"];
-/// The longest name of a field that is shown: a key is longer, wherever somebody has put it.
+/// The longest name of a field that is shown, in bytes. A key is longer, so none is shown even
+/// where it stands as a field's name.
 const LONGEST_SHOWN: usize = 24;
 
-/// The keys of a file, and everything else in it.
+/// The keys of a file and everything else in it.
 pub struct Entries {
     keys: Vec<Entry>,
-    /// The file's fields in order; the value of `keys` is written from the above.
+    /// The file's fields in order. The value of `keys` is written from the field above.
     fields: Fields,
 }
 
-/// One key, and the fields it was read from.
+/// A key and the fields it was parsed from.
 struct Entry {
     key: Arc<Key>,
     fields: Fields,
 }
 
 impl Entries {
-    /// Of a file that is yet to be made.
+    /// The entries of a new file.
     pub fn none() -> Self {
         Entries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
     }
 
-    /// Reads the whole text of a key file.
+    /// Parses the whole text of a key file.
     ///
     /// # Errors
-    /// What is wrong, to stand after the file's name; it quotes nothing but names of keys.
+    /// What is wrong, as the rest of a sentence that begins with the file's name. It quotes only
+    /// names of keys.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
-        // Some editors on Windows begin a file with this mark.
+        // Some editors on Windows begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim_ascii().is_empty() {
             return Err("it is empty, not even {\"keys\": []}".into());
@@ -87,9 +89,9 @@ impl Entries {
         self.keys.iter().map(|entry| &entry.key)
     }
 
-    /// Where a key has a field that says nothing, which may be another one misspelt: a key opens more
-    /// than was meant then. The first such field, and how many more there are, to stand after the
-    /// file's name; `None` where there is none. Quotes nothing but names.
+    /// Describes the first field without a meaning, and how many more there are, as the rest of a
+    /// sentence that begins with the file's name; `None` where there is none. Such a field may be a
+    /// misspelt one, and the key then opens more than was meant. Quotes only names.
     pub fn unknown(&self) -> Option<String> {
         let mut unknown = self.keys.iter().enumerate().flat_map(|(index, entry)| {
             let fields = entry.fields.iter().map(|(field, _)| &**field);
@@ -113,7 +115,8 @@ impl Entries {
         self.keys().find(|key| &*key.name == name)
     }
 
-    /// Adds a key, whose name must be a name ([`is_name`]) that no other key has.
+    /// Adds a key. Its name has to be valid ([`is_name`]) and different from the names of all other
+    /// keys.
     pub fn add(&mut self, key: Key) {
         let mut fields: Fields = vec![
             ("name".into(), json::string(&key.name)),
@@ -131,14 +134,14 @@ impl Entries {
         self.keys.push(Entry { key: Arc::new(key), fields });
     }
 
-    /// Removes the key of this name; `false` where there was none.
+    /// Removes the key of this name. Returns false where there is none.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.keys.len();
         self.keys.retain(|entry| &*entry.key.name != name);
         self.keys.len() < before
     }
 
-    /// The whole text of the file, with a line for each key.
+    /// The whole text of the file, with one line for each key.
     pub fn to_json(&self) -> String {
         let mut text = Vec::from(*b"{");
         for (index, (name, value)) in self.fields.iter().enumerate() {
@@ -173,7 +176,7 @@ impl Entries {
 }
 
 impl Entry {
-    /// `number` counts from 1, as people do.
+    /// Parses the entry `number`, counted from 1 as people do.
     fn parse(number: usize, value: &RawValue) -> Result<Self, String> {
         let fields = Object::parse(value.get())
             .map_err(|_| format!("key {number} has to be an object like {{\"name\": …}}"))?;
@@ -210,8 +213,8 @@ impl Entry {
     }
 }
 
-/// Two keys of one name could not be revoked one by one, and of two with one hash nobody could say
-/// which is meant.
+/// Refuses two keys of one name, which could not be revoked one by one, and two keys of one hash,
+/// of which the one in force would be a matter of order.
 fn tell_apart(keys: &[Entry]) -> Result<(), String> {
     let (mut names, mut hashes) = (HashMap::new(), HashMap::new());
     for (index, entry) in keys.iter().enumerate() {
@@ -227,12 +230,12 @@ fn tell_apart(keys: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a key may be called so: 1 to 64 characters, no control characters.
+/// True where a key may have this name: 1 to 64 characters, no control characters.
 pub fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// The bytes as lower-case hexadecimal digits.
 pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
         // Writing to memory can't fail.

@@ -1,8 +1,8 @@
-//! The key file on disk: read whole, replaced whole, by one at a time.
+//! The key file on disk. It is read whole and replaced whole.
 //!
-//! Whoever changes it holds a lock on `FILE.lock` from before reading until after writing, so that of
-//! two changes at once none is lost. The new file is written beside the old one and put in its place:
-//! a reader sees the one or the other, and needs no lock.
+//! A program that changes it holds a lock on `FILE.lock` from before it reads until after it has
+//! written, so two changes at once lose nothing. It writes the new file beside the old one and
+//! renames it: a reader sees the old or the new file and needs no lock.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 use super::key_entries::Entries;
 use crate::files;
 
-/// The largest key file, in bytes: several thousand keys.
+/// The largest key file, in bytes: enough for several thousand keys.
 pub const LARGEST: usize = 1 << 20;
 
-/// Why a key file can't be used. Shown as one line that quotes nothing of it but names of keys.
+/// Why a key file can't be used. Displayed as one line that quotes only names of keys.
 #[derive(Debug)]
 pub enum Problem {
-    /// There is none.
+    /// The file doesn't exist.
     Missing(PathBuf),
-    /// It can't be read or written, or what stands in it makes no sense.
+    /// The file can't be read or written, or it isn't a key file.
     Unusable { file: PathBuf, why: String },
 }
 
@@ -29,7 +29,7 @@ impl Problem {
         Problem::Unusable { file: file.to_owned(), why: why.to_string() }
     }
 
-    /// The line for a person who can do something about it.
+    /// The line for the operator, with what to do.
     pub fn with_advice(&self) -> String {
         match self {
             Problem::Missing(file) => format!(
@@ -52,7 +52,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What was read from a key file.
+/// The bytes of a key file and its permissions.
 #[derive(PartialEq, Eq)]
 pub struct Contents {
     pub text: Vec<u8>,
@@ -60,18 +60,18 @@ pub struct Contents {
     pub exposed: Option<u32>,
 }
 
-/// Reads the file whole, without a lock. Blocks on the disk.
+/// Reads the whole file without a lock. Blocks on the disk.
 ///
 /// # Errors
-/// [`Problem`], when there is none, it can't be read, is no regular file or larger than [`LARGEST`].
+/// When the file doesn't exist, can't be read, is no regular file or is larger than [`LARGEST`].
 pub fn read(file: &Path) -> Result<Contents, Problem> {
     read_with_metadata(file).map(|(contents, _)| contents)
 }
 
-/// Reads the file whole and makes sense of it. Blocks on the disk.
+/// Reads and parses the whole file. Blocks on the disk.
 ///
 /// # Errors
-/// [`Problem`], as [`read`], or when it is no key file.
+/// The errors of [`read`], and when the file isn't a key file.
 pub fn load(file: &Path) -> Result<(Entries, Contents), Problem> {
     let contents = read(file)?;
     let entries = Entries::parse(&contents.text).map_err(|why| Problem::unusable(file, why))?;
@@ -87,7 +87,7 @@ fn read_with_metadata(file: &Path) -> Result<(Contents, Metadata), Problem> {
         },
         _ => Problem::unusable(file, error),
     };
-    // Before it is opened: opening a pipe would wait for whoever writes to it.
+    // Checked before opening: opening a pipe waits for a process that writes to it.
     if !fs::metadata(file).map_err(failed)?.is_file() {
         return Err(Problem::unusable(file, "it is no regular file"));
     }
@@ -101,7 +101,7 @@ fn read_with_metadata(file: &Path) -> Result<(Contents, Metadata), Problem> {
     Ok((Contents { text, exposed: files::exposed(&metadata) }, metadata))
 }
 
-/// Says that others than its owner may read or change the file.
+/// The warning that others than its owner may read or change the file.
 pub fn warning(file: &Path, mode: u32) -> String {
     let file = file.display();
     format!(
@@ -109,36 +109,36 @@ pub fn warning(file: &Path, mode: u32) -> String {
     )
 }
 
-/// A key file that nobody else changes meanwhile. Dropped without [`save`](Self::save), it stays as
-/// it was.
+/// A key file that no other program changes while this value exists. It changes only by
+/// [`save`](Self::save).
 pub struct Locked {
     pub entries: Entries,
-    /// The file's mode before, where others than its owner could read or change it.
+    /// The file's mode when it was opened, where others than its owner could read or change it.
     pub exposed: Option<u32>,
-    /// As it was named.
+    /// The path as the user gave it.
     file: PathBuf,
-    /// Where it is: what a link leads to is replaced, not the link.
+    /// The path with links resolved: the target of a link is replaced, not the link.
     target: PathBuf,
     old: Option<Metadata>,
-    /// Closing it ends the lock.
+    /// Dropping it releases the lock.
     _lock: File,
 }
 
 impl Locked {
-    /// Waits until nobody else changes the file, and reads it. Blocks on the disk.
+    /// Waits for the lock and reads the file. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Problem`], as [`load`], or when the file can't be locked.
+    /// The errors of [`load`], and when the file can't be locked.
     pub fn open(file: &Path) -> Result<Self, Problem> {
-        // Nothing to lock where there is nothing, and no lock to be left behind.
+        // Read before locking, so that a missing file leaves no lock file behind.
         read(file)?;
         Self::lock(file)
     }
 
-    /// The same, but a file that isn't there begins empty.
+    /// Like [`open`](Self::open), but a missing file begins empty.
     ///
     /// # Errors
-    /// [`Problem`], as [`open`](Self::open), except for a missing file.
+    /// The errors of [`open`](Self::open), except for a missing file.
     pub fn open_or_new(file: &Path) -> Result<Self, Problem> {
         match Self::open(file) {
             Err(Problem::Missing(_)) => Self::lock(file),
@@ -157,7 +157,7 @@ impl Locked {
             .map_err(|error| {
                 Problem::unusable(file, format!("can't lock {}: {error}", lock_file.display()))
             })?;
-        // What was read before the lock may be out of date.
+        // Read again: the file may have changed before the lock was there.
         let (entries, exposed, old) = match read_with_metadata(&target) {
             Ok((contents, metadata)) => {
                 let entries = Entries::parse(&contents.text);
@@ -168,17 +168,17 @@ impl Locked {
             Err(Problem::Unusable { why, .. }) => return Err(Problem::unusable(file, why)),
         };
         if let Some(old) = &old {
-            // Where root made the lock: its owner has to be able to take it, too.
+            // Where root made the lock file, its owner has to be able to lock it, too.
             let _ = files::as_owner_of(old, &lock);
         }
         Ok(Locked { entries, exposed, file: file.to_owned(), target, old, _lock: lock })
     }
 
-    /// Replaces the file by one that has the entries as they are now and is readable by its owner
-    /// only. It is on disk when this returns. Blocks on the disk.
+    /// Replaces the file by one with the current entries that only its owner can read. The file is
+    /// on disk when this returns. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Problem`]: nothing has changed then.
+    /// When the new file is too large or can't be written. The old one is unchanged then.
     pub fn save(self) -> Result<(), Problem> {
         let text = self.entries.to_json();
         if text.len() > LARGEST {
@@ -193,7 +193,8 @@ impl Locked {
     }
 
     fn write(&self, new: &Path, text: &str) -> io::Result<()> {
-        // Left by a run that was cut off: nobody else writes it while this one holds the lock.
+        // A run that was killed may have left the file. No other program writes it: this one holds
+        // the lock.
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -207,7 +208,7 @@ impl Locked {
     }
 }
 
-/// A file in the same directory, with this before and after its name.
+/// A file in the same directory, named with this prefix and suffix.
 fn beside(file: &Path, before: &str, after: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(before);
     name.push(file.file_name().unwrap_or_default());
@@ -276,7 +277,8 @@ mod tests {
             let mut most = 1;
             while !writers.iter().all(|writer| writer.is_finished()) {
                 let read = names(&file).len();
-                // On Windows nobody can write while somebody reads, and no server reads without a break.
+                // On Windows a file can't be replaced while it is open for reading, and a server
+                // doesn't read without a break.
                 std::thread::sleep(std::time::Duration::from_millis(1));
                 assert!(read >= most, "{read} after {most}");
                 most = read;
@@ -365,7 +367,7 @@ mod tests {
         let file = scratch.file();
         add(&file, "alice");
         if chown(&file, Some(12_345), Some(12_346)).is_err() {
-            // Only root can try it.
+            // Only root can give a file to another user.
             return;
         }
         add(&file, "bob");

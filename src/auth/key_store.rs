@@ -1,4 +1,4 @@
-//! The keys of a running server: asked by every client's thread, read again while the server runs.
+//! The keys of a running server, for all threads. They are read again when the key file changes.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,11 @@ use super::key_entries::Entries;
 use super::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level, key_file};
 use crate::protocol::Timestamp;
 
-/// What opens everything to write, where the operator asks for it. Everybody knows them.
+/// The development keys. They open everything with level write, where the operator asks for them,
+/// and are publicly known.
 pub const DEV_KEYS: [&str; 2] = ["development", "valid-test-key"];
 
-/// The keys in force, shared by all threads. Any thread may ask; one looks at the file.
+/// The keys in force. Any thread may check a key; one thread calls [`reload`](Self::reload).
 pub struct KeyStore {
     file: Option<PathBuf>,
     dev_keys: bool,
@@ -21,29 +22,29 @@ pub struct KeyStore {
     seen: Mutex<Seen>,
 }
 
-/// What the last look at the file has shown.
+/// The result of the last read of the key file.
 #[derive(Default)]
 struct Seen {
-    /// The text the keys in force were read from.
+    /// The text that the keys in force were parsed from.
     text: Vec<u8>,
-    /// Why it could not be read again: told when it changes, not every time.
+    /// The error of the last read. It is logged when it changes, and not each time.
     problem: Option<String>,
-    /// Its mode, where others may read or change it. Told likewise.
+    /// The file's mode, where others may read or change it. Logged when it changes.
     exposed: Option<u32>,
-    /// Which fields of it say nothing. Told likewise.
+    /// The fields without a meaning. Logged when they change.
     unknown: Option<String>,
 }
 
-/// A line for the log.
+/// A line to log.
 type News = (log::Level, String);
 
 impl KeyStore {
-    /// Reads the key file, where there is one, and makes the first generation, 1, of it. Without a
-    /// file only `dev_keys` open anything: [`DEV_KEYS`]. Logs what the operator should know, so the
-    /// log has to be running. Blocks on the disk.
+    /// Reads the key file, if there is one, as generation 1. Without a file, [`DEV_KEYS`] are the
+    /// only keys, where `dev_keys` is set. Logs what the operator should know, so logging has to be
+    /// set up before. Blocks on the disk.
     ///
     /// # Errors
-    /// One line for the operator, when there is no such file or it is no key file.
+    /// One line for the operator, when the file can't be used.
     pub fn open(file: Option<PathBuf>, dev_keys: bool) -> Result<Self, String> {
         let (keys, news) = Self::begin(file, dev_keys)?;
         tell(news);
@@ -73,7 +74,7 @@ impl KeyStore {
         Ok((KeyStore { file, dev_keys, in_force, seen: Mutex::new(seen) }, news))
     }
 
-    /// A keys of these keys and no file, as generation 1: for tests, which change them by
+    /// A store of these keys without a file, as generation 1. For tests, which change the keys by
     /// [`put_in_force`](Self::put_in_force).
     #[doc(hidden)]
     pub fn of(keys: Vec<Arc<Key>>) -> Self {
@@ -82,7 +83,7 @@ impl KeyStore {
     }
 
     /// Puts other keys in force as the next generation and returns them; `None` where they are the
-    /// same.
+    /// keys in force already.
     #[doc(hidden)]
     pub fn put_in_force(&self, keys: Vec<Arc<Key>>) -> Option<Arc<KeySet>> {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
@@ -93,19 +94,17 @@ impl KeyStore {
         Some(in_force.clone())
     }
 
-    /// Whether there are keys of the operator's own, and so people who have one: others than
-    /// [`DEV_KEYS`].
+    /// True where the operator has set up keys, others than [`DEV_KEYS`].
     pub fn asks(&self) -> bool {
         self.file.is_some() || (!self.dev_keys && !self.current().keys.is_empty())
     }
 
-    /// What `key` opens now. Whether its address has had too many refused is not asked here:
-    /// [`Lockout`](super::Lockout).
+    /// Checks a key. The caller counts wrong keys by address: see [`Lockout`](super::Lockout).
     ///
     /// # Errors
-    /// `Invalid` where there is no such key or none was given, `Expired` where its time is over.
+    /// `Invalid` where the key doesn't exist or none was given, `Expired` where it has expired.
     pub fn check(&self, key: Option<&str>, now: Timestamp) -> Result<Grant, KeyRefusal> {
-        // A file may have the hash of nothing in it, by somebody's mistake.
+        // The file may by mistake contain the hash of an empty key.
         let key = key.filter(|key| !key.is_empty()).ok_or(KeyRefusal::Invalid)?;
         let set = self.current();
         let found = set.find(&KeyHash::of(key)).ok_or(KeyRefusal::Invalid)?;
@@ -117,14 +116,15 @@ impl KeyStore {
 
     /// The keys in force.
     pub fn current(&self) -> Arc<KeySet> {
-        // Only ever replaced as a whole, so a panic elsewhere has left it whole.
+        // The set is only replaced as a whole, so a panic of another thread can't have left half of
+        // one.
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks at the file and, where it has other keys than before, puts them in force and returns
-    /// them. A file that is gone, broken or half written changes nothing but the log, which hears of
-    /// each such state once, and of its end; where somebody has asked for it (`is_asked`), in any case. For
-    /// one thread, about once a second; blocks on the disk.
+    /// Reads the file again and, where it has other keys than before, puts them in force and
+    /// returns them. A file that is missing or broken changes no keys; this is logged once when it
+    /// begins and once when it ends. With `is_asked`, because the operator asked for it, the result
+    /// is logged in any case. Called by one thread, about once a second. Blocks on the disk.
     pub fn reload(&self, is_asked: bool) -> Option<Arc<KeySet>> {
         let mut news = Vec::new();
         if is_asked {
@@ -143,7 +143,7 @@ impl KeyStore {
         newer
     }
 
-    /// Whether there is a key file.
+    /// True where the keys come from a file.
     pub fn has_file(&self) -> bool {
         self.file.is_some()
     }
@@ -155,7 +155,8 @@ impl KeyStore {
     fn look(&self, news: &mut Vec<News>) -> Option<Arc<KeySet>> {
         let file = self.file.as_deref()?;
         let mut seen = self.lock();
-        // Its whole text is compared: a time of change may be too coarse to show a second change.
+        // The whole text is compared, because a modification time may be too coarse to show a
+        // second change.
         let contents = match key_file::read(file) {
             Ok(contents) => contents,
             Err(problem) => return seen.note_problem(problem.to_string(), news),
@@ -223,8 +224,8 @@ impl Seen {
     }
 }
 
-/// The last of two keys with one hash is the one that counts: the development keys come last, so they
-/// are what they promise to be even where the file has them, too.
+/// Of two keys with one hash the last one counts. The development keys come last, so they have
+/// level write even where the file has them with another level.
 fn with_dev_keys(entries: &Entries, dev_keys: bool) -> Vec<Arc<Key>> {
     let dev_keys = if dev_keys { &DEV_KEYS[..] } else { &[] };
     let dev_keys = dev_keys.iter().map(|&key| {
@@ -262,7 +263,8 @@ mod tests {
     use crate::auth::key_entries::to_hex;
     use crate::auth::test_folder::Scratch;
 
-    /// A file with a key for each of these: its name, which is the key itself, and more of its fields.
+    /// Writes a key file with one key for each entry: the key is its name, and the rest are more of
+    /// its fields.
     fn text(keys: &[(&str, &str)]) -> String {
         let keys: Vec<String> = keys
             .iter()
@@ -274,7 +276,7 @@ mod tests {
         format!("{{\"keys\":[{}]}}", keys.join(","))
     }
 
-    /// As a deploying tool would: whole, and its owner's alone.
+    /// Replaces the file as a deploying tool does: as a whole, and readable by its owner only.
     fn put(file: &Path, text: impl AsRef<[u8]>) {
         let new = file.with_extension("put");
         let _ = fs::remove_file(&new);
@@ -289,7 +291,7 @@ mod tests {
         KeyStore::open(Some(scratch.file()), false).expect("a key file")
     }
 
-    /// What a look at the file says and returns.
+    /// Reloads, and returns the keys and the log lines.
     fn look(keys: &KeyStore) -> (Vec<String>, Option<u64>) {
         let mut news = Vec::new();
         let newer = keys.look(&mut news);
@@ -379,7 +381,7 @@ mod tests {
         assert_eq!((old.generation, old.keys.len()), (1, 2), "who has it keeps it");
         put(&scratch.file(), text(&[("alice", "\"write\""), ("carol", "\"read\"")]) + "\n \n");
         assert_eq!(look(&keys), (vec![], None));
-        // In place, with the same size and, perhaps, the same time stamp.
+        // Written in place, with the same size and perhaps the same modification time.
         fs::write(scratch.file(), text(&[("alice", "\"admin\""), ("carol", "\"read\"")]))
             .expect("written");
         assert_eq!(look(&keys).1, Some(3));
@@ -415,7 +417,8 @@ mod tests {
         fs::remove_dir(&file).expect("removed");
         put(&file, vec![b' '; key_file::LARGEST + 1]);
         told_once("1 MiB");
-        // The very keys that are in force: nothing newer, but the end of the trouble.
+        // The keys are those in force: the log says that the file can be used again, and there is
+        // no new set.
         put(&file, text(&[("alice", "\"read\"")]));
         let (news, newer) = look(&keys);
         assert_eq!((news.len(), newer), (1, None));
@@ -463,7 +466,7 @@ mod tests {
     #[test]
     fn development_keys_are_there_in_every_generation_where_asked_for() {
         let scratch = Scratch::new();
-        // Even where the file has one of them with less.
+        // This holds even where the file has one of them with a lower level.
         put(&scratch.file(), text(&[("development", "\"read\"")]));
         let (keys, news) = KeyStore::begin(Some(scratch.file()), true).expect("a key file");
         assert!(news.iter().any(|(level, line)| *level == Warn && line.contains("development")));

@@ -1,21 +1,22 @@
-//! Refused keys, counted by address: who tries too many is not answered for a while.
+//! Refused keys, counted by address. An address with too many is locked out for a while.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many refused keys lock an address …
+/// This many refused keys lock an address …
 pub const MOST: usize = 10;
-/// … when they came within this time, and until the first of them is this old.
+/// … when they come within this time, and until the first of them is this old.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many addresses are remembered. One takes about 300 bytes.
+/// How many addresses are counted. One takes about 300 bytes.
 const ADDRESSES: usize = 10_000;
 
-/// The refused keys of the last minute. Any thread may ask; nobody waits for longer than a look-up.
+/// The refused keys of the last minute, by address. Any thread may ask; it waits at most for
+/// another thread's look-up.
 ///
-/// Each address has a count of its own. At the bound of memory the address that was refused longest
-/// ago is forgotten, which locks nobody out: it may only try again.
+/// At the bound of memory the address whose last refusal is oldest is forgotten. It can only gain
+/// by that.
 #[derive(Debug)]
 pub struct Lockout {
     counted: Mutex<Counted>,
@@ -25,7 +26,7 @@ pub struct Lockout {
 #[derive(Debug, Default)]
 struct Counted {
     by_source: HashMap<Source, Refused>,
-    /// Who was refused, the one longest ago first.
+    /// The addresses by when their last key was refused, the oldest first.
     by_turn: BTreeMap<u64, Source>,
     turns: u64,
 }
@@ -33,13 +34,13 @@ struct Counted {
 /// The refused keys of one address.
 #[derive(Debug)]
 struct Refused {
-    /// When, at most [`MOST`] of them, in order.
+    /// When they were refused, in order, at most [`MOST`].
     at: VecDeque<Instant>,
-    /// Its place in `by_turn`.
+    /// The address's key in `by_turn`.
     turn: u64,
 }
 
-/// Whom an address stands for. With IPv6 everybody has a whole /64 to try from.
+/// The unit that is counted: an IPv4 address, or with IPv6 a /64, all of which one client may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
     V4(Ipv4Addr),
@@ -48,7 +49,7 @@ enum Source {
 
 impl Source {
     fn of(addr: IpAddr) -> Self {
-        // A socket for both shows an IPv4 client as ::ffff:a.b.c.d.
+        // A socket for both families shows an IPv4 client as ::ffff:a.b.c.d.
         match addr.to_canonical() {
             IpAddr::V4(v4) => Source::V4(v4),
             IpAddr::V6(v6) => {
@@ -60,7 +61,7 @@ impl Source {
 }
 
 impl Lockout {
-    /// Nobody has been refused yet.
+    /// No key has been refused yet.
     pub fn new() -> Self {
         Self::with_capacity(ADDRESSES)
     }
@@ -69,14 +70,15 @@ impl Lockout {
         Lockout { counted: Mutex::default(), capacity }
     }
 
-    /// Whether this address has had so many keys refused that no further one is looked at.
+    /// True where so many keys of this address were refused that no further one is checked.
     pub fn is_locked(&self, addr: IpAddr, now: Instant) -> bool {
         self.lock().by_source.get(&Source::of(addr)).is_some_and(|refused| refused.is_locked(now))
     }
 
-    /// Counts a refused key, unless the address is locked by now, and says how many that makes: at
-    /// [`MOST`] the address is locked. Of keys that come at the same moment no more than are left are
-    /// told apart from any other. Trying on while locked prolongs nothing.
+    /// Counts a refused key and returns the count of the last minute: at [`MOST`] the address is
+    /// locked. Returns `None`, and counts nothing, where the address is locked already, so trying
+    /// on doesn't prolong the lock. The caller must not say then whether the key was good: keys
+    /// that are checked at the same moment would otherwise exceed the limit.
     pub fn refused(&self, addr: IpAddr, now: Instant) -> Option<usize> {
         let source = Source::of(addr);
         let mut counted = self.lock();
@@ -100,7 +102,7 @@ impl Lockout {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
-        // Nothing in here panics half-way.
+        // No code under this lock panics half-way.
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,8 +120,8 @@ impl Refused {
 }
 
 impl Counted {
-    /// Forgets whom nothing is held against any more and, above `capacity`, who was refused longest
-    /// ago. Costs as much as was remembered before.
+    /// Forgets addresses without a refusal in the last minute, and above `capacity` those whose
+    /// last refusal is oldest. Takes time linear in how many are forgotten.
     fn forget(&mut self, now: Instant, capacity: usize) {
         while let Some(entry) = self.by_turn.first_entry() {
             let refused = self.by_source.get(entry.get());
@@ -132,7 +134,7 @@ impl Counted {
     }
 }
 
-/// Whether a minute has passed. Threads may tell their moments slightly out of order.
+/// True where a minute has passed. The moments of several threads may be slightly out of order.
 fn is_over(then: Instant, now: Instant) -> bool {
     now.saturating_duration_since(then) >= WINDOW
 }
@@ -167,7 +169,7 @@ mod tests {
         }
         assert!(attempts.is_locked(mallory, after(start, 59_999)));
         assert!(!attempts.is_locked(mallory, after(start, 60_000)));
-        // Nine are left of that minute: one more is ten again, until the second is a minute old.
+        // Nine of that minute are left: one more makes ten, until the second is a minute old.
         attempts.refused(mallory, after(start, 60_000));
         assert!(attempts.is_locked(mallory, after(start, 60_999)));
         assert!(!attempts.is_locked(mallory, after(start, 61_000)));
@@ -241,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        /// What every address finds is what a list of all that ever happened says.
+        /// Compares each answer with one computed from the list of all refusals.
         #[test]
         fn it_is_as_if_everything_were_remembered(
             steps in prop::collection::vec((0u8..2, 0u64..3000, prop::bool::weighted(0.8)), 0..400),
