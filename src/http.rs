@@ -1,4 +1,4 @@
-//! The HTTP a client speaks before its connection is a WebSocket: requests, and an answer to each.
+//! The HTTP that a client speaks before its connection is a WebSocket: requests and responses.
 
 mod body;
 mod date;
