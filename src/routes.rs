@@ -1,7 +1,7 @@
-//! Routes: what a request asks for, and whether it may come in.
+//! Routes: checks who may make a request and calls its handler.
 //!
-//! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
-//! `table.rs` has every path; a request goes through `Router::decide` and no other way.
+//! Runs on the clients' threads. It knows paths, keys and origins; the hub owns all sessions.
+//! `table.rs` lists every path, and every request goes through `Router::decide`.
 
 mod admission;
 #[cfg(feature = "durable")]
@@ -46,7 +46,8 @@ use route::{Call, Kind as At, Method, Route, RouteMatch, Who};
 pub use session_handler::TEMPORARY_HEADER;
 use session_handler::{SessionHandler, ViewerHandler};
 
-/// As large as a document may be by default.
+/// The default bound of a canvas from outside a session, in bytes: as large as a document may be by
+/// default.
 const LARGEST_CANVAS: usize = 4 << 20;
 const WRONG_ORIGIN: &str =
     "pages of this origin may not connect: whoever runs this server can allow it";
@@ -55,30 +56,30 @@ const WRONG_HOST: &str = "this server is not known by the name that this was sen
 const OTHER_METHODS: &str = "this page knows other methods: its Allow header says which";
 const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
 
-/// What is served on the port: sessions, the client protocol, and a few pages.
+/// All that is served on the port: sessions, the client protocol, the API and a few pages.
 pub struct Router {
     pub authenticator: Arc<Authenticator>,
     pub origins: Origins,
-    /// By which names pages may call the server.
+    /// The host names under which pages may call the server.
     pub hosts: Hosts,
-    /// Whether sessions ask for a key.
+    /// True where sessions need a key.
     pub require_key: bool,
-    /// Whether there is `/debug/client_…`.
+    /// True where `/debug/client_…` exists.
     pub debug_endpoints: bool,
-    /// What `/` is.
+    /// The page at `/`.
     pub live: Page,
-    /// How long a canvas may be that is sent from outside a session, in bytes.
+    /// The largest canvas that is sent from outside a session, in bytes.
     pub largest_canvas: usize,
-    /// Pages that were turned away.
+    /// Logs the pages that were refused.
     pub refusals: RefusalLog,
-    /// What makes sessions durable, where they are.
+    /// Stores the sessions; `None` where they are only in memory.
     #[cfg(feature = "durable")]
     pub persistence: Option<Persistence>,
 }
 
 impl Router {
-    /// A router with these keys that asks for none where the protocol doesn't, and is open to pages
-    /// of its own origin alone.
+    /// A router with these keys. It needs no key where the protocol needs none, and allows only
+    /// pages of its own origin.
     pub fn new(keys: KeyStore) -> Self {
         Router {
             authenticator: Arc::new(Authenticator::new(keys)),
@@ -94,7 +95,7 @@ impl Router {
         }
     }
 
-    /// What becomes of a request: its path, its method, where it comes from, its key, in this order.
+    /// Decides on a request: first its path, then its method, its origin and its key.
     ///
     /// # Errors
     /// The refusal.
@@ -104,7 +105,7 @@ impl Router {
         from: Requester,
         conn: ConnId,
     ) -> Result<Outcome, Response> {
-        // Asked of the server as a whole, as some load balancers do.
+        // Some load balancers ask this of the server as a whole.
         if (request.method, request.path) == ("OPTIONS", "*") {
             return Ok(Outcome::Page(
                 Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE"),
@@ -115,14 +116,15 @@ impl Router {
         let wants_websocket = request.wants_websocket();
         let is_nothing = match route.kind {
             At::DebugSocket => !self.debug_endpoints,
-            // Whoever connects there with a WebSocket has forgotten the rest of the path.
+            // A client that connects to `/` with a WebSocket has left out the rest of the path.
             At::Page => route.path == "/" && wants_websocket,
             _ => false,
         };
         if is_nothing {
             return Err(Response::text(404, path_ids::NO_SUCH_PAGE));
         }
-        // A browser asks beforehand whether a page may send its key along; others ask whether this lives.
+        // Browsers ask by `OPTIONS` whether a page may send a key; load balancers ask whether the
+        // server runs.
         let is_question = request.method == "OPTIONS" && route.is_page();
         let endpoint = route.endpoint(request.method);
         if endpoint.is_none() && !is_question {
@@ -133,8 +135,8 @@ impl Router {
         let Some(endpoint) = endpoint.filter(|_| !is_question) else {
             return Ok(Outcome::Page(answer_to_options(route)));
         };
-        // A key before the path of what is no handshake is not even looked at: any page can have its
-        // visitor's browser ask so.
+        // A key before the path is ignored unless the request is a handshake: any page can make its
+        // visitor's browser send such a request.
         if !route.is_page() && !is_handshake {
             return Err(Response::upgrade_required(NO_WEBSOCKET));
         }
@@ -151,7 +153,7 @@ impl Router {
         (endpoint.handle)(self, Call { request, conn, from, ids, grant, by })
     }
 
-    /// Turns away what a page may have made that may not connect.
+    /// Refuses a request that may come from a page which is not allowed.
     fn check_page(
         &self,
         request: &Request<'_>,
@@ -159,8 +161,8 @@ impl Router {
         route: &Route,
     ) -> Result<(), Response> {
         let (origin, host) = (request.header("origin"), request.header("host"));
-        // From a trusted proxy the name is the proxy's business. Where a WebSocket is to be had, a request
-        // without an origin gets either that, as no page can, or nothing.
+        // A trusted proxy checks the name itself. On the path of a WebSocket a request without an
+        // origin can't come from a page, or it gets no more than a refusal.
         let is_asked = origin.is_some() || route.kind == At::Page;
         if is_asked && !from.by_proxy && !self.hosts.permits(host) {
             let why = "a request to another name than this server's: --allow-host";
@@ -175,7 +177,7 @@ impl Router {
         Ok(())
     }
 
-    /// Whether sessions are stored.
+    /// True where sessions are stored.
     fn stores(&self) -> bool {
         #[cfg(feature = "durable")]
         return self.persistence.is_some();
@@ -189,7 +191,7 @@ fn allow(route: &Route) -> String {
     format!("Allow: {}", route.methods())
 }
 
-/// What a browser wants to know before it sends a page's request, and a load balancer at any time.
+/// The response to `OPTIONS`: what a browser needs before it sends a page's request.
 fn answer_to_options(route: &Route) -> Response {
     let has_body = route.endpoints.iter().any(|endpoint| endpoint.method != Method::Get);
     let headers = match has_body {
@@ -200,7 +202,7 @@ fn answer_to_options(route: &Route) -> Response {
     Response::empty().with(allow(route)).with(methods).with(headers)
 }
 
-/// The handlers of what is neither about one session nor stored.
+/// The handlers of routes that are neither about one session nor about stored data.
 impl Router {
     fn live(&self, _: Call<'_>) -> Result<Outcome, Response> {
         Ok(Outcome::Page(self.live.answer()))
@@ -289,7 +291,7 @@ impl Service for Router {
         if self.stores() { Vec::new() } else { vec![in_memory.into()] }
     }
 
-    /// A page whose origin is permitted may read what the API answers.
+    /// Lets a page read the API's response where its origin is allowed.
     fn headers(&self, request: &Request<'_>, from: Requester) -> Vec<String> {
         let origin = request
             .header("origin")
@@ -311,7 +313,7 @@ impl Service for Router {
         path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Looks whether the key file has changed.
+    /// Reloads the key file if it has changed.
     fn watch(&self) -> Option<Event> {
         self.authenticator.keys().reload(false).map(Event::Keys)
     }
@@ -325,7 +327,7 @@ impl Service for Router {
     }
 }
 
-/// Says in the log, where it is asked for, which message a connection has sent.
+/// Logs, at level debug, the type and size of a message that a connection has sent.
 fn log_message(conn: ConnId, text: &str) {
     if log::log_enabled!(log::Level::Debug) {
         let kind: Option<String> =

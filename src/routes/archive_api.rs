@@ -1,5 +1,5 @@
-//! The API of what is stored, where something is; where nothing is: `memory.rs`. Each page is worked on
-//! by the thread of the client that asks.
+//! The handlers of the API about stored sessions. Each runs on the thread of the client that asks.
+//! `memory_api.rs` has them for a server that stores nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +26,14 @@ pub(super) const BAD_POINT: &str = "this needs the number of a change, like 120,
 const BAD_NUMBER: &str =
     "`after`, `limit`, `keep_versions` and `keep_days` have to be whole numbers";
 
-/// How many items of a canvas that could not be taken are named in the answer.
+/// How many left-out or renamed items of a canvas are listed in a response.
 const MAX_LEFT_OUT: usize = 100;
 
-/// What becomes of a page: the work, or a refusal.
+/// The largest body, in bytes, and the work to do with it; or a refusal.
 type Worked = Result<(usize, Box<Act>), Response>;
 
 impl Router {
-    /// Answers what is asked of what is stored.
+    /// Handles a request about stored sessions.
     pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
@@ -144,7 +144,7 @@ fn changes(archive: &Arc<ArchiveService>, session: Arc<str>, after: u64, most: u
     }
 }
 
-/// A canvas as it is: in memory, or where it isn't there, as it is stored.
+/// The canvas of a session as it is: from the hub where it is in memory, otherwise from the store.
 fn state(
     archive: &Arc<ArchiveService>,
     conn: ConnId,
@@ -154,7 +154,8 @@ fn state(
 ) -> Response {
     match inside.ask(Event::State { conn, session: session.clone(), grant }) {
         Ok(body) => Response::state(body),
-        // It may have been in memory a moment ago. What isn't on disk while that fails is in memory.
+        // It may have been in memory a moment ago: its last changes are written first. Where
+        // writing fails, sessions stay in memory, so what is on disk is complete.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
             match archive.written(&|| inside.is_stopping()) {
                 Ok(()) | Err(ArchiveError::NotWritten) => as_of(archive, session, None),
@@ -166,7 +167,7 @@ fn state(
     }
 }
 
-/// A canvas as it was then, or as it is stored.
+/// The canvas of a session as of `at`, or as it is stored.
 fn as_of(archive: &Arc<ArchiveService>, session: &str, at: Option<PointInTime>) -> Response {
     match find(archive, session, at) {
         Ok((_, stored)) => canvas(session, &stored),
@@ -174,7 +175,7 @@ fn as_of(archive: &Arc<ArchiveService>, session: &str, at: Option<PointInTime>) 
     }
 }
 
-/// A canvas that was stored.
+/// The response with a stored canvas.
 pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
     match archive::document(stored) {
         Ok(document) => Response::state(archive::state(session, stored, &document)),
@@ -182,7 +183,7 @@ pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
     }
 }
 
-/// A session, and what is stored of it as of then.
+/// Finds a session and what is stored of it as of `at`.
 fn find(
     archive: &Arc<ArchiveService>,
     session: &str,
@@ -272,7 +273,7 @@ fn restore(
     };
     match put_back(conn, session, &stored, inside) {
         Ok(page) => page,
-        // What it is now can't be read. What it was then could be.
+        // The current document can't be read, but the one to restore could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
             let Ok(document) = archive::document(&stored) else {
                 return unavailable(ArchiveError::Damaged);
@@ -327,7 +328,7 @@ fn compact(
     }
 }
 
-/// Puts an earlier document in the place of a session's own.
+/// Replaces a session's document by an earlier one.
 ///
 /// # Errors
 /// Why the hub has not answered.
@@ -346,12 +347,12 @@ pub(super) fn put_back(
     Ok(restored(&inside.have_done(restore)?, more))
 }
 
-/// What only this thread knows of what was restored.
+/// The fields of the response that only this thread knows.
 fn restored_to(document: &Document, stored: &Stored) -> Value {
     json!({"items": document.items().count(), "restored_to": stored.seq})
 }
 
-/// What the hub answers, and what only this thread knows.
+/// The hub's answer, with further fields.
 fn restored(body: &[u8], more: Value) -> Response {
     let mut told: Value = serde_json::from_slice(body).unwrap_or_default();
     if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
@@ -361,11 +362,11 @@ fn restored(body: &[u8], more: Value) -> Response {
     Response::json(told.to_string())
 }
 
-/// What was found, or that there is no such session.
+/// The response with what was found; 404 where there is no such session.
 fn answer<T: Serialize>(found: Result<Option<T>, ArchiveError>) -> Response {
     match found.map(|found| found.map(|found| serde_json::to_vec(&found))) {
         Ok(Some(Ok(body))) => Response::json(body),
-        // Plain data can always be written.
+        // Not reached: plain data can always be serialized.
         Ok(Some(Err(_))) => unavailable(ArchiveError::Unreadable),
         Ok(None) => Response::text(404, NO_SUCH_SESSION),
         Err(why) => unavailable(why),
@@ -400,19 +401,20 @@ fn number<T: std::str::FromStr>(request: &Request<'_>, name: &str) -> Result<Opt
     value.transpose().map_err(|_| Response::text(400, BAD_NUMBER))
 }
 
-/// Whether a switch is on: `replace=1`, or only `replace`.
+/// True where a switch is on: `replace=1`, or only `replace`.
 fn is_set(request: &Request<'_>, name: &str) -> bool {
     request.query_value(name).is_some_and(|value| matches!(&*value, "" | "1" | "true"))
 }
 
 pub(super) fn point(request: &Request<'_>, name: &str) -> Result<Option<PointInTime>, Response> {
-    // A time may have been put there with its plus as it is.
+    // The plus of a time zone may have been sent unencoded, which decodes to a space.
     let text = request.query_value(name).map(|text| text.replace(' ', "+"));
     let point = text.map(|text| PointInTime::parse(&text).ok_or(Response::text(400, BAD_POINT)));
     point.transpose()
 }
 
-/// What is to be kept: as the server is told, and no more than this asks for.
+/// What a compaction keeps: what the request asks for, or else what the server is configured to
+/// keep.
 fn retention(request: &Request<'_>, own: Retention) -> Result<Retention, Response> {
     let versions = number(request, "keep_versions")?.filter(|versions| *versions > 0);
     let days = number::<u32>(request, "keep_days")?.filter(|days| *days > 0);

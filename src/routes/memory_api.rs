@@ -1,4 +1,4 @@
-//! Earlier documents of sessions in memory, where nothing is stored: the hub has the last ones, and
+//! Earlier documents of sessions on a server that stores nothing: the hub keeps the last ones and
 //! answers as the store would.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::kept::{PointInTime, Stored};
 use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
 
 impl Router {
-    /// The same on a server that stores nothing.
+    /// Handles a request about earlier documents where nothing is stored.
     pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
         let act: Box<Act> = match page {
@@ -49,7 +49,7 @@ impl Router {
     }
 }
 
-/// What the hub answers.
+/// The hub's answer.
 #[derive(Deserialize)]
 struct Earlier<'a> {
     epoch: Box<str>,
@@ -58,7 +58,7 @@ struct Earlier<'a> {
     document: &'a RawValue,
 }
 
-/// A session's document as it was then, in the form in which a store gives it.
+/// A session's document as of `at`, in the form of the store.
 fn find(
     conn: ConnId,
     session: &Arc<str>,

@@ -1,5 +1,5 @@
-//! The API as OpenAPI 3.1, made of the route table. Paths, methods and answers stand there and nowhere
-//! else, so that this can't tell of another server.
+//! The API as an OpenAPI 3.1 description. It is generated from the route table, so both always
+//! agree.
 
 use std::sync::OnceLock;
 
@@ -11,12 +11,13 @@ use super::route::{Endpoint, Kind, Parameter, Route, Success, Who};
 use super::table::ROUTES;
 use crate::http::Response;
 
-/// What any request may be refused with, before anybody looks at what it asks for: bytes that are no request, a
-/// page that may not connect, a head that doesn't arrive or is too large, a body that has no length or doesn't belong
-/// there, a name that isn't the server's, and a server that can't now.
+/// The statuses with which any request may be refused, before its path is looked up: it is
+/// malformed, comes from a page that is not allowed, arrives too slowly, has a body without a
+/// length or a body that doesn't belong there, is too large, names another host, or the server is
+/// busy.
 const OF_ANY: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
 
-/// What is answered.
+/// The response with the description. It is generated once.
 pub fn answer() -> Response {
     static WRITTEN: OnceLock<(String, String)> = OnceLock::new();
     let (text, tag) = WRITTEN.get_or_init(|| {
@@ -27,7 +28,7 @@ pub fn answer() -> Response {
     Response::json(text.as_str()).tagged(tag)
 }
 
-/// The description: what is no WebSocket, and how to find the rest.
+/// The description of all routes that are no WebSockets.
 fn description() -> Value {
     let pages = ROUTES.iter().filter(|route| route.is_page());
     let paths: Map<String, Value> =
@@ -96,7 +97,7 @@ fn path_item(route: &Route) -> Value {
     item.into()
 }
 
-/// What stands in braces.
+/// The names in braces of a path.
 fn names(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
 }
@@ -134,7 +135,7 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
             "content": {"application/json": {"schema": {"type": "object"}}},
         });
     }
-    // No key is enough where the server asks for none.
+    // An empty requirement: the request may come without a key.
     operation["security"] = match endpoint.who {
         Who::Anybody => json!([]),
         Who::KeyHolder => json!([{"key": []}]),

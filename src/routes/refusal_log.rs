@@ -1,19 +1,21 @@
-//! Pages that were turned away, for the log: who, how often, and for what, without flooding it.
+//! Logs the pages that were refused: the address, the count and the reason, without flooding the
+//! log.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// How many addresses are counted. At this bound counting begins anew.
+/// How many addresses are counted. At this bound all counts are forgotten.
 const ADDRESSES: usize = 1000;
 
-/// How often each address was turned away. Any thread may count; nobody waits for longer than a look-up.
+/// How often each address was refused. Any thread may count; it waits at most for another thread's
+/// look-up.
 #[derive(Debug, Default)]
 pub struct RefusalLog(Mutex<HashMap<IpAddr, u64>>);
 
 impl RefusalLog {
-    /// Counts one more, and logs the first, the tenth, the hundredth and so on: `why` has to be free of
-    /// anything that a client could have put there unescaped.
+    /// Counts a refusal, and logs an address's first, tenth, hundredth and so on. `why` must not
+    /// quote what a client sent unescaped.
     pub fn note(&self, from: IpAddr, why: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= ADDRESSES && !counts.contains_key(&from) {
@@ -29,7 +31,7 @@ impl RefusalLog {
     }
 }
 
-/// Whether it is a power of ten.
+/// True for powers of ten.
 fn is_told(count: u64) -> bool {
     count > 0 && 10u64.pow(count.ilog10()) == count
 }

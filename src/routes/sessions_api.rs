@@ -1,5 +1,5 @@
-//! The API about sessions: its handlers. What is in memory is asked of the hub; what is stored is
-//! another matter.
+//! The handlers of the API about sessions. The hub answers for sessions in memory; stored ones are
+//! answered by `archive_api.rs`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::http::Response;
 use crate::hub::Event;
 use crate::net::service::Outcome;
 
-/// What a path is told that is about what is stored, where nothing is.
+/// The 404 of a path about stored sessions on a server that stores none.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     true => {
         "this server stores no sessions: /api/sessions lists those in memory; whoever runs it can \
@@ -18,19 +18,19 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     false => "this collabd stores no sessions: it was built without the feature `durable`",
 };
 
-/// What is asked about sessions and needs more than one question to the hub.
+/// A request about sessions that needs more than one question to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "durable"), allow(dead_code))]
 pub enum Api {
-    /// Which sessions are stored.
+    /// The list of stored sessions.
     Stored,
-    /// A canvas, as it is or was.
+    /// A session's canvas, as it is or was.
     State(Arc<str>),
-    /// What a session can be brought back to.
+    /// The versions that a session can be restored to.
     Versions(Arc<str>),
-    /// What was done in it.
+    /// The stored changes of a session.
     Changes(Arc<str>),
-    /// The same as a request to change it.
+    /// Replaces a session's canvas, or creates the session with it.
     Put(Arc<str>),
     Delete(Arc<str>),
     Restore(Arc<str>),

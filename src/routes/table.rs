@@ -1,4 +1,5 @@
-//! All routes: path, method, who may, handler, and what programs are told of it; and finding the one of a path.
+//! All routes, with their methods, permissions, handlers and documentation; and the look-up of a
+//! path.
 
 use super::Router;
 use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
@@ -21,7 +22,7 @@ const fn get(who: Who, handle: Handler, about: About) -> Endpoint {
     Endpoint { method: Method::Get, who, handle, about }
 }
 
-/// Of a WebSocket.
+/// The only response of a WebSocket's handshake.
 const fn about_socket(id: &'static str, summary: &'static str) -> About {
     About { id, summary, parameters: &[], body: None, answers: &[SWITCHED], refusals: &[404, 426] }
 }
@@ -29,10 +30,10 @@ const fn about_socket(id: &'static str, summary: &'static str) -> About {
 const SWITCHED: Success =
     Success { status: 101, about: "It is a WebSocket.", content_type: "", fields: &[] };
 
-/// A list has at most so many entries.
+/// The parameter that bounds the length of a list.
 const AFTER_AND_LIMIT: &str = "at most so many, and never more than 1000";
 
-/// All there is, in the order in which the documentation has it.
+/// All routes, in the order of the documentation.
 pub static ROUTES: &[Route] = &[
     Route {
         path: "/",
@@ -420,11 +421,12 @@ pub static ROUTES: &[Route] = &[
     },
 ];
 
-/// What a path, as sent and without its query, asks for. The editor's user typed the part before `/ws`,
-/// so more slashes than needed do no harm there; nor does one behind the path of a page.
+/// Finds the route of a path, which is as sent and without its query. The editor's users type the
+/// part before `/ws`, so extra slashes there are ignored, and so is one at the end of a page's
+/// path.
 ///
 /// # Errors
-/// What a 404 says.
+/// The text of the 404.
 pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
     let path = path.strip_prefix('/').ok_or(NO_SUCH_PAGE)?.trim_start_matches('/');
     let (key, keyed) = match path.strip_prefix("key/").and_then(|keyed| keyed.split_once('/')) {
@@ -435,7 +437,8 @@ pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
     };
     let found = ROUTES.iter().find_map(|route| {
         let may = key.is_none() || route.takes_key_before();
-        // A page with a slash too many is the same page; in a user's id one more is another user.
+        // An extra slash at the end is ignored for a page. In a user's id it would name another
+        // user.
         let path = if route.is_page() { keyed.trim_end_matches('/') } else { keyed };
         Some((route, route.matches(path).filter(|_| may)?))
     });
