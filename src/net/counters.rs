@@ -1,10 +1,9 @@
-//! What is counted, for whoever looks at the server from outside: numbers that any thread may read at
-//! any time, and nobody waits for.
+//! The server's counters. Any thread may read them at any time without waiting.
 //!
-//! No two threads that have much to do write to the same place. The hub counts what it sends in
-//! numbers of its own ([`Tally`]), which it adds to the shared ones once a flush; of them it is the only
-//! writer. Clients' threads count in one of sixteen shards, by the connection's number. The rest is
-//! rare. So a delivery costs two additions, and a message two atomic ones that nobody contends for.
+//! No two busy threads write to one place. The hub counts what it sends in plain numbers
+//! ([`Tally`]) and adds them once a flush to shared numbers that only it writes. Clients' threads
+//! count in one of sixteen shards, by the connection's number. All other counters are rare. So a
+//! delivery costs two additions, and a message two uncontended atomic ones.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,23 +11,23 @@ use std::time::{Duration, Instant};
 use super::service::Role;
 use crate::http::{REASONS, Reason};
 use crate::hub::{ConnId, Holdings};
-use crate::protocol::kind::KINDS;
+use crate::protocol::kind::KIND_COUNT;
 use crate::protocol::{Frame, Kind, Timestamp};
 
-/// How many shards clients' threads share.
+/// The number of shards for the clients' threads.
 const SHARDS: usize = 16;
-/// Upper bounds of what a message's way takes, in microseconds.
+/// Upper bounds of the latency histogram, in microseconds.
 pub const LATENCY_BOUNDS: [u64; 15] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000,
 ];
-/// Upper bounds of how many events the hub handles before it flushes.
+/// Upper bounds of the batch histogram, in events.
 pub const BATCH_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-/// The close codes that are told apart.
+/// The close codes that are counted one by one.
 pub const CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003];
 
-/// All that is counted. Shared by all threads.
+/// All counters, shared by all threads.
 #[derive(Debug)]
 pub struct Counters {
     /// When the server started.
@@ -38,25 +37,26 @@ pub struct Counters {
     pub accepted: AtomicU64,
     /// Requests that were answered with a page.
     pub pages: AtomicU64,
-    /// Requests that were refused, by their reason's number.
+    /// Refused requests, by the number of their reason.
     refused: [AtomicU64; REASONS],
-    /// Open connections by their role's number.
+    /// Open connections, by the number of their role.
     open: [AtomicUsize; Role::ALL.len()],
-    /// WebSockets that have ended, by their code's place in [`CODES`]; others at last.
+    /// Closed WebSockets, by the place of their code in [`CODES`]; the last one counts all other
+    /// codes.
     closed: [AtomicU64; CODES.len() + 1],
     /// Connections that were closed because their client didn't read.
     pub too_slow: AtomicU64,
-    /// Messages after which their client was read more slowly.
+    /// Messages after which the client was read more slowly.
     pub slowed: AtomicU64,
     /// Connections that were closed for being over their rate for too long.
     pub overrun: AtomicU64,
-    /// Bugs that were caught.
+    /// Panics that were caught.
     pub panics: AtomicU64,
     shards: [Shard; SHARDS],
     pub hub: Hub,
 }
 
-/// What clients' threads count, some of them. On cache lines of its own.
+/// What the clients' threads of one shard count. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
@@ -64,29 +64,29 @@ struct Shard {
     said: Traffic,
 }
 
-/// What the hub's thread counts; nobody else writes here. On cache lines of its own.
+/// What the hub's thread counts. Only it writes here. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Hub {
     said: Traffic,
-    /// From a message's arrival to the flush of what came of it, in microseconds.
+    /// The time from a message's arrival until everything it caused was flushed, in microseconds.
     pub latency: Histogram<{ LATENCY_BOUNDS.len() }>,
-    /// Events a flush.
+    /// Events between two flushes.
     pub batch: Histogram<{ BATCH_BOUNDS.len() }>,
     sessions: AtomicUsize,
     members: AtomicUsize,
     channels: AtomicUsize,
     documents_memory: AtomicUsize,
     most_documents_memory: AtomicUsize,
-    /// When it last began with something, in milliseconds since the start, one more than that; zero
-    /// while it has nothing to do.
+    /// When it began with the current input: milliseconds since the start plus one; 0 while it has
+    /// nothing to do.
     busy_since: AtomicU64,
     has_ended: AtomicBool,
 }
 
-/// Messages, and their bytes, by type.
+/// The number of messages and their bytes, by type.
 #[derive(Debug)]
-struct Traffic([[AtomicU64; 2]; KINDS]);
+struct Traffic([[AtomicU64; 2]; KIND_COUNT]);
 
 impl Default for Traffic {
     fn default() -> Self {
@@ -94,10 +94,11 @@ impl Default for Traffic {
     }
 }
 
-/// How often something was at most how large.
+/// A histogram with `N` upper bounds.
 #[derive(Debug)]
 pub struct Histogram<const N: usize> {
-    /// By bound, each without those below; what is beyond the last bound is on its own.
+    /// For each bound how many values are at most the bound and above the one before; `beyond`
+    /// counts values above the last bound.
     at_most: [AtomicU64; N],
     beyond: AtomicU64,
     sum: AtomicU64,
@@ -111,13 +112,14 @@ impl<const N: usize> Default for Histogram<N> {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// How many there were in each range, from the lowest bound to beyond the highest, and their sum.
+    /// The number of values in each range, from the lowest to above the last bound, and the sum of
+    /// all values.
     pub fn read(&self) -> (Vec<u64>, u64) {
         let counts = self.at_most.iter().chain([&self.beyond]).map(|count| count.load(Relaxed));
         (counts.collect(), self.sum.load(Relaxed))
     }
 
-    /// Adds one. For its only writer.
+    /// Counts a value. Only one thread may call it.
     fn add(&self, value: u64, bounds: &[u64; N]) {
         let place = bounds.iter().position(|bound| value <= *bound);
         bump(place.map_or(&self.beyond, |place| &self.at_most[place]), 1);
@@ -125,13 +127,13 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// Adds to what nobody else writes to: cheaper than an addition that others may interrupt.
+/// Adds to a number that only one thread writes. Cheaper than an atomic addition.
 fn bump(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed) + more, Relaxed);
 }
 
 impl Counters {
-    /// Nothing has happened yet.
+    /// All counters at 0.
     pub fn new() -> Self {
         Counters {
             started: Instant::now(),
@@ -150,12 +152,12 @@ impl Counters {
         }
     }
 
-    /// A client said something of this type and size. On its own thread.
+    /// Counts a message from a client. Called on the client's thread.
     pub fn heard(&self, conn: ConnId, kind: Kind, bytes: usize) {
         self.shard(conn).heard.add(kind, bytes);
     }
 
-    /// A client is told this by another thread than the hub's.
+    /// Counts a message to a client that another thread than the hub's sends.
     pub fn said(&self, conn: ConnId, frame: &Frame) {
         if let Some(kind) = frame.kind() {
             self.shard(conn).said.add(kind, frame.payload().len());
@@ -166,18 +168,18 @@ impl Counters {
         &self.shards[conn.0 as usize % SHARDS]
     }
 
-    /// What clients have said, of one type: how many messages, and their bytes.
+    /// All messages of a type from clients: their number and their bytes.
     pub fn all_heard(&self, kind: Kind) -> [u64; 2] {
         sum(self.shards.iter().map(|shard| shard.heard.read(kind)))
     }
 
-    /// What clients were told, of one type: how many messages, and their bytes.
+    /// All messages of a type to clients: their number and their bytes.
     pub fn all_said(&self, kind: Kind) -> [u64; 2] {
         let shards = self.shards.iter().map(|shard| shard.said.read(kind));
         sum(shards.chain([self.hub.said.read(kind)]))
     }
 
-    /// A request was refused.
+    /// Counts a refused request.
     pub fn refused(&self, reason: Reason) {
         self.refused[reason.number()].fetch_add(1, Relaxed);
     }
@@ -187,51 +189,51 @@ impl Counters {
         self.refused[reason.number()].load(Relaxed)
     }
 
-    /// A connection is open as this.
+    /// Counts a connection that is open in this role.
     pub fn opened(&self, role: Role) {
         self.open[role as usize].fetch_add(1, Relaxed);
     }
 
-    /// A connection is no longer open as this.
+    /// Ends the count of a connection in this role.
     pub fn left(&self, role: Role) {
         self.open[role as usize].fetch_sub(1, Relaxed);
     }
 
-    /// How many connections are open as this.
+    /// How many connections are open in this role.
     pub fn open(&self, role: Role) -> usize {
         self.open[role as usize].load(Relaxed)
     }
 
-    /// A WebSocket has ended with this code.
+    /// Counts a WebSocket that was closed with this code.
     pub fn closed(&self, code: u16) {
         let place = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len());
         self.closed[place].fetch_add(1, Relaxed);
     }
 
-    /// How many WebSockets have ended with the code of this place in [`CODES`], or beyond it with
-    /// another.
+    /// How many WebSockets were closed with the code at this place in [`CODES`], or, beyond its
+    /// end, with any other code.
     pub fn all_closed(&self, place: usize) -> u64 {
         self.closed[place].load(Relaxed)
     }
 
-    /// Notes something rare.
+    /// Adds one to a counter of rare events.
     pub fn note(count: &AtomicU64) {
         count.fetch_add(1, Relaxed);
     }
 }
 
 impl Hub {
-    /// It begins with something, so long after the start.
+    /// Records that the hub begins with an input, `elapsed` after the server's start.
     pub fn moves(&self, elapsed: Duration) {
         self.busy_since.store(elapsed.as_millis() as u64 + 1, Relaxed);
     }
 
-    /// It has nothing to do.
+    /// Records that the hub has nothing to do.
     pub fn rests(&self) {
         self.busy_since.store(0, Relaxed);
     }
 
-    /// How much it held after its last batch.
+    /// What the hub held after its last batch.
     pub fn holdings(&self) -> Holdings {
         Holdings {
             sessions: self.sessions.load(Relaxed),
@@ -242,26 +244,26 @@ impl Hub {
         }
     }
 
-    /// It has ended.
+    /// Records that the hub's thread has ended.
     pub fn ends(&self) {
         self.has_ended.store(true, Relaxed);
     }
 
-    /// For how long it has been at one thing; `None` while it has nothing to do. So long after the
-    /// start.
+    /// How long the hub has been working on one input, `elapsed` after the server's start; `None`
+    /// while it has nothing to do.
     pub fn busy_for(&self, elapsed: Duration) -> Option<Duration> {
         let since = self.busy_since.load(Relaxed).checked_sub(1)?;
         Some(elapsed.saturating_sub(Duration::from_millis(since)))
     }
 
-    /// Whether it has ended.
+    /// True where the hub's thread has ended.
     pub fn has_ended(&self) -> bool {
         self.has_ended.load(Relaxed)
     }
 }
 
 impl Traffic {
-    /// Adds a message; others may do so at the same time.
+    /// Counts a message. Several threads may call it at the same time.
     fn add(&self, kind: Kind, bytes: usize) {
         let [messages, all_bytes] = &self.0[kind.number()];
         messages.fetch_add(1, Relaxed);
@@ -281,21 +283,21 @@ fn sum(of: impl Iterator<Item = [u64; 2]>) -> [u64; 2] {
 /// What the hub's thread has counted since its last flush.
 #[derive(Debug)]
 pub struct Tally {
-    said: [[u64; 2]; KINDS],
-    /// How many messages that is.
+    said: [[u64; 2]; KIND_COUNT],
+    /// The number of messages in `said`.
     messages: u64,
-    /// When the messages came that something was said about.
+    /// When the messages arrived that caused something to be sent.
     arrivals: Vec<Instant>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally { said: [[0; 2]; KINDS], messages: 0, arrivals: Vec::new() }
+        Tally { said: [[0; 2]; KIND_COUNT], messages: 0, arrivals: Vec::new() }
     }
 }
 
 impl Tally {
-    /// A client is told this.
+    /// Counts a message to a client.
     pub fn said(&mut self, frame: &Frame) {
         let Some(kind) = frame.kind() else { return };
         let [messages, bytes] = &mut self.said[kind.number()];
@@ -304,17 +306,17 @@ impl Tally {
         self.messages += 1;
     }
 
-    /// How many messages went to clients since the last flush.
+    /// How many messages were sent to clients since the last flush.
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// Something was said about a message that came then.
+    /// Records the arrival of a message that caused something to be sent.
     pub fn arrived(&mut self, at: Instant) {
         self.arrivals.push(at);
     }
 
-    /// All has been flushed.
+    /// Adds the numbers to the shared ones. Called after everything was flushed.
     pub fn flushed(&mut self, hub: &Hub) {
         if self.messages == 0 {
             return;
@@ -335,7 +337,7 @@ impl Tally {
         }
     }
 
-    /// A batch of so many events is done with.
+    /// Records a batch of events and what the hub holds after it.
     pub fn batch_done(&self, events: u64, holdings: Holdings, hub: &Hub) {
         if events > 0 {
             hub.batch.add(events, &BATCH_BOUNDS);
@@ -355,7 +357,7 @@ mod tests {
     #[test]
     fn what_several_threads_count_adds_up_by_type() {
         let counters = Counters::new();
-        let pong = Frame::text("1234567").of(Kind::Pong);
+        let pong = Frame::text("1234567").with_kind(Kind::Pong);
         std::thread::scope(|scope| {
             for conn in 0..40 {
                 let (counters, pong) = (&counters, &pong);

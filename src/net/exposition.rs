@@ -1,7 +1,7 @@
-//! What is counted, as Prometheus reads it: the text format, version 0.0.4.
+//! The counters in Prometheus's text format, version 0.0.4.
 //!
-//! Names follow the conventions: base units, `_total` on what only grows. Labels have as many values as
-//! this file knows of; none names a user, a session or an address.
+//! Names follow Prometheus's conventions: base units, and `_total` for counters. The values of
+//! labels are a fixed set; none names a user, a session or an address.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,18 +12,18 @@ use crate::http::Reason;
 use crate::kept::Lag;
 use crate::protocol::Kind;
 
-/// All open connections together.
+/// The send queues of all open connections.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Queues {
-    /// What waits for any of them, in bytes.
+    /// Bytes that wait, of all connections together.
     pub bytes: usize,
     pub slow: usize,
     pub stalled: usize,
 }
 
-/// What the answer is called.
+/// The response's content type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// About as long as it gets, in bytes.
+/// The expected length, in bytes.
 const LENGTH: usize = 24 * 1024;
 
 /// Where the numbers come from.
@@ -31,14 +31,14 @@ const LENGTH: usize = 24 * 1024;
 pub struct Sources<'a> {
     pub counters: &'a Counters,
     pub queues: Queues,
-    /// Where sessions are to survive.
+    /// How far behind the disk is; `None` where sessions are not stored.
     pub lag: Option<Lag>,
     pub threads: usize,
-    /// In bytes, where the system tells.
+    /// Resident memory in bytes, where the system tells it.
     pub memory: Option<u64>,
 }
 
-/// Writes all of it.
+/// Writes all metrics.
 pub fn write(sources: &Sources<'_>) -> String {
     let mut text = Text(String::with_capacity(LENGTH));
     text.process(sources);
@@ -49,7 +49,7 @@ pub fn write(sources: &Sources<'_>) -> String {
     text.0
 }
 
-/// What is written so far.
+/// The text that is written so far.
 struct Text(String);
 
 impl Text {
@@ -163,13 +163,13 @@ impl Text {
         self.one("collabd_store_waiting_bytes", help, lag.bytes);
     }
 
-    /// A gauge without labels.
+    /// Writes a gauge without labels.
     fn one(&mut self, name: &str, help: &str, value: impl Display) {
         self.gauge(name, help);
         self.sample(name, None, value);
     }
 
-    /// A counter without labels.
+    /// Writes a counter without labels.
     fn total(&mut self, name: &str, help: &str, value: u64) {
         self.counter(name, help);
         self.sample(name, None, value);
@@ -183,7 +183,8 @@ impl Text {
         self.begin(name, help, "counter");
     }
 
-    /// `counts` has one more than there are bounds: what is beyond the last.
+    /// Writes a histogram. `counts` has one more entry than `bounds`: the values above the last
+    /// bound.
     fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) {
         self.begin(name, help, "histogram");
         let bucket = format!("{name}_bucket");
@@ -201,7 +202,7 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// What is in labels is ours: there is nothing to escape.
+    /// Writes a sample. The values of labels are the server's own and need no escapes.
     fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: impl Display) {
         let _ = match label {
             Some((label, of)) => writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}"),
@@ -225,7 +226,7 @@ mod tests {
         write(&Sources { counters, queues, lag, threads: 9, memory: Some(12345) })
     }
 
-    /// What tests/outside has promtool say, as far as it can be said in a few lines.
+    /// Checks the rules of promtool, which the outside tests run, as far as a few lines can.
     #[test]
     fn every_sample_belongs_to_a_metric_that_is_explained_and_named_by_the_conventions() {
         let text = written(&Counters::new(), None);
@@ -262,7 +263,7 @@ mod tests {
         let mut tally = Tally::default();
         for after in [0, 1_000, 60_000] {
             let arrived = Instant::now().checked_sub(Duration::from_millis(after));
-            tally.said(&Frame::text("hello").of(Kind::Command));
+            tally.said(&Frame::text("hello").with_kind(Kind::Command));
             tally.arrived(arrived.expect("a clock that has run for a minute"));
         }
         tally.flushed(&counters.hub);

@@ -1,13 +1,12 @@
-//! How many may ask something without a WebSocket at one time.
+//! A bound of the questions without a WebSocket that are asked at one time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many questions there may be at one time, from when they reach the hub's event queue until they are
-/// answered. The event queue has room for many more events than that, so that whoever asks
-/// over and over never stands in the way of whoever says something.
+/// How many questions may wait in the hub's event queue or for its answer. The queue has room for
+/// many more events, so repeated questions don't delay other messages.
 pub const MAX_AT_ONCE: usize = 16;
 
-/// The questions that are being answered. Any thread may ask; nobody waits.
+/// The questions that are being answered. Any thread may ask; none waits.
 #[derive(Debug)]
 pub struct Semaphore {
     open: AtomicUsize,
@@ -20,17 +19,17 @@ impl Default for Semaphore {
     }
 }
 
-/// One of them, until it is dropped.
+/// The permit for one question. Dropping it releases it.
 #[derive(Debug)]
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// At most so many at one time.
+    /// At most `most` permits at one time.
     pub fn at_most(most: usize) -> Self {
         Semaphore { open: AtomicUsize::new(0), most }
     }
 
-    /// A turn; `None` while there are as many as there may be.
+    /// Takes a permit; `None` while there are as many as there may be.
     pub fn ask(&self) -> Option<Permit<'_>> {
         let one_more = |open| (open < self.most).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;

@@ -1,9 +1,10 @@
-//! Everything that is written to one client goes through its send queue, as whole frames.
+//! The send queue of a client: everything that is written to the client goes through it, as whole
+//! frames.
 //!
-//! Whoever has something to say pushes a frame, which never waits, and flushes. A flush sends what
-//! the socket takes at once; what it doesn't take is left to a writer thread, which is started for
-//! this client, writes with blocking calls and ends when it has caught up. So neither the hub nor
-//! another client ever waits for this one.
+//! A thread pushes frames, which never blocks, and then flushes. A flush sends what the socket
+//! accepts at once. For the rest it starts a writer thread for this client, which writes with
+//! blocking calls and ends when the queue is empty. So neither the hub nor another client's thread
+//! ever waits for this client.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -20,35 +21,36 @@ use crate::kept::Flush;
 use crate::os::sever;
 use crate::protocol::Frame;
 
-/// How many frames one system call sends at most; Linux takes up to 1,024.
+/// The most frames that one system call sends. Linux accepts up to 1,024.
 const BATCH: usize = 64;
-/// How much waits, in bytes, where a client is behind whose frames always wait for a writer thread.
+/// In mode [`WriterThread`](SendMode::WriterThread) a client is behind while more bytes than these
+/// wait.
 const BACKLOG: usize = 64 * 1024;
-/// How long a client may be over its bound before it is too slow.
+/// How long more than the bound may wait before the client is too slow.
 const TOO_LONG: Duration = Duration::from_secs(10);
-/// A client that was sent very much at once has as much longer as it takes at this rate, in bytes a
-/// second.
+/// After a burst, the rate by which the client gets more time, in bytes a second.
 const BURST_RATE: usize = 1 << 20;
-/// How long a writer thread sleeps at a time; it is woken when there is something to do.
+/// How long an idle writer thread sleeps at a time. It is woken when there is something to do.
 const A_WHILE: Duration = Duration::from_secs(3600);
-/// The stack of a writer thread: it does little.
+/// The stack of a writer thread, in bytes.
 const WRITER_STACK: usize = 128 * 1024;
 
 /// How frames get to the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendMode {
-    /// A flush sends without blocking; a writer thread runs only while the socket is full. Where the
-    /// system has no non-blocking send this is the same as [`WriterThread`](Self::WriterThread).
+    /// A flush sends without blocking, and a writer thread runs only while the socket is full. A
+    /// system without a non-blocking send uses [`WriterThread`](Self::WriterThread) instead.
     NonBlocking,
-    /// A writer thread runs as long as the connection and does all the sending.
+    /// A writer thread runs as long as the connection and sends everything.
     WriterThread,
 }
 
-/// The client doesn't read: it has more waiting than the bound allows. Close it.
+/// The client doesn't read: more waits for it than the bound allows. The caller has to close the
+/// connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooSlow;
 
-/// What is queued for one client. Any thread may push and flush.
+/// The send queue of one client. Any thread may push and flush.
 #[derive(Debug)]
 pub struct SendQueue {
     conn: ConnId,
@@ -61,16 +63,16 @@ pub struct SendQueue {
     shown: PublishedStats,
 }
 
-/// What anybody may know without the lock. Whoever has it writes here, too, but only where something waits
-/// that the socket didn't take at once: another line of memory to touch is 5 % of a delivery to a
-/// thousand clients.
+/// A copy of two values for monitoring, read without the lock. It is written under the lock, and
+/// only while something waits: one more cache line to write is 5 % of a delivery to a thousand
+/// clients.
 #[derive(Debug)]
 struct PublishedStats {
     opened: Instant,
-    /// What waits, in bytes.
+    /// How many bytes wait.
     queued: AtomicUsize,
-    /// Since when nothing of what waits was taken, in milliseconds since the start, one more than that;
-    /// zero where nothing waits.
+    /// When the socket last took something of what waits: milliseconds since `opened` plus one; 0
+    /// while nothing waits.
     waiting_since: AtomicU64,
 }
 
@@ -83,12 +85,12 @@ impl PublishedStats {
         }
     }
 
-    /// Something waits, and the socket takes nothing from now on.
+    /// Records that the socket takes nothing from now on.
     fn waits(&self) {
         self.waiting_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
     }
 
-    /// The socket has taken all there was.
+    /// Records that nothing waits any more.
     fn is_done(&self) {
         self.waiting_since.store(0, Relaxed);
     }
@@ -104,33 +106,35 @@ impl PublishedStats {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Bytes>,
-    /// Number of the frame at the front of the queue, counted from the connection's start.
+    /// The number of the frame at the front of the queue. Frames are numbered from the connection's
+    /// start.
     front: u64,
-    /// How much of the front frame the socket has taken already.
+    /// How many bytes of the front frame the socket has taken.
     sent: usize,
-    /// How many frames the writer thread is sending right now; they can't be replaced any more.
+    /// How many frames the writer thread is sending now. They can't be replaced.
     in_flight: usize,
     bytes: usize,
-    /// How many frames were pushed.
+    /// How many frames were pushed since the connection's start.
     pushed: u64,
-    /// Whether it is shown that something waits.
+    /// True where the published copy says that something waits.
     is_shown: bool,
     over_since: Option<Instant>,
-    /// How much one event has added at once, in bytes, until the client is no longer behind: what a
-    /// member is sent of a whole document is shared by all who are sent it, and counts for nobody.
+    /// How many bytes one event has added at once, until the client is no longer behind. They don't
+    /// count against the bound: the frames of a whole document are shared by all members that get
+    /// it.
     burst: usize,
-    /// How much waited when the event began that is being handled.
+    /// How many bytes waited when the current event began.
     at_flush: usize,
     /// For each sender the number of its queued frame that a newer one may replace.
     latest: HashMap<ConnId, u64>,
     writer: bool,
-    /// Pushed to since the last flush.
+    /// True where frames were pushed since the last flush.
     is_dirty: bool,
-    /// How many threads wait for a change. Waking nobody is a system call all the same: at ten
-    /// clients it was every second one.
+    /// How many threads wait for a change. Notifying without a waiting thread is a system call,
+    /// too: with ten clients it was every second one.
     waiting: usize,
     phase: Phase,
-    /// The close that went out, by whoever closed first.
+    /// The code and reason of the close frame, where this side closed first.
     closed_with: Option<(u16, &'static str)>,
 }
 
@@ -138,14 +142,14 @@ struct State {
 enum Phase {
     #[default]
     Open,
-    /// A close frame is the last in the queue; nothing may follow it.
+    /// A close frame is the last frame in the queue. None may follow it.
     Closing,
     /// The socket takes nothing any more.
     Ended,
 }
 
 impl SendQueue {
-    /// A send queue for a socket, with a bound in bytes.
+    /// A queue for a socket, with a bound in bytes.
     pub fn new(
         conn: ConnId,
         socket: Arc<TcpStream>,
@@ -165,33 +169,34 @@ impl SendQueue {
         })
     }
 
-    /// How many frames were pushed.
+    /// How many frames were pushed since the connection's start.
     pub fn pushed(&self) -> u64 {
         self.lock().pushed
     }
 
-    /// How much waits, in bytes. Doesn't wait.
+    /// How many bytes wait. Takes no lock.
     pub fn queued(&self) -> usize {
         self.shown.queued.load(Relaxed)
     }
 
-    /// For how long the socket has taken nothing of what waits; `None` where nothing waits for it.
-    /// Doesn't wait.
+    /// For how long the socket has taken nothing of what waits; `None` where nothing waits. Takes
+    /// no lock.
     pub fn waiting_for(&self) -> Option<Duration> {
         let since = self.shown.waiting_since.load(Relaxed).checked_sub(1)?;
         Some(self.shown.opened.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
-    /// Queues a frame, or anything else that has to go out whole. Never blocks. After a close
-    /// nothing is queued any more. Whether this is the first push since the last flush.
+    /// Queues a frame, or other bytes that have to go out whole. Never blocks. After a close
+    /// nothing is queued.
     ///
-    /// With `supersedes`, while the client is behind, a queued frame with the same key is replaced
-    /// instead, at its place.
+    /// With `supersedes`, while the client is behind, the frame replaces a queued frame with the
+    /// same key, at that frame's place.
     ///
     /// # Errors
-    /// [`TooSlow`] when more than twice the bound is waiting, or more than the bound for 10 s. What is
-    /// pushed between two flushes is always taken where less than the bound was waiting before, and
-    /// doesn't count until the client has caught up; the 10 s then are more by a second a MiB.
+    /// [`TooSlow`] when more than twice the bound waits, or more than the bound for 10 s. Frames
+    /// between two flushes are always accepted where less than the bound waited before. They don't
+    /// count until the client has caught up, and the 10 s become longer by a second for each MiB of
+    /// them.
     pub fn push(&self, frame: Bytes, supersedes: Option<ConnId>) -> Result<bool, TooSlow> {
         let mut state = self.lock();
         if state.phase != Phase::Open {
@@ -234,12 +239,12 @@ impl SendQueue {
         Ok(!std::mem::replace(&mut state.is_dirty, true))
     }
 
-    /// Replaces everything that has not begun to go out, whatever the bound.
+    /// Replaces all frames that the socket has not begun to take, whatever the bound.
     pub fn replace_all(&self, frames: impl IntoIterator<Item = Bytes>) {
         self.lock().replace_all(frames);
     }
 
-    /// Queues a close frame as the last one. Only the first close counts.
+    /// Queues a close frame as the last one. Only the first close has an effect.
     pub fn close(&self, code: u16, reason: &'static str) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -251,7 +256,7 @@ impl SendQueue {
         }
     }
 
-    /// Drops what is queued and queues a close frame: the client doesn't read anyway.
+    /// Drops what is queued and queues a close frame, for a client that doesn't read.
     pub fn close_instead(&self, code: u16, reason: &'static str) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -271,19 +276,19 @@ impl SendQueue {
         }
     }
 
-    /// The close this side sent on its own account.
+    /// The code and reason of the close frame, where this side closed first.
     pub fn closed_with(&self) -> Option<(u16, &'static str)> {
         self.lock().closed_with
     }
 
-    /// Sends what is queued as far as that is possible without waiting; a writer thread takes over
-    /// from there. Never blocks.
+    /// Sends what is queued as far as the socket takes it at once, and starts a writer thread for
+    /// the rest. Never blocks.
     pub fn flush(self: &Arc<Self>) {
         let mut state = self.lock();
         state.is_dirty = false;
         if state.writer {
             self.shown.shows(&mut state);
-            // Portable twin: the writer sleeps until there is something to do.
+            // In the mode with a writer thread, the thread may sleep.
             self.notify(&state);
             return;
         }
@@ -321,7 +326,8 @@ impl SendQueue {
         state
     }
 
-    /// Waits until everything has been handed to the system, or until `deadline`. Whether it has.
+    /// Waits until the system has taken everything, or until `deadline`. Returns false at the
+    /// deadline.
     pub fn wait_until_empty(&self, deadline: Instant) -> bool {
         self.wait(deadline, |state| !state.has_work())
     }
@@ -343,12 +349,13 @@ impl SendQueue {
         true
     }
 
-    /// Ends the connection at once, whatever is queued: wakes whoever reads from or writes to it.
+    /// Ends the connection at once and drops what is queued. Threads that read from or write to the
+    /// socket are woken.
     pub fn abort(&self) {
         self.end(&mut self.lock());
     }
 
-    /// Whether the client takes less than it is sent.
+    /// True where the client takes less than it is sent.
     fn is_behind(&self, state: &State) -> bool {
         match self.mode {
             SendMode::NonBlocking => state.writer,
@@ -369,7 +376,7 @@ impl SendQueue {
         }
     }
 
-    /// The writer thread: sends with blocking calls until it has caught up.
+    /// The writer thread: sends with blocking calls until the queue is empty.
     #[inline(never)] // a name in thread dumps
     fn write(&self) {
         let mut state = self.lock();
@@ -389,7 +396,7 @@ impl SendQueue {
             let frames: Vec<Bytes> = state.queue.iter().take(BATCH).cloned().collect();
             let skip = state.sent;
             state.in_flight = frames.len();
-            // From now on, where it has just been given something, or has taken something.
+            // The socket has just taken something, or this is the first call.
             self.shown.waits();
             drop(state);
             let mut slices: Vec<IoSlice<'_>> =
@@ -411,7 +418,7 @@ impl SendQueue {
 
     fn end(&self, state: &mut State) {
         state.phase = Phase::Ended;
-        // The writer's frames stay counted until it has noticed.
+        // `in_flight` stays until the writer thread returns from its call.
         state.queue.clear();
         state.latest.clear();
         (state.bytes, state.sent) = (0, 0);
@@ -437,7 +444,8 @@ impl State {
     }
 
     fn replace_all(&mut self, frames: impl IntoIterator<Item = Bytes>) {
-        // What is on its way has to go out whole, or the client can't read what follows.
+        // A frame that the socket has begun to take has to go out whole, or the client can't read
+        // what follows.
         let begun = self.in_flight.max(usize::from(self.sent > 0));
         self.queue.truncate(begun);
         self.latest.clear();
@@ -445,7 +453,7 @@ impl State {
         self.bytes = self.queue.iter().map(Bytes::len).sum::<usize>() - self.sent;
     }
 
-    /// Sends the first frames of the queue with one call that doesn't wait.
+    /// Sends the first frames of the queue with one call that doesn't block.
     fn send_without_blocking(&self, socket: &TcpStream) -> io::Result<usize> {
         let mut frames = self.queue.iter();
         let first = frames.next().map_or(&[][..], |first| &first[self.sent..]);
@@ -462,7 +470,7 @@ impl State {
         send_without_blocking(socket, &slices[..count])
     }
 
-    /// Takes what the socket has taken off the queue.
+    /// Removes the bytes that the socket has taken from the queue.
     fn advance(&mut self, mut sent: usize) {
         self.bytes = self.bytes.saturating_sub(sent);
         while let Some(frame) = self.queue.front() {
@@ -479,7 +487,7 @@ impl State {
         if !self.latest.is_empty() {
             self.latest.clear();
         }
-        // After a burst its memory goes back.
+        // Frees the memory of a burst.
         if self.queue.capacity() > BATCH {
             self.queue = VecDeque::new();
         }
@@ -497,18 +505,18 @@ const HAS_NON_BLOCKING_SEND: bool = true;
 #[cfg(not(unix))]
 const HAS_NON_BLOCKING_SEND: bool = false;
 
-/// Sends what the socket takes without waiting; `WouldBlock` where it takes nothing.
+/// Sends what the socket takes without blocking. `WouldBlock` where it takes nothing.
 #[cfg(unix)]
 fn send_without_blocking(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let socket = socket2::SockRef::from(socket);
     match slices {
-        // `send` is the cheaper call.
+        // `send` is cheaper than `sendmsg`.
         [one] => socket.send_with_flags(one, libc::MSG_DONTWAIT),
         several => socket.send_vectored_with_flags(several, libc::MSG_DONTWAIT),
     }
 }
 
-/// The portable twin: it takes nothing, and so the writer thread sends everything.
+/// Without a non-blocking send the writer thread sends everything.
 #[cfg(not(unix))]
 fn send_without_blocking(_socket: &TcpStream, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
     Err(ErrorKind::WouldBlock.into())
@@ -534,7 +542,7 @@ mod tests {
         Instant::now() + Duration::from_secs(20)
     }
 
-    /// `count` frames of `size` bytes that tell their place in the order.
+    /// `count` frames of `size` bytes, each with its number in the order.
     fn frames(count: usize, size: usize) -> Vec<Bytes> {
         let frame = |n: usize| Bytes::from(format!("{n:0size$}"));
         (0..count).map(frame).collect()
@@ -566,7 +574,7 @@ mod tests {
         for mode in BOTH {
             let (send_queue, _client, threads) = pair(mode, 100_000);
             let frame = Bytes::from(vec![b'x'; 50_000]);
-            // What the system's buffers take is not counted; it is finite.
+            // The system's buffers are finite, and what they take is not counted.
             let refused = (0..10_000).find(|_| {
                 send_queue.flush();
                 send_queue.push(frame.clone(), None).is_err()
@@ -613,7 +621,7 @@ mod tests {
         assert_eq!(send_queue.push(big.clone(), None), Ok(true));
         assert_eq!(send_queue.push(big.clone(), None), Ok(false), "of the same event");
         send_queue.flush();
-        // More than what the socket has taken of the first ones.
+        // More than the socket has taken of the first frames.
         assert_eq!(send_queue.push(big.clone(), None), Ok(true), "of the next one");
         send_queue.flush();
         assert_eq!(send_queue.push(Bytes::from_static(b"x"), None), Err(TooSlow));
@@ -633,7 +641,8 @@ mod tests {
             send_queue.push(big.clone(), None).unwrap();
             send_queue.flush();
             let mut got = vec![0; 6 + big.len() + 12];
-            // What has come shows that the big one is on its way, and what follows is not.
+            // What has arrived shows that the large frame is being sent and that what follows
+            // waits.
             client.read_exact(&mut got[..7]).unwrap();
             for (text, key) in [
                 (b"A3 ".as_slice(), alice),
@@ -673,7 +682,7 @@ mod tests {
         send_queue.push(big.clone(), None).unwrap();
         send_queue.flush();
         let mut got = vec![0; big.len() + 12];
-        // Where a thread writes, what has come is what shows that it has begun.
+        // With a writer thread, what has arrived shows that the thread has begun.
         client.read_exact(&mut got[..1]).unwrap();
         send_queue.push(Bytes::from_static(b"dropped"), None).unwrap();
         send_queue.close_instead(1008, "too slow");

@@ -1,9 +1,9 @@
-//! Whether the server is stopping, for threads that look and for threads that sleep.
+//! Whether the server is stopping, for threads that check it and for one thread that sleeps.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Begins once and doesn't end. Any thread may ask.
+/// A flag that is set once. Any thread may read it.
 #[derive(Debug, Default)]
 pub struct Shutdown {
     state: Mutex<State>,
@@ -13,40 +13,41 @@ pub struct Shutdown {
 #[derive(Debug, Default)]
 struct State {
     has_begun: bool,
-    /// Whoever sleeps is to look now.
+    /// True where the sleeping thread has to wake up.
     is_woken: bool,
 }
 
-/// How a sleep ended.
+/// Why a sleep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slept {
-    /// Its time was over.
+    /// The time has passed.
     Enough,
-    /// Somebody has woken the sleeper.
+    /// Another thread called [`wake`](Shutdown::wake).
     Woken,
     /// The server is stopping.
     Stopping,
 }
 
 impl Shutdown {
-    /// The server is stopping from now on; whoever sleeps is woken.
+    /// Sets the flag and wakes the sleeping thread.
     pub fn begin(&self) {
         self.lock().has_begun = true;
         self.changed.notify_all();
     }
 
-    /// Whether it is stopping.
+    /// True once the server is stopping.
     pub fn has_begun(&self) -> bool {
         self.lock().has_begun
     }
 
-    /// Wakes the one that sleeps, or has it not sleep the next time.
+    /// Wakes the sleeping thread, or ends its next sleep at once.
     pub fn wake(&self) {
         self.lock().is_woken = true;
         self.changed.notify_all();
     }
 
-    /// Sleeps for so long, or until woken, or until the server is stopping. For one thread.
+    /// Sleeps for `longest`, until woken, or until the server is stopping. Only one thread may call
+    /// it.
     pub fn sleep(&self, longest: Duration) -> Slept {
         let sleeps = |state: &mut State| !state.has_begun && !state.is_woken;
         let waited = self.changed.wait_timeout_while(self.lock(), longest, sleeps);

@@ -1,5 +1,5 @@
-//! Answers that are on their way to clients: what they take of memory has a bound, and who reads slowly
-//! makes way.
+//! The bound of the memory of all responses that clients haven't read yet. When it is reached,
+//! clients that read slowly are cut off.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use super::send_queue::SendQueue;
 
-/// How much all answers together may take that clients have not read yet, in bytes. A larger one is sent
+/// How many bytes of responses may be unread by all clients together. A larger response is sent
 /// where it is the only one.
 pub const MOST: usize = 64 << 20;
-/// Smaller ones are not counted, in bytes.
+/// Responses of at most this many bytes are not counted.
 const SMALL: usize = 64 << 10;
-/// How long an answer is left alone, however slowly it is read.
+/// A response younger than this is not cut off, however slowly it is read.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The answers that are on their way. Any thread may put one in; nobody waits.
+/// The responses that are being sent. Any thread may add one; none waits.
 #[derive(Debug)]
 pub struct Spool {
     answers: Mutex<Vec<Answer>>,
@@ -33,7 +33,7 @@ struct Answer {
     send_queue: Arc<SendQueue>,
 }
 
-/// An answer's place, until it is dropped.
+/// A counted response. Dropping it ends the count.
 #[derive(Debug)]
 pub struct Place<'a> {
     spool: &'a Spool,
@@ -51,9 +51,9 @@ impl Spool {
         Spool { answers: Mutex::default(), next: AtomicU64::default(), most, small, grace }
     }
 
-    /// A place for an answer of so many bytes that goes out through `send_queue`. Where there is no room, the
-    /// connections are cut off whose answers have been on their way for longest; `None` where that is not
-    /// long for any of them.
+    /// Counts a response of `size` bytes that is sent through `send_queue`. Where there is no room,
+    /// the connections with the oldest responses are aborted. Returns `None`, and counts nothing,
+    /// where the oldest response is younger than the grace time.
     pub fn put(&self, size: usize, send_queue: &Arc<SendQueue>) -> Option<Place<'_>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         if size <= self.small {
@@ -63,7 +63,7 @@ impl Spool {
         let mut answers = self.lock();
         let mut taken: usize = answers.iter().map(|answer| answer.size).sum();
         while taken > 0 && taken.saturating_add(size) > self.most {
-            // The oldest is the first.
+            // The oldest one is the first.
             let oldest = answers.first()?;
             if now.saturating_duration_since(oldest.since) < self.grace {
                 return None;
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::hub::ConnId;
 
-    /// A send queue, and the client's end of its connection.
+    /// A send queue and the client's end of its connection.
     fn send_queue() -> (Arc<SendQueue>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");

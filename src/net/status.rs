@@ -1,6 +1,7 @@
-//! What the server says of itself: whether it is well, and how it is doing, from what it counts.
+//! The server's reports on itself: its health, its metrics and its connections.
 //!
-//! Runs on the thread of whoever asks. Nothing here waits for the hub, and the hub waits for none of it.
+//! Runs on the thread of the client that asks. A report never waits for the hub, nor the hub for a
+//! report.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,16 +15,16 @@ use crate::http::Response;
 use crate::kept::Lag;
 use crate::protocol::{Kind, Timestamp};
 
-/// For how long the hub may be at one thing.
+/// The server is unhealthy when the hub works on one input for longer than this.
 const STUCK: Duration = Duration::from_secs(5);
-/// For how long a change may wait for the disk.
+/// The server is unhealthy when a change waits for the disk for longer than this.
 const SILENT: Duration = Duration::from_secs(10);
 
-/// About what a connection takes in a list of them, in bytes.
+/// About the length of a connection in the list of them, in bytes.
 const ENTRY: usize = 160;
 
 impl Shared {
-    /// Answers with this report.
+    /// The response with this report.
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
             Report::Health => match self.trouble() {
@@ -36,7 +37,7 @@ impl Shared {
         }
     }
 
-    /// What is wrong with the server, in a line that says what to do, if anything is.
+    /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
     fn trouble(&self) -> Option<&'static str> {
         let hub = &self.counters.hub;
         if self.stopping.has_begun() {
@@ -61,7 +62,7 @@ impl Shared {
         None
     }
 
-    /// How far behind the disk is, where sessions are to survive.
+    /// How far behind the disk is; `None` where sessions are not stored.
     fn lag(&self) -> Option<Lag> {
         self.keeper.as_ref().map(|keeper| keeper.lag())
     }
