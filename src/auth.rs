@@ -31,7 +31,7 @@ pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
     /// Hashes a key.
-    pub fn of(key: &str) -> Self {
+    pub fn new(key: &str) -> Self {
         KeyHash(Sha256::digest(key).into())
     }
 
@@ -77,7 +77,7 @@ impl Level {
     }
 
     /// The level of this name; `None` for an unknown name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.name() == name)
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::lockout::MOST;
+use super::lockout::MAX_REFUSALS;
 use super::{Grant, KeyRefusal, KeyStore, Lockout};
 use crate::protocol::Timestamp;
 
@@ -60,13 +60,13 @@ impl Authenticator {
             && key.is_some()
         {
             // Other threads may have counted ten wrong keys since: an eleventh is refused unseen.
-            let count = attempts.refused(from, now).ok_or(KeyRefusal::TooMany)?;
+            let count = attempts.count_refusal(from, now).ok_or(KeyRefusal::TooMany)?;
             let what = if why == KeyRefusal::Expired { "an expired key" } else { "a wrong key" };
             log::warn!("refused {from}: {what}{by}, {count} within a minute");
-            if count == MOST {
+            if count == MAX_REFUSALS {
                 log::warn!(
                     "{from} is locked out: no key from there is looked at until the first of its \
-                     {MOST} wrong ones is a minute old{by}"
+                     {MAX_REFUSALS} wrong ones is a minute old{by}"
                 );
             }
         }

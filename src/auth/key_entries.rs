@@ -23,31 +23,31 @@ use crate::protocol::Timestamp;
 use crate::protocol::json::{self, Fields, Object};
 
 /// The longest name of a key, in characters.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// The fields that have a meaning.
 const FIELDS: [&str; 5] = ["name", "sha256", "level", "expires", "sessions"];
 /// The longest name of a field that is shown, in bytes. A key is longer, so none is shown even
 /// where it stands as a field's name.
-const LONGEST_SHOWN: usize = 24;
+const MAX_SHOWN_BYTES: usize = 24;
 
 /// The keys of a file and everything else in it.
-pub struct Entries {
-    keys: Vec<Entry>,
+pub struct KeyEntries {
+    keys: Vec<KeyEntry>,
     /// The file's fields in order. The value of `keys` is written from the field above.
     fields: Fields,
 }
 
 /// A key and the fields it was parsed from.
-struct Entry {
+struct KeyEntry {
     key: Arc<Key>,
     fields: Fields,
 }
 
-impl Entries {
+impl KeyEntries {
     /// The entries of a new file.
     pub fn none() -> Self {
-        Entries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
+        KeyEntries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
     }
 
     /// Parses the whole text of a key file.
@@ -72,16 +72,16 @@ impl Entries {
         let keys = list
             .into_iter()
             .enumerate()
-            .map(|(index, value)| Entry::parse(index + 1, value))
+            .map(|(index, value)| KeyEntry::parse(index + 1, value))
             .collect::<Result<Vec<_>, _>>()?;
-        tell_apart(&keys)?;
+        check_unique(&keys)?;
         let mut fields = file.to_fields();
         for (name, value) in &mut fields {
             if &**name == "keys" {
                 *value = RawValue::NULL.to_owned();
             }
         }
-        Ok(Entries { keys, fields })
+        Ok(KeyEntries { keys, fields })
     }
 
     /// The keys in order.
@@ -99,7 +99,7 @@ impl Entries {
             fields.map(move |field| (index + 1, &entry.key.name, field))
         });
         let (number, name, field) = unknown.next()?;
-        let field = match field.len() <= LONGEST_SHOWN {
+        let field = match field.len() <= MAX_SHOWN_BYTES {
             true => format!("the field {field:?}"),
             false => "a field with a long name".to_owned(),
         };
@@ -131,7 +131,7 @@ impl Entries {
         {
             fields.push(("sessions".into(), list));
         }
-        self.keys.push(Entry { key: Arc::new(key), fields });
+        self.keys.push(KeyEntry { key: Arc::new(key), fields });
     }
 
     /// Removes the key of this name. Returns false where there is none.
@@ -175,7 +175,7 @@ impl Entries {
     }
 }
 
-impl Entry {
+impl KeyEntry {
     /// Parses the entry `number`, counted from 1 as people do.
     fn parse(number: usize, value: &RawValue) -> Result<Self, String> {
         let fields = Object::parse(value.get())
@@ -183,7 +183,7 @@ impl Entry {
         let text = |name: &str| fields.get(name).and_then(json::as_string);
         let name = text("name").filter(|name| is_name(name)).ok_or_else(|| {
             format!(
-                "the name of key {number} has to be 1 to {LONGEST_NAME} characters without control \
+                "the name of key {number} has to be 1 to {MAX_NAME_CHARS} characters without control \
                  characters"
             )
         })?;
@@ -194,7 +194,7 @@ impl Entry {
             wrong("the sha256", "64 hexadecimal digits, as collabd key new writes them")
         })?;
         let level = text("level")
-            .and_then(|level| Level::named(&level))
+            .and_then(|level| Level::from_name(&level))
             .ok_or_else(|| wrong("the level", "\"read\", \"write\" or \"admin\""))?;
         let given = |name: &str| fields.get(name).filter(|value| value.get() != "null");
         let expires = given("expires").map(|value| {
@@ -209,13 +209,13 @@ impl Entry {
         let (expires, opens) = (expires.transpose()?, opens.transpose()?);
         let fields = fields.to_fields();
         let key = Key { name: name.into(), hash: KeyHash::from_bytes(hash), level, expires, opens };
-        Ok(Entry { key: Arc::new(key), fields })
+        Ok(KeyEntry { key: Arc::new(key), fields })
     }
 }
 
 /// Refuses two keys of one name, which could not be revoked one by one, and two keys of one hash,
 /// of which the one in force would be a matter of order.
-fn tell_apart(keys: &[Entry]) -> Result<(), String> {
+fn check_unique(keys: &[KeyEntry]) -> Result<(), String> {
     let (mut names, mut hashes) = (HashMap::new(), HashMap::new());
     for (index, entry) in keys.iter().enumerate() {
         let (number, key) = (index + 1, &*entry.key);
@@ -232,7 +232,7 @@ fn tell_apart(keys: &[Entry]) -> Result<(), String> {
 
 /// True where a key may have this name: 1 to 64 characters, no control characters.
 pub fn is_name(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
+    (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
 /// The bytes as lower-case hexadecimal digits.
@@ -261,11 +261,11 @@ mod tests {
     use super::*;
 
     fn hash(of: &str) -> String {
-        to_hex(KeyHash::of(of).as_bytes())
+        to_hex(KeyHash::new(of).as_bytes())
     }
 
     fn problem(text: &str) -> String {
-        Entries::parse(text.as_bytes()).err().unwrap_or_else(|| panic!("it was taken: {text}"))
+        KeyEntries::parse(text.as_bytes()).err().unwrap_or_else(|| panic!("it was taken: {text}"))
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
             let text = format!(
                 "{{\"keys\":[{{\"name\":\"a\",\"sha256\":\"{hash}\",\"level\":\"read\"{fields}}}],\"x\":1}}"
             );
-            Entries::parse(text.as_bytes()).expect("a key file").unknown()
+            KeyEntries::parse(text.as_bytes()).expect("a key file").unknown()
         };
         assert_eq!(unknown(""), None);
         assert_eq!(unknown(",\"expires\":null,\"sessions\":[]"), None);
@@ -295,17 +295,17 @@ mod tests {
             \"expires\":\"2026-12-20T01:00:00+01:00\",\"sessions\":[\"a\",\"b c\"]}},
             {{\"name\":\"Bob ü\",\"sha256\":\"{b}\",\"level\":\"admin\",\"expires\":null,\"sessions\":null}}]}}"
         );
-        let entries = Entries::parse(text.as_bytes()).expect("a key file");
+        let entries = KeyEntries::parse(text.as_bytes()).expect("a key file");
         let keys: Vec<_> = entries.keys().collect();
         assert_eq!(
             (&*keys[0].name, keys[0].hash, keys[0].level),
-            ("alice", KeyHash::of("a"), Level::Write)
+            ("alice", KeyHash::new("a"), Level::Write)
         );
         assert_eq!(keys[0].expires, Timestamp::parse("2026-12-20T00:00:00Z"));
         assert!(keys[0].opens("a") && keys[0].opens("b c") && !keys[0].opens("b"));
         assert_eq!(
             (&*keys[1].name, keys[1].hash, keys[1].level),
-            ("Bob ü", KeyHash::of("b"), Level::Admin)
+            ("Bob ü", KeyHash::new("b"), Level::Admin)
         );
         assert_eq!((keys[1].expires, &keys[1].opens), (None, &None));
         assert_eq!(keys.len(), 2);
@@ -313,15 +313,15 @@ mod tests {
 
     #[test]
     fn a_list_may_be_empty() {
-        assert_eq!(Entries::parse(b"{\"keys\": []}").expect("a key file").keys().count(), 0);
+        assert_eq!(KeyEntries::parse(b"{\"keys\": []}").expect("a key file").keys().count(), 0);
     }
 
     #[test]
     fn what_was_added_is_read_again_and_what_was_removed_is_gone() {
-        let mut entries = Entries::none();
+        let mut entries = KeyEntries::none();
         let key = |name: &str, expires, opens| Key {
             name: name.into(),
-            hash: KeyHash::of(name),
+            hash: KeyHash::new(name),
             level: Level::Read,
             expires,
             opens,
@@ -332,7 +332,7 @@ mod tests {
             entries.add(key);
         }
         assert!(entries.remove("bob") && !entries.remove("bob"));
-        let read = Entries::parse(entries.to_json().as_bytes()).expect("a key file");
+        let read = KeyEntries::parse(entries.to_json().as_bytes()).expect("a key file");
         let keys: Vec<_> = read.keys().cloned().collect();
         assert_eq!(*keys[0], alice);
         assert_eq!(*keys[1], key("carol", None, Some(vec![])));
@@ -347,10 +347,10 @@ mod tests {
             r#"{{"note":"ours","big":18446744073709551616.50,"keys":[{{"owner":{{"room":[1.50, null]}},
             "name":"alice","sha256":"{hash}","level":"read","till":1e400}}],"last":[]}}"#
         );
-        let mut entries = Entries::parse(text.as_bytes()).expect("a key file");
+        let mut entries = KeyEntries::parse(text.as_bytes()).expect("a key file");
         entries.add(Key {
             name: "bob".into(),
-            hash: KeyHash::of("b"),
+            hash: KeyHash::new("b"),
             level: Level::Write,
             expires: None,
             opens: None,
@@ -365,7 +365,7 @@ mod tests {
         ] {
             assert!(written.contains(kept), "{kept} in {written}");
         }
-        assert_eq!(Entries::parse(written.as_bytes()).expect("a key file").keys().count(), 2);
+        assert_eq!(KeyEntries::parse(written.as_bytes()).expect("a key file").keys().count(), 2);
     }
 
     #[test]
@@ -410,7 +410,7 @@ mod tests {
             assert!(!line.contains("SECRET") && !line.contains(['\n', '\r']), "{text}: {line}");
         }
         assert!(
-            Entries::parse(b"{\"keys\": [\"\xff\"]}")
+            KeyEntries::parse(b"{\"keys\": [\"\xff\"]}")
                 .err()
                 .is_some_and(|line| line.contains("UTF-8"))
         );

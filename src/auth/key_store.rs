@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use log::Level::{Info, Warn};
 
-use super::key_entries::Entries;
+use super::key_entries::KeyEntries;
+use super::key_file::KeyFileError;
 use super::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level, key_file};
 use crate::protocol::Timestamp;
 
@@ -19,12 +20,12 @@ pub struct KeyStore {
     file: Option<PathBuf>,
     dev_keys: bool,
     in_force: RwLock<Arc<KeySet>>,
-    seen: Mutex<Seen>,
+    last: Mutex<LastLoad>,
 }
 
 /// The result of the last read of the key file.
 #[derive(Default)]
-struct Seen {
+struct LastLoad {
     /// The text that the keys in force were parsed from.
     text: Vec<u8>,
     /// The error of the last read. It is logged when it changes, and not each time.
@@ -36,7 +37,7 @@ struct Seen {
 }
 
 /// A line to log.
-type News = (log::Level, String);
+type LogLine = (log::Level, String);
 
 impl KeyStore {
     /// Reads the key file, if there is one, as generation 1. Without a file, [`DEV_KEYS`] are the
@@ -46,40 +47,40 @@ impl KeyStore {
     /// # Errors
     /// One line for the operator, when the file can't be used.
     pub fn open(file: Option<PathBuf>, dev_keys: bool) -> Result<Self, String> {
-        let (keys, news) = Self::begin(file, dev_keys)?;
-        tell(news);
+        let (keys, lines) = Self::begin(file, dev_keys)?;
+        log_lines(lines);
         Ok(keys)
     }
 
-    fn begin(file: Option<PathBuf>, dev_keys: bool) -> Result<(Self, Vec<News>), String> {
-        let (mut news, mut seen) = (Vec::new(), Seen::default());
+    fn begin(file: Option<PathBuf>, dev_keys: bool) -> Result<(Self, Vec<LogLine>), String> {
+        let (mut lines, mut last) = (Vec::new(), LastLoad::default());
         let mut keys = Vec::new();
         if let Some(file) = &file {
             let (entries, contents) =
                 key_file::load(file).map_err(|problem| problem.with_advice())?;
-            seen.text = contents.text;
-            seen.note_mode(file, contents.exposed, &mut news);
-            seen.note_unknown(file, &entries, &mut news);
-            news.push(count(file, &entries));
+            last.text = contents.text;
+            last.record_mode(file, contents.exposed, &mut lines);
+            last.record_unknown(file, &entries, &mut lines);
+            lines.push(count(file, &entries));
             keys = with_dev_keys(&entries, dev_keys);
         } else if dev_keys {
-            keys = with_dev_keys(&Entries::none(), true);
+            keys = with_dev_keys(&KeyEntries::none(), true);
         }
         if dev_keys {
             let line = "the development keys open everything, and everybody knows them: only for a \
                         machine that nobody else can reach";
-            news.push((Warn, line.to_owned()));
+            lines.push((Warn, line.to_owned()));
         }
         let in_force = RwLock::new(Arc::new(KeySet { generation: 1, keys }));
-        Ok((KeyStore { file, dev_keys, in_force, seen: Mutex::new(seen) }, news))
+        Ok((KeyStore { file, dev_keys, in_force, last: Mutex::new(last) }, lines))
     }
 
     /// A store of these keys without a file, as generation 1. For tests, which change the keys by
     /// [`put_in_force`](Self::put_in_force).
     #[doc(hidden)]
-    pub fn of(keys: Vec<Arc<Key>>) -> Self {
+    pub fn from_keys(keys: Vec<Arc<Key>>) -> Self {
         let in_force = RwLock::new(Arc::new(KeySet { generation: 1, keys }));
-        KeyStore { file: None, dev_keys: false, in_force, seen: Mutex::default() }
+        KeyStore { file: None, dev_keys: false, in_force, last: Mutex::default() }
     }
 
     /// Puts other keys in force as the next generation and returns them; `None` where they are the
@@ -95,7 +96,7 @@ impl KeyStore {
     }
 
     /// True where the operator has set up keys, others than [`DEV_KEYS`].
-    pub fn asks(&self) -> bool {
+    pub fn has_own_keys(&self) -> bool {
         self.file.is_some() || (!self.dev_keys && !self.current().keys.is_empty())
     }
 
@@ -107,7 +108,7 @@ impl KeyStore {
         // The file may by mistake contain the hash of an empty key.
         let key = key.filter(|key| !key.is_empty()).ok_or(KeyRefusal::Invalid)?;
         let set = self.current();
-        let found = set.find(&KeyHash::of(key)).ok_or(KeyRefusal::Invalid)?;
+        let found = set.find(&KeyHash::new(key)).ok_or(KeyRefusal::Invalid)?;
         if found.has_expired(now) {
             return Err(KeyRefusal::Expired);
         }
@@ -126,20 +127,20 @@ impl KeyStore {
     /// begins and once when it ends. With `is_asked`, because the operator asked for it, the result
     /// is logged in any case. Called by one thread, about once a second. Blocks on the disk.
     pub fn reload(&self, is_asked: bool) -> Option<Arc<KeySet>> {
-        let mut news = Vec::new();
+        let mut lines = Vec::new();
         if is_asked {
             self.lock().problem = None;
         }
-        let newer = self.look(&mut news);
+        let newer = self.read_again(&mut lines);
         if is_asked
             && self.lock().problem.is_none()
             && let Some(file) = &self.file
         {
             let changed = if newer.is_some() { "" } else { ": it has the same keys as before" };
             let line = format!("the key file {} has been read again{changed}", file.display());
-            news.insert(0, (Info, line));
+            lines.insert(0, (Info, line));
         }
-        tell(news);
+        log_lines(lines);
         newer
     }
 
@@ -148,39 +149,39 @@ impl KeyStore {
         self.file.is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LastLoad> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self, news: &mut Vec<News>) -> Option<Arc<KeySet>> {
+    fn read_again(&self, lines: &mut Vec<LogLine>) -> Option<Arc<KeySet>> {
         let file = self.file.as_deref()?;
-        let mut seen = self.lock();
+        let mut last = self.lock();
         // The whole text is compared, because a modification time may be too coarse to show a
         // second change.
         let contents = match key_file::read(file) {
             Ok(contents) => contents,
-            Err(problem) => return seen.note_problem(problem.to_string(), news),
+            Err(problem) => return last.record_problem(problem.to_string(), lines),
         };
-        seen.note_mode(file, contents.exposed, news);
-        let entries = if contents.text == seen.text {
+        last.record_mode(file, contents.exposed, lines);
+        let entries = if contents.text == last.text {
             None
         } else {
-            match Entries::parse(&contents.text) {
+            match KeyEntries::parse(&contents.text) {
                 Ok(entries) => Some(entries),
                 Err(why) => {
-                    let problem = key_file::Problem::Unusable { file: file.to_owned(), why };
-                    return seen.note_problem(problem.to_string(), news);
+                    let problem = KeyFileError::Unusable { file: file.to_owned(), why };
+                    return last.record_problem(problem.to_string(), lines);
                 }
             }
         };
-        if seen.problem.take().is_some() {
-            news.push((Info, format!("the key file {} can be used again", file.display())));
+        if last.problem.take().is_some() {
+            lines.push((Info, format!("the key file {} can be used again", file.display())));
         }
         let entries = entries?;
-        seen.text = contents.text;
-        seen.note_unknown(file, &entries, news);
+        last.text = contents.text;
+        last.record_unknown(file, &entries, lines);
         let newer = self.put_in_force(with_dev_keys(&entries, self.dev_keys))?;
-        news.push(count(file, &entries));
+        lines.push(count(file, &entries));
         Some(newer)
     }
 }
@@ -191,25 +192,25 @@ impl fmt::Debug for KeyStore {
     }
 }
 
-impl Seen {
-    fn note_problem(&mut self, problem: String, news: &mut Vec<News>) -> Option<Arc<KeySet>> {
+impl LastLoad {
+    fn record_problem(&mut self, problem: String, lines: &mut Vec<LogLine>) -> Option<Arc<KeySet>> {
         if self.problem.as_ref() != Some(&problem) {
-            news.push((Warn, format!("{problem}; the keys that were read before stay in force")));
+            lines.push((Warn, format!("{problem}; the keys that were read before stay in force")));
             self.problem = Some(problem);
         }
         None
     }
 
-    fn note_mode(&mut self, file: &Path, exposed: Option<u32>, news: &mut Vec<News>) {
+    fn record_mode(&mut self, file: &Path, exposed: Option<u32>, lines: &mut Vec<LogLine>) {
         if let Some(mode) = exposed
             && self.exposed != exposed
         {
-            news.push((Warn, key_file::warning(file, mode)));
+            lines.push((Warn, key_file::warning(file, mode)));
         }
         self.exposed = exposed;
     }
 
-    fn note_unknown(&mut self, file: &Path, entries: &Entries, news: &mut Vec<News>) {
+    fn record_unknown(&mut self, file: &Path, entries: &KeyEntries, lines: &mut Vec<LogLine>) {
         let unknown = entries.unknown();
         if let Some(field) = &unknown
             && self.unknown != unknown
@@ -218,7 +219,7 @@ impl Seen {
                 "the key file {}: {field} says nothing here: a key may open more than was meant",
                 file.display()
             );
-            news.push((Warn, line));
+            lines.push((Warn, line));
         }
         self.unknown = unknown;
     }
@@ -226,12 +227,12 @@ impl Seen {
 
 /// Of two keys with one hash the last one counts. The development keys come last, so they have
 /// level write even where the file has them with another level.
-fn with_dev_keys(entries: &Entries, dev_keys: bool) -> Vec<Arc<Key>> {
+fn with_dev_keys(entries: &KeyEntries, dev_keys: bool) -> Vec<Arc<Key>> {
     let dev_keys = if dev_keys { &DEV_KEYS[..] } else { &[] };
     let dev_keys = dev_keys.iter().map(|&key| {
         Arc::new(Key {
             name: key.into(),
-            hash: KeyHash::of(key),
+            hash: KeyHash::new(key),
             level: Level::Write,
             expires: None,
             opens: None,
@@ -240,7 +241,7 @@ fn with_dev_keys(entries: &Entries, dev_keys: bool) -> Vec<Arc<Key>> {
     entries.keys().cloned().chain(dev_keys).collect()
 }
 
-fn count(file: &Path, entries: &Entries) -> News {
+fn count(file: &Path, entries: &KeyEntries) -> LogLine {
     let file = file.display();
     match entries.keys().count() {
         0 => (Warn, format!("the key file {file} has no keys: nobody can come in with one of it")),
@@ -249,8 +250,8 @@ fn count(file: &Path, entries: &Entries) -> News {
     }
 }
 
-fn tell(news: Vec<News>) {
-    for (level, line) in news {
+fn log_lines(lines: Vec<LogLine>) {
+    for (level, line) in lines {
         log::log!(level, "{line}");
     }
 }
@@ -269,7 +270,7 @@ mod tests {
         let keys: Vec<String> = keys
             .iter()
             .map(|(name, fields)| {
-                let hash = to_hex(KeyHash::of(name).as_bytes());
+                let hash = to_hex(KeyHash::new(name).as_bytes());
                 format!("{{\"name\":\"{name}\",\"sha256\":\"{hash}\",\"level\":{fields}}}")
             })
             .collect();
@@ -292,13 +293,13 @@ mod tests {
     }
 
     /// Reloads, and returns the keys and the log lines.
-    fn look(keys: &KeyStore) -> (Vec<String>, Option<u64>) {
-        let mut news = Vec::new();
-        let newer = keys.look(&mut news);
-        for (_, line) in &news {
+    fn read_again(keys: &KeyStore) -> (Vec<String>, Option<u64>) {
+        let mut lines = Vec::new();
+        let newer = keys.read_again(&mut lines);
+        for (_, line) in &lines {
             assert!(!line.contains("SECRET") && !line.contains('\n'), "{line}");
         }
-        (news.into_iter().map(|(_, line)| line).collect(), newer.map(|set| set.generation))
+        (lines.into_iter().map(|(_, line)| line).collect(), newer.map(|set| set.generation))
     }
 
     fn level(keys: &KeyStore, key: &str) -> Result<Level, KeyRefusal> {
@@ -321,7 +322,7 @@ mod tests {
             assert_eq!(level(&keys, wrong), Err(KeyRefusal::Invalid), "{wrong:?}");
         }
         assert_eq!(keys.check(None, Timestamp::now()).err(), Some(KeyRefusal::Invalid));
-        let hash = to_hex(KeyHash::of("alice").as_bytes());
+        let hash = to_hex(KeyHash::new("alice").as_bytes());
         assert_eq!(level(&keys, &hash), Err(KeyRefusal::Invalid));
     }
 
@@ -329,7 +330,7 @@ mod tests {
     fn the_hash_of_nothing_opens_nothing() {
         let scratch = Scratch::new();
         let keys = opened(&scratch, &[]);
-        let hash = to_hex(KeyHash::of("").as_bytes());
+        let hash = to_hex(KeyHash::new("").as_bytes());
         put(
             &scratch.file(),
             format!("{{\"keys\":[{{\"name\":\"a\",\"sha256\":\"{hash}\",\"level\":\"admin\"}}]}}"),
@@ -354,9 +355,9 @@ mod tests {
     fn a_field_that_says_nothing_is_told_once_until_it_is_another() {
         let scratch = Scratch::new();
         put(&scratch.file(), text(&[("alice", "\"read\",\"session\":[\"a\"]")]));
-        let (keys, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
-        assert_eq!((news.len(), news[0].0), (2, Warn), "{news:?}");
-        assert!(news[0].1.contains("\"session\"") && !news[0].1.contains("[\"a\"]"), "{news:?}");
+        let (keys, lines) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
+        assert_eq!((lines.len(), lines[0].0), (2, Warn), "{lines:?}");
+        assert!(lines[0].1.contains("\"session\"") && !lines[0].1.contains("[\"a\"]"), "{lines:?}");
         assert_eq!(look(&keys), (vec![], None));
         put(&scratch.file(), text(&[("alice", "\"write\",\"session\":[\"b\"]")]));
         assert_eq!(look(&keys).0.len(), 1, "the keys alone");
@@ -373,8 +374,8 @@ mod tests {
         let old = keys.current();
         assert_eq!(look(&keys), (vec![], None));
         put(&scratch.file(), text(&[("alice", "\"write\""), ("carol", "\"read\"")]));
-        let (news, generation) = look(&keys);
-        assert_eq!((news.len(), generation), (1, Some(2)));
+        let (lines, generation) = read_again(&keys);
+        assert_eq!((lines.len(), generation), (1, Some(2)));
         assert_eq!(level(&keys, "alice"), Ok(Level::Write));
         assert_eq!(level(&keys, "bob"), Err(KeyRefusal::Invalid));
         assert_eq!(keys.check(Some("carol"), Timestamp::now()).expect("a key").generation, 2);
@@ -395,9 +396,9 @@ mod tests {
         let keys = opened(&scratch, &[("alice", "\"read\"")]);
         let whole = text(&[("alice", "\"read\""), ("bob", "\"read\"")]);
         let told_once = |told: &str| {
-            let (news, newer) = look(&keys);
-            assert_eq!((news.len(), newer), (1, None), "{news:?}");
-            assert!(news[0].contains(told) && news[0].contains("stay in force"), "{news:?}");
+            let (lines, newer) = read_again(&keys);
+            assert_eq!((lines.len(), newer), (1, None), "{lines:?}");
+            assert!(lines[0].contains(told) && lines[0].contains("stay in force"), "{lines:?}");
             for _ in 0..3 {
                 assert_eq!(look(&keys), (vec![], None), "{told}");
                 assert_eq!(level(&keys, "alice"), Ok(Level::Read), "{told}");
@@ -415,21 +416,21 @@ mod tests {
         fs::create_dir(&file).expect("a directory");
         told_once("no regular file");
         fs::remove_dir(&file).expect("removed");
-        put(&file, vec![b' '; key_file::LARGEST + 1]);
+        put(&file, vec![b' '; key_file::MAX_KEY_FILE_BYTES + 1]);
         told_once("1 MiB");
         // The keys are those in force: the log says that the file can be used again, and there is
         // no new set.
         put(&file, text(&[("alice", "\"read\"")]));
-        let (news, newer) = look(&keys);
-        assert_eq!((news.len(), newer), (1, None));
-        assert!(news[0].contains("can be used again"), "{news:?}");
+        let (lines, newer) = read_again(&keys);
+        assert_eq!((lines.len(), newer), (1, None));
+        assert!(lines[0].contains("can be used again"), "{lines:?}");
         assert_eq!(look(&keys), (vec![], None));
         fs::remove_file(&file).expect("removed");
         told_once("there is no key file");
         put(&file, &whole);
-        let (news, newer) = look(&keys);
-        assert_eq!((news.len(), newer), (2, Some(2)));
-        assert!(news[0].contains("can be used again") && news[1].contains("2 keys"), "{news:?}");
+        let (lines, newer) = read_again(&keys);
+        assert_eq!((lines.len(), newer), (2, Some(2)));
+        assert!(lines[0].contains("can be used again") && lines[1].contains("2 keys"), "{lines:?}");
         assert_eq!(level(&keys, "bob"), Ok(Level::Read));
     }
 
@@ -437,15 +438,15 @@ mod tests {
     fn an_empty_list_is_taken_with_a_warning_at_the_start_and_later() {
         let scratch = Scratch::new();
         put(&scratch.file(), text(&[]));
-        let (keys, news) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
-        assert_eq!((news.len(), news[0].0), (1, Warn));
-        assert!(news[0].1.contains("no keys"));
+        let (keys, lines) = KeyStore::begin(Some(scratch.file()), false).expect("a key file");
+        assert_eq!((lines.len(), lines[0].0), (1, Warn));
+        assert!(lines[0].1.contains("no keys"));
         put(&scratch.file(), text(&[("alice", "\"read\"")]));
         assert_eq!(look(&keys).1, Some(2));
         put(&scratch.file(), text(&[]));
-        let (news, newer) = look(&keys);
-        assert_eq!((news.len(), newer), (1, Some(3)));
-        assert!(news[0].contains("no keys"), "{news:?}");
+        let (lines, newer) = read_again(&keys);
+        assert_eq!((lines.len(), newer), (1, Some(3)));
+        assert!(lines[0].contains("no keys"), "{lines:?}");
         assert_eq!(level(&keys, "alice"), Err(KeyRefusal::Invalid));
     }
 
@@ -468,8 +469,8 @@ mod tests {
         let scratch = Scratch::new();
         // This holds even where the file has one of them with a lower level.
         put(&scratch.file(), text(&[("development", "\"read\"")]));
-        let (keys, news) = KeyStore::begin(Some(scratch.file()), true).expect("a key file");
-        assert!(news.iter().any(|(level, line)| *level == Warn && line.contains("development")));
+        let (keys, lines) = KeyStore::begin(Some(scratch.file()), true).expect("a key file");
+        assert!(lines.iter().any(|(level, line)| *level == Warn && line.contains("development")));
         for generation in 1..3 {
             for key in DEV_KEYS {
                 let grant = keys.check(Some(key), Timestamp::now()).expect("a development key");
@@ -479,11 +480,11 @@ mod tests {
             put(&scratch.file(), text(&[("alice", "\"read\"")]));
             keys.reload(false);
         }
-        let (keys, news) = KeyStore::begin(None, true).expect("no file");
-        assert_eq!((level(&keys, "development"), news.len()), (Ok(Level::Write), 1));
+        let (keys, lines) = KeyStore::begin(None, true).expect("no file");
+        assert_eq!((level(&keys, "development"), lines.len()), (Ok(Level::Write), 1));
         assert!(keys.reload(false).is_none());
-        let (keys, news) = KeyStore::begin(None, false).expect("no file");
-        assert_eq!((level(&keys, "development"), news), (Err(KeyRefusal::Invalid), vec![]));
+        let (keys, lines) = KeyStore::begin(None, false).expect("no file");
+        assert_eq!((level(&keys, "development"), lines), (Err(KeyRefusal::Invalid), vec![]));
     }
 
     #[cfg(unix)]
@@ -496,18 +497,18 @@ mod tests {
             |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
         put(&file, text(&[("alice", "\"read\"")]));
         mode(0o644);
-        let (keys, news) = KeyStore::begin(Some(file.clone()), false).expect("a key file");
+        let (keys, lines) = KeyStore::begin(Some(file.clone()), false).expect("a key file");
         assert!(
-            news.iter().any(|(level, line)| *level == Warn && line.contains("0644")),
-            "{news:?}"
+            lines.iter().any(|(level, line)| *level == Warn && line.contains("0644")),
+            "{lines:?}"
         );
         assert_eq!(look(&keys), (vec![], None));
         mode(0o600);
         assert_eq!(look(&keys), (vec![], None));
         mode(0o660);
-        let (news, newer) = look(&keys);
-        assert_eq!((news.len(), newer), (1, None));
-        assert!(news[0].contains("0660") && news[0].contains("chmod 600"), "{news:?}");
+        let (lines, newer) = read_again(&keys);
+        assert_eq!((lines.len(), newer), (1, None));
+        assert!(lines[0].contains("0660") && lines[0].contains("chmod 600"), "{lines:?}");
         assert_eq!(look(&keys), (vec![], None));
     }
 
