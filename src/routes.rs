@@ -42,13 +42,13 @@ pub use hosts::Hosts;
 pub use live_page::Page;
 use origin::Origins;
 use refusal_log::RefusalLog;
-use route::{Call, Kind as At, Method, Route, RouteMatch, Who};
+use route::{Call, Method, Permission, Route, RouteKind, RouteMatch};
 pub use session_handler::TEMPORARY_HEADER;
 use session_handler::{SessionHandler, ViewerHandler};
 
 /// The default bound of a canvas from outside a session, in bytes: as large as a document may be by
 /// default.
-const LARGEST_CANVAS: usize = 4 << 20;
+const DEFAULT_MAX_CANVAS_BYTES: usize = 4 << 20;
 const WRONG_ORIGIN: &str =
     "pages of this origin may not connect: whoever runs this server can allow it";
 const WRONG_HOST: &str = "this server is not known by the name that this was sent to: whoever runs it can \
@@ -88,7 +88,7 @@ impl Router {
             require_key: false,
             debug_endpoints: false,
             live: Page::default(),
-            largest_canvas: LARGEST_CANVAS,
+            largest_canvas: DEFAULT_MAX_CANVAS_BYTES,
             refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
             persistence: None,
@@ -115,9 +115,9 @@ impl Router {
             table::find(request.path).map_err(|why| Response::text(404, why))?;
         let wants_websocket = request.wants_websocket();
         let is_nothing = match route.kind {
-            At::DebugSocket => !self.debug_endpoints,
+            RouteKind::DebugSocket => !self.debug_endpoints,
             // A client that connects to `/` with a WebSocket has left out the rest of the path.
-            At::Page => route.path == "/" && wants_websocket,
+            RouteKind::Page => route.path == "/" && wants_websocket,
             _ => false,
         };
         if is_nothing {
@@ -141,7 +141,7 @@ impl Router {
             return Err(Response::upgrade_required(NO_WEBSOCKET));
         }
         let of_query = match endpoint.who {
-            Who::Admin if ids.is_empty() => request.query_value("session"),
+            Permission::Admin if ids.is_empty() => request.query_value("session"),
             _ => None,
         };
         let session = ids.first().or(of_query.as_ref()).map(String::as_str);
@@ -163,16 +163,16 @@ impl Router {
         let (origin, host) = (request.header("origin"), request.header("host"));
         // A trusted proxy checks the name itself. On the path of a WebSocket a request without an
         // origin can't come from a page, or it gets no more than a refusal.
-        let is_asked = origin.is_some() || route.kind == At::Page;
+        let is_asked = origin.is_some() || route.kind == RouteKind::Page;
         if is_asked && !from.by_proxy && !self.hosts.permits(host) {
             let why = "a request to another name than this server's: --allow-host";
-            self.refusals.note(from.address, why);
+            self.refusals.count(from.address, why);
             return Err(Response::text(421, WRONG_HOST));
         }
         if !self.origins.permits(origin, host, from.address) {
             let shown = origin.map(origin::shown).unwrap_or_default();
-            self.refusals.note(from.address, &format!("a page of {shown}: --allow-origin"));
-            return Err(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
+            self.refusals.count(from.address, &format!("a page of {shown}: --allow-origin"));
+            return Err(Response::text(403, WRONG_ORIGIN).with_reason(Reason::Origin));
         }
         Ok(())
     }

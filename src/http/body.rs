@@ -11,7 +11,7 @@ use super::{HeadError, Request, Response};
 /// Sent to a client that asks before it sends its body (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How many bytes of a body are read at once.
-const ROOM: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 /// The length of a request's body, in bytes, at most `most`; 0 where it has none.
 ///
@@ -50,7 +50,7 @@ pub fn expects_continue(request: &Request<'_>) -> bool {
 /// more time.
 ///
 /// # Errors
-/// [`HeadError::Refuse`] with 408 when the time is over, [`HeadError::Gone`] when the client has
+/// [`HeadError::Refuse`] with 408 when the time is over, [`HeadError::Disconnected`] when the client has
 /// left.
 pub fn read_body(
     socket: &TcpStream,
@@ -60,14 +60,16 @@ pub fn read_body(
 ) -> Result<Vec<u8>, HeadError> {
     while body.len() < length {
         // Memory is reserved for bytes that have come, not for the length that was announced.
-        let missing = (length - body.len()).min(ROOM);
+        let missing = (length - body.len()).min(READ_BYTES);
         match read_some(socket, &mut body, missing, deadline) {
             Ok(true) => {}
             // The head has come, so the client gets a response even where no byte of the body has.
-            Err(HeadError::Gone) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+            Err(HeadError::Disconnected)
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
+            {
                 return Err(HeadError::Refuse(too_slow()));
             }
-            Ok(false) => return Err(HeadError::Gone),
+            Ok(false) => return Err(HeadError::Disconnected),
             Err(error) => return Err(error),
         }
     }
@@ -123,6 +125,6 @@ mod tests {
         let late = read(b"", 9, Some(Instant::now() + Duration::from_millis(20)));
         assert!(matches!(late, Err(HeadError::Refuse(page)) if page.status() == 408));
         drop(client);
-        assert!(matches!(read(b"", 1, soon), Err(HeadError::Gone)));
+        assert!(matches!(read(b"", 1, soon), Err(HeadError::Disconnected)));
     }
 }

@@ -9,12 +9,12 @@ use miniz_oxide::deflate::compress_to_vec;
 /// little smaller.
 const LEVEL: u8 = 1;
 /// Bodies of fewer bytes are not packed: they fit into one or two packets anyway.
-pub const WORTH_IT: usize = 1400;
+pub const MIN_BYTES: usize = 1400;
 
 /// How many bodies are packed at a time. Further ones are sent unpacked.
-const AT_A_TIME: usize = 4;
+const MAX_CONCURRENT: usize = 4;
 /// The stack of a packing thread, in bytes. Packing needs more than a client's thread has.
-const STACK: usize = 2 << 20;
+const STACK_BYTES: usize = 2 << 20;
 
 /// How many bodies are being packed.
 static PACKING: AtomicUsize = AtomicUsize::new(0);
@@ -22,11 +22,11 @@ static PACKING: AtomicUsize = AtomicUsize::new(0);
 /// Packs a body on a thread of its own and waits for it. Takes time linear in the body. `None`
 /// where too many bodies are being packed or no thread could be started; the body is then sent
 /// unpacked.
-pub fn packed(body: &Bytes) -> Option<Vec<u8>> {
-    let one_more = |packing| (packing < AT_A_TIME).then_some(packing + 1);
+pub fn compressed(body: &Bytes) -> Option<Vec<u8>> {
+    let one_more = |packing| (packing < MAX_CONCURRENT).then_some(packing + 1);
     PACKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
     let body = body.clone();
-    let thread = std::thread::Builder::new().name("gzip".into()).stack_size(STACK);
+    let thread = std::thread::Builder::new().name("gzip".into()).stack_size(STACK_BYTES);
     let packed = thread.spawn(move || pack(&body)).ok().and_then(|thread| thread.join().ok());
     PACKING.fetch_sub(1, Ordering::Relaxed);
     packed
@@ -43,7 +43,7 @@ fn pack(body: &[u8]) -> Vec<u8> {
 
 /// True where an `Accept-Encoding` accepts gzip (RFC 9110 §12.5.3): by name or by `*`, and not with
 /// `q=0`.
-pub fn is_taken<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
+pub fn is_accepted<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
     let mut by_any = false;
     for coding in accepted.flat_map(|value| value.split(',')) {
         let mut parts = coding.split(';').map(str::trim);
@@ -118,7 +118,7 @@ mod tests {
             (&[""], false),
             (&[], false),
         ] {
-            assert_eq!(is_taken(accepted.iter().copied()), is_sent, "{accepted:?}");
+            assert_eq!(is_accepted(accepted.iter().copied()), is_sent, "{accepted:?}");
         }
     }
 }

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use super::{Request, Response};
 
 /// The largest head of a request, line and headers, in bytes.
-pub const LARGEST_HEAD: usize = 16 * 1024;
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How many bytes of a head are read at once.
-const READ: usize = 1024;
+const READ_BYTES: usize = 1024;
 /// The most headers of a request.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// Headers that may occur only once, because a decision depends on them.
-const ONLY_ONCE: [&str; 7] = [
+const SINGLE_HEADERS: [&str; 7] = [
     "host",
     "origin",
     "authorization",
@@ -53,13 +53,13 @@ impl fmt::Debug for Head<'_> {
 /// isn't HTTP/1.1 or HTTP/1.0 or could be read in two ways.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
     let end = match end_of_head(bytes, 0) {
-        Some(end) if end <= LARGEST_HEAD => end,
+        Some(end) if end <= MAX_HEAD_BYTES => end,
         // For example TLS: its client waits for an answer before it sends more, so the head never
         // gets whole.
         None if bytes.first().is_some_and(|byte| !may_begin(*byte)) => return Err(bad(NOT_HTTP)),
         // A client that ends lines by a bare line feed never sends the empty line.
         None if has_bare_line_feed(bytes, 0) => return Err(bad(BARE_LINE_FEED)),
-        None if bytes.len() <= LARGEST_HEAD => return Ok(None),
+        None if bytes.len() <= MAX_HEAD_BYTES => return Ok(None),
         _ => return Err(Response::text(431, "the request has to be smaller than 16 KiB")),
     };
     let (head, rest) = bytes.split_at(end);
@@ -70,7 +70,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
     }
     // On the heap, where it is freed: an idle client's thread keeps a stack page that was touched
     // once.
-    let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut headers = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(size)) if size == end => {}
@@ -120,7 +120,7 @@ fn parts_of(target: &str) -> (Option<&str>, &str, &str) {
 
 /// Refuses a request that a proxy and this server might read in two ways.
 fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response> {
-    if ONLY_ONCE.iter().any(|name| request.headers(name).nth(1).is_some()) {
+    if SINGLE_HEADERS.iter().any(|name| request.headers(name).nth(1).is_some()) {
         return Err(bad("Host, Origin, Authorization, Sec-WebSocket-Key, Sec-WebSocket-Version, \
              Content-Length and Transfer-Encoding may each be there only once"));
     }
@@ -166,7 +166,7 @@ pub fn path_of(bytes: &[u8]) -> &str {
 #[derive(Debug)]
 pub enum HeadError {
     /// The client has left, or it sent nothing in time.
-    Gone,
+    Disconnected,
     /// The request is refused with this response.
     Refuse(Response),
 }
@@ -178,7 +178,7 @@ pub enum HeadError {
 /// more time. Without a deadline this waits until the client sends a head or leaves.
 ///
 /// # Errors
-/// [`HeadError::Refuse`] when the head is refused or late, [`HeadError::Gone`] when the client has
+/// [`HeadError::Refuse`] when the head is refused or late, [`HeadError::Disconnected`] when the client has
 /// left or sent nothing in time.
 pub fn read_head<T>(
     socket: &TcpStream,
@@ -192,7 +192,7 @@ pub fn read_head<T>(
         let may_be_whole =
             known == 0 || end_of_head(bytes, known).is_some() || has_bare_line_feed(bytes, known);
         if !bytes.is_empty()
-            && (may_be_whole || bytes.len() > LARGEST_HEAD)
+            && (may_be_whole || bytes.len() > MAX_HEAD_BYTES)
             && let Some(whole) = parse_head(bytes).map_err(HeadError::Refuse)?
         {
             let (answer, rest) = (answer(&whole.request, whole.rest), whole.rest.len());
@@ -200,8 +200,8 @@ pub fn read_head<T>(
             return Ok(answer);
         }
         known = bytes.len();
-        if !read_some(socket, bytes, READ, deadline)? {
-            return Err(HeadError::Gone);
+        if !read_some(socket, bytes, READ_BYTES, deadline)? {
+            return Err(HeadError::Disconnected);
         }
     }
 }
@@ -225,13 +225,13 @@ pub(super) fn read_some(
         Ok(size) => Ok(size > 0),
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
         Err(error) if is_timeout(&error) => Err(too_late(head)),
-        Err(_) => Err(HeadError::Gone),
+        Err(_) => Err(HeadError::Disconnected),
     }
 }
 
 fn too_late(head: &[u8]) -> HeadError {
     match head.is_empty() {
-        true => HeadError::Gone,
+        true => HeadError::Disconnected,
         false => HeadError::Refuse(too_slow()),
     }
 }
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
-        for name in ONLY_ONCE {
+        for name in SINGLE_HEADERS {
             let twice = format!("{name}: 0\r\n{}: 0\r\n", name.to_uppercase());
             assert_eq!(status(&with(&twice)), 400, "{name}");
         }
@@ -468,11 +468,11 @@ mod tests {
             let bare = with("X: \r\n").len();
             with(&format!("X: {}\r\n", "x".repeat(size - bare)))
         };
-        assert_eq!(status(&padded(LARGEST_HEAD)), 200);
-        assert_eq!(status(&padded(LARGEST_HEAD + 1)), 431);
-        assert_eq!(status(&"x".repeat(LARGEST_HEAD)), 100);
-        assert_eq!(status(&"x".repeat(LARGEST_HEAD + 1)), 431);
-        assert_eq!(status(&with(&"X: y\r\n".repeat(MOST_HEADERS - 1))), 200);
-        assert_eq!(status(&with(&"X: y\r\n".repeat(MOST_HEADERS))), 431);
+        assert_eq!(status(&padded(MAX_HEAD_BYTES)), 200);
+        assert_eq!(status(&padded(MAX_HEAD_BYTES + 1)), 431);
+        assert_eq!(status(&"x".repeat(MAX_HEAD_BYTES)), 100);
+        assert_eq!(status(&"x".repeat(MAX_HEAD_BYTES + 1)), 431);
+        assert_eq!(status(&with(&"X: y\r\n".repeat(MAX_HEADERS - 1))), 200);
+        assert_eq!(status(&with(&"X: y\r\n".repeat(MAX_HEADERS))), 431);
     }
 }

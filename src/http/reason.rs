@@ -37,7 +37,7 @@ pub enum Reason {
 }
 
 /// The number of reasons.
-pub const REASONS: usize = ALL.len();
+pub const REASON_COUNT: usize = ALL.len();
 
 /// All reasons in the order of their numbers, each with its name.
 const ALL: [(Reason, &str); 15] = [
@@ -66,7 +66,7 @@ impl Reason {
 
     /// The reason that a response with this status stands for, unless the response has one of its
     /// own. `None` for a status below 400.
-    pub fn of(status: u16) -> Option<Reason> {
+    pub fn from_status(status: u16) -> Option<Reason> {
         Some(match status {
             0..400 => return None,
             401 | 403 => Reason::Key,
@@ -89,7 +89,7 @@ impl Reason {
         ALL[self.number()].1
     }
 
-    /// The reason's number, from 0 and less than [`REASONS`].
+    /// The reason's number, from 0 and less than [`REASON_COUNT`].
     pub fn number(self) -> usize {
         self as usize
     }
@@ -104,9 +104,9 @@ mod tests {
         for (number, reason) in Reason::all().enumerate() {
             assert_eq!((reason.number(), reason.name()), (number, ALL[number].1));
         }
-        assert_eq!(Reason::all().count(), REASONS);
+        assert_eq!(Reason::all().count(), REASON_COUNT);
         for status in 100..600 {
-            assert_eq!(Reason::of(status).is_some(), status >= 400, "{status}");
+            assert_eq!(Reason::from_status(status).is_some(), status >= 400, "{status}");
         }
     }
 }

@@ -40,11 +40,11 @@ pub struct Preferences {
 
 impl Preferences {
     /// Reads them from a request.
-    pub fn of(request: &Request<'_>, refusals_as_json: bool) -> Self {
+    pub fn from_request(request: &Request<'_>, refusals_as_json: bool) -> Self {
         let looks = matches!(request.method, "GET" | "HEAD");
         let tags = request.headers("if-none-match").filter(|_| looks);
         let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
-        let takes_gzip = gzip::is_taken(request.headers("accept-encoding"));
+        let takes_gzip = gzip::is_accepted(request.headers("accept-encoding"));
         Preferences { has: tags.map(str::to_owned).collect(), takes_gzip, refusals_as_json }
     }
 
@@ -60,7 +60,7 @@ impl Preferences {
 }
 
 /// A random number that tells this run of the server from others.
-static LIFE: OnceLock<u64> = OnceLock::new();
+static RUN: OnceLock<u64> = OnceLock::new();
 
 impl Response {
     /// A line of plain text that says what is wrong and what is accepted.
@@ -95,7 +95,7 @@ impl Response {
             Ok(Point { epoch, seq }) if is_plain(&epoch) => {
                 // After a crash a number may be given again to another change: the tag names the
                 // run, too.
-                let life = LIFE.get_or_init(|| RandomState::new().hash_one(0));
+                let life = RUN.get_or_init(|| RandomState::new().hash_one(0));
                 let tag = format!("\"{epoch}-{seq}-{life:x}\"");
                 Response { cache: "private, no-cache", ..page.tagged(tag) }
             }
@@ -153,14 +153,14 @@ impl Response {
             return self.into_json();
         }
         let may_be_packed = self.content_type.starts_with("text/") || self.content_type == JSON;
-        if !may_be_packed || self.body.len() < gzip::WORTH_IT {
+        if !may_be_packed || self.body.len() < gzip::MIN_BYTES {
             return self;
         }
         let page = self.varying();
         if !preferences.takes_gzip {
             return page;
         }
-        match gzip::packed(&page.body).filter(|packed| packed.len() < page.body.len()) {
+        match gzip::compressed(&page.body).filter(|packed| packed.len() < page.body.len()) {
             Some(packed) => Response {
                 body: packed.into(),
                 // The packed body has other bytes but the same meaning: its tag is a weak one (RFC
@@ -192,13 +192,13 @@ impl Response {
     }
 
     /// Counts the refusal under this reason instead of the status's own.
-    pub fn because(self, reason: Reason) -> Self {
+    pub fn with_reason(self, reason: Reason) -> Self {
         Response { reason: Some(reason), ..self }
     }
 
     /// The reason of a refusal; `None` where the response is none.
     pub fn reason(&self) -> Option<Reason> {
-        self.reason.or_else(|| Reason::of(self.status))
+        self.reason.or_else(|| Reason::from_status(self.status))
     }
 
     /// The status code.
@@ -301,7 +301,7 @@ mod tests {
 
     fn preferences(headers: &str) -> Preferences {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
-        Preferences::of(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
+        Preferences::from_request(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
     }
 
     #[test]
@@ -376,7 +376,7 @@ mod tests {
         }
         // Only GET and HEAD can be answered with 304.
         let put = b"PUT / HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n";
-        let put = Preferences::of(&parse_head(put).unwrap().unwrap().request, false);
+        let put = Preferences::from_request(&parse_head(put).unwrap().unwrap().request, false);
         assert_eq!(state.for_client(&put).status(), 200);
     }
 

@@ -8,7 +8,7 @@ use super::send_queue::SendQueue;
 use super::service::Role;
 
 /// A connection counts as stalled when the socket takes nothing of what waits for longer than this.
-pub const SLOW: Duration = Duration::from_secs(2);
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Numbers about one connection. Its own thread writes most of them, any thread reads them, and
 /// none waits.
@@ -16,7 +16,7 @@ pub const SLOW: Duration = Duration::from_secs(2);
 pub struct ConnectionStats {
     opened: Instant,
     role: AtomicU8,
-    heard: AtomicU64,
+    received: AtomicU64,
     /// Since when its thread has waited for a byte: milliseconds since `opened` plus one; 0 while
     /// it doesn't wait.
     waits_since: AtomicU64,
@@ -27,12 +27,12 @@ pub struct ConnectionStats {
 
 /// How fast a client takes what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quality {
+pub enum SendState {
     /// Nothing waits for it.
     Good,
-    /// Something waits, and the socket took some of it within [`SLOW`].
+    /// Something waits, and the socket took some of it within [`STALL_TIMEOUT`].
     Slow,
-    /// Something waits, and the socket has taken nothing of it for longer than [`SLOW`].
+    /// Something waits, and the socket has taken nothing of it for longer than [`STALL_TIMEOUT`].
     Stalled,
 }
 
@@ -52,9 +52,9 @@ pub enum Liveness {
 impl Liveness {
     /// Judges a client that has sent nothing for `silent`, has taken nothing of what waits for it
     /// for `waiting`, and was sent `pings` pings meanwhile. It is dead after `silence`.
-    fn of(silent: Duration, waiting: Option<Duration>, pings: u64, silence: Duration) -> Liveness {
+    fn new(silent: Duration, waiting: Option<Duration>, pings: u64, silence: Duration) -> Liveness {
         let takes_nothing = waiting.is_none_or(|waiting| waiting >= silence);
-        if silent >= silence + AFTER_CLOSE && takes_nothing {
+        if silent >= silence + CLOSE_ANSWER_TIMEOUT && takes_nothing {
             Liveness::CloseTimedOut
         } else if silent >= silence && takes_nothing {
             Liveness::Dead
@@ -67,20 +67,20 @@ impl Liveness {
 }
 
 /// How long a dead client is given to answer the close: it may still be there.
-const AFTER_CLOSE: Duration = Duration::from_secs(2);
+const CLOSE_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The numbers of a connection at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct ConnectionSample {
     pub role: Role,
     pub open: Duration,
     /// Messages that the client has sent.
-    pub heard: u64,
+    pub received: u64,
     /// Messages that were queued for the client.
-    pub said: u64,
+    pub sent: u64,
     /// Bytes that wait for the client.
     pub queued: usize,
-    pub quality: Quality,
+    pub send_state: SendState,
     /// For how long the socket has taken nothing of what waits.
     pub stalled: Duration,
 }
@@ -91,7 +91,7 @@ impl ConnectionStats {
         Arc::new(ConnectionStats {
             opened: Instant::now(),
             role: AtomicU8::new(Role::Page as u8),
-            heard: AtomicU64::default(),
+            received: AtomicU64::default(),
             waits_since: AtomicU64::default(),
             pings: AtomicU64::default(),
             send_queue: OnceLock::new(),
@@ -99,13 +99,13 @@ impl ConnectionStats {
     }
 
     /// Sets the connection's send queue. A later one is ignored.
-    pub fn has(&self, send_queue: Arc<SendQueue>) {
+    pub fn set_send_queue(&self, send_queue: Arc<SendQueue>) {
         // A connection has only one send queue.
         let _ = self.send_queue.set(send_queue);
     }
 
     /// Sets what the connection is used for.
-    pub fn becomes(&self, role: Role) {
+    pub fn set_role(&self, role: Role) {
         self.role.store(role as u8, Relaxed);
     }
 
@@ -116,19 +116,19 @@ impl ConnectionStats {
     }
 
     /// Counts a message from the client. Only the connection's own thread may call it.
-    pub fn hears(&self) {
-        self.heard.store(self.heard.load(Relaxed) + 1, Relaxed);
+    pub fn count_message(&self) {
+        self.received.store(self.received.load(Relaxed) + 1, Relaxed);
     }
 
     /// Records that the connection's thread begins to wait for a byte. Only that thread may call
     /// it.
-    pub fn waits(&self) {
+    pub fn mark_waiting(&self) {
         self.pings.store(0, Relaxed);
         self.waits_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
     }
 
     /// Records that the wait has ended. Only the connection's own thread may call it.
-    pub fn reads(&self) {
+    pub fn mark_reading(&self) {
         self.waits_since.store(0, Relaxed);
     }
 
@@ -141,7 +141,7 @@ impl ConnectionStats {
         };
         let silent = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
         let pings = self.pings.load(Relaxed);
-        let liveness = Liveness::of(silent, self.waiting().1, pings, silence);
+        let liveness = Liveness::new(silent, self.waiting().1, pings, silence);
         if liveness == Liveness::NeedsPing {
             self.pings.store(pings + 1, Relaxed);
         }
@@ -161,36 +161,36 @@ impl ConnectionStats {
     }
 
     /// The numbers at this moment.
-    pub fn read(&self) -> Reading {
+    pub fn sample(&self) -> ConnectionSample {
         let (queued, waiting) = self.waiting();
-        Reading {
+        ConnectionSample {
             role: self.role(),
             open: self.opened.elapsed(),
-            heard: self.heard.load(Relaxed),
-            said: self.send_queue.get().map_or(0, |send_queue| send_queue.pushed()),
+            received: self.received.load(Relaxed),
+            sent: self.send_queue.get().map_or(0, |send_queue| send_queue.pushed()),
             queued,
-            quality: Quality::of(waiting),
+            send_state: SendState::new(waiting),
             stalled: waiting.unwrap_or_default(),
         }
     }
 }
 
-impl Quality {
+impl SendState {
     /// Judges a connection by how long its socket has taken nothing; `None` where nothing waits.
-    pub fn of(waiting: Option<Duration>) -> Quality {
+    pub fn new(waiting: Option<Duration>) -> SendState {
         match waiting {
-            None => Quality::Good,
-            Some(waiting) if waiting <= SLOW => Quality::Slow,
-            Some(_) => Quality::Stalled,
+            None => SendState::Good,
+            Some(waiting) if waiting <= STALL_TIMEOUT => SendState::Slow,
+            Some(_) => SendState::Stalled,
         }
     }
 
     /// The name in the API and in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Quality::Good => "good",
-            Quality::Slow => "slow",
-            Quality::Stalled => "stalled",
+            SendState::Good => "good",
+            SendState::Slow => "slow",
+            SendState::Stalled => "stalled",
         }
     }
 }
@@ -203,13 +203,13 @@ mod tests {
     fn a_connection_is_what_it_became() {
         let stats = ConnectionStats::new();
         for role in [Role::Member, Role::Viewer, Role::Client, Role::Page] {
-            stats.becomes(role);
-            stats.hears();
-            assert_eq!(stats.read().role, role);
+            stats.set_role(role);
+            stats.count_message();
+            assert_eq!(stats.sample().role, role);
         }
-        let reading = stats.read();
-        assert_eq!((reading.heard, reading.said, reading.queued), (4, 0, 0));
-        assert_eq!(reading.quality, Quality::Good, "it has no send_queue yet");
+        let sample = stats.sample();
+        assert_eq!((sample.received, sample.sent, sample.queued), (4, 0, 0));
+        assert_eq!(sample.send_state, SendState::Good, "it has no send_queue yet");
     }
 
     #[test]
@@ -230,26 +230,26 @@ mod tests {
             (120, Some(0), 3, Liveness::NeedsPing),
             (1000, Some(89), 50, Liveness::Alive),
         ] {
-            let found = Liveness::of(seconds(silent), waiting.map(seconds), pings, seconds(90));
+            let found = Liveness::new(seconds(silent), waiting.map(seconds), pings, seconds(90));
             assert_eq!(found, expected, "{silent} {waiting:?} {pings}");
         }
         let stats = ConnectionStats::new();
         assert_eq!(stats.liveness(Duration::ZERO), Liveness::Alive, "it isn't waited for");
-        stats.waits();
+        stats.mark_waiting();
         assert_eq!(stats.liveness(seconds(3600)), Liveness::Alive);
-        stats.reads();
+        stats.mark_reading();
         assert_eq!(stats.liveness(Duration::ZERO), Liveness::Alive);
     }
 
     #[test]
     fn two_seconds_without_taking_anything_are_a_stall() {
-        for (waiting, quality) in [
-            (None, Quality::Good),
-            (Some(Duration::ZERO), Quality::Slow),
-            (Some(SLOW), Quality::Slow),
-            (Some(SLOW + Duration::from_millis(1)), Quality::Stalled),
+        for (waiting, send_state) in [
+            (None, SendState::Good),
+            (Some(Duration::ZERO), SendState::Slow),
+            (Some(STALL_TIMEOUT), SendState::Slow),
+            (Some(STALL_TIMEOUT + Duration::from_millis(1)), SendState::Stalled),
         ] {
-            assert_eq!(Quality::of(waiting), quality, "{waiting:?}");
+            assert_eq!(SendState::new(waiting), send_state, "{waiting:?}");
         }
     }
 }

@@ -21,18 +21,18 @@ pub struct ConnectionLimits {
 /// All open connections, including those in their handshake. Any thread may use it.
 #[derive(Debug)]
 pub struct Connections {
-    room: ConnectionLimits,
-    state: Mutex<State>,
+    limits: ConnectionLimits,
+    state: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    open: HashMap<ConnId, Open>,
+struct OpenConnections {
+    open: HashMap<ConnId, Connection>,
     by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct Connection {
     socket: Arc<TcpStream>,
     stats: Arc<ConnectionStats>,
     /// The address under which it is counted; `None` while only a proxy's address is known.
@@ -43,35 +43,37 @@ struct Open {
 
 /// A limit is reached; the text is for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Full(pub String);
+pub struct LimitReached(pub String);
 
 impl Connections {
     /// No connection is open yet.
-    pub fn new(room: ConnectionLimits) -> Self {
-        Connections { room, state: Mutex::default() }
+    pub fn new(limits: ConnectionLimits) -> Self {
+        Connections { limits, state: Mutex::default() }
     }
 
     /// Counts a new connection, under its address where that is known already.
     ///
     /// # Errors
-    /// [`Full`] when a limit is reached. The connection is not counted then.
+    /// [`LimitReached`] when a limit is reached. The connection is not counted then.
     pub fn add(
         &self,
         conn: ConnId,
         socket: &Arc<TcpStream>,
         stats: &Arc<ConnectionStats>,
         address: Option<IpAddr>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), LimitReached> {
         let mut state = self.lock();
-        let ConnectionLimits { connections, per_address } = self.room;
+        let ConnectionLimits { connections, per_address } = self.limits;
         if connections > 0 && state.open.len() >= connections {
-            return Err(Full(format!("{connections} connections are open, which is the limit")));
+            return Err(LimitReached(format!(
+                "{connections} connections are open, which is the limit"
+            )));
         }
         if let Some(address) = address {
             state.count(address, per_address)?;
         }
         let (socket, stats) = (socket.clone(), stats.clone());
-        let open = Open { socket, stats, address, is_known: false };
+        let open = Connection { socket, stats, address, is_known: false };
         state.open.insert(conn, open);
         Ok(())
     }
@@ -80,14 +82,14 @@ impl Connections {
     /// proxy may send requests of several clients, one after the other, on one connection.
     ///
     /// # Errors
-    /// [`Full`] when a limit is reached. The connection is counted as before then.
-    pub fn locate(&self, conn: ConnId, address: IpAddr) -> Result<(), Full> {
+    /// [`LimitReached`] when a limit is reached. The connection is counted as before then.
+    pub fn set_client_address(&self, conn: ConnId, address: IpAddr) -> Result<(), LimitReached> {
         let mut state = self.lock();
         let Some(before) = state.open.get(&conn).map(|open| open.address) else { return Ok(()) };
         if before == Some(address) {
             return Ok(());
         }
-        state.count(address, self.room.per_address)?;
+        state.count(address, self.limits.per_address)?;
         if let Some(open) = state.open.get_mut(&conn) {
             open.address = Some(address);
         }
@@ -98,7 +100,7 @@ impl Connections {
     }
 
     /// Records whether the hub closes this connection when the server stops.
-    pub fn entrust(&self, conn: ConnId, is_known: bool) {
+    pub fn set_known_to_hub(&self, conn: ConnId, is_known: bool) {
         if let Some(open) = self.lock().open.get_mut(&conn) {
             open.is_known = is_known;
         }
@@ -121,22 +123,22 @@ impl Connections {
 
     /// Shuts the sockets down: of all connections, or of those that the hub doesn't know. Threads
     /// that read from or write to them are woken.
-    pub fn cut(&self, even_known: bool) {
+    pub fn shutdown(&self, even_known: bool) {
         for open in self.lock().open.values().filter(|open| even_known || !open.is_known) {
             sever(&open.socket);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn count(&mut self, address: IpAddr, most: usize) -> Result<(), Full> {
+impl OpenConnections {
+    fn count(&mut self, address: IpAddr, most: usize) -> Result<(), LimitReached> {
         let from_there = self.by_address.entry(address).or_default();
         if most > 0 && *from_there >= most {
-            return Err(Full(format!("{most} connections come from there, the limit")));
+            return Err(LimitReached(format!("{most} connections come from there, the limit")));
         }
         *from_there += 1;
         Ok(())
@@ -154,7 +156,7 @@ impl State {
 
 /// The response to a client for which there is no room.
 pub fn full() -> Response {
-    Response::text(503, "the server is full: try again later").because(Reason::Full)
+    Response::text(503, "the server is full: try again later").with_reason(Reason::Full)
 }
 
 #[cfg(test)]
@@ -170,7 +172,7 @@ mod tests {
         let add = |conn| connections.add(ConnId(conn), &socket, &ConnectionStats::new(), None);
         (1..=4).for_each(|conn| add(conn).unwrap());
         assert!(add(5).is_err(), "four in all");
-        let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
+        let locate = |conn, address| connections.set_client_address(ConnId(conn), address).is_ok();
         assert!(locate(1, alice) && locate(2, bob));
         assert!(locate(1, alice), "it is there already");
         assert!(!locate(3, alice));

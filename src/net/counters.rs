@@ -1,7 +1,7 @@
 //! The server's counters. Any thread may read them at any time without waiting.
 //!
 //! No two busy threads write to one place. The hub counts what it sends in plain numbers
-//! ([`Tally`]) and adds them once a flush to shared numbers that only it writes. Clients' threads
+//! ([`PendingCounts`]) and adds them once a flush to shared numbers that only it writes. Clients' threads
 //! count in one of sixteen shards, by the connection's number. All other counters are rare. So a
 //! delivery costs two additions, and a message two uncontended atomic ones.
 
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::service::Role;
-use crate::http::{REASONS, Reason};
+use crate::http::{REASON_COUNT, Reason};
 use crate::hub::{ConnId, Holdings};
 use crate::protocol::kind::KIND_COUNT;
 use crate::protocol::{Frame, Kind, Timestamp};
@@ -24,7 +24,7 @@ pub const LATENCY_BOUNDS: [u64; 15] = [
 /// Upper bounds of the batch histogram, in events.
 pub const BATCH_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// The close codes that are counted one by one.
-pub const CODES: [u16; 14] =
+pub const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003];
 
 /// All counters, shared by all threads.
@@ -38,12 +38,12 @@ pub struct Counters {
     /// Requests that were answered with a page.
     pub pages: AtomicU64,
     /// Refused requests, by the number of their reason.
-    refused: [AtomicU64; REASONS],
+    refused: [AtomicU64; REASON_COUNT],
     /// Open connections, by the number of their role.
     open: [AtomicUsize; Role::ALL.len()],
-    /// Closed WebSockets, by the place of their code in [`CODES`]; the last one counts all other
+    /// Closed WebSockets, by the place of their code in [`CLOSE_CODES`]; the last one counts all other
     /// codes.
-    closed: [AtomicU64; CODES.len() + 1],
+    closed: [AtomicU64; CLOSE_CODES.len() + 1],
     /// Connections that were closed because their client didn't read.
     pub too_slow: AtomicU64,
     /// Messages after which the client was read more slowly.
@@ -53,22 +53,22 @@ pub struct Counters {
     /// Panics that were caught.
     pub panics: AtomicU64,
     shards: [Shard; SHARDS],
-    pub hub: Hub,
+    pub hub: HubCounters,
 }
 
 /// What the clients' threads of one shard count. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    heard: Traffic,
-    said: Traffic,
+    received: Traffic,
+    sent: Traffic,
 }
 
 /// What the hub's thread counts. Only it writes here. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Hub {
-    said: Traffic,
+pub struct HubCounters {
+    sent: Traffic,
     /// The time from a message's arrival until everything it caused was flushed, in microseconds.
     pub latency: Histogram<{ LATENCY_BOUNDS.len() }>,
     /// Events between two flushes.
@@ -148,19 +148,19 @@ impl Counters {
             overrun: AtomicU64::default(),
             panics: AtomicU64::default(),
             shards: Default::default(),
-            hub: Hub::default(),
+            hub: HubCounters::default(),
         }
     }
 
     /// Counts a message from a client. Called on the client's thread.
-    pub fn heard(&self, conn: ConnId, kind: Kind, bytes: usize) {
-        self.shard(conn).heard.add(kind, bytes);
+    pub fn count_received(&self, conn: ConnId, kind: Kind, bytes: usize) {
+        self.shard(conn).received.add(kind, bytes);
     }
 
     /// Counts a message to a client that another thread than the hub's sends.
-    pub fn said(&self, conn: ConnId, frame: &Frame) {
+    pub fn count_sent(&self, conn: ConnId, frame: &Frame) {
         if let Some(kind) = frame.kind() {
-            self.shard(conn).said.add(kind, frame.payload().len());
+            self.shard(conn).sent.add(kind, frame.payload().len());
         }
     }
 
@@ -169,14 +169,14 @@ impl Counters {
     }
 
     /// All messages of a type from clients: their number and their bytes.
-    pub fn all_heard(&self, kind: Kind) -> [u64; 2] {
-        sum(self.shards.iter().map(|shard| shard.heard.read(kind)))
+    pub fn received_of(&self, kind: Kind) -> [u64; 2] {
+        sum(self.shards.iter().map(|shard| shard.received.read(kind)))
     }
 
     /// All messages of a type to clients: their number and their bytes.
-    pub fn all_said(&self, kind: Kind) -> [u64; 2] {
-        let shards = self.shards.iter().map(|shard| shard.said.read(kind));
-        sum(shards.chain([self.hub.said.read(kind)]))
+    pub fn sent_of(&self, kind: Kind) -> [u64; 2] {
+        let shards = self.shards.iter().map(|shard| shard.sent.read(kind));
+        sum(shards.chain([self.hub.sent.read(kind)]))
     }
 
     /// Counts a refused request.
@@ -185,7 +185,7 @@ impl Counters {
     }
 
     /// How many requests were refused for this reason.
-    pub fn all_refused(&self, reason: Reason) -> u64 {
+    pub fn refused_for(&self, reason: Reason) -> u64 {
         self.refused[reason.number()].load(Relaxed)
     }
 
@@ -206,13 +206,14 @@ impl Counters {
 
     /// Counts a WebSocket that was closed with this code.
     pub fn closed(&self, code: u16) {
-        let place = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len());
+        let place =
+            CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
         self.closed[place].fetch_add(1, Relaxed);
     }
 
-    /// How many WebSockets were closed with the code at this place in [`CODES`], or, beyond its
+    /// How many WebSockets were closed with the code at this place in [`CLOSE_CODES`], or, beyond its
     /// end, with any other code.
-    pub fn all_closed(&self, place: usize) -> u64 {
+    pub fn closed_with(&self, place: usize) -> u64 {
         self.closed[place].load(Relaxed)
     }
 
@@ -222,14 +223,14 @@ impl Counters {
     }
 }
 
-impl Hub {
+impl HubCounters {
     /// Records that the hub begins with an input, `elapsed` after the server's start.
-    pub fn moves(&self, elapsed: Duration) {
+    pub fn mark_busy(&self, elapsed: Duration) {
         self.busy_since.store(elapsed.as_millis() as u64 + 1, Relaxed);
     }
 
     /// Records that the hub has nothing to do.
-    pub fn rests(&self) {
+    pub fn mark_idle(&self) {
         self.busy_since.store(0, Relaxed);
     }
 
@@ -245,7 +246,7 @@ impl Hub {
     }
 
     /// Records that the hub's thread has ended.
-    pub fn ends(&self) {
+    pub fn mark_ended(&self) {
         self.has_ended.store(true, Relaxed);
     }
 
@@ -282,25 +283,25 @@ fn sum(of: impl Iterator<Item = [u64; 2]>) -> [u64; 2] {
 
 /// What the hub's thread has counted since its last flush.
 #[derive(Debug)]
-pub struct Tally {
-    said: [[u64; 2]; KIND_COUNT],
-    /// The number of messages in `said`.
+pub struct PendingCounts {
+    sent: [[u64; 2]; KIND_COUNT],
+    /// The number of messages in `sent`.
     messages: u64,
     /// When the messages arrived that caused something to be sent.
     arrivals: Vec<Instant>,
 }
 
-impl Default for Tally {
+impl Default for PendingCounts {
     fn default() -> Self {
-        Tally { said: [[0; 2]; KIND_COUNT], messages: 0, arrivals: Vec::new() }
+        PendingCounts { sent: [[0; 2]; KIND_COUNT], messages: 0, arrivals: Vec::new() }
     }
 }
 
-impl Tally {
+impl PendingCounts {
     /// Counts a message to a client.
-    pub fn said(&mut self, frame: &Frame) {
+    pub fn count_sent(&mut self, frame: &Frame) {
         let Some(kind) = frame.kind() else { return };
-        let [messages, bytes] = &mut self.said[kind.number()];
+        let [messages, bytes] = &mut self.sent[kind.number()];
         *messages += 1;
         *bytes += frame.payload().len() as u64;
         self.messages += 1;
@@ -317,12 +318,12 @@ impl Tally {
     }
 
     /// Adds the numbers to the shared ones. Called after everything was flushed.
-    pub fn flushed(&mut self, hub: &Hub) {
+    pub fn flushed(&mut self, hub: &HubCounters) {
         if self.messages == 0 {
             return;
         }
         self.messages = 0;
-        for (of_kind, [messages, bytes]) in hub.said.0.iter().zip(&mut self.said) {
+        for (of_kind, [messages, bytes]) in hub.sent.0.iter().zip(&mut self.sent) {
             if *messages > 0 {
                 bump(&of_kind[0], std::mem::take(messages));
                 bump(&of_kind[1], std::mem::take(bytes));
@@ -338,7 +339,7 @@ impl Tally {
     }
 
     /// Records a batch of events and what the hub holds after it.
-    pub fn batch_done(&self, events: u64, holdings: Holdings, hub: &Hub) {
+    pub fn batch_done(&self, events: u64, holdings: Holdings, hub: &HubCounters) {
         if events > 0 {
             hub.batch.add(events, &BATCH_BOUNDS);
         }
@@ -363,25 +364,25 @@ mod tests {
                 let (counters, pong) = (&counters, &pong);
                 scope.spawn(move || {
                     for n in 0..1000 {
-                        counters.heard(ConnId(conn), Kind::Command, n);
-                        counters.said(ConnId(conn), pong);
+                        counters.count_received(ConnId(conn), Kind::Command, n);
+                        counters.count_sent(ConnId(conn), pong);
                     }
                 });
             }
-            let mut tally = Tally::default();
+            let mut pending = PendingCounts::default();
             for _ in 0..10 {
-                (0..100).for_each(|_| tally.said(&pong));
-                (0..100).for_each(|_| tally.said(&Frame::text("0123456789")));
-                (0..100).for_each(|_| tally.said(&Frame::ping(b"no message")));
-                assert_eq!(tally.messages(), 200);
-                tally.flushed(&counters.hub);
-                assert_eq!(tally.messages(), 0);
+                (0..100).for_each(|_| pending.count_sent(&pong));
+                (0..100).for_each(|_| pending.count_sent(&Frame::text("0123456789")));
+                (0..100).for_each(|_| pending.count_sent(&Frame::ping(b"no message")));
+                assert_eq!(pending.messages(), 200);
+                pending.flushed(&counters.hub);
+                assert_eq!(pending.messages(), 0);
             }
         });
-        assert_eq!(counters.all_heard(Kind::Command), [40_000, 40 * 499_500]);
-        assert_eq!(counters.all_said(Kind::Pong), [41_000, 41_000 * 7]);
-        assert_eq!(counters.all_said(Kind::Other), [1000, 10_000]);
-        assert_eq!(counters.all_said(Kind::Command), [0, 0]);
+        assert_eq!(counters.received_of(Kind::Command), [40_000, 40 * 499_500]);
+        assert_eq!(counters.sent_of(Kind::Pong), [41_000, 41_000 * 7]);
+        assert_eq!(counters.sent_of(Kind::Other), [1000, 10_000]);
+        assert_eq!(counters.sent_of(Kind::Command), [0, 0]);
     }
 
     #[test]
@@ -396,30 +397,30 @@ mod tests {
     #[test]
     fn a_flush_counts_the_way_of_every_message_that_something_came_of() {
         let counters = Counters::new();
-        let mut tally = Tally::default();
-        tally.arrived(Instant::now());
-        tally.flushed(&counters.hub);
+        let mut pending = PendingCounts::default();
+        pending.arrived(Instant::now());
+        pending.flushed(&counters.hub);
         let all = |(counts, _): (Vec<u64>, u64)| counts.iter().sum::<u64>();
-        assert_eq!(all(counters.hub.latency.read()), 0, "nothing has been said yet");
-        tally.arrived(Instant::now());
-        tally.said(&Frame::text("x"));
-        tally.flushed(&counters.hub);
+        assert_eq!(all(counters.hub.latency.read()), 0, "nothing has been sent yet");
+        pending.arrived(Instant::now());
+        pending.count_sent(&Frame::text("x"));
+        pending.flushed(&counters.hub);
         assert_eq!(all(counters.hub.latency.read()), 2);
-        tally.flushed(&counters.hub);
+        pending.flushed(&counters.hub);
         assert_eq!(all(counters.hub.latency.read()), 2);
     }
 
     #[test]
     fn a_hub_that_stays_at_one_thing_is_told_from_one_that_rests() {
-        let hub = Hub::default();
+        let hub = HubCounters::default();
         let at = Duration::from_millis;
         assert_eq!(hub.busy_for(at(9000)), None);
-        hub.moves(at(0));
+        hub.mark_busy(at(0));
         assert_eq!(hub.busy_for(at(9000)), Some(at(9000)));
-        hub.moves(at(8000));
+        hub.mark_busy(at(8000));
         assert_eq!(hub.busy_for(at(9000)), Some(at(1000)));
         assert_eq!(hub.busy_for(at(7000)), Some(at(0)), "clocks are read in any order");
-        hub.rests();
+        hub.mark_idle();
         assert_eq!(hub.busy_for(at(9000)), None);
     }
 
@@ -429,7 +430,8 @@ mod tests {
         for code in [1000, 1000, 4003, 4999, 1] {
             counters.closed(code);
         }
-        let closed: Vec<u64> = (0..=CODES.len()).map(|place| counters.all_closed(place)).collect();
+        let closed: Vec<u64> =
+            (0..=CLOSE_CODES.len()).map(|place| counters.closed_with(place)).collect();
         assert_eq!(closed, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 }

@@ -13,18 +13,18 @@ use crossbeam_channel::{Receiver, Sender};
 
 /// The hub has ended and receives nothing any more.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Gone;
+pub struct HubEnded;
 
 /// The sending side of the queue, for all clients' threads.
 pub struct EventQueue<T> {
     channel: Sender<T>,
-    alarm: Arc<Waker>,
+    waker: Arc<Waker>,
 }
 
 /// The receiving side of the queue, for the hub's thread alone.
 pub struct Inputs<T> {
     channel: Receiver<T>,
-    alarm: Arc<Waker>,
+    waker: Arc<Waker>,
 }
 
 #[derive(Default)]
@@ -37,13 +37,13 @@ struct Waker {
 /// An event queue with room for `bound` inputs.
 pub fn event_queue<T>(bound: usize) -> (EventQueue<T>, Inputs<T>) {
     let (sender, receiver) = crossbeam_channel::bounded(bound);
-    let alarm = Arc::new(Waker::default());
-    (EventQueue { channel: sender, alarm: alarm.clone() }, Inputs { channel: receiver, alarm })
+    let waker = Arc::new(Waker::default());
+    (EventQueue { channel: sender, waker: waker.clone() }, Inputs { channel: receiver, waker })
 }
 
 impl<T> Clone for EventQueue<T> {
     fn clone(&self) -> Self {
-        EventQueue { channel: self.channel.clone(), alarm: self.alarm.clone() }
+        EventQueue { channel: self.channel.clone(), waker: self.waker.clone() }
     }
 }
 
@@ -52,15 +52,15 @@ impl<T> EventQueue<T> {
     ///
     /// # Errors
     /// When the hub has ended.
-    pub fn send(&self, input: T) -> Result<(), Gone> {
-        self.channel.send(input).map_err(|_| Gone)?;
-        self.alarm.ring();
+    pub fn send(&self, input: T) -> Result<(), HubEnded> {
+        self.channel.send(input).map_err(|_| HubEnded)?;
+        self.waker.wake();
         Ok(())
     }
 
     /// True where the hub has received an input since the last call.
     pub fn was_used(&self) -> bool {
-        self.alarm.was_used.swap(false, Ordering::Relaxed)
+        self.waker.was_used.swap(false, Ordering::Relaxed)
     }
 
     /// Sends an input. Waits for at most `longest` while the queue is full; then the input is
@@ -68,9 +68,9 @@ impl<T> EventQueue<T> {
     ///
     /// # Errors
     /// When the hub has ended, or when the queue stayed full.
-    pub fn send_within(&self, input: T, longest: Duration) -> Result<(), Gone> {
-        self.channel.send_timeout(input, longest).map_err(|_| Gone)?;
-        self.alarm.ring();
+    pub fn send_within(&self, input: T, longest: Duration) -> Result<(), HubEnded> {
+        self.channel.send_timeout(input, longest).map_err(|_| HubEnded)?;
+        self.waker.wake();
         Ok(())
     }
 }
@@ -83,13 +83,13 @@ impl<T> Inputs<T> {
 
     /// The next input; `None` when none comes until `deadline`.
     pub fn next(&self, deadline: Option<Instant>) -> Option<T> {
-        self.alarm.hub.get_or_init(std::thread::current);
-        self.alarm.was_used.store(true, Ordering::Relaxed);
+        self.waker.hub.get_or_init(std::thread::current);
+        self.waker.was_used.store(true, Ordering::Relaxed);
         loop {
             if let Ok(input) = self.channel.try_recv() {
                 return Some(input);
             }
-            self.alarm.is_asleep.store(true, Ordering::Relaxed);
+            self.waker.is_asleep.store(true, Ordering::Relaxed);
             // Either the sender sees that the hub sleeps, or the hub sees what was sent.
             fence(Ordering::SeqCst);
             let input = self.channel.try_recv();
@@ -97,13 +97,13 @@ impl<T> Inputs<T> {
                 match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                     None => std::thread::park(),
                     Some(Duration::ZERO) => {
-                        self.alarm.is_asleep.store(false, Ordering::Relaxed);
+                        self.waker.is_asleep.store(false, Ordering::Relaxed);
                         return None;
                     }
                     Some(left) => std::thread::park_timeout(left),
                 }
             }
-            self.alarm.is_asleep.store(false, Ordering::Relaxed);
+            self.waker.is_asleep.store(false, Ordering::Relaxed);
             if let Ok(input) = input {
                 return Some(input);
             }
@@ -112,7 +112,7 @@ impl<T> Inputs<T> {
 }
 
 impl Waker {
-    fn ring(&self) {
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::Relaxed)
             && self.is_asleep.swap(false, Ordering::Relaxed)
@@ -169,7 +169,7 @@ mod tests {
         }
         event_queue.send(0).unwrap();
         hub.join().unwrap();
-        assert_eq!(event_queue.send(1), Err(Gone));
+        assert_eq!(event_queue.send(1), Err(HubEnded));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::counters::{BATCH_BOUNDS, CODES, Counters, LATENCY_BOUNDS};
+use super::counters::{BATCH_BOUNDS, CLOSE_CODES, Counters, LATENCY_BOUNDS};
 use super::service::Role;
 use crate::http::Reason;
 use crate::kept::Lag;
@@ -24,7 +24,7 @@ pub struct Queues {
 /// The response's content type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The expected length, in bytes.
-const LENGTH: usize = 24 * 1024;
+const EXPECTED_BYTES: usize = 24 * 1024;
 
 /// Where the numbers come from.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Sources<'a> {
 
 /// Writes all metrics.
 pub fn write(sources: &Sources<'_>) -> String {
-    let mut text = Text(String::with_capacity(LENGTH));
+    let mut text = Text(String::with_capacity(EXPECTED_BYTES));
     text.process(sources);
     text.connections(sources);
     text.messages(sources.counters);
@@ -90,14 +90,14 @@ impl Text {
         let name = "collabd_requests_refused_total";
         self.counter(name, "Requests that were refused, WebSocket handshakes and others.");
         for reason in Reason::all() {
-            let refused = counters.all_refused(reason);
+            let refused = counters.refused_for(reason);
             self.sample(name, Some(("reason", reason.name())), refused);
         }
         let name = "collabd_websockets_closed_total";
         self.counter(name, "WebSockets that have ended, by close code; 1006 is a lost connection.");
-        for place in 0..=CODES.len() {
-            let code = CODES.get(place).map_or("other".into(), u16::to_string);
-            self.sample(name, Some(("code", &code)), counters.all_closed(place));
+        for place in 0..=CLOSE_CODES.len() {
+            let code = CLOSE_CODES.get(place).map_or("other".into(), u16::to_string);
+            self.sample(name, Some(("code", &code)), counters.closed_with(place));
         }
         let help = "Connections that were closed because their client didn't read.";
         self.total("collabd_slow_closes_total", help, counters.too_slow.load(Relaxed));
@@ -110,10 +110,12 @@ impl Text {
     }
 
     fn messages(&mut self, counters: &Counters) {
-        let heard = |kind| counters.all_heard(kind);
-        let said = |kind| counters.all_said(kind);
-        let directions: [(_, _, &dyn Fn(Kind) -> [u64; 2]); 2] =
-            [("received", "clients have sent", &heard), ("sent", "were queued for clients", &said)];
+        let received = |kind| counters.received_of(kind);
+        let sent = |kind| counters.sent_of(kind);
+        let directions: [(_, _, &dyn Fn(Kind) -> [u64; 2]); 2] = [
+            ("received", "clients have sent", &received),
+            ("sent", "were queued for clients", &sent),
+        ];
         for (direction, words, read) in directions {
             let name = format!("collabd_messages_{direction}_total");
             self.counter(&name, &format!("Messages that {words}, by type."));
@@ -218,7 +220,7 @@ mod tests {
 
     use super::*;
     use crate::hub::ConnId;
-    use crate::net::counters::Tally;
+    use crate::net::counters::PendingCounts;
     use crate::protocol::Frame;
 
     fn written(counters: &Counters, lag: Option<Lag>) -> String {
@@ -254,20 +256,20 @@ mod tests {
             }
         }
         assert_eq!(current, "collabd_store_waiting_bytes", "nothing is cut off");
-        assert!(text.ends_with('\n') && text.len() < LENGTH, "{} bytes", text.len());
+        assert!(text.ends_with('\n') && text.len() < EXPECTED_BYTES, "{} bytes", text.len());
     }
 
     #[test]
     fn what_was_counted_is_written() {
         let counters = Counters::new();
-        let mut tally = Tally::default();
+        let mut pending = PendingCounts::default();
         for after in [0, 1_000, 60_000] {
             let arrived = Instant::now().checked_sub(Duration::from_millis(after));
-            tally.said(&Frame::text("hello").with_kind(Kind::Command));
-            tally.arrived(arrived.expect("a clock that has run for a minute"));
+            pending.count_sent(&Frame::text("hello").with_kind(Kind::Command));
+            pending.arrived(arrived.expect("a clock that has run for a minute"));
         }
-        tally.flushed(&counters.hub);
-        counters.heard(ConnId(3), Kind::Cursor, 100);
+        pending.flushed(&counters.hub);
+        counters.count_received(ConnId(3), Kind::Cursor, 100);
         counters.refused(Reason::Origin);
         counters.closed(4001);
         counters.closed(3999);

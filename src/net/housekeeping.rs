@@ -10,24 +10,24 @@ use super::connection_stats::Liveness;
 use super::counters::Counters;
 use super::hub_thread::Input;
 use super::service::Role;
-use super::shutdown::Slept;
+use super::shutdown::WakeReason;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
 
 /// The pause between two rounds.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Memory is given back after this many rounds, if the hub had anything to do since.
-const LOOKS: u32 = 5;
+const TRIM_ROUNDS: u32 = 5;
 
 /// The loop of the watch thread. Ends when the server is stopping. The service may block it: no
 /// other thread waits for it.
 #[inline(never)] // a name in thread dumps
 pub fn run(shared: &Shared) {
-    let (mut looks, mut was_busy) = (0, false);
+    let (mut rounds, mut was_busy) = (0, false);
     let mut is_asked = false;
     loop {
-        let look = || if is_asked { shared.service.reload() } else { shared.service.watch() };
-        match catch_unwind(AssertUnwindSafe(look)) {
+        let reload = || if is_asked { shared.service.reload() } else { shared.service.watch() };
+        match catch_unwind(AssertUnwindSafe(reload)) {
             Ok(Some(event)) => {
                 if shared.event_queue.send(Input::Watched(event)).is_err() {
                     return;
@@ -37,13 +37,15 @@ pub fn run(shared: &Shared) {
             // The next round may succeed.
             Err(_) => {
                 Counters::note(&shared.counters.panics);
-                log::error!("a bug in the server: the watch thread could not look");
+                log::error!(
+                    "a bug in the server: the watch thread failed; it tries again in a second"
+                );
             }
         }
-        ask_who_is_there(shared);
-        looks += 1;
-        if looks == LOOKS {
-            looks = 0;
+        check_liveness(shared);
+        rounds += 1;
+        if rounds == TRIM_ROUNDS {
+            rounds = 0;
             let is_busy = shared.event_queue.was_used();
             // Given back once more after the last busy round: memory that was in use then may be
             // free now.
@@ -52,10 +54,10 @@ pub fn run(shared: &Shared) {
             }
             was_busy = is_busy;
         }
-        is_asked = match shared.stopping.sleep(PAUSE) {
-            Slept::Enough => false,
-            Slept::Woken => true,
-            Slept::Stopping => return,
+        is_asked = match shared.stopping.sleep(POLL_INTERVAL) {
+            WakeReason::TimedOut => false,
+            WakeReason::Woken => true,
+            WakeReason::Stopping => return,
         };
     }
 }
@@ -63,18 +65,18 @@ pub fn run(shared: &Shared) {
 /// Pings clients that have sent nothing for a while, and closes those that don't answer. A machine
 /// that was switched off sends nothing. TCP's keep-alive doesn't notice while data is on its way to
 /// the machine, nor where a proxy is in between.
-fn ask_who_is_there(shared: &Shared) {
+fn check_liveness(shared: &Shared) {
     let silence = shared.config.silence;
-    let signs = shared.connections.stats(|_, stats| {
-        let sign = match stats.role() {
+    let states = shared.connections.stats(|_, stats| {
+        let liveness = match stats.role() {
             Role::Page => Liveness::Alive,
             _ => stats.liveness(silence),
         };
-        (sign, stats.send_queue().cloned().filter(|_| sign != Liveness::Alive))
+        (liveness, stats.send_queue().cloned().filter(|_| liveness != Liveness::Alive))
     });
-    for (sign, send_queue) in signs {
+    for (liveness, send_queue) in states {
         let Some(send_queue) = send_queue else { continue };
-        match sign {
+        match liveness {
             Liveness::Alive => {}
             Liveness::NeedsPing => {
                 // A client that is too slow is closed by the next thread that sends to it.

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::Shared;
 use super::connection;
 use super::connection_stats::ConnectionStats;
-use super::connections::{self, Full};
+use super::connections::{self, LimitReached};
 use super::counters::Counters;
 use super::forwarded;
 use crate::http::Reason;
@@ -22,13 +22,13 @@ use crate::hub::ConnId;
 use crate::os::give_up_after;
 
 /// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
+const LISTEN_BACKLOG: i32 = 1024;
 /// How many refused connections are kept open, so that their clients can read the refusal.
-const MOST_REFUSED: usize = 32;
+const MAX_REFUSED_SOCKETS: usize = 32;
 /// How many free ports are tried until one is free on all addresses.
-const PORTS_TRIED: u32 = 20;
+const MAX_PORT_TRIES: u32 = 20;
 /// The stack of a client's thread, in bytes. Parsing doesn't recurse.
-const CLIENT_STACK: usize = 256 * 1024;
+const CLIENT_STACK_BYTES: usize = 256 * 1024;
 
 /// Why there is no listener: a line that says what to do.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, BindError> {
             addresses.push(address);
         }
     }
-    let mut tries_left = PORTS_TRIED;
+    let mut tries_left = MAX_PORT_TRIES;
     loop {
         tries_left -= 1;
         let listening = listen_on(&addresses).map_err(|error| (error.kind(), error));
@@ -103,7 +103,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -135,8 +135,8 @@ pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
             Ok((socket, peer)) => {
                 let conn = ConnId(shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
                 Counters::note(&shared.counters.accepted);
-                let peer = plain(peer);
-                if let Err(socket) = welcome(conn, socket, peer, shared) {
+                let peer = canonical(peer);
+                if let Err(socket) = start_client(conn, socket, peer, shared) {
                     refuse(socket, &mut refused);
                 }
             }
@@ -160,7 +160,7 @@ pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
 }
 
 /// Starts the connection's thread. Returns the socket where there is no room or no thread.
-fn welcome(
+fn start_client(
     conn: ConnId,
     socket: TcpStream,
     peer: SocketAddr,
@@ -178,14 +178,15 @@ fn welcome(
     // The address of a proxy's client is known only when its request has been read.
     let is_proxy = forwarded::is_trusted(peer.ip(), &shared.config.trusted_proxies);
     let address = (!is_proxy).then_some(peer.ip());
-    if let Err(Full(why)) = shared.connections.add(conn, &socket, &stats, address) {
+    if let Err(LimitReached(why)) = shared.connections.add(conn, &socket, &stats, address) {
         log::warn!("refused {peer}: {why}");
         shared.counters.refused(Reason::Full);
         return Err(socket);
     }
     let (served, serving) = (socket.clone(), shared.clone());
     let body = move || connection::run(conn, served, peer, stats, &serving);
-    if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
+    if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK_BYTES), body)
+    {
         log::error!("refused {peer}: the system has no thread for it: {error}");
         shared.counters.refused(Reason::Full);
         shared.connections.remove(conn);
@@ -203,14 +204,14 @@ fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
         let _ = { &*socket }.write(&full);
         let _ = socket.shutdown(Shutdown::Write);
     }
-    if refused.len() >= MOST_REFUSED {
+    if refused.len() >= MAX_REFUSED_SOCKETS {
         refused.pop_front();
     }
     refused.push_back(socket);
 }
 
 /// Converts an IPv4 address mapped into IPv6, as a listener on `::` reports it, to IPv4.
-fn plain(peer: SocketAddr) -> SocketAddr {
+fn canonical(peer: SocketAddr) -> SocketAddr {
     match peer.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),
         IpAddr::V6(_) => peer,

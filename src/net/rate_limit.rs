@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 /// How many seconds' worth of messages or bytes may come at once.
-const BURST: f64 = 4.0;
+const BURST_SECONDS: f64 = 4.0;
 /// A client that is over its rate for this long without a break is closed.
-const LONGEST_RUN: Duration = Duration::from_secs(5);
+const OVERRUN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client that has had no message delayed for this long has made a break. It can't be much
 /// shorter: a client that is read late, because the machine is busy, spends what it saved meanwhile
 /// at once.
-const BREAK: Duration = Duration::from_secs(1);
+const BREAK_LENGTH: Duration = Duration::from_secs(1);
 
 /// What a client may send for any length of time; 0 means any amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +63,10 @@ impl Rate {
         if pause.is_zero() {
             return Pace { pause, is_overrun: false };
         }
-        let goes_on = |run: &&Run| now.saturating_duration_since(run.last) < BREAK;
+        let goes_on = |run: &&Run| now.saturating_duration_since(run.last) < BREAK_LENGTH;
         let began = self.run.as_ref().filter(goes_on).map_or(now, |run| run.began);
         self.run = Some(Run { began, last: now + pause });
-        Pace { pause, is_overrun: now.saturating_duration_since(began) >= LONGEST_RUN }
+        Pace { pause, is_overrun: now.saturating_duration_since(began) >= OVERRUN_TIMEOUT }
     }
 }
 
@@ -79,7 +79,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(per_second: f64, now: Instant) -> Self {
-        Bucket { per_second, left: per_second * BURST, filled: now }
+        Bucket { per_second, left: per_second * BURST_SECONDS, filled: now }
     }
 
     fn take(&mut self, amount: f64, now: Instant) -> Duration {
@@ -88,7 +88,8 @@ impl Bucket {
         }
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
-        self.left = (self.left + passed * self.per_second).min(self.per_second * BURST) - amount;
+        self.left =
+            (self.left + passed * self.per_second).min(self.per_second * BURST_SECONDS) - amount;
         Duration::try_from_secs_f64(-self.left / self.per_second).unwrap_or_default()
     }
 }

@@ -22,18 +22,18 @@ use crate::os::sever;
 use crate::protocol::Frame;
 
 /// The most frames that one system call sends. Linux accepts up to 1,024.
-const BATCH: usize = 64;
+const MAX_FRAMES_PER_SEND: usize = 64;
 /// In mode [`WriterThread`](SendMode::WriterThread) a client is behind while more bytes than these
 /// wait.
-const BACKLOG: usize = 64 * 1024;
+const BEHIND_BYTES: usize = 64 * 1024;
 /// How long more than the bound may wait before the client is too slow.
-const TOO_LONG: Duration = Duration::from_secs(10);
+const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a burst, the rate by which the client gets more time, in bytes a second.
-const BURST_RATE: usize = 1 << 20;
+const BURST_BYTES_PER_SECOND: usize = 1 << 20;
 /// How long an idle writer thread sleeps at a time. It is woken when there is something to do.
-const A_WHILE: Duration = Duration::from_secs(3600);
+const IDLE_WAIT: Duration = Duration::from_secs(3600);
 /// The stack of a writer thread, in bytes.
-const WRITER_STACK: usize = 128 * 1024;
+const WRITER_STACK_BYTES: usize = 128 * 1024;
 
 /// How frames get to the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub struct SendQueue {
     threads: Arc<Threads>,
     mode: SendMode,
     bound: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
-    shown: PublishedStats,
+    stats: PublishedStats,
 }
 
 /// A copy of two values for monitoring, read without the lock. It is written under the lock, and
@@ -86,25 +86,25 @@ impl PublishedStats {
     }
 
     /// Records that the socket takes nothing from now on.
-    fn waits(&self) {
+    fn mark_blocked(&self) {
         self.waiting_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
     }
 
     /// Records that nothing waits any more.
-    fn is_done(&self) {
+    fn mark_empty(&self) {
         self.waiting_since.store(0, Relaxed);
     }
 
-    fn shows(&self, state: &mut State) {
-        if state.bytes > 0 || state.is_shown {
-            state.is_shown = state.bytes > 0;
+    fn publish(&self, state: &mut QueueState) {
+        if state.bytes > 0 || state.is_published {
+            state.is_published = state.bytes > 0;
             self.queued.store(state.bytes, Relaxed);
         }
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     queue: VecDeque<Bytes>,
     /// The number of the frame at the front of the queue. Frames are numbered from the connection's
     /// start.
@@ -117,7 +117,7 @@ struct State {
     /// How many frames were pushed since the connection's start.
     pushed: u64,
     /// True where the published copy says that something waits.
-    is_shown: bool,
+    is_published: bool,
     over_since: Option<Instant>,
     /// How many bytes one event has added at once, until the client is no longer behind. They don't
     /// count against the bound: the frames of a whole document are shared by all members that get
@@ -165,7 +165,7 @@ impl SendQueue {
             bound,
             state: Mutex::default(),
             changed: Condvar::new(),
-            shown: PublishedStats::new(),
+            stats: PublishedStats::new(),
         })
     }
 
@@ -176,14 +176,14 @@ impl SendQueue {
 
     /// How many bytes wait. Takes no lock.
     pub fn queued(&self) -> usize {
-        self.shown.queued.load(Relaxed)
+        self.stats.queued.load(Relaxed)
     }
 
     /// For how long the socket has taken nothing of what waits; `None` where nothing waits. Takes
     /// no lock.
     pub fn waiting_for(&self) -> Option<Duration> {
-        let since = self.shown.waiting_since.load(Relaxed).checked_sub(1)?;
-        Some(self.shown.opened.elapsed().saturating_sub(Duration::from_millis(since)))
+        let since = self.stats.waiting_since.load(Relaxed).checked_sub(1)?;
+        Some(self.stats.opened.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
     /// Queues a frame, or other bytes that have to go out whole. Never blocks. After a close
@@ -207,7 +207,8 @@ impl SendQueue {
         }
         if state.bytes > self.bound {
             let since = *state.over_since.get_or_insert_with(Instant::now);
-            let longest = TOO_LONG + Duration::from_secs((state.burst / BURST_RATE) as u64);
+            let longest =
+                SLOW_TIMEOUT + Duration::from_secs((state.burst / BURST_BYTES_PER_SECOND) as u64);
             if state.bytes.saturating_sub(state.burst) > 2 * self.bound || since.elapsed() > longest
             {
                 return Err(TooSlow);
@@ -251,7 +252,7 @@ impl SendQueue {
             let frame = Frame::close(code, reason).bytes().clone();
             state.bytes += frame.len();
             state.queue.push_back(frame);
-            state.closing(Some((code, reason)));
+            state.begin_close(Some((code, reason)));
             self.notify(&state);
         }
     }
@@ -261,7 +262,7 @@ impl SendQueue {
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.replace_all([Frame::close(code, reason).into_bytes()]);
-            state.closing(Some((code, reason)));
+            state.begin_close(Some((code, reason)));
             self.changed.notify_all();
         }
     }
@@ -272,7 +273,7 @@ impl SendQueue {
         if state.phase == Phase::Open {
             state.bytes += frame.len();
             state.queue.push_back(frame);
-            state.closing(None);
+            state.begin_close(None);
         }
     }
 
@@ -287,7 +288,7 @@ impl SendQueue {
         let mut state = self.lock();
         state.is_dirty = false;
         if state.writer {
-            self.shown.shows(&mut state);
+            self.stats.publish(&mut state);
             // In the mode with a writer thread, the thread may sleep.
             self.notify(&state);
             return;
@@ -300,7 +301,7 @@ impl SendQueue {
                 Err(_) => self.end(&mut state),
             }
         }
-        self.shown.shows(&mut state);
+        self.stats.publish(&mut state);
         if state.has_work() {
             self.start_writer(&mut state);
         } else {
@@ -308,7 +309,7 @@ impl SendQueue {
         }
     }
 
-    fn notify(&self, state: &State) {
+    fn notify(&self, state: &QueueState) {
         if state.waiting > 0 {
             self.changed.notify_all();
         }
@@ -316,9 +317,9 @@ impl SendQueue {
 
     fn wait_for_change<'a>(
         &self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, QueueState>,
         longest: Duration,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, QueueState> {
         state.waiting += 1;
         let waited = self.changed.wait_timeout(state, longest);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -337,7 +338,7 @@ impl SendQueue {
         self.wait(deadline, |state| state.phase != Phase::Open);
     }
 
-    fn wait(&self, deadline: Instant, is_done: impl Fn(&State) -> bool) -> bool {
+    fn wait(&self, deadline: Instant, is_done: impl Fn(&QueueState) -> bool) -> bool {
         let mut state = self.lock();
         while !is_done(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -356,19 +357,20 @@ impl SendQueue {
     }
 
     /// True where the client takes less than it is sent.
-    fn is_behind(&self, state: &State) -> bool {
+    fn is_behind(&self, state: &QueueState) -> bool {
         match self.mode {
             SendMode::NonBlocking => state.writer,
-            SendMode::WriterThread => state.bytes > BACKLOG,
+            SendMode::WriterThread => state.bytes > BEHIND_BYTES,
         }
     }
 
-    fn start_writer(self: &Arc<Self>, state: &mut State) {
+    fn start_writer(self: &Arc<Self>, state: &mut QueueState) {
         state.writer = true;
-        self.shown.waits();
+        self.stats.mark_blocked();
         let send_queue = self.clone();
         let name = format!("w{}", self.conn.0);
-        if let Err(error) = self.threads.spawn(name, Some(WRITER_STACK), move || send_queue.write())
+        if let Err(error) =
+            self.threads.spawn(name, Some(WRITER_STACK_BYTES), move || send_queue.write())
         {
             log::warn!("c{}: closed, no thread to write with: {error}", self.conn.0);
             state.writer = false;
@@ -385,19 +387,20 @@ impl SendQueue {
                 break;
             }
             if !state.has_work() {
-                self.shown.is_done();
+                self.stats.mark_empty();
                 self.changed.notify_all();
                 if self.mode == SendMode::NonBlocking || state.phase != Phase::Open {
                     break;
                 }
-                state = self.wait_for_change(state, A_WHILE);
+                state = self.wait_for_change(state, IDLE_WAIT);
                 continue;
             }
-            let frames: Vec<Bytes> = state.queue.iter().take(BATCH).cloned().collect();
+            let frames: Vec<Bytes> =
+                state.queue.iter().take(MAX_FRAMES_PER_SEND).cloned().collect();
             let skip = state.sent;
             state.in_flight = frames.len();
             // The socket has just taken something, or this is the first call.
-            self.shown.waits();
+            self.stats.mark_blocked();
             drop(state);
             let mut slices: Vec<IoSlice<'_>> =
                 frames.iter().map(|frame| IoSlice::new(frame)).collect();
@@ -410,35 +413,35 @@ impl SendQueue {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => self.end(&mut state),
             }
-            self.shown.shows(&mut state);
+            self.stats.publish(&mut state);
         }
         state.writer = false;
         self.changed.notify_all();
     }
 
-    fn end(&self, state: &mut State) {
+    fn end(&self, state: &mut QueueState) {
         state.phase = Phase::Ended;
         // `in_flight` stays until the writer thread returns from its call.
         state.queue.clear();
         state.latest.clear();
         (state.bytes, state.sent) = (0, 0);
-        self.shown.shows(state);
-        self.shown.is_done();
+        self.stats.publish(state);
+        self.stats.mark_empty();
         sever(&self.socket);
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     fn has_work(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    fn closing(&mut self, closed_with: Option<(u16, &'static str)>) {
+    fn begin_close(&mut self, closed_with: Option<(u16, &'static str)>) {
         self.phase = Phase::Closing;
         self.closed_with = closed_with;
     }
@@ -460,7 +463,7 @@ impl State {
         if self.queue.len() == 1 {
             return send_without_blocking(socket, &[IoSlice::new(first)]);
         }
-        let mut slices = [IoSlice::new(&[]); BATCH];
+        let mut slices = [IoSlice::new(&[]); MAX_FRAMES_PER_SEND];
         slices[0] = IoSlice::new(first);
         let mut count = 1;
         for (slice, frame) in slices[1..].iter_mut().zip(frames) {
@@ -488,7 +491,7 @@ impl State {
             self.latest.clear();
         }
         // Frees the memory of a burst.
-        if self.queue.capacity() > BATCH {
+        if self.queue.capacity() > MAX_FRAMES_PER_SEND {
             self.queue = VecDeque::new();
         }
     }

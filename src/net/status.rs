@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Shared;
-use super::connection_stats::Quality;
+use super::connection_stats::SendState;
 use super::exposition::{self, Queues};
 use super::os_limits;
 use super::service::{Report, Role};
@@ -16,12 +16,12 @@ use crate::kept::Lag;
 use crate::protocol::{Kind, Timestamp};
 
 /// The server is unhealthy when the hub works on one input for longer than this.
-const STUCK: Duration = Duration::from_secs(5);
+const HUB_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server is unhealthy when a change waits for the disk for longer than this.
-const SILENT: Duration = Duration::from_secs(10);
+const DISK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// About the length of a connection in the list of them, in bytes.
-const ENTRY: usize = 160;
+const BYTES_PER_CONNECTION: usize = 160;
 
 impl Shared {
     /// The response with this report.
@@ -43,7 +43,8 @@ impl Shared {
         if self.stopping.has_begun() {
             return Some("the server is shutting down");
         }
-        let is_stuck = hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > STUCK);
+        let is_stuck =
+            hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > HUB_TIMEOUT);
         if is_stuck || hub.has_ended() {
             return Some(
                 "the hub has not moved for 5 seconds: take a thread dump, then restart the server",
@@ -54,7 +55,7 @@ impl Shared {
                 "sessions are not written to the disk, and nothing is confirmed: the log says why",
             );
         }
-        if self.lag().is_some_and(|lag| lag.oldest > SILENT) {
+        if self.lag().is_some_and(|lag| lag.oldest > DISK_TIMEOUT) {
             return Some(
                 "the disk has not answered for 10 seconds: nothing is confirmed, and changes wait for it",
             );
@@ -72,10 +73,10 @@ impl Shared {
         self.connections.stats(|_, stats| {
             let (bytes, waiting) = stats.waiting();
             queues.bytes += bytes;
-            match Quality::of(waiting) {
-                Quality::Good => {}
-                Quality::Slow => queues.slow += 1,
-                Quality::Stalled => queues.stalled += 1,
+            match SendState::new(waiting) {
+                SendState::Good => {}
+                SendState::Slow => queues.slow += 1,
+                SendState::Stalled => queues.stalled += 1,
             }
         });
         queues
@@ -98,8 +99,8 @@ impl Shared {
                 .map(of)
                 .fold([0; 2], |[n, bytes], [more, larger]| [n + more, bytes + larger])
         };
-        let [messages_in, bytes_in] = all(&|kind| counters.all_heard(kind));
-        let [messages_out, bytes_out] = all(&|kind| counters.all_said(kind));
+        let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
+        let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
         let (hub, trouble) = (counters.hub.holdings(), self.trouble());
         let open = |role| counters.open(role);
         let [pages, members, viewers, clients] = Role::ALL.map(open);
@@ -128,26 +129,26 @@ impl Shared {
     }
 
     fn all_connections(&self) -> String {
-        let mut readings = self.connections.stats(|conn, stats| (conn, stats.read()));
-        readings.sort_unstable_by_key(|(conn, _)| *conn);
-        let mut json = String::with_capacity(64 + readings.len() * ENTRY);
+        let mut samples = self.connections.stats(|conn, stats| (conn, stats.sample()));
+        samples.sort_unstable_by_key(|(conn, _)| *conn);
+        let mut json = String::with_capacity(64 + samples.len() * BYTES_PER_CONNECTION);
         json.push_str("{\"connections\":[");
-        for (place, (conn, reading)) in readings.iter().enumerate() {
+        for (place, (conn, sample)) in samples.iter().enumerate() {
             if place > 0 {
                 json.push(',');
             }
-            let (kind, state) = (reading.role.name(), reading.quality.name());
+            let (kind, state) = (sample.role.name(), sample.send_state.name());
             let _ = write!(
                 json,
                 "{{\"connection\":{},\"kind\":\"{kind}\",\"open_seconds\":{},\"messages_in\":{},\
                  \"messages_out\":{},\"queue_bytes\":{},\"state\":\"{state}\",\
                  \"stalled_seconds\":{:.1}}}",
                 conn.0,
-                reading.open.as_secs(),
-                reading.heard,
-                reading.said,
-                reading.queued,
-                reading.stalled.as_secs_f64(),
+                sample.open.as_secs(),
+                sample.received,
+                sample.sent,
+                sample.queued,
+                sample.stalled.as_secs_f64(),
             );
         }
         json.push_str("]}");

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 /// The longest name of a thread that every system shows, in bytes.
-const LONGEST_NAME: usize = 15;
+const MAX_NAME_BYTES: usize = 15;
 
 /// The threads that run, and those that have ended but are not joined yet.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ pub struct Threads {
     /// How many may run at a time; `None` for no bound.
     most: Option<usize>,
     running: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<ThreadLists>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ThreadLists {
     next: u64,
     running: HashMap<u64, (String, JoinHandle<()>)>,
     ended: Vec<JoinHandle<()>>,
@@ -62,7 +62,7 @@ impl Threads {
             builder = builder.stack_size(stack);
         }
         let handle = builder.spawn(move || {
-            let _ending = Ending { threads: &threads, number };
+            let _ending = EndGuard { threads: &threads, number };
             body();
         })?;
         state.running.insert(number, (name, handle));
@@ -91,19 +91,19 @@ impl Threads {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ThreadLists> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// When a thread ends, by returning or by a panic, moves it to the ended threads and joins those
 /// that ended before.
-struct Ending<'a> {
+struct EndGuard<'a> {
     threads: &'a Threads,
     number: u64,
 }
 
-impl Drop for Ending<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.threads.lock();
         // A thread joins those that ended before it. Starting a thread must not join any: the hub
@@ -133,7 +133,7 @@ pub fn rename_current(name: &str) {
 }
 
 fn shortened(name: &str) -> &str {
-    let mut end = name.len().min(LONGEST_NAME);
+    let mut end = name.len().min(MAX_NAME_BYTES);
     while !name.is_char_boundary(end) {
         end -= 1;
     }

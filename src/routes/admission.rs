@@ -1,8 +1,8 @@
-//! Who may make a request: checks its key, or that it comes from a program on this machine.
+//! Permission may make a request: checks its key, or that it comes from a program on this machine.
 
 use std::net::IpAddr;
 
-use super::route::Who;
+use super::route::Permission;
 use super::{Router, hosts, origin, path_ids};
 use crate::auth::KeySource;
 use crate::auth::{Grant, KeyRefusal, Level};
@@ -18,7 +18,7 @@ const ONLY_FROM_HERE: &str = "without keys only programs on the server's own mac
 const NOT_AN_ADMIN: &str =
     "this needs an admin key that opens this session: ask whoever runs this server";
 /// Headers that proxies add, besides all that begin with `X-Forwarded-`.
-const BY_A_PROXY: [&str; 11] = [
+const PROXY_HEADERS: [&str; 11] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
@@ -37,7 +37,7 @@ const BY_A_PROXY: [&str; 11] = [
 pub(super) struct Admission {
     /// What the request's key permits; `None` where no key is needed.
     pub grant: Option<Grant>,
-    /// Who makes the request, for the log; empty where nothing is changed.
+    /// Permission makes the request, for the log; empty where nothing is changed.
     pub by: String,
 }
 
@@ -60,21 +60,23 @@ impl Router {
     /// The refusal.
     pub(super) fn admit(
         &self,
-        who: Who,
+        who: Permission,
         access: &AccessRequest<'_>,
     ) -> Result<Admission, Response> {
         match who {
-            Who::Anybody => Ok(Admission::default()),
-            Who::Reader if !self.require_key => Ok(Admission::default()),
-            Who::Reader => {
+            Permission::Public => Ok(Admission::default()),
+            Permission::Reader if !self.require_key => Ok(Admission::default()),
+            Permission::Reader => {
                 let grant = self.check(access)?;
                 match access.session.is_none_or(|session| grant.key.opens(session)) {
                     true => Ok(Admission { grant: Some(grant), by: String::new() }),
                     false => Err(Response::text(403, NOT_WITH_THIS_KEY)),
                 }
             }
-            Who::KeyHolder => Ok(Admission { grant: Some(self.check(access)?), by: String::new() }),
-            Who::Admin => {
+            Permission::KeyHolder => {
+                Ok(Admission { grant: Some(self.check(access)?), by: String::new() })
+            }
+            Permission::Admin => {
                 let by = format!("{} at {}", self.admin(access)?, access.from);
                 Ok(Admission { grant: None, by })
             }
@@ -106,7 +108,7 @@ impl Router {
     /// server's own machine may do it, but no request through a proxy there, which comes from
     /// another machine, and no page of another machine whose name resolves to this one.
     fn admin(&self, access: &AccessRequest<'_>) -> Result<String, Response> {
-        if self.authenticator.keys().asks() {
+        if self.authenticator.keys().has_own_keys() {
             let Grant { key, .. } = self.check(access)?;
             let opens = match access.session {
                 Some(session) => key.opens(session),
@@ -120,7 +122,7 @@ impl Router {
         let request = access.request;
         let is_forwarded = request.names().any(|name| {
             let name = name.to_ascii_lowercase();
-            BY_A_PROXY.contains(&&*name) || name.starts_with("x-forwarded-")
+            PROXY_HEADERS.contains(&&*name) || name.starts_with("x-forwarded-")
         });
         let is_from_here = access.from.to_canonical().is_loopback()
             && hosts::is_loopback(request.header("host"))

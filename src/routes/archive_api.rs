@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Router;
 use super::route::Call;
-use super::sessions_api::Api;
+use super::sessions_api::ArchiveRequest;
 use crate::archive::{self, ArchiveError, ArchiveService, BY, Listing, MOST, MOST_BYTES, Versions};
 use crate::auth::Grant;
 use crate::http::{Request, Response};
@@ -27,25 +27,30 @@ const BAD_NUMBER: &str =
     "`after`, `limit`, `keep_versions` and `keep_days` have to be whole numbers";
 
 /// How many left-out or renamed items of a canvas are listed in a response.
-const MAX_LEFT_OUT: usize = 100;
+const MAX_LISTED_ITEMS: usize = 100;
 
 /// The largest body, in bytes, and the work to do with it; or a refusal.
-type Worked = Result<(usize, Box<Act>), Response>;
+type WorkResult = Result<(usize, Box<Act>), Response>;
 
 impl Router {
     /// Handles a request about stored sessions.
-    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
+    pub(super) fn stored(&self, page: ArchiveRequest, call: Call<'_>) -> Result<Outcome, Response> {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
         };
-        let (body, act) = self.work_on(page, call, persistence.archive().clone())?;
+        let (body, act) = self.handler_of(page, call, persistence.archive().clone())?;
         Ok(Outcome::Work(Work { body, act }))
     }
 
-    fn work_on(&self, page: Api, call: Call<'_>, archive: Arc<ArchiveService>) -> Worked {
+    fn handler_of(
+        &self,
+        page: ArchiveRequest,
+        call: Call<'_>,
+        archive: Arc<ArchiveService>,
+    ) -> WorkResult {
         let Call { request, conn, grant, by: who, .. } = call;
         Ok(match page {
-            Api::Stored => {
+            ArchiveRequest::Stored => {
                 let after = request.query_value("after");
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
@@ -53,25 +58,25 @@ impl Router {
                     Box::new(move |_, _| list(&archive, grant, after, most, with_items));
                 (0, list)
             }
-            Api::Versions(session) => (
+            ArchiveRequest::Versions(session) => (
                 0,
                 Box::new(move |_, _| {
                     let found = archive.look(move |reader| Versions::of(reader, &session));
                     answer(found)
                 }),
             ),
-            Api::Changes(session) => {
+            ArchiveRequest::Changes(session) => {
                 let after = number(request, "after")?.unwrap_or(0);
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 (0, Box::new(move |_, _| changes(&archive, session, after, most)))
             }
-            Api::State(session) => match point(request, "at")? {
+            ArchiveRequest::State(session) => match point(request, "at")? {
                 Some(at) => (0, Box::new(move |_, _| as_of(&archive, &session, Some(at)))),
                 None => {
                     (0, Box::new(move |_, inside| state(&archive, conn, &session, grant, inside)))
                 }
             },
-            Api::Delete(session) => (
+            ArchiveRequest::Delete(session) => (
                 0,
                 Box::new(move |_, inside| {
                     let deleted =
@@ -82,7 +87,7 @@ impl Router {
                     deleted.map_or_else(Unanswered::page, Response::json)
                 }),
             ),
-            Api::Put(session) => {
+            ArchiveRequest::Put(session) => {
                 let replace = is_set(request, "replace");
                 let put: Box<Act> = Box::new(move |body, inside| {
                     let put = put(conn, &session, &body, replace, inside);
@@ -93,7 +98,7 @@ impl Router {
                 });
                 (self.largest_canvas, put)
             }
-            Api::Restore(session) => {
+            ArchiveRequest::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
                 let restore: Box<Act> = Box::new(move |_, inside| {
                     let restored = restore(&archive, conn, &session, to, inside);
@@ -104,7 +109,7 @@ impl Router {
                 });
                 (0, restore)
             }
-            Api::Compact => {
+            ArchiveRequest::Compact => {
                 let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
                 let retention = retention(request, archive.retention())?;
                 let compact: Box<Act> =
@@ -231,12 +236,12 @@ fn put(
     };
     let mut told = json!({"items": state.items.len()});
     if !state.left_out.is_empty() {
-        let left_out = state.left_out.iter().take(MAX_LEFT_OUT);
+        let left_out = state.left_out.iter().take(MAX_LISTED_ITEMS);
         let left_out = left_out.map(|item| json!({"item_id": item.id, "message": item.why}));
         told["left_out"] = left_out.collect();
     }
     if !state.renamed.is_empty() {
-        let renamed = state.renamed.iter().take(MAX_LEFT_OUT);
+        let renamed = state.renamed.iter().take(MAX_LISTED_ITEMS);
         let renamed = renamed.map(|item| json!({"item_id": item.id, "new_id": item.new}));
         told["renamed"] = renamed.collect();
     }
@@ -271,7 +276,7 @@ fn restore(
         Ok(found) => found,
         Err(page) => return page,
     };
-    match put_back(conn, session, &stored, inside) {
+    match restore_document(conn, session, &stored, inside) {
         Ok(page) => page,
         // The current document can't be read, but the one to restore could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
@@ -332,7 +337,7 @@ fn compact(
 ///
 /// # Errors
 /// Why the hub has not answered.
-pub(super) fn put_back(
+pub(super) fn restore_document(
     conn: ConnId,
     session: &Arc<str>,
     stored: &Stored,

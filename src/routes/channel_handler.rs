@@ -12,9 +12,9 @@ use crate::protocol::client::{self, Unreadable, outbound};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close};
 
 /// After this many unreadable messages in a row the connection is closed.
-const MOST_UNREADABLE: u32 = 3;
+const MAX_UNREADABLE: u32 = 3;
 /// The largest message before the key was accepted, in bytes. Bounded because anyone can connect.
-const LARGEST_BEFORE_KEY: usize = 64 << 10;
+const MAX_BYTES_BEFORE_KEY: usize = 64 << 10;
 
 /// The handler of one connection of the client protocol: a front end or an agent.
 pub struct ChannelHandler {
@@ -64,7 +64,7 @@ impl ChannelHandler {
             // The hub answers, so that the answer comes after its earlier ones.
             Err(Unreadable) => {
                 self.unreadable += 1;
-                let is_last = self.unreadable >= MOST_UNREADABLE;
+                let is_last = self.unreadable >= MAX_UNREADABLE;
                 return Reaction::Event(Event::Said {
                     conn,
                     said: channels::Said::Unreadable { is_last },
@@ -92,7 +92,7 @@ impl ConnectionHandler for ChannelHandler {
     }
 
     fn largest(&self) -> Option<usize> {
-        (!self.had_key).then_some(LARGEST_BEFORE_KEY)
+        (!self.had_key).then_some(MAX_BYTES_BEFORE_KEY)
     }
 
     fn last_kind(&self) -> Kind {

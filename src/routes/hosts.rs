@@ -9,7 +9,7 @@ use super::origin::Host;
 use crate::os;
 
 /// How long after a failure the full name is looked up again.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The names of this server.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct FullName {
 impl Default for Hosts {
     /// Only the machine's own names.
     fn default() -> Self {
-        Hosts::of(Vec::new(), os::host_name().unwrap_or_default())
+        Hosts::with_names(Vec::new(), os::host_name().unwrap_or_default())
     }
 }
 
@@ -51,7 +51,7 @@ impl Hosts {
         Ok(Hosts { listed, ..Hosts::default() })
     }
 
-    fn of(listed: Vec<Host>, own: String) -> Self {
+    fn with_names(listed: Vec<Host>, own: String) -> Self {
         Hosts { listed, own: own.to_ascii_lowercase(), full: Mutex::default() }
     }
 
@@ -89,7 +89,7 @@ impl Hosts {
     /// Looks the full name up once, and again a while after a failure.
     fn full_name(&self) -> Option<String> {
         let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = full.asked.is_none_or(|asked| asked.elapsed() > RETRY);
+        let is_due = full.asked.is_none_or(|asked| asked.elapsed() > RETRY_INTERVAL);
         if full.name.is_none() && is_due {
             full.name = os::full_host_name(&self.own).map(|name| name.to_ascii_lowercase());
             full.asked = Some(Instant::now());
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_machine_has_its_names_and_no_others() {
-        let hosts = Hosts::of(Vec::new(), "Lab-PC".into());
+        let hosts = Hosts::with_names(Vec::new(), "Lab-PC".into());
         for host in [
             "127.0.0.1",
             "127.0.0.1:8765",
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_host_name_with_a_domain_is_the_full_name() {
-        let hosts = Hosts::of(Vec::new(), "lab-pc.example.org".into());
+        let hosts = Hosts::with_names(Vec::new(), "lab-pc.example.org".into());
         for host in ["lab-pc.example.org", "lab-pc", "lab-pc.local:80"] {
             assert!(hosts.permits(Some(host)), "{host}");
         }
@@ -164,7 +164,7 @@ mod tests {
             assert!(!hosts.permits(Some(host)), "{host}");
         }
         // The machine has no name.
-        assert!(!Hosts::of(Vec::new(), String::new()).permits(Some(".local")));
+        assert!(!Hosts::with_names(Vec::new(), String::new()).permits(Some(".local")));
     }
 
     #[test]

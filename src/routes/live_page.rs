@@ -9,7 +9,7 @@ use crate::http::Response;
 /// The page. It contains no secret, so it needs no key.
 const LIVE: &str = include_str!("live.html");
 /// How many bytes of the page's hash make its tag.
-const TAG: usize = 16;
+const TAG_BYTES: usize = 16;
 
 /// A page that is one file. It is made once, at the start.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Page {
         );
         Page {
             html,
-            tag: format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(html)[..TAG])),
+            tag: format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(html)[..TAG_BYTES])),
             headers: [policy, "Referrer-Policy: no-referrer".into()],
         }
     }
@@ -80,7 +80,7 @@ mod tests {
     fn shown(page: &Page, headers: &str) -> String {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
         let head = parse_head(head.as_bytes()).expect("a request").expect("a whole one");
-        let answer = page.answer().for_client(&Preferences::of(&head.request, false));
+        let answer = page.answer().for_client(&Preferences::from_request(&head.request, false));
         let text = String::from_utf8(answer.parts("GET").concat()).expect("UTF-8");
         // Without the Date header, which changes.
         let (status, rest) = text.split_once("\r\nDate: ").expect("a date");

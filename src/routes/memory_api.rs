@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Router;
-use super::archive_api::{BAD_POINT, canvas, point, put_back};
+use super::archive_api::{BAD_POINT, canvas, point, restore_document};
 use super::route::Call;
-use super::sessions_api::{Api, NOTHING_STORED};
+use super::sessions_api::{ArchiveRequest, NOTHING_STORED};
 use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
@@ -18,25 +18,29 @@ use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
 
 impl Router {
     /// Handles a request about earlier documents where nothing is stored.
-    pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
+    pub(super) fn in_memory(
+        &self,
+        page: ArchiveRequest,
+        call: Call<'_>,
+    ) -> Result<Outcome, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
         let act: Box<Act> = match page {
-            Api::Versions(session) => {
+            ArchiveRequest::Versions(session) => {
                 return Ok(Outcome::Ask(Event::Versions { conn, session, grant }));
             }
-            Api::State(session) => {
+            ArchiveRequest::State(session) => {
                 let at = point(request, "at")?.ok_or(Response::text(400, BAD_POINT))?;
                 Box::new(move |_, inside| {
                     let found = find(conn, &session, at, grant, inside);
                     found.map_or_else(Unanswered::page, |stored| canvas(&session, &stored))
                 })
             }
-            Api::Restore(session) => {
+            ArchiveRequest::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
                 Box::new(move |_, inside| {
                     let found = find(conn, &session, to, None, inside);
                     let restored =
-                        found.and_then(|stored| put_back(conn, &session, &stored, inside));
+                        found.and_then(|stored| restore_document(conn, &session, &stored, inside));
                     if restored.is_ok() {
                         log::info!("session {session:?} was restored by {who}");
                     }

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::route::{Endpoint, Kind, Parameter, Route, Success, Who};
+use super::route::{Endpoint, Parameter, Permission, Route, RouteKind, Success};
 use super::table::ROUTES;
 use crate::http::Response;
 
@@ -15,7 +15,7 @@ use crate::http::Response;
 /// malformed, comes from a page that is not allowed, arrives too slowly, has a body without a
 /// length or a body that doesn't belong there, is too large, names another host, or the server is
 /// busy.
-const OF_ANY: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
+const COMMON_REFUSALS: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
 
 /// The response with the description. It is generated once.
 pub fn answer() -> Response {
@@ -33,7 +33,7 @@ fn description() -> Value {
     let pages = ROUTES.iter().filter(|route| route.is_page());
     let paths: Map<String, Value> =
         pages.map(|route| (route.path.to_owned(), path_item(route))).collect();
-    let sockets = ROUTES.iter().filter(|route| route.kind == Kind::Socket);
+    let sockets = ROUTES.iter().filter(|route| route.kind == RouteKind::Socket);
     let sockets: Vec<String> = sockets
         .map(|route| {
             let about = route.endpoints.first().map_or("", |endpoint| endpoint.about.summary);
@@ -116,10 +116,10 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     let mut responses: Map<String, Value> =
         about.answers.iter().map(|one| (one.status.to_string(), answered(one))).collect();
     let mut refusals = about.refusals.to_vec();
-    if endpoint.who != Who::Anybody {
+    if endpoint.who != Permission::Public {
         refusals.extend([if is_api { 401 } else { 403 }, 429]);
     }
-    refusals.extend(OF_ANY);
+    refusals.extend(COMMON_REFUSALS);
     for status in refusals {
         responses.insert(status.to_string(), refused(status, is_api));
     }
@@ -137,9 +137,9 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     }
     // An empty requirement: the request may come without a key.
     operation["security"] = match endpoint.who {
-        Who::Anybody => json!([]),
-        Who::KeyHolder => json!([{"key": []}]),
-        Who::Reader | Who::Admin => json!([{}, {"key": []}]),
+        Permission::Public => json!([]),
+        Permission::KeyHolder => json!([{"key": []}]),
+        Permission::Reader | Permission::Admin => json!([{}, {"key": []}]),
     };
     operation
 }

@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use crate::http::{Request, percent_decoded};
 
 /// The longest session, user or client id, in characters.
-const LONGEST_ID: usize = 128;
+const MAX_ID_CHARS: usize = 128;
 /// The 404 of a path that doesn't exist.
 pub const NO_SUCH_PAGE: &str = "there is nothing here: connect with a WebSocket to \
                                 /ws/SESSION/USER or /client_CLIENT";
@@ -49,5 +49,5 @@ pub fn id_of(encoded: &str) -> Result<String, &'static str> {
 }
 
 fn is_id(id: &str) -> bool {
-    (1..=LONGEST_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control)
+    (1..=MAX_ID_CHARS).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }

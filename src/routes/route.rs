@@ -15,14 +15,14 @@ pub struct Route {
     /// As it is documented. `{id}` is one segment, percent-encoded; `{id*}` is the rest of the
     /// path.
     pub path: &'static str,
-    pub kind: Kind,
+    pub kind: RouteKind,
     /// The methods in the order in which `Allow` lists them.
     pub endpoints: &'static [Endpoint],
 }
 
 /// What kind of resource a path has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RouteKind {
     /// A response without a WebSocket.
     Page,
     /// A page that tells only whether the server is well, under any host name.
@@ -36,9 +36,9 @@ pub enum Kind {
 /// One method of a path.
 pub struct Endpoint {
     pub method: Method,
-    pub who: Who,
+    pub who: Permission,
     pub handle: Handler,
-    pub about: About,
+    pub about: EndpointDoc,
 }
 
 /// The methods that exist. `HEAD` is permitted wherever `GET` of a page is.
@@ -50,10 +50,10 @@ pub enum Method {
     Delete,
 }
 
-/// Who may make a request.
+/// Permission may make a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    Anybody,
+pub enum Permission {
+    Public,
     /// Everyone, where sessions need no key. Otherwise a key is needed that opens the session in
     /// the path, or any key where the path has no session.
     Reader,
@@ -76,7 +76,7 @@ pub struct Call<'a> {
     pub ids: Vec<String>,
     /// What the request's key permits; `None` where no key was needed.
     pub grant: Option<Grant>,
-    /// Who makes the request, for the log; empty where nothing is changed.
+    /// Permission makes the request, for the log; empty where nothing is changed.
     #[cfg_attr(not(feature = "durable"), allow(dead_code))]
     pub by: String,
 }
@@ -89,7 +89,7 @@ impl Call<'_> {
 }
 
 /// The documentation of an endpoint, for the OpenAPI description.
-pub struct About {
+pub struct EndpointDoc {
     /// The `operationId`, which is unique.
     pub id: &'static str,
     pub summary: &'static str,
@@ -98,7 +98,7 @@ pub struct About {
     pub body: Option<&'static str>,
     /// The responses that are no refusals.
     pub answers: &'static [Success],
-    /// The statuses of its own refusals, besides those of [`Who`] and those of any request.
+    /// The statuses of its own refusals, besides those of [`Permission`] and those of any request.
     pub refusals: &'static [u16],
 }
 
@@ -145,7 +145,7 @@ impl Method {
 impl Route {
     /// True where the route is not a WebSocket.
     pub fn is_page(&self) -> bool {
-        matches!(self.kind, Kind::Page | Kind::Health)
+        matches!(self.kind, RouteKind::Page | RouteKind::Health)
     }
 
     /// The endpoint of a method; `None` where the path doesn't have it.
@@ -171,7 +171,7 @@ impl Route {
     /// True where a key may stand before the path: on the session protocol. The client protocol has
     /// it in its first message.
     pub fn takes_key_before(&self) -> bool {
-        self.kind == Kind::Socket && !self.path.starts_with("/client_")
+        self.kind == RouteKind::Socket && !self.path.starts_with("/client_")
     }
 
     /// Matches a path, without its first slash, and returns the values of the names in braces as

@@ -13,7 +13,7 @@ use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 /// begins with it.
 pub const TEMPORARY_HEADER: &str = "Collabd-Temporary";
 /// What a message may have besides a canvas, in bytes.
-const ENVELOPE: usize = 64 << 10;
+const MAX_ENVELOPE_BYTES: usize = 64 << 10;
 
 /// The handler of one member's connection. Runs on the member's thread.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl SessionHandler {
     /// A handler for a user that joins a session whose canvases may have `largest_canvas` bytes.
     pub fn new(session: Arc<str>, user: UserId, largest_canvas: usize) -> Self {
         // Spaces between fields, and the fields around the canvas, don't count in the document.
-        let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + ENVELOPE);
+        let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + MAX_ENVELOPE_BYTES);
         let last_kind = Kind::Other;
         SessionHandler {
             session,
@@ -70,7 +70,7 @@ impl ConnectionHandler for SessionHandler {
     fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
-                let (kind, parsed) = understood(conn, text);
+                let (kind, parsed) = parse(conn, text);
                 self.last_kind = kind;
                 let is_first = !std::mem::replace(&mut self.has_spoken, true);
                 match parsed {
@@ -147,7 +147,7 @@ impl ConnectionHandler for ViewerHandler {
     fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
-                let (kind, parsed) = understood(conn, text);
+                let (kind, parsed) = parse(conn, text);
                 self.last_kind = kind;
                 match parsed {
                     Ok(ClientMessage::Ping { echo }) => {
@@ -194,7 +194,7 @@ impl ConnectionHandler for ViewerHandler {
 }
 
 /// Parses a message and returns its type for the counters, too.
-fn understood(conn: ConnId, text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
+fn parse(conn: ConnId, text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
     super::log_message(conn, text);
     let parsed = inbound::parse(text);
     let kind = match &parsed {

@@ -21,7 +21,7 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
 /// A request about sessions that needs more than one question to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "durable"), allow(dead_code))]
-pub enum Api {
+pub enum ArchiveRequest {
     /// The list of stored sessions.
     Stored,
     /// A session's canvas, as it is or was.
@@ -53,44 +53,44 @@ impl Router {
             let (conn, grant) = (call.conn, call.grant);
             return Ok(Outcome::AskState(Event::State { conn, session, grant }));
         }
-        self.work(Api::State(session), call)
+        self.work(ArchiveRequest::State(session), call)
     }
 
     pub(super) fn put_state(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Put(call.session()), call)
+        self.work(ArchiveRequest::Put(call.session()), call)
     }
 
     pub(super) fn delete(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Delete(call.session()), call)
+        self.work(ArchiveRequest::Delete(call.session()), call)
     }
 
     pub(super) fn versions(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Versions(call.session()), call)
+        self.work(ArchiveRequest::Versions(call.session()), call)
     }
 
     pub(super) fn changes(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Changes(call.session()), call)
+        self.work(ArchiveRequest::Changes(call.session()), call)
     }
 
     pub(super) fn restore(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Restore(call.session()), call)
+        self.work(ArchiveRequest::Restore(call.session()), call)
     }
 
     pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Stored, call)
+        self.work(ArchiveRequest::Stored, call)
     }
 
     pub(super) fn compact(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Compact, call)
+        self.work(ArchiveRequest::Compact, call)
     }
 
     #[cfg(feature = "durable")]
-    fn work(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
+    fn work(&self, page: ArchiveRequest, call: Call<'_>) -> Result<Outcome, Response> {
         self.stored(page, call)
     }
 
     #[cfg(not(feature = "durable"))]
-    fn work(&self, _: Api, _: Call<'_>) -> Result<Outcome, Response> {
+    fn work(&self, _: ArchiveRequest, _: Call<'_>) -> Result<Outcome, Response> {
         Err(Response::text(404, NOTHING_STORED))
     }
 }

@@ -4,7 +4,8 @@
 use super::Router;
 use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
 use super::route::{
-    About, Endpoint, Handler, Kind, Method, Parameter, Route, RouteMatch, Success, Who,
+    Endpoint, EndpointDoc, Handler, Method, Parameter, Permission, Route, RouteKind, RouteMatch,
+    Success,
 };
 use crate::http::percent_decoded;
 
@@ -18,13 +19,20 @@ const fn query(name: &'static str, kind: &'static str, about: &'static str) -> P
     Parameter { name, about, kind, is_required: false }
 }
 
-const fn get(who: Who, handle: Handler, about: About) -> Endpoint {
+const fn get(who: Permission, handle: Handler, about: EndpointDoc) -> Endpoint {
     Endpoint { method: Method::Get, who, handle, about }
 }
 
 /// The only response of a WebSocket's handshake.
-const fn about_socket(id: &'static str, summary: &'static str) -> About {
-    About { id, summary, parameters: &[], body: None, answers: &[SWITCHED], refusals: &[404, 426] }
+const fn about_socket(id: &'static str, summary: &'static str) -> EndpointDoc {
+    EndpointDoc {
+        id,
+        summary,
+        parameters: &[],
+        body: None,
+        answers: &[SWITCHED],
+        refusals: &[404, 426],
+    }
 }
 
 const SWITCHED: Success =
@@ -37,11 +45,11 @@ const AFTER_AND_LIMIT: &str = "at most so many, and never more than 1000";
 pub static ROUTES: &[Route] = &[
     Route {
         path: "/",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::live,
-            About {
+            EndpointDoc {
                 id: "live",
                 summary: "The live page",
                 parameters: &[],
@@ -58,11 +66,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/healthz",
-        kind: Kind::Health,
+        kind: RouteKind::Health,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::health,
-            About {
+            EndpointDoc {
                 id: "health",
                 summary: "Whether the server is well",
                 parameters: &[],
@@ -79,11 +87,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/metrics",
-        kind: Kind::Health,
+        kind: RouteKind::Health,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::metrics,
-            About {
+            EndpointDoc {
                 id: "metrics",
                 summary: "All that is counted, for Prometheus",
                 parameters: &[],
@@ -100,11 +108,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/openapi.json",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::description,
-            About {
+            EndpointDoc {
                 id: "description",
                 summary: "This description",
                 parameters: &[],
@@ -116,11 +124,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/server",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::server,
-            About {
+            EndpointDoc {
                 id: "server",
                 summary: "The server: its version, whether it is well, and totals",
                 parameters: &[],
@@ -135,11 +143,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/connections",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::connections,
-            About {
+            EndpointDoc {
                 id: "connections",
                 summary: "How each connection is",
                 parameters: &[],
@@ -151,11 +159,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::sessions,
-            About {
+            EndpointDoc {
                 id: "sessions",
                 summary: "The sessions in memory",
                 parameters: &[],
@@ -167,12 +175,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[
             get(
-                Who::Reader,
+                Permission::Reader,
                 Router::details,
-                About {
+                EndpointDoc {
                     id: "session",
                     summary: "What there is to know of a session in memory",
                     parameters: &[],
@@ -186,9 +194,9 @@ pub static ROUTES: &[Route] = &[
             ),
             Endpoint {
                 method: Method::Delete,
-                who: Who::Admin,
+                who: Permission::Admin,
                 handle: Router::delete,
-                about: About {
+                about: EndpointDoc {
                     id: "deleteSession",
                     summary: "Removes a session and its versions",
                     parameters: &[],
@@ -201,12 +209,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/state",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[
             get(
-                Who::Reader,
+                Permission::Reader,
                 Router::state,
-                About {
+                EndpointDoc {
                     id: "state",
                     summary: "A session's canvas, as it is or was",
                     parameters: &[query(
@@ -232,9 +240,9 @@ pub static ROUTES: &[Route] = &[
             ),
             Endpoint {
                 method: Method::Put,
-                who: Who::Admin,
+                who: Permission::Admin,
                 handle: Router::put_state,
-                about: About {
+                about: EndpointDoc {
                     id: "putState",
                     summary: "Makes a canvas a session's document",
                     parameters: &[query(
@@ -262,11 +270,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/versions",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::versions,
-            About {
+            EndpointDoc {
                 id: "versions",
                 summary: "What a session can be brought back to",
                 parameters: &[],
@@ -281,11 +289,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/changes",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::changes,
-            About {
+            EndpointDoc {
                 id: "changes",
                 summary: "What was done in a stored session",
                 parameters: &[
@@ -300,12 +308,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/restore",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[Endpoint {
             method: Method::Post,
-            who: Who::Admin,
+            who: Permission::Admin,
             handle: Router::restore,
-            about: About {
+            about: EndpointDoc {
                 id: "restore",
                 summary: "Brings a session's document back to what it was",
                 parameters: &[Parameter {
@@ -325,11 +333,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/stored",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::stored_sessions,
-            About {
+            EndpointDoc {
                 id: "stored",
                 summary: "The sessions that are stored, by name",
                 parameters: &[
@@ -345,12 +353,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/compact",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[Endpoint {
             method: Method::Post,
-            who: Who::Admin,
+            who: Permission::Admin,
             handle: Router::compact,
-            about: About {
+            about: EndpointDoc {
                 id: "compact",
                 summary: "Removes what is not to be kept",
                 parameters: &[
@@ -369,11 +377,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/chat/threads",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::KeyHolder,
+            Permission::KeyHolder,
             Router::threads,
-            About {
+            EndpointDoc {
                 id: "threads",
                 summary: "What is talked about in the channels",
                 parameters: &[query("channel", "string", "in this channel alone")],
@@ -385,36 +393,36 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/ws/{session}/{user*}",
-        kind: Kind::Socket,
+        kind: RouteKind::Socket,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::join,
             about_socket("join", "Joins a session, as editors do"),
         )],
     },
     Route {
         path: "/view/{session}",
-        kind: Kind::Socket,
+        kind: RouteKind::Socket,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::view,
             about_socket("view", "Looks at a session without being in it"),
         )],
     },
     Route {
         path: "/client_{client*}",
-        kind: Kind::Socket,
+        kind: RouteKind::Socket,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::client,
             about_socket("client", "The client protocol, of front ends and agents"),
         )],
     },
     Route {
         path: "/debug/client_{client*}",
-        kind: Kind::DebugSocket,
+        kind: RouteKind::DebugSocket,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::debug_client,
             about_socket("debugClient", "The same, with an echo"),
         )],
