@@ -12,6 +12,7 @@ mod counters;
 mod event_queue;
 mod exposition;
 pub mod forwarded;
+mod frame_queue;
 mod handshake;
 mod housekeeping;
 mod hub_thread;

@@ -6,7 +6,6 @@
 //! blocking calls and ends when the queue is empty. So neither the hub nor another client's thread
 //! ever waits for this client.
 
-use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,21 +14,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use super::frame_queue::TooSlow;
+use super::frame_queue::{FrameQueue, MAX_FRAMES_PER_SEND};
 use super::threads::Threads;
 use crate::hub::ConnId;
 use crate::kept::Flush;
 use crate::os::sever;
 use crate::protocol::Frame;
 
-/// The most frames that one system call sends. Linux accepts up to 1,024.
-const MAX_FRAMES_PER_SEND: usize = 64;
 /// In mode [`WriterThread`](SendMode::WriterThread) a client is behind while more bytes than these
 /// wait.
 const BEHIND_BYTES: usize = 64 * 1024;
-/// How long more than the bound may wait before the client is too slow.
-const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a burst, the rate by which the client gets more time, in bytes a second.
-const BURST_BYTES_PER_SECOND: usize = 1 << 20;
 /// How long an idle writer thread sleeps at a time. It is woken when there is something to do.
 const IDLE_WAIT: Duration = Duration::from_secs(3600);
 /// The stack of a writer thread, in bytes.
@@ -45,11 +40,6 @@ pub enum SendMode {
     WriterThread,
 }
 
-/// The client doesn't read: more waits for it than the bound allows. The caller has to close the
-/// connection.
-#[derive(Debug, PartialEq, Eq)]
-pub struct TooSlow;
-
 /// The send queue of one client. Any thread may push and flush.
 #[derive(Debug)]
 pub struct SendQueue {
@@ -57,7 +47,6 @@ pub struct SendQueue {
     socket: Arc<TcpStream>,
     threads: Arc<Threads>,
     mode: SendMode,
-    bound: usize,
     state: Mutex<QueueState>,
     changed: Condvar,
     stats: PublishedStats,
@@ -96,40 +85,21 @@ impl PublishedStats {
     }
 
     fn publish(&self, state: &mut QueueState) {
-        if state.bytes > 0 || state.is_published {
-            state.is_published = state.bytes > 0;
-            self.queued.store(state.bytes, Relaxed);
+        let bytes = state.queue.bytes();
+        if bytes > 0 || state.is_published {
+            state.is_published = bytes > 0;
+            self.queued.store(bytes, Relaxed);
         }
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct QueueState {
-    queue: VecDeque<Bytes>,
-    /// The number of the frame at the front of the queue. Frames are numbered from the connection's
-    /// start.
-    front: u64,
-    /// How many bytes of the front frame the socket has taken.
-    sent: usize,
-    /// How many frames the writer thread is sending now. They can't be replaced.
-    in_flight: usize,
-    bytes: usize,
-    /// How many frames were pushed since the connection's start.
-    pushed: u64,
+    queue: FrameQueue,
     /// True where the published copy says that something waits.
     is_published: bool,
-    over_since: Option<Instant>,
-    /// How many bytes one event has added at once, until the client is no longer behind. They don't
-    /// count against the bound: the frames of a whole document are shared by all members that get
-    /// it.
-    burst: usize,
-    /// How many bytes waited when the current event began.
-    at_flush: usize,
-    /// For each sender the number of its queued frame that a newer one may replace.
-    latest: HashMap<ConnId, u64>,
-    writer: bool,
-    /// True where frames were pushed since the last flush.
-    is_dirty: bool,
+    /// True while a writer thread runs.
+    has_writer: bool,
     /// How many threads wait for a change. Notifying without a waiting thread is a system call,
     /// too: with ten clients it was every second one.
     waiting: usize,
@@ -162,8 +132,14 @@ impl SendQueue {
             socket,
             threads,
             mode: if HAS_NON_BLOCKING_SEND { mode } else { SendMode::WriterThread },
-            bound,
-            state: Mutex::default(),
+            state: Mutex::new(QueueState {
+                queue: FrameQueue::new(bound),
+                is_published: false,
+                has_writer: false,
+                waiting: 0,
+                phase: Phase::Open,
+                closed_with: None,
+            }),
             changed: Condvar::new(),
             stats: PublishedStats::new(),
         })
@@ -171,7 +147,7 @@ impl SendQueue {
 
     /// How many frames were pushed since the connection's start.
     pub fn pushed(&self) -> u64 {
-        self.lock().pushed
+        self.lock().queue.pushed()
     }
 
     /// How many bytes wait. Takes no lock.
@@ -187,7 +163,8 @@ impl SendQueue {
     }
 
     /// Queues a frame, or other bytes that have to go out whole. Never blocks. After a close
-    /// nothing is queued.
+    /// nothing is queued. Returns true for the first frame since the last flush: the caller has to
+    /// flush then.
     ///
     /// With `supersedes`, while the client is behind, the frame replaces a queued frame with the
     /// same key, at that frame's place.
@@ -202,56 +179,20 @@ impl SendQueue {
         if state.phase != Phase::Open {
             return Ok(false);
         }
-        if !state.is_dirty {
-            state.at_flush = state.bytes;
-        }
-        if state.bytes > self.bound {
-            let since = *state.over_since.get_or_insert_with(Instant::now);
-            let longest =
-                SLOW_TIMEOUT + Duration::from_secs((state.burst / BURST_BYTES_PER_SECOND) as u64);
-            if state.bytes.saturating_sub(state.burst) > 2 * self.bound || since.elapsed() > longest
-            {
-                return Err(TooSlow);
-            }
-        } else {
-            (state.over_since, state.burst) = (None, 0);
-        }
-        state.pushed += 1;
-        if let Some(sender) = supersedes.filter(|_| self.is_behind(&state)) {
-            let held_back = state.front + state.in_flight.max(usize::from(state.sent > 0)) as u64;
-            match state.latest.get(&sender) {
-                Some(&number) if number >= held_back => {
-                    let place = (number - state.front) as usize;
-                    let old = std::mem::replace(&mut state.queue[place], frame);
-                    state.bytes = state.bytes - old.len() + state.queue[place].len();
-                    return Ok(false);
-                }
-                _ => {
-                    let number = state.front + state.queue.len() as u64;
-                    state.latest.insert(sender, number);
-                }
-            }
-        }
-        state.bytes += frame.len();
-        state.queue.push_back(frame);
-        if state.at_flush <= self.bound {
-            state.burst = state.bytes.saturating_sub(state.at_flush);
-        }
-        Ok(!std::mem::replace(&mut state.is_dirty, true))
+        let supersedes = supersedes.filter(|_| self.is_behind(&state));
+        state.queue.push(frame, supersedes)
     }
 
     /// Replaces all frames that the socket has not begun to take, whatever the bound.
     pub fn replace_all(&self, frames: impl IntoIterator<Item = Bytes>) {
-        self.lock().replace_all(frames);
+        self.lock().queue.replace_all(frames);
     }
 
     /// Queues a close frame as the last one. Only the first close has an effect.
     pub fn close(&self, code: u16, reason: &'static str) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
-            let frame = Frame::close(code, reason).bytes().clone();
-            state.bytes += frame.len();
-            state.queue.push_back(frame);
+            state.queue.append(Frame::close(code, reason).into_bytes());
             state.begin_close(Some((code, reason)));
             self.notify(&state);
         }
@@ -261,7 +202,7 @@ impl SendQueue {
     pub fn close_instead(&self, code: u16, reason: &'static str) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
-            state.replace_all([Frame::close(code, reason).into_bytes()]);
+            state.queue.replace_all([Frame::close(code, reason).into_bytes()]);
             state.begin_close(Some((code, reason)));
             self.changed.notify_all();
         }
@@ -271,8 +212,7 @@ impl SendQueue {
     pub fn close_with(&self, frame: Bytes) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
-            state.bytes += frame.len();
-            state.queue.push_back(frame);
+            state.queue.append(frame);
             state.begin_close(None);
         }
     }
@@ -286,16 +226,16 @@ impl SendQueue {
     /// the rest. Never blocks.
     pub fn flush(self: &Arc<Self>) {
         let mut state = self.lock();
-        state.is_dirty = false;
-        if state.writer {
+        state.queue.begin_flush();
+        if state.has_writer {
             self.stats.publish(&mut state);
             // In the mode with a writer thread, the thread may sleep.
             self.notify(&state);
             return;
         }
         while self.mode == SendMode::NonBlocking && state.has_work() {
-            match state.send_without_blocking(&self.socket) {
-                Ok(sent) => state.advance(sent),
+            match send_queued(&state.queue, &self.socket) {
+                Ok(sent) => state.queue.advance(sent),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.end(&mut state),
@@ -359,13 +299,13 @@ impl SendQueue {
     /// True where the client takes less than it is sent.
     fn is_behind(&self, state: &QueueState) -> bool {
         match self.mode {
-            SendMode::NonBlocking => state.writer,
-            SendMode::WriterThread => state.bytes > BEHIND_BYTES,
+            SendMode::NonBlocking => state.has_writer,
+            SendMode::WriterThread => state.queue.bytes() > BEHIND_BYTES,
         }
     }
 
     fn start_writer(self: &Arc<Self>, state: &mut QueueState) {
-        state.writer = true;
+        state.has_writer = true;
         self.stats.mark_blocked();
         let send_queue = self.clone();
         let name = format!("w{}", self.conn.0);
@@ -373,7 +313,7 @@ impl SendQueue {
             self.threads.spawn(name, Some(WRITER_STACK_BYTES), move || send_queue.write())
         {
             log::warn!("c{}: closed, no thread to write with: {error}", self.conn.0);
-            state.writer = false;
+            state.has_writer = false;
             self.end(state);
         }
     }
@@ -395,10 +335,7 @@ impl SendQueue {
                 state = self.wait_for_change(state, IDLE_WAIT);
                 continue;
             }
-            let frames: Vec<Bytes> =
-                state.queue.iter().take(MAX_FRAMES_PER_SEND).cloned().collect();
-            let skip = state.sent;
-            state.in_flight = frames.len();
+            let (frames, skip) = state.queue.begin_batch();
             // The socket has just taken something, or this is the first call.
             self.stats.mark_blocked();
             drop(state);
@@ -407,24 +344,21 @@ impl SendQueue {
             slices[0] = IoSlice::new(&frames[0][skip..]);
             let sent = { &*self.socket }.write_vectored(&slices);
             state = self.lock();
-            state.in_flight = 0;
+            state.queue.end_batch();
             match sent {
-                Ok(sent) if sent > 0 => state.advance(sent),
+                Ok(sent) if sent > 0 => state.queue.advance(sent),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => self.end(&mut state),
             }
             self.stats.publish(&mut state);
         }
-        state.writer = false;
+        state.has_writer = false;
         self.changed.notify_all();
     }
 
     fn end(&self, state: &mut QueueState) {
         state.phase = Phase::Ended;
-        // `in_flight` stays until the writer thread returns from its call.
         state.queue.clear();
-        state.latest.clear();
-        (state.bytes, state.sent) = (0, 0);
         self.stats.publish(state);
         self.stats.mark_empty();
         sever(&self.socket);
@@ -438,62 +372,12 @@ impl SendQueue {
 
 impl QueueState {
     fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        self.queue.len() > 0
     }
 
     fn begin_close(&mut self, closed_with: Option<(u16, &'static str)>) {
         self.phase = Phase::Closing;
         self.closed_with = closed_with;
-    }
-
-    fn replace_all(&mut self, frames: impl IntoIterator<Item = Bytes>) {
-        // A frame that the socket has begun to take has to go out whole, or the client can't read
-        // what follows.
-        let begun = self.in_flight.max(usize::from(self.sent > 0));
-        self.queue.truncate(begun);
-        self.latest.clear();
-        self.queue.extend(frames);
-        self.bytes = self.queue.iter().map(Bytes::len).sum::<usize>() - self.sent;
-    }
-
-    /// Sends the first frames of the queue with one call that doesn't block.
-    fn send_without_blocking(&self, socket: &TcpStream) -> io::Result<usize> {
-        let mut frames = self.queue.iter();
-        let first = frames.next().map_or(&[][..], |first| &first[self.sent..]);
-        if self.queue.len() == 1 {
-            return send_without_blocking(socket, &[IoSlice::new(first)]);
-        }
-        let mut slices = [IoSlice::new(&[]); MAX_FRAMES_PER_SEND];
-        slices[0] = IoSlice::new(first);
-        let mut count = 1;
-        for (slice, frame) in slices[1..].iter_mut().zip(frames) {
-            *slice = IoSlice::new(frame);
-            count += 1;
-        }
-        send_without_blocking(socket, &slices[..count])
-    }
-
-    /// Removes the bytes that the socket has taken from the queue.
-    fn advance(&mut self, mut sent: usize) {
-        self.bytes = self.bytes.saturating_sub(sent);
-        while let Some(frame) = self.queue.front() {
-            let left = frame.len() - self.sent;
-            if sent < left {
-                self.sent += sent;
-                return;
-            }
-            sent -= left;
-            self.sent = 0;
-            self.front += 1;
-            self.queue.pop_front();
-        }
-        if !self.latest.is_empty() {
-            self.latest.clear();
-        }
-        // Frees the memory of a burst.
-        if self.queue.capacity() > MAX_FRAMES_PER_SEND {
-            self.queue = VecDeque::new();
-        }
     }
 }
 
@@ -507,6 +391,23 @@ impl Flush for SendQueue {
 const HAS_NON_BLOCKING_SEND: bool = true;
 #[cfg(not(unix))]
 const HAS_NON_BLOCKING_SEND: bool = false;
+
+/// Sends the first frames of the queue with one call that doesn't block.
+fn send_queued(queue: &FrameQueue, socket: &TcpStream) -> io::Result<usize> {
+    let mut unsent = queue.unsent();
+    let first = IoSlice::new(unsent.next().unwrap_or_default());
+    if queue.len() == 1 {
+        return send_without_blocking(socket, &[first]);
+    }
+    let mut slices = [IoSlice::new(&[]); MAX_FRAMES_PER_SEND];
+    slices[0] = first;
+    let mut count = 1;
+    for (slice, frame) in slices[1..].iter_mut().zip(unsent) {
+        *slice = IoSlice::new(frame);
+        count += 1;
+    }
+    send_without_blocking(socket, &slices[..count])
+}
 
 /// Sends what the socket takes without blocking. `WouldBlock` where it takes nothing.
 #[cfg(unix)]
@@ -526,172 +427,5 @@ fn send_without_blocking(_socket: &TcpStream, _slices: &[IoSlice<'_>]) -> io::Re
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::TcpListener;
-
-    /// A send queue and the client's end of its connection.
-    fn pair(mode: SendMode, bound: usize) -> (Arc<SendQueue>, TcpStream, Arc<Threads>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        let threads = Arc::new(Threads::default());
-        let send_queue = SendQueue::new(ConnId(1), Arc::new(socket), threads.clone(), mode, bound);
-        (send_queue, client, threads)
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(20)
-    }
-
-    /// `count` frames of `size` bytes, each with its number in the order.
-    fn frames(count: usize, size: usize) -> Vec<Bytes> {
-        let frame = |n: usize| Bytes::from(format!("{n:0size$}"));
-        (0..count).map(frame).collect()
-    }
-
-    const BOTH: [SendMode; 2] = [SendMode::NonBlocking, SendMode::WriterThread];
-
-    #[test]
-    fn everything_arrives_in_order_though_the_client_reads_late() {
-        for mode in BOTH {
-            let (send_queue, mut client, threads) = pair(mode, 64 << 20);
-            let frames = frames(3000, 10_000);
-            for frame in &frames {
-                send_queue.push(frame.clone(), None).unwrap();
-                send_queue.flush();
-            }
-            send_queue.close(1000, "");
-            send_queue.flush();
-            let mut got = vec![0; 3000 * 10_000];
-            client.read_exact(&mut got).unwrap();
-            assert!(got == frames.concat(), "{mode:?}");
-            assert!(send_queue.wait_until_empty(soon()));
-            assert!(threads.join_all(soon()).is_empty(), "the writer ends when it has caught up");
-        }
-    }
-
-    #[test]
-    fn a_client_that_does_not_read_is_told_apart_and_does_not_block() {
-        for mode in BOTH {
-            let (send_queue, _client, threads) = pair(mode, 100_000);
-            let frame = Bytes::from(vec![b'x'; 50_000]);
-            // The system's buffers are finite, and what they take is not counted.
-            let refused = (0..10_000).find(|_| {
-                send_queue.flush();
-                send_queue.push(frame.clone(), None).is_err()
-            });
-            assert!(refused.is_some());
-            // Twice the bound, and what one event has added.
-            assert!(send_queue.lock().bytes <= 350_000);
-            send_queue.abort();
-            assert!(threads.join_all(soon()).is_empty(), "a blocked writer is woken by the abort");
-        }
-    }
-
-    #[test]
-    fn anybody_sees_what_waits_and_for_how_long() {
-        for mode in BOTH {
-            let (send_queue, mut client, _threads) = pair(mode, 64 << 20);
-            assert_eq!(
-                (send_queue.pushed(), send_queue.queued(), send_queue.waiting_for()),
-                (0, 0, None)
-            );
-            let big = Bytes::from(vec![b'x'; 32 << 20]);
-            send_queue.push(big.clone(), None).unwrap();
-            send_queue.flush();
-            let mut got = vec![0; big.len()];
-            client.read_exact(&mut got[..1]).unwrap();
-            let mut longest = Duration::ZERO;
-            while longest < Duration::from_millis(100) {
-                longest = send_queue.waiting_for().expect("most of it waits");
-            }
-            assert!(send_queue.queued() > 0 && send_queue.queued() <= big.len(), "{mode:?}");
-            client.read_exact(&mut got[1..]).unwrap();
-            let until = soon();
-            while send_queue.waiting_for().is_some() {
-                assert!(Instant::now() < until, "{mode:?}: all was taken");
-            }
-            assert_eq!((send_queue.pushed(), send_queue.queued()), (1, 0), "{mode:?}");
-        }
-    }
-
-    #[test]
-    fn what_one_event_adds_is_taken_whatever_its_size_and_doesnt_count_afterwards() {
-        let (send_queue, _client, _threads) = pair(SendMode::NonBlocking, 1000);
-        let big = Bytes::from(vec![0; 32 << 20]);
-        assert_eq!(send_queue.push(big.clone(), None), Ok(true));
-        assert_eq!(send_queue.push(big.clone(), None), Ok(false), "of the same event");
-        send_queue.flush();
-        // More than the socket has taken of the first frames.
-        assert_eq!(send_queue.push(big.clone(), None), Ok(true), "of the next one");
-        send_queue.flush();
-        assert_eq!(send_queue.push(Bytes::from_static(b"x"), None), Err(TooSlow));
-    }
-
-    #[test]
-    fn of_frames_that_supersede_each_other_the_newest_is_sent() {
-        for mode in BOTH {
-            let (send_queue, mut client, _threads) = pair(mode, 64 << 20);
-            let (alice, bob) = (Some(ConnId(2)), Some(ConnId(3)));
-            let push = |text: &'static [u8], key| {
-                send_queue.push(Bytes::from_static(text), key).unwrap();
-            };
-            push(b"A1 ", alice);
-            push(b"A2 ", alice);
-            let big = Bytes::from(vec![b'x'; 32 << 20]);
-            send_queue.push(big.clone(), None).unwrap();
-            send_queue.flush();
-            let mut got = vec![0; 6 + big.len() + 12];
-            // What has arrived shows that the large frame is being sent and that what follows
-            // waits.
-            client.read_exact(&mut got[..7]).unwrap();
-            for (text, key) in [
-                (b"A3 ".as_slice(), alice),
-                (b"chat ", None),
-                (b"B1 ", bob),
-                (b"A4 ", alice),
-                (b"A5 ", alice),
-            ] {
-                push(text, key);
-            }
-            send_queue.close_with(Bytes::from_static(b"."));
-            send_queue.flush();
-            client.read_exact(&mut got[7..]).unwrap();
-            assert_eq!(&got[..6], b"A1 A2 ", "while the client keeps up nothing is left out");
-            assert_eq!(&got[6 + big.len()..], b"A5 chat B1 .");
-        }
-    }
-
-    #[test]
-    fn nothing_follows_a_close() {
-        let (send_queue, mut client, _threads) = pair(SendMode::NonBlocking, 1000);
-        send_queue.push(Bytes::from_static(b"one"), None).unwrap();
-        send_queue.close(1001, "bye");
-        send_queue.push(Bytes::from_static(b"two"), None).unwrap();
-        send_queue.close(1008, "late");
-        send_queue.flush();
-        assert_eq!(send_queue.closed_with(), Some((1001, "bye")));
-        let mut got = [0; 10];
-        client.read_exact(&mut got).unwrap();
-        assert_eq!(&got, b"one\x88\x05\x03\xe9bye");
-    }
-
-    #[test]
-    fn a_frame_that_has_begun_goes_out_whole() {
-        let (send_queue, mut client, _threads) = pair(SendMode::NonBlocking, 64 << 20);
-        let big = Bytes::from(vec![b'x'; 32 << 20]);
-        send_queue.push(big.clone(), None).unwrap();
-        send_queue.flush();
-        let mut got = vec![0; big.len() + 12];
-        // With a writer thread, what has arrived shows that the thread has begun.
-        client.read_exact(&mut got[..1]).unwrap();
-        send_queue.push(Bytes::from_static(b"dropped"), None).unwrap();
-        send_queue.close_instead(1008, "too slow");
-        send_queue.flush();
-        client.read_exact(&mut got[1..]).unwrap();
-        assert!(got[..big.len()] == big);
-        assert_eq!(&got[big.len()..], b"\x88\x0a\x03\xf0too slow");
-    }
-}
+#[path = "send_queue_tests.rs"]
+mod tests;
