@@ -49,11 +49,11 @@ use session_handler::{SessionHandler, ViewerHandler};
 /// The default bound of a canvas from outside a session, in bytes: as large as a document may be by
 /// default.
 const DEFAULT_MAX_CANVAS_BYTES: usize = 4 << 20;
-const WRONG_ORIGIN: &str =
-    "pages of this origin may not connect: whoever runs this server can allow it";
-const WRONG_HOST: &str = "this server is not known by the name that this was sent to: whoever runs it can \
-                          give the name with --allow-host; its IP address works as it is";
-const OTHER_METHODS: &str = "this page knows other methods: its Allow header says which";
+const WRONG_ORIGIN: &str = "pages of this origin may not connect: the operator of this server can allow it with --allow-origin";
+const WRONG_HOST: &str = "this server doesn't serve pages under this host name: use its IP address, or ask \
+                          its operator to allow the name with --allow-host";
+const OTHER_METHODS: &str =
+    "this path doesn't have this method: the Allow header lists those it has";
 const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
 
 /// All that is served on the port: sessions, the client protocol, the API and a few pages.
@@ -242,9 +242,9 @@ impl Router {
         };
         let member =
             SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
-        let member = member.made_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
+        let member = member.with_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
         Ok(Outcome::Upgrade(Box::new(match call.grant {
-            Some(grant) => member.with(grant),
+            Some(grant) => member.with_grant(grant),
             None => member,
         })))
     }

@@ -65,7 +65,7 @@ impl Authenticator {
             log::warn!("refused {from}: {what}{by}, {count} within a minute");
             if count == MAX_REFUSALS {
                 log::warn!(
-                    "{from} is locked out: no key from there is looked at until the first of its \
+                    "{from} is locked out: no key from there is checked until the first of its \
                      {MAX_REFUSALS} wrong ones is a minute old{by}"
                 );
             }

@@ -46,7 +46,7 @@ struct KeyEntry {
 
 impl KeyEntries {
     /// The entries of a new file.
-    pub fn none() -> Self {
+    pub fn empty() -> Self {
         KeyEntries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
     }
 
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_was_added_is_read_again_and_what_was_removed_is_gone() {
-        let mut entries = KeyEntries::none();
+        let mut entries = KeyEntries::empty();
         let key = |name: &str, expires, opens| Key {
             name: name.into(),
             hash: KeyHash::new(name),
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_kept_as_it_was_written() {
+    fn unknown_fields_are_kept_as_they_were_written() {
         let hash = hash("a");
         let text = format!(
             r#"{{"note":"ours","big":18446744073709551616.50,"keys":[{{"owner":{{"room":[1.50, null]}},

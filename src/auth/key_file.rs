@@ -165,7 +165,7 @@ impl LockedKeyFile {
                 let entries = entries.map_err(|why| KeyFileError::unusable(file, why))?;
                 (entries, contents.exposed, Some(metadata))
             }
-            Err(KeyFileError::Missing(_)) => (KeyEntries::none(), None, None),
+            Err(KeyFileError::Missing(_)) => (KeyEntries::empty(), None, None),
             Err(KeyFileError::Unusable { why, .. }) => {
                 return Err(KeyFileError::unusable(file, why));
             }

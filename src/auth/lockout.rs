@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_locked_for_another() {
+    fn an_address_is_not_locked_for_another() {
         let (attempts, start) = (Lockout::new(), Instant::now());
         for addr in ["192.0.2.1", "2001:db8:0:1::1"] {
             for _ in 0..10 {

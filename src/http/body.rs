@@ -21,16 +21,19 @@ const READ_BYTES: usize = 64 * 1024;
 pub fn body_length(request: &Request<'_>, most: usize) -> Result<usize, Response> {
     let length = request.header("content-length");
     if request.header("transfer-encoding").is_some() || (length.is_none() && most > 0) {
-        return Err(Response::text(411, "a body has to have a Content-Length, and no chunks"));
+        return Err(Response::text(
+            411,
+            "a body needs a Content-Length header; chunked bodies are not accepted",
+        ));
     }
     // The value has only digits, so it fails to parse only where it is too large.
     let length = length.map_or(0, |length| length.parse().unwrap_or(usize::MAX));
     match (length, most) {
-        (1.., 0) => Err(Response::text(413, "nothing is said in a body here: leave it out")),
+        (1.., 0) => Err(Response::text(413, "this request must not have a body")),
         _ if length > most => Err(Response::text(
             413,
-            "this is larger than a canvas may be: --max-document-bytes and --max-message-bytes say \
-             how large",
+            "the canvas is too large: the server's options --max-document-bytes and \
+             --max-message-bytes set the limit",
         )),
         _ => Ok(length),
     }

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_a_state_already_is_told_so() {
+    fn a_client_that_has_the_state_gets_304() {
         let body = r#"{"items":[{"epoch":"other","seq":7}],"epoch":"07ab","seq":12}"#;
         let state = Response::state(body);
         let tag = state.tag.clone().unwrap();

@@ -59,11 +59,11 @@ impl Text {
         let started = sources.counters.started_at.millis() as f64 / 1000.0;
         self.one("process_start_time_seconds", "When the server started, as Unix time.", started);
         if let Some(memory) = sources.memory {
-            self.one("process_resident_memory_bytes", "Memory the server has.", memory);
+            self.one("process_resident_memory_bytes", "Resident memory of the server.", memory);
         }
-        let help = "Threads that run for connections, the hub and what goes with it.";
+        let help = "Threads of the server that are running.";
         self.one("collabd_threads", help, sources.threads);
-        let help = "Bugs that were caught; each ended one connection at most.";
+        let help = "Panics that were caught; each closed at most one connection.";
         self.total("collabd_panics_total", help, sources.counters.panics.load(Relaxed));
     }
 
@@ -81,7 +81,7 @@ impl Text {
         );
         self.sample(name, Some(("state", "slow")), queues.slow);
         self.sample(name, Some(("state", "stalled")), queues.stalled);
-        let help = "What waits for all clients together.";
+        let help = "Bytes that wait to be sent, of all clients together.";
         self.one("collabd_queue_bytes", help, queues.bytes);
         let help = "Connections that were accepted, refused ones included.";
         self.total("collabd_connections_accepted_total", help, counters.accepted.load(Relaxed));
@@ -135,33 +135,33 @@ impl Text {
         self.one("collabd_sessions", "Sessions in memory.", holdings.sessions);
         self.one("collabd_members", "Members of all sessions.", holdings.members);
         self.one("collabd_channels", "Channels of the client protocol.", holdings.channels);
-        let help =
-            "Memory that all documents take together, and their earlier versions, as reckoned.";
+        let help = "Memory of all documents and their earlier versions together, as estimated.";
         self.one("collabd_documents_bytes", help, holdings.documents_memory);
-        let help = "Memory that documents may take together; 0 is any.";
+        let help = "Limit of the memory of all documents together; 0 is no limit.";
         self.one("collabd_documents_limit_bytes", help, holdings.most_documents_memory);
         let busy = hub.busy_for(counters.started.elapsed()).unwrap_or_default();
-        let help = "For how long the hub has been at one thing; 0 while it has nothing to do.";
+        let help = "How long the hub has been working on one event; 0 while it is idle.";
         self.one("collabd_hub_busy_seconds", help, busy.as_secs_f64());
-        let help = "From a message's arrival until all that came of it was handed to the system.";
+        let help =
+            "Time from a message's arrival until everything it caused was handed to the system.";
         let bounds = LATENCY_BOUNDS.map(|bound| bound as f64 / 1e6);
         let (counts, sum) = hub.latency.read();
         self.histogram("collabd_fanout_latency_seconds", help, &bounds, &counts, sum as f64 / 1e6);
-        let help = "Events the hub handled before it sent what came of them.";
+        let help = "Events the hub handled at once before it sent their effects.";
         let (counts, sum) = hub.batch.read();
         let bounds = BATCH_BOUNDS.map(|bound| bound as f64);
         self.histogram("collabd_hub_batch_events", help, &bounds, &counts, sum as f64);
     }
 
     fn store(&mut self, lag: Option<Lag>) {
-        let help = "Whether sessions are to survive a restart: 1 with --data-dir.";
+        let help = "1 where sessions are stored (--data-dir), otherwise 0.";
         self.one("collabd_store_configured", help, u8::from(lag.is_some()));
-        let help = "Whether what happens in sessions is being written to the disk.";
+        let help = "1 while changes are written to the disk, otherwise 0.";
         self.one("collabd_durable", help, u8::from(lag.is_some_and(|lag| !lag.fails)));
         let lag = lag.unwrap_or_default();
-        let help = "For how long the oldest change that is not on the disk has waited.";
+        let help = "How long the oldest change that is not on the disk has waited.";
         self.one("collabd_store_lag_seconds", help, lag.oldest.as_secs_f64());
-        let help = "What waits to be written to the disk.";
+        let help = "Bytes that wait to be written to the disk.";
         self.one("collabd_store_waiting_bytes", help, lag.bytes);
     }
 

@@ -70,7 +70,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn whoever_sleeps_is_woken() {
+    fn a_sleeping_thread_is_woken() {
         let stopping = Arc::new(Shutdown::default());
         assert_eq!(stopping.sleep(Duration::from_millis(1)), WakeReason::TimedOut);
         assert!(!stopping.has_begun());

@@ -27,7 +27,7 @@ impl Shared {
     /// The response with this report.
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
-            Report::Health => match self.trouble() {
+            Report::Health => match self.unhealthy_reason() {
                 None => Response::text(200, "ok"),
                 Some(why) => Response::text(503, why),
             },
@@ -38,7 +38,7 @@ impl Shared {
     }
 
     /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
-    fn trouble(&self) -> Option<&'static str> {
+    fn unhealthy_reason(&self) -> Option<&'static str> {
         let hub = &self.counters.hub;
         if self.stopping.has_begun() {
             return Some("the server is shutting down");
@@ -47,7 +47,7 @@ impl Shared {
             hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > HUB_TIMEOUT);
         if is_stuck || hub.has_ended() {
             return Some(
-                "the hub has not moved for 5 seconds: take a thread dump, then restart the server",
+                "the hub has not finished one event for 5 seconds: take a thread dump, then restart the server",
             );
         }
         if self.lag().is_some_and(|lag| lag.fails) {
@@ -101,7 +101,7 @@ impl Shared {
         };
         let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
         let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
-        let (hub, trouble) = (counters.hub.holdings(), self.trouble());
+        let (hub, unhealthy_reason) = (counters.hub.holdings(), self.unhealthy_reason());
         let open = |role| counters.open(role);
         let [pages, members, viewers, clients] = Role::ALL.map(open);
         format!(
@@ -116,8 +116,8 @@ impl Shared {
             counters.started_at,
             counters.started.elapsed().as_secs(),
             self.lag().is_some_and(|lag| !lag.fails),
-            trouble.is_none(),
-            trouble.map_or("null".into(), |why| format!("\"{why}\"")),
+            unhealthy_reason.is_none(),
+            unhealthy_reason.map_or("null".into(), |why| format!("\"{why}\"")),
             pages + members + viewers + clients,
             hub.sessions,
             hub.channels,

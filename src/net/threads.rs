@@ -150,7 +150,7 @@ mod tests {
     // lock.
     #[cfg(unix)]
     #[test]
-    fn nobody_who_starts_a_thread_waits_for_another_to_end() {
+    fn starting_a_thread_waits_for_no_other_to_end() {
         use std::cell::RefCell;
         use std::sync::mpsc::{Receiver, channel};
 

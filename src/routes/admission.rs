@@ -9,14 +9,14 @@ use crate::auth::{Grant, KeyRefusal, Level};
 use crate::http::{Request, Response};
 
 /// The refusal of a key that opens nothing, for every reason.
-const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";
+const NOT_WITH_THIS_KEY: &str = "this needs a valid key: ask the operator of this server";
 const TOO_MANY_KEYS: &str = "too many wrong keys came from this address: try again in a minute";
 /// The refusal of a change where there are no keys and the request doesn't come from this machine.
 const ONLY_FROM_HERE: &str = "without keys only programs on the server's own machine may do this, at \
                               http://localhost and not through a proxy: start the server with \
                               --keys, and use an admin key";
 const NOT_AN_ADMIN: &str =
-    "this needs an admin key that opens this session: ask whoever runs this server";
+    "this needs an admin key that opens this session: ask the operator of this server";
 /// Headers that proxies add, besides all that begin with `X-Forwarded-`.
 const PROXY_HEADERS: [&str; 11] = [
     "cf-connecting-ip",
@@ -128,7 +128,7 @@ impl Router {
             && hosts::is_loopback(request.header("host"))
             && request.header("origin").is_none_or(origin::is_of_this_machine);
         match is_from_here && !is_forwarded {
-            true => Ok("somebody on this machine".into()),
+            true => Ok("a program on this machine".into()),
             false => Err(Response::text(403, ONLY_FROM_HERE)),
         }
     }

@@ -29,95 +29,78 @@ const BAD_NUMBER: &str =
 /// How many left-out or renamed items of a canvas are listed in a response.
 const MAX_LISTED_ITEMS: usize = 100;
 
-/// The largest body, in bytes, and the work to do with it; or a refusal.
-type WorkResult = Result<(usize, Box<Act>), Response>;
-
 impl Router {
     /// Handles a request about stored sessions.
     pub(super) fn stored(&self, page: ArchiveRequest, call: Call<'_>) -> Result<Outcome, Response> {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
         };
-        let (body, act) = self.handler_of(page, call, persistence.archive().clone())?;
+        let body = if let ArchiveRequest::Put(_) = page { self.largest_canvas } else { 0 };
+        let act = handler(page, call, persistence.archive().clone())?;
         Ok(Outcome::Work(Work { body, act }))
     }
+}
 
-    fn handler_of(
-        &self,
-        page: ArchiveRequest,
-        call: Call<'_>,
-        archive: Arc<ArchiveService>,
-    ) -> WorkResult {
-        let Call { request, conn, grant, by: who, .. } = call;
-        Ok(match page {
-            ArchiveRequest::Stored => {
-                let after = request.query_value("after");
-                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                let with_items = is_set(request, "items");
-                let list: Box<Act> =
-                    Box::new(move |_, _| list(&archive, grant, after, most, with_items));
-                (0, list)
+/// Checks a request's parameters and returns the work to do.
+fn handler(
+    page: ArchiveRequest,
+    call: Call<'_>,
+    archive: Arc<ArchiveService>,
+) -> Result<Box<Act>, Response> {
+    let Call { request, conn, grant, by: who, .. } = call;
+    let limit =
+        || -> Result<usize, Response> { Ok(number(request, "limit")?.unwrap_or(MOST).min(MOST)) };
+    let act: Box<Act> = match page {
+        ArchiveRequest::Stored => {
+            let (after, most) = (request.query_value("after"), limit()?);
+            let with_items = is_set(request, "items");
+            Box::new(move |_, _| list(&archive, grant, after, most, with_items))
+        }
+        ArchiveRequest::Versions(session) => {
+            Box::new(move |_, _| answer(archive.look(move |reader| Versions::of(reader, &session))))
+        }
+        ArchiveRequest::Changes(session) => {
+            let (after, most) = (number(request, "after")?.unwrap_or(0), limit()?);
+            Box::new(move |_, _| changes(&archive, session, after, most))
+        }
+        ArchiveRequest::State(session) => match point(request, "at")? {
+            Some(at) => Box::new(move |_, _| as_of(&archive, &session, Some(at))),
+            None => Box::new(move |_, hub| state(&archive, conn, &session, grant, hub)),
+        },
+        ArchiveRequest::Delete(session) => Box::new(move |_, hub| {
+            let deleted = hub.have_done(Event::Delete { conn, session: session.clone() });
+            if deleted.is_ok() {
+                log::warn!("session {session:?} was deleted by {who}");
             }
-            ArchiveRequest::Versions(session) => (
-                0,
-                Box::new(move |_, _| {
-                    let found = archive.look(move |reader| Versions::of(reader, &session));
-                    answer(found)
-                }),
-            ),
-            ArchiveRequest::Changes(session) => {
-                let after = number(request, "after")?.unwrap_or(0);
-                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                (0, Box::new(move |_, _| changes(&archive, session, after, most)))
-            }
-            ArchiveRequest::State(session) => match point(request, "at")? {
-                Some(at) => (0, Box::new(move |_, _| as_of(&archive, &session, Some(at)))),
-                None => {
-                    (0, Box::new(move |_, inside| state(&archive, conn, &session, grant, inside)))
+            deleted.map_or_else(Unanswered::page, Response::json)
+        }),
+        ArchiveRequest::Put(session) => {
+            let replace = is_set(request, "replace");
+            Box::new(move |body, hub| {
+                let put = put(conn, &session, &body, replace, hub);
+                if matches!(put.status(), 200 | 201) {
+                    log::info!("session {session:?} was given a canvas by {who}");
                 }
-            },
-            ArchiveRequest::Delete(session) => (
-                0,
-                Box::new(move |_, inside| {
-                    let deleted =
-                        inside.have_done(Event::Delete { conn, session: session.clone() });
-                    if deleted.is_ok() {
-                        log::warn!("session {session:?} was deleted by {who}");
-                    }
-                    deleted.map_or_else(Unanswered::page, Response::json)
-                }),
-            ),
-            ArchiveRequest::Put(session) => {
-                let replace = is_set(request, "replace");
-                let put: Box<Act> = Box::new(move |body, inside| {
-                    let put = put(conn, &session, &body, replace, inside);
-                    if matches!(put.status(), 200 | 201) {
-                        log::info!("session {session:?} was given a canvas by {who}");
-                    }
-                    put
-                });
-                (self.largest_canvas, put)
-            }
-            ArchiveRequest::Restore(session) => {
-                let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
-                let restore: Box<Act> = Box::new(move |_, inside| {
-                    let restored = restore(&archive, conn, &session, to, inside);
-                    if restored.status() == 200 {
-                        log::info!("session {session:?} was restored by {who}");
-                    }
-                    restored
-                });
-                (0, restore)
-            }
-            ArchiveRequest::Compact => {
-                let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
-                let retention = retention(request, archive.retention())?;
-                let compact: Box<Act> =
-                    Box::new(move |_, inside| compact(&archive, session, retention, &who, inside));
-                (0, compact)
-            }
-        })
-    }
+                put
+            })
+        }
+        ArchiveRequest::Restore(session) => {
+            let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
+            Box::new(move |_, hub| {
+                let restored = restore(&archive, conn, &session, to, hub);
+                if restored.status() == 200 {
+                    log::info!("session {session:?} was restored by {who}");
+                }
+                restored
+            })
+        }
+        ArchiveRequest::Compact => {
+            let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
+            let retention = retention(request, archive.retention())?;
+            Box::new(move |_, hub| compact(&archive, session, retention, &who, hub))
+        }
+    };
+    Ok(act)
 }
 
 fn list(
@@ -155,14 +138,14 @@ fn state(
     conn: ConnId,
     session: &Arc<str>,
     grant: Option<Grant>,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
-    match inside.ask(Event::State { conn, session: session.clone(), grant }) {
+    match hub.ask(Event::State { conn, session: session.clone(), grant }) {
         Ok(body) => Response::state(body),
         // It may have been in memory a moment ago: its last changes are written first. Where
         // writing fails, sessions stay in memory, so what is on disk is complete.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
-            match archive.written(&|| inside.is_stopping()) {
+            match archive.written(&|| hub.is_stopping()) {
                 Ok(()) | Err(ArchiveError::NotWritten) => as_of(archive, session, None),
                 Err(why) => unavailable(why),
             }
@@ -213,8 +196,8 @@ fn no_such_state(first: u64, last: u64) -> Response {
     Response::text(
         404,
         format!(
-            "what this session was like then isn't stored, or not any more: it can be brought back to \
-             each change from {first} to {last}, and to each of its versions"
+            "this state of the session isn't stored, or not any more: there are the states after each \
+             change from {first} to {last}, and the session's versions"
         ),
     )
 }
@@ -224,7 +207,7 @@ fn put(
     session: &Arc<str>,
     body: &[u8],
     replace: bool,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
         return Response::text(400, "a canvas has to be UTF-8");
@@ -247,12 +230,12 @@ fn put(
     }
     let by = || BY.into();
     let import = Event::Import { conn, session: session.clone(), state, by: by() };
-    match inside.have_done(import) {
+    match hub.have_done(import) {
         Ok(body) => restored(&body, told).created(),
         Err(Unanswered::Refused(Refusal::Exists)) if replace => match parse() {
             Ok(state) => {
                 let restore = Event::Restore { conn, session: session.clone(), state, by: by() };
-                let done = inside.have_done(restore);
+                let done = hub.have_done(restore);
                 done.map_or_else(Unanswered::page, |body| restored(&body, told))
             }
             Err(why) => Response::text(400, why),
@@ -266,9 +249,9 @@ fn restore(
     conn: ConnId,
     session: &Arc<str>,
     to: PointInTime,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
-    let is_stopping = || inside.is_stopping();
+    let is_stopping = || hub.is_stopping();
     if let Err(why) = archive.written(&is_stopping) {
         return unavailable(why);
     }
@@ -276,7 +259,7 @@ fn restore(
         Ok(found) => found,
         Err(page) => return page,
     };
-    match restore_document(conn, session, &stored, inside) {
+    match restore_document(conn, session, &stored, hub) {
         Ok(page) => page,
         // The current document can't be read, but the one to restore could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
@@ -306,9 +289,9 @@ fn compact(
     session: Option<Arc<str>>,
     retention: Retention,
     who: &str,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
-    match archive.compact(session, retention, &|| inside.is_stopping()) {
+    match archive.compact(session, retention, &|| hub.is_stopping()) {
         Ok(done) => {
             log::info!(
                 "{} sessions were compacted by {who}: {} bytes, before {}",
@@ -341,7 +324,7 @@ pub(super) fn restore_document(
     conn: ConnId,
     session: &Arc<str>,
     stored: &Stored,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Result<Response, Unanswered> {
     let Ok(document) = archive::document(stored) else {
         return Ok(unavailable(ArchiveError::Damaged));
@@ -349,7 +332,7 @@ pub(super) fn restore_document(
     let more = restored_to(&document, stored);
     let state = Box::new(document.into_state());
     let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
-    Ok(restored(&inside.have_done(restore)?, more))
+    Ok(restored(&hub.have_done(restore)?, more))
 }
 
 /// The fields of the response that only this thread knows.
@@ -384,16 +367,14 @@ fn unavailable(why: ArchiveError) -> Response {
         ArchiveError::Silent => (503, "the server's disk doesn't answer: try again later"),
         ArchiveError::Compacting => (409, "a compaction is going on: wait until it is done"),
         ArchiveError::NotWritten => {
-            (503, "the server can't write to its disk: whoever runs it finds the reason in its log")
+            (503, "the server can't write to its disk: its log has the reason")
         }
-        ArchiveError::Unreadable => (
-            503,
-            "what is stored can't be read now: whoever runs this server finds the reason in its log",
-        ),
+        ArchiveError::Unreadable => {
+            (503, "the stored data can't be read now: the server's log has the reason")
+        }
         ArchiveError::Damaged => (
             503,
-            "what is stored of this session is damaged: restore it to one of its versions, or from \
-             a backup",
+            "the stored data of this session is damaged: restore one of its versions, or a backup",
         ),
         ArchiveError::Unknown => (404, NO_SUCH_SESSION),
         ArchiveError::Stopping => return Unanswered::Stopping.page(),

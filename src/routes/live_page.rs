@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_page_is_told_so_and_no_more() {
+    fn a_client_that_has_the_page_gets_304() {
         let page = Page::new("<p>a page");
         let tag = &page.tag;
         for had in [

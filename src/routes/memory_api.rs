@@ -30,17 +30,17 @@ impl Router {
             }
             ArchiveRequest::State(session) => {
                 let at = point(request, "at")?.ok_or(Response::text(400, BAD_POINT))?;
-                Box::new(move |_, inside| {
-                    let found = find(conn, &session, at, grant, inside);
+                Box::new(move |_, hub| {
+                    let found = find(conn, &session, at, grant, hub);
                     found.map_or_else(Unanswered::page, |stored| canvas(&session, &stored))
                 })
             }
             ArchiveRequest::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
-                Box::new(move |_, inside| {
-                    let found = find(conn, &session, to, None, inside);
+                Box::new(move |_, hub| {
+                    let found = find(conn, &session, to, None, hub);
                     let restored =
-                        found.and_then(|stored| restore_document(conn, &session, &stored, inside));
+                        found.and_then(|stored| restore_document(conn, &session, &stored, hub));
                     if restored.is_ok() {
                         log::info!("session {session:?} was restored by {who}");
                     }
@@ -68,9 +68,9 @@ fn find(
     session: &Arc<str>,
     at: PointInTime,
     grant: Option<Grant>,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Result<Stored, Unanswered> {
-    let body = inside.ask(Event::Version { conn, session: session.clone(), at, grant })?;
+    let body = hub.ask(Event::Version { conn, session: session.clone(), at, grant })?;
     let Ok(Earlier { epoch, seq, document }) = serde_json::from_slice(&body) else {
         return Err(Unanswered::Lost);
     };

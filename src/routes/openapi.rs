@@ -165,16 +165,16 @@ fn answered(success: &Success) -> Value {
 
 fn refused(status: u16, is_api: bool) -> Value {
     let about = match status {
-        400 => "Something in the request makes no sense.",
-        401 => "No key, or one that opens nothing.",
-        403 => "Not with this key, or not from there.",
-        404 => "There is nothing like that.",
-        408 => "It took too long to arrive.",
-        409 => "Something is in its way.",
-        411 => "A body has to have a length.",
-        413 => "It is too large.",
-        421 => "The server is not known by the name in `Host`.",
-        431 => "Its head is too large.",
+        400 => "The request is malformed.",
+        401 => "The key is missing or not valid.",
+        403 => "The key, the page's origin or the client's address doesn't permit it.",
+        404 => "It doesn't exist.",
+        408 => "The request took too long to arrive.",
+        409 => "It conflicts with the server's state.",
+        411 => "The body needs a Content-Length.",
+        413 => "The body is too large, or there must be none.",
+        421 => "The server doesn't serve pages under the name in `Host`.",
+        431 => "The request's head is too large.",
         429 => "Too many wrong keys came from this address.",
         _ => "The server is busy, can't do it now, or is stopping.",
     };

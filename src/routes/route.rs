@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_asks_the_api_is_told_of_websockets() {
+    fn the_api_says_nothing_of_websockets() {
         for path in ["/api", "/api/", "/api/nothing", "/api/sessions/a/states", "/api/sessions/%ff"]
         {
             let why = find(path).err().expect("nothing");

@@ -48,12 +48,12 @@ impl SessionHandler {
     }
 
     /// Sets what the user's key permits.
-    pub fn with(self, grant: Grant) -> Self {
+    pub fn with_grant(self, grant: Grant) -> Self {
         SessionHandler { grant: Some(grant), ..self }
     }
 
     /// Sets whether nothing is stored of a session that begins with this member.
-    pub fn made_temporary(self, is_temporary: bool) -> Self {
+    pub fn with_temporary(self, is_temporary: bool) -> Self {
         SessionHandler { is_temporary, ..self }
     }
 }
