@@ -18,7 +18,6 @@ pub use super::frame_queue::TooSlow;
 use super::frame_queue::{FrameQueue, MAX_FRAMES_PER_SEND};
 use super::threads::Threads;
 use crate::hub::ConnId;
-use crate::kept::Flush;
 use crate::os::sever;
 use crate::protocol::Frame;
 
@@ -378,12 +377,6 @@ impl QueueState {
     fn begin_close(&mut self, closed_with: Option<(u16, &'static str)>) {
         self.phase = Phase::Closing;
         self.closed_with = closed_with;
-    }
-}
-
-impl Flush for SendQueue {
-    fn send(self: Arc<Self>) {
-        self.flush();
     }
 }
 
