@@ -142,7 +142,7 @@ impl Router {
         if !route.is_page() && !is_handshake {
             return Err(Response::upgrade_required(NO_WEBSOCKET));
         }
-        let of_query = match endpoint.who {
+        let of_query = match endpoint.permission {
             Permission::Admin if ids.is_empty() => request.query_value("session"),
             _ => None,
         };
@@ -151,7 +151,7 @@ impl Router {
         let is_for_programs = self.is_for_programs(request.path);
         let from = from.address;
         let access = AccessRequest { request, from, is_for_programs, key, session };
-        let Admission { grant, by } = self.admit(endpoint.who, &access)?;
+        let Admission { grant, by } = self.admit(endpoint.permission, &access)?;
         (endpoint.handle)(self, Call { request, conn, from, ids, grant, by })
     }
 

@@ -63,7 +63,8 @@ pub struct Contents {
 /// Reads the whole file without a lock. Blocks on the disk.
 ///
 /// # Errors
-/// When the file doesn't exist, can't be read, is no regular file or is larger than [`MAX_KEY_FILE_BYTES`].
+/// When the file doesn't exist, can't be read, is no regular file or is larger than
+/// [`MAX_KEY_FILE_BYTES`].
 pub fn read(file: &Path) -> Result<Contents, KeyFileError> {
     read_with_metadata(file).map(|(contents, _)| contents)
 }

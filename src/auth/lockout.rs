@@ -1,4 +1,4 @@
-//! Refused keys, refusals by address. An address with too many is locked out for a while.
+//! Refused keys, counted by address. An address with too many is locked out for a while.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const MAX_REFUSALS: usize = 10;
 /// … when they come within this time, and until the first of them is this old.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many addresses are refusals. One takes about 300 bytes.
+/// How many addresses are counted. One takes about 300 bytes.
 const MAX_ADDRESSES: usize = 10_000;
 
 /// The refused keys of the last minute, by address. Any thread may ask; it waits at most for
@@ -40,7 +40,7 @@ struct AddressRefusals {
     turn: u64,
 }
 
-/// The unit that is refusals: an IPv4 address, or with IPv6 a /64, all of which one client may use.
+/// The unit that is counted: an IPv4 address, or with IPv6 a /64, all of which one client may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum AddressBlock {
     V4(Ipv4Addr),
@@ -78,10 +78,10 @@ impl Lockout {
             .is_some_and(|refused| refused.is_locked(now))
     }
 
-    /// Counts a refused key and returns the count of the last minute: at [`MAX_REFUSALS`] the address is
-    /// locked. Returns `None`, and counts nothing, where the address is locked already, so trying
-    /// on doesn't prolong the lock. The caller must not say then whether the key was good: keys
-    /// that are checked at the same moment would otherwise exceed the limit.
+    /// Counts a refused key and returns the count of the last minute: at [`MAX_REFUSALS`] the
+    /// address is locked. Returns `None`, and counts nothing, where the address is locked already,
+    /// so trying on doesn't prolong the lock. The caller must not say then whether the key was
+    /// good: keys that are checked at the same moment would otherwise exceed the limit.
     pub fn count_refusal(&self, addr: IpAddr, now: Instant) -> Option<usize> {
         let source = AddressBlock::new(addr);
         let mut refusals = self.lock();

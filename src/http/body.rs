@@ -53,8 +53,8 @@ pub fn expects_continue(request: &Request<'_>) -> bool {
 /// more time.
 ///
 /// # Errors
-/// [`HeadError::Refuse`] with 408 when the time is over, [`HeadError::Disconnected`] when the client has
-/// left.
+/// [`HeadError::Refuse`] with 408 when the time is over, [`HeadError::Disconnected`] when the
+/// client has left.
 pub fn read_body(
     socket: &TcpStream,
     mut body: Vec<u8>,

@@ -178,8 +178,8 @@ pub enum HeadError {
 /// more time. Without a deadline this waits until the client sends a head or leaves.
 ///
 /// # Errors
-/// [`HeadError::Refuse`] when the head is refused or late, [`HeadError::Disconnected`] when the client has
-/// left or sent nothing in time.
+/// [`HeadError::Refuse`] when the head is refused or late, [`HeadError::Disconnected`] when the
+/// client has left or sent nothing in time.
 pub fn read_head<T>(
     socket: &TcpStream,
     bytes: &mut Vec<u8>,

@@ -1,9 +1,9 @@
 //! The server's counters. Any thread may read them at any time without waiting.
 //!
 //! No two busy threads write to one place. The hub counts what it sends in plain numbers
-//! ([`PendingCounts`]) and adds them once a flush to shared numbers that only it writes. Clients' threads
-//! count in one of sixteen shards, by the connection's number. All other counters are rare. So a
-//! delivery costs two additions, and a message two uncontended atomic ones.
+//! ([`PendingCounts`]) and adds them once a flush to shared numbers that only it writes. Clients'
+//! threads count in one of sixteen shards, by the connection's number. All other counters are rare.
+//! So a delivery costs two additions, and a message two uncontended atomic ones.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ pub struct Counters {
     refused: [AtomicU64; REASON_COUNT],
     /// Open connections, by the number of their role.
     open: [AtomicUsize; Role::ALL.len()],
-    /// Closed WebSockets, by the place of their code in [`CLOSE_CODES`]; the last one counts all other
-    /// codes.
+    /// Closed WebSockets, by the place of their code in [`CLOSE_CODES`]; the last one counts all
+    /// other codes.
     closed: [AtomicU64; CLOSE_CODES.len() + 1],
     /// Connections that were closed because their client didn't read.
     pub too_slow: AtomicU64,
@@ -211,8 +211,8 @@ impl Counters {
         self.closed[place].fetch_add(1, Relaxed);
     }
 
-    /// How many WebSockets were closed with the code at this place in [`CLOSE_CODES`], or, beyond its
-    /// end, with any other code.
+    /// How many WebSockets were closed with the code at this place in [`CLOSE_CODES`], or, beyond
+    /// its end, with any other code.
     pub fn closed_with(&self, place: usize) -> u64 {
         self.closed[place].load(Relaxed)
     }

@@ -354,7 +354,8 @@ pub fn write_object<'a>(
 }
 
 /// Refuses a text that a client's parser could fail on: one that nests deeper than [`MAX_DEPTH`] or
-/// has a number longer than [`MAX_NUMBER_BYTES`]. One pass over the bytes, before anything is parsed.
+/// has a number longer than [`MAX_NUMBER_BYTES`]. One pass over the bytes, before anything is
+/// parsed.
 pub fn check_depth_and_numbers(text: &str) -> Result<(), &'static str> {
     let survey = Survey::new(text);
     if survey.longest_number > MAX_NUMBER_BYTES {

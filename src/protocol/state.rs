@@ -22,8 +22,8 @@ pub struct State {
     pub version: u64,
     /// The other fields of the state.
     pub extra: Fields,
-    /// The items that were left out, in order: all that have an id, and the first [`MAX_LISTED_UNNAMED`]
-    /// of the others.
+    /// The items that were left out, in order: all that have an id, and the first
+    /// [`MAX_LISTED_UNNAMED`] of the others.
     pub left_out: Vec<LeftOut>,
     /// The items of a file that have got another id, in order, because an item before them has
     /// theirs.

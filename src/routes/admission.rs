@@ -1,4 +1,4 @@
-//! Permission may make a request: checks its key, or that it comes from a program on this machine.
+//! Who may make a request: checks its key, or that it comes from a program on this machine.
 
 use std::net::IpAddr;
 
@@ -37,7 +37,7 @@ const PROXY_HEADERS: [&str; 11] = [
 pub(super) struct Admission {
     /// What the request's key permits; `None` where no key is needed.
     pub grant: Option<Grant>,
-    /// Permission makes the request, for the log; empty where nothing is changed.
+    /// Who makes the request, for the log; empty where nothing is changed.
     pub by: String,
 }
 
@@ -60,10 +60,10 @@ impl Router {
     /// The refusal.
     pub(super) fn admit(
         &self,
-        who: Permission,
+        permission: Permission,
         access: &AccessRequest<'_>,
     ) -> Result<Admission, Response> {
-        match who {
+        match permission {
             Permission::Public => Ok(Admission::default()),
             Permission::Reader if !self.require_key => Ok(Admission::default()),
             Permission::Reader => {

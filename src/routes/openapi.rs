@@ -116,7 +116,7 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     let mut responses: Map<String, Value> =
         about.answers.iter().map(|one| (one.status.to_string(), answered(one))).collect();
     let mut refusals = about.refusals.to_vec();
-    if endpoint.who != Permission::Public {
+    if endpoint.permission != Permission::Public {
         refusals.extend([if is_api { 401 } else { 403 }, 429]);
     }
     refusals.extend(COMMON_REFUSALS);
@@ -136,7 +136,7 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
         });
     }
     // An empty requirement: the request may come without a key.
-    operation["security"] = match endpoint.who {
+    operation["security"] = match endpoint.permission {
         Permission::Public => json!([]),
         Permission::KeyHolder => json!([{"key": []}]),
         Permission::Reader | Permission::Admin => json!([{}, {"key": []}]),

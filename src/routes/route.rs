@@ -36,7 +36,7 @@ pub enum RouteKind {
 /// One method of a path.
 pub struct Endpoint {
     pub method: Method,
-    pub who: Permission,
+    pub permission: Permission,
     pub handle: Handler,
     pub about: EndpointDoc,
 }
@@ -50,7 +50,7 @@ pub enum Method {
     Delete,
 }
 
-/// Permission may make a request.
+/// Who may make a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     Public,
@@ -76,7 +76,7 @@ pub struct Call<'a> {
     pub ids: Vec<String>,
     /// What the request's key permits; `None` where no key was needed.
     pub grant: Option<Grant>,
-    /// Permission makes the request, for the log; empty where nothing is changed.
+    /// Who makes the request, for the log; empty where nothing is changed.
     #[cfg_attr(not(feature = "durable"), allow(dead_code))]
     pub by: String,
 }

@@ -19,8 +19,8 @@ const fn query(name: &'static str, kind: &'static str, about: &'static str) -> P
     Parameter { name, about, kind, is_required: false }
 }
 
-const fn get(who: Permission, handle: Handler, about: EndpointDoc) -> Endpoint {
-    Endpoint { method: Method::Get, who, handle, about }
+const fn get(permission: Permission, handle: Handler, about: EndpointDoc) -> Endpoint {
+    Endpoint { method: Method::Get, permission, handle, about }
 }
 
 /// The only response of a WebSocket's handshake.
@@ -194,7 +194,7 @@ pub static ROUTES: &[Route] = &[
             ),
             Endpoint {
                 method: Method::Delete,
-                who: Permission::Admin,
+                permission: Permission::Admin,
                 handle: Router::delete,
                 about: EndpointDoc {
                     id: "deleteSession",
@@ -240,7 +240,7 @@ pub static ROUTES: &[Route] = &[
             ),
             Endpoint {
                 method: Method::Put,
-                who: Permission::Admin,
+                permission: Permission::Admin,
                 handle: Router::put_state,
                 about: EndpointDoc {
                     id: "putState",
@@ -311,7 +311,7 @@ pub static ROUTES: &[Route] = &[
         kind: RouteKind::Page,
         endpoints: &[Endpoint {
             method: Method::Post,
-            who: Permission::Admin,
+            permission: Permission::Admin,
             handle: Router::restore,
             about: EndpointDoc {
                 id: "restore",
@@ -356,7 +356,7 @@ pub static ROUTES: &[Route] = &[
         kind: RouteKind::Page,
         endpoints: &[Endpoint {
             method: Method::Post,
-            who: Permission::Admin,
+            permission: Permission::Admin,
             handle: Router::compact,
             about: EndpointDoc {
                 id: "compact",
