@@ -30,7 +30,6 @@ use crate::protocol::Timestamp;
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// Hashes a key.
     pub fn new(key: &str) -> Self {
         KeyHash(Sha256::digest(key).into())
     }
@@ -82,7 +81,6 @@ impl Level {
     }
 }
 
-/// One key of the key file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The name that people give it, for the log and for `collabd key revoke`.
@@ -140,9 +138,7 @@ pub struct Grant {
 /// Why a key opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRefusal {
-    /// The key doesn't exist, or none was given.
     Invalid,
-    /// The key has expired.
     Expired,
     /// Too many wrong keys came from this address within a minute.
     TooMany,

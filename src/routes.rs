@@ -68,7 +68,6 @@ pub struct Router {
     pub require_key: bool,
     /// True where `/debug/client_…` exists.
     pub debug_endpoints: bool,
-    /// The page at `/`.
     pub live: Page,
     /// The largest canvas that is sent from outside a session, in bytes.
     pub largest_canvas: usize,
@@ -188,7 +187,6 @@ impl Router {
     }
 }
 
-/// The `Allow` header of a path.
 fn allow(route: &Route) -> String {
     format!("Allow: {}", route.methods())
 }

@@ -31,7 +31,6 @@ impl Authenticator {
         Authenticator { keys, attempts: Lockout::default(), by_pages: Lockout::default() }
     }
 
-    /// The keys in force.
     pub fn keys(&self) -> &KeyStore {
         &self.keys
     }

@@ -31,7 +31,6 @@ const FIELDS: [&str; 5] = ["name", "sha256", "level", "expires", "sessions"];
 /// where it stands as a field's name.
 const MAX_SHOWN_BYTES: usize = 24;
 
-/// The keys of a file and everything else in it.
 pub struct KeyEntries {
     keys: Vec<KeyEntry>,
     /// The file's fields in order. The value of `keys` is written from the field above.
@@ -84,7 +83,6 @@ impl KeyEntries {
         Ok(KeyEntries { keys, fields })
     }
 
-    /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.keys.iter().map(|entry| &entry.key)
     }
@@ -110,7 +108,6 @@ impl KeyEntries {
         Some(format!("{field} of key {number} ({name:?}){more}"))
     }
 
-    /// The key of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Key>> {
         self.keys().find(|key| &*key.name == name)
     }
@@ -235,7 +232,6 @@ pub fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
-/// The bytes as lower-case hexadecimal digits.
 pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
         // Writing to memory can't fail.

@@ -18,7 +18,7 @@ pub const MAX_KEY_FILE_BYTES: usize = 1 << 20;
 /// Why a key file can't be used. Displayed as one line that quotes only names of keys.
 #[derive(Debug)]
 pub enum KeyFileError {
-    /// The file doesn't exist.
+    /// The file does not exist.
     Missing(PathBuf),
     /// The file can't be read or written, or it isn't a key file.
     Unusable { file: PathBuf, why: String },
@@ -52,7 +52,6 @@ impl fmt::Display for KeyFileError {
     }
 }
 
-/// The bytes of a key file and its permissions.
 #[derive(PartialEq, Eq)]
 pub struct Contents {
     pub text: Vec<u8>,

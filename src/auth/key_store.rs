@@ -36,7 +36,6 @@ struct LastLoad {
     unknown: Option<String>,
 }
 
-/// A line to log.
 type LogLine = (log::Level, String);
 
 impl KeyStore {
@@ -115,7 +114,6 @@ impl KeyStore {
         Ok(Grant { key: found.clone(), generation: set.generation })
     }
 
-    /// The keys in force.
     pub fn current(&self) -> Arc<KeySet> {
         // The set is only replaced as a whole, so a panic of another thread can't have left half of
         // one.
@@ -144,7 +142,6 @@ impl KeyStore {
         newer
     }
 
-    /// True where the keys come from a file.
     pub fn has_file(&self) -> bool {
         self.file.is_some()
     }

@@ -31,7 +31,6 @@ struct Refusals {
     turns: u64,
 }
 
-/// The refused keys of one address.
 #[derive(Debug)]
 struct AddressRefusals {
     /// When they were refused, in order, at most [`MAX_REFUSALS`].
@@ -61,7 +60,6 @@ impl AddressBlock {
 }
 
 impl Lockout {
-    /// No key has been refused yet.
     pub fn new() -> Self {
         Self::with_capacity(MAX_ADDRESSES)
     }

@@ -16,7 +16,6 @@ const MAX_CONCURRENT: usize = 4;
 /// The stack of a packing thread, in bytes. Packing needs more than a client's thread has.
 const STACK_BYTES: usize = 2 << 20;
 
-/// How many bodies are being packed.
 static PACKING: AtomicUsize = AtomicUsize::new(0);
 
 /// Packs a body on a thread of its own and waits for it. Takes time linear in the body. `None`

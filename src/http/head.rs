@@ -30,7 +30,6 @@ const SINGLE_HEADERS: [&str; 7] = [
 const BARE_LINE_FEED: &str = "every line of a request has to end with CR LF";
 const NOT_HTTP: &str = "this is not a request of HTTP/1.1 or HTTP/1.0";
 
-/// A parsed head and the bytes after it.
 pub struct Head<'a> {
     pub request: Request<'a>,
     /// The bytes that came after the head: the client's first frames.

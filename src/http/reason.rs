@@ -8,7 +8,6 @@ pub enum Reason {
     BadRequest,
     /// It has no key that opens this.
     Key,
-    /// Too many wrong keys came from its address.
     TooManyKeys,
     /// It came from a page whose origin is not allowed.
     Origin,
@@ -16,27 +15,21 @@ pub enum Reason {
     Host,
     /// Its path or session doesn't exist.
     NotFound,
-    /// Its path doesn't have this method.
     Method,
     /// It conflicts with the server's state.
     Conflict,
-    /// It took too long to arrive.
     Timeout,
-    /// It is too large.
     TooLarge,
     /// Its path needs a WebSocket handshake.
     NoWebSocket,
-    /// There is no room for one more connection.
     Full,
     /// The server is busy or can't do it now.
     Busy,
-    /// The server is stopping.
     Stopping,
     /// The server failed by a bug of its own.
     Bug,
 }
 
-/// The number of reasons.
 pub const REASON_COUNT: usize = ALL.len();
 
 /// All reasons in the order of their numbers, each with its name.
@@ -84,7 +77,6 @@ impl Reason {
         })
     }
 
-    /// The reason's name.
     pub fn name(self) -> &'static str {
         ALL[self.number()].1
     }

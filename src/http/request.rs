@@ -5,7 +5,6 @@ use std::fmt;
 /// The value of a header that isn't UTF-8. It counts as present and matches nothing.
 const UNREADABLE: &str = "\u{fffd}";
 
-/// A request's line and headers.
 pub struct Request<'a> {
     pub method: &'a str,
     /// As sent: percent-encoded, without the query.

@@ -17,7 +17,6 @@ const JSON: &str = "application/json";
 pub struct Response {
     status: u16,
     content_type: &'static str,
-    /// The value of `Cache-Control`.
     cache: &'static str,
     /// The value of `ETag`, quotes included. It changes with the body.
     tag: Option<String>,
@@ -75,7 +74,6 @@ impl Response {
         Response { status: 200, content_type, cache, tag: None, reason: None, headers, body }
     }
 
-    /// 200 with JSON.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self::page(JSON, body)
     }
@@ -201,12 +199,10 @@ impl Response {
         self.reason.or_else(|| Reason::from_status(self.status))
     }
 
-    /// The status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The length of the body in bytes.
     pub fn size(&self) -> usize {
         self.body.len()
     }

@@ -28,7 +28,6 @@ pub struct ConnectionStats {
 /// How fast a client takes what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendState {
-    /// Nothing waits for it.
     Good,
     /// Something waits, and the socket took some of it within [`STALL_TIMEOUT`].
     Slow,
@@ -41,7 +40,6 @@ pub enum SendState {
 pub enum Liveness {
     /// It has sent something lately, or takes what it is sent.
     Alive,
-    /// It has to be sent a ping.
     NeedsPing,
     /// It doesn't answer: its connection has to be closed.
     Dead,
@@ -74,11 +72,8 @@ const CLOSE_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct ConnectionSample {
     pub role: Role,
     pub open: Duration,
-    /// Messages that the client has sent.
     pub received: u64,
-    /// Messages that were queued for the client.
     pub sent: u64,
-    /// Bytes that wait for the client.
     pub queued: usize,
     pub send_state: SendState,
     /// For how long the socket has taken nothing of what waits.
@@ -104,12 +99,10 @@ impl ConnectionStats {
         let _ = self.send_queue.set(send_queue);
     }
 
-    /// Sets what the connection is used for.
     pub fn set_role(&self, role: Role) {
         self.role.store(role as u8, Relaxed);
     }
 
-    /// What the connection is used for.
     pub fn role(&self) -> Role {
         let role = self.role.load(Relaxed);
         Role::ALL.into_iter().find(|known| *known as u8 == role).unwrap_or(Role::Page)
@@ -160,7 +153,6 @@ impl ConnectionStats {
             .map_or((0, None), |send_queue| (send_queue.queued(), send_queue.waiting_for()))
     }
 
-    /// The numbers at this moment.
     pub fn sample(&self) -> ConnectionSample {
         let (queued, waiting) = self.waiting();
         ConnectionSample {

@@ -14,7 +14,6 @@ use crate::os::sever;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     pub connections: usize,
-    /// How many may come from one address.
     pub per_address: usize,
 }
 
@@ -46,7 +45,6 @@ struct Connection {
 pub struct LimitReached(pub String);
 
 impl Connections {
-    /// No connection is open yet.
     pub fn new(limits: ConnectionLimits) -> Self {
         Connections { limits, state: Mutex::default() }
     }
@@ -106,7 +104,6 @@ impl Connections {
         }
     }
 
-    /// Removes a connection from the counts.
     pub fn remove(&self, conn: ConnId) {
         let mut state = self.lock();
         if let Some(address) = state.open.remove(&conn).and_then(|open| open.address) {

@@ -14,7 +14,6 @@ use crate::hub::{ConnId, Holdings};
 use crate::protocol::kind::KIND_COUNT;
 use crate::protocol::{Frame, Kind, Timestamp};
 
-/// The number of shards for the clients' threads.
 const SHARDS: usize = 16;
 /// Upper bounds of the latency histogram, in microseconds.
 pub const LATENCY_BOUNDS: [u64; 15] = [
@@ -30,10 +29,8 @@ pub const CLOSE_CODES: [u16; 14] =
 /// All counters, shared by all threads.
 #[derive(Debug)]
 pub struct Counters {
-    /// When the server started.
     pub started: Instant,
     pub started_at: Timestamp,
-    /// Connections that were accepted.
     pub accepted: AtomicU64,
     /// Requests that were answered with a page.
     pub pages: AtomicU64,
@@ -50,7 +47,6 @@ pub struct Counters {
     pub slowed: AtomicU64,
     /// Connections that were closed for being over their rate for too long.
     pub overrun: AtomicU64,
-    /// Panics that were caught.
     pub panics: AtomicU64,
     shards: [Shard; SHARDS],
     pub hub: HubCounters,
@@ -133,7 +129,6 @@ fn bump(count: &AtomicU64, more: u64) {
 }
 
 impl Counters {
-    /// All counters at 0.
     pub fn new() -> Self {
         Counters {
             started: Instant::now(),
@@ -179,12 +174,10 @@ impl Counters {
         sum(shards.chain([self.hub.sent.read(kind)]))
     }
 
-    /// Counts a refused request.
     pub fn refused(&self, reason: Reason) {
         self.refused[reason.number()].fetch_add(1, Relaxed);
     }
 
-    /// How many requests were refused for this reason.
     pub fn refused_for(&self, reason: Reason) -> u64 {
         self.refused[reason.number()].load(Relaxed)
     }
@@ -204,7 +197,6 @@ impl Counters {
         self.open[role as usize].load(Relaxed)
     }
 
-    /// Counts a WebSocket that was closed with this code.
     pub fn closed(&self, code: u16) {
         let place =
             CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
@@ -229,7 +221,6 @@ impl HubCounters {
         self.busy_since.store(elapsed.as_millis() as u64 + 1, Relaxed);
     }
 
-    /// Records that the hub has nothing to do.
     pub fn mark_idle(&self) {
         self.busy_since.store(0, Relaxed);
     }
@@ -245,7 +236,6 @@ impl HubCounters {
         }
     }
 
-    /// Records that the hub's thread has ended.
     pub fn mark_ended(&self) {
         self.has_ended.store(true, Relaxed);
     }
@@ -257,7 +247,6 @@ impl HubCounters {
         Some(elapsed.saturating_sub(Duration::from_millis(since)))
     }
 
-    /// True where the hub's thread has ended.
     pub fn has_ended(&self) -> bool {
         self.has_ended.load(Relaxed)
     }
@@ -298,7 +287,6 @@ impl Default for PendingCounts {
 }
 
 impl PendingCounts {
-    /// Counts a message to a client.
     pub fn count_sent(&mut self, frame: &Frame) {
         let Some(kind) = frame.kind() else { return };
         let [messages, bytes] = &mut self.sent[kind.number()];

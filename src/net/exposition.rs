@@ -21,7 +21,6 @@ pub struct Queues {
     pub stalled: usize,
 }
 
-/// The response's content type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The expected length, in bytes.
 const EXPECTED_BYTES: usize = 24 * 1024;
@@ -38,7 +37,6 @@ pub struct Sources<'a> {
     pub memory: Option<u64>,
 }
 
-/// Writes all metrics.
 pub fn write(sources: &Sources<'_>) -> String {
     let mut text = Text(String::with_capacity(EXPECTED_BYTES));
     text.process(sources);
@@ -49,7 +47,6 @@ pub fn write(sources: &Sources<'_>) -> String {
     text.0
 }
 
-/// The text that is written so far.
 struct Text(String);
 
 impl Text {

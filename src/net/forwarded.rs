@@ -12,7 +12,6 @@ pub struct Network {
     prefix: u32,
 }
 
-/// The text is neither an address nor a network.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoNetwork;
 

@@ -53,7 +53,6 @@ pub struct FrameQueue {
 }
 
 impl FrameQueue {
-    /// An empty queue with a bound in bytes.
     pub fn new(bound: usize) -> Self {
         FrameQueue { bound, ..FrameQueue::default() }
     }
@@ -63,12 +62,10 @@ impl FrameQueue {
         self.frames.len()
     }
 
-    /// How many bytes wait.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many frames were pushed since the connection's start.
     pub fn pushed(&self) -> u64 {
         self.pushed
     }
@@ -119,7 +116,6 @@ impl FrameQueue {
         }
     }
 
-    /// Adds a frame whatever the bound.
     pub fn append(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
@@ -135,7 +131,6 @@ impl FrameQueue {
         self.bytes = self.frames.iter().map(Bytes::len).sum::<usize>() - self.sent;
     }
 
-    /// How many frames have begun to go out.
     fn begun(&self) -> usize {
         self.in_flight.max(usize::from(self.sent > 0))
     }

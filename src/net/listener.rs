@@ -21,7 +21,6 @@ use crate::http::Reason;
 use crate::hub::ConnId;
 use crate::os::give_up_after;
 
-/// How many connections may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
 /// How many refused connections are kept open, so that their clients can read the refusal.
 const MAX_REFUSED_SOCKETS: usize = 32;

@@ -15,9 +15,7 @@ const BREAK_LENGTH: Duration = Duration::from_secs(1);
 /// What a client may send for any length of time; 0 means any amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Messages a second.
     pub messages: u32,
-    /// Bytes a second.
     pub bytes: usize,
 }
 
@@ -48,7 +46,6 @@ pub struct Pace {
 }
 
 impl Rate {
-    /// Full buckets.
     pub fn new(limits: RateLimits, now: Instant) -> Self {
         Rate {
             messages: Bucket::new(f64::from(limits.messages), now),

@@ -26,7 +26,6 @@ use crate::protocol::Frame;
 const BEHIND_BYTES: usize = 64 * 1024;
 /// How long an idle writer thread sleeps at a time. It is woken when there is something to do.
 const IDLE_WAIT: Duration = Duration::from_secs(3600);
-/// The stack of a writer thread, in bytes.
 const WRITER_STACK_BYTES: usize = 128 * 1024;
 
 /// How frames get to the socket.
@@ -57,7 +56,6 @@ pub struct SendQueue {
 #[derive(Debug)]
 struct PublishedStats {
     opened: Instant,
-    /// How many bytes wait.
     queued: AtomicUsize,
     /// When the socket last took something of what waits: milliseconds since `opened` plus one; 0
     /// while nothing waits.
@@ -97,7 +95,6 @@ struct QueueState {
     queue: FrameQueue,
     /// True where the published copy says that something waits.
     is_published: bool,
-    /// True while a writer thread runs.
     has_writer: bool,
     /// How many threads wait for a change. Notifying without a waiting thread is a system call,
     /// too: with ten clients it was every second one.
@@ -118,7 +115,6 @@ enum Phase {
 }
 
 impl SendQueue {
-    /// A queue for a socket, with a bound in bytes.
     pub fn new(
         conn: ConnId,
         socket: Arc<TcpStream>,

@@ -24,7 +24,6 @@ pub enum WakeReason {
     TimedOut,
     /// Another thread called [`wake`](Shutdown::wake).
     Woken,
-    /// The server is stopping.
     Stopping,
 }
 
@@ -35,7 +34,6 @@ impl Shutdown {
         self.changed.notify_all();
     }
 
-    /// True once the server is stopping.
     pub fn has_begun(&self) -> bool {
         self.lock().has_begun
     }

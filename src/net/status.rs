@@ -24,7 +24,6 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(10);
 const BYTES_PER_CONNECTION: usize = 160;
 
 impl Shared {
-    /// The response with this report.
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
             Report::Health => match self.unhealthy_reason() {

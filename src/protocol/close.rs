@@ -2,7 +2,6 @@
 
 /// The connection was ended on purpose.
 pub const NORMAL: u16 = 1000;
-/// The server is stopping.
 pub const GOING_AWAY: u16 = 1001;
 /// The framing is broken.
 pub const PROTOCOL_ERROR: u16 = 1002;
@@ -14,7 +13,6 @@ pub const INVALID_PAYLOAD: u16 = 1007;
 pub const POLICY: u16 = 1008;
 /// A message is larger than the limit.
 pub const TOO_BIG: u16 = 1009;
-/// The server failed by a bug of its own.
 pub const INTERNAL_ERROR: u16 = 1011;
 /// Client protocol: the key is wrong, missing, expired or revoked, or did not come in time.
 pub const AUTHENTICATION: u16 = 4000;

@@ -14,7 +14,6 @@ const PING: u8 = 0x9;
 const FIN: u8 = 0x80;
 /// The largest unmasked header, in bytes: 2 bytes and a 64-bit length.
 const MAX_HEADER_BYTES: usize = 10;
-/// The largest payload of a control frame, in bytes.
 const MAX_CONTROL_PAYLOAD_BYTES: usize = 125;
 
 /// An encoded server frame. Clones share the bytes, so a message to a thousand members is in memory
@@ -43,14 +42,12 @@ impl fmt::Debug for Frame {
 }
 
 impl Frame {
-    /// Encodes a text message.
     pub fn text(payload: &str) -> Self {
         let mut buffer = FrameBuffer::with_capacity(payload.len());
         buffer.0.extend_from_slice(payload.as_bytes());
         buffer.into_text()
     }
 
-    /// Encodes a binary message.
     pub fn binary(payload: &[u8]) -> Self {
         let mut buffer = FrameBuffer::with_capacity(payload.len());
         buffer.0.extend_from_slice(payload);
@@ -92,7 +89,6 @@ impl Frame {
         &self.bytes
     }
 
-    /// Converts into the whole frame's bytes.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }

@@ -16,7 +16,6 @@ pub use super::rejection::{LeftOut, Rejection};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
 pub use super::state::{MAX_LISTED_UNNAMED, Renamed, State, StateItem};
 
-/// The types of message that only the server sends.
 const SERVER_TYPES: [&str; 9] = [
     "connection:ack",
     "user:joined",
@@ -70,7 +69,6 @@ pub enum Action {
     Other,
 }
 
-/// A `command` message.
 pub struct Command {
     pub action: Action,
     /// The item's id; empty only where the action is [`Action::Other`].

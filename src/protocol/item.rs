@@ -79,7 +79,6 @@ pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
 /// it.
 #[derive(Clone, Copy)]
 enum Shape {
-    /// A finite number.
     Place,
     /// A number. An infinite one is left out.
     Angle,

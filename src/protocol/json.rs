@@ -44,17 +44,14 @@ impl<'a> Object<'a> {
         Ok(object)
     }
 
-    /// The value of the field `name`.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), *value))
     }
 
-    /// Converts into the fields.
     pub(super) fn into_fields(self) -> Borrowed<'a> {
         self.0
     }

@@ -2,7 +2,6 @@
 //!
 //! Every type that a client makes up counts as [`Kind::Other`], so the number of counters is fixed.
 
-/// The type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -40,7 +39,6 @@ pub enum Kind {
     Other,
 }
 
-/// The number of types.
 pub const KIND_COUNT: usize = ALL.len();
 
 /// All types in the order of their numbers, each with its name on the wire.

@@ -31,7 +31,6 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Surveys a text in one pass.
     pub fn new(text: &str) -> Self {
         let bytes = text.as_bytes();
         let mut survey = Survey::default();

@@ -31,7 +31,6 @@ impl Message {
         message
     }
 
-    /// Adds a string.
     pub fn string(mut self, key: &str, value: &str) -> Self {
         self.key(key);
         json::write_string(&mut self.0.0, value);
@@ -45,17 +44,14 @@ impl Message {
         self
     }
 
-    /// Adds a whole number.
     pub fn number(self, key: &str, value: u64) -> Self {
         self.written(key, |json| drop(write!(json, "{value}")))
     }
 
-    /// Adds `true` or `false`.
     pub fn flag(self, key: &str, value: bool) -> Self {
         self.raw(key, if value { "true" } else { "false" })
     }
 
-    /// Adds the field `timestamp`.
     pub fn timestamp(self, now: Timestamp) -> Self {
         self.written("timestamp", |json| drop(write!(json, "\"{now}\"")))
     }

@@ -20,7 +20,6 @@ pub struct State {
     pub items: Vec<StateItem>,
     /// The client's version number, 0 where it gave none.
     pub version: u64,
-    /// The other fields of the state.
     pub extra: Fields,
     /// The items that were left out, in order: all that have an id, and the first
     /// [`MAX_LISTED_UNNAMED`] of the others.

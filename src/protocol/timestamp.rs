@@ -17,7 +17,6 @@ impl Timestamp {
         Timestamp(millis.min(LAST_MILLIS))
     }
 
-    /// Milliseconds since the Unix epoch.
     pub fn millis(self) -> u64 {
         self.0
     }

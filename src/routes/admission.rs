@@ -47,7 +47,6 @@ pub(super) struct AccessRequest<'a> {
     pub from: IpAddr,
     /// True where the response tells a program how to send a key.
     pub is_for_programs: bool,
-    /// The key of the request, if any.
     pub key: Option<String>,
     /// The session that the request is about, if any.
     pub session: Option<&'a str>,

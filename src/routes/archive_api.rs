@@ -30,7 +30,6 @@ const BAD_NUMBER: &str =
 const MAX_LISTED_ITEMS: usize = 100;
 
 impl Router {
-    /// Handles a request about stored sessions.
     pub(super) fn stored(&self, page: ArchiveRequest, call: Call<'_>) -> Result<Outcome, Response> {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);

@@ -11,7 +11,6 @@ use crate::os;
 /// How long after a failure the full name is looked up again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The names of this server.
 #[derive(Debug)]
 pub struct Hosts {
     /// The names that the operator gave, in lower case.

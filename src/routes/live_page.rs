@@ -22,7 +22,6 @@ pub struct Page {
 }
 
 impl Default for Page {
-    /// The live page.
     fn default() -> Self {
         Page::new(LIVE)
     }
@@ -46,7 +45,6 @@ impl Page {
         }
     }
 
-    /// The response with the page.
     pub fn answer(&self) -> Response {
         let page = Response::page("text/html; charset=utf-8", self.html);
         let page = self.headers.iter().cloned().fold(page, Response::with);

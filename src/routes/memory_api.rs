@@ -53,7 +53,6 @@ impl Router {
     }
 }
 
-/// The hub's answer.
 #[derive(Deserialize)]
 struct Earlier<'a> {
     epoch: Box<str>,

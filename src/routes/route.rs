@@ -10,7 +10,6 @@ use crate::net::service::Outcome;
 
 use std::net::IpAddr;
 
-/// A path and its methods.
 pub struct Route {
     /// As it is documented. `{id}` is one segment, percent-encoded; `{id*}` is the rest of the
     /// path.
@@ -33,7 +32,6 @@ pub enum RouteKind {
     DebugSocket,
 }
 
-/// One method of a path.
 pub struct Endpoint {
     pub method: Method,
     pub permission: Permission,
@@ -70,7 +68,6 @@ pub type Handler = fn(&Router, Call<'_>) -> Result<Outcome, Response>;
 pub struct Call<'a> {
     pub request: &'a Request<'a>,
     pub conn: ConnId,
-    /// The client's address.
     pub from: IpAddr,
     /// The decoded values of the names in braces.
     pub ids: Vec<String>,
@@ -96,13 +93,11 @@ pub struct EndpointDoc {
     pub parameters: &'static [Parameter],
     /// What the body is; `None` where there is none.
     pub body: Option<&'static str>,
-    /// The responses that are no refusals.
     pub answers: &'static [Success],
     /// The statuses of its own refusals, besides those of [`Permission`] and those of any request.
     pub refusals: &'static [u16],
 }
 
-/// A parameter of the query.
 pub struct Parameter {
     pub name: &'static str,
     pub about: &'static str,
@@ -131,7 +126,6 @@ pub struct RouteMatch {
 }
 
 impl Method {
-    /// The method's name in a request.
     pub fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",

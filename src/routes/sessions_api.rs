@@ -22,13 +22,11 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "durable"), allow(dead_code))]
 pub enum ArchiveRequest {
-    /// The list of stored sessions.
     Stored,
     /// A session's canvas, as it is or was.
     State(Arc<str>),
     /// The versions that a session can be restored to.
     Versions(Arc<str>),
-    /// The stored changes of a session.
     Changes(Arc<str>),
     /// Replaces a session's canvas, or creates the session with it.
     Put(Arc<str>),

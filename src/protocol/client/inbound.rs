@@ -18,7 +18,6 @@ use crate::protocol::relayed::Body;
 pub const MAX_CHANNEL_CHARS: usize = 128;
 /// The longest `thread_id` that is counted, in bytes.
 pub const MAX_THREAD_ID_BYTES: usize = 256;
-/// The types of message that only the server sends.
 const SERVER_TYPES: [&str; 8] = [
     "connection_established",
     "connection_success",
@@ -87,13 +86,11 @@ pub struct Subscription {
     pub channel: Arc<str>,
     /// The message's type as it was sent.
     pub kind: &'static str,
-    /// The message's `id`, repeated in the confirmation.
     pub id: Option<MessageId>,
 }
 
 /// A message to a channel, or one to be echoed to its sender. `Debug` doesn't show its content.
 pub struct Publication {
-    /// The message's type.
     pub kind: Box<str>,
     /// The channel; `None` where the message is echoed.
     pub channel: Option<Arc<str>>,

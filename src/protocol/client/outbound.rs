@@ -96,7 +96,6 @@ pub fn disconnect(reason: &str, client: &str, now: Timestamp) -> Frame {
     signed(with_data(disconnect, |data| text(data, "reason", reason)), client, now)
 }
 
-/// `message_delivered`.
 fn confirmation(
     kind: &str,
     message: Option<&str>,

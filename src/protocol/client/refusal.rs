@@ -17,7 +17,6 @@ const fn refusal(error_type: &'static str, code: u16, message: &'static str) -> 
 
 /// The key doesn't exist, or none was given.
 pub const INVALID_KEY: ClientError = refusal("invalid_key", 403, "Invalid API key");
-/// The key has expired.
 pub const TOKEN_EXPIRED: ClientError = refusal("token_expired", 403, "Token expired");
 /// Too many refused keys came from the client's address.
 pub const TOO_MANY_ATTEMPTS: ClientError =
@@ -69,5 +68,4 @@ pub const INVALID_FORMAT: ClientError = refusal(
     400,
     "A message is one JSON object with a string `type`, nested at most 100 deep",
 );
-/// The server failed by a bug of its own.
 pub const SERVER_ERROR: ClientError = refusal("server_error", 500, "Internal server error");
