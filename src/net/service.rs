@@ -175,7 +175,8 @@ impl Unanswered {
 
 /// What a client is told that comes too late.
 pub(super) fn stopping() -> Response {
-    Response::text(503, "the server is shutting down: try again later").because(Reason::Stopping)
+    Response::text(503, "the server is shutting down: try again later")
+        .with_reason(Reason::Stopping)
 }
 
 /// What a client is told whom the hub doesn't admit, or for whom it doesn't do what was asked.
