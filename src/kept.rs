@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use crate::protocol::{Frame, Timestamp, UserId};
 
 /// What an entry costs in memory beside its texts, in bytes.
-const OVERHEAD: usize = 160;
+const ENTRY_OVERHEAD: usize = 160;
 
 /// Something that has to survive. They are given in the order in which they happened.
 #[derive(Clone)]
@@ -132,12 +132,12 @@ impl Keep {
         let texts = match self {
             Keep::Change { frame, id, .. } => frame.bytes().len() + length(id),
             Keep::Whole { document, frames, id, .. } => {
-                let frames = frames.iter().map(|frame| frame.bytes().len() + OVERHEAD);
+                let frames = frames.iter().map(|frame| frame.bytes().len() + ENTRY_OVERHEAD);
                 document.len() + frames.sum::<usize>() + length(id)
             }
             Keep::Taken { id, .. } => id.len(),
         };
-        OVERHEAD + texts
+        ENTRY_OVERHEAD + texts
     }
 }
 

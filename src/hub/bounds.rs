@@ -13,13 +13,13 @@ pub struct Bounds {
 impl Bounds {
     /// An item is counted as so many bytes at least where items are counted: it costs as much, however
     /// little it says.
-    const ITEM_BYTES: usize = 200;
+    const MIN_ITEM_BYTES: usize = 200;
     /// So many items are always allowed.
-    const FEW_ITEMS: usize = 1000;
+    const MIN_ITEMS: usize = 1000;
 
     /// How many items a document may have.
     pub fn items(self) -> usize {
-        (self.document / Self::ITEM_BYTES).max(Self::FEW_ITEMS)
+        (self.document / Self::MIN_ITEM_BYTES).max(Self::MIN_ITEMS)
     }
 
     /// No bounds: for what was checked before, or was within them once.
@@ -42,7 +42,7 @@ impl Allowance {
         Allowance { bounds: Bounds::NONE, left: usize::MAX, together: usize::MAX };
 
     /// For a change of an item's place alone: only the item itself is bounded.
-    pub fn for_a_drag(self) -> Self {
+    pub fn for_move(self) -> Self {
         let bounds = Bounds { document: usize::MAX, ..self.bounds };
         Allowance { bounds, left: usize::MAX, ..self }
     }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use super::footprint::ChannelsFootprint;
 use super::room::Room;
-use super::threads::{MOST_THREADS, Threads};
+use super::threads::{MAX_THREADS, Threads};
 use super::{ConnId, Turn};
 use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::client::Request;
 use crate::protocol::{Frame, Timestamp, UserId};
 
 /// How much memory the threads of all channels may take, in bytes; the oldest are forgotten.
-const MOST_THREAD_BYTES: usize = 16 << 20;
+const MAX_THREAD_BYTES: usize = 16 << 20;
 /// How many threads one answer lists, the newest ones; as many as a channel has.
-const MOST_LISTED: usize = MOST_THREADS;
+const MAX_LISTED_THREADS: usize = MAX_THREADS;
 /// How long one answer may be, in bytes: it waits in memory until it has been read. A thousand
 /// threads are longer only where ids and names are, and participants many.
-const LONGEST_ANSWER: usize = 4 << 20;
+const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// What a client's thread makes of a message of the client protocol.
 #[derive(Debug)]
@@ -61,11 +61,11 @@ impl Channels {
     ///
     /// # Errors
     /// [`Full`], where it is a new channel and every other has members.
-    pub fn join(&mut self, name: &Arc<str>, conn: ConnId, most: usize) -> Result<Arc<str>, Full> {
+    pub fn join(&mut self, name: &Arc<str>, conn: ConnId, max: usize) -> Result<Arc<str>, Full> {
         let is_new = !self.channels.contains_key(name);
-        if is_new && most > 0 && self.channels.len() >= most {
+        if is_new && max > 0 && self.channels.len() >= max {
             let (_, oldest) = self.deserted.first_key_value().ok_or(Full)?;
-            self.forget(&oldest.clone());
+            self.remove_empty(&oldest.clone());
         }
         let channel = self.channels.entry(name.clone()).or_insert_with(|| Channel {
             room: Room::new(name.clone()),
@@ -108,13 +108,13 @@ impl Channels {
         let threads = &mut channel.threads;
         self.thread_bytes -= threads.bytes();
         let before = threads.count(channel.room.name(), thread, from, at, self.number);
-        let forgotten = if threads.are_too_many() { threads.forget_oldest() } else { None };
+        let forgotten = if threads.is_over_limit() { threads.evict_oldest() } else { None };
         self.thread_bytes += threads.bytes();
         self.threads.insert(self.number, channel.room.name().clone());
         for number in before.into_iter().chain(forgotten) {
             self.threads.remove(&number);
         }
-        while self.thread_bytes > MOST_THREAD_BYTES && self.forget_oldest_thread() {}
+        while self.thread_bytes > MAX_THREAD_BYTES && self.evict_oldest_thread() {}
     }
 
     /// `{"threads":[…],"total":…,"timestamp":…}` as JSON: the newest threads of one channel or of all,
@@ -131,8 +131,8 @@ impl Channels {
         let mut listed = Vec::new();
         let mut length = 100;
         let mut list = |number, channel: &'a Channel| {
-            length += channel.threads.longest(number);
-            let fits = length <= LONGEST_ANSWER && listed.len() < MOST_LISTED;
+            length += channel.threads.max_json_bytes(number);
+            let fits = length <= MAX_ANSWER_BYTES && listed.len() < MAX_LISTED_THREADS;
             if fits {
                 listed.push((number, channel));
             }
@@ -152,7 +152,7 @@ impl Channels {
             }
             (None, Some(opens)) => self.list(opens.iter().map(|open| &**open), &mut list),
         };
-        let mut json = Vec::with_capacity(length.min(LONGEST_ANSWER));
+        let mut json = Vec::with_capacity(length.min(MAX_ANSWER_BYTES));
         json.extend_from_slice(b"{\"threads\":[");
         for (place, (number, channel)) in listed.into_iter().enumerate() {
             if place > 0 {
@@ -220,20 +220,20 @@ impl Channels {
     }
 
     /// Whether there was one.
-    fn forget_oldest_thread(&mut self) -> bool {
+    fn evict_oldest_thread(&mut self) -> bool {
         let Some((_, name)) = self.threads.pop_first() else { return false };
         let Some(channel) = self.channels.get_mut(&name) else { return true };
         self.thread_bytes -= channel.threads.bytes();
-        channel.threads.forget_oldest();
+        channel.threads.evict_oldest();
         self.thread_bytes += channel.threads.bytes();
         if channel.threads.is_empty() && channel.room.is_empty() {
-            self.forget(&name);
+            self.remove_empty(&name);
         }
         true
     }
 
     /// Forgets a channel that nobody is in, and its threads.
-    fn forget(&mut self, name: &str) {
+    fn remove_empty(&mut self, name: &str) {
         let Some(channel) = self.channels.remove(name) else { return };
         self.thread_bytes -= channel.threads.bytes();
         for number in channel.threads.numbers() {
@@ -262,7 +262,7 @@ mod tests {
                 deserted.extend(channel.deserted.map(|number| (number, name.clone())));
             }
             assert_eq!(self.thread_bytes, bytes);
-            assert!(bytes <= MOST_THREAD_BYTES);
+            assert!(bytes <= MAX_THREAD_BYTES);
             assert_eq!((&self.threads, &self.deserted), (&threads, &deserted));
         }
 
@@ -294,14 +294,14 @@ mod tests {
             channels.leave(&name, conn);
             channels.assert_consistent();
         }
-        assert!(channels.thread_bytes > MOST_THREAD_BYTES - 1000);
+        assert!(channels.thread_bytes > MAX_THREAD_BYTES - 1000);
         assert_eq!(channels.threads_of("kept"), Some(0), "somebody is in it");
         assert_eq!(channels.threads_of("deserted"), None);
         assert_eq!(channels.threads_of("channel 0"), None);
         assert_eq!(channels.threads_of("channel 39"), Some(1000));
         let list = channels.threads(None, None, at);
         let listed: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
-        assert_eq!(listed["threads"].as_array().map(Vec::len), Some(MOST_LISTED));
+        assert_eq!(listed["threads"].as_array().map(Vec::len), Some(MAX_LISTED_THREADS));
         assert_eq!(listed["total"], channels.threads.len());
         channels.leave(&kept, conn);
         channels.assert_consistent();
@@ -331,12 +331,18 @@ mod tests {
         let kept: usize = channels
             .channels
             .values()
-            .flat_map(|channel| channel.threads.numbers().map(|n| channel.threads.longest(n)))
+            .flat_map(|channel| {
+                channel.threads.numbers().map(|n| channel.threads.max_json_bytes(n))
+            })
             .sum();
-        assert!(kept <= MOST_THREAD_BYTES, "{kept} bytes of JSON");
+        assert!(kept <= MAX_THREAD_BYTES, "{kept} bytes of JSON");
         let list = channels.threads(None, None, at);
-        assert!((LONGEST_ANSWER - 50_000..=LONGEST_ANSWER).contains(&list.len()), "{}", list.len());
-        assert!(list.capacity() <= LONGEST_ANSWER);
+        assert!(
+            (MAX_ANSWER_BYTES - 50_000..=MAX_ANSWER_BYTES).contains(&list.len()),
+            "{}",
+            list.len()
+        );
+        assert!(list.capacity() <= MAX_ANSWER_BYTES);
         let listed: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
         assert_eq!(listed["total"], channels.threads.len());
     }

@@ -22,9 +22,9 @@ use crate::protocol::inbound::MessageId;
 use crate::protocol::{UserId, close};
 
 /// How long a connection may take to authenticate.
-const AUTHENTICATION: Duration = Duration::from_secs(10);
+const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many channels a connection may be a member of.
-pub const MOST_JOINED: usize = 1000;
+pub const MAX_JOINED_CHANNELS: usize = 1000;
 
 /// All connections of the client protocol, and the channels they are in.
 #[derive(Debug, Default)]
@@ -60,10 +60,10 @@ struct Authenticated {
 
 impl Clients {
     /// A connection comes in.
-    pub fn enter(&mut self, conn: ConnId, client: UserId, debug: bool, turn: &mut Turn<'_>) {
+    pub fn connected(&mut self, conn: ConnId, client: UserId, debug: bool, turn: &mut Turn<'_>) {
         turn.effects.push(Effect::Admit { conn });
         turn.send(conn, &outbound::established(&client, turn.now.wall));
-        let until = turn.elapsed() + AUTHENTICATION;
+        let until = turn.elapsed() + AUTHENTICATION_TIMEOUT;
         turn.timers.set(until, Timer::Client(conn, ClientTimer::Authentication));
         let entered = Established { conn, client, debug };
         self.connections.insert(conn, Stage::Established(entered));
@@ -94,7 +94,7 @@ impl Clients {
     }
 
     /// Handles what a connection said.
-    pub fn said(&mut self, conn: ConnId, said: Said, turn: &mut Turn<'_>) {
+    pub fn message(&mut self, conn: ConnId, said: Said, turn: &mut Turn<'_>) {
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         match (said, stage) {
             (Said::Connect(key), _) => self.connect(conn, key, turn),
@@ -117,10 +117,10 @@ impl Clients {
 
     /// A `connect`, the first or another one: the key is checked in the same way.
     fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>, turn: &mut Turn<'_>) {
-        let pass = key.and_then(|grant| Pass::issue(grant, turn.keys, turn.now.wall));
+        let pass = key.and_then(|grant| Pass::new(grant, turn.keys, turn.now.wall));
         let pass = match pass {
             Ok(pass) => pass,
-            Err(why) => return self.turn_away(conn, why, turn),
+            Err(why) => return self.reject_key(conn, why, turn),
         };
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         let now = turn.now.wall;
@@ -129,12 +129,12 @@ impl Clients {
         match stage {
             Stage::Established(who) => {
                 let mut client = who.authenticate(pass);
-                client.watch_expiry(turn);
+                client.set_expiry_timer(turn);
                 *stage = Stage::Authenticated(client);
             }
             Stage::Authenticated(client) => {
-                client.pass.exchange(pass);
-                client.pass_has_changed(&mut self.channels, turn);
+                client.pass.replace(pass);
+                client.apply_changed_access(&mut self.channels, turn);
             }
         }
     }
@@ -145,12 +145,12 @@ impl Clients {
         for (conn, stage) in &mut self.connections {
             let Stage::Authenticated(client) = stage else { continue };
             match client.pass.renew(keys, turn.now.wall) {
-                Ok(()) => client.pass_has_changed(&mut self.channels, turn),
+                Ok(()) => client.apply_changed_access(&mut self.channels, turn),
                 Err(why) => refused.push((*conn, why)),
             }
         }
         for (conn, why) in refused {
-            self.throw_out(conn, why, turn);
+            self.close_unauthorized(conn, why, turn);
         }
     }
 
@@ -164,9 +164,9 @@ impl Clients {
             (ClientTimer::Expiry, Some(Stage::Authenticated(client))) => {
                 if !client.pass.timer_fired(turn.elapsed()) {
                 } else if client.pass.has_expired(turn.now.wall) {
-                    self.throw_out(conn, KeyRefusal::Expired, turn);
+                    self.close_unauthorized(conn, KeyRefusal::Expired, turn);
                 } else {
-                    client.watch_expiry(turn);
+                    client.set_expiry_timer(turn);
                 }
             }
             _ => {}
@@ -179,11 +179,11 @@ impl Clients {
         turn.send(conn, &outbound::server_error(&who.client, turn.now.wall));
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.gone(conn);
+        self.disconnected(conn);
     }
 
     /// A connection has ended: it leaves all its channels.
-    pub fn gone(&mut self, conn: ConnId) {
+    pub fn disconnected(&mut self, conn: ConnId) {
         if let Some(Stage::Authenticated(client)) = self.connections.remove(&conn) {
             client.joined.iter().for_each(|name| self.channels.leave(name, conn));
         }
@@ -193,25 +193,25 @@ impl Clients {
     /// of none.
     pub fn threads(&self, channel: Option<&str>, grant: Grant, turn: &Turn<'_>) -> Vec<u8> {
         let now = turn.now.wall;
-        match Pass::issue(grant, turn.keys, now) {
+        match Pass::new(grant, turn.keys, now) {
             Ok(pass) => self.channels.threads(channel, pass.rooms(), now),
             Err(_) => self.channels.threads(channel, Some(&[]), now),
         }
     }
 
     /// Refuses the key of a `connect` and ends the connection.
-    fn turn_away(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+    fn reject_key(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
         let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
         let why = refusal(why);
         turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
         turn.send(conn, &outbound::disconnect(why.message, &who.client, turn.now.wall));
         let code = close::AUTHENTICATION;
         turn.effects.push(Effect::Close { conn, code, reason: why.message });
-        self.gone(conn);
+        self.disconnected(conn);
     }
 
     /// Ends a connection whose key was good once.
-    fn throw_out(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+    fn close_unauthorized(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
         let why = refusal(why);
         self.close(conn, why, close::AUTHENTICATION, why.message, turn);
     }
@@ -227,7 +227,7 @@ impl Clients {
         let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
         turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
         turn.effects.push(Effect::Close { conn, code, reason });
-        self.gone(conn);
+        self.disconnected(conn);
     }
 }
 
@@ -263,7 +263,7 @@ impl Authenticated {
             return self.refuse(NOT_OPENED, id, turn);
         }
         if !self.joined.contains(&channel) {
-            if self.joined.len() >= MOST_JOINED {
+            if self.joined.len() >= MAX_JOINED_CHANNELS {
                 return self.refuse(TOO_MANY_JOINED, id, turn);
             }
             let joined = channels.join(&channel, self.who.conn, turn.limits.max_channels);
@@ -313,7 +313,7 @@ impl Authenticated {
     }
 
     /// Keeps to what its key permits now: leaves the channels that it doesn't open.
-    fn pass_has_changed(&mut self, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn apply_changed_access(&mut self, channels: &mut Channels, turn: &mut Turn<'_>) {
         let Established { conn, client, .. } = &self.who;
         let pass = &self.pass;
         self.joined.retain(|channel| {
@@ -324,12 +324,12 @@ impl Authenticated {
             }
             stays
         });
-        self.watch_expiry(turn);
+        self.set_expiry_timer(turn);
     }
 
     /// Sets a timer for the moment at which its key may be over.
-    fn watch_expiry(&mut self, turn: &mut Turn<'_>) {
-        if let Some(at) = self.pass.timer_to_set(turn.now) {
+    fn set_expiry_timer(&mut self, turn: &mut Turn<'_>) {
+        if let Some(at) = self.pass.next_timer(turn.now) {
             turn.timers.set(at, Timer::Client(self.who.conn, ClientTimer::Expiry));
         }
     }

@@ -37,7 +37,7 @@ pub struct Author<'a> {
 
 impl<'a> Author<'a> {
     /// Somebody whose change is long past: everybody has received it.
-    pub fn of_the_past(user: &'a UserId) -> Self {
+    pub fn of_replay(user: &'a UserId) -> Self {
         Author { user, tick: 0, received: u64::MAX }
     }
 }
@@ -99,7 +99,7 @@ pub struct Document {
 
 impl Document {
     /// A document of these parts; `None` where two items have one id.
-    pub(super) fn of(
+    pub(super) fn from_parts(
         items: Vec<Item>,
         removed: Removed,
         users: HashSet<UserId>,
@@ -166,7 +166,7 @@ impl Document {
     }
 
     /// The same, reckoned anew.
-    pub(super) fn memory_reckoned(&self) -> usize {
+    pub(super) fn computed_memory(&self) -> usize {
         let items = self.items.values().map(Item::memory).sum::<usize>();
         items + memory_of(&self.extra)
     }
@@ -178,7 +178,7 @@ impl Document {
 
     /// Notes that one more user has removed an item that is gone already. Whether that is news.
     pub(super) fn remove_again(&mut self, id: &str, user: &UserId) -> bool {
-        self.removed.remember_another(id, user)
+        self.removed.add_remover(id, user)
     }
 
     /// The users who have been members, as far as they are remembered.
@@ -200,7 +200,7 @@ impl Document {
     }
 
     /// Notes that a change of this user's is stored, which says that it has been here.
-    pub(super) fn has_stored_user(&mut self, user: &UserId) {
+    pub(super) fn note_user_stored(&mut self, user: &UserId) {
         self.news.users.retain(|known| known != user);
     }
 
@@ -232,7 +232,7 @@ impl Document {
 
     /// Notes that a user's canvas was built anew from the document: none of it is its own work.
     /// Whether that is news.
-    pub(super) fn is_rebuilt_by(&mut self, user: &UserId) -> bool {
+    pub(super) fn remove_builder(&mut self, user: &UserId) -> bool {
         let mut is_news = false;
         for item in self.items.values_mut() {
             let before = item.builders.len();
@@ -313,7 +313,7 @@ impl Document {
             return Err(TooBig::Document(bounds.document));
         }
         allowance.check_growth(item.memory() as isize)?;
-        self.removed.forget(id);
+        self.removed.remove(id);
         self.put(item);
         Ok(())
     }
@@ -346,10 +346,10 @@ impl Document {
         let (before, after) = (item.bytes, sizes.bytes);
         // A place may have more digits than the one before it: a drag is always taken.
         let is_place = |(key, value): &(json::Name, Box<RawValue>)| {
-            PLACE.contains(&&**key) && value.get().len() <= LONGEST_COORDINATE
+            PLACE.contains(&&**key) && value.get().len() <= MAX_COORDINATE_BYTES
         };
         let allowance = match fields.iter().all(is_place) {
-            true => allowance.for_a_drag(),
+            true => allowance.for_move(),
             false => allowance,
         };
         let bounds = allowance.bounds;
@@ -375,14 +375,14 @@ impl Document {
             self.bytes -= item.bytes;
             self.items_memory -= item.memory();
             let users = vec![author.user.clone()];
-            self.removed.remember(id, users, author.tick, item.into_last(author.received));
+            self.removed.add(id, users, author.tick, item.into_tombstone_values(author.received));
         }
     }
 
     /// Notes what a copy shows of an item that is gone: if the item comes back, these are values of before.
     pub(super) fn note_said_of_removed(&mut self, id: &str, said: &Fields) {
         for (key, value) in said.iter().take(MAX_MARKED) {
-            self.removed.remember_value(id, key, json::fingerprint(value));
+            self.removed.add_value(id, key, json::fingerprint(value));
         }
     }
 
@@ -457,7 +457,7 @@ impl Document {
             }
             changes.push(Applied::Removed(item.id.clone()));
             let (id, users) = (item.id.clone(), vec![author.user.clone()]);
-            self.removed.remember(id, users, author.tick, item.into_last(author.received));
+            self.removed.add(id, users, author.tick, item.into_tombstone_values(author.received));
         }
         changes
     }
@@ -552,7 +552,7 @@ fn with_one_type(mut fields: Fields) -> Fields {
 }
 
 /// How many characters a coordinate has at most that an editor or a script writes.
-const LONGEST_COORDINATE: usize = 32;
+const MAX_COORDINATE_BYTES: usize = 32;
 
 /// What fields take of memory that are no item's.
 fn memory_of(extra: &Fields) -> usize {

@@ -1,5 +1,5 @@
 //! The recent past of a session: what a client that was away can catch up on, and which message
-//! ids were applied already. Bounded in entries and bytes; the oldest are forgotten first.
+//! ids were applied already. Bounded in entries and bytes; the oldest are evicted_up_to first.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,9 +9,9 @@ use crate::protocol::{Frame, UserId};
 const ENTRY_OVERHEAD: usize = 128;
 
 /// How many ids are remembered where no change is: what a client sends again is recognised all the same.
-const FEWEST_IDS: usize = 1000;
+const MIN_IDS: usize = 1000;
 /// And in how many bytes.
-const FEWEST_BYTES: usize = 1 << 18;
+const MIN_ID_BYTES: usize = 1 << 18;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -24,14 +24,14 @@ pub struct Bounds {
 
 impl Bounds {
     /// Without a history to catch up on, only ids are remembered.
-    fn is_of_ids(self) -> bool {
+    fn keeps_ids_only(self) -> bool {
         self.changes == 0 || self.bytes == 0
     }
 
     /// How many changes are kept and as many ids that are of none, and how many bytes of them.
     pub fn entries(self) -> (usize, usize) {
-        match self.is_of_ids() {
-            true => (FEWEST_IDS, FEWEST_BYTES),
+        match self.keeps_ids_only() {
+            true => (MIN_IDS, MIN_ID_BYTES),
             false => (self.changes, self.bytes),
         }
     }
@@ -47,7 +47,7 @@ struct Entry {
 
 /// A message that was taken.
 #[derive(Debug, Clone, Copy)]
-struct Confirmed {
+struct ProcessedMessage {
     seq: u64,
     /// The fingerprint of what it said, where that is known.
     content: Option<u64>,
@@ -85,12 +85,12 @@ fn read_id(stored: &str) -> (&str, Option<u64>) {
 #[derive(Debug, Default)]
 pub struct History {
     entries: VecDeque<Entry>,
-    confirmed: HashMap<(UserId, Box<str>), Confirmed>,
+    confirmed: HashMap<(UserId, Box<str>), ProcessedMessage>,
     bytes: usize,
     /// How many of the entries are changes.
     changes: usize,
-    /// The newest change that was forgotten; the history reaches back to it.
-    forgotten: u64,
+    /// The newest change that was evicted_up_to; the history reaches back to it.
+    evicted_up_to: u64,
     seq: u64,
     /// Numbers up to this one are not given any more.
     skipped: u64,
@@ -101,8 +101,8 @@ pub struct History {
 
 impl History {
     /// One that begins after change `seq`.
-    pub fn after_change(seq: u64) -> Self {
-        History { forgotten: seq, seq, ..History::default() }
+    pub fn starting_after(seq: u64) -> Self {
+        History { evicted_up_to: seq, seq, ..History::default() }
     }
 
     /// The number of the last applied change; 0 before the first.
@@ -124,7 +124,7 @@ impl History {
     pub fn push(&mut self, relayed: Frame, bounds: Bounds) {
         let seq = self.next_seq();
         if seq > self.seq + 1 {
-            self.gaps.retain(|(_, up_to)| *up_to >= self.forgotten);
+            self.gaps.retain(|(_, up_to)| *up_to >= self.evicted_up_to);
             self.gaps.push((self.seq, seq - 1));
         }
         self.seq = seq;
@@ -136,7 +136,7 @@ impl History {
     pub fn confirm(&mut self, user: &UserId, stored: &str, bounds: Bounds) {
         let (id, content) = read_id(stored);
         let id: (UserId, Box<str>) = (user.clone(), id.into());
-        self.confirmed.insert(id.clone(), Confirmed { seq: self.seq, content });
+        self.confirmed.insert(id.clone(), ProcessedMessage { seq: self.seq, content });
         let bytes = id.1.len() + ENTRY_OVERHEAD;
         // It is known for as long as the change that its message made.
         let is_its_change = |entry: &&mut Entry| {
@@ -147,7 +147,7 @@ impl History {
                 entry.id = Some(id);
                 entry.bytes += bytes;
                 self.bytes += bytes;
-                self.forget(bounds);
+                self.evict(bounds);
             }
             None => self.append(Entry { change: None, id: Some(id), bytes }, bounds),
         }
@@ -166,7 +166,7 @@ impl History {
     /// or never was.
     pub fn after(&self, since: u64) -> Option<impl Iterator<Item = &Frame>> {
         let is_lost = |(after, up_to): &(u64, u64)| *after < since && since <= *up_to;
-        if since < self.forgotten || since > self.seq || self.gaps.iter().any(is_lost) {
+        if since < self.evicted_up_to || since > self.seq || self.gaps.iter().any(is_lost) {
             return None;
         }
         let changes = self.entries.iter().filter_map(|entry| entry.change.as_ref());
@@ -174,7 +174,7 @@ impl History {
     }
 
     /// The messages that are known to have been taken, the oldest first: whose, and the [`stored_id`].
-    pub fn taken(&self) -> impl Iterator<Item = (&UserId, Box<str>)> {
+    pub fn processed_ids(&self) -> impl Iterator<Item = (&UserId, Box<str>)> {
         self.entries.iter().filter_map(|entry| {
             let id = entry.id.as_ref()?;
             let known = self.confirmed.get(id)?;
@@ -183,23 +183,23 @@ impl History {
     }
 
     /// How many entries are kept, in how many bytes, and how many ids.
-    pub fn kept(&self) -> (usize, usize, usize) {
+    pub fn sizes(&self) -> (usize, usize, usize) {
         (self.entries.len(), self.bytes, self.confirmed.len())
     }
 
     fn append(&mut self, entry: Entry, bounds: Bounds) {
-        if let Some((seq, _)) = entry.change.as_ref().filter(|_| bounds.is_of_ids()) {
-            self.forgotten = *seq;
+        if let Some((seq, _)) = entry.change.as_ref().filter(|_| bounds.keeps_ids_only()) {
+            self.evicted_up_to = *seq;
             return;
         }
         self.bytes += entry.bytes;
         self.changes += usize::from(entry.change.is_some());
         self.entries.push_back(entry);
-        self.forget(bounds);
+        self.evict(bounds);
     }
 
     /// Forgets the oldest entries until the others keep the bounds.
-    fn forget(&mut self, bounds: Bounds) {
+    fn evict(&mut self, bounds: Bounds) {
         let (most, bytes) = bounds.entries();
         let is_over = |history: &Self| {
             let ids = history.entries.len() - history.changes;
@@ -209,7 +209,7 @@ impl History {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes;
             if let Some((seq, _)) = oldest.change {
-                self.forgotten = seq;
+                self.evicted_up_to = seq;
                 self.changes -= 1;
             }
             if let Some(id) = oldest.id {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn nothing_follows_a_number_that_was_skipped() {
         let bounds = Bounds { changes: 4, bytes: 1 << 20 };
-        let mut history = History::after_change(2);
+        let mut history = History::starting_after(2);
         history.push(Frame::text("3"), bounds);
         history.skip(10);
         assert_eq!((history.seq(), history.next_seq()), (3, 11));
@@ -299,15 +299,15 @@ mod tests {
         for bounds in [Bounds { changes: 0, bytes: 1 << 20 }, Bounds { changes: 9, bytes: 0 }] {
             let mut history = History::default();
             let user: UserId = "alice".into();
-            for n in 1..=2 * FEWEST_IDS as u64 {
+            for n in 1..=2 * MIN_IDS as u64 {
                 history.push(Frame::text("a change"), bounds);
                 history.confirm(&user, &stored_id(&n.to_string(), Some(n)), bounds);
                 assert_eq!(history.repeats(&user, &n.to_string(), Some(n)), Repeat::Same(n));
                 assert!(history.after(n - 1).is_none() && history.after(n).is_some());
             }
             assert_eq!(history.repeats(&user, "1", Some(1)), Repeat::New);
-            let (entries, bytes, ids) = history.kept();
-            assert!(entries == FEWEST_IDS && ids == entries && bytes <= FEWEST_BYTES);
+            let (entries, bytes, ids) = history.sizes();
+            assert!(entries == MIN_IDS && ids == entries && bytes <= MIN_ID_BYTES);
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) const INTERFACES: &str = "interfaces";
 pub(super) const IMAGE_PATH: &str = "image_path";
 
 /// From this many comparisons on, a look-up table is cheaper than a linear search.
-const SEARCH_BY_TABLE: usize = 1 << 14;
+const MIN_TABLE_COMPARISONS: usize = 1 << 14;
 /// What one field costs in JSON beside its name and value: quotes, colon and comma.
 pub(super) const FIELD_OVERHEAD: usize = 4;
 
@@ -39,12 +39,12 @@ const ITEM_MEMORY: usize = size_of::<Item>() + 200;
 pub(super) const MAX_MARKED: usize = 64;
 
 /// What a frame has beside an item, in bytes.
-const ROOM: usize = 192;
+const FRAME_RESERVE_BYTES: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
 /// How many earlier values of a field are kept at most while somebody may not have received the newer
 /// ones: some seconds of a drag.
-const MAX_VALUES: usize = 512;
+const MAX_EARLIER_VALUES: usize = 512;
 
 /// One field of an item.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Field {
         // Each lasted until the next began.
         let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
         let left = ends.take_while(|end| *end <= author.received).count();
-        let left = left.max(self.past.len().saturating_sub(MAX_VALUES));
+        let left = left.max(self.past.len().saturating_sub(MAX_EARLIER_VALUES));
         self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
     }
 
@@ -184,7 +184,7 @@ impl Item {
 
     /// Appends the item as JSON, as it is stored: every field.
     pub fn write_stored(&self, json: &mut Vec<u8>) {
-        json.reserve(self.bytes + ROOM);
+        json.reserve(self.bytes + FRAME_RESERVE_BYTES);
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
@@ -292,7 +292,7 @@ impl Item {
 
     /// Marks of the values that copies of it may show, now that it is gone. Everybody has received what was sent
     /// at or before `received`.
-    pub(super) fn into_last(mut self, received: u64) -> OldValues {
+    pub(super) fn into_tombstone_values(mut self, received: u64) -> OldValues {
         let moved = self.moved_interfaces().map(json::fingerprint);
         let mut last = self.before.take().map(|before| *before).unwrap_or_default();
         for field in self.fields.iter().take(MAX_MARKED) {
@@ -356,7 +356,7 @@ impl Item {
                 Some(place) => {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
-                        "angle_deg" => turned_print(&self.fields[place].value),
+                        "angle_deg" => normalised_angle_print(&self.fields[place].value),
                         // What was still was told aside of where it was, too.
                         "x_mm" if self.fields[place].is_at_rest => {
                             item_frames::nudged(&self.fields[place].value)
@@ -447,7 +447,7 @@ impl Item {
 }
 
 /// The fingerprint of an angle as editors report it: from 0 to 360 degrees.
-fn turned_print(angle: &RawValue) -> Option<u64> {
+fn normalised_angle_print(angle: &RawValue) -> Option<u64> {
     let turned = json::as_number(angle)?.rem_euclid(360.0);
     Some(json::fingerprint(&RawValue::from_string(turned.to_string()).ok()?))
 }
@@ -489,7 +489,7 @@ pub struct MovedItem<'a> {
 impl MovedItem<'_> {
     /// Appends the item as JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
-        json.reserve(self.item.bytes + ROOM);
+        json.reserve(self.item.bytes + FRAME_RESERVE_BYTES);
         let fields = self.item.shown_fields();
         write_object(
             json,
@@ -541,7 +541,7 @@ pub(super) fn size_of_fields<'a>(
 /// Where each of `wanted` stands in `fields`. Editors write an item's fields in one order, so the
 /// field after the last one found is tried first.
 pub(super) fn find(fields: &[Field], wanted: &Fields) -> Vec<Option<usize>> {
-    if fields.len().saturating_mul(wanted.len()) > SEARCH_BY_TABLE {
+    if fields.len().saturating_mul(wanted.len()) > MIN_TABLE_COMPARISONS {
         let table: HashMap<&str, usize> =
             fields.iter().enumerate().map(|(place, field)| (&*field.key, place)).collect();
         return wanted.iter().map(|(key, _)| table.get(&**key).copied()).collect();

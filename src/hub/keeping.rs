@@ -14,18 +14,18 @@ use crate::protocol::{Frame, Timestamp, UserId, outbound};
 /// The whole document is kept from time to time: not before so many changes, and as many bytes of
 /// them as the document has, so that what is written is at most doubled; but then after so many
 /// changes at the latest: replaying one takes about 4 µs, writing a document of 7 MB 12 ms.
-const FEWEST: usize = 1_000;
-const MOST: usize = 5_000;
+const MIN_CHANGES: usize = 1_000;
+const MAX_CHANGES: usize = 5_000;
 /// And with the next change when the first one after the last whole document was so long ago.
-const OLDEST: Duration = Duration::from_secs(600);
+const MAX_AGE: Duration = Duration::from_secs(600);
 /// What was kept so shortly before the disk was found to fail may not have been written either.
-const LATELY: Duration = Duration::from_secs(60);
+const UNCONFIRMED_WINDOW: Duration = Duration::from_secs(60);
 /// What becomes known of more items at once is kept with the whole document.
 const MAX_NOTES: usize = 100;
 
 /// What was kept of a session so far.
 #[derive(Debug, Default)]
-pub struct Keeping {
+pub struct PersistenceState {
     /// Whether there is anything, so that the session can be loaded again.
     pub has_begun: bool,
     /// Whether nothing is to be kept of it: whoever began it has said so.
@@ -43,26 +43,34 @@ pub struct Keeping {
     since: Duration,
 }
 
-impl Keeping {
+impl PersistenceState {
     /// What was kept of a session that is loaded.
-    pub fn of(past: &Past) -> Self {
+    pub fn from_restored(past: &Past) -> Self {
         let (changes, bytes) = past.changes;
-        Keeping { has_begun: true, whole: past.whole, changes, bytes, ..Keeping::default() }
+        PersistenceState {
+            has_begun: true,
+            whole: past.whole,
+            changes,
+            bytes,
+            ..PersistenceState::default()
+        }
     }
 
     fn is_due(&self, now: Duration) -> bool {
-        let enough = self.changes >= FEWEST && self.bytes >= self.whole;
-        enough || self.changes >= MOST || now >= self.since + OLDEST
+        let enough = self.changes >= MIN_CHANGES && self.bytes >= self.whole;
+        enough || self.changes >= MAX_CHANGES || now >= self.since + MAX_AGE
     }
 }
 
 /// The change, or the changes, that made the document what it is.
-pub struct Made<'a> {
+pub struct AppliedChange<'a> {
     pub user: &'a UserId,
     pub frames: Vec<Frame>,
     /// As it is stored ([`stored_id`](super::history::stored_id)).
     pub id: Option<&'a str>,
 }
+
+pub use self::AppliedChange as Made;
 
 impl Session {
     /// Whether anything of it is kept.
@@ -71,7 +79,7 @@ impl Session {
     }
 
     /// Somebody joins who has not said that nothing is to be kept: it is a session like any other now.
-    pub fn keep_from_now_on(&mut self, turn: &mut Turn<'_>) {
+    pub fn start_persisting(&mut self, turn: &mut Turn<'_>) {
         if std::mem::take(&mut self.keeping.is_temporary) && self.history.seq() > 0 {
             self.keep_document(turn);
         }
@@ -98,7 +106,7 @@ impl Session {
             id: id.map(Into::into),
         };
         self.keep(keep, turn);
-        self.document.has_stored_user(user);
+        self.document.note_user_stored(user);
         let keeping = &mut self.keeping;
         if keeping.changes == 0 {
             keeping.since = turn.elapsed();
@@ -153,7 +161,7 @@ impl Session {
     }
 
     /// The whole document, because what made it can't be replayed.
-    pub fn keep_made(&mut self, made: Made<'_>, why: Why, turn: &mut Turn<'_>) {
+    pub fn keep_made(&mut self, made: AppliedChange<'_>, why: Why, turn: &mut Turn<'_>) {
         self.keep_whole(Some(made), why, turn.now.wall, turn);
     }
 
@@ -166,7 +174,7 @@ impl Session {
     pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
         self.keep_document(turn);
         // As of now: what was stored before may not reach back to when they were taken.
-        let taken = self.history.taken().map(|(user, id)| (user.clone(), id));
+        let taken = self.history.processed_ids().map(|(user, id)| (user.clone(), id));
         for (user, id) in taken.collect::<Vec<_>>() {
             self.keep_id(user, id, turn);
         }
@@ -182,7 +190,13 @@ impl Session {
         }
     }
 
-    fn keep_whole(&mut self, made: Option<Made<'_>>, why: Why, at: Timestamp, turn: &mut Turn<'_>) {
+    fn keep_whole(
+        &mut self,
+        made: Option<AppliedChange<'_>>,
+        why: Why,
+        at: Timestamp,
+        turn: &mut Turn<'_>,
+    ) {
         if !self.is_kept(turn) {
             return;
         }
@@ -209,7 +223,7 @@ impl Session {
     /// The disk fails, or works again.
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         if turn.disk_fails {
-            let lately = |last| last + LATELY >= turn.elapsed();
+            let lately = |last| last + UNCONFIRMED_WINDOW >= turn.elapsed();
             self.keeping.is_at_risk |= self.keeping.last.is_some_and(lately);
             self.tell_all(&not_durable(), turn);
         } else if self.keeping.is_at_risk {
@@ -239,15 +253,19 @@ mod tests {
 
     #[test]
     fn a_document_is_due_after_many_changes_and_even_a_huge_one_after_very_many() {
-        let keeping =
-            |whole, changes, bytes| Keeping { whole, changes, bytes, ..Keeping::default() };
+        let keeping = |whole, changes, bytes| PersistenceState {
+            whole,
+            changes,
+            bytes,
+            ..PersistenceState::default()
+        };
         for (whole, changes, bytes, is_due) in [
-            (100, FEWEST - 1, 1000, false),
-            (100, FEWEST, 1000, true),
-            (1 << 20, FEWEST, (1 << 20) - 1, false),
-            (1 << 20, FEWEST, 1 << 20, true),
-            (1 << 30, MOST - 1, 1 << 20, false),
-            (1 << 30, MOST, 1 << 20, true),
+            (100, MIN_CHANGES - 1, 1000, false),
+            (100, MIN_CHANGES, 1000, true),
+            (1 << 20, MIN_CHANGES, (1 << 20) - 1, false),
+            (1 << 20, MIN_CHANGES, 1 << 20, true),
+            (1 << 30, MAX_CHANGES - 1, 1 << 20, false),
+            (1 << 30, MAX_CHANGES, 1 << 20, true),
         ] {
             let keeping = keeping(whole, changes, bytes);
             assert_eq!(keeping.is_due(Duration::ZERO), is_due, "{keeping:?}");

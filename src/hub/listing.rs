@@ -13,12 +13,12 @@ use crate::protocol::json;
 use crate::protocol::outbound::write_key;
 
 /// How many sessions a list has, and how long it is at most, in bytes; the others are only counted.
-const MOST_SESSIONS: usize = 1000;
-const LONGEST_LIST: usize = 4 << 20;
+const MAX_LISTED_SESSIONS: usize = 1000;
+const MAX_LIST_BYTES: usize = 4 << 20;
 /// How many members of a session are listed where it is one of many, and where it is asked for: the
 /// first that joined. The others are only counted.
-const MOST_MEMBERS_OF_MANY: usize = 100;
-const MOST_MEMBERS: usize = 1000;
+const MAX_MEMBERS_IN_LIST: usize = 100;
+const MAX_MEMBERS_IN_DETAILS: usize = 1000;
 
 impl Sessions {
     /// Answers with the sessions in memory that somebody's key opens.
@@ -27,18 +27,18 @@ impl Sessions {
         let mut found: Vec<&Session> =
             self.iter().filter(|session| opens(session.room.name())).collect();
         let total = found.len();
-        if total > MOST_SESSIONS {
-            found.select_nth_unstable_by(MOST_SESSIONS, |a, b| in_order(a, b));
-            found.truncate(MOST_SESSIONS);
+        if total > MAX_LISTED_SESSIONS {
+            found.select_nth_unstable_by(MAX_LISTED_SESSIONS, |a, b| in_order(a, b));
+            found.truncate(MAX_LISTED_SESSIONS);
         }
         found.sort_unstable_by(|a, b| in_order(a, b));
         let mut body = b"{\"sessions\":[".to_vec();
         for session in found {
             let before = body.len();
             body.extend_from_slice(if body.ends_with(b"[") { b"{" } else { b",{" });
-            session.write_summary(&mut body, MOST_MEMBERS_OF_MANY, turn.now);
+            session.write_summary(&mut body, MAX_MEMBERS_IN_LIST, turn.now);
             body.push(b'}');
-            if body.len() > LONGEST_LIST {
+            if body.len() > MAX_LIST_BYTES {
                 body.truncate(before);
                 break;
             }
@@ -51,7 +51,7 @@ impl Sessions {
     pub fn describe(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
         self.answer_about(conn, name, grant, turn, |session, now| {
             let mut body = b"{".to_vec();
-            session.write_summary(&mut body, MOST_MEMBERS, now);
+            session.write_summary(&mut body, MAX_MEMBERS_IN_DETAILS, now);
             body.extend_from_slice(b",\"recent\":");
             session.recent.write(&mut body);
             let _ = write!(body, ",\"timestamp\":\"{}\"}}", now.wall);
@@ -96,7 +96,7 @@ impl Sessions {
 /// Which sessions are shown to somebody: those that the key opens, if it is still in force; all where
 /// none is asked for.
 fn opened_by(grant: Option<Grant>, turn: &Turn<'_>) -> impl Fn(&str) -> bool + use<> {
-    let pass = grant.map(|grant| Pass::issue(grant, turn.keys, turn.now.wall)).transpose();
+    let pass = grant.map(|grant| Pass::new(grant, turn.keys, turn.now.wall)).transpose();
     move |name| match &pass {
         Ok(pass) => pass.as_ref().is_none_or(|pass| pass.opens(name)),
         Err(_) => false,
@@ -112,7 +112,7 @@ fn in_order(a: &Session, b: &Session) -> Ordering {
 impl Session {
     /// Appends what there is to know of the session at a glance, without braces around it. Writing to
     /// memory can't fail.
-    fn write_summary(&self, json: &mut Vec<u8>, most_members: usize, now: Now) {
+    fn write_summary(&self, json: &mut Vec<u8>, max_members: usize, now: Now) {
         json.extend_from_slice(b"\"session_id\":");
         json::write_string(json, self.room.name());
         let (epoch, seq) = (&self.epoch, self.history.seq());
@@ -124,7 +124,7 @@ impl Session {
             self.viewers.len(),
             self.room.len(),
         );
-        for (place, member) in self.room.iter().take(most_members).enumerate() {
+        for (place, member) in self.room.iter().take(max_members).enumerate() {
             json.extend_from_slice(if place == 0 { b"{" } else { b",{" });
             member.write(json, self.is_host(place));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::past::Past;
 use super::session::Session;
-use super::sessions::{Sessions, Visitor};
+use super::sessions::{AccessMode, Sessions};
 use super::{ConnId, ConnMap, Effect, Refusal, Turn};
 use crate::auth::Grant;
 use crate::protocol::UserId;
@@ -18,7 +18,7 @@ pub struct NotLoaded;
 
 /// What waits for a session to be loaded.
 #[derive(Debug)]
-pub enum Waiting {
+pub enum PendingRequest {
     Join { user: UserId, grant: Option<Grant> },
     View { grant: Option<Grant> },
     Restore { state: Box<State>, by: UserId },
@@ -26,22 +26,22 @@ pub enum Waiting {
 
 /// The sessions that are being loaded. As many wait for them as there are connections, at most.
 #[derive(Debug, Default)]
-pub struct Loading {
+pub struct PendingRequests {
     /// In the order they came.
-    sessions: HashMap<Arc<str>, BTreeMap<u64, (ConnId, Waiting)>>,
+    sessions: HashMap<Arc<str>, BTreeMap<u64, (ConnId, PendingRequest)>>,
     conns: ConnMap<(Arc<str>, u64)>,
     next: u64,
 }
 
-impl Loading {
+impl PendingRequests {
     /// How many of the sessions that are being loaded take a place: who views only takes none.
-    pub fn places(&self) -> usize {
-        self.sessions.values().filter(|waiting| takes_a_place(waiting)).count()
+    pub fn counted_sessions(&self) -> usize {
+        self.sessions.values().filter(|waiting| counts_as_session(waiting)).count()
     }
 
     /// Whether this one does.
-    pub fn has_place(&self, session: &str) -> bool {
-        self.sessions.get(session).is_some_and(takes_a_place)
+    pub fn is_counted(&self, session: &str) -> bool {
+        self.sessions.get(session).is_some_and(counts_as_session)
     }
 
     /// Whether this one is.
@@ -55,7 +55,7 @@ impl Loading {
     }
 
     /// Has somebody wait for a session that is being loaded.
-    pub fn wait(&mut self, session: Arc<str>, conn: ConnId, waiting: Waiting) {
+    pub fn add(&mut self, session: Arc<str>, conn: ConnId, waiting: PendingRequest) {
         self.next += 1;
         self.conns.insert(conn, (session.clone(), self.next));
         self.sessions.entry(session).or_default().insert(self.next, (conn, waiting));
@@ -71,7 +71,7 @@ impl Loading {
     }
 
     /// A session is not being loaded any more. Who waited for it, in order; `None` where it wasn't.
-    fn end(&mut self, session: &str) -> Option<Vec<(ConnId, Waiting)>> {
+    fn take(&mut self, session: &str) -> Option<Vec<(ConnId, PendingRequest)>> {
         let waiting: Vec<_> = self.sessions.remove(session)?.into_values().collect();
         for (conn, _) in &waiting {
             self.conns.remove(conn);
@@ -80,8 +80,8 @@ impl Loading {
     }
 }
 
-fn takes_a_place(waiting: &BTreeMap<u64, (ConnId, Waiting)>) -> bool {
-    waiting.values().any(|(_, waiting)| !matches!(waiting, Waiting::View { .. }))
+fn counts_as_session(waiting: &BTreeMap<u64, (ConnId, PendingRequest)>) -> bool {
+    waiting.values().any(|(_, waiting)| !matches!(waiting, PendingRequest::View { .. }))
 }
 
 impl Sessions {
@@ -93,44 +93,44 @@ impl Sessions {
         past: Result<Option<Box<Past>>, NotLoaded>,
         turn: &mut Turn<'_>,
     ) {
-        let Some(waiting) = self.loading.end(name) else { return };
-        let refuse_all = |waiting: Vec<(ConnId, Waiting)>, why, turn: &mut Turn<'_>| {
+        let Some(waiting) = self.loading.take(name) else { return };
+        let refuse_all = |waiting: Vec<(ConnId, PendingRequest)>, why, turn: &mut Turn<'_>| {
             turn.effects.extend(waiting.into_iter().map(|(conn, _)| Effect::Refuse { conn, why }));
         };
         let only_viewed =
-            waiting.iter().all(|(_, waiting)| matches!(waiting, Waiting::View { .. }));
+            waiting.iter().all(|(_, waiting)| matches!(waiting, PendingRequest::View { .. }));
         match past {
             Ok(Some(_)) if waiting.is_empty() => return,
-            Ok(Some(_)) if only_viewed && !self.make_room(Visitor::Viewer, turn) => {
+            Ok(Some(_)) if only_viewed && !self.make_room(AccessMode::Viewer, turn) => {
                 return refuse_all(waiting, Refusal::Full, turn);
             }
             Ok(Some(past))
                 if !waiting
                     .iter()
-                    .any(|(_, waiting)| matches!(waiting, Waiting::Restore { .. }))
+                    .any(|(_, waiting)| matches!(waiting, PendingRequest::Restore { .. }))
                     && !self.has_memory_for(past.document.memory(), turn.limits) =>
             {
                 return refuse_all(waiting, Refusal::NoMemory, turn);
             }
             Ok(Some(past)) => {
                 self.by_name.insert(name.clone(), Session::resume(name.clone(), *past));
-                self.change(name, turn, |_, _| {});
+                self.with_session(name, turn, |_, _| {});
             }
             Ok(None) => drop(self.stored.remove(name)),
             Err(NotLoaded) => return refuse_all(waiting, Refusal::NotLoaded, turn),
         }
         for (conn, waiting) in waiting {
             match waiting {
-                Waiting::Join { user, grant } => {
+                PendingRequest::Join { user, grant } => {
                     self.join(conn, name.clone(), user, grant, false, turn);
                 }
-                Waiting::View { grant } => self.view(conn, name.clone(), grant, turn),
-                Waiting::Restore { state, by } => {
+                PendingRequest::View { grant } => self.view(conn, name.clone(), grant, turn),
+                PendingRequest::Restore { state, by } => {
                     self.restore(conn, name.clone(), state, by, turn);
                 }
             }
         }
-        self.linger_if_deserted(name, turn);
+        self.linger_if_empty(name, turn);
     }
 
     /// Puts an earlier document, or one from elsewhere, in the place of a session's own.
@@ -144,15 +144,17 @@ impl Sessions {
     ) {
         let reached = match turn.disk_fails {
             true => Err(Refusal::NotWritten),
-            false => self.reach(&name, Visitor::Member, turn),
+            false => self.reach(&name, AccessMode::Member, turn),
         };
         match reached {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
-            Ok(false) => return self.loading.wait(name, conn, Waiting::Restore { state, by }),
+            Ok(false) => {
+                return self.loading.add(name, conn, PendingRequest::Restore { state, by });
+            }
             Ok(true) => {}
         }
-        self.change(&name, turn, |session, turn| session.restore(conn, *state, &by, turn));
-        self.linger_if_deserted(&name, turn);
+        self.with_session(&name, turn, |session, turn| session.restore(conn, *state, &by, turn));
+        self.linger_if_empty(&name, turn);
     }
 
     /// Has a session begin with a document from elsewhere, unless there is one of this name: stored,
@@ -189,7 +191,7 @@ impl Sessions {
         if let Some(why) = why {
             return turn.effects.push(Effect::Refuse { conn, why });
         }
-        self.forget(&name, turn);
+        self.evict(&name, turn);
         self.stored.remove(&name);
         let body = serde_json::json!({ "session_id": &*name, "deleted": true });
         let body = body.to_string().into_bytes();
@@ -200,13 +202,13 @@ impl Sessions {
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
-            self.change(&name, turn, |session, turn| session.disk_changed(turn));
-            self.forget_if_lingered(&name, turn);
+            self.with_session(&name, turn, |session, turn| session.disk_changed(turn));
+            self.evict_if_expired(&name, turn);
         }
     }
 
     /// Whoever writes lacks something of a session: its whole document makes up for it.
-    pub fn wanted(&mut self, name: &str, turn: &mut Turn<'_>) {
-        self.change(name, turn, |session, turn| session.keep_all(turn));
+    pub fn snapshot_requested(&mut self, name: &str, turn: &mut Turn<'_>) {
+        self.with_session(name, turn, |session, turn| session.keep_all(turn));
     }
 }

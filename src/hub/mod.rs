@@ -316,15 +316,19 @@ impl Hub {
                 sessions.join(conn, session, user, grant, true, turn);
             }
             Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
-            Event::Look { conn, since } => sessions.look(conn, &Request { since }, turn),
+            Event::Look { conn, since } => sessions.request_state(conn, &Request { since }, turn),
             Event::Message { conn, message } => {
-                sessions.of(conn, turn, |session, turn| session.message(conn, message, turn));
+                sessions.with_session_of(conn, turn, |session, turn| {
+                    session.message(conn, message, turn)
+                });
             }
             Event::Pong { conn, payload } => {
-                sessions.of(conn, turn, |session, turn| session.pong(conn, &payload, turn));
+                sessions.with_session_of(conn, turn, |session, turn| {
+                    session.pong(conn, &payload, turn)
+                });
             }
-            Event::Enter { conn, client, debug } => clients.enter(conn, client, debug, turn),
-            Event::Said { conn, said } => clients.said(conn, said, turn),
+            Event::Enter { conn, client, debug } => clients.connected(conn, client, debug, turn),
+            Event::Said { conn, said } => clients.message(conn, said, turn),
             Event::Threads { conn, channel, grant } => {
                 let body = clients.threads(channel.as_deref(), grant, turn);
                 turn.effects.push(Effect::Answer { conn, body });
@@ -341,20 +345,20 @@ impl Hub {
                 sessions.version(conn, &session, at, grant, turn);
             }
             Event::Gone { conn } => {
-                clients.gone(conn);
-                sessions.gone(conn, turn);
+                clients.disconnected(conn);
+                sessions.disconnected(conn, turn);
             }
             Event::Failed { conn } if clients.has(conn) => clients.failed(conn, turn),
             Event::Failed { conn } => sessions.failed(conn, turn),
             Event::Keys(_) => {
-                let keys = KeyIndex::of(turn.keys);
+                let keys = KeyIndex::new(turn.keys);
                 clients.renew_passes(&keys, turn);
                 sessions.renew_passes(&keys, turn);
             }
             Event::Loaded { session, past } => sessions.loaded(&session, past, turn),
             Event::Durable(_) if turn.disk_fails != was_failing => sessions.disk_changed(turn),
             Event::Durable(_) => {}
-            Event::Wanted { session } => sessions.wanted(&session, turn),
+            Event::Wanted { session } => sessions.snapshot_requested(&session, turn),
             Event::Restore { conn, session, state, by } => {
                 sessions.restore(conn, session, state, by, turn);
             }
@@ -373,7 +377,7 @@ impl Hub {
                 }
             }
         }
-        sessions.give_memory_back(turn);
+        sessions.free_memory(turn);
     }
 
     /// When the hub wants its next [`Event::Tick`], since its start.

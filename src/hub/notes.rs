@@ -24,7 +24,7 @@ impl Note {
     }
 
     /// The note that was stored; `None` for anything else.
-    pub fn of_stored(stored: &str) -> Option<Self> {
+    pub fn from_stored(stored: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Stored {
             note: Note,
@@ -41,10 +41,10 @@ mod tests {
     fn a_note_is_read_back_and_nothing_else_is_one() {
         let built = Note::Built("a".into(), vec!["alice".into(), "bob".into()]);
         for note in [Note::Rebuilt, Note::RemovedAgain("a\"b".into()), Note::Joined, built] {
-            assert_eq!(Note::of_stored(&note.to_stored()), Some(note));
+            assert_eq!(Note::from_stored(&note.to_stored()), Some(note));
         }
         for other in ["7", "\"note\"", "[]", "{}", "{\"note\":1}", "7 0123456789abcdef"] {
-            assert_eq!(Note::of_stored(other), None, "{other}");
+            assert_eq!(Note::from_stored(other), None, "{other}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use crate::protocol::Timestamp;
 
 /// The system's clock can be set: whether a key's time is over is looked at this often.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// See the module's text.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Pass {
     ///
     /// # Errors
     /// The key is gone, or its time is over.
-    pub fn issue(mut grant: Grant, keys: &KeySet, now: Timestamp) -> Result<Self, KeyRefusal> {
+    pub fn new(mut grant: Grant, keys: &KeySet, now: Timestamp) -> Result<Self, KeyRefusal> {
         if grant.generation < keys.generation {
             let key = keys.find(&grant.key.hash).ok_or(KeyRefusal::Invalid)?.clone();
             grant = Grant { key, generation: keys.generation };
@@ -37,7 +37,7 @@ impl Pass {
     }
 
     /// Puts another pass in this one's place.
-    pub fn exchange(&mut self, newer: Pass) {
+    pub fn replace(&mut self, newer: Pass) {
         self.grant = newer.grant;
     }
 
@@ -75,10 +75,10 @@ impl Pass {
 
     /// When a timer has to be set to look at the key's expiry: never more than a minute ahead;
     /// `None` where it doesn't expire, or a timer fires as early already.
-    pub fn timer_to_set(&mut self, now: Now) -> Option<Duration> {
+    pub fn next_timer(&mut self, now: Now) -> Option<Duration> {
         let expires = self.grant.key.expires?;
         let left = Duration::from_millis(expires.millis().saturating_sub(now.wall.millis()));
-        let at = now.elapsed + left.min(LOOK_AGAIN);
+        let at = now.elapsed + left.min(EXPIRY_CHECK_INTERVAL);
         if self.timer.is_some_and(|timer| timer <= at) {
             return None;
         }
@@ -101,7 +101,7 @@ pub struct KeyIndex<'a> {
 
 impl<'a> KeyIndex<'a> {
     /// Indexes a set.
-    pub fn of(keys: &'a KeySet) -> Self {
+    pub fn new(keys: &'a KeySet) -> Self {
         let by_hash = keys.keys.iter().map(|key| (key.hash, key)).collect();
         KeyIndex { generation: keys.generation, by_hash }
     }

@@ -18,10 +18,10 @@ use crate::protocol::inbound;
 use crate::protocol::{Frame, Kind, UserId};
 
 /// How many changes are looked at to tell what was done last: a drag is many.
-const RECENT: usize = 500;
+const MAX_ACTIVITY_CHANGES: usize = 500;
 
 /// An item has been still that was not changed for so long.
-const SETTLE_MILLIS: u64 = 300;
+const REST_MILLIS: u64 = 300;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ impl Past {
         } = stored;
         let whole = document.len();
         let begins = earlier.first().map_or(seq_of_document, StoredChange::before);
-        let mut history = History::after_change(begins);
+        let mut history = History::starting_after(begins);
         let mut notes = Vec::new();
-        let mut is_clients = |id: &StoredId| match Note::of_stored(&id.id) {
+        let mut is_clients = |id: &StoredId| match Note::from_stored(&id.id) {
             Some(note) => {
                 notes.push((id.seq, id.user.clone(), note));
                 false
@@ -95,9 +95,10 @@ impl Past {
         // All of it is stored.
         document.take_news();
         let recent = earlier.len() + changes.len();
-        let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
+        let recent =
+            earlier.iter().chain(&changes).skip(recent.saturating_sub(MAX_ACTIVITY_CHANGES));
         let recent = recent.filter(|change| change.skipped_after().is_none());
-        let recent = Recent::of_stored(recent, &document);
+        let recent = Recent::from_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
         Ok(Past { epoch, document, history, recent, whole, changes })
@@ -148,7 +149,7 @@ fn replay_with_notes(
         seq = at;
         let document = &mut replay.document;
         match note {
-            Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
+            Note::Rebuilt => drop(document.remove_builder(&user)),
             Note::Joined => document.meet(&user),
             Note::Built(id, users) => {
                 document.set_builders(&id, users.into_iter().map(UserId::from).collect());
@@ -190,11 +191,11 @@ impl Replay {
         let id = command.item_id.clone();
         let before = self.changed.insert(id.clone(), at);
         if let Some(item) = document.get_mut(&id)
-            && before.is_some_and(|before| at.saturating_sub(before) >= SETTLE_MILLIS)
+            && before.is_some_and(|before| at.saturating_sub(before) >= REST_MILLIS)
         {
             item.rests();
         }
-        let author = Author::of_the_past(&change.user);
+        let author = Author::of_replay(&change.user);
         document.meet(&change.user);
         match document.apply(&mut command, author, Allowance::NONE) {
             Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),

@@ -3,7 +3,7 @@
 
 use super::document::Applied;
 use super::item_frames::{UpdateFrames, add, remove, settled_remove, write_whole};
-use super::keeping::Made;
+use super::keeping::AppliedChange;
 use super::session::Session;
 use super::settle::send_settled;
 use super::told::{Audience, Part};
@@ -42,7 +42,7 @@ impl Session {
         if !changes.is_empty() || how.is_news {
             // The id of a message that has changed nothing is kept by itself.
             let id = how.id.filter(|_| !changes.is_empty());
-            let made = Made { user: how.user, frames: frames.clone(), id };
+            let made = AppliedChange { user: how.user, frames: frames.clone(), id };
             self.keep_made(made, how.why, turn);
         }
         if changes.is_empty() {
@@ -61,7 +61,7 @@ impl Session {
             self.tell_members(change, frame, first + n as u64, how, turn);
         }
         if is_whole(how.why) {
-            self.show_viewers(turn);
+            self.send_state_to_viewers(turn);
         }
         for change in changes {
             // Editors draw what has changed, and take a place in spite of a lock, once it is settled.

@@ -8,12 +8,14 @@ use super::{ConnId, ConnMap, Effect, Turn};
 use crate::protocol::Frame;
 
 /// Whoever may be in a room: somebody who is reached through one connection.
-pub trait Occupant {
+pub trait HasConnection {
     /// The connection it has now.
     fn conn(&self) -> ConnId;
 }
 
-impl Occupant for ConnId {
+pub use self::HasConnection as Occupant;
+
+impl HasConnection for ConnId {
     fn conn(&self) -> ConnId {
         *self
     }
@@ -24,20 +26,20 @@ impl Occupant for ConnId {
 pub struct Room<M> {
     name: Arc<str>,
     members: Vec<M>,
-    index: Option<Places>,
+    index: Option<ConnIndex>,
 }
 
 /// Finds a connection's member in the logarithm of their number. A session has one: each message asks
 /// for its sender. A channel has none: whoever leaves is looked for, and of members there are millions.
 #[derive(Debug, Default)]
-struct Places {
+struct ConnIndex {
     /// Each member's number, in the order of the members; numbers grow.
     numbers: Vec<u64>,
     by_conn: ConnMap<u64>,
     next: u64,
 }
 
-impl<M: Occupant> Room<M> {
+impl<M: HasConnection> Room<M> {
     /// A room that nobody is in.
     pub fn new(name: Arc<str>) -> Self {
         Room { name, members: Vec::new(), index: None }
@@ -45,7 +47,7 @@ impl<M: Occupant> Room<M> {
 
     /// The same; its members are found fast.
     pub fn indexed(name: Arc<str>) -> Self {
-        Room { index: Some(Places::default()), ..Room::new(name) }
+        Room { index: Some(ConnIndex::default()), ..Room::new(name) }
     }
 
     /// What the room is called.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::footprint::SessionFootprint;
-use super::held::Held;
+use super::held::MemoryUse;
 use super::history::History;
 use super::item_frames::UpdateFrames;
-use super::keeping::{Keeping, not_durable};
+use super::keeping::{PersistenceState, not_durable};
 use super::member::{Arrival, FoundCopy, Member, Request};
 use super::notes::Note;
 use super::pass::Pass;
@@ -31,11 +31,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// From this size of the document on, a member's request waits while a state is on its way to it.
 const LARGE_DOCUMENT: usize = 64 << 10;
 /// When a session is looked at again that has lingered and could not be forgotten.
-const AGAIN: Duration = Duration::from_secs(60);
+const EVICTION_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many items it has or had, whether somebody views it, whether several people were there, and when
 /// the last one left.
-pub type Worth = (usize, bool, bool, Duration);
+pub type EvictionCost = (usize, bool, bool, Duration);
 
 /// A room whose members work on one document. One of them is the host (`roles.rs`).
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Session {
     pub document: Document,
     pub history: History,
     pub settling: Settling,
-    pub keeping: Keeping,
+    pub keeping: PersistenceState,
     pub recent: Recent,
     pub versions: Versions,
     /// Counts the events that were handled: everything that is sent while one is handled is sent at
@@ -66,7 +66,7 @@ pub struct Session {
     /// The document as it was sent last, and as of which change: to editors, and to all others.
     encoded: [Option<(u64, Arc<[Frame]>)>; 2],
     /// What of it is counted where all documents are.
-    pub counted: Held,
+    pub counted: MemoryUse,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
     /// When the timer fires that looks whether it has lingered; `None` while there is none.
@@ -84,7 +84,7 @@ impl Session {
             document: Document::default(),
             history: History::default(),
             settling: Settling::default(),
-            keeping: Keeping::default(),
+            keeping: PersistenceState::default(),
             recent: Recent::default(),
             versions: Versions::default(),
             tick: 1,
@@ -93,7 +93,7 @@ impl Session {
             told_last: 0,
             receipts_timer: None,
             encoded: [None, None],
-            counted: Held::default(),
+            counted: MemoryUse::default(),
             empty_since: None,
             linger_timer: None,
         }
@@ -101,7 +101,7 @@ impl Session {
 
     /// One that goes on.
     pub fn resume(name: Arc<str>, past: Past) -> Self {
-        let keeping = Keeping::of(&past);
+        let keeping = PersistenceState::from_restored(&past);
         let Past { epoch, document, history, recent, .. } = past;
         Session { document, history, recent, keeping, ..Session::new(name, epoch) }
     }
@@ -135,10 +135,10 @@ impl Session {
         if self.room[place].may_write() {
             self.document.meet(&user);
         }
-        let elected = self.elect();
+        let elected = self.elect_host();
         turn.effects.push(Effect::Admit { conn });
         turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
-        let joined = about_user("user:joined", &user, turn.now.wall);
+        let joined = user_message("user:joined", &user, turn.now.wall);
         match replaced {
             Some(_) => turn.send(conn, &joined),
             None => self.tell_all(&joined, turn),
@@ -154,7 +154,7 @@ impl Session {
         }
         let arrival = SessionTimer::Arrival(conn);
         turn.timers.set_in_session(turn.elapsed() + ARRIVAL_TIMEOUT, self.room.name(), arrival);
-        self.watch_expiry(conn, turn);
+        self.set_expiry_timer(conn, turn);
         self.keep_news(turn);
         replaced
     }
@@ -168,32 +168,32 @@ impl Session {
     pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
-            self.tell_all(&about_user("user:left", &member.user, turn.now.wall), turn);
+            self.tell_all(&user_message("user:left", &member.user, turn.now.wall), turn);
         }
-        self.hold_election(turn);
-        self.linger_if_deserted(turn);
+        self.elect_and_announce(turn);
+        self.linger_if_empty(turn);
     }
 
     /// Lingers from now on, if nobody is there and it doesn't already.
-    pub fn linger_if_deserted(&mut self, turn: &mut Turn<'_>) {
+    pub fn linger_if_empty(&mut self, turn: &mut Turn<'_>) {
         if self.room.is_empty() && self.empty_since.is_none() {
             self.forget_encoded();
             self.empty_since = Some(turn.elapsed());
-            self.watch_lingering(turn);
+            self.set_linger_timer(turn);
             if let Some(at) = self.receipts_timer.take() {
-                turn.timers.take_back(at, self.room.name(), SessionTimer::Receipts);
+                turn.timers.cancel(at, self.room.name(), SessionTimer::Receipts);
             }
         }
     }
 
     /// Sets a timer for the moment at which the session may have lingered for long enough, unless
     /// there is one: it may be left many times meanwhile.
-    fn watch_lingering(&mut self, turn: &mut Turn<'_>) {
+    fn set_linger_timer(&mut self, turn: &mut Turn<'_>) {
         if let (Some(since), None) = (self.empty_since, self.linger_timer) {
             // What must not be forgotten although its time is over is looked at again.
             let until = match since + turn.limits.linger {
                 until if until > turn.elapsed() => until,
-                _ => turn.elapsed() + AGAIN,
+                _ => turn.elapsed() + EVICTION_RETRY_INTERVAL,
             };
             self.linger_timer = Some(until);
             turn.timers.set_in_session(until, self.room.name(), SessionTimer::Linger);
@@ -203,7 +203,7 @@ impl Session {
     /// The timer has fired, and the session is still there.
     pub fn linger_timer_fired(&mut self, turn: &mut Turn<'_>) {
         if self.linger_timer.take_if(|at| *at <= turn.elapsed()).is_some() {
-            self.watch_lingering(turn);
+            self.set_linger_timer(turn);
         }
     }
 
@@ -213,27 +213,27 @@ impl Session {
     }
 
     /// Whether the session has been without members for as long as it is kept in memory.
-    pub fn has_lingered(&self, now: Duration, limits: &Limits) -> bool {
+    pub fn is_expired(&self, now: Duration, limits: &Limits) -> bool {
         self.empty_since.is_some_and(|since| now >= since + limits.linger)
             && !self.keeping.is_at_risk
             && !self.is_held_by_viewers(limits)
     }
 
     /// Whether it can leave memory at any time: it is stored, and nobody but viewers is there.
-    fn is_spare(&self, limits: &Limits) -> bool {
+    fn is_evictable(&self, limits: &Limits) -> bool {
         limits.durable && self.room.is_empty() && !self.keeping.is_at_risk
     }
 
     /// What would be lost with it, if another session took its place: the least is the first to go. `None`
     /// where it stays: somebody is there, it isn't stored yet, or more than an item would be lost that nobody
     /// has any more. One person's canvas is on that person's screen, too; its earlier versions are nowhere else.
-    pub fn worth(&self, limits: &Limits) -> Option<Worth> {
+    pub fn eviction_cost(&self, limits: &Limits) -> Option<EvictionCost> {
         let since = self.empty_since.filter(|_| self.room.is_empty())?;
         let is_viewed = !self.viewers.is_empty();
         if limits.durable {
-            return self.is_spare(limits).then_some((0, is_viewed, false, since));
+            return self.is_evictable(limits).then_some((0, is_viewed, false, since));
         }
-        let earlier = self.versions.most_items();
+        let earlier = self.versions.max_items();
         let items = self.document.len().max(earlier);
         let is_shared = self.document.users().nth(1).is_some();
         let is_elsewhere = !is_shared && earlier <= 1;
@@ -246,11 +246,11 @@ impl Session {
     }
 
     /// What it takes of memory.
-    pub fn holds(&self, limits: &Limits) -> Held {
+    pub fn memory_use(&self, limits: &Limits) -> MemoryUse {
         let documents = self.document.memory();
-        let is_spare = self.is_spare(limits);
-        let (_, versions) = self.versions.kept();
-        Held { documents, spare: if is_spare { documents } else { 0 }, versions }
+        let is_spare = self.is_evictable(limits);
+        let (_, versions) = self.versions.sizes();
+        MemoryUse { documents, evictable: if is_spare { documents } else { 0 }, versions }
     }
 
     /// Another event is about to be handled.
@@ -264,7 +264,7 @@ impl Session {
         let (tick, now) = (self.tick, turn.elapsed());
         let is_behind = self.told_last > self.received_by_all && !self.room.is_empty();
         if is_behind && self.receipts_timer.is_none() {
-            self.watch_receipts(turn);
+            self.set_receipts_timer(turn);
         }
         if std::mem::take(&mut self.needs_pings) {
             for member in self.room.iter_mut().filter(|member| member.needs_ping()) {
@@ -274,14 +274,14 @@ impl Session {
         }
     }
 
-    fn watch_receipts(&mut self, turn: &mut Turn<'_>) {
+    fn set_receipts_timer(&mut self, turn: &mut Turn<'_>) {
         let at = turn.elapsed() + PING_INTERVAL;
         self.receipts_timer = Some(at);
         turn.timers.set_in_session(at, self.room.name(), SessionTimer::Receipts);
     }
 
     /// Asks members what they have received, and sees what all of them have.
-    pub fn ask_for_receipts(&mut self, turn: &mut Turn<'_>) {
+    pub fn check_receipts(&mut self, turn: &mut Turn<'_>) {
         self.receipts_timer = None;
         let (tick, now) = (self.tick, turn.elapsed());
         let tracked = self.room.iter().filter(|member| member.is_tracked());
@@ -404,7 +404,7 @@ impl Session {
 
     /// Notes that a user's canvas is built anew from the document: none of it is its own work.
     pub(super) fn note_rebuilt(&mut self, user: &UserId, turn: &mut Turn<'_>) {
-        if self.document.is_rebuilt_by(user) {
+        if self.document.remove_builder(user) {
             self.keep_note(user, &Note::Rebuilt, turn);
         }
     }
@@ -445,23 +445,24 @@ impl Session {
         if self.document.exists() {
             self.begin();
             self.keep_document(turn);
-            let others = self.places_but(|member| member.conn == conn || !member.is_recognised());
+            let others =
+                self.places_except(|member| member.conn == conn || !member.is_recognised());
             self.send_state(&others, turn);
-            self.show_viewers(turn);
+            self.send_state_to_viewers(turn);
             self.finish(turn);
         }
     }
 
     /// How much it holds.
     pub fn footprint(&self) -> SessionFootprint {
-        let (history, history_bytes, confirmed) = self.history.kept();
-        let (versions, version_bytes) = self.versions.kept();
+        let (history, history_bytes, confirmed) = self.history.sizes();
+        let (versions, version_bytes) = self.versions.sizes();
         SessionFootprint {
             name: self.room.name().clone(),
             members: self.room.len(),
             viewers: self.viewers.len(),
             document_bytes: self.document.bytes(),
-            document_memory: [self.document.memory(), self.document.memory_reckoned()],
+            document_memory: [self.document.memory(), self.document.computed_memory()],
             removed: self.document.removed().len(),
             history,
             history_bytes,
@@ -473,7 +474,7 @@ impl Session {
     }
 
     /// The members for whom `left_out` doesn't hold.
-    pub fn places_but(&self, left_out: impl Fn(&Member) -> bool) -> Vec<usize> {
+    pub fn places_except(&self, left_out: impl Fn(&Member) -> bool) -> Vec<usize> {
         (0..self.room.len()).filter(|&place| !left_out(&self.room[place])).collect()
     }
 
@@ -554,11 +555,11 @@ impl Session {
     }
 }
 
-fn about_user(kind: &str, user: &UserId, now: Timestamp) -> Frame {
+fn user_message(kind: &str, user: &UserId, now: Timestamp) -> Frame {
     Message::new(kind).string("user_id", user).timestamp(now).finish()
 }
 
 /// Who is host from now on.
 pub(super) fn host_changed(host: &UserId, now: Timestamp) -> Frame {
-    about_user("host:changed", host, now)
+    user_message("host:changed", host, now)
 }

@@ -15,7 +15,7 @@ use crate::kept::{PointInTime, Why};
 use crate::protocol::{Timestamp, UserId};
 
 /// How many versions a session has, and how large they are together, in documents of the largest size.
-const MOST: usize = 10;
+const MAX_VERSIONS: usize = 10;
 
 /// A document that something took the place of.
 #[derive(Debug)]
@@ -44,13 +44,15 @@ impl Versions {
     pub fn add(&mut self, version: Version, bounds: DocumentBounds) {
         self.bytes += version.document.len();
         self.kept.push_back(version);
-        while self.kept.len() > MOST || self.bytes > bounds.document.saturating_mul(MOST) {
-            self.forget_oldest();
+        while self.kept.len() > MAX_VERSIONS
+            || self.bytes > bounds.document.saturating_mul(MAX_VERSIONS)
+        {
+            self.evict_oldest();
         }
     }
 
     /// Forgets the oldest one.
-    pub fn forget_oldest(&mut self) {
+    pub fn evict_oldest(&mut self) {
         if let Some(oldest) = self.kept.pop_front() {
             self.bytes -= oldest.document.len();
         }
@@ -62,12 +64,12 @@ impl Versions {
     }
 
     /// How many items the largest one has.
-    pub fn most_items(&self) -> usize {
+    pub fn max_items(&self) -> usize {
         self.kept.iter().map(|version| version.items).max().unwrap_or_default()
     }
 
     /// How many there are, and how many bytes they have.
-    pub fn kept(&self) -> (usize, usize) {
+    pub fn sizes(&self) -> (usize, usize) {
         (self.kept.len(), self.bytes)
     }
 }
@@ -120,7 +122,7 @@ impl Sessions {
             });
             let versions: Vec<_> = versions.collect();
             let (seq, oldest) = (session.history.seq(), session.versions.kept.front());
-            let (count, bytes) = session.versions.kept();
+            let (count, bytes) = session.versions.sizes();
             let answer = json!({
                 "versions": versions, "first_seq": oldest.map_or(seq, |oldest| oldest.seq),
                 "seq": seq,
