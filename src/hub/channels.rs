@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
+pub use super::event::Said;
 use super::footprint::ChannelsFootprint;
 use super::room::Room;
 use super::threads::{MAX_THREADS, Threads};
 use super::{ConnId, Turn};
-use crate::auth::{Grant, KeyRefusal};
-use crate::protocol::client::Request;
 use crate::protocol::{Frame, Timestamp, UserId};
 
 /// How much memory the threads of all channels may take, in bytes; the oldest are forgotten.
@@ -18,17 +17,6 @@ const MAX_LISTED_THREADS: usize = MAX_THREADS;
 /// How long one answer may be, in bytes: it waits in memory until it has been read. A thousand
 /// threads are longer only where ids and names are, and participants many.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-
-/// What a client's thread makes of a message of the client protocol.
-#[derive(Debug)]
-pub enum Said {
-    /// `connect`; the thread has asked whether there is such a key.
-    Connect(Result<Grant, KeyRefusal>),
-    /// Everything else that could be read, but for a `ping`, which the thread answers itself.
-    Request(Request),
-    /// What is no message at all; the last one of as many in a row as end a connection.
-    Unreadable { is_last: bool },
-}
 
 /// All channels that somebody is in, or that have threads.
 #[derive(Debug, Default)]

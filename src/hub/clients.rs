@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::channels::{Channels, Said};
+use super::channels::Channels;
+use super::event::Said;
 use super::pass::{KeyIndex, Pass};
 use super::timers::{ClientTimer, Timer};
 use super::{ConnId, ConnMap, Effect, Turn};

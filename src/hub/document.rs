@@ -3,44 +3,26 @@
 //! Every field remembers who wrote it last, and its earlier values: what a message or a snapshot may
 //! overwrite depends on it (`writing.rs`, `merge.rs`).
 
+mod canvas;
+mod replace;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::bounds::{Allowance, TooBig};
-use super::item::{
-    FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed, is_identity, memory_completed,
-    size_completed,
-};
-use super::item_frames;
+use super::item::{FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed};
 use super::removed::Removed;
-use super::writing::with_hidden_path;
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
+use crate::protocol::UserId;
+use crate::protocol::inbound::{Action, Command, LARGEST_VERSION};
 use crate::protocol::json::{self, Fields};
-use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
-use crate::protocol::{Timestamp, UserId};
+
+pub use super::author::Author;
 
 /// How many users are known to have been here, at most.
 const MAX_USERS: usize = 10_000;
-
-/// Who changes something, and when.
-#[derive(Debug, Clone, Copy)]
-pub struct Author<'a> {
-    pub user: &'a UserId,
-    /// The session's tick.
-    pub tick: u64,
-    /// Everybody has received what was sent at or before this tick.
-    pub received: u64,
-}
-
-impl<'a> Author<'a> {
-    /// Somebody whose change is long past: everybody has received it.
-    pub fn of_replay(user: &'a UserId) -> Self {
-        Author { user, tick: 0, received: u64::MAX }
-    }
-}
 
 /// What a command did to the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -406,149 +388,6 @@ impl Document {
         self.extra = Fields::new();
         self.extra_memory = 0;
     }
-
-    /// The same canvas as a client's state.
-    pub fn into_state(self) -> State {
-        let items = self.items.into_values().map(|item| StateItem {
-            id: (&*item.id).into(),
-            fields: item.fields.into_iter().map(|field| (field.key, field.value)).collect(),
-        });
-        let (items, left_out) = (items.collect(), Vec::new());
-        let (version, extra, renamed) = (self.version, self.extra, Vec::new());
-        State { items, version, extra, left_out, renamed, is_from_file: false }
-    }
-
-    /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
-    /// them those that the state had but that could not be taken.
-    pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
-        let left_out = state.left_out.into_iter().filter_map(|item| item.id);
-        let left_out: HashSet<Box<str>> = left_out.collect();
-        let mut old = std::mem::take(&mut self.items);
-        let places = std::mem::take(&mut self.places);
-        (self.bytes, self.items_memory) = (0, 0);
-        self.set_extra(&state.extra);
-        let mut changes = Vec::new();
-        for StateItem { id, mut fields, .. } in state.items {
-            match places.get(&*id).and_then(|place| old.remove(place)) {
-                Some(mut known) => {
-                    fields = with_one_type(with_hidden_path(&known, fields));
-                    fields.retain(|(key, value)| !is_identity(key, value));
-                    let is_shown = known.is_shown_by(&fields);
-                    let has_dropped = known.drop_others(&fields);
-                    let sizes = known.overwritten(&fields);
-                    if !is_shown || has_dropped {
-                        known.overwrite(fields, sizes, author);
-                        changes.push(Applied::Changed(known.id.clone()));
-                    }
-                    self.put(known);
-                }
-                None => {
-                    // Unbounded: it can't fail.
-                    let _ = self.add(&id, fields, None, author, Allowance::NONE);
-                    changes.push(Applied::Added(id.as_ref().into()));
-                }
-            }
-        }
-        for item in old.into_values() {
-            if left_out.contains(&*item.id) {
-                self.put(item);
-                continue;
-            }
-            changes.push(Applied::Removed(item.id.clone()));
-            let (id, users) = (item.id.clone(), vec![author.user.clone()]);
-            self.removed.add(id, users, author.tick, item.into_tombstone_values(author.received));
-        }
-        changes
-    }
-
-    /// Whether a client's state may be the whole document.
-    ///
-    /// # Errors
-    /// [`TooBig`].
-    pub fn fits_alone(&self, state: &State, allowance: Allowance) -> Result<(), TooBig> {
-        let bounds = allowance.bounds;
-        if state.items.len() > bounds.items() {
-            return Err(TooBig::Items(bounds.items()));
-        }
-        let mut total = 0;
-        for item in &state.items {
-            let bytes = size_completed(&item.id, &item.fields);
-            total += bytes;
-            if bytes > bounds.item {
-                return Err(TooBig::Item(bounds.item));
-            }
-            if total > bounds.document {
-                return Err(TooBig::Document(bounds.document));
-            }
-        }
-        let items = state.items.iter().map(|item| memory_completed(&item.id, &item.fields));
-        let items = items.sum::<usize>() as isize - self.items_memory as isize;
-        allowance.check_growth(items + self.growth_of_extra(&state.extra))
-    }
-
-    /// By how many bytes of memory it grows when what a state carries beside its items takes the place of
-    /// what it has.
-    pub(super) fn growth_of_extra(&self, extra: &Fields) -> isize {
-        match extra.is_empty() {
-            true => 0,
-            false => memory_of(extra) as isize - self.extra_memory as isize,
-        }
-    }
-
-    /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
-    pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, |item, json| item.write(json));
-    }
-
-    /// The same, with the items alone that editors know.
-    pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, Item::is_for_editors, item_frames::write_whole);
-    }
-
-    /// The same as a file that an editor opens: each item has the names for its id and type that an
-    /// editor reads there, and nothing extra is called what a file says of its origin.
-    pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, Item::write_for_file);
-    }
-
-    fn write_canvas(
-        &self,
-        json: &mut Vec<u8>,
-        now: Timestamp,
-        is_shown: impl Fn(&Item) -> bool,
-        write: impl Fn(&Item, &mut Vec<u8>),
-    ) {
-        json.reserve(self.bytes + 128);
-        json.extend_from_slice(b"{\"items\":[");
-        let shown = self.items.values().filter(|item| is_shown(item));
-        for (place, item) in shown.enumerate() {
-            if place > 0 {
-                json.push(b',');
-            }
-            write(item, json);
-        }
-        json.extend_from_slice(
-            format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
-        );
-        for (key, value) in self.extra.iter().filter(|(key, _)| !State::ORIGIN.contains(&&**key)) {
-            write_key(json, key);
-            json.extend_from_slice(value.get().as_bytes());
-        }
-        json.push(b'}');
-    }
-}
-
-/// An item's fields with the `item_type` that goes with their `_type`, where that is one.
-fn with_one_type(mut fields: Fields) -> Fields {
-    let own = fields.iter().find(|(key, value)| **key == *"_type" && json::is_string(value));
-    if let Some(own) = own.map(|(_, value)| value.clone()) {
-        match fields.iter_mut().find(|(key, _)| **key == *"item_type") {
-            Some((_, item_type)) => *item_type = own,
-            None => fields.push(("item_type".into(), own)),
-        }
-    }
-    fields
 }
 
 /// How many characters a coordinate has at most that an editor or a script writes.

@@ -1,13 +1,13 @@
 //! One item of a document: fields that know who wrote them, and when.
 
+mod size;
+
 use std::cell::OnceCell;
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::document::Author;
+use super::author::Author;
 use super::item_frames;
 use super::old_values::OldValues;
 use super::told::Told;
@@ -15,25 +15,18 @@ use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, Name, is_string};
 use crate::protocol::outbound::{write_key, write_object};
-use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
 
-/// Where an item is: what `move_item` may change.
-pub(super) const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
+pub(super) use super::field::{FIELD_MEMORY, Field, PLACE};
+pub(super) use super::past_value::PastValue;
+use size::ITEM_MEMORY;
+pub(super) use size::{
+    FIELD_OVERHEAD, find, is_fixed, is_identity, memory_completed, size_completed, size_of_fields,
+};
+
 /// The fields in which a copy that was built from a message differs from the original.
 pub(super) const INTERFACES: &str = "interfaces";
 pub(super) const IMAGE_PATH: &str = "image_path";
-
-/// From this many comparisons on, a look-up table is cheaper than a linear search.
-const MIN_TABLE_COMPARISONS: usize = 1 << 14;
-/// What one field costs in JSON beside its name and value: quotes, colon and comma.
-pub(super) const FIELD_OVERHEAD: usize = 4;
-
-/// What a field takes of memory beside the bytes that it has in JSON: itself, and what the two pieces of
-/// memory for its name and value are longer than those.
-pub(super) const FIELD_MEMORY: usize = size_of::<Field>() + 40;
-/// The same of an item: itself, its places in the document's tables, and the memory for its id.
-const ITEM_MEMORY: usize = size_of::<Item>() + 200;
 
 /// Of how many fields of an item that is gone marks are kept at most.
 pub(super) const MAX_MARKED: usize = 64;
@@ -42,84 +35,6 @@ pub(super) const MAX_MARKED: usize = 64;
 const FRAME_RESERVE_BYTES: usize = 192;
 /// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
-/// How many earlier values of a field are kept at most while somebody may not have received the newer
-/// ones: some seconds of a drag.
-const MAX_EARLIER_VALUES: usize = 512;
-
-/// One field of an item.
-#[derive(Debug)]
-pub struct Field {
-    pub key: Name,
-    pub value: Box<RawValue>,
-    /// Who wrote this value.
-    pub writer: UserId,
-    /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
-    pub tick: u64,
-    /// Whether a file may have been saved with it: it is no place, or the item has been still since.
-    pub is_at_rest: bool,
-    /// Its earlier values that somebody's copy may still show, the oldest first.
-    pub past: Vec<PastValue>,
-}
-
-/// An earlier value of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastValue {
-    /// Its fingerprint, and that of the form that some copies report: moved `interfaces`, an angle from 0
-    /// to 360 degrees, an `x_mm` put aside.
-    pub print: u64,
-    pub moved_print: Option<u64>,
-    pub writer: UserId,
-    pub tick: u64,
-    pub is_at_rest: bool,
-}
-
-impl PastValue {
-    /// Whether a copy that reports a value with this fingerprint may show this one.
-    pub fn shows(&self, print: u64) -> bool {
-        self.print == print || self.moved_print == Some(print)
-    }
-}
-
-impl Field {
-    /// A field that has just been written.
-    pub fn new(key: Name, value: Box<RawValue>, author: Author<'_>) -> Self {
-        let (writer, tick) = (author.user.clone(), author.tick);
-        Field { key, value, writer, tick, is_at_rest: true, past: Vec::new() }
-    }
-
-    /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
-    /// one's moved form. Values that every copy has left behind go to the item's old ones.
-    fn change(
-        &mut self,
-        value: Box<RawValue>,
-        moved_print: Option<u64>,
-        author: Author<'_>,
-        old: &mut OldValues,
-    ) {
-        if self.past.is_empty() {
-            // Most fields have been changed once.
-            self.past.reserve_exact(1);
-        }
-        let print = json::fingerprint(&self.value);
-        let writer = std::mem::replace(&mut self.writer, author.user.clone());
-        let (tick, is_at_rest) = (self.tick, self.is_at_rest);
-        self.past.push(PastValue { print, moved_print, writer, tick, is_at_rest });
-        (self.value, self.tick) = (value, author.tick);
-        self.is_at_rest = !PLACE.contains(&&*self.key);
-        // Each lasted until the next began.
-        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
-        let left = ends.take_while(|end| *end <= author.received).count();
-        let left = left.max(self.past.len().saturating_sub(MAX_EARLIER_VALUES));
-        self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
-    }
-
-    /// When it had each of its earlier values, in ticks, the newest first.
-    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> + Clone {
-        let past = self.past.iter().rev();
-        let ends = std::iter::once(self.tick).chain(past.clone().map(|next| next.tick));
-        past.zip(ends).map(|(past, end)| (past, past.tick..end))
-    }
-}
 
 /// One item; always has the fields `uuid` (its id) and `item_type` (a string).
 #[derive(Debug)]
@@ -499,62 +414,4 @@ impl MovedItem<'_> {
             }),
         );
     }
-}
-
-/// Whether a field is one that a message about an item can't write: what says which item it is, and of what type.
-/// A relayed command has a `_type` although its item may lack it.
-pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
-    matches!(key, "_type" | "item_type") || is_identity(key, value)
-}
-
-/// Whether a field says which item this is, or fails to say of what type: neither can be changed.
-pub(super) fn is_identity(key: &str, value: &RawValue) -> bool {
-    matches!(key, "uuid" | "item_uuid") || (key == "item_type" && !is_string(value))
-}
-
-/// An item's size as JSON.
-pub(super) fn size(id: &str, fields: &Fields) -> usize {
-    size_of_fields(id, fields.iter().map(|(key, value)| (&**key, &**value)))
-}
-
-/// The size of an item as it will be kept: with its id and a type, whatever a client called them.
-pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
-    size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
-}
-
-/// What an item will take of memory, likewise.
-pub(super) fn memory_completed(id: &str, fields: &Fields) -> usize {
-    let lacks = |name: &&str| !fields.iter().any(|(key, _)| **key == **name);
-    let added = ["uuid", "item_type"].iter().filter(|name| lacks(name)).count();
-    ITEM_MEMORY + size_completed(id, fields) + (fields.len() + added) * FIELD_MEMORY
-}
-
-/// The size of an item with any fields.
-pub(super) fn size_of_fields<'a>(
-    id: &str,
-    fields: impl Iterator<Item = (&'a str, &'a RawValue)>,
-) -> usize {
-    id.len()
-        + fields.map(|(key, value)| key.len() + value.get().len() + FIELD_OVERHEAD).sum::<usize>()
-}
-
-/// Where each of `wanted` stands in `fields`. Editors write an item's fields in one order, so the
-/// field after the last one found is tried first.
-pub(super) fn find(fields: &[Field], wanted: &Fields) -> Vec<Option<usize>> {
-    if fields.len().saturating_mul(wanted.len()) > MIN_TABLE_COMPARISONS {
-        let table: HashMap<&str, usize> =
-            fields.iter().enumerate().map(|(place, field)| (&*field.key, place)).collect();
-        return wanted.iter().map(|(key, _)| table.get(&**key).copied()).collect();
-    }
-    let mut next = 0;
-    let mut places = Vec::with_capacity(wanted.len());
-    for (key, _) in wanted {
-        let place = match fields.get(next) {
-            Some(field) if field.key == *key => Some(next),
-            _ => fields.iter().position(|field| field.key == *key),
-        };
-        next = place.map_or(next, |place| place + 1);
-        places.push(place);
-    }
-    places
 }

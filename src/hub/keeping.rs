@@ -1,66 +1,23 @@
 //! What of a session has to survive, said as it happens: each applied change once, and the whole
 //! document where a change can't be replayed, or so that there is less to replay.
 
+pub mod state;
+
 use std::time::Duration;
 
 use super::document::News;
 use super::notes::Note;
-use super::past::Past;
 use super::session::Session;
+use super::versions::Version;
 use super::{Effect, Turn};
 use crate::kept::{Keep, Why};
-use crate::protocol::{Frame, Timestamp, UserId, outbound};
+use crate::protocol::{Frame, Timestamp, UserId};
+use state::not_durable;
 
-/// The whole document is kept from time to time: not before so many changes, and as many bytes of
-/// them as the document has, so that what is written is at most doubled; but then after so many
-/// changes at the latest: replaying one takes about 4 µs, writing a document of 7 MB 12 ms.
-const MIN_CHANGES: usize = 1_000;
-const MAX_CHANGES: usize = 5_000;
-/// And with the next change when the first one after the last whole document was so long ago.
-const MAX_AGE: Duration = Duration::from_secs(600);
 /// What was kept so shortly before the disk was found to fail may not have been written either.
 const UNCONFIRMED_WINDOW: Duration = Duration::from_secs(60);
 /// What becomes known of more items at once is kept with the whole document.
 const MAX_NOTES: usize = 100;
-
-/// What was kept of a session so far.
-#[derive(Debug, Default)]
-pub struct PersistenceState {
-    /// Whether there is anything, so that the session can be loaded again.
-    pub has_begun: bool,
-    /// Whether nothing is to be kept of it: whoever began it has said so.
-    pub is_temporary: bool,
-    /// When something was kept last by this hub.
-    last: Option<Duration>,
-    /// Whether something was kept that isn't written because the disk fails: the session has to stay
-    /// in memory.
-    pub is_at_risk: bool,
-    /// How large the whole document was that was kept last.
-    whole: usize,
-    /// How many changes there were since, how large they are, and when the first of them was.
-    changes: usize,
-    bytes: usize,
-    since: Duration,
-}
-
-impl PersistenceState {
-    /// What was kept of a session that is loaded.
-    pub fn from_restored(past: &Past) -> Self {
-        let (changes, bytes) = past.changes;
-        PersistenceState {
-            has_begun: true,
-            whole: past.whole,
-            changes,
-            bytes,
-            ..PersistenceState::default()
-        }
-    }
-
-    fn is_due(&self, now: Duration) -> bool {
-        let enough = self.changes >= MIN_CHANGES && self.bytes >= self.whole;
-        enough || self.changes >= MAX_CHANGES || now >= self.since + MAX_AGE
-    }
-}
 
 /// The change, or the changes, that made the document what it is.
 pub struct AppliedChange<'a> {
@@ -190,6 +147,19 @@ impl Session {
         }
     }
 
+    /// The document that something is about to take the place of, where it is not the store that keeps
+    /// it. To be added to the versions when it has been replaced.
+    pub fn version_before(&self, user: &UserId, why: Why, turn: &Turn<'_>) -> Option<Version> {
+        (!turn.limits.durable && self.document.exists()).then(|| Version {
+            seq: self.history.seq(),
+            at: self.recent.changed_at().unwrap_or(turn.now.wall),
+            user: user.clone(),
+            why,
+            items: self.document.len(),
+            document: self.document.to_stored(),
+        })
+    }
+
     fn keep_whole(
         &mut self,
         made: Option<AppliedChange<'_>>,
@@ -237,38 +207,5 @@ impl Session {
         self.keeping.last = Some(turn.elapsed());
         self.keeping.is_at_risk |= turn.disk_fails;
         turn.effects.push(Effect::Keep(Box::new(keep)));
-    }
-}
-
-/// What everyone is told while nothing can be written to the disk.
-pub fn not_durable() -> Frame {
-    let message = "the server can't write to its disk: what is done now is kept in memory only, and \
-                   not confirmed until it can be written";
-    outbound::error("not_durable", message, 503, None, None, None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_is_due_after_many_changes_and_even_a_huge_one_after_very_many() {
-        let keeping = |whole, changes, bytes| PersistenceState {
-            whole,
-            changes,
-            bytes,
-            ..PersistenceState::default()
-        };
-        for (whole, changes, bytes, is_due) in [
-            (100, MIN_CHANGES - 1, 1000, false),
-            (100, MIN_CHANGES, 1000, true),
-            (1 << 20, MIN_CHANGES, (1 << 20) - 1, false),
-            (1 << 20, MIN_CHANGES, 1 << 20, true),
-            (1 << 30, MAX_CHANGES - 1, 1 << 20, false),
-            (1 << 30, MAX_CHANGES, 1 << 20, true),
-        ] {
-            let keeping = keeping(whole, changes, bytes);
-            assert_eq!(keeping.is_due(Duration::ZERO), is_due, "{keeping:?}");
-        }
     }
 }

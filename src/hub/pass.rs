@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Now;
+use super::time::Now;
 use crate::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use crate::protocol::Timestamp;
 

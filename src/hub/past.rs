@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::author::Author;
 use super::bounds::Allowance;
-use super::document::{Author, Document, Outcome};
+use super::document::{Document, Outcome};
 use super::history::{self, History};
 use super::notes::Note;
 use super::recent::Recent;

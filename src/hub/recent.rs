@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::Now;
 use super::document::Document;
 use super::item::Item;
+use super::time::Now;
 use crate::kept::StoredChange;
 use crate::protocol::inbound::{self, Action, Command};
 use crate::protocol::outbound::write_key;

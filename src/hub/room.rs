@@ -4,22 +4,12 @@
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use super::{ConnId, ConnMap, Effect, Turn};
+use super::conn::{ConnId, ConnMap, HasConnection};
+use super::context::Turn;
+use super::event::Effect;
 use crate::protocol::Frame;
 
-/// Whoever may be in a room: somebody who is reached through one connection.
-pub trait HasConnection {
-    /// The connection it has now.
-    fn conn(&self) -> ConnId;
-}
-
-pub use self::HasConnection as Occupant;
-
-impl HasConnection for ConnId {
-    fn conn(&self) -> ConnId {
-        *self
-    }
-}
+pub use super::conn::Occupant;
 
 /// See the module's text. Members are indexed by their place in the order.
 #[derive(Debug)]

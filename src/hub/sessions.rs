@@ -1,5 +1,10 @@
 //! All sessions, and who is in which.
 
+mod admin;
+mod memory;
+mod version_answers;
+mod viewing;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -102,10 +107,12 @@ impl Sessions {
         }
         self.evict_if_expired(&name, turn);
         let begins = !self.by_name.contains_key(&name);
-        match self.reach(&name, AccessMode::Member, turn) {
+        match self.ensure_available(&name, AccessMode::Member, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
-            Ok(false) => return self.loading.add(name, conn, PendingRequest::Join { user, grant }),
-            Ok(true) => {}
+            Ok(Availability::Loading) => {
+                return self.loading.add(name, conn, PendingRequest::Join { user, grant });
+            }
+            Ok(Availability::Ready) => {}
         }
         let token = self.random.next().to_be_bytes();
         // First of all: should joining fail half-way, whoever is half in can still be put out.
@@ -122,39 +129,38 @@ impl Sessions {
         }
     }
 
-    /// Has a session be there: one that is stored is loaded, one that isn't begins. Whether it is
-    /// there already; if not, it is being loaded.
+    /// Makes a session available: begins to load one that is stored, creates one that isn't.
     ///
     /// # Errors
-    /// There is no room for one more.
-    pub(super) fn reach(
+    /// [`Refusal::Full`].
+    pub(super) fn ensure_available(
         &mut self,
         name: &Arc<str>,
         mode: AccessMode,
         turn: &mut Turn<'_>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Availability, Refusal> {
         self.evict_if_expired(name, turn);
         if self.by_name.contains_key(name) {
-            return Ok(true);
+            return Ok(Availability::Ready);
         }
         let is_loading = self.loading.has(name);
         if is_loading && (mode == AccessMode::Viewer || self.loading.is_counted(name)) {
-            return Ok(false);
+            return Ok(Availability::Loading);
         }
         if !self.make_room(mode, turn) {
             return Err(Refusal::Full);
         }
         if is_loading {
-            return Ok(false);
+            return Ok(Availability::Loading);
         }
         if self.stored.contains(name) {
             self.loading.begin(name.clone());
             turn.effects.push(Effect::Load { session: name.clone() });
-            return Ok(false);
+            return Ok(Availability::Loading);
         }
         let epoch = format!("{:016x}", self.random.next()).into();
         self.by_name.insert(name.clone(), Session::new(name.clone(), epoch));
-        Ok(true)
+        Ok(Availability::Ready)
     }
 
     /// A connection has ended.
@@ -285,11 +291,20 @@ impl Sessions {
     }
 }
 
-/// Who needs a session to be there.
+/// Whether a session can be used now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    Ready,
+    /// The store was asked for it: what is to be done with it waits in [`PendingRequests`].
+    Loading,
+}
+
+/// What a connection needs a session for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessMode {
-    /// Whoever is going to be in it, or to change it.
+    /// To be a member, or to change the document. Counts against [`Limits::max_sessions`](super::Limits).
     Member,
+    /// To be sent what members are sent.
     Viewer,
 }
 

@@ -1,28 +1,13 @@
 //! Whoever watches a session without being in it: they are sent what its members are sent, in the same
 //! frames, and nothing they do changes anything for anybody.
 
-use super::keeping::not_durable;
+use super::keeping::state::not_durable;
 use super::member::Request;
 use super::pass::Pass;
-use super::room::HasConnection;
-use super::session::Session;
+use super::session::{Session, Viewer};
 use super::{ConnId, Effect, Limits, Turn};
 use crate::protocol::Frame;
 use crate::protocol::close;
-
-/// A connection that watches.
-#[derive(Debug)]
-pub struct Viewer {
-    pub conn: ConnId,
-    /// What it was let in with, where keys are asked for.
-    pub pass: Option<Pass>,
-}
-
-impl HasConnection for Viewer {
-    fn conn(&self) -> ConnId {
-        self.conn
-    }
-}
 
 impl Session {
     /// Lets a connection watch. It has a canvas that nobody else changes: it is sent the document at

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::loading::PendingRequest;
-use super::member::Request;
-use super::pass::Pass;
-use super::sessions::{AccessMode, Sessions};
-use super::{ConnId, Effect, Refusal, Turn};
+use super::{AccessMode, Availability, Sessions};
 use crate::auth::Grant;
+use crate::hub::loading::PendingRequest;
+use crate::hub::member::Request;
+use crate::hub::pass::Pass;
+use crate::hub::{ConnId, Effect, Refusal, Turn};
 
 impl Sessions {
     /// A connection asks to view a session.
@@ -31,10 +31,12 @@ impl Sessions {
         if !is_known {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::Unknown });
         }
-        match self.reach(&name, AccessMode::Viewer, turn) {
+        match self.ensure_available(&name, AccessMode::Viewer, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
-            Ok(false) => return self.loading.add(name, conn, PendingRequest::View { grant }),
-            Ok(true) => {}
+            Ok(Availability::Loading) => {
+                return self.loading.add(name, conn, PendingRequest::View { grant });
+            }
+            Ok(Availability::Ready) => {}
         }
         let Some(session) = self.by_name.get_mut(&name) else { return };
         // First of all: should it fail half-way, whoever is half in can still be put out.
