@@ -1,4 +1,4 @@
-//! The channels of the client protocol: rooms whose members talk, and threads that are counted.
+//! The channels of the client protocol: rooms whose members send to each other, and counted threads.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use super::threads::{MAX_THREADS, Threads};
 use super::{ConnId, Turn};
 use crate::protocol::{Frame, Timestamp, UserId};
 
-/// How much memory the threads of all channels may take, in bytes; the oldest are forgotten.
+/// How much memory the threads of all channels may take, in bytes. The oldest are dropped first.
 const MAX_THREAD_BYTES: usize = 16 << 20;
-/// How many threads one answer lists, the newest ones; as many as a channel has.
+/// How many threads one answer lists at most, the newest ones: as many as one channel may have.
 const MAX_LISTED_THREADS: usize = MAX_THREADS;
-/// How long one answer may be, in bytes: it waits in memory until it has been read. A thousand
-/// threads are longer only where ids and names are, and participants many.
+/// The largest answer, in bytes: it waits in memory until it has been read. A thousand threads exceed it
+/// only with long ids and many participants.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-/// All channels that somebody is in, or that have threads.
+/// All channels that have members or threads.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     channels: HashMap<Arc<str>, Channel>,
-    /// Those nobody is in, by when the last member left.
+    /// Channels without members, in the order in which the last member left.
     deserted: BTreeMap<u64, Arc<str>>,
-    /// The threads of all channels by the numbers of their last messages, and where they are.
+    /// The channel of each thread of all channels, by the number of the thread's last message.
     threads: BTreeMap<u64, Arc<str>>,
     thread_bytes: usize,
-    /// The last number given.
+    /// The last number that was given to a message or to an empty channel.
     number: u64,
 }
 
@@ -35,20 +35,21 @@ pub(super) struct Channels {
 struct Channel {
     room: Room<ConnId>,
     threads: Threads,
-    /// Its number among those that nobody is in.
+    /// Its key in [`Channels::deserted`]; `None` while it has members.
     deserted: Option<u64>,
 }
 
-/// There are as many channels as there may be.
+/// [`Limits::max_channels`](super::Limits) is reached, and every channel has members.
 #[derive(Debug)]
 pub(super) struct Full;
 
 impl Channels {
-    /// Makes a connection a member, which it must not be yet. Returns the channel's own copy of its
-    /// name: for whoever remembers the membership, so that there is one copy and not one a member.
+    /// Makes a connection a member, which it must not be yet. Returns the channel's own copy of its name,
+    /// so that all members share one copy. If there are `max` channels, the one that has been without
+    /// members for longest makes room for a new one.
     ///
     /// # Errors
-    /// [`Full`], where it is a new channel and every other has members.
+    /// [`Full`].
     pub fn join(&mut self, name: &Arc<str>, conn: ConnId, max: usize) -> Result<Arc<str>, Full> {
         let is_new = !self.channels.contains_key(name);
         if is_new && max > 0 && self.channels.len() >= max {
@@ -67,7 +68,7 @@ impl Channels {
         Ok(channel.room.name().clone())
     }
 
-    /// Ends a membership.
+    /// Removes a member. A channel without members and threads is dropped.
     pub fn leave(&mut self, name: &str, conn: ConnId) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.room.remove(conn);
@@ -89,7 +90,7 @@ impl Channels {
         }
     }
 
-    /// Counts a message as one of a thread.
+    /// Counts a message of a thread.
     pub fn count(&mut self, name: &str, thread: &str, from: &UserId, at: Timestamp) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         self.number += 1;
@@ -105,11 +106,11 @@ impl Channels {
         while self.thread_bytes > MAX_THREAD_BYTES && self.evict_oldest_thread() {}
     }
 
-    /// `{"threads":[…],"total":…,"timestamp":…}` as JSON: the newest threads of one channel or of all,
-    /// newest first, of those channels that are among `opens`, where not all of them are. `total` is
-    /// how many there are, listed or not.
+    /// `{"threads":[…],"total":…,"timestamp":…}` as JSON: the newest threads, newest first, of the channel
+    /// `only` or of all channels, as far as they are among `opens`; `None` opens all. `total` counts those
+    /// that aren't listed, too.
     ///
-    /// Costs as much as is listed, and a little for each name in `opens`; not for what is there.
+    /// Takes time for each thread that is listed and each name in `opens`, not for each thread that exists.
     pub fn threads<'a>(
         &'a self,
         only: Option<&str>,
@@ -152,8 +153,8 @@ impl Channels {
         json
     }
 
-    /// Lists the threads of these channels, newest first, for as long as `list` takes them. Returns
-    /// how many there are.
+    /// Passes the threads of these channels to `list`, newest first, until it returns `false`. Returns how
+    /// many threads they have.
     fn list<'a, 'n>(
         &'a self,
         names: impl IntoIterator<Item = &'n str>,
@@ -181,13 +182,12 @@ impl Channels {
         newest.iter().map(|(_, channel)| channel.threads.len()).sum()
     }
 
-    /// How many there are.
+    /// The number of channels.
     pub fn len(&self) -> usize {
         self.channels.len()
     }
 
-    /// How much the channels hold: as each counts its own, and as is kept of all of them, but for
-    /// their members.
+    /// The counts of the channels summed up, and the counts kept over all channels, without members.
     pub fn footprints(&self) -> (ChannelsFootprint, ChannelsFootprint) {
         let mut each = ChannelsFootprint::default();
         for channel in self.channels.values() {
@@ -207,7 +207,7 @@ impl Channels {
         (each, all)
     }
 
-    /// Whether there was one.
+    /// `false` if there is no thread.
     fn evict_oldest_thread(&mut self) -> bool {
         let Some((_, name)) = self.threads.pop_first() else { return false };
         let Some(channel) = self.channels.get_mut(&name) else { return true };
@@ -220,7 +220,7 @@ impl Channels {
         true
     }
 
-    /// Forgets a channel that nobody is in, and its threads.
+    /// Drops a channel without members, and its threads.
     fn remove_empty(&mut self, name: &str) {
         let Some(channel) = self.channels.remove(name) else { return };
         self.thread_bytes -= channel.threads.bytes();

@@ -10,29 +10,32 @@ use super::timers::Timers;
 use crate::auth::KeySet;
 use crate::protocol::Frame;
 
-/// What the code of a session or of a client works with while it handles one event.
+/// The time, the limits and the effects of the event that is being handled.
 pub(super) struct Turn<'a> {
     pub now: Now,
     pub limits: &'a Limits,
     pub keys: &'a KeySet,
     pub effects: &'a mut Vec<Effect>,
     pub timers: &'a mut Timers,
-    /// Whether what is to be kept can't be written.
+    /// The store can't write.
     pub disk_fails: bool,
-    /// By how many bytes of memory the document may grow that is being changed.
+    /// By how many bytes of memory the document of the session may grow that is being changed.
     pub left: usize,
 }
 
 impl Turn<'_> {
+    /// What a change of the session's document may take.
     pub fn allowance(&self) -> Allowance {
         let together = self.limits.documents_memory;
         Allowance { bounds: self.limits.document, left: self.left, together }
     }
 
+    /// Queues a frame for one connection.
     pub fn send(&mut self, conn: ConnId, frame: &Frame) {
         self.effects.push(Effect::Send { conn, frame: frame.clone(), supersedes: None });
     }
 
+    /// Since the hub's start.
     pub fn elapsed(&self) -> Duration {
         self.now.elapsed
     }

@@ -1,5 +1,4 @@
-//! Everything that goes into the hub ([`Event`]) and comes out of it ([`Effect`]), and its bounds
-//! ([`Limits`]).
+//! What goes into the hub ([`Event`]), what comes out ([`Effect`]), and the hub's bounds ([`Limits`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,70 +14,70 @@ use crate::protocol::client::Request;
 use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, UserId};
 
-/// What happens to the hub.
+/// Something that happened, for [`Hub::handle`](super::Hub::handle). `grant` is what a connection's key
+/// permits; `None` where no key is asked for.
 #[derive(Debug)]
 pub enum Event {
     /// A connection asks to be a member of a session. Answered with [`Effect::Admit`] or
-    /// [`Effect::Refuse`]. `grant` is what its key permits, where keys are asked for.
+    /// [`Effect::Refuse`].
     Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
-    /// The same, but where a session begins with it, nothing of that is kept until somebody joins with
-    /// [`Join`](Self::Join).
+    /// Like [`Join`](Self::Join), but a session that begins with it is not stored until a connection
+    /// joins with [`Join`](Self::Join).
     JoinForNow { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
-    /// A connection asks to view a session that is there, in memory or stored: to be sent what its
-    /// members are, without being one. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
+    /// A connection asks to view a session that exists, in memory or stored: to be sent what members
+    /// are sent. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
     View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// A viewer asks for the document, or for what came after `since`.
+    /// A viewer asks for the document, or for the changes after `since`.
     Look { conn: ConnId, since: Option<Since> },
-    /// A connection of the client protocol comes in; `debug` is whether it came by the debug endpoint.
-    /// Answered with [`Effect::Admit`].
+    /// A connection of the client protocol was opened, with `debug` at the debug endpoint. Answered with
+    /// [`Effect::Admit`].
     Enter { conn: ConnId, client: UserId, debug: bool },
-    /// A connection of the client protocol said something.
+    /// A message of the client protocol.
     Said { conn: ConnId, said: Said },
-    /// Somebody asks, without a WebSocket, for the threads of a channel, or of all that its key opens.
-    /// Answered with [`Effect::Answer`].
+    /// An HTTP request for the threads of a channel, or of all channels that its key opens. Answered with
+    /// [`Effect::Answer`].
     Threads { conn: ConnId, channel: Option<String>, grant: Grant },
-    /// Somebody asks, without a WebSocket, which sessions are in memory, of those that its key opens.
-    /// Answered with [`Effect::Answer`].
+    /// An HTTP request for the list of the sessions in memory that its key opens. Answered with
+    /// [`Effect::Answer`].
     Sessions { conn: ConnId, grant: Option<Grant> },
-    /// The same about one session. Answered with [`Effect::Answer`], or with [`Effect::Refuse`] where
-    /// it isn't in memory.
+    /// An HTTP request about one session. Answered with [`Effect::Answer`], or with [`Effect::Refuse`]
+    /// if it isn't in memory.
     Details { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// The same about its document.
+    /// An HTTP request for a session's document. Answered like [`Details`](Self::Details).
     State { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// Somebody asks, without a WebSocket, for the versions of a session in memory, where sessions are
-    /// not stored. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
+    /// An HTTP request for the list of a session's versions in memory, where sessions are not stored.
+    /// Answered like [`Details`](Self::Details).
     Versions { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// The same about its document as it was: the newest version at or before `at`, or the document as
-    /// it is.
+    /// An HTTP request for the newest version at or before `at`, or for the document if that is older.
+    /// Answered like [`Details`](Self::Details).
     Version { conn: ConnId, session: Arc<str>, at: PointInTime, grant: Option<Grant> },
-    /// A member of a session said something.
+    /// A message of a member.
     Message { conn: ConnId, message: ClientMessage },
     /// A member answered a protocol Ping with this payload.
     Pong { conn: ConnId, payload: Vec<u8> },
     /// A connection has ended.
     Gone { conn: ConnId },
-    /// Handling an event of this connection failed half-way: it ends, and whoever shares its
-    /// session is told the whole state, because nobody knows which effects were lost.
+    /// Handling an event of this connection panicked. The connection is closed, and the others in its
+    /// session are sent the whole document, because it isn't known which effects were lost.
     Failed { conn: ConnId },
-    /// Another set of keys is in force.
+    /// A new set of keys is in force.
     Keys(Arc<KeySet>),
-    /// A session was to be loaded: [`Effect::Load`]. `None` where nothing of it is stored.
+    /// The answer to [`Effect::Load`]; `None` if nothing of the session is stored.
     Loaded { session: Arc<str>, past: Result<Option<Box<Past>>, NotLoaded> },
-    /// Whether what is to be kept is being written; at the start it is.
+    /// Whether the store can write. The hub begins with `true`.
     Durable(bool),
-    /// Something that was to be kept of this session could not be written and is lost: its whole
-    /// document is needed.
+    /// The store lost entries of this session and needs its whole document.
     Wanted { session: Arc<str> },
-    /// Puts an earlier document, or one from elsewhere, in the place of a session's own; where there
-    /// is no such session it begins with it. Answered with [`Effect::AnswerKept`] or
-    /// [`Effect::Refuse`].
+    /// Replaces a session's document with `state`; creates the session if it doesn't exist. Answered
+    /// with [`Effect::AnswerKept`] or [`Effect::Refuse`].
     Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
-    /// The same, but only where there is no such session yet.
+    /// Creates a session with the document `state`. Answered with [`Effect::AnswerKept`], or with
+    /// [`Effect::Refuse`] if the session exists.
     Import { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
     /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
-    /// [`Effect::Refuse`] while somebody is in it.
+    /// [`Effect::Refuse`] while it has members.
     Delete { conn: ConnId, session: Arc<str> },
-    /// The moment of [`Hub::next_deadline`] has come.
+    /// The moment of [`Hub::next_deadline`](super::Hub::next_deadline) has come.
     Tick,
 }
 
@@ -93,77 +92,74 @@ pub enum Said {
     Unreadable { is_last: bool },
 }
 
-/// What the hub wants done, in this order.
+/// Something the hub thread has to do. Effects are carried out in the order in which they are given.
 #[derive(Debug)]
 pub enum Effect {
-    /// The connection is let in; what is sent to it follows.
+    /// Complete the handshake of this connection. Frames for it follow.
     Admit { conn: ConnId },
-    /// The connection can't become a member or viewer, or have done what it asked for.
+    /// Refuse the connection, or the HTTP request.
     Refuse { conn: ConnId, why: Refusal },
-    /// Queue a frame. With `supersedes`, an older frame with the same key that is still queued for
-    /// this receiver may be replaced by it.
+    /// Queue a frame. It may replace an older one for this receiver that is still queued and has the
+    /// same `supersedes`, if that is not `None`.
     Send { conn: ConnId, frame: Frame, supersedes: Option<ConnId> },
-    /// Something that has to survive, where sessions are durable. What is sent of it follows.
+    /// Give an entry to the store. The frames that tell of it follow. Only with [`Limits::durable`].
     Keep(Box<Keep>),
-    /// A session is to be loaded, after everything that was to be kept of it: [`Event::Loaded`].
+    /// Load a session, after everything that was given to the store. Answered with [`Event::Loaded`].
     Load { session: Arc<str> },
-    /// All that is stored of a session is to be removed, before anything that is to be kept from now
-    /// on: the next one of this name is another. When it is, `conn` is answered with this page of JSON.
+    /// Remove all that is stored of a session, before any later entry: the next session of this name
+    /// is another one. Then answer the HTTP request of `conn` with `body`, a page of JSON.
     Delete { conn: ConnId, session: Arc<str>, body: Vec<u8> },
-    /// Tell a sender that its change was taken. A store that makes changes durable holds this back
-    /// until everything before it is written.
+    /// Queue a confirmation. With a store it is held back until everything before it is on disk.
     Confirm { conn: ConnId, frame: Frame },
-    /// Answer a question that came without a WebSocket, with a page of JSON.
+    /// Answer an HTTP request with a page of JSON.
     Answer { conn: ConnId, body: Vec<u8> },
-    /// The same, when everything that was to be kept before it is written.
+    /// Answer an HTTP request with a page of JSON once everything before it is on disk.
     AnswerKept { conn: ConnId, body: Vec<u8> },
-    /// Close the connection; the hub has forgotten it already.
+    /// Close the connection. The hub has removed it already.
     Close { conn: ConnId, code: u16, reason: &'static str },
 }
 
-/// Why a connection can't become a member of a session, or change it from outside.
+/// Why a connection or an HTTP request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// There are too many sessions.
+    /// [`Limits::max_sessions`] is reached, and no session can be evicted.
     Full,
-    /// The documents in memory leave no room for this one.
+    /// [`Limits::documents_memory`] leaves no room for this document.
     NoMemory,
-    /// Its key doesn't open this one, or opens nothing any more.
+    /// The key doesn't open this session, is gone, or has expired.
     KeyRefused,
     /// The session is stored, but can't be read.
     NotLoaded,
-    /// There is no room for what was to be restored.
+    /// The document to be restored or imported exceeds a bound.
     TooBig(TooBig),
-    /// What was to be deleted is in use.
+    /// The session to be deleted has members, or is being loaded for one.
     InUse,
-    /// What was to begin is there already.
+    /// The session to be imported exists.
     Exists,
     /// There is no such session.
     Unknown,
-    /// What it was like then is not kept, or not any more.
+    /// There is no version of that time.
     NotKept,
-    /// It can't be written: the disk fails.
+    /// The disk fails, so the change can't be written.
     NotWritten,
 }
 
-/// What the hub keeps to.
+/// The hub's bounds and options.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How long a session without members is kept.
+    /// How long a session without members stays in memory.
     pub linger: Duration,
-    /// How many sessions there may be, lingering ones included; 0 for any number.
+    /// How many sessions may be in memory, those without members included; 0 for any number.
     pub max_sessions: usize,
-    /// How many channels there may be, those included that nobody is in but that have threads; 0 for
-    /// any number.
+    /// How many channels there may be, those without members included that have threads; 0 for any
+    /// number.
     pub max_channels: usize,
     pub document: DocumentBounds,
-    /// How many bytes of memory all documents may take together, and their earlier versions; 0 for any
-    /// number.
+    /// How many bytes of memory all documents and their versions may take together; 0 for any number.
     pub documents_memory: usize,
     pub history: HistoryBounds,
-    /// Whether items are settled (docs/PROTOCOL.md, "Settling").
+    /// Send each item again once it is still (docs/PROTOCOL.md, "Settling").
     pub settle: bool,
-    /// Whether sessions survive: what happens in them is kept, and one that has lingered can be
-    /// loaded again.
+    /// Give changes to the store, and load sessions from it.
     pub durable: bool,
 }
