@@ -10,14 +10,13 @@ use super::past_value::PastValue;
 use crate::protocol::UserId;
 use crate::protocol::json::{self, Name};
 
-/// Where an item is: what `move_item` may change.
+/// The fields of an item's place, which `move_item` may change.
 pub(super) const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
 
-/// What a field takes of memory beside the bytes that it has in JSON: itself, and what the two pieces of
-/// memory for its name and value are longer than those.
+/// What a field takes of memory beside its JSON, in bytes: the struct, and the overhead of two allocations.
 pub(super) const FIELD_MEMORY: usize = size_of::<Field>() + 40;
-/// How many earlier values of a field are kept at most while somebody may not have received the newer
-/// ones: some seconds of a drag.
+/// How many earlier values a field has at most while a member may not have received the newer ones: some
+/// seconds of a drag.
 const MAX_EARLIER_VALUES: usize = 512;
 
 /// One field of an item.
@@ -25,25 +24,25 @@ const MAX_EARLIER_VALUES: usize = 512;
 pub struct Field {
     pub key: Name,
     pub value: Box<RawValue>,
-    /// Who wrote this value.
+    /// The user who wrote this value.
     pub writer: UserId,
-    /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
+    /// The session's tick at which it was written (`Session::tick`); 0 if it was loaded.
     pub tick: u64,
-    /// Whether a file may have been saved with it: it is no place, or the item has been still since.
+    /// A file may have been saved with this value: it is no place, or the item has been still since.
     pub is_at_rest: bool,
-    /// Its earlier values that somebody's copy may still show, the oldest first.
+    /// Earlier values that a copy may still show, the oldest first.
     pub past: Vec<PastValue>,
 }
 
 impl Field {
-    /// A field that has just been written.
+    /// A field with a new value.
     pub fn new(key: Name, value: Box<RawValue>, author: Author<'_>) -> Self {
         let (writer, tick) = (author.user.clone(), author.tick);
         Field { key, value, writer, tick, is_at_rest: true, past: Vec::new() }
     }
 
-    /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
-    /// one's moved form. Values that every copy has left behind go to the item's old ones.
+    /// Replaces the value and remembers the one before. `moved_print` is the fingerprint of that one's moved
+    /// form. Values that no copy can show any more go to `old`.
     pub fn change(
         &mut self,
         value: Box<RawValue>,
@@ -52,7 +51,7 @@ impl Field {
         old: &mut OldValues,
     ) {
         if self.past.is_empty() {
-            // Most fields have been changed once.
+            // Most fields change once; a larger allocation would cost memory.
             self.past.reserve_exact(1);
         }
         let print = json::fingerprint(&self.value);
@@ -61,14 +60,14 @@ impl Field {
         self.past.push(PastValue { print, moved_print, writer, tick, is_at_rest });
         (self.value, self.tick) = (value, author.tick);
         self.is_at_rest = !PLACE.contains(&&*self.key);
-        // Each lasted until the next began.
+        // A value ends when the next one begins.
         let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
         let left = ends.take_while(|end| *end <= author.received).count();
         let left = left.max(self.past.len().saturating_sub(MAX_EARLIER_VALUES));
         self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
     }
 
-    /// When it had each of its earlier values, in ticks, the newest first.
+    /// Its earlier values with the ticks at which it had them, the newest first.
     pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> + Clone {
         let past = self.past.iter().rev();
         let ends = std::iter::once(self.tick).chain(past.clone().map(|next| next.tick));

@@ -1,27 +1,29 @@
-//! What documents take of memory, all of them together: counted whenever one has changed, so that it is
-//! known at any time.
+//! The memory of documents and versions, counted whenever a session has changed.
 
 use super::Limits;
 
-/// Bytes of memory, of one session or of all.
+/// The memory of one session, or of all of them, in bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// The documents.
+    /// Documents.
     pub documents: usize,
-    /// Of those, the ones of stored sessions that nobody is in: they may leave memory at any time.
+    /// Of those, documents of sessions that can be evicted at any time.
     pub evictable: usize,
-    /// Earlier versions of them. They have what memory the documents leave.
+    /// Versions. They get the memory that the documents leave.
     pub versions: usize,
 }
 
 impl MemoryUse {
+    /// Counts that a session takes `after` instead of `before`, which was counted.
     pub fn replace(&mut self, before: MemoryUse, after: MemoryUse) {
+        debug_assert!(self.documents >= before.documents && self.versions >= before.versions);
+        debug_assert!(self.evictable >= before.evictable && after.evictable <= after.documents);
         self.documents = self.documents - before.documents + after.documents;
         self.evictable = self.evictable - before.evictable + after.evictable;
         self.versions = self.versions - before.versions + after.versions;
     }
 
-    /// By how much one of the documents may grow.
+    /// By how many bytes a document may grow that now takes `own`.
     pub fn left(&self, own: MemoryUse, limits: &Limits) -> usize {
         match limits.documents_memory {
             0 => usize::MAX,

@@ -1,34 +1,34 @@
-//! The recent past of a session: what a client that was away can catch up on, and which message
-//! ids were applied already. Bounded in entries and bytes; the oldest are evicted_up_to first.
+//! The last changes of a session, with which clients catch up, and the ids of the last messages, by which
+//! repeated messages are recognised. Bounded in entries and bytes; the oldest are dropped first.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::protocol::{Frame, UserId};
 
-/// What one entry costs beside its frame.
+/// What an entry takes of memory beside its frame and its id, in bytes.
 const ENTRY_OVERHEAD: usize = 128;
 
-/// How many ids are remembered where no change is: what a client sends again is recognised all the same.
+/// How many ids are remembered if no changes are: repeated messages are recognised without a history, too.
 const MIN_IDS: usize = 1000;
-/// And in how many bytes.
+/// How many bytes these ids may take.
 const MIN_ID_BYTES: usize = 1 << 18;
 
-/// How much is kept.
+/// The bounds of a history.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many changes, with the ids of the messages that made them; and how many ids of messages that
-    /// changed nothing. Where it is 0, only ids are kept.
+    /// How many changes are remembered, with the ids of the messages that made them, and how many ids of
+    /// messages that changed nothing. With 0, only ids are remembered.
     pub changes: usize,
     pub bytes: usize,
 }
 
 impl Bounds {
-    /// Without a history to catch up on, only ids are remembered.
+    /// Whether the history has no changes, only ids.
     fn keeps_ids_only(self) -> bool {
         self.changes == 0 || self.bytes == 0
     }
 
-    /// How many changes are kept and as many ids that are of none, and how many bytes of them.
+    /// The number of changes, which also bounds the ids without a change, and the number of bytes.
     pub fn entries(self) -> (usize, usize) {
         match self.keeps_ids_only() {
             true => (MIN_IDS, MIN_ID_BYTES),
@@ -39,31 +39,32 @@ impl Bounds {
 
 #[derive(Debug)]
 struct Entry {
-    /// The change and what was relayed; a message that changed nothing has neither.
+    /// The number of the change and its relayed frame; `None` for a message that changed nothing.
     change: Option<(u64, Frame)>,
     id: Option<(UserId, Box<str>)>,
     bytes: usize,
 }
 
-/// A message that was taken.
+/// A message that was processed.
 #[derive(Debug, Clone, Copy)]
 struct ProcessedMessage {
     seq: u64,
-    /// The fingerprint of what it said, where that is known.
+    /// The fingerprint of its content; `None` if it was stored without one.
     content: Option<u64>,
 }
 
-/// Whether a message of this name was taken before.
+/// What is known of a message by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
+    /// No message with this id was processed.
     New,
-    /// The same message was, as of this change.
+    /// This message was processed, as of this change.
     Same(u64),
-    /// Another one was.
+    /// Another message with this id was processed.
     Other,
 }
 
-/// A client's `id`, as JSON, with the fingerprint of what its message says: as it is stored.
+/// The stored form of a client's `id`, which is JSON, and of the fingerprint of the message's content.
 pub fn stored_id(id: &str, content: Option<u64>) -> Box<str> {
     match content {
         Some(content) => format!("{id} {content:016x}").into(),
@@ -71,7 +72,7 @@ pub fn stored_id(id: &str, content: Option<u64>) -> Box<str> {
     }
 }
 
-/// The `id` and the fingerprint; versions before 0.2 stored no fingerprint.
+/// Splits a stored id into `id` and fingerprint. Versions before 0.2 stored no fingerprint.
 fn read_id(stored: &str) -> (&str, Option<u64>) {
     let parts = stored.rsplit_once(' ').filter(|(_, content)| content.len() == 16);
     let content = |hex| u64::from_str_radix(hex, 16).ok();
@@ -81,26 +82,26 @@ fn read_id(stored: &str) -> (&str, Option<u64>) {
     }
 }
 
-/// See the module's text.
+/// The last changes and ids of a session.
 #[derive(Debug, Default)]
 pub struct History {
     entries: VecDeque<Entry>,
     confirmed: HashMap<(UserId, Box<str>), ProcessedMessage>,
     bytes: usize,
-    /// How many of the entries are changes.
+    /// The number of entries that are changes.
     changes: usize,
-    /// The newest change that was evicted_up_to; the history reaches back to it.
+    /// The newest change that was dropped. The history has every change after it.
     evicted_up_to: u64,
     seq: u64,
-    /// Numbers up to this one are not given any more.
+    /// The next change gets a larger number than this.
     skipped: u64,
-    /// Numbers that no change has, because they may have been given to changes that were lost: each
-    /// after the first number, up to the second.
+    /// Ranges of numbers without a change, after the first number up to the second: they may belong to
+    /// changes that were lost in a crash.
     gaps: Vec<(u64, u64)>,
 }
 
 impl History {
-    /// One that begins after change `seq`.
+    /// An empty history after change `seq`.
     pub fn starting_after(seq: u64) -> Self {
         History { evicted_up_to: seq, seq, ..History::default() }
     }
@@ -110,17 +111,17 @@ impl History {
         self.seq
     }
 
-    /// The number the next change will get.
+    /// The number of the next change.
     pub fn next_seq(&self) -> u64 {
         self.seq.max(self.skipped) + 1
     }
 
-    /// Has the next change get a number after this one.
+    /// Makes the number of the next change larger than `up_to`.
     pub fn skip(&mut self, up_to: u64) {
         self.skipped = self.skipped.max(up_to);
     }
 
-    /// Appends the change numbered [`next_seq`](Self::next_seq) as it was relayed.
+    /// Appends a relayed change. Its number is [`next_seq`](Self::next_seq).
     pub fn push(&mut self, relayed: Frame, bounds: Bounds) {
         let seq = self.next_seq();
         if seq > self.seq + 1 {
@@ -132,13 +133,13 @@ impl History {
         self.append(Entry { change: Some((self.seq, relayed)), id: None, bytes }, bounds);
     }
 
-    /// Remembers that this user's message with this [`stored_id`] was taken, as of the current `seq`.
+    /// Remembers that this user's message with this [`stored_id`] was processed, as of change `seq`.
     pub fn confirm(&mut self, user: &UserId, stored: &str, bounds: Bounds) {
         let (id, content) = read_id(stored);
         let id: (UserId, Box<str>) = (user.clone(), id.into());
         self.confirmed.insert(id.clone(), ProcessedMessage { seq: self.seq, content });
         let bytes = id.1.len() + ENTRY_OVERHEAD;
-        // It is known for as long as the change that its message made.
+        // The id of a change is dropped together with the change.
         let is_its_change = |entry: &&mut Entry| {
             entry.id.is_none() && entry.change.as_ref().is_some_and(|(seq, _)| *seq == self.seq)
         };
@@ -153,7 +154,7 @@ impl History {
         }
     }
 
-    /// Whether a message of this user with this `id`, as JSON, was taken before.
+    /// Looks up a message of this user by its `id`, which is JSON.
     pub fn repeats(&self, user: &UserId, id: &str, content: Option<u64>) -> Repeat {
         match self.confirmed.get(&(user.clone(), id.into())) {
             None => Repeat::New,
@@ -162,8 +163,8 @@ impl History {
         }
     }
 
-    /// What was relayed after change `since`, in order; `None` where it is not all there any more,
-    /// or never was.
+    /// The relayed frames after change `since`, in order; `None` if some are dropped, or if there is no
+    /// change `since`.
     pub fn after(&self, since: u64) -> Option<impl Iterator<Item = &Frame>> {
         let is_lost = |(after, up_to): &(u64, u64)| *after < since && since <= *up_to;
         if since < self.evicted_up_to || since > self.seq || self.gaps.iter().any(is_lost) {
@@ -173,7 +174,7 @@ impl History {
         Some(changes.filter(move |(seq, _)| *seq > since).map(|(_, frame)| frame))
     }
 
-    /// The messages that are known to have been taken, the oldest first: whose, and the [`stored_id`].
+    /// The remembered messages, the oldest first: the user and the [`stored_id`].
     pub fn processed_ids(&self) -> impl Iterator<Item = (&UserId, Box<str>)> {
         self.entries.iter().filter_map(|entry| {
             let id = entry.id.as_ref()?;
@@ -182,7 +183,7 @@ impl History {
         })
     }
 
-    /// How many entries are kept, in how many bytes, and how many ids.
+    /// The number of entries, their bytes, and the number of ids.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.entries.len(), self.bytes, self.confirmed.len())
     }
@@ -198,7 +199,7 @@ impl History {
         self.evict(bounds);
     }
 
-    /// Forgets the oldest entries until the others keep the bounds.
+    /// Drops the oldest entries until the others are within the bounds.
     fn evict(&mut self, bounds: Bounds) {
         let (most, bytes) = bounds.entries();
         let is_over = |history: &Self| {
@@ -216,6 +217,8 @@ impl History {
                 self.confirmed.remove(&id);
             }
         }
+        debug_assert!(self.changes <= self.entries.len());
+        debug_assert!(!self.entries.is_empty() || self.bytes == 0);
     }
 }
 
@@ -259,7 +262,7 @@ mod tests {
             assert_eq!(texts(&history, lost), None, "{lost}");
         }
         assert_eq!(texts(&history, 11).unwrap(), ["12"]);
-        // Forgotten with what came before.
+        // The gap is dropped with the changes before it.
         for n in 13..=16 {
             history.push(Frame::text(&n.to_string()), bounds);
         }

@@ -1,4 +1,8 @@
-//! One item of a document: fields that know who wrote them, and when.
+//! One item of a document.
+//!
+//! An editor's copy of an item is either one that its user placed or loaded ("built"), or one that the
+//! editor made from a message. A copy made from a message has no picture, so its origin and its `interfaces`
+//! stand elsewhere: such copies are sent and report "moved" interfaces.
 
 mod size;
 
@@ -24,54 +28,55 @@ pub(super) use size::{
     FIELD_OVERHEAD, find, is_fixed, is_identity, memory_completed, size_completed, size_of_fields,
 };
 
-/// The fields in which a copy that was built from a message differs from the original.
+/// The fields in which a copy that was made from a message differs from the original.
 pub(super) const INTERFACES: &str = "interfaces";
 pub(super) const IMAGE_PATH: &str = "image_path";
 
-/// Of how many fields of an item that is gone marks are kept at most.
+/// How many fields of a removed item have marks at most.
 pub(super) const MAX_MARKED: usize = 64;
 
-/// What a frame has beside an item, in bytes.
+/// What a frame has beside its item, in bytes: reserved at once.
 const FRAME_RESERVE_BYTES: usize = 192;
-/// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
+/// The largest list of interfaces that is moved, in bytes. Real ones have some hundred bytes an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
 
-/// One item; always has the fields `uuid` (its id) and `item_type` (a string).
+/// One item. It always has the fields `uuid`, its id, and `item_type`, a string.
 #[derive(Debug)]
 pub struct Item {
     pub id: Arc<str>,
     pub fields: Vec<Field>,
-    /// Who changed it last, or in whose snapshot it first appeared.
+    /// The user who changed it last, or whose snapshot added it.
     pub writer: UserId,
-    /// The users whose copy is one that they built themselves; all others were sent theirs.
+    /// The users who built their copy themselves. All others made theirs from a message.
     pub builders: Vec<UserId>,
-    /// The session's tick at which it was added; 0 where it was loaded.
+    /// The session's tick at which it was added; 0 if it was loaded.
     pub added: u64,
-    /// When members were told of it last.
+    /// The ticks at which members were told of it.
     pub told: Told,
-    /// The values that its fields had before those that they remember themselves.
+    /// Marks of the values that its fields had before their `past` ones.
     pub old: OldValues,
-    /// Marks of those that copies may show which were removed before it came back, if it ever was.
+    /// Marks of the values that copies from before its last removal may show; `None` if it was never removed.
     pub before: Option<Box<OldValues>>,
     derived: Derived,
-    /// Its size as JSON.
+    /// Its size as JSON, in bytes.
     pub(super) bytes: usize,
 }
 
-/// What follows from an item's type, picture and interfaces, once somebody has asked.
+/// What follows from an item's type, picture and interfaces; computed when it is needed.
 #[derive(Debug, Default)]
 struct Derived {
-    /// Its interfaces as a copy without a picture needs them.
+    /// See [`Item::moved_interfaces`].
     moved: OnceCell<Option<Box<RawValue>>>,
-    /// How far such a copy stands off.
+    /// See [`Item::offset`].
     offset: OnceCell<Option<(f64, f64)>>,
-    /// Whether it has an `image_path` that others are not sent.
+    /// See [`Item::hides_path`].
     hides: OnceCell<bool>,
+    /// See [`Item::is_plain`].
     is_plain: OnceCell<bool>,
 }
 
 impl Item {
-    /// An item that somebody has written; its fields include `uuid` and `item_type`.
+    /// A new item; `fields` include `uuid` and `item_type`.
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
@@ -80,7 +85,7 @@ impl Item {
         Item { id, fields, writer, builders, added, told, old, before, derived, bytes }
     }
 
-    /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
+    /// An estimate of its memory with its earlier values, in bytes. Takes time linear in its fields.
     pub(super) fn memory(&self) -> usize {
         let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
         let fields = self.bytes + self.fields.len() * FIELD_MEMORY;
@@ -91,20 +96,20 @@ impl Item {
             + self.before.as_ref().map_or(0, |before| before.memory())
     }
 
-    /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.
+    /// By how many bytes of memory it grows when fields are overwritten, earlier values not included.
     pub(super) fn growth(&self, sizes: &Overwritten) -> isize {
         let added = sizes.places.iter().filter(|place| place.is_none()).count();
         (sizes.bytes + added * FIELD_MEMORY) as isize - self.bytes as isize
     }
 
-    /// Appends the item as JSON, as it is stored: every field.
+    /// Appends the item as JSON with every field, as it is stored.
     pub fn write_stored(&self, json: &mut Vec<u8>) {
         json.reserve(self.bytes + FRAME_RESERVE_BYTES);
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
-    /// Appends the item as JSON, as others are shown it: without an `image_path` that leads out of the
-    /// editor's own library, and then with its interfaces where an item without a picture has them.
+    /// Appends the item as JSON, as it is sent: without an `image_path` that leads out of the editor's own
+    /// library. An item that loses its picture that way has its interfaces moved.
     pub fn write(&self, json: &mut Vec<u8>) {
         match self.moved().filter(|_| self.hides_path()) {
             Some(moved) => moved.write(json),
@@ -113,7 +118,7 @@ impl Item {
         }
     }
 
-    /// Whether it has an `image_path` that others are not sent.
+    /// Whether its `image_path` leads out of the editor's own library and is not sent.
     pub fn hides_path(&self) -> bool {
         let hides = || {
             let path = self.field(IMAGE_PATH);
@@ -122,13 +127,13 @@ impl Item {
         *self.derived.hides.get_or_init(hides)
     }
 
-    /// Whether all copies of it stand as those that were built from messages.
+    /// Whether all its copies have the same origin, built or made from a message.
     pub(super) fn is_plain(&self) -> bool {
         *self.derived.is_plain.get_or_init(|| is_plain(&self.fields))
     }
 
-    /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
-    /// alone, and gives an item without one a new id.
+    /// Appends the item as JSON for a file. An editor reads id and type there from `item_uuid` and `_type`
+    /// alone, and gives an item without `item_uuid` a new id.
     pub fn write_for_file(&self, json: &mut Vec<u8>) {
         self.write(json);
         let id = json::string(&self.id);
@@ -148,13 +153,13 @@ impl Item {
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 
-    /// The item as an editor needs it for a copy that it built from a message: with its interfaces
-    /// moved to where that copy's origin is. `None` where that makes no difference.
+    /// The item for a copy that was made from a message: with its interfaces moved to that copy's origin.
+    /// `None` if that makes no difference.
     pub fn moved(&self) -> Option<MovedItem<'_>> {
         Some(MovedItem { item: self, interfaces: self.moved_interfaces()? })
     }
 
-    /// Its interfaces as a copy without a picture needs them; `None` where that makes no difference.
+    /// Its interfaces for a copy without a picture; `None` if they are the same.
     pub fn moved_interfaces(&self) -> Option<&RawValue> {
         let move_them = || {
             let (x, y) = self.offset()?;
@@ -163,8 +168,8 @@ impl Item {
         self.derived.moved.get_or_init(move_them).as_deref()
     }
 
-    /// How far a copy without a picture stands off: the middle of the first interface of an item with
-    /// a picture. `None` where it doesn't.
+    /// The distance of the origin of a copy without a picture: the middle of the first interface of an item
+    /// with a picture. `None` if it is the same origin.
     pub fn offset(&self) -> Option<(f64, f64)> {
         *self.derived.offset.get_or_init(|| self.find_offset())
     }
@@ -179,7 +184,7 @@ impl Item {
         (!picture.is_empty() && !writing::is_near(middle, (0.0, 0.0))).then_some(middle)
     }
 
-    /// Whether editors know items of its type, by whatever name.
+    /// Whether editors know items of its type. They read it from `_type`, if it has one.
     pub fn is_for_editors(&self) -> bool {
         let item_type = self.item_type().get();
         let is_other =
@@ -188,25 +193,25 @@ impl Item {
             && !self.field("_type").is_some_and(is_other)
     }
 
-    /// Notes that it has been still: a file may have been saved with its place.
+    /// Records that it has been still: a file may have been saved with its place.
     pub fn rests(&mut self) {
         for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
             field.is_at_rest = true;
         }
     }
 
-    /// Whether a field had a value with this fingerprint before, or one with this moved form.
+    /// Whether a field had an earlier value with this fingerprint, or with a moved form of this fingerprint.
     pub fn has_had(&self, field: &Field, print: u64) -> bool {
         field.past.iter().any(|past| past.shows(print)) || self.old.has(&field.key, print)
     }
 
-    /// Whether a copy of this item from before its removal may show this value in this field.
+    /// Whether a copy from before the item's last removal may show this value in this field.
     pub fn had_before(&self, key: &str, print: u64) -> bool {
         self.before.as_ref().is_some_and(|before| before.has(key, print))
     }
 
-    /// Marks of the values that copies of it may show, now that it is gone. Everybody has received what was sent
-    /// at or before `received`.
+    /// Marks of the values that copies may show when the item is removed. Every tracked member has received what
+    /// was sent at or before `received`.
     pub(super) fn into_tombstone_values(mut self, received: u64) -> OldValues {
         let moved = self.moved_interfaces().map(json::fingerprint);
         let mut last = self.before.take().map(|before| *before).unwrap_or_default();
@@ -220,22 +225,22 @@ impl Item {
         last
     }
 
-    /// Its angle in degrees, where it has one.
+    /// Its angle in degrees; `None` if it has none.
     pub fn angle(&self) -> Option<f64> {
         json::as_number(&self.field(PLACE[2])?.value)
     }
 
-    /// Whether it is stored as locked.
+    /// Whether its `locked` is `true`.
     pub fn is_locked(&self) -> bool {
         self.field("locked").is_some_and(|locked| locked.value.get() == "true")
     }
 
-    /// Whether copies of it may be locked that have received everything but what was written at this tick.
+    /// Whether copies may be locked that have received everything but the writes of this tick.
     pub fn may_be_locked_before(&self, tick: u64) -> bool {
         self.is_locked() || self.field("locked").is_some_and(|locked| locked.tick == tick)
     }
 
-    /// The item's `item_type` as JSON.
+    /// Its `item_type` as JSON.
     pub fn item_type(&self) -> &RawValue {
         self.field("item_type").map_or(RawValue::NULL, |field| &field.value)
     }
@@ -245,7 +250,7 @@ impl Item {
         self.fields.iter().find(|field| &*field.key == key)
     }
 
-    /// Whether somebody else wrote to it after a tick.
+    /// Whether another user wrote to it after a tick.
     pub fn is_written_by_others(&self, user: &UserId, since: u64) -> bool {
         self.fields.iter().any(|field| {
             let past = field.past.iter().map(|past| (&past.writer, past.tick));
@@ -254,8 +259,8 @@ impl Item {
         })
     }
 
-    /// Overwrites fields one by one, as [`overwritten`](Self::overwritten) has found them. A field that
-    /// has the value already keeps its writer.
+    /// Overwrites fields; `sizes` comes from [`overwritten`](Self::overwritten) with the same fields. A field
+    /// that has the value already keeps its writer.
     pub(super) fn overwrite(&mut self, fields: Fields, sizes: Overwritten, author: Author<'_>) {
         let is_about_moving = |(key, _): &(Name, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
         let moved = match fields.iter().any(is_about_moving) {
@@ -272,7 +277,7 @@ impl Item {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
                         "angle_deg" => normalised_angle_print(&self.fields[place].value),
-                        // What was still was told aside of where it was, too.
+                        // A still item was also sent with a nudged place.
                         "x_mm" if self.fields[place].is_at_rest => {
                             item_frames::nudged(&self.fields[place].value)
                                 .as_deref()
@@ -302,9 +307,13 @@ impl Item {
         }
         self.bytes = sizes.bytes;
         self.writer = author.user.clone();
+        debug_assert_eq!(
+            self.bytes,
+            size_of_fields(&self.id, self.fields.iter().map(|field| (&*field.key, &*field.value)))
+        );
     }
 
-    /// Where these fields stand, and how large the item is once it has them.
+    /// The places of these fields, and the size of the item with them.
     pub(super) fn overwritten(&self, fields: &Fields) -> Overwritten {
         let places = find(&self.fields, fields);
         let mut bytes = self.bytes;
@@ -318,15 +327,15 @@ impl Item {
         Overwritten { places, bytes }
     }
 
-    /// Drops the fields that are not among these, but for those that say which item it is. Whether
-    /// there were any. Takes time linear in both.
+    /// Drops the fields that are not among these, except id and type. `true` if there were any. Takes time
+    /// linear in both.
     pub(super) fn drop_others(&mut self, fields: &Fields) -> bool {
         let mut is_wanted = vec![false; self.fields.len()];
         for place in find(&self.fields, fields).into_iter().flatten() {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
-        // What is overwritten next needs to know where interfaces stood that it changes.
+        // The next overwrite needs the moved form of the interfaces that it replaces.
         let moved = std::mem::take(&mut self.derived).moved;
         if fields.iter().any(|(key, _)| **key == *INTERFACES) {
             self.derived.moved = moved;
@@ -341,8 +350,8 @@ impl Item {
         self.fields.len() < before
     }
 
-    /// Whether a client that shows `fields` for this item shows what the document says. The fields
-    /// that name the item don't count, nor does a type that only the server knows.
+    /// Whether a client's `fields` show the item as the document has it. The id doesn't count, nor a type if
+    /// the client names none.
     pub fn is_shown_by(&self, fields: &Fields) -> bool {
         let typed = fields.iter().any(|(key, value)| &**key == "item_type" && is_string(value));
         let counts = |key: &str, value| !is_identity(key, value) && (typed || key != "item_type");
@@ -361,19 +370,19 @@ impl Item {
     }
 }
 
-/// The fingerprint of an angle as editors report it: from 0 to 360 degrees.
+/// The fingerprint of an angle as editors report it, from 0 to 360 degrees.
 fn normalised_angle_print(angle: &RawValue) -> Option<u64> {
     let turned = json::as_number(angle)?.rem_euclid(360.0);
     Some(json::fingerprint(&RawValue::from_string(turned.to_string()).ok()?))
 }
 
-/// Whose copies of a new item are ones that they built themselves: the one's who added it.
+/// The builders of a new item: the user who added it, unless the item is plain.
 pub(super) fn default_builders(fields: &[Field], adder: Option<&UserId>) -> Vec<UserId> {
     adder.filter(|_| !is_plain(fields)).into_iter().cloned().collect()
 }
 
-/// Whether these are the fields of a component without a picture: it stands as all copies do that are
-/// built from messages, and goes on doing so when it is given a picture.
+/// Whether these are the fields of a component whose copies all have the same origin: it has no picture, or
+/// one whose first interface is in the middle. It stays plain if it gets a picture later.
 pub(super) fn is_plain(fields: &[Field]) -> bool {
     let value = |name: &str| {
         let field = fields.iter().find(|field| *field.key == *name);
@@ -382,19 +391,18 @@ pub(super) fn is_plain(fields: &[Field]) -> bool {
     let path = value(IMAGE_PATH);
     let has_picture = !matches!(path.get(), "null" | "\"\"");
     let middle = geometry::first_middle(value(INTERFACES)).unwrap_or_default();
-    // One with a picture whose first interface is in its middle, too.
     let stands_so = writing::is_near(middle, (0.0, 0.0)) && !is_unsafe_image_path(IMAGE_PATH, path);
     value("item_type").get() == "\"component\"" && (!has_picture || stands_so)
 }
 
-/// Where fields stand that are about to be written, and what that does to the item's size.
+/// The places of fields that are about to be written, and the item's size afterwards.
 #[derive(Debug)]
 pub(super) struct Overwritten {
     places: Vec<Option<usize>>,
     pub bytes: usize,
 }
 
-/// See [`Item::moved`].
+/// An item with moved interfaces ([`Item::moved`]).
 #[derive(Debug)]
 pub struct MovedItem<'a> {
     item: &'a Item,

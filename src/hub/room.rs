@@ -81,6 +81,7 @@ impl<M: HasConnection> Room<M> {
             index.by_conn.insert(member.conn(), index.next);
         }
         self.members.push(member);
+        debug_assert!(self.is_index_right());
         self.members.len() - 1
     }
 
@@ -102,7 +103,15 @@ impl<M: HasConnection> Room<M> {
             index.numbers.remove(place);
             index.by_conn.remove(&conn);
         }
-        Some(self.members.remove(place))
+        let removed = self.members.remove(place);
+        debug_assert!(self.is_index_right());
+        Some(removed)
+    }
+
+    fn is_index_right(&self) -> bool {
+        let is_right =
+            |index: &ConnIndex| [index.numbers.len(), index.by_conn.len()] == [self.members.len(); 2];
+        self.index.as_ref().is_none_or(is_right)
     }
 
     /// Sends one frame to every member.

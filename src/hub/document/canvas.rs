@@ -8,7 +8,7 @@ use crate::protocol::inbound::{State, StateItem};
 use crate::protocol::outbound::write_key;
 
 impl Document {
-    /// The same canvas as a client's state.
+    /// The document as a client's state.
     pub fn into_state(self) -> State {
         let items = self.items.into_values().map(|item| StateItem {
             id: (&*item.id).into(),
@@ -24,13 +24,13 @@ impl Document {
         self.write_canvas(json, now, |_| true, |item, json| item.write(json));
     }
 
-    /// The same, with the items alone that editors know.
+    /// Appends the document as JSON for editors: only with items of types that editors know.
     pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
         self.write_canvas(json, now, Item::is_for_editors, item_frames::write_whole);
     }
 
-    /// The same as a file that an editor opens: each item has the names for its id and type that an
-    /// editor reads there, and nothing extra is called what a file says of its origin.
+    /// Appends the document as a file that an editor opens: each item also has `item_uuid` and `_type`, and
+    /// extra fields named like the origin of a file are left out.
     pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
         self.write_canvas(json, now, |_| true, Item::write_for_file);
     }

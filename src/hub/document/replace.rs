@@ -11,9 +11,9 @@ use crate::protocol::inbound::{State, StateItem};
 use crate::protocol::json::{self, Fields};
 
 impl Document {
-    /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
-    /// them those that the state had but that could not be taken.
+    /// Replaces the document with a client's state. Unchanged fields keep their writers and earlier values,
+    /// the others are the author's; items that the state doesn't have are removed. The items get the state's
+    /// order. Items that the state had in an invalid form stay as they were, at the end.
     pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
         let left_out = state.left_out.into_iter().filter_map(|item| item.id);
         let left_out: HashSet<Box<str>> = left_out.collect();
@@ -37,7 +37,7 @@ impl Document {
                     self.put(known);
                 }
                 None => {
-                    // Unbounded: it can't fail.
+                    // It can't fail without bounds.
                     let _ = self.add(&id, fields, None, author, Allowance::NONE);
                     changes.push(Applied::Added(id.as_ref().into()));
                 }
@@ -55,7 +55,7 @@ impl Document {
         changes
     }
 
-    /// Whether a client's state may be the whole document.
+    /// Checks that a client's state fits as the whole document.
     ///
     /// # Errors
     /// [`TooBig`].
@@ -80,8 +80,7 @@ impl Document {
         allowance.check_growth(items + self.growth_of_extra(&state.extra))
     }
 
-    /// By how many bytes of memory it grows when what a state carries beside its items takes the place of
-    /// what it has.
+    /// By how many bytes of memory the document grows with these extra fields in the place of its own.
     pub(in crate::hub) fn growth_of_extra(&self, extra: &Fields) -> isize {
         match extra.is_empty() {
             true => 0,
@@ -90,7 +89,7 @@ impl Document {
     }
 }
 
-/// An item's fields with the `item_type` that goes with their `_type`, where that is one.
+/// The fields of an item, with `item_type` set to `_type` if that is a string.
 fn with_one_type(mut fields: Fields) -> Fields {
     let own = fields.iter().find(|(key, value)| **key == *"_type" && json::is_string(value));
     if let Some(own) = own.map(|(_, value)| value.clone()) {
