@@ -1,5 +1,5 @@
-//! What of a session has to survive, said as it happens: each applied change once, and the whole
-//! document where a change can't be replayed, or so that there is less to replay.
+//! What a session gives to the store: each applied change once, and the whole document where a change can't
+//! be replayed, and from time to time.
 
 pub mod state;
 
@@ -14,35 +14,35 @@ use crate::kept::{Keep, Why};
 use crate::protocol::{Frame, Timestamp, UserId};
 use state::not_durable;
 
-/// What was kept so shortly before the disk was found to fail may not have been written either.
+/// Entries that were given within this time before the disk was found to fail may not be written.
 const UNCONFIRMED_WINDOW: Duration = Duration::from_secs(60);
-/// What becomes known of more items at once is kept with the whole document.
+/// If more items than this have news at once, the whole document is written instead of notes.
 const MAX_NOTES: usize = 100;
 
-/// The change, or the changes, that made the document what it is.
+/// Changes that were applied together, for [`Keep::Whole`].
 pub struct AppliedChange<'a> {
     pub user: &'a UserId,
     pub frames: Vec<Frame>,
-    /// As it is stored ([`stored_id`](super::history::stored_id)).
+    /// The id of the message in stored form ([`stored_id`](super::history::stored_id)).
     pub id: Option<&'a str>,
 }
 
 pub use self::AppliedChange as Made;
 
 impl Session {
-    /// Whether anything of it is kept.
+    /// Whether the session is stored.
     fn is_kept(&self, turn: &Turn<'_>) -> bool {
         turn.limits.durable && !self.keeping.is_temporary
     }
 
-    /// Somebody joins who has not said that nothing is to be kept: it is a session like any other now.
+    /// Ends `is_temporary`: a connection joined with [`Event::Join`](super::Event::Join).
     pub fn start_persisting(&mut self, turn: &mut Turn<'_>) {
         if std::mem::take(&mut self.keeping.is_temporary) && self.history.seq() > 0 {
             self.keep_document(turn);
         }
     }
 
-    /// The last change, as it was relayed.
+    /// Gives the last change to the store, as it was relayed. The whole document follows if it is due.
     pub fn keep_change(
         &mut self,
         user: &UserId,
@@ -75,17 +75,17 @@ impl Session {
         }
     }
 
-    /// An id that was taken without a change, as JSON.
+    /// Gives the stored id of a message to the store that was processed without a change.
     pub fn keep_id(&mut self, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
         self.keep_taken(self.history.seq(), user, id, turn);
     }
 
-    /// Something about a user between two changes.
+    /// Gives a note to the store.
     pub fn keep_note(&mut self, user: &UserId, note: &Note, turn: &mut Turn<'_>) {
         self.keep_taken(self.history.seq(), user.clone(), note.to_stored(), turn);
     }
 
-    /// What has become known that no change says. As long as nothing is stored it waits.
+    /// Gives the document's news to the store as notes. They wait until something of the session is stored.
     pub(super) fn keep_news(&mut self, turn: &mut Turn<'_>) {
         if self.is_kept(turn) && !self.keeping.has_begun {
             return;
@@ -117,38 +117,38 @@ impl Session {
         }
     }
 
-    /// The whole document, because what made it can't be replayed.
+    /// Gives the whole document to the store after changes that can't be replayed.
     pub fn keep_made(&mut self, made: AppliedChange<'_>, why: Why, turn: &mut Turn<'_>) {
         self.keep_whole(Some(made), why, turn.now.wall, turn);
     }
 
-    /// The whole document as it is.
+    /// Gives the whole document to the store.
     pub fn keep_document(&mut self, turn: &mut Turn<'_>) {
         self.keep_whole(None, Why::Regular, turn.now.wall, turn);
     }
 
-    /// Something that was to be kept is lost: all that is needed to go on.
+    /// Gives everything to the store that a later load needs: entries were lost.
     pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
         self.keep_document(turn);
-        // As of now: what was stored before may not reach back to when they were taken.
+        // The ids get the current `seq`: the stored history may not reach back to their own.
         let taken = self.history.processed_ids().map(|(user, id)| (user.clone(), id));
         for (user, id) in taken.collect::<Vec<_>>() {
             self.keep_id(user, id, turn);
         }
     }
 
-    /// The whole document, if it has changed since it was kept: it is about to be replaced, and is to be found
-    /// among the versions.
+    /// Gives the whole document to the store before it is replaced, so that it becomes a version. Does nothing if
+    /// the store has it already.
     pub fn keep_version(&mut self, turn: &mut Turn<'_>) {
         if self.keeping.changes > 0 {
-            // It has been what it is since its last change: what takes its place comes after it.
+            // The time of its last change sorts it before the change that replaces it.
             let at = self.recent.changed_at().unwrap_or(turn.now.wall);
             self.keep_whole(None, Why::Regular, at, turn);
         }
     }
 
-    /// The document that something is about to take the place of, where it is not the store that keeps
-    /// it. To be added to the versions when it has been replaced.
+    /// The document before it is replaced, as a version in memory. The caller adds it to
+    /// [`Versions`](super::versions::Versions) afterwards. `None` if the store has versions.
     pub fn version_before(&self, user: &UserId, why: Why, turn: &Turn<'_>) -> Option<Version> {
         (!turn.limits.durable && self.document.exists()).then(|| Version {
             seq: self.history.seq(),
@@ -190,7 +190,7 @@ impl Session {
         self.keep(keep, turn);
     }
 
-    /// The disk fails, or works again.
+    /// The store began or ceased to fail: tells everyone, or makes up for entries that may be lost.
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         if turn.disk_fails {
             let lately = |last| last + UNCONFIRMED_WINDOW >= turn.elapsed();

@@ -1,4 +1,4 @@
-//! Sessions as whoever asks without a WebSocket is shown them: all, one, or a document.
+//! Answers to HTTP requests about sessions in memory: the list, one session, its document.
 
 use std::cmp::{Ordering, Reverse};
 use std::io::Write;
@@ -12,16 +12,17 @@ use crate::auth::Grant;
 use crate::protocol::json;
 use crate::protocol::outbound::write_key;
 
-/// How many sessions a list has, and how long it is at most, in bytes; the others are only counted.
+/// How many sessions a list has at most. The others are only counted.
 const MAX_LISTED_SESSIONS: usize = 1000;
+/// The largest list, in bytes.
 const MAX_LIST_BYTES: usize = 4 << 20;
-/// How many members of a session are listed where it is one of many, and where it is asked for: the
-/// first that joined. The others are only counted.
+/// How many members of each session a list has, those that joined first. The others are only counted.
 const MAX_MEMBERS_IN_LIST: usize = 100;
+/// How many members the answer about one session has.
 const MAX_MEMBERS_IN_DETAILS: usize = 1000;
 
 impl Sessions {
-    /// Answers with the sessions in memory that somebody's key opens.
+    /// Answers with the sessions in memory that a key opens.
     pub fn list(&self, conn: ConnId, grant: Option<Grant>, turn: &mut Turn<'_>) {
         let opens = opened_by(grant, turn);
         let mut found: Vec<&Session> =
@@ -47,7 +48,7 @@ impl Sessions {
         turn.effects.push(Effect::Answer { conn, body });
     }
 
-    /// Answers with what there is to know of a session in memory.
+    /// Answers with a session's summary and its last changes.
     pub fn describe(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
         self.answer_about(conn, name, grant, turn, |session, now| {
             let mut body = b"{".to_vec();
@@ -59,7 +60,7 @@ impl Sessions {
         });
     }
 
-    /// Answers with the document of a session in memory.
+    /// Answers with a session's document.
     pub fn state(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
         self.answer_about(conn, name, grant, turn, |session, now| {
             let mut body = Vec::new();
@@ -73,6 +74,7 @@ impl Sessions {
         });
     }
 
+    /// Answers with `body` of a session, or refuses: the key doesn't open it, or it isn't in memory.
     pub(super) fn answer_about(
         &self,
         conn: ConnId,
@@ -93,8 +95,8 @@ impl Sessions {
     }
 }
 
-/// Which sessions are shown to somebody: those that the key opens, if it is still in force; all where
-/// none is asked for.
+/// Whether a key opens a session: a predicate over names. It is `true` where no key is asked for, and
+/// `false` for a key that is not valid any more.
 fn opened_by(grant: Option<Grant>, turn: &Turn<'_>) -> impl Fn(&str) -> bool + use<> {
     let pass = grant.map(|grant| Pass::new(grant, turn.keys, turn.now.wall)).transpose();
     move |name| match &pass {
@@ -103,15 +105,14 @@ fn opened_by(grant: Option<Grant>, turn: &Turn<'_>) -> impl Fn(&str) -> bool + u
     }
 }
 
-/// Those with members first, then those that were changed last.
+/// Sessions with members first, then by the time of the last change, then by name.
 fn in_order(a: &Session, b: &Session) -> Ordering {
     let order = |session: &Session| (session.room.is_empty(), Reverse(session.recent.changed_at()));
     order(a).cmp(&order(b)).then_with(|| a.room.name().cmp(b.room.name()))
 }
 
 impl Session {
-    /// Appends what there is to know of the session at a glance, without braces around it. Writing to
-    /// memory can't fail.
+    /// Appends the summary of a session as JSON, without braces. Writing to memory can't fail.
     fn write_summary(&self, json: &mut Vec<u8>, max_members: usize, now: Now) {
         json.extend_from_slice(b"\"session_id\":");
         json::write_string(json, self.room.name());
@@ -140,7 +141,7 @@ impl Session {
 }
 
 impl Member {
-    /// Appends what there is to know of a member, after the opening brace.
+    /// Appends a member as JSON, after the opening brace.
     fn write(&self, json: &mut Vec<u8>, is_host: bool) {
         json.extend_from_slice(b"\"user_id\":");
         json::write_string(json, &self.user);

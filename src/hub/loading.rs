@@ -1,5 +1,4 @@
-//! Sessions that are stored and not in memory: who waits for one to be loaded, what becomes of them,
-//! and what is done to sessions from outside.
+//! Requests that wait for a session to be loaded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,11 +8,11 @@ use crate::auth::Grant;
 use crate::protocol::UserId;
 use crate::protocol::inbound::State;
 
-/// A session is stored, but can't be read now or at all; whoever tried has said why in the log.
+/// A session is stored, but can't be read. The log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotLoaded;
 
-/// What waits for a session to be loaded.
+/// What a connection wants to do with a session that is being loaded.
 #[derive(Debug)]
 pub enum PendingRequest {
     Join { user: UserId, grant: Option<Grant> },
@@ -21,44 +20,45 @@ pub enum PendingRequest {
     Restore { state: Box<State>, by: UserId },
 }
 
-/// The sessions that are being loaded. As many wait for them as there are connections, at most.
+/// The sessions that are being loaded, and the requests that wait for them: at most one a connection.
 #[derive(Debug, Default)]
 pub struct PendingRequests {
-    /// In the order they came.
+    /// The requests of each session, in the order in which they arrived.
     sessions: HashMap<Arc<str>, BTreeMap<u64, (ConnId, PendingRequest)>>,
     conns: ConnMap<(Arc<str>, u64)>,
     next: u64,
 }
 
 impl PendingRequests {
-    /// How many of the sessions that are being loaded take a place: who views only takes none.
+    /// How many of these sessions count against [`Limits::max_sessions`](super::Limits): those that are not
+    /// loaded for viewers alone.
     pub fn counted_sessions(&self) -> usize {
         self.sessions.values().filter(|waiting| counts_as_session(waiting)).count()
     }
 
-    /// Whether this one does.
+    /// Whether this session counts against [`Limits::max_sessions`](super::Limits).
     pub fn is_counted(&self, session: &str) -> bool {
         self.sessions.get(session).is_some_and(counts_as_session)
     }
 
-    /// Whether this one is.
+    /// Whether this session is being loaded.
     pub fn has(&self, session: &str) -> bool {
         self.sessions.contains_key(session)
     }
 
-    /// One more is.
+    /// Records that a session is being loaded.
     pub fn begin(&mut self, session: Arc<str>) {
         self.sessions.entry(session).or_default();
     }
 
-    /// Has somebody wait for a session that is being loaded.
+    /// Adds a request for a session that is being loaded.
     pub fn add(&mut self, session: Arc<str>, conn: ConnId, waiting: PendingRequest) {
         self.next += 1;
         self.conns.insert(conn, (session.clone(), self.next));
         self.sessions.entry(session).or_default().insert(self.next, (conn, waiting));
     }
 
-    /// Somebody waits no longer, if they did.
+    /// Removes the request of a connection, if it has one.
     pub fn remove(&mut self, conn: ConnId) {
         if let Some((session, number)) = self.conns.remove(&conn)
             && let Some(waiting) = self.sessions.get_mut(&session)
@@ -67,7 +67,7 @@ impl PendingRequests {
         }
     }
 
-    /// A session is not being loaded any more. Who waited for it, in order; `None` where it wasn't.
+    /// Ends the loading of a session. Returns the requests for it, in order; `None` if it wasn't being loaded.
     pub fn take(&mut self, session: &str) -> Option<Vec<(ConnId, PendingRequest)>> {
         let waiting: Vec<_> = self.sessions.remove(session)?.into_values().collect();
         for (conn, _) in &waiting {

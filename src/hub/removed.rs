@@ -1,5 +1,5 @@
-//! The tombstones of a document: the items that were removed, and by whom; the oldest are forgotten
-//! first.
+//! The tombstones of a document: the items that were removed, and by whom. Bounded in number; the oldest are
+//! dropped first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::old_values::OldValues;
 use crate::protocol::UserId;
 
-/// How many are remembered, the most recent ones.
+/// How many tombstones a document has at most.
 const MAX_TOMBSTONES: usize = 10_000;
-/// How many users one names at most, the first ones.
+/// How many users a tombstone names at most, those who removed the item first.
 const MAX_REMOVERS: usize = 64;
 
-/// See the module's text.
+/// The tombstones of a document, by id and by age.
 #[derive(Debug, Default)]
 pub struct Removed {
     by_id: HashMap<Arc<str>, Tombstone>,
@@ -20,14 +20,14 @@ pub struct Removed {
     count: u64,
 }
 
-/// An item that was removed.
+/// What is remembered of a removed item.
 #[derive(Debug)]
 pub struct Tombstone {
-    /// Everybody who removed it, the first one first.
+    /// The users who removed it, in order.
     pub users: Vec<UserId>,
-    /// The session's tick at which it was removed; 0 where it was loaded.
+    /// The session's tick at which it was removed; 0 if it was loaded.
     pub tick: u64,
-    /// Marks of the values that somebody's copy may show.
+    /// Marks of the values that a copy may show.
     pub last: OldValues,
     place: u64,
 }
@@ -40,22 +40,22 @@ impl Tombstone {
 }
 
 impl Removed {
-    /// What is remembered of an item that was removed.
+    /// The tombstone of an item.
     pub fn get(&self, id: &str) -> Option<&Tombstone> {
         self.by_id.get(id)
     }
 
-    /// How many are remembered.
+    /// The number of tombstones.
     pub fn len(&self) -> usize {
         self.order.len().max(self.by_id.len())
     }
 
-    /// All that are remembered, the oldest first.
+    /// All tombstones, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Tombstone)> {
         self.order.values().filter_map(|id| Some((id, self.get(id)?)))
     }
 
-    /// Notes that an item was removed just now.
+    /// Adds the tombstone of an item, in the place of an older one. Drops the oldest if there are too many.
     pub fn add(&mut self, id: Arc<str>, users: Vec<UserId>, tick: u64, last: OldValues) {
         self.remove(&id);
         self.count += 1;
@@ -68,8 +68,8 @@ impl Removed {
         }
     }
 
-    /// Notes that one more user has removed an item before it heard that it was gone. Whether that is
-    /// news.
+    /// Records that one more user removed the item before it learned that it was gone. `true` if that changes the
+    /// tombstone.
     pub fn add_remover(&mut self, id: &str, user: &UserId) -> bool {
         let Some(tombstone) = self.by_id.get_mut(id) else { return false };
         let is_news = !tombstone.is_by(user) && tombstone.users.len() < MAX_REMOVERS;
@@ -79,14 +79,14 @@ impl Removed {
         is_news
     }
 
-    /// Notes that somebody's copy of an item that is gone shows this value.
+    /// Records that a copy of the removed item shows this value.
     pub fn add_value(&mut self, id: &str, key: &str, print: u64) {
         if let Some(tombstone) = self.by_id.get_mut(id) {
             tombstone.last.remember_at_rest(key, print);
         }
     }
 
-    /// The item is there again.
+    /// Drops the tombstone of an item that was added again.
     pub fn remove(&mut self, id: &str) {
         if let Some(tombstone) = self.by_id.remove(id) {
             self.order.remove(&tombstone.place);

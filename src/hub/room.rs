@@ -109,8 +109,9 @@ impl<M: HasConnection> Room<M> {
     }
 
     fn is_index_right(&self) -> bool {
-        let is_right =
-            |index: &ConnIndex| [index.numbers.len(), index.by_conn.len()] == [self.members.len(); 2];
+        let is_right = |index: &ConnIndex| {
+            [index.numbers.len(), index.by_conn.len()] == [self.members.len(); 2]
+        };
         self.index.as_ref().is_none_or(is_right)
     }
 

@@ -1,40 +1,40 @@
-//! What the store was given of a session so far.
+//! What of a session the store was given so far.
 
 use std::time::Duration;
 
 use crate::hub::past::Past;
 use crate::protocol::{Frame, outbound};
 
-/// The whole document is kept from time to time: not before so many changes, and as many bytes of
-/// them as the document has, so that what is written is at most doubled; but then after so many
-/// changes at the latest: replaying one takes about 4 µs, writing a document of 7 MB 12 ms.
+/// The whole document is written once there are this many changes since the last time and they have as many
+/// bytes as the document, so that at most twice the bytes are written.
 const MIN_CHANGES: usize = 1_000;
+/// The whole document is written after this many changes at the latest: replaying one takes about 4 µs, writing
+/// a document of 7 MB 12 ms.
 const MAX_CHANGES: usize = 5_000;
-/// And with the next change when the first one after the last whole document was so long ago.
+/// The whole document is written with the next change after this time since the first unwritten one.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// What was kept of a session so far.
+/// What of a session the store was given so far.
 #[derive(Debug, Default)]
 pub struct PersistenceState {
-    /// Whether there is anything, so that the session can be loaded again.
+    /// Something was given: the session can be loaded.
     pub has_begun: bool,
-    /// Whether nothing is to be kept of it: whoever began it has said so.
+    /// Nothing is stored: the session began with [`Event::JoinForNow`](crate::hub::Event).
     pub is_temporary: bool,
-    /// When something was kept last by this hub.
+    /// When this hub gave something last.
     pub(super) last: Option<Duration>,
-    /// Whether something was kept that isn't written because the disk fails: the session has to stay
-    /// in memory.
+    /// Something may not be written because the disk fails: the session has to stay in memory.
     pub is_at_risk: bool,
-    /// How large the whole document was that was kept last.
+    /// The size of the last whole document, in bytes.
     pub(super) whole: usize,
-    /// How many changes there were since, how large they are, and when the first of them was.
+    /// The number of changes since, their bytes, and when the first of them was.
     pub(super) changes: usize,
     pub(super) bytes: usize,
     pub(super) since: Duration,
 }
 
 impl PersistenceState {
-    /// What was kept of a session that is loaded.
+    /// The state of a session that was loaded.
     pub fn from_restored(past: &Past) -> Self {
         let (changes, bytes) = past.changes;
         PersistenceState {
@@ -52,7 +52,7 @@ impl PersistenceState {
     }
 }
 
-/// What everyone is told while nothing can be written to the disk.
+/// The error that everyone is sent while the disk fails.
 pub fn not_durable() -> Frame {
     let message = "the server can't write to its disk: what is done now is kept in memory only, and \
                    not confirmed until it can be written";
