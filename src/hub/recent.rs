@@ -17,7 +17,7 @@ use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
 /// How many activities are remembered.
-const MAX_CHANGES: usize = 50;
+const MAX_ACTIVITIES: usize = 50;
 /// Updates and moves of one item by one user are one activity while they follow each other within this time, in
 /// milliseconds: a drag is a hundred changes a second.
 const COALESCE_WINDOW_MS: u64 = 2000;
@@ -90,9 +90,12 @@ pub struct ItemSummary {
 
 pub use self::{ActivityKind as Did, ItemSummary as Seen};
 
+/// One or more changes of one kind, by one user, of one item or of the whole document.
 #[derive(Debug)]
-struct Change {
+struct Activity {
+    /// The number of its last change.
     seq: u64,
+    /// When that was.
     at: Timestamp,
     user: UserId,
     kind: ActivityKind,
@@ -103,7 +106,7 @@ struct Change {
 #[derive(Debug, Default)]
 pub struct Recent {
     /// The newest last.
-    changes: VecDeque<Change>,
+    activities: VecDeque<Activity>,
     changed_at: Option<Timestamp>,
     minutes: PerMinute,
 }
@@ -116,7 +119,7 @@ impl Recent {
 
     /// The user who changed it last; `None` if that isn't known.
     pub fn changed_by(&self) -> Option<&UserId> {
-        self.changes.back().map(|change| &change.user)
+        self.activities.back().map(|activity| &activity.user)
     }
 
     /// The activity of a stored session from its last changes, which are in order. `document` is the one after
@@ -128,18 +131,15 @@ impl Recent {
         let mut recent = Recent::default();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
-            let (kind, summary) = match inbound::parse_stored(text) {
-                Some(command) => {
-                    let kind = ActivityKind::from_action(command.action);
-                    (
-                        kind,
-                        Some(ItemSummary::from_command(&command, document.get(&command.item_id))),
-                    )
-                }
-                // Only the server writes a whole state as a change.
-                None => (Some(ActivityKind::Replace), None),
+            let command = inbound::parse_stored(text);
+            // Only the server writes a whole state as a change.
+            let kind = match &command {
+                Some(command) => ActivityKind::from_action(command.action),
+                None => Some(ActivityKind::Replace),
             };
             let Some(kind) = kind else { continue };
+            let summary = command
+                .map(|command| ItemSummary::from_command(&command, document.get(&command.item_id)));
             let id = summary.as_ref().map(|summary| summary.id.clone());
             let before = id.and_then(|id| recent.take_coalesced(user, kind, &id, *at));
             let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
@@ -147,13 +147,13 @@ impl Recent {
                 ActivityKind::Remove => {
                     summary.as_ref().and_then(|summary| recent.last_summary(&summary.id)).cloned()
                 }
-                _ => before.and_then(|change| change.item),
+                _ => before.and_then(|activity| activity.item),
             };
             let item = match (summary, before) {
                 (Some(summary), Some(before)) => Some(summary.or(before)),
                 (summary, before) => summary.or(before),
             };
-            recent.push(Change { seq: *seq, at: *at, user: user.clone(), kind, item });
+            recent.push(Activity { seq: *seq, at: *at, user: user.clone(), kind, item });
         }
         recent
     }
@@ -170,18 +170,18 @@ impl Recent {
         self.minutes.count(now.elapsed);
         let before = item.and_then(|item| self.take_coalesced(user, kind, &item.id, now.wall));
         let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
-        let mut summary = before.and_then(|change| change.item);
+        let mut summary = before.and_then(|activity| activity.item);
         match (&mut summary, item) {
             (Some(summary), Some(item)) => summary.refresh(item),
             _ => summary = item.map(ItemSummary::of),
         }
-        self.push(Change { seq, at: now.wall, user: user.clone(), kind, item: summary });
+        self.push(Activity { seq, at: now.wall, user: user.clone(), kind, item: summary });
     }
 
     /// Records change `seq`, which removed an item. `item` is the item before it.
     pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<ItemSummary>, now: Now) {
         self.minutes.count(now.elapsed);
-        self.push(Change {
+        self.push(Activity {
             seq,
             at: now.wall,
             user: user.clone(),
@@ -190,18 +190,19 @@ impl Recent {
         });
     }
 
-    fn push(&mut self, change: Change) {
-        self.changed_at = Some(change.at);
-        if self.changes.len() >= MAX_CHANGES {
-            self.changes.pop_front();
+    fn push(&mut self, activity: Activity) {
+        self.changed_at = Some(activity.at);
+        if self.activities.len() >= MAX_ACTIVITIES {
+            self.activities.pop_front();
         }
-        self.changes.push_back(change);
+        self.activities.push_back(activity);
     }
 
     /// The item at the time of its last activity.
     fn last_summary(&self, id: &Arc<str>) -> Option<&ItemSummary> {
-        let mut summary = self.changes.iter().rev().filter_map(|change| change.item.as_ref());
-        summary.find(|summary| summary.id == *id)
+        let mut summaries =
+            self.activities.iter().rev().filter_map(|activity| activity.item.as_ref());
+        summaries.find(|summary| summary.id == *id)
     }
 
     /// Removes and returns the activity that a change belongs to: of the same user and item, within
@@ -212,27 +213,28 @@ impl Recent {
         kind: ActivityKind,
         id: &Arc<str>,
         now: Timestamp,
-    ) -> Option<Change> {
+    ) -> Option<Activity> {
         if !kind.can_coalesce() {
             return None;
         }
         let is_about = |summary: &ItemSummary| Arc::ptr_eq(&summary.id, id) || summary.id == *id;
-        let mut changes = self.changes.iter();
-        let place = changes.rposition(|change| change.item.as_ref().is_some_and(is_about))?;
-        let change = &self.changes[place];
-        let is_lately = now.millis() <= change.at.millis().saturating_add(COALESCE_WINDOW_MS);
-        let coalesces = change.kind.can_coalesce() && change.user == *user && is_lately;
-        if coalesces { self.changes.remove(place) } else { None }
+        let mut activities = self.activities.iter();
+        let place =
+            activities.rposition(|activity| activity.item.as_ref().is_some_and(is_about))?;
+        let activity = &self.activities[place];
+        let is_recent = now.millis() <= activity.at.millis().saturating_add(COALESCE_WINDOW_MS);
+        let coalesces = activity.kind.can_coalesce() && activity.user == *user && is_recent;
+        if coalesces { self.activities.remove(place) } else { None }
     }
 
     /// Appends the activities as a JSON list, the newest last.
     pub fn write(&self, json: &mut Vec<u8>) {
         json.push(b'[');
-        for (place, change) in self.changes.iter().enumerate() {
+        for (place, activity) in self.activities.iter().enumerate() {
             if place > 0 {
                 json.push(b',');
             }
-            change.write(json);
+            activity.write(json);
         }
         json.push(b']');
     }
@@ -246,7 +248,7 @@ impl Recent {
     }
 }
 
-impl Change {
+impl Activity {
     /// Writing to memory can't fail.
     fn write(&self, json: &mut Vec<u8>) {
         let _ = write!(json, "{{\"seq\":{},\"at\":\"{}\"", self.seq, self.at);

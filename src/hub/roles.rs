@@ -109,7 +109,7 @@ impl Session {
         for (conn, pass) in members.chain(viewers) {
             let Some(pass) = pass else { continue };
             match pass.renew(keys, turn.now.wall) {
-                Ok(()) if pass.opens(&name) => watch(pass, conn, &name, turn),
+                Ok(()) if pass.opens(&name) => set_timer(pass, conn, &name, turn),
                 Ok(()) => refused.push((conn, KeyRefusal::Invalid)),
                 Err(why) => refused.push((conn, why)),
             }
@@ -136,7 +136,7 @@ impl Session {
     pub(super) fn set_expiry_timer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let name = self.room.name().clone();
         if let Some(pass) = self.pass_mut(conn) {
-            watch(pass, conn, &name, turn);
+            set_timer(pass, conn, &name, turn);
         }
     }
 
@@ -166,7 +166,7 @@ impl Session {
 }
 
 /// Sets a timer for the next check of a key, unless an earlier one is set.
-fn watch(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
+fn set_timer(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
     if let Some(at) = pass.next_timer(turn.now) {
         turn.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
     }

@@ -61,7 +61,7 @@ pub struct Session {
     /// The document as it was sent last, with the number of its last change: to all others, and to editors.
     encoded: [Option<(u64, Arc<[Frame]>)>; 2],
     /// Its memory as it is counted in the sum over all sessions.
-    pub counted: MemoryUse,
+    pub counted_memory: MemoryUse,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
     /// When the timer fires that checks whether it has expired; `None` while none is set.
@@ -102,7 +102,7 @@ impl Session {
             told_last: 0,
             receipts_timer: None,
             encoded: [None, None],
-            counted: MemoryUse::default(),
+            counted_memory: MemoryUse::default(),
             empty_since: None,
             linger_timer: None,
         }

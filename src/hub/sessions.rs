@@ -25,7 +25,7 @@ pub struct Sessions {
     /// The names of stored sessions: of all that are not in memory, and of some that are.
     pub(super) stored: HashSet<Arc<str>>,
     pub(super) loading: PendingRequests,
-    pub(super) held: MemoryUse,
+    pub(super) memory: MemoryUse,
     /// The session of each member.
     members: ConnMap<Arc<str>>,
     /// The session of each viewer.
@@ -40,7 +40,7 @@ impl Sessions {
             by_name: HashMap::new(),
             stored: HashSet::new(),
             loading: PendingRequests::default(),
-            held: MemoryUse::default(),
+            memory: MemoryUse::default(),
             members: ConnMap::default(),
             viewers: ConnMap::default(),
             random: Random(seed),

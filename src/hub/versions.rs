@@ -31,7 +31,7 @@ pub struct Version {
 #[derive(Debug, Default)]
 pub struct Versions {
     /// The newest last.
-    kept: VecDeque<Version>,
+    versions: VecDeque<Version>,
     bytes: usize,
 }
 
@@ -39,8 +39,8 @@ impl Versions {
     /// Adds the newest version. Drops the oldest to stay within `bounds`.
     pub fn add(&mut self, version: Version, bounds: DocumentBounds) {
         self.bytes += version.document.len();
-        self.kept.push_back(version);
-        while self.kept.len() > MAX_VERSIONS
+        self.versions.push_back(version);
+        while self.versions.len() > MAX_VERSIONS
             || self.bytes > bounds.document.saturating_mul(MAX_VERSIONS)
         {
             self.evict_oldest();
@@ -49,20 +49,20 @@ impl Versions {
 
     /// Drops the oldest version.
     pub fn evict_oldest(&mut self) {
-        if let Some(oldest) = self.kept.pop_front() {
+        if let Some(oldest) = self.versions.pop_front() {
             self.bytes -= oldest.document.len();
-            debug_assert!(!self.kept.is_empty() || self.bytes == 0);
+            debug_assert!(!self.versions.is_empty() || self.bytes == 0);
         }
     }
 
     /// All of them, the oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Version> {
-        self.kept.iter()
+        self.versions.iter()
     }
 
     /// The newest version at or before `point`.
     pub fn at(&self, point: PointInTime) -> Option<&Version> {
-        self.kept.iter().rev().find(|version| match point {
+        self.versions.iter().rev().find(|version| match point {
             PointInTime::Seq(asked) => version.seq <= asked,
             PointInTime::Time(asked) => version.at <= asked,
         })
@@ -70,16 +70,16 @@ impl Versions {
 
     /// When the oldest version was changed last; `None` without versions.
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.kept.front().map(|version| version.at)
+        self.versions.front().map(|version| version.at)
     }
 
     /// The number of items of the version with most.
     pub fn max_items(&self) -> usize {
-        self.kept.iter().map(|version| version.items).max().unwrap_or_default()
+        self.versions.iter().map(|version| version.items).max().unwrap_or_default()
     }
 
     /// The number of versions and their bytes in stored form.
     pub fn sizes(&self) -> (usize, usize) {
-        (self.kept.len(), self.bytes)
+        (self.versions.len(), self.bytes)
     }
 }

@@ -24,12 +24,7 @@ impl Session {
     }
 
     /// Answers a viewer's `sync:request`.
-    pub fn request_state_by_viewer(
-        &mut self,
-        conn: ConnId,
-        request: &Request,
-        turn: &mut Turn<'_>,
-    ) {
+    pub fn answer_viewer(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
         if self.viewers.place(conn).is_none() {
             return;
         }

@@ -48,7 +48,7 @@ impl Sessions {
     pub fn request_state(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
         let name = self.viewers.get(&conn);
         if let Some(session) = name.and_then(|name| self.by_name.get_mut(name)) {
-            session.request_state_by_viewer(conn, request, turn);
+            session.answer_viewer(conn, request, turn);
         }
     }
 
