@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 
-use super::all_options;
 use super::echoed::{may_be_key, nearest};
+use super::flag::Flag;
+use super::flags;
 
 /// What all of ours begin with.
 const PREFIX: &str = "COLLABD_";
@@ -17,7 +18,7 @@ pub(super) fn variable(name: &str) -> String {
 
 /// A line for each variable that begins like collabd's and is none of them. Its value is not repeated.
 pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
-    let known: Vec<String> = all_options().filter_map(|option| option.variable()).collect();
+    let known: Vec<String> = flags::all().filter_map(Flag::variable).collect();
     let mut remarks = Vec::new();
     for (name, value) in variables {
         let (Some(name), value) = (name.to_str(), value.to_string_lossy()) else { continue };

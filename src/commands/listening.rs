@@ -15,7 +15,7 @@ use crate::net::{self, Config};
 use crate::os::{HeldSignals, Signal, hold_signals, of_another_user, on_signals};
 
 /// Where to listen and what to log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ListenOptions {
     pub host: String,
     pub port: u16,
