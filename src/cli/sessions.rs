@@ -5,7 +5,7 @@ use super::echoed::shown;
 use super::flag::{Flag, Given};
 use super::flags::{self, session_name};
 use super::{Line, Usage};
-use crate::commands::remote::Server;
+use crate::client::api::Server;
 use crate::commands::sessions::{Action, Options, Place};
 use crate::commands::whole_file::OutFile;
 use crate::commands::{record, replay};

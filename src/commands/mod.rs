@@ -9,8 +9,6 @@ mod progress;
 #[cfg(feature = "durable")]
 pub mod record;
 #[cfg(feature = "durable")]
-pub mod remote;
-#[cfg(feature = "durable")]
 pub mod replay;
 pub mod serve;
 #[cfg(feature = "durable")]

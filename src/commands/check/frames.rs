@@ -8,7 +8,7 @@ use tungstenite::Message;
 use super::client::{Client, Event};
 use super::report::{Outcome, Trouble, Verdict, fault};
 use super::walk::Walk;
-use super::wire::PATIENCE;
+use crate::client::TIMEOUT;
 
 /// One more byte than the promised limit.
 const TOO_BIG: usize = (1 << 20) + 1;
@@ -104,7 +104,7 @@ pub(super) fn too_big(walk: &mut Walk) -> Verdict {
     // same.
     let _ = client.send_raw(&frame(0x81, true, text.as_bytes()));
     let what = format!("a message of {TOO_BIG} bytes");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let came = loop {
         match client.event(deadline) {
             Ok(Event::Message(m)) if m.is("pong") && m.value["id"] == "check-big" => {
@@ -117,7 +117,7 @@ pub(super) fn too_big(walk: &mut Walk) -> Verdict {
                 return Ok(Some("closed with 1009".to_owned()));
             }
             Ok(Event::Closed(closed)) => break format!("came {}", closed.words()),
-            Ok(Event::Silence) => break format!("nothing came within {} s", PATIENCE.as_secs()),
+            Ok(Event::Silence) => break format!("nothing came within {} s", TIMEOUT.as_secs()),
             Err(Trouble::Fault(words) | Trouble::Skip(words)) => break words,
         }
     };

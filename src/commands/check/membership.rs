@@ -5,9 +5,10 @@ use serde_json::json;
 use super::client::{Client, Closed, LISTEN, Pick};
 use super::document::snapshot_item;
 use super::promises;
-use super::received::{Received, shown};
+use super::received::Received;
 use super::report::{Outcome, Trouble, Verdict, fault, skip};
 use super::walk::{ALICE, BOB, CAROL, Walk, ask_canvas, command, find, lens, pass, pass_last};
+use crate::client::shown;
 
 /// Whether `message` says that `user` came, went or became host, or that the host changed because
 /// of it.

@@ -13,26 +13,23 @@ mod client;
 mod document;
 mod editing;
 mod frames;
-pub(super) mod http;
 mod joining;
 mod membership;
 mod promises;
-pub(super) mod received;
+mod received;
 mod refusals;
 mod report;
 mod staying;
-pub(super) mod target;
 mod tidy;
 mod walk;
-pub(super) mod wire;
 
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::client::Target;
 use client::LISTEN;
 use report::{Report, Verdict};
-use target::Target;
 use walk::Walk;
 
 /// What `check` was asked to do.

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use crate::client::shown;
+
 /// A message the server sent: one JSON object with a string `type`.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
     /// As it came, for what parsing loses: `12.50` is not `12.5`.
     pub(super) text: String,
-    /// The same, parsed.
+    /// What it says.
     pub(super) value: Value,
 }
 
@@ -63,18 +65,5 @@ impl Received {
     /// The message, short and escaped enough for one line of a terminal.
     pub(super) fn shown(&self) -> String {
         shown(&self.text)
-    }
-}
-
-/// Text from the server, escaped and cut: it may hold anything, and be of any length.
-pub(in crate::commands) fn shown(text: &str) -> String {
-    shown_up_to(160, text)
-}
-
-/// The same, cut after so many characters.
-pub(in crate::commands) fn shown_up_to(longest: usize, text: &str) -> String {
-    match text.char_indices().nth(longest) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}…", &text[..end]),
     }
 }

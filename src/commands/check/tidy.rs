@@ -3,17 +3,16 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http::{self, Request};
 use super::report::Report;
-use super::target::Target;
 use super::walk::Walk;
-use super::wire::Wire;
+use crate::client::http::{self, Request};
+use crate::client::{Target, Wire};
 
 /// How long a server is given to notice that everybody has left, and how often it is asked.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// The longest answer that is read.
-const LONGEST: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Removes the sessions of a walk. A server that keeps none for good has no such page, and forgets them
 /// by itself; one that doesn't let them be removed is told of.
@@ -27,7 +26,7 @@ pub(super) fn remove(walk: &mut Walk, url: &str, report: &Report) {
     let mut left = Vec::new();
     for session in walk.sessions() {
         let path = target.under_prefix(&format!("/api/sessions/{session}"));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let status = loop {
             let status = delete(walk, &target, &path, &headers, until);
             // Somebody is in it: the server has not noticed yet that nobody is.
@@ -61,7 +60,8 @@ fn delete(
     until: Instant,
 ) -> Option<u16> {
     let (mut wire, _) = Wire::open(walk.addresses()).ok()?;
-    wire.until(until);
-    let request = Request { method: "DELETE", path, headers, body: None, longest: LONGEST };
+    wire.wait_until(until);
+    let request =
+        Request { method: "DELETE", path, headers, body: None, longest: MAX_ANSWER_BYTES };
     http::send(&mut wire, target, &request).ok().map(|response| response.status)
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::archive::{self, Versions};
-use crate::commands::remote::{Remote, page_of};
+use crate::client::api::{Api, page_of};
 use crate::commands::sessions::Place;
 use crate::protocol::Timestamp;
 use crate::protocol::json::Object;
@@ -58,7 +58,7 @@ pub fn of<'a>(place: &'a Place, session: &'a str) -> Result<Box<dyn Source + 'a>
         Place::Directory(directory) => {
             Box::new(InDirectory { reader: Reader::open(directory)?, directory, session })
         }
-        Place::Server(server) => Box::new(OnServer { remote: Remote::find(server)?, session }),
+        Place::Server(server) => Box::new(OnServer { remote: Api::find(server)?, session }),
     })
 }
 
@@ -118,7 +118,7 @@ impl Source for InDirectory<'_> {
 }
 
 struct OnServer<'a> {
-    remote: Remote,
+    remote: Api,
     session: &'a str,
 }
 

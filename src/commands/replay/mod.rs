@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::check::target::Target;
 use super::progress::Progress;
 use super::table::tell;
+use crate::client::Target;
 use crate::os::{Signal, hold_signals, on_signals};
-use player::{Heard, Open, Player, addresses};
+use player::{Heard, Open, Player};
 use recording::Recording;
 
 /// What was typed makes no sense.
@@ -155,7 +155,7 @@ impl Stage {
     ) -> Result<Self, String> {
         let bits = getrandom::u64().map_err(|error| format!("no random name: {error}"))?;
         let tag = format!("replay-{bits:016x}");
-        let addresses = addresses(target)?;
+        let addresses = target.addresses()?;
         let mut conductor = Player::enter(target, &addresses, session, &tag, &tag)?;
         conductor.send("{\"type\":\"sync:request\"}", 0)?;
         let (mut present, mut has_items) = (None, None);

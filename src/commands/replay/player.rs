@@ -1,31 +1,30 @@
 //! A user of a recording on a connection of its own, which never waits.
 
 use std::collections::HashSet;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tungstenite::protocol::frame::CloseFrame;
-use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Error, HandshakeError, Message, WebSocket};
+use tungstenite::{Error, Message};
 
-use crate::commands::check::target::Target;
+use crate::client::websocket::is_not_ready;
+use crate::client::{Target, WebSocket, Wire};
 
-/// How long the server has to let somebody in.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it has to see somebody off.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// How many messages are read at most before somebody else's turn comes.
-const AT_A_TIME: usize = 1000;
+/// How long a read that doesn't wait may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server has to end a connection that has been closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many messages are read from one connection before the next one's turn comes.
+const MAX_MESSAGES_AT_A_TIME: usize = 1000;
 
-/// See the module's text.
+/// The connection of one user.
 pub struct Player {
     user: String,
     /// What the ids of this run's messages begin with.
     tag: String,
-    socket: WebSocket<Quiet>,
+    socket: WebSocket,
 }
 
 /// What the server said that matters.
@@ -68,16 +67,6 @@ struct State<'a> {
     items: Vec<&'a RawValue>,
 }
 
-/// Finds the server.
-///
-/// # Errors
-/// One line.
-pub fn addresses(target: &Target) -> Result<Vec<SocketAddr>, String> {
-    let found = (target.host.as_str(), target.port).to_socket_addrs();
-    let found = found.map_err(|error| format!("can't find {}: {error}", target.host))?;
-    Ok(found.collect())
-}
-
 impl Player {
     /// Comes into the session.
     ///
@@ -91,50 +80,12 @@ impl Player {
         tag: &str,
     ) -> Result<Self, String> {
         let shown = target.shown();
-        let mut failure = format!("{shown} has no address");
-        let mut connected = None;
-        for address in addresses {
-            match TcpStream::connect_timeout(address, PATIENCE) {
-                Ok(stream) => {
-                    connected = Some(stream);
-                    break;
-                }
-                Err(error) => {
-                    failure = format!("can't reach {shown}: {error}: is a server running there?");
-                }
-            }
-        }
-        let stream = connected.ok_or(failure)?;
-        let prepared = stream.set_nodelay(true).and_then(|()| {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))
-        });
-        prepared.map_err(|error| format!("can't use a connection to {shown}: {error}"))?;
-        let url = format!("ws://{}{}", target.host_header(), target.place(session, user));
-        let (socket, _) = tungstenite::client(url, Quiet(stream)).map_err(|error| {
-            let why = match error {
-                HandshakeError::Failure(Error::Http(answer)) => {
-                    let body = answer.body().as_deref().unwrap_or_default();
-                    let body = String::from_utf8_lossy(body);
-                    format!("{}: {}", answer.status(), body.trim().escape_debug())
-                }
-                HandshakeError::Failure(error) => error.to_string(),
-                HandshakeError::Interrupted(_) => "it doesn't answer".to_owned(),
-            };
-            format!("{shown} doesn't let {user:?} into session {session:?}: {why}")
-        })?;
-        let player = Player { user: user.to_owned(), tag: tag.to_owned(), socket };
-        player.wait_at_most(None)?;
-        Ok(player)
-    }
-
-    /// How long a read waits: not at all, unless it is said.
-    fn wait_at_most(&self, time: Option<Duration>) -> Result<(), String> {
-        let stream = &self.socket.get_ref().0;
-        let set = stream
-            .set_nonblocking(time.is_none())
-            .and_then(|()| time.map_or(Ok(()), |_| stream.set_read_timeout(time)));
-        set.map_err(|error| format!("{:?} lost its connection: {error}", self.user))
+        let (wire, _) =
+            Wire::open(addresses).map_err(|why| format!("can't reach {shown}: {why}"))?;
+        let socket = WebSocket::open(wire, target, &target.place(session, user), &[]);
+        let socket = socket
+            .map_err(|why| format!("{user:?} can't join session {session:?} of {shown}: {why}"))?;
+        Ok(Player { user: user.to_owned(), tag: tag.to_owned(), socket })
     }
 
     /// Sends a message, a JSON object, under a number; as much of it as there is room for, the rest
@@ -146,73 +97,74 @@ impl Player {
         let fields = message.trim_end().strip_suffix('}').unwrap_or(message);
         // Of two ids the last one counts.
         let text = format!("{fields},\"id\":\"{}-{number}\"}}", self.tag);
-        let sent = self.socket.write(Message::text(text)).and_then(|()| self.socket.flush());
-        self.unless_it_waits(sent).map(|_| ())
+        self.never_wait();
+        match self.socket.send(Message::text(text)) {
+            Err(error) if !is_not_ready(&error) => Err(self.lost(&error)),
+            _ => Ok(()),
+        }
     }
 
-    /// What has come so far.
+    /// Reads what has come so far.
     ///
     /// # Errors
     /// One line, when the connection has ended.
     pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<(), String> {
-        let flushed = self.socket.flush();
-        self.unless_it_waits(flushed)?;
-        for _ in 0..AT_A_TIME {
-            let read = self.socket.read();
-            match self.unless_it_waits(read)? {
-                None => break,
-                Some(Message::Text(text)) => heard.extend(understood(&text, &self.tag)),
-                Some(Message::Close(close)) => return Err(self.closed(close)),
-                Some(_) => {}
+        self.never_wait();
+        if let Err(error) = self.socket.flush()
+            && !is_not_ready(&error)
+        {
+            return Err(self.lost(&error));
+        }
+        for _ in 0..MAX_MESSAGES_AT_A_TIME {
+            if !self.read(heard)? {
+                break;
             }
         }
         Ok(())
     }
 
-    /// The same, after having waited for something at most so long.
+    /// Reads what has come, after having waited for something at most so long.
     ///
     /// # Errors
     /// One line, when the connection has ended.
     pub fn wait(&mut self, time: Duration, heard: &mut Vec<Heard>) -> Result<(), String> {
-        self.wait_at_most(Some(time.max(Duration::from_millis(1))))?;
-        let read = self.socket.read();
-        let read = self.unless_it_waits(read);
-        self.wait_at_most(None)?;
-        match read? {
-            None => return Ok(()),
-            Some(Message::Text(text)) => heard.extend(understood(&text, &self.tag)),
-            Some(Message::Close(close)) => return Err(self.closed(close)),
-            Some(_) => {}
+        self.socket.wire().wait_until(Instant::now() + time.max(Duration::from_millis(1)));
+        match self.read(heard)? {
+            true => self.hear(heard),
+            false => Ok(()),
         }
-        self.hear(heard)
     }
 
-    /// Leaves in order.
+    /// Closes the connection.
     pub fn leave(&mut self) {
-        let frame = CloseFrame { code: CloseCode::Normal, reason: "replay done".into() };
-        // Whoever doesn't hear it sees the connection end.
-        let _ = self.socket.close(Some(frame)).and_then(|()| self.socket.flush());
+        self.never_wait();
+        // A server that doesn't read it sees the connection end.
+        let _ = self.socket.close("replay done");
     }
 
-    /// Waits until the server has hung up, which is after it has told the session.
+    /// Waits until the server has ended the connection, which is after it has told the session.
     pub fn left(&mut self) {
-        let until = Instant::now() + FAREWELL;
-        if self.wait_at_most(Some(FAREWELL)).is_err() {
-            return;
-        }
-        while Instant::now() < until && self.socket.read().is_ok() {}
+        self.socket.drain(Instant::now() + CLOSE_TIMEOUT);
     }
 
-    fn unless_it_waits<T>(&self, done: Result<T, Error>) -> Result<Option<T>, String> {
-        match done {
-            Ok(done) => Ok(Some(done)),
-            Err(Error::Io(error))
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(format!("{:?} lost its connection: {error}", self.user)),
+    fn never_wait(&mut self) {
+        self.socket.wire().never_wait(Instant::now() + TIMEOUT);
+    }
+
+    /// Reads one message; `false` where there is none.
+    fn read(&mut self, heard: &mut Vec<Heard>) -> Result<bool, String> {
+        match self.socket.read() {
+            Ok(None) => return Ok(false),
+            Ok(Some(Message::Text(text))) => heard.extend(understood(&text, &self.tag)),
+            Ok(Some(Message::Close(close))) => return Err(self.closed(close)),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(self.lost(&error)),
         }
+        Ok(true)
+    }
+
+    fn lost(&self, error: &Error) -> String {
+        format!("{:?} lost its connection: {error}", self.user)
     }
 
     fn closed(&self, close: Option<CloseFrame>) -> String {
@@ -253,35 +205,6 @@ fn understood(text: &str, tag: &str) -> Option<Heard> {
 fn own_id(json: &str, tag: &str) -> Option<u64> {
     let id: String = serde_json::from_str(json).ok()?;
     id.strip_prefix(tag)?.strip_prefix('-')?.parse().ok()
-}
-
-/// A socket on which a signal interrupts nothing.
-struct Quiet(TcpStream);
-
-impl Read for Quiet {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read,
-            }
-        }
-    }
-}
-
-impl Write for Quiet {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.0.write(bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                written => return written,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }
 
 /// What has been sent and not yet been answered, by number.

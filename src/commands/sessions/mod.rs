@@ -10,9 +10,9 @@ mod remote;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::remote::Server;
 use super::whole_file::OutFile;
 use crate::archive;
+use crate::client::api::Server;
 use crate::hub::DocumentBounds;
 use crate::kept::Stored;
 use crate::store::{PointInTime, Reader, Retention, StoreError, Summary};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Action, described, look, size};
 use crate::archive::{Listing, Versions};
-use crate::commands::remote::{Refused, Remote, Server, encoded, page_of};
+use crate::client::api::{Api, ApiError, Server, encoded, page_of};
 use crate::commands::table::tell;
 use crate::commands::whole_file::OutFile;
 use crate::protocol::inbound::State;
@@ -57,7 +57,7 @@ struct Compacted {
 /// # Errors
 /// One line that says what to do.
 pub fn run(server: &Server, action: Action) -> Result<(), String> {
-    let remote = Remote::find(server)?;
+    let remote = Api::find(server)?;
     match action {
         Action::List { json } => list(&remote, json),
         Action::Show { session, json } => look::print_versions(&versions(&remote, &session)?, json),
@@ -86,7 +86,7 @@ pub fn run(server: &Server, action: Action) -> Result<(), String> {
     }
 }
 
-fn list(remote: &Remote, json: bool) -> Result<(), String> {
+fn list(remote: &Api, json: bool) -> Result<(), String> {
     let mut path = format!("/api/stored?items=1&limit={AT_A_TIME}");
     let mut listing: Listing = remote.get_json(&path)?;
     let mut count = listing.sessions.len();
@@ -106,12 +106,12 @@ fn list(remote: &Remote, json: bool) -> Result<(), String> {
     look::print_listing(&listing, json)
 }
 
-fn versions(remote: &Remote, session: &str) -> Result<Versions, String> {
+fn versions(remote: &Api, session: &str) -> Result<Versions, String> {
     remote.get_json(&page_of(session, "/versions")).map_err(known(remote, session))
 }
 
 fn export(
-    remote: &Remote,
+    remote: &Api,
     session: &str,
     at: Option<PointInTime>,
     out: Option<&OutFile>,
@@ -128,7 +128,7 @@ fn export(
     look::write_canvas(&json, out)
 }
 
-fn import(remote: &Remote, session: &str, file: &Path, replace: bool) -> Result<(), String> {
+fn import(remote: &Api, session: &str, file: &Path, replace: bool) -> Result<(), String> {
     let text = described::read_canvas(file)?;
     // What is wrong with it is told with the file's name.
     let State { left_out, renamed, .. } = described::parse_canvas(file, &text)?;
@@ -142,7 +142,7 @@ fn import(remote: &Remote, session: &str, file: &Path, replace: bool) -> Result<
     say(&described::imported(session, file, items, seq, &left_out, &renamed))
 }
 
-fn restore(remote: &Remote, session: &str, to: PointInTime) -> Result<(), String> {
+fn restore(remote: &Api, session: &str, to: PointInTime) -> Result<(), String> {
     let path = format!("/restore?to={}", encoded(&described::point(to)));
     let restored = remote.ask("POST", &page_of(session, &path), None, PATIENCE);
     let restored = restored.map_err(known(remote, session))?;
@@ -150,7 +150,7 @@ fn restore(remote: &Remote, session: &str, to: PointInTime) -> Result<(), String
     say(&described::restored(session, restored_to, items, seq, !was_damaged))
 }
 
-fn compact(remote: &Remote, session: &str, path: &str) -> Result<(), String> {
+fn compact(remote: &Api, session: &str, path: &str) -> Result<(), String> {
     let done = remote.ask("POST", path, None, COMPACTING).map_err(known(remote, session))?;
     let Compacted { sessions, damaged, bytes_before, bytes_after } = remote.read(&done)?;
     say(&format!(
@@ -169,7 +169,7 @@ fn compact(remote: &Remote, session: &str, path: &str) -> Result<(), String> {
 }
 
 /// That there is no such session is said as it is said of a directory.
-fn known(remote: &Remote, session: &str) -> impl Fn(Refused) -> String {
+fn known(remote: &Api, session: &str) -> impl Fn(ApiError) -> String {
     let line = format!(
         "there is no session {session:?} on {}: collabd sessions list shows which there are",
         remote.shown()
