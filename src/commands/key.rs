@@ -41,18 +41,11 @@ pub struct NewKey {
 /// Does it.
 pub fn run(options: Options) -> ExitCode {
     let file = &*options.file;
-    let done = match options.action {
+    super::exit_code(match options.action {
         Action::New(key) => new(file, key),
         Action::List => list(file),
         Action::Revoke { name } => revoke(file, &name),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Makes a key, stores its hash and, once that is on disk, prints the key.

@@ -1,5 +1,7 @@
 //! What collabd can be told to do, one file a command.
 
+#[cfg(feature = "durable")]
+pub mod archive;
 pub mod check;
 pub mod echo;
 pub mod key;
@@ -18,3 +20,14 @@ mod table;
 pub mod whole_file;
 
 pub use listening::ListenOptions;
+
+/// The exit code of a command; its error is a line on stderr.
+fn exit_code(done: Result<(), String>) -> std::process::ExitCode {
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(line) => {
+            crate::logging::say(&format!("collabd: {line}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

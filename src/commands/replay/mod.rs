@@ -61,13 +61,7 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match replay(options, &target) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    super::exit_code(replay(options, &target))
 }
 
 fn replay(options: &Options, target: &Target) -> Result<(), String> {
