@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use super::Router;
 use super::route::Call;
 use super::sessions_api::Api;
-use crate::archive::{self, ArchiveError, ArchiveService, BY, Listing, MOST, MOST_BYTES, Versions};
+use crate::archive::{
+    self, ArchiveError, ArchiveService, BY, ChangesPage, Listing, MAX_ON_A_PAGE, MAX_PAGE_BYTES,
+    Versions,
+};
 use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
@@ -47,7 +50,7 @@ impl Router {
         Ok(match page {
             Api::Stored => {
                 let after = request.query_value("after");
-                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
+                let most = number(request, "limit")?.unwrap_or(MAX_ON_A_PAGE).min(MAX_ON_A_PAGE);
                 let with_items = is_set(request, "items");
                 let list: Box<Act> =
                     Box::new(move |_, _| list(&archive, grant, after, most, with_items));
@@ -56,13 +59,13 @@ impl Router {
             Api::Versions(session) => (
                 0,
                 Box::new(move |_, _| {
-                    let found = archive.look(move |reader| Versions::of(reader, &session));
+                    let found = archive.look(move |reader| Versions::read(reader, &session));
                     answer(found)
                 }),
             ),
             Api::Changes(session) => {
                 let after = number(request, "after")?.unwrap_or(0);
-                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
+                let most = number(request, "limit")?.unwrap_or(MAX_ON_A_PAGE).min(MAX_ON_A_PAGE);
                 (0, Box::new(move |_, _| changes(&archive, session, after, most)))
             }
             Api::State(session) => match point(request, "at")? {
@@ -124,24 +127,19 @@ fn list(
 ) -> Response {
     let found = archive.look(move |reader| {
         let wanted = |session: &str| grant.as_ref().is_none_or(|grant| grant.key.opens(session));
-        Listing::of(reader, wanted, after.as_deref(), most, with_items)
+        Listing::read(reader, wanted, after.as_deref(), most, with_items)
     });
     answer(found.map(Some))
 }
 
 fn changes(archive: &Arc<ArchiveService>, session: Arc<str>, after: u64, most: usize) -> Response {
-    let found = archive.look(move |reader| {
+    answer(archive.look(move |reader| {
         let session = &*session;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
-        let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
+        let changes = reader.some_changes_after(session, after, most, MAX_PAGE_BYTES)?;
         let first = reader.begins(session)?.map_or(1, |begins| begins.changes);
-        Ok(Some(archive::changes(&changes, first, summary.seq)))
-    });
-    match found {
-        Ok(Some(body)) => Response::json(body),
-        Ok(None) => Response::text(404, NO_SUCH_SESSION),
-        Err(why) => unavailable(why),
-    }
+        ChangesPage::new(changes, first, summary.seq).map(Some)
+    }))
 }
 
 /// A canvas as it is: in memory, or where it isn't there, as it is stored.

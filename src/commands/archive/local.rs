@@ -124,11 +124,11 @@ impl<'a> LocalArchive<'a> {
 
 impl Archive for LocalArchive<'_> {
     fn sessions(&self) -> Result<Listing, String> {
-        self.told(Listing::of(&self.reader()?, |_| true, None, usize::MAX, true))
+        self.told(Listing::read(&self.reader()?, |_| true, None, usize::MAX, true))
     }
 
     fn versions(&self, session: &str) -> Result<Versions, String> {
-        let found = Versions::of(&self.reader()?, session);
+        let found = Versions::read(&self.reader()?, session);
         self.told(found)?.ok_or_else(|| self.unknown(session))
     }
 

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{Archive, CanvasFile, Change, Changed, Changes, Compacted, exists};
-use crate::archive::{Listing, Versions};
+use crate::archive::{ChangeInfo, ChangesPage, Listing, Versions};
 use crate::client::api::{Api, ApiError, Server, encoded, page_of};
 use crate::hub::DocumentBounds;
 use crate::protocol::Timestamp;
@@ -41,24 +40,6 @@ struct CompactAnswer {
     damaged: Vec<String>,
     bytes_before: u64,
     bytes_after: u64,
-}
-
-#[derive(Deserialize)]
-struct ChangesAnswer<'a> {
-    #[serde(borrow)]
-    changes: Vec<ChangeAnswer<'a>>,
-    /// Versions before 0.2 don't say it.
-    #[serde(default)]
-    first_seq: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct ChangeAnswer<'a> {
-    seq: u64,
-    at: String,
-    user_id: Option<String>,
-    #[serde(borrow)]
-    message: &'a RawValue,
 }
 
 impl RemoteArchive {
@@ -126,10 +107,9 @@ impl Archive for RemoteArchive {
     }
 
     fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<Changes, String> {
-        let body = self.get(session, &format!("/changes?after={seq}&limit={max}"))?;
-        let odd = || format!("what {} answers can't be understood", self.0.shown());
-        let answer: ChangesAnswer<'_> = serde_json::from_slice(&body).map_err(|_| odd())?;
-        let change = |change: ChangeAnswer<'_>| {
+        let page = self.get(session, &format!("/changes?after={seq}&limit={max}"))?;
+        let page: ChangesPage = self.0.read(&page)?;
+        let change = |change: ChangeInfo| {
             Some(Change {
                 seq: change.seq,
                 at: Timestamp::parse(&change.at)?,
@@ -137,9 +117,10 @@ impl Archive for RemoteArchive {
                 frame: change.message.get().into(),
             })
         };
-        let changes: Option<Vec<Change>> = answer.changes.into_iter().map(change).collect();
-        let first_seq = answer.first_seq.unwrap_or(u64::MAX);
-        Ok(Changes { changes: changes.ok_or_else(odd)?, first_seq })
+        let changes: Option<Vec<Change>> = page.changes.into_iter().map(change).collect();
+        let changes = changes
+            .ok_or_else(|| format!("what {} answers can't be understood", self.0.shown()))?;
+        Ok(Changes { changes, first_seq: page.first_seq.unwrap_or(u64::MAX) })
     }
 
     fn import(

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::archive::{About, Listing, Versions};
+use crate::archive::{Listing, SessionInfo, Versions};
 use crate::commands::archive::Changed;
 use crate::commands::table::{print, printable, table, tell};
 use crate::commands::whole_file::{OutFile, write_file};
@@ -83,7 +83,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), String> {
 }
 
 /// How many items are on its canvas; `None` where it can't be read.
-fn items(session: &About) -> Option<usize> {
+fn items(session: &SessionInfo) -> Option<usize> {
     session.items.flatten()
 }
 
