@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
 
 use crate::protocol::{Frame, Timestamp, UserId};
 
@@ -223,27 +225,32 @@ pub struct StoredId {
     pub id: Box<str>,
 }
 
-/// A queue to a client, to which something may have been added.
-pub trait Flush: Send + Sync {
-    /// Sends what it holds. Doesn't wait for the client.
-    fn send(self: Arc<Self>);
-}
+/// Where the hub thread has things written. One thread gives, in the order in which things happened; nothing
+/// here waits for a disk, except [`wait_for_room`](Self::wait_for_room). What comes of it is told as events.
+pub trait Journal: Send + Sync {
+    /// Writes something.
+    fn keep(&self, keep: Keep);
 
-/// The queues that the confirmations of one transaction were added to: each is sent once, after the last of
-/// them.
-#[derive(Default)]
-pub struct Flushes(Vec<Arc<dyn Flush>>);
+    /// Has it told that number `number` is persisted, when everything that was given before it is on disk. Numbers
+    /// grow by one. `false` where nothing is written any more, and nothing will be told.
+    fn confirm(&self, number: u64) -> bool;
 
-impl Flushes {
-    /// Has a queue sent. To be called for the first addition since it was sent last.
-    pub fn add(&mut self, queue: Arc<dyn Flush>) {
-        self.0.push(queue);
-    }
+    /// Loads a session, after everything that was given before it.
+    fn load(&self, session: Arc<str>);
 
-    /// Sends them.
-    pub fn flush(self) {
-        self.0.into_iter().for_each(Flush::send);
-    }
+    /// Removes all that is stored of a session, after everything that was given before it, and has it told under
+    /// `number` whether it is removed. `false` where nothing is written any more, and nothing will be told.
+    fn delete(&self, session: Arc<str>, number: u64) -> bool;
+
+    /// Receives when everything that was given before it is on disk and told; disconnected where that can't be.
+    fn flushed(&self) -> Receiver<()>;
+
+    /// Waits until `deadline`, or for ever, while too much waits for the disk. For clients' threads, before they
+    /// say anything to the hub. Whether there is room.
+    fn wait_for_room(&self, deadline: Option<Instant>) -> bool;
+
+    /// How far behind the disk is. From any thread, without waiting for another.
+    fn lag(&self) -> Lag;
 }
 
 /// Which state of a session is meant.

@@ -1,16 +1,15 @@
 //! What makes sessions durable in a running server: the store, its thread, and what it tells the hub.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::archive::ArchiveService;
-use crate::hub::{Event, HistoryBounds, NotLoaded, Past, Refusal};
-use crate::kept::{Flushes, Keep, Lag, Reach, Stored};
-use crate::net::service::{self, Tell};
+use crate::hub::{Event, HistoryBounds, NotLoaded, Past};
+use crate::kept::{Journal, Reach, Stored};
+use crate::net::service::{External, Tell};
 use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 
 /// How long a server waits for the one before it to end, which takes its time where clients don't read
@@ -76,7 +75,7 @@ impl Persistence {
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn service::Keeper>>> {
+    pub fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Opened(store) = std::mem::replace(&mut *state, State::Ended) else {
             return Ok(None);
@@ -91,21 +90,21 @@ impl Persistence {
             if let StoreEvent::Durable(works) = event {
                 archive.note(works);
             }
-            tell(event_of(event, history));
+            tell(external(event, history));
         };
-        let (keeper, thread) = StoreHandle::start(*store, settings, events)?;
-        self.archive.open(keeper.clone());
-        *state = State::Running(keeper.clone(), thread);
-        Ok(Some(Arc::new(keeper)))
+        let (handle, thread) = StoreHandle::start(*store, settings, events)?;
+        self.archive.open(handle.clone());
+        *state = State::Running(handle.clone(), thread);
+        Ok(Some(Arc::new(handle)))
     }
 
     /// Has what waits written and the thread ended, until `deadline` at the latest.
     pub fn end(&self, deadline: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State::Running(keeper, thread) = std::mem::replace(&mut *state, State::Ended) else {
+        let State::Running(handle, thread) = std::mem::replace(&mut *state, State::Ended) else {
             return;
         };
-        if keeper.stop(deadline) {
+        if handle.stop(deadline) {
             // A panic was reported when it happened.
             let _ = thread.join();
         } else {
@@ -115,8 +114,11 @@ impl Persistence {
 }
 
 /// Parsing a session takes a while, which the thread `store` has and the hub hasn't.
-fn event_of(event: StoreEvent, bounds: HistoryBounds) -> Event {
-    match event {
+fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
+    External::Event(match event {
+        StoreEvent::Persisted { up_to } => return External::Persisted { up_to },
+        StoreEvent::Lost { first, last } => return External::Lost { first, last },
+        StoreEvent::Deleted { number, is_done } => return External::Deleted { number, is_done },
         StoreEvent::Durable(works) => Event::Durable(works),
         StoreEvent::Wanted { session } => Event::Wanted { session },
         StoreEvent::Loaded { session, stored } => {
@@ -127,7 +129,7 @@ fn event_of(event: StoreEvent, bounds: HistoryBounds) -> Event {
             };
             Event::Loaded { session, past }
         }
-    }
+    })
 }
 
 fn past_of(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<Past>, NotLoaded> {
@@ -138,68 +140,4 @@ fn past_of(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<P
         );
         NotLoaded
     })
-}
-
-/// Who is told what became of a deletion.
-type Told = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
-
-/// A deletion that is dropped, because the disk fails, has not been done.
-struct Deletion(Option<Told>);
-
-impl Deletion {
-    fn tell(&mut self, done: Result<(), Refusal>) {
-        if let Some(told) = self.0.take() {
-            told(done);
-        }
-    }
-}
-
-impl Drop for Deletion {
-    fn drop(&mut self) {
-        self.tell(Err(Refusal::NotWritten));
-    }
-}
-
-impl service::Keeper for StoreHandle {
-    fn keep(&self, keep: Keep) {
-        StoreHandle::keep(self, keep);
-    }
-
-    fn after(&self, done: Box<dyn FnOnce() + Send>) {
-        StoreHandle::after(self, done);
-    }
-
-    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>) {
-        StoreHandle::confirm(self, done);
-    }
-
-    fn load(&self, session: Arc<str>) {
-        StoreHandle::load(self, session);
-    }
-
-    fn delete(&self, session: Arc<str>, told: Told) {
-        let mut told = Deletion(Some(told));
-        self.job(Box::new(move |store| {
-            match store.delete(&session) {
-                Ok(_) => told.tell(Ok(())),
-                Err(trouble) => log::error!(
-                    "session {session:?} can't be deleted: {trouble}: {}",
-                    trouble.advice()
-                ),
-            }
-            ControlFlow::Break(())
-        }));
-    }
-
-    fn wait_for_room(&self) {
-        StoreHandle::wait_for_room(self);
-    }
-
-    fn wait_for_room_until(&self, deadline: Instant) -> bool {
-        StoreHandle::wait_for_room_until(self, deadline)
-    }
-
-    fn lag(&self) -> Lag {
-        StoreHandle::lag(self)
-    }
 }

@@ -31,7 +31,9 @@ use crate::auth::KeyStore;
 use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event};
 #[cfg(feature = "durable")]
-use crate::net::service::{Keeper, Tell};
+use crate::kept::Journal;
+#[cfg(feature = "durable")]
+use crate::net::service::Tell;
 use crate::net::service::{Outcome, Report, Requester, Service};
 #[cfg(feature = "durable")]
 use crate::persistence::Persistence;
@@ -272,7 +274,7 @@ impl Service for Router {
     }
 
     #[cfg(feature = "durable")]
-    fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn Keeper>>> {
+    fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         self.persistence.as_ref().map_or(Ok(None), |persistence| persistence.begin(tell))
     }
 

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::compact::{Compacted, Compaction};
 use super::{document, over_damaged};
 use crate::hub::Document;
+use crate::kept::Journal;
 use crate::kept::{Keep, Reach};
 use crate::store::{Reader, Retention, Store, StoreError, StoreHandle, Summary};
 
@@ -35,7 +36,7 @@ pub struct ArchiveService {
     directory: PathBuf,
     retention: Retention,
     /// Once the thread `store` runs.
-    keeper: OnceLock<StoreHandle>,
+    store: OnceLock<StoreHandle>,
     /// Whether nothing can be written now.
     fails: AtomicBool,
     readers: Mutex<usize>,
@@ -72,7 +73,7 @@ impl ArchiveService {
         ArchiveService {
             directory,
             retention,
-            keeper: OnceLock::new(),
+            store: OnceLock::new(),
             fails: AtomicBool::new(false),
             readers: Mutex::new(0),
             changed: Condvar::new(),
@@ -82,8 +83,8 @@ impl ArchiveService {
     }
 
     /// The thread `store` runs; it is spoken to by this. Only the first one counts.
-    pub fn open(&self, keeper: StoreHandle) {
-        let _ = self.keeper.set(keeper);
+    pub fn open(&self, store: StoreHandle) {
+        let _ = self.store.set(store);
     }
 
     /// Whether anything can be written has changed.
@@ -172,12 +173,7 @@ impl ArchiveService {
     /// # Errors
     /// [`ArchiveError::NotWritten`] where it can't be written, or [`ArchiveError::Stopping`].
     pub fn written(&self, is_stopping: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
-        let (done, written) = crossbeam_channel::bounded(1);
-        self.keeper()?.after(Box::new(move || {
-            // Who has lost patience doesn't wait any more.
-            let _ = done.try_send(());
-        }));
-        wait(&written, WRITING, is_stopping)
+        wait(&self.store()?.flushed(), WRITING, is_stopping)
     }
 
     /// Puts an earlier document over what is stored of a session, if that can't be read: then it is
@@ -246,7 +242,7 @@ impl ArchiveService {
     ) -> Result<T, ArchiveError> {
         let (done, answer) = crossbeam_channel::bounded(1);
         // Dropped, and so its end is heard of, where the disk fails or the thread has ended.
-        self.keeper()?.job(Box::new(move |store| match change(store) {
+        self.store()?.job(Box::new(move |store| match change(store) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),
             ControlFlow::Break(result) => {
                 let _ = done.try_send(result);
@@ -262,10 +258,10 @@ impl ArchiveService {
         })
     }
 
-    fn keeper(&self) -> Result<&StoreHandle, ArchiveError> {
+    fn store(&self) -> Result<&StoreHandle, ArchiveError> {
         match self.fails.load(Ordering::Relaxed) {
             true => Err(ArchiveError::NotWritten),
-            false => self.keeper.get().ok_or(ArchiveError::NotWritten),
+            false => self.store.get().ok_or(ArchiveError::NotWritten),
         }
     }
 

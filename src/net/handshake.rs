@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -15,8 +14,7 @@ use super::event_queue;
 use super::forwarded;
 use super::hub_thread::{Admission, Input};
 use super::service::{
-    Act, ConnectionHandler, HubClient, Keeper, Outcome, Report, Requester, Unanswered, refused,
-    stopping,
+    Act, ConnectionHandler, HubClient, Outcome, Report, Requester, Unanswered, refused, stopping,
 };
 use crate::http::{self, HeadError, Preferences, Request, Response};
 use crate::hub::Event;
@@ -344,8 +342,7 @@ impl Client<'_> {
 
     /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
     fn say_until(&self, input: Input, until: Instant) -> Result<(), event_queue::Gone> {
-        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
-        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+        if !self.shared.has_room(until) {
             return Err(event_queue::Gone);
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -370,8 +367,7 @@ impl HubClient for Client<'_> {
 
     fn have_done(&self, event: Event) -> Result<Vec<u8>, Unanswered> {
         let until = Instant::now() + CHANGE_TIMEOUT;
-        let has_room = |keeper: &Arc<dyn Keeper>| keeper.wait_for_room_until(until);
-        if !self.shared.keeper.as_ref().is_none_or(has_room) {
+        if !self.shared.has_room(until) {
             return Err(Unanswered::Busy);
         }
         self.reply(event, until.saturating_duration_since(Instant::now()))

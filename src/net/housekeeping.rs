@@ -9,7 +9,7 @@ use super::connection::ALIVE;
 use super::connection_stats::Liveness;
 use super::counters::Counters;
 use super::hub_thread::Input;
-use super::service::Role;
+use super::service::{External, Role};
 use super::shutdown::Slept;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
@@ -29,7 +29,7 @@ pub fn run(shared: &Shared) {
         let look = || if is_asked { shared.service.reload() } else { shared.service.watch() };
         match catch_unwind(AssertUnwindSafe(look)) {
             Ok(Some(event)) => {
-                if shared.event_queue.send(Input::Watched(event)).is_err() {
+                if shared.event_queue.send(Input::External(External::Event(event))).is_err() {
                     return;
                 }
             }

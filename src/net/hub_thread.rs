@@ -5,7 +5,7 @@
 //! without a WebSocket ends such a batch, and what came before it goes out first: nobody waits for the
 //! answers to many of them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::FLUSH_TIMEOUT;
+use super::confirmations::Confirmations;
 use super::counters::{Counters, Tally};
 use super::event_queue::Inputs;
 use super::send_queue::{SendQueue, TooSlow};
-use super::service::Keeper;
+use super::service::External;
 use crate::hub::{ConnId, ConnMap, Effect, Event, Holdings, Hub, Now, Refusal};
+use crate::kept::Journal;
 use crate::protocol::{Frame, Timestamp, close};
 
 /// How many events are handled before the send queues are flushed.
@@ -75,8 +77,8 @@ pub enum Input {
     /// A connection that is no WebSocket asks something; `reply` is told the hub's answer. Nobody
     /// waits for it any more after `until`.
     Ask { conn: ConnId, reply: Sender<Reply>, until: Instant, event: Event },
-    /// The service has seen something.
-    Watched(Event),
+    /// Something has happened outside of every connection.
+    External(External),
     /// A connection has ended, or asks no longer.
     Gone(ConnId),
     /// The server is stopping.
@@ -87,7 +89,11 @@ pub enum Input {
 pub struct HubThread {
     machine: Box<dyn StateMachine>,
     /// Where what has to survive goes.
-    keeper: Option<Arc<dyn Keeper>>,
+    journal: Option<Arc<dyn Journal>>,
+    /// What waits until the journal has written what was given before it.
+    held: Confirmations<Held>,
+    /// Who waits until a session is deleted, by number, and the answer.
+    deleting: HashMap<u64, (Sender<Reply>, Vec<u8>)>,
     counters: Arc<Counters>,
     tally: Tally,
     clients: ConnMap<Client>,
@@ -102,6 +108,14 @@ pub struct HubThread {
     too_slow: Vec<ConnId>,
 }
 
+/// What goes out when everything before it is on disk.
+enum Held {
+    /// A frame for a member.
+    Confirmation { conn: ConnId, frame: Frame },
+    /// The answer to a request. Dropped, its end is what the client's thread hears.
+    Answer { reply: Sender<Reply>, body: Vec<u8> },
+}
+
 struct Client {
     send_queue: Arc<SendQueue>,
     /// Waiting to be told whether it is admitted.
@@ -112,7 +126,7 @@ impl HubThread {
     /// A hub thread's state at its start.
     pub fn new(
         machine: Box<dyn StateMachine>,
-        keeper: Option<Arc<dyn Keeper>>,
+        journal: Option<Arc<dyn Journal>>,
         counters: Arc<Counters>,
     ) -> Self {
         // Whoever asks before the thread has begun is told what there is.
@@ -120,7 +134,9 @@ impl HubThread {
         tally.batch_done(0, machine.holdings(), &counters.hub);
         HubThread {
             machine,
-            keeper,
+            journal,
+            held: Confirmations::default(),
+            deleting: HashMap::new(),
             counters,
             tally,
             clients: ConnMap::default(),
@@ -185,7 +201,7 @@ impl HubThread {
                 self.asking.insert(conn, reply);
                 self.handle(Some(conn), event);
             }
-            Input::Watched(event) => self.handle(None, event),
+            Input::External(happened) => self.take_external(happened),
             Input::Gone(conn) => {
                 self.asking.remove(&conn);
                 self.clients.remove(&conn);
@@ -200,6 +216,10 @@ impl HubThread {
     /// the hub's stack must not grow with that.
     fn handle(&mut self, from: Option<ConnId>, event: Event) {
         self.handle_one(from, event);
+        self.handle_too_slow();
+    }
+
+    fn handle_too_slow(&mut self) {
         while let Some(conn) = self.too_slow.pop() {
             self.handle_one(None, Event::Gone { conn });
         }
@@ -246,26 +266,16 @@ impl HubThread {
                 }
                 Effect::Confirm { conn, frame } => self.confirm(conn, frame),
                 Effect::Keep(keep) => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.keep(*keep);
+                    if let Some(journal) = &self.journal {
+                        journal.keep(*keep);
                     }
                 }
                 Effect::Load { session } => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.load(session);
+                    if let Some(journal) = &self.journal {
+                        journal.load(session);
                     }
                 }
-                Effect::Delete { conn, session, body } => {
-                    let reply = self.asking.remove(&conn);
-                    let told = move |done: Result<(), Refusal>| {
-                        // One that doesn't wait any more has no use for it.
-                        let _ = reply.map(|reply| reply.try_send(done.map(|()| body)));
-                    };
-                    match &self.keeper {
-                        Some(keeper) => keeper.delete(session, Box::new(told)),
-                        None => told(Ok(())),
-                    }
-                }
+                Effect::Delete { conn, session, body } => self.delete(conn, session, body),
                 Effect::Admit { conn } => {
                     // The answer to its handshake is waiting, even if nothing else is.
                     if let Some(client) = self.clients.get(&conn) {
@@ -311,12 +321,54 @@ impl HubThread {
     /// Where changes are made durable, an answer that tells of one waits until it is. Where that
     /// can't be, the answer's end is what is heard of it.
     fn reply_when_kept(&mut self, conn: ConnId, body: Vec<u8>) {
-        let Some(keeper) = &self.keeper else { return self.reply(conn, Ok(body)) };
-        let Some(waiting) = self.asking.remove(&conn) else { return };
-        keeper.after(Box::new(move || {
-            // One that doesn't wait any more has no use for it.
-            let _ = waiting.try_send(Ok(body));
-        }));
+        if self.journal.is_none() {
+            return self.reply(conn, Ok(body));
+        }
+        if let Some(reply) = self.asking.remove(&conn) {
+            self.hold(Held::Answer { reply, body });
+        }
+    }
+
+    /// Holds something back until the journal has written everything that was given before it. Drops it where the
+    /// journal doesn't write any more.
+    fn hold(&mut self, held: Held) {
+        let number = self.held.hold(held);
+        if self.journal.as_ref().is_some_and(|journal| !journal.confirm(number)) {
+            self.held.drop_lost(number, number);
+        }
+    }
+
+    /// Removes what is stored of a session, and answers when that is done.
+    fn delete(&mut self, conn: ConnId, session: Arc<str>, body: Vec<u8>) {
+        let Some(journal) = &self.journal else { return self.reply(conn, Ok(body)) };
+        if !journal.delete(session, conn.0) {
+            self.reply(conn, Err(Refusal::NotWritten));
+        } else if let Some(reply) = self.asking.remove(&conn) {
+            self.deleting.insert(conn.0, (reply, body));
+        }
+    }
+
+    fn take_external(&mut self, happened: External) {
+        match happened {
+            External::Event(event) => self.handle(None, event),
+            External::Persisted { up_to } => {
+                while let Some(held) = self.held.next_up_to(up_to) {
+                    match held {
+                        Held::Confirmation { conn, frame } => self.push(conn, frame, None),
+                        // One that doesn't wait any more has no use for it.
+                        Held::Answer { reply, body } => drop(reply.try_send(Ok(body))),
+                    }
+                }
+                self.handle_too_slow();
+            }
+            External::Lost { first, last } => self.held.drop_lost(first, last),
+            External::Deleted { number, is_done } => {
+                if let Some((reply, body)) = self.deleting.remove(&number) {
+                    let answer = if is_done { Ok(body) } else { Err(Refusal::NotWritten) };
+                    let _ = reply.try_send(answer);
+                }
+            }
+        }
     }
 
     fn decide(&mut self, conn: ConnId, admission: Admission) {
@@ -327,22 +379,12 @@ impl HubThread {
         }
     }
 
-    /// Where changes are made durable, a confirmation waits until what it confirms is.
+    /// Where changes are made durable, a confirmation waits until what it confirms is on disk.
     fn confirm(&mut self, conn: ConnId, frame: Frame) {
-        let Some(keeper) = &self.keeper else { return self.push(conn, frame, None) };
-        let Some(client) = self.clients.get(&conn) else { return };
-        let (send_queue, counters) = (client.send_queue.clone(), self.counters.clone());
-        keeper.confirm(Box::new(move |flushes| {
-            counters.said(conn, &frame);
-            let is_first = send_queue.push(frame.into_bytes(), None).unwrap_or_else(|TooSlow| {
-                Counters::note(&counters.too_slow);
-                send_queue.close_instead(close::POLICY, "too slow");
-                true
-            });
-            if is_first {
-                flushes.add(send_queue);
-            }
-        }));
+        match self.journal {
+            None => self.push(conn, frame, None),
+            Some(_) => self.hold(Held::Confirmation { conn, frame }),
+        }
     }
 
     fn push(&mut self, conn: ConnId, frame: Frame, supersedes: Option<ConnId>) {
@@ -486,7 +528,7 @@ mod tests {
             decided
         };
         let waiting = [1, 2, 3].map(|conn| joining(ConnId(conn)));
-        put(Input::Watched(Event::Durable(true)));
+        put(Input::External(External::Event(Event::Durable(true))));
         put(Input::Stop);
         (1..=3).for_each(|conn| put(Input::Gone(ConnId(conn))));
         let reporter = Reporter { member, waiting: Some(Vec::new()) };

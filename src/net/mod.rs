@@ -5,6 +5,7 @@
 //! place that writes to a client's socket.
 
 mod client;
+mod confirmations;
 mod connection;
 mod connection_stats;
 mod connections;
@@ -46,10 +47,12 @@ pub use os_limits::half_of_the_memory;
 pub use rate_limit::RateLimits;
 use semaphore::Semaphore;
 pub use send_queue::SendMode;
-use service::{Keeper, Service};
+use service::Service;
 use shutdown::Shutdown;
 use spool::Spool;
 use threads::Threads;
+
+use crate::kept::Journal;
 
 /// How many events may wait for the hub. At it, readers block: back-pressure to those senders
 /// alone. Each holds at most one message.
@@ -110,17 +113,22 @@ struct Shared {
     stopping: Shutdown,
     counters: Arc<Counters>,
     /// Where what has to survive goes.
-    keeper: Option<Arc<dyn Keeper>>,
+    journal: Option<Arc<dyn Journal>>,
 }
 
 impl Shared {
     /// Says something to the hub; waits while that, or what makes changes durable, has too much to
     /// do: back-pressure to this sender alone.
     fn say(&self, input: Input) -> Result<(), event_queue::Gone> {
-        if let Some(keeper) = &self.keeper {
-            keeper.wait_for_room();
+        if let Some(journal) = &self.journal {
+            journal.wait_for_room(None);
         }
         self.event_queue.send(input)
+    }
+
+    /// Waits until `until` at most for what makes changes durable. Whether there is room for another one.
+    fn has_room(&self, until: Instant) -> bool {
+        self.journal.as_ref().is_none_or(|journal| journal.wait_for_room(Some(until)))
     }
 }
 
@@ -163,9 +171,10 @@ pub fn start(
     }
     let telling = event_queue.clone();
     // When the hub has ended, there is nobody to tell.
-    let keeper = service.begin(Box::new(move |event| drop(telling.send(Input::Watched(event)))))?;
+    let journal =
+        service.begin(Box::new(move |event| drop(telling.send(Input::External(event)))))?;
     let counters = Arc::new(Counters::new());
-    let dispatcher = HubThread::new(machine, keeper.clone(), counters.clone());
+    let dispatcher = HubThread::new(machine, journal.clone(), counters.clone());
     let shared = Arc::new(Shared {
         service,
         config,
@@ -178,7 +187,7 @@ pub fn start(
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
-        keeper,
+        journal,
     });
     threads.spawn("hub".into(), None, move || dispatcher.run(&events))?;
     for (number, listener) in (1..).zip(listeners) {
@@ -221,13 +230,8 @@ impl ServerHandle {
         let begun = Instant::now();
         self.shared.stopping.begin();
         self.addrs.iter().for_each(|addr| listener::wake(*addr));
-        if let Some(keeper) = &self.shared.keeper {
-            let (done, written) = crossbeam_channel::bounded(1);
-            keeper.after(Box::new(move || {
-                // Who has lost patience doesn't wait any more.
-                let _ = done.try_send(());
-            }));
-            let _ = written.recv_timeout(WRITE_TIMEOUT);
+        if let Some(journal) = &self.shared.journal {
+            let _ = journal.flushed().recv_timeout(WRITE_TIMEOUT);
         }
         // A full event queue is being emptied by the hub; where it is not, joining below finds out.
         let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH_TIMEOUT);

@@ -16,7 +16,6 @@ use bytes::Bytes;
 
 use super::threads::Threads;
 use crate::hub::ConnId;
-use crate::kept::Flush;
 use crate::os::sever;
 use crate::protocol::Frame;
 
@@ -483,12 +482,6 @@ impl State {
         if self.queue.capacity() > BATCH {
             self.queue = VecDeque::new();
         }
-    }
-}
-
-impl Flush for SendQueue {
-    fn send(self: Arc<Self>) {
-        self.flush();
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event, Refusal};
-use crate::kept::{Flushes, Keep, Lag};
+use crate::kept::Journal;
 use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. Shared by all clients' threads.
@@ -18,11 +18,11 @@ pub trait Service: Send + Sync + 'static {
     fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome;
 
     /// Begins what the service does on threads of its own, before anybody connects. `tell` takes
-    /// events to the hub; it waits while the hub has too much to do, and drops them when it has ended. Where there is something that makes changes durable, it is returned.
+    /// events to the hub; it waits while the hub has too much to do, and drops them when it has ended. Where changes are made durable, the journal is returned.
     ///
     /// # Errors
     /// When the system has no thread for it.
-    fn begin(&self, _tell: Tell) -> io::Result<Option<Arc<dyn Keeper>>> {
+    fn begin(&self, _tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         Ok(None)
     }
 
@@ -75,40 +75,19 @@ pub struct Requester {
     pub by_proxy: bool,
 }
 
-/// Takes an event to the hub.
-pub type Tell = Box<dyn Fn(Event) + Send + Sync>;
+/// Takes what happens outside to the hub thread.
+pub type Tell = Box<dyn Fn(External) + Send + Sync>;
 
-/// Makes what has happened survive, on a thread of its own. Nothing here waits for a disk, except
-/// [`wait_for_room`](Self::wait_for_room).
-pub trait Keeper: Send + Sync {
-    /// Has something kept.
-    fn keep(&self, keep: Keep);
-
-    /// Has `done` run, on another thread, when all that was given to be kept before it is on disk.
-    fn after(&self, done: Box<dyn FnOnce() + Send>);
-
-    /// The same for a confirmation, which adds to its client's queue; each queue is sent once for all
-    /// confirmations that go out together.
-    fn confirm(&self, done: Box<dyn FnOnce(&mut Flushes) + Send>);
-
-    /// Has a session loaded; the hub is told of the result.
-    fn load(&self, session: Arc<str>);
-
-    /// Has all that is stored of a session removed, after everything that was to be kept before it,
-    /// and tells on some thread whether it is.
-    fn delete(&self, session: Arc<str>, told: Box<dyn FnOnce(Result<(), Refusal>) + Send>);
-
-    /// Waits while too much waits for the disk. For clients' threads, before they say anything to
-    /// the hub.
-    fn wait_for_room(&self);
-
-    /// The same until `deadline` at most. Whether there is room.
-    fn wait_for_room_until(&self, deadline: Instant) -> bool;
-
-    /// How far behind the disk is. From any thread, without waiting for another.
-    fn lag(&self) -> Lag {
-        Lag::default()
-    }
+/// What happens outside of every connection.
+pub enum External {
+    /// The hub handles it.
+    Event(Event),
+    /// Of what was confirmed to the [`Journal`], everything up to this number is on disk.
+    Persisted { up_to: u64 },
+    /// What these confirmations, from the first number to the last, are about never will be.
+    Lost { first: u64, last: u64 },
+    /// Whether the session was removed that was to be deleted under this number.
+    Deleted { number: u64, is_done: bool },
 }
 
 /// What is done about a request.

@@ -63,7 +63,7 @@ impl Shared {
 
     /// How far behind the disk is, where sessions are to survive.
     fn lag(&self) -> Option<Lag> {
-        self.keeper.as_ref().map(|keeper| keeper.lag())
+        self.journal.as_ref().map(|journal| journal.lag())
     }
 
     fn queues(&self) -> Queues {

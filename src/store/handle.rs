@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crossbeam_channel::Receiver;
+
 use super::Store;
-use super::messages::{After, Job, Settings, StoreEvent};
+use super::messages::{Job, Settings, StoreEvent, Task, Waiter};
 use super::queue::{Entry, Queue};
 use super::writer::Writer;
-use crate::kept::{Keep, Lag};
+use crate::kept::{Journal, Keep, Lag};
 
 /// The handle to the thread `store`: the hub gives, clients' threads wait for room. Cloning it is
 /// cheap, and any thread may use it.
@@ -47,60 +49,54 @@ impl StoreHandle {
         settings: Settings,
         events: impl Fn(StoreEvent) + Send + 'static,
     ) -> io::Result<(Self, JoinHandle<()>)> {
-        let (keeper, writer) = Self::new(store, settings, events);
+        let (handle, writer) = Self::new(store, settings, events);
         let thread = std::thread::Builder::new().name("store".into());
-        Ok((keeper, thread.spawn(move || writer.run())?))
+        Ok((handle, thread.spawn(move || writer.run())?))
     }
 
-    /// Has something kept. Never waits for the disk. Dropped when the thread has ended.
-    pub fn keep(&self, keep: Keep) {
-        self.queue.give(Entry::Keep(keep));
-    }
-
-    /// Has something run on the thread `store` when everything that was to be kept before it is on
-    /// disk, in the order given. Never waits for the disk. Dropped without being run when that can't
-    /// be: when the thread has ended, or what came before is lost.
-    pub fn after(&self, after: Box<dyn FnOnce() + Send>) {
-        self.confirm(Box::new(move |_| after()));
-    }
-
-    /// The same for something that adds to clients' queues.
-    pub fn confirm(&self, after: After) {
-        self.queue.give(Entry::After(after));
-    }
-
-    /// Has a session loaded, which is answered with [`StoreEvent::Loaded`]. Never waits for the
-    /// disk.
-    pub fn load(&self, session: Arc<str>) {
-        self.queue.give(Entry::Load(session));
-    }
-
-    /// Has something done with the store, after everything that was to be kept before it. Never
-    /// waits for the disk. Dropped without being called while the disk fails, or when the thread has
-    /// ended.
-    pub fn job(&self, job: Job) {
-        self.queue.give(Entry::Job(job));
-    }
-
-    /// Waits while more than [`Settings::queue_bytes`] wait for the disk. For clients' threads,
-    /// before they give the hub anything; never for the hub's.
-    pub fn wait_for_room(&self) {
-        self.queue.wait_for_room();
-    }
-
-    /// The same until `deadline` at most. Whether there is room.
-    pub fn wait_for_room_until(&self, deadline: Instant) -> bool {
-        self.queue.wait_for_room_until(deadline)
-    }
-
-    /// How far the disk is behind. Doesn't wait.
-    pub fn lag(&self) -> Lag {
-        self.queue.lag()
+    /// Has a task called with the store, after everything that was given before it is on disk. Never waits for
+    /// the disk. Dropped without being called while the disk fails, or when the thread has ended.
+    pub fn job(&self, task: Task) {
+        self.queue.give(Entry::Job(Job::Task(task)));
     }
 
     /// Has the thread write what waits and end, and waits for that until `deadline`. Whether
     /// everything is on disk. Call it when nobody gives anything any more.
     pub fn stop(&self, deadline: Instant) -> bool {
         self.queue.stop(deadline)
+    }
+}
+
+impl Journal for StoreHandle {
+    fn keep(&self, keep: Keep) {
+        self.queue.give(Entry::Keep(keep));
+    }
+
+    fn confirm(&self, number: u64) -> bool {
+        self.queue.give(Entry::Wait(Waiter::Confirmation(number)))
+    }
+
+    /// Answered with [`StoreEvent::Loaded`].
+    fn load(&self, session: Arc<str>) {
+        self.queue.give(Entry::Load(session));
+    }
+
+    /// Answered with [`StoreEvent::Deleted`].
+    fn delete(&self, session: Arc<str>, number: u64) -> bool {
+        self.queue.give(Entry::Job(Job::Delete { session, number }))
+    }
+
+    fn flushed(&self) -> Receiver<()> {
+        let (done, flushed) = crossbeam_channel::bounded(1);
+        self.queue.give(Entry::Wait(Waiter::Thread(done)));
+        flushed
+    }
+
+    fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
+        self.queue.wait_for_room(deadline)
+    }
+
+    fn lag(&self) -> Lag {
+        self.queue.lag()
     }
 }

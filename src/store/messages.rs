@@ -4,18 +4,36 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
+
 use super::{Retention, Store};
-use crate::kept::{Flushes, Reach, Stored};
+use crate::kept::{Reach, Stored};
 
 /// What a waiting confirmation is reckoned to take, in bytes.
-pub const AFTER_BYTES: usize = 256;
+pub const WAITER_BYTES: usize = 256;
 
-/// A confirmation, or whatever else has to wait for the disk: it is added to its client's queue, which is
-/// sent when all confirmations of the transaction are in theirs. Must not block for long.
-pub type After = Box<dyn FnOnce(&mut Flushes) + Send>;
-/// Something to be done with the store, between two transactions. Called again, with whatever was
-/// given meanwhile on disk, until it breaks; each call holds everyone up who waits for the disk.
-pub type Job = Box<dyn FnMut(&mut Store) -> ControlFlow<()> + Send>;
+/// What waits until everything that was given before it is on disk.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A confirmation of the hub's, with its number.
+    Confirmation(u64),
+    /// A thread, which holds the other end.
+    Thread(Sender<()>),
+}
+
+/// A function that is called with the store, between two transactions, until it breaks. What was given
+/// meanwhile is on disk at each call. Each call delays everything that waits for the disk.
+pub type Task = Box<dyn FnMut(&mut Store) -> ControlFlow<()> + Send>;
+
+/// Something to be done with the store, between two transactions.
+pub enum Job {
+    Task(Task),
+    /// Removes a session; the number is that of [`StoreEvent::Deleted`].
+    Delete {
+        session: Arc<str>,
+        number: u64,
+    },
+}
 
 /// What the store tells the hub.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +41,12 @@ pub enum StoreEvent {
     /// A session that was to be loaded; `None` where none is stored. An error where it can't be
     /// loaded now or at all; the log says why.
     Loaded { session: Arc<str>, stored: Result<Option<Stored>, ()> },
+    /// Every confirmation up to this number may go out, except those that were told as lost before.
+    Persisted { up_to: u64 },
+    /// What these confirmations, from the first number to the last, are about is not on disk and never will be.
+    Lost { first: u64, last: u64 },
+    /// Whether a session was removed.
+    Deleted { number: u64, is_done: bool },
     /// Whether what happens is being written. True at the start, without being said.
     Durable(bool),
     /// What was to be kept of this session has been dropped: a [`Keep::Whole`](crate::kept::Keep::Whole) has to come of it.

@@ -48,7 +48,7 @@ pub use documents::Version;
 pub use error::StoreError;
 use foreign_writes::Stamp;
 pub use handle::StoreHandle;
-pub use messages::{After, Job, Settings, StoreEvent};
+pub use messages::{Settings, StoreEvent, Task};
 pub use reader::{Begins, Reader, Summary};
 use rows::Session;
 pub use versions::{PointInTime, Retention};

@@ -11,14 +11,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::messages::{AFTER_BYTES, After, Job};
+use super::messages::{Job, WAITER_BYTES, Waiter};
 use crate::kept::Keep;
 
 /// See the module's text.
 #[derive(Default)]
 pub struct PendingWrites {
     keeps: VecDeque<(u64, Keep)>,
-    afters: VecDeque<(u64, After)>,
+    waiters: VecDeque<(u64, Waiter)>,
     loads: VecDeque<(u64, Arc<str>)>,
     jobs: VecDeque<(u64, Job)>,
     /// The number of whatever is given next.
@@ -55,10 +55,10 @@ impl PendingWrites {
         self.keeps.push_back((number, keep));
     }
 
-    /// Adds a confirmation.
-    pub fn after(&mut self, after: After) {
-        self.bytes += AFTER_BYTES;
-        self.afters.push_back((self.next, after));
+    /// Adds what waits until everything before it is on disk.
+    pub fn wait(&mut self, waiter: Waiter) {
+        self.bytes += WAITER_BYTES;
+        self.waiters.push_back((self.next, waiter));
     }
 
     /// Adds a session to be loaded.
@@ -76,9 +76,9 @@ impl PendingWrites {
         self.bytes
     }
 
-    /// How many confirmations wait.
-    pub fn afters(&self) -> usize {
-        self.afters.len()
+    /// How many confirmations and threads wait.
+    pub fn waiters(&self) -> usize {
+        self.waiters.len()
     }
 
     /// The next things to write, from the front: at most `most`, or about so many bytes. A job that
@@ -116,13 +116,13 @@ impl PendingWrites {
         self.keeps.front().map_or(self.next, |(number, _)| *number)
     }
 
-    /// The next confirmation whose turn has come.
-    pub fn ready_after(&mut self) -> Option<After> {
+    /// The next that waits no longer: everything before it is on disk.
+    pub fn ready_waiter(&mut self) -> Option<Waiter> {
         let lacking = self.lacking.values().map(|lack| lack.since).min().unwrap_or(u64::MAX);
         let done = self.done().min(lacking);
-        let after = pop_up_to(&mut self.afters, done)?;
-        self.bytes -= AFTER_BYTES;
-        Some(after)
+        let waiter = pop_up_to(&mut self.waiters, done)?;
+        self.bytes -= WAITER_BYTES;
+        Some(waiter)
     }
 
     /// The next session whose turn to be loaded has come.
@@ -149,38 +149,44 @@ impl PendingWrites {
     }
 
     /// Drops what waits until it takes no more than `bound` bytes: of the session that takes the
-    /// most first. Of confirmations the newest are dropped: they don't go out.
-    pub fn shrink_to(&mut self, bound: usize) {
-        while self.afters.len() * AFTER_BYTES > bound / 2 {
-            self.afters.pop_back();
-            self.bytes -= AFTER_BYTES;
-        }
+    /// most first. Of confirmations and threads the newest are dropped, which are returned.
+    #[must_use]
+    pub fn shrink_to(&mut self, bound: usize) -> Vec<Waiter> {
+        let dropped = self.drop_waiters(bound / 2 / WAITER_BYTES);
         while self.bytes > bound {
             let mut sizes: HashMap<&Arc<str>, usize> = HashMap::new();
             for (_, keep) in &self.keeps {
                 *sizes.entry(keep.session()).or_default() += keep.bytes();
             }
             let largest = sizes.into_iter().max_by_key(|(_, bytes)| *bytes);
-            let Some((session, _)) = largest else { return };
+            let Some((session, _)) = largest else { break };
             let session = session.clone();
             let first = self.keeps.iter().find(|(_, keep)| *keep.session() == session);
             let first = first.map_or(self.next, |(number, _)| *number);
             self.drop_waiting(&session, first, false);
         }
+        dropped
     }
 
-    /// Drops all that waits, of every session, and every job.
+    /// Drops all that waits, of every session.
     pub fn drop_all(&mut self) {
-        self.jobs.clear();
         while let Some((number, keep)) = self.keeps.front() {
             let (session, number) = (keep.session().clone(), *number);
             self.drop_waiting(&session, number, false);
         }
     }
 
-    /// Drops every job: whoever waits for one learns of it.
-    pub fn drop_jobs(&mut self) {
-        self.jobs.clear();
+    /// Drops every confirmation and thread that waits but the first `count`, and returns them.
+    pub fn drop_waiters(&mut self, count: usize) -> Vec<Waiter> {
+        let dropped = self.waiters.drain(count.min(self.waiters.len())..);
+        self.bytes -= dropped.len() * WAITER_BYTES;
+        dropped.map(|(_, waiter)| waiter).collect()
+    }
+
+    /// Drops every job, and returns them.
+    #[must_use]
+    pub fn drop_jobs(&mut self) -> VecDeque<(u64, Job)> {
+        std::mem::take(&mut self.jobs)
     }
 
     /// Drops what waits of a session, which lacks it from now on, since `number`. The last whole
@@ -239,14 +245,13 @@ impl PendingWrites {
         self.lacking.values().any(|lack| lack.made_up_by.is_none() && lack.asked.is_some())
     }
 
-    /// What a session lacks is lost for good: what is stored of it is what there is. Confirmations
-    /// that may be of what was lost are dropped.
-    pub fn give_up(&mut self, session: &str) -> bool {
-        let Some(lack) = self.lacking.remove(session) else { return false };
-        let before = self.afters.len();
-        self.afters.retain(|(number, _)| *number <= lack.since);
-        self.bytes -= (before - self.afters.len()) * AFTER_BYTES;
-        true
+    /// What a session lacks is lost for good: what is stored of it is what there is. Whatever may wait for
+    /// what was lost is dropped and returned; `None` where the session lacks nothing.
+    #[must_use]
+    pub fn give_up(&mut self, session: &str) -> Option<Vec<Waiter>> {
+        let lack = self.lacking.remove(session)?;
+        let count = self.waiters.partition_point(|(number, _)| *number <= lack.since);
+        Some(self.drop_waiters(count))
     }
 
     /// Whether nothing can be done any more but to wait for a whole document.
@@ -266,13 +271,12 @@ fn pop_up_to<T>(queue: &mut VecDeque<(u64, T)>, most: u64) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Mutex;
 
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kept::{Flushes, Why};
+    use crate::kept::Why;
     use crate::protocol::{Frame, Timestamp};
 
     fn at() -> Timestamp {
@@ -307,18 +311,18 @@ mod tests {
     }
 
     fn ready(line: &mut PendingWrites) -> usize {
-        std::iter::from_fn(|| line.ready_after()).count()
+        std::iter::from_fn(|| line.ready_waiter()).count()
     }
 
     #[test]
     fn a_confirmation_waits_for_what_came_before_it() {
         let mut line = PendingWrites::default();
-        line.after(Box::new(|_| {}));
+        line.wait(Waiter::Confirmation(0));
         assert_eq!(ready(&mut line), 1);
         line.keep(change("s", 1));
-        line.after(Box::new(|_| {}));
+        line.wait(Waiter::Confirmation(0));
         line.keep(change("s", 2));
-        line.after(Box::new(|_| {}));
+        line.wait(Waiter::Confirmation(0));
         assert_eq!(ready(&mut line), 0);
         line.written(1, &[]);
         assert_eq!(ready(&mut line), 1);
@@ -334,7 +338,7 @@ mod tests {
         let one = change("s", 1).bytes();
         assert_eq!(line.batch(9, one + 1).count(), 2);
         assert_eq!(line.batch(9, 1).count(), 1);
-        line.job(Box::new(|_| std::ops::ControlFlow::Break(())));
+        line.job(Job::Delete { session: "s".into(), number: 1 });
         line.keep(change("s", 6));
         line.load("t".into());
         assert_eq!(line.batch(9, usize::MAX).count(), 5);
@@ -352,14 +356,14 @@ mod tests {
     fn what_is_dropped_is_made_up_for_by_a_whole_document_and_nothing_else() {
         let mut line = PendingWrites::default();
         line.keep(change("t", 1));
-        line.after(Box::new(|_| {}));
+        line.wait(Waiter::Confirmation(0));
         (1..=9).for_each(|seq| line.keep(change("s", seq)));
-        line.after(Box::new(|_| {}));
-        line.shrink_to(4 * AFTER_BYTES);
+        line.wait(Waiter::Confirmation(0));
+        assert!(line.shrink_to(4 * WAITER_BYTES).is_empty());
         assert_eq!(seqs(&line), [("t".into(), 1)]);
         line.keep(change("s", 10));
         line.keep(change("t", 2));
-        line.after(Box::new(|_| {}));
+        line.wait(Waiter::Confirmation(0));
         assert_eq!(seqs(&line), [("t".into(), 1), ("t".into(), 2)]);
         line.written(2, &[]);
         assert_eq!(ready(&mut line), 1);
@@ -384,10 +388,10 @@ mod tests {
         line.keep(whole("s", 2));
         line.keep(change("s", 3));
         let two = whole("s", 2).bytes() + change("s", 3).bytes();
-        line.shrink_to(two);
+        assert!(line.shrink_to(two).is_empty());
         assert_eq!(seqs(&line), [("s".into(), 2), ("s".into(), 3)]);
         assert_eq!(line.ask(Instant::now()).len(), 0);
-        line.shrink_to(two - 1);
+        assert!(line.shrink_to(two - 1).is_empty());
         assert_eq!((seqs(&line).len(), line.bytes()), (0, 0));
         assert_eq!(line.ask(Instant::now()), ["s".into()]);
     }
@@ -395,21 +399,18 @@ mod tests {
     #[test]
     fn what_nobody_has_any_more_holds_nothing_up() {
         let mut line = PendingWrites::default();
-        line.after(Box::new(|_| {}));
+        line.wait(Waiter::Confirmation(0));
         line.keep(change("s", 1));
-        line.after(Box::new(|_| panic!("this was lost")));
+        line.wait(Waiter::Confirmation(7));
         line.drop_all();
         assert!(line.concerns("s") && !line.concerns("t"));
-        assert!(line.give_up("s") && !line.give_up("s"));
+        let lost = line.give_up("s").expect("it lacks something");
+        assert!(matches!(lost[..], [Waiter::Confirmation(7)]), "{lost:?}");
+        assert!(line.give_up("s").is_none());
         line.keep(change("s", 2));
-        line.after(Box::new(|_| {}));
-        let mut run = 0;
+        line.wait(Waiter::Confirmation(0));
         line.written(1, &[]);
-        while let Some(after) = line.ready_after() {
-            after(&mut Flushes::default());
-            run += 1;
-        }
-        assert_eq!((run, line.bytes()), (2, 0));
+        assert_eq!((ready(&mut line), line.bytes()), (2, 0));
     }
 
     /// What happens to a line.
@@ -448,7 +449,7 @@ mod tests {
             let mut seqs = [0; 3];
             // The last change on disk of each session, without a gap.
             let mut disk: BTreeMap<String, u64> = BTreeMap::new();
-            let out: Arc<Mutex<Vec<[u64; 3]>>> = Arc::default();
+            let mut promised: Vec<[u64; 3]> = Vec::new();
             for step in steps {
                 match step {
                     Step::Change(session) => {
@@ -457,8 +458,8 @@ mod tests {
                     }
                     Step::Whole(session) => line.keep(whole(names[session], seqs[session])),
                     Step::After => {
-                        let (out, promised) = (out.clone(), seqs);
-                        line.after(Box::new(move |_| out.lock().unwrap().push(promised)));
+                        line.wait(Waiter::Confirmation(promised.len() as u64));
+                        promised.push(seqs);
                     }
                     Step::Written(_) | Step::Lacking(_) => {
                         let most = if let Step::Written(most) = step { most } else { 4 };
@@ -466,7 +467,7 @@ mod tests {
                         let mut lacking: Vec<Arc<str>> = Vec::new();
                         if let Step::Lacking(session) = step
                             && batch.iter().any(|keep| **keep.session() == *names[session])
-                            && line.afters() == 0
+                            && line.waiters() == 0
                         {
                             // As if an older file had been put in its place.
                             disk.insert(names[session].into(), 0);
@@ -482,13 +483,11 @@ mod tests {
                         }
                         line.written(batch.len(), &lacking);
                     }
-                    Step::Shrink(bound) => line.shrink_to(bound),
+                    Step::Shrink(bound) => drop(line.shrink_to(bound)),
                     Step::DropAll => line.drop_all(),
                 }
-                while let Some(after) = line.ready_after() {
-                    after(&mut Flushes::default());
-                    let promised = *out.lock().unwrap().last().expect("one was sent");
-                    for (name, seq) in names.iter().zip(promised) {
+                while let Some(Waiter::Confirmation(number)) = line.ready_waiter() {
+                    for (name, seq) in names.iter().zip(promised[number as usize]) {
                         let on_disk = disk.get(*name).copied().unwrap_or(0);
                         prop_assert!(on_disk >= seq, "{name}: {on_disk} of {seq}");
                     }
@@ -499,8 +498,8 @@ mod tests {
                 line.keep(whole(name, seq));
             }
             line.written(usize::MAX, &[]);
-            while line.ready_after().is_some() {}
-            prop_assert_eq!((line.afters(), line.bytes()), (0, 0));
+            while line.ready_waiter().is_some() {}
+            prop_assert_eq!((line.waiters(), line.bytes()), (0, 0));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::messages::{AFTER_BYTES, After, Job};
+use super::messages::{Job, WAITER_BYTES, Waiter};
 use crate::kept::{Keep, Lag};
 
 /// More than so many bytes are not waited with; nor more than half of what may wait.
@@ -15,7 +15,7 @@ const PLENTY: usize = 1 << 20;
 /// Something for the store.
 pub enum Entry {
     Keep(Keep),
-    After(After),
+    Wait(Waiter),
     Load(Arc<str>),
     Job(Job),
 }
@@ -82,18 +82,17 @@ impl Queue {
         }
     }
 
-    /// Adds something; dropped when the store has ended. Wakes the store when it has slept because
-    /// there was nothing, or when somebody waits for this.
-    pub fn give(&self, entry: Entry) {
+    /// Adds something. Wakes the store when it has slept because there was nothing, or when something waits
+    /// for this. `false` when the store has ended: then the entry is dropped.
+    pub fn give(&self, entry: Entry) -> bool {
         let is_kept = matches!(entry, Entry::Keep(_));
         let (bytes, is_urgent) = match &entry {
             Entry::Keep(keep) => (keep.bytes(), false),
-            Entry::After(_) => (AFTER_BYTES, true),
-            Entry::Load(_) | Entry::Job(_) => (AFTER_BYTES, true),
+            Entry::Wait(_) | Entry::Load(_) | Entry::Job(_) => (WAITER_BYTES, true),
         };
         let mut state = self.lock();
         if state.ended.is_some() {
-            return;
+            return false;
         }
         let is_first = state.entries.is_empty();
         state.entries.push_back(entry);
@@ -112,26 +111,21 @@ impl Queue {
             drop(state);
             self.work.notify_one();
         }
+        true
     }
 
-    /// Waits as long as more than the bound waits for the disk; not after the store has ended.
-    pub fn wait_for_room(&self) {
-        if !self.is_full.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut state = self.lock();
-        while state.ended.is_none() && state.bytes + state.taken > self.bound {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// The same until `deadline` at most. Whether there is room, or the store has ended.
-    pub fn wait_for_room_until(&self, deadline: Instant) -> bool {
+    /// Waits while more than the bound waits for the disk, until `deadline` at most. Whether there is room, or
+    /// the store has ended.
+    pub fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
         if !self.is_full.load(Ordering::Relaxed) {
             return true;
         }
         let mut state = self.lock();
         while state.ended.is_none() && state.bytes + state.taken > self.bound {
+            let Some(deadline) = deadline else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -226,9 +220,10 @@ impl Queue {
         }
     }
 
-    /// The store has ended: whatever was given since is dropped, and nobody waits any more. Whether
+    /// The store has ended: what was given since is returned, and no thread waits any more. Whether
     /// everything had been `complete` before holds only if nothing was given since.
-    pub fn end(&self, complete: bool) {
+    #[must_use]
+    pub fn end(&self, complete: bool) -> VecDeque<Entry> {
         let mut state = self.lock();
         let rest = std::mem::take(&mut state.entries);
         let complete = complete && !rest.iter().any(|entry| matches!(entry, Entry::Keep(_)));
@@ -236,8 +231,7 @@ impl Queue {
         self.is_full.store(false, Ordering::Relaxed);
         drop(state);
         self.changed.notify_all();
-        // Outside the lock: they may be dropped with anything.
-        drop(rest);
+        rest
     }
 
     fn show(&self, state: &State) {

@@ -20,11 +20,10 @@ use std::time::{Duration, Instant};
 
 use super::file::StoreFile;
 use super::maintenance::Pruner;
-use super::messages::{After, Job, Settings, StoreEvent};
+use super::messages::{Job, Settings, StoreEvent, Task, Waiter};
 use super::pending::PendingWrites;
 use super::queue::{Entry, Queue};
 use super::{Store, StoreError, reserve};
-use crate::kept::Flushes;
 
 /// How much one transaction takes at most: so many things, or about so many bytes.
 const MOST: usize = 4096;
@@ -61,8 +60,8 @@ pub struct Writer {
     directory: PathBuf,
     health: Health,
     pending: PendingWrites,
-    /// The job that has begun.
-    job: Option<Job>,
+    /// The task that has begun.
+    task: Option<Task>,
     pruner: Pruner,
     /// Sessions that have numbers reserved since this process has begun, or have been given far ones.
     in_use: HashSet<Arc<str>>,
@@ -92,7 +91,7 @@ impl Writer {
             file: StoreFile::Open(Box::new(store)),
             health: Health::Well,
             pending: PendingWrites::default(),
-            job: None,
+            task: None,
             in_use: HashSet::new(),
             last_took: Duration::ZERO,
             answers_in: Duration::ZERO,
@@ -113,40 +112,53 @@ impl Writer {
             self.refuse_to_the_end();
             false
         });
-        self.queue.end(complete);
+        for entry in self.queue.end(complete) {
+            self.refuse(entry);
+        }
     }
 
     /// After a bug nothing is written. But whoever wants a session is answered, and nothing piles up.
     fn refuse_to_the_end(&mut self) {
-        // The same may fail again.
-        let tell = |events: &dyn Fn(StoreEvent), event| {
-            let _ = catch_unwind(AssertUnwindSafe(|| events(event)));
-        };
-        tell(&self.events, StoreEvent::Durable(false));
+        self.tell_after_a_bug(StoreEvent::Durable(false));
         // What it was doing may have been done by half.
         if let StoreFile::Open(store) = std::mem::replace(&mut self.file, StoreFile::Ended) {
             drop(store.let_go());
         }
-        self.job = None;
-        let mut waiting = std::mem::take(&mut self.pending);
-        while let Some(session) = waiting.any_load() {
-            tell(&self.events, StoreEvent::Loaded { session, stored: Err(()) });
+        self.task = None;
+        let mut pending = std::mem::take(&mut self.pending);
+        while let Some(session) = pending.any_load() {
+            self.refuse(Entry::Load(session));
         }
-        // Whoever waits for a confirmation or a job learns of their end.
-        drop(waiting);
+        pending.drop_jobs().into_iter().for_each(|(_, job)| self.refuse(Entry::Job(job)));
+        pending.drop_waiters(0).into_iter().for_each(|waiter| self.refuse(Entry::Wait(waiter)));
         let mut entries = VecDeque::new();
         loop {
             let stop_by = self.queue.take(&mut entries, Duration::ZERO, None);
-            for entry in entries.drain(..) {
-                if let Entry::Load(session) = entry {
-                    tell(&self.events, StoreEvent::Loaded { session, stored: Err(()) });
-                }
-            }
+            entries.drain(..).for_each(|entry| self.refuse(entry));
             self.queue.still_taken(0);
             if stop_by.is_some() {
                 return;
             }
         }
+    }
+
+    /// Answers what will not be done any more. A thread that waits finds its channel disconnected.
+    fn refuse(&self, entry: Entry) {
+        self.tell_after_a_bug(match entry {
+            Entry::Load(session) => StoreEvent::Loaded { session, stored: Err(()) },
+            Entry::Wait(Waiter::Confirmation(number)) => {
+                StoreEvent::Lost { first: number, last: number }
+            }
+            Entry::Job(Job::Delete { number, .. }) => {
+                StoreEvent::Deleted { number, is_done: false }
+            }
+            Entry::Keep(_) | Entry::Wait(Waiter::Thread(_)) | Entry::Job(Job::Task(_)) => return,
+        });
+    }
+
+    /// Tells an event; what failed may fail again.
+    fn tell_after_a_bug(&self, event: StoreEvent) {
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.events)(event)));
     }
 
     fn run_to_the_end(&mut self) -> bool {
@@ -191,7 +203,7 @@ impl Writer {
         for entry in entries.drain(..) {
             match entry {
                 Entry::Keep(keep) => self.pending.keep(keep),
-                Entry::After(after) => self.pending.after(after),
+                Entry::Wait(waiter) => self.pending.wait(waiter),
                 Entry::Load(session) => self.pending.load(session),
                 Entry::Job(job) => self.pending.job(job),
             }
@@ -218,8 +230,7 @@ impl Writer {
         }
         self.ask_for_what_is_lacking();
         if self.stop_by.is_some() {
-            self.job = None;
-            self.pending.drop_jobs();
+            self.drop_jobs();
             return did;
         }
         did |= self.work_on_job();
@@ -248,16 +259,27 @@ impl Writer {
         }
     }
 
-    /// Has everything that waited for what is on disk now happen, and sends each client's queue once. Whether
+    /// Tells everything that waited for what is on disk now: the hub once for all its confirmations. Whether
     /// there was anything.
     pub(super) fn confirm(&mut self) -> bool {
-        let mut flushes = Flushes::default();
-        let mut count = 0;
-        while let Some(after) = self.pending.ready_after() {
+        let (mut count, mut up_to) = (0, None);
+        let tell = |up_to: &mut Option<u64>| {
+            if let Some(up_to) = up_to.take() {
+                (self.events)(StoreEvent::Persisted { up_to });
+            }
+        };
+        while let Some(waiter) = self.pending.ready_waiter() {
             count += 1;
-            run(after, &mut flushes);
+            match waiter {
+                Waiter::Confirmation(number) => up_to = Some(number),
+                Waiter::Thread(done) => {
+                    tell(&mut up_to);
+                    // A thread that waits no longer has no use for it.
+                    let _ = done.try_send(());
+                }
+            }
         }
-        flushes.flush();
+        tell(&mut up_to);
         // One alone has nobody to share a transaction with.
         self.answers_in = match count {
             0 | 1 => Duration::ZERO,
@@ -286,7 +308,7 @@ impl Writer {
     }
 
     pub(super) fn load(&mut self, session: Arc<str>) {
-        if self.pending.give_up(&session) {
+        if self.give_up_on(&session) {
             log::error!(
                 "session {session:?}: what happened last is lost: it could not be written, and \
                  nobody has it any more"
@@ -321,7 +343,7 @@ impl Writer {
         while let Some(since) = now.checked_sub(PATIENCE)
             && let Some(session) = self.pending.in_vain(since)
         {
-            self.pending.give_up(&session);
+            self.give_up_on(&session);
             self.in_use.remove(&session);
             log::error!(
                 "session {session:?}: what happened while nothing could be written is lost: nobody \
@@ -330,17 +352,69 @@ impl Writer {
         }
     }
 
+    /// Gives up what a session lacks, and tells which confirmations are lost with it. Whether it lacked anything.
+    fn give_up_on(&mut self, session: &str) -> bool {
+        let dropped = self.pending.give_up(session);
+        dropped.map(|waiters| self.tell_lost(waiters)).is_some()
+    }
+
+    /// Tells the hub of confirmations that will not go out. They follow each other.
+    fn tell_lost(&self, waiters: Vec<Waiter>) {
+        let mut numbers = waiters.iter().filter_map(|waiter| match waiter {
+            Waiter::Confirmation(number) => Some(*number),
+            Waiter::Thread(_) => None,
+        });
+        if let Some(first) = numbers.next() {
+            let last = numbers.last().unwrap_or(first);
+            (self.events)(StoreEvent::Lost { first, last });
+        }
+    }
+
+    /// Works on the task that has begun, or on the next job. Whether there was one.
     fn work_on_job(&mut self) -> bool {
         let Ok(store) = self.file.store() else { return false };
-        let Some(mut job) = self.job.take().or_else(|| self.pending.ready_job()) else {
-            return false;
+        let mut task = match self.task.take() {
+            Some(task) => task,
+            None => match self.pending.ready_job() {
+                None => return false,
+                Some(Job::Task(task)) => task,
+                Some(Job::Delete { session, number }) => {
+                    let deleted = catch_unwind(AssertUnwindSafe(|| store.delete(&session)));
+                    let is_done = match deleted {
+                        Ok(Ok(_)) => true,
+                        Ok(Err(trouble)) => {
+                            let advice = trouble.advice();
+                            log::error!(
+                                "session {session:?} can't be deleted: {trouble}: {advice}"
+                            );
+                            false
+                        }
+                        Err(_) => {
+                            log::error!("a bug in the server: {session:?} can't be deleted");
+                            false
+                        }
+                    };
+                    (self.events)(StoreEvent::Deleted { number, is_done });
+                    return true;
+                }
+            },
         };
-        match catch_unwind(AssertUnwindSafe(|| job(store))) {
-            Ok(ControlFlow::Continue(())) => self.job = Some(job),
+        match catch_unwind(AssertUnwindSafe(|| task(store))) {
+            Ok(ControlFlow::Continue(())) => self.task = Some(task),
             Ok(ControlFlow::Break(())) => {}
             Err(_) => log::error!("a bug in the server: something with the store failed"),
         }
         true
+    }
+
+    /// Drops the task that has begun and every job, and tells which sessions are not deleted.
+    fn drop_jobs(&mut self) {
+        self.task = None;
+        for (_, job) in self.pending.drop_jobs() {
+            if let Job::Delete { number, .. } = job {
+                (self.events)(StoreEvent::Deleted { number, is_done: false });
+            }
+        }
     }
 
     /// When there is something to do, even if nothing comes.
@@ -360,7 +434,7 @@ impl Writer {
         {
             log::warn!("{}: not closed properly: {trouble}", self.directory.display());
         }
-        self.pending.afters() == 0
+        self.pending.waiters() == 0
     }
 
     /// Ends though not everything is written.
@@ -374,13 +448,6 @@ impl Writer {
     }
 }
 
-/// One that panics takes nothing else with it.
-fn run(after: After, flushes: &mut Flushes) {
-    if catch_unwind(AssertUnwindSafe(|| after(flushes))).is_err() {
-        log::error!("a bug in the server: a confirmation could not be sent");
-    }
-}
-
 impl Writer {
     /// Something could not be written.
     fn fail(&mut self, trouble: &StoreError) {
@@ -391,8 +458,7 @@ impl Writer {
              is confirmed",
             trouble.advice()
         );
-        self.pending.drop_jobs();
-        self.job = None;
+        self.drop_jobs();
         if matches!(trouble, StoreError::Internal(_) | StoreError::SessionCorrupt(_)) {
             // Something that waits can't be written at all: whole documents may.
             self.pending.drop_all();
@@ -411,7 +477,7 @@ impl Writer {
     /// Does what can be done while nothing can be written; tries again when it is time, or the last
     /// time. Whether everything is well again.
     fn retry_while_failing(&mut self) -> bool {
-        self.pending.drop_jobs();
+        self.drop_jobs();
         let is_due = match &self.health {
             Health::Well => false,
             Health::Failing { again, .. } => self.stop_by.is_some() || *again <= Instant::now(),
@@ -429,7 +495,8 @@ impl Writer {
                 self.load_while_failing(session);
             }
         }
-        self.pending.shrink_to(self.settings.queue_bytes / 2);
+        let dropped = self.pending.shrink_to(self.settings.queue_bytes / 2);
+        self.tell_lost(dropped);
         false
     }
 

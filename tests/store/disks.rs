@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use collabd::kept::{Keep, Why};
+use collabd::kept::{Journal as _, Keep, Why};
 use collabd::protocol::Frame;
 use collabd::store::{Retention, Store, StoreEvent};
 
@@ -93,7 +93,7 @@ fn a_disk_that_fills_up_and_is_emptied() {
     for _ in 0..100 {
         given += 1;
         running.keep(&[change("s", "e", given)]);
-        running.keeper.wait_for_room();
+        running.keeper.wait_for_room(None);
     }
     running.confirm(given);
     assert!(running.nothing_confirmed());
@@ -116,7 +116,7 @@ fn a_disk_that_stays_full_while_much_is_done() {
     for _ in 0..1000 {
         given += 1;
         running.keep(&[change("s", "e", given)]);
-        running.keeper.wait_for_room();
+        running.keeper.wait_for_room(None);
     }
     running.confirm(given);
     fs::remove_file(filler).expect("removed");

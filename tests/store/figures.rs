@@ -58,7 +58,7 @@ fn confirmations_of_concurrent_writers() {
             under_way.push_back((seq, Instant::now()));
             running.keep(&[change(&session, "e", seq)]);
             let sender = sender.clone();
-            running.keeper.after(Box::new(move || sender.send(seq).expect("the test waits")));
+            running.after(move || sender.send(seq).expect("the test waits"));
         }
         let elapsed = begun.elapsed();
         let commits = running.with_store(|store| store.commits()) - before;

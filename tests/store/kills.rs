@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use collabd::kept::Why;
+use collabd::kept::{Journal as _, Why};
 use collabd::store::{PointInTime, Reader, Store};
 
 use super::scratch::{ALL, Scratch, at, change, document, message, whole};
@@ -47,16 +47,16 @@ fn the_process() {
             running.keeper.keep(whole(session, "e", seq, Why::Regular));
         }
         if round % 2 == 0 {
-            running.keeper.after(Box::new(move || {
+            running.after(move || {
                 let line = format!("\nkept {session} {seq}\n");
                 std::io::stdout().write_all(line.as_bytes()).expect("somebody listens");
-            }));
+            });
         }
         if round % 500 == 499 {
             // So that it isn't all in one go.
             std::thread::sleep(Duration::from_millis(2));
         }
-        running.keeper.wait_for_room();
+        running.keeper.wait_for_room(None);
     }
 }
 

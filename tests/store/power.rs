@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use collabd::kept::Journal as _;
 use collabd::store::Store;
 
 use super::scratch::{Scratch, change, expect_changes};
@@ -60,11 +61,11 @@ fn the_process() {
         running.keep(&[change("s", "e", seq)]);
         let marks = marks.clone();
         let (sender, confirmed) = channel();
-        running.keeper.after(Box::new(move || {
+        running.after(move || {
             let marks = OpenOptions::new().create(true).append(true).open(marks);
             marks.and_then(|mut marks| marks.write_all(&seq.to_le_bytes())).expect("written");
             let _ = sender.send(());
-        }));
+        });
         // While it fails, people go on; one waits now and then.
         while confirmed.try_recv().is_err() && (seq % 3 == 0 || seq == until) {
             assert!(begun.elapsed() < SAFETY_NET, "nothing is confirmed");

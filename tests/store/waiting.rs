@@ -1,6 +1,7 @@
 //! The thread `store`: what goes out when, who waits for whom, and what becomes of everything when the
 //! disk fails.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Flush, Keep, Lag, Reach, Why};
+use collabd::kept::{Journal, Keep, Lag, Reach, Why};
 use collabd::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 use rusqlite::Connection;
 
@@ -22,7 +23,17 @@ pub struct Running {
     pub keeper: StoreHandle,
     pub events: Receiver<StoreEvent>,
     confirmed: (Sender<u64>, Receiver<u64>),
+    waiting: Arc<Mutex<Waiting>>,
     thread: Option<JoinHandle<()>>,
+}
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// What is done when something is persisted, by the number it has for the store.
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    acts: VecDeque<(u64, Act)>,
 }
 
 pub fn settings() -> Settings {
@@ -42,9 +53,40 @@ impl Running {
 
     pub fn with(store: Store, settings: Settings) -> Self {
         let (sender, events) = channel();
-        let events_of = move |event| sender.send(event).expect("the test hears it");
+        let waiting: Arc<Mutex<Waiting>> = Arc::default();
+        let acts = waiting.clone();
+        let next = move |up_to| {
+            let acts = &mut acts.lock().expect("no panic").acts;
+            match acts.front() {
+                Some((number, _)) if *number <= up_to => acts.pop_front().map(|(_, act)| act),
+                _ => None,
+            }
+        };
+        let lost = waiting.clone();
+        let events_of = move |event| match event {
+            StoreEvent::Persisted { up_to } => {
+                while let Some(act) = next(up_to) {
+                    act();
+                }
+            }
+            StoreEvent::Lost { first, last } => {
+                let acts = &mut lost.lock().expect("no panic").acts;
+                acts.retain(|(number, _)| !(first..=last).contains(number));
+            }
+            event => sender.send(event).expect("the test hears it"),
+        };
         let (keeper, thread) = StoreHandle::start(store, settings, events_of).expect("a thread");
-        Running { keeper, events, confirmed: channel(), thread: Some(thread) }
+        Running { keeper, events, confirmed: channel(), waiting, thread: Some(thread) }
+    }
+
+    /// Has something done, on the store's thread, when everything up to here is on disk.
+    pub fn after(&self, act: impl FnOnce() + Send + 'static) {
+        let mut waiting = self.waiting.lock().expect("no panic");
+        waiting.last += 1;
+        let number = waiting.last;
+        waiting.acts.push_back((number, Box::new(act)));
+        drop(waiting);
+        self.keeper.confirm(number);
     }
 
     pub fn keep(&self, keeps: &[Keep]) {
@@ -54,10 +96,10 @@ impl Running {
     /// Asks for a confirmation of everything up to here.
     pub fn confirm(&self, number: u64) {
         let sender = self.confirmed.0.clone();
-        self.keeper.after(Box::new(move || {
+        self.after(move || {
             // The test may have ended.
             let _ = sender.send(number);
-        }));
+        });
     }
 
     pub fn confirmed(&self) -> u64 {
@@ -118,11 +160,11 @@ fn a_confirmation_goes_out_when_its_change_is_on_disk() {
         running.keep(&[change("s", "e", seq)]);
         let file = scratch.data();
         let (sender, seen) = channel();
-        running.keeper.after(Box::new(move || {
+        running.after(move || {
             let reader = collabd::store::Reader::open(&file).expect("a reader");
             let summary = reader.session("s").expect("is read").expect("is stored");
             sender.send(summary.seq).expect("the test waits");
-        }));
+        });
         assert_eq!(seen.recv_timeout(SAFETY_NET).expect("a confirmation"), seq);
     }
     assert!(running.stop());
@@ -208,14 +250,14 @@ fn readers_wait_while_too_much_waits_for_the_disk_and_the_hub_never_does() {
     let scratch = Scratch::on_disk();
     let settings = Settings { queue_bytes: 10_000, ..settings() };
     let running = Running::with(scratch.open(), settings);
-    running.keeper.wait_for_room();
+    running.keeper.wait_for_room(None);
     let release = hold(&running);
     // More than the bound: the hub doesn't wait.
     running.keep(&changes("s", 1, 200));
     let keeper = running.keeper.clone();
     let (sender, has_room) = channel();
     let reader = std::thread::spawn(move || {
-        keeper.wait_for_room();
+        keeper.wait_for_room(None);
         sender.send(()).expect("the test waits");
     });
     assert!(has_room.recv_timeout(Duration::from_millis(50)).is_err());
@@ -238,7 +280,7 @@ fn what_is_being_written_takes_room_until_it_is_on_disk() {
     let readers = [(); 2].map(|()| {
         let (keeper, sender) = (running.keeper.clone(), sender.clone());
         let reader = std::thread::spawn(move || {
-            keeper.wait_for_room();
+            keeper.wait_for_room(None);
             sender.send(()).expect("the test waits");
         });
         assert!(has_room.recv_timeout(Duration::from_millis(200)).is_err());
@@ -261,7 +303,7 @@ fn nobody_waits_for_a_store_that_has_ended() {
     let release = hold(&running);
     running.keep(&changes("s", 1, 50));
     let keeper = running.keeper.clone();
-    let reader = std::thread::spawn(move || keeper.wait_for_room());
+    let reader = std::thread::spawn(move || keeper.wait_for_room(None));
     let keeper = running.keeper.clone();
     // It can't end yet.
     assert!(!keeper.stop(Instant::now() + Duration::from_millis(20)));
@@ -269,17 +311,16 @@ fn nobody_waits_for_a_store_that_has_ended() {
     assert!(running.stop());
     reader.join().expect("ended");
     keeper.keep(change("s", "e", 51));
-    keeper.after(Box::new(|| panic!("nothing is confirmed any more")));
-    keeper.wait_for_room();
+    assert!(!keeper.confirm(1), "nothing is confirmed any more");
+    keeper.wait_for_room(None);
     expect_changes(&scratch.open(), "s", 50);
 }
 
 #[test]
-fn a_confirmation_or_a_job_that_panics_takes_nothing_with_it() {
+fn a_job_that_panics_takes_nothing_with_it() {
     let scratch = Scratch::on_disk();
     let running = Running::start(&scratch);
     running.keep(&[change("s", "e", 1)]);
-    running.keeper.after(Box::new(|| panic!("on purpose")));
     running.keeper.job(Box::new(|_| panic!("on purpose")));
     running.keep(&[change("s", "e", 2)]);
     running.confirm(2);
@@ -304,14 +345,15 @@ fn after_a_bug_whoever_waits_for_a_session_is_answered() {
     };
     // One that doesn't follow is asked for, which fails; what has come by then waits.
     keeper.keep(change("s", "e", 7));
-    keeper.after(Box::new(|| panic!("nothing is confirmed any more")));
+    assert!(keeper.confirm(1));
     assert_eq!(event(), StoreEvent::Durable(false));
+    assert_eq!(event(), StoreEvent::Lost { first: 1, last: 1 });
     keeper.load("early".into());
     not_loaded("early");
     // And so does whatever comes later; nobody waits for room.
     for seq in 0..500 {
         keeper.keep(change("s", "e", seq + 8));
-        keeper.wait_for_room();
+        keeper.wait_for_room(None);
     }
     keeper.load("late".into());
     not_loaded("late");
@@ -365,7 +407,7 @@ fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
     running.keeper.load("t".into());
     assert_eq!(running.event(), StoreEvent::Loaded { session: "s".into(), stored: Err(()) });
     assert_eq!(running.event(), StoreEvent::Loaded { session: "t".into(), stored: Ok(None) });
-    running.keeper.wait_for_room();
+    running.keeper.wait_for_room(None);
     assert!(running.nothing_confirmed());
     holder.let_go();
     assert_eq!(running.event(), StoreEvent::Durable(true));
@@ -391,7 +433,7 @@ fn what_had_to_be_dropped_is_asked_for_and_confirmed_when_it_is_there() {
     for seq in 2..=300 {
         running.keep(&[change("busy", "e", seq)]);
         // As a client's thread does: it is never held up for long.
-        running.keeper.wait_for_room();
+        running.keeper.wait_for_room(None);
     }
     running.confirm(300);
     running.keep(&[change("quiet", "e", 4)]);
@@ -623,48 +665,31 @@ fn a_file_that_another_program_writes_over_is_noticed_before_anything_is_confirm
     assert!(fs::read(scratch.file("collabd.db")).expect("a file") == older, "it was written to");
 }
 
-/// A client's queue that counts how often it is sent, and what was in it then.
-#[derive(Default)]
-struct Queue(Mutex<(Vec<u64>, Vec<Vec<u64>>)>);
-
-impl Queue {
-    /// Adds something. Whether it is the first since it was sent.
-    fn push(&self, number: u64) -> bool {
-        let mut state = self.0.lock().expect("no panic");
-        state.0.push(number);
-        state.0.len() == 1
-    }
-}
-
-impl Flush for Queue {
-    fn send(self: Arc<Self>) {
-        let mut state = self.0.lock().expect("no panic");
-        let sent = std::mem::take(&mut state.0);
-        state.1.push(sent);
-    }
-}
-
 #[test]
-fn confirmations_that_go_out_together_are_sent_to_each_client_at_once() {
+fn what_is_persisted_together_is_told_once() {
     let scratch = Scratch::new();
-    let running = Running::start(&scratch);
-    let queues: Vec<Arc<Queue>> = (0..3).map(|_| Arc::default()).collect();
-    let release = hold(&running);
+    let (sender, events) = channel();
+    let told = move |event| sender.send(event).expect("the test hears it");
+    let (keeper, thread) = StoreHandle::start(scratch.open(), settings(), told).expect("a thread");
+    let (release, held) = channel::<()>();
+    keeper.job(Box::new(move |_| {
+        let _ = held.recv();
+        ControlFlow::Break(())
+    }));
     for seq in 1..=300 {
-        running.keep(&[change("s", "e", seq)]);
-        let queue = queues[seq as usize % 3].clone();
-        running.keeper.confirm(Box::new(move |flushes| {
-            if queue.push(seq) {
-                flushes.add(queue);
-            }
-        }));
+        keeper.keep(change("s", "e", seq));
+        assert!(keeper.confirm(seq));
     }
+    let flushed = keeper.flushed();
     drop(release);
-    assert!(running.stop());
-    for (place, queue) in (0..).zip(&queues) {
-        let expected: Vec<u64> = (1..=300).filter(|seq| seq % 3 == place).collect();
-        assert_eq!(queue.0.lock().expect("no panic").1, [expected], "client {place}");
-    }
+    flushed.recv_timeout(SAFETY_NET).expect("everything is on disk");
+    assert_eq!(events.try_recv(), Ok(StoreEvent::Persisted { up_to: 300 }), "it is told before");
+    keeper.delete("s".into(), 7);
+    let deleted = StoreEvent::Deleted { number: 7, is_done: true };
+    assert_eq!(events.recv_timeout(SAFETY_NET), Ok(deleted));
+    assert!(keeper.stop(Instant::now() + SAFETY_NET));
+    assert_eq!(events.try_iter().count(), 0);
+    thread.join().expect("ended");
 }
 
 #[test]
@@ -677,11 +702,11 @@ fn what_many_clients_do_at_once_is_all_there() {
         for session in 0..8 {
             running.keep(&[change(&format!("s{session}"), "e", seq)]);
             let confirmed = confirmed.clone();
-            running.keeper.after(Box::new(move || {
+            running.after(move || {
                 confirmed.lock().expect("no panic").push((session, seq));
-            }));
+            });
         }
-        running.keeper.wait_for_room();
+        running.keeper.wait_for_room(None);
     }
     assert!(running.stop());
     let expected = (1..=500).flat_map(|seq| (0..8).map(move |session| (session, seq)));

@@ -1,0 +1,60 @@
+//! What the hub thread holds back until the journal has written everything that was given before it. Pure: no
+//! thread, no socket, no file.
+
+use std::collections::VecDeque;
+
+/// What waits, in the order of its numbers. One number is given to each; the journal tells which are persisted and
+/// which are lost. The journal has a place for each number in its own bounded queue, so this has the same bound.
+#[derive(Debug)]
+pub struct Confirmations<T> {
+    waiting: VecDeque<(u64, T)>,
+    /// The number that was given last.
+    last: u64,
+}
+
+impl<T> Default for Confirmations<T> {
+    fn default() -> Self {
+        Confirmations { waiting: VecDeque::new(), last: 0 }
+    }
+}
+
+impl<T> Confirmations<T> {
+    /// Holds something back. Returns its number, which the journal is to be told.
+    pub fn hold(&mut self, held: T) -> u64 {
+        self.last += 1;
+        self.waiting.push_back((self.last, held));
+        self.last
+    }
+
+    /// The next that goes out, where everything up to this number is persisted.
+    pub fn next_up_to(&mut self, number: u64) -> Option<T> {
+        match self.waiting.front() {
+            Some((waiting, _)) if *waiting <= number => {
+                self.waiting.pop_front().map(|(_, held)| held)
+            }
+            _ => None,
+        }
+    }
+
+    /// Drops those from the first number to the last: what they confirm is lost.
+    pub fn drop_lost(&mut self, first: u64, last: u64) {
+        self.waiting.retain(|(number, _)| !(first..=last).contains(number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_go_out_in_order_and_the_lost_never() {
+        let mut held = Confirmations::default();
+        let numbers: Vec<u64> = (b'a'..=b'f').map(|letter| held.hold(letter as char)).collect();
+        assert_eq!(held.next_up_to(numbers[0] - 1), None);
+        held.drop_lost(numbers[2], numbers[3]);
+        let mut out = |up_to| std::iter::from_fn(|| held.next_up_to(up_to)).collect::<String>();
+        assert_eq!(out(numbers[2]), "ab");
+        assert_eq!(out(numbers[4]), "e");
+        assert_eq!(out(u64::MAX), "f");
+    }
+}
