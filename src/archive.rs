@@ -21,7 +21,7 @@ pub const MAX_ON_A_PAGE: usize = 1000;
 /// After how many bytes no change is added to a page.
 pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// What there is to know of a stored session without opening it, or of one in memory.
+/// A stored session as far as it is known without opening it, or one in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionInfo {
     pub session_id: String,
@@ -33,10 +33,11 @@ pub struct SessionInfo {
     pub changed_at: Option<String>,
     /// Who made the last change, where that is known.
     pub changed_by: Option<String>,
-    /// How many changes are stored, and how many whole documents.
+    /// How many changes are stored.
     pub changes: u64,
+    /// How many whole documents are stored.
     pub versions: u64,
-    /// How much they take.
+    /// How much all of it takes.
     pub bytes: u64,
     /// How many items are on its canvas, where that was asked for; `Some(None)` where it can't be
     /// read.
@@ -107,7 +108,7 @@ pub struct ChangeInfo {
 }
 
 impl SessionInfo {
-    /// What there is to know of a session; how many items it has takes opening it.
+    /// Describes a session. How many items it has takes opening it.
     pub fn new(reader: &Reader, summary: Summary, with_items: bool) -> Self {
         let items = with_items.then(|| {
             let stored =

@@ -14,7 +14,7 @@ use crate::store::{PointInTime, Retention};
 
 /// How many of its newest changes a session keeps for clients that catch up, unless the server is
 /// told otherwise.
-const HISTORY: usize = 10_000;
+const KEPT_CHANGES: usize = 10_000;
 
 /// The actions: what is typed after each, how many words that is, and the flags.
 const ACTIONS: [(&str, &str, usize, usize, &[Flag]); 8] = [
@@ -108,7 +108,7 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
         "delete" => Action::Delete { session: word() },
         _ => {
             let (versions, age) = (stored.keep_versions, super::days(stored.keep_days));
-            let retention = Retention { versions, age, history: HISTORY };
+            let retention = Retention { versions, age, history: KEPT_CHANGES };
             let session = words.next().filter(|session| !session.is_empty());
             Action::Compact { session, retention }
         }

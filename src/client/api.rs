@@ -86,7 +86,7 @@ impl Api {
         self.ask("GET", path, None, TIMEOUT)
     }
 
-    /// The same, read as JSON.
+    /// Asks for a page, and reads it as JSON.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -109,7 +109,7 @@ impl Api {
         })
     }
 
-    /// Has something done, for which the server has so much time.
+    /// Sends a request, for which the server has so much time.
     ///
     /// # Errors
     /// As [`get`](Self::get).

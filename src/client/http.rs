@@ -11,7 +11,7 @@ use super::wire::is_timeout;
 use super::{Target, Wire, shown};
 
 /// The longest head and body that are read, where nothing else is asked for.
-const LONGEST: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Response {
 /// A request for a page of an API.
 pub struct Request<'a> {
     pub method: &'a str,
-    /// And its query, percent-encoded.
+    /// With its query, percent-encoded.
     pub path: &'a str,
     /// Whole lines, without their ends.
     pub headers: &'a [String],
@@ -131,7 +131,7 @@ pub fn ask_upgrade(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     );
-    ask(wire, request.as_bytes(), LONGEST)
+    ask(wire, request.as_bytes(), MAX_ANSWER_BYTES)
 }
 
 /// Asks for `path` as a browser would for a page.
@@ -139,7 +139,11 @@ pub fn ask_upgrade(
 /// # Errors
 /// Says why there is no answer.
 pub fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, String> {
-    send(wire, target, &Request { method: "GET", path, headers: &[], body: None, longest: LONGEST })
+    send(
+        wire,
+        target,
+        &Request { method: "GET", path, headers: &[], body: None, longest: MAX_ANSWER_BYTES },
+    )
 }
 
 /// Sends a request and gives its answer, the only one on this wire.

@@ -149,7 +149,7 @@ fn revoke(file: &Path, name: &str) -> Result<(), String> {
     }
     save(locked, file)?;
     let file = file.display();
-    // The file has been written; whether somebody hears of it makes no difference.
+    // The file has been written: a line that can't be printed changes nothing.
     let _ = tell(&format!(
         "{name:?} is revoked: a server that reads {file} closes its connections within 2 s\n"
     ));
@@ -174,7 +174,7 @@ fn warn(line: &str) {
     remark(&format!("collabd: warning: {line}"));
 }
 
-/// Says something on stderr. Nobody may be reading it: that makes nothing undone.
+/// Says something on stderr; what can't be written there is lost.
 fn remark(line: &str) {
     crate::logging::say(line);
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The others are the changes in their order, as their senders could have sent them: without what
-//! the server adds (`user_id`, `timestamp`, `seq`) and without the `id` of whoever sent them. Changes that
+//! the server adds (`user_id`, `timestamp`, `seq`) and without the sender's `id`. Changes that
 //! were made together by a `sync:update`, a snapshot or a restore are one `sync:update`: commands can't
 //! take away a field. An `update_item` or `move_item` lacks its data's `_type`, so that all of its fields
 //! are taken and not only what an editor's user would have changed.

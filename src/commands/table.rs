@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use crate::logging::without_keys;
 
-/// Names are anybody's: none of them may move the cursor or turn the line around.
+/// A name in a form that can't move the cursor or turn the line around: anyone may have chosen it.
 pub fn printable(name: &str) -> String {
     let quoted = format!("{name:?}");
     quoted[1..quoted.len() - 1].to_owned()

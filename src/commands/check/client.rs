@@ -11,11 +11,11 @@ use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::{Error, Message};
 
 use super::received::Received;
-use super::report::{Outcome, Trouble, fault};
+use super::report::{Outcome, StepError, fault};
 use crate::client::{TIMEOUT, WebSocket, shown};
 
 /// How long a client listens for what must not come, after everything that must has come.
-pub(super) const LISTEN: Duration = Duration::from_millis(150);
+pub(super) const LISTEN_TIME: Duration = Duration::from_millis(150);
 
 /// What a wait makes of a message.
 pub(super) enum Pick<T> {
@@ -60,7 +60,7 @@ pub(super) struct Client {
     /// As the server last told this user.
     pub(super) is_host: bool,
     socket: WebSocket,
-    /// Read, but left for whoever waits next.
+    /// Read, but left for the next wait.
     put_back: VecDeque<Received>,
     /// How it ended, once it has.
     end: Option<String>,
@@ -114,8 +114,8 @@ impl Client {
 
     /// A send that fails usually means that the server closed; its close frame says more than the
     /// error.
-    fn why_not_sent(&mut self, error: &str) -> Trouble {
-        let deadline = Instant::now() + LISTEN;
+    fn why_not_sent(&mut self, error: &str) -> StepError {
+        let deadline = Instant::now() + LISTEN_TIME;
         loop {
             match self.event(deadline) {
                 Ok(Event::Silence | Event::Closed(_)) | Err(_) => break,
@@ -123,7 +123,7 @@ impl Client {
             }
         }
         let end = self.end.get_or_insert_with(|| error.to_owned());
-        Trouble::Fault(format!("{} could not send: {end}", self.user))
+        StepError::Fault(format!("{} could not send: {end}", self.user))
     }
 
     /// What comes next before `deadline`. Protocol pings are answered on the way.
@@ -188,7 +188,7 @@ impl Client {
     /// The connection has ended, and no step has said so yet.
     pub(super) fn skim(&mut self) -> Outcome<()> {
         self.put_back.clear();
-        self.socket.wire().never_wait(Instant::now() + LISTEN);
+        self.socket.wire().never_wait(Instant::now() + LISTEN_TIME);
         while !self.ended() {
             // What breaks the protocol without ending the connection was sent to an earlier step.
             if let Ok(Event::Silence) = self.read() {
@@ -214,7 +214,7 @@ impl Client {
         self.wait_within(TIMEOUT, what, pick)
     }
 
-    /// The same, with a deadline of its own.
+    /// [`wait_for`](Self::wait_for) with a deadline of its own.
     pub(super) fn wait_within<T>(
         &mut self,
         patience: Duration,
@@ -315,7 +315,7 @@ impl Client {
                 }
                 // Whatever else it has to say, it is the end that is waited for.
                 Ok(Some(_)) | Err(Error::Protocol(ProtocolError::ReceivedAfterClosing)) => {}
-                // However it ends, it has ended: a reset is the usual answer to bytes nobody read.
+                // However it ends, it has ended: a reset is the usual answer to bytes that were not read.
                 Err(_) => return Ok(()),
             }
         }

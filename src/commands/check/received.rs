@@ -40,8 +40,7 @@ impl Received {
         self.value["user_id"] == user
     }
 
-    /// Whether it is a command about `item` that somebody sent, not one the server settles items
-    /// with.
+    /// Whether it is a command about `item` that a user sent, not one the server settles items with.
     pub(super) fn changes(&self, item: &str) -> bool {
         self.is("command") && self.value["command"]["item_id"] == item && !self.settles()
     }
@@ -51,8 +50,7 @@ impl Received {
         self.value["settled"] == true
     }
 
-    /// Whether it is of the kind `user` sees only if somebody else did something: none of it may
-    /// ever come back to its sender.
+    /// Whether it is a message of `user` of this kind that the server has sent back to its sender.
     pub(super) fn echoes(&self, user: &str, kind: &str) -> bool {
         self.is(kind) && self.by(user) && !self.settles()
     }

@@ -15,7 +15,7 @@ use crate::client::shown;
 
 /// How much later than the pong to a later ping an error may come: the two may be made in different
 /// places of a server.
-const LATER: Duration = Duration::from_millis(500);
+const LATE_ERROR_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Sends `text`, which must get an `error`, and a ping after it, which must still be answered.
 fn refused(client: &mut Client, ping: Option<&str>, text: &str) -> Outcome<()> {
@@ -39,7 +39,7 @@ fn refused(client: &mut Client, ping: Option<&str>, text: &str) -> Outcome<()> {
     let refusal = match refusal {
         Some(refusal) => refusal,
         None => {
-            let patience = if ping.is_some() { LATER } else { TIMEOUT };
+            let patience = if ping.is_some() { LATE_ERROR_TIMEOUT } else { TIMEOUT };
             let what = format!("an error for {sent}");
             client.wait_within(patience, &what, |m| {
                 Ok(if m.is("error") { Pick::Take(m.clone()) } else { Pick::Other })

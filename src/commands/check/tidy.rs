@@ -8,9 +8,9 @@ use super::walk::Walk;
 use crate::client::http::{self, Request};
 use crate::client::{Target, Wire};
 
-/// How long a server is given to notice that everybody has left, and how often it is asked.
+/// How long a server is given to notice that all users have left, and how often it is asked.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
@@ -29,11 +29,11 @@ pub(super) fn remove(walk: &mut Walk, url: &str, report: &Report) {
         let until = Instant::now() + TIMEOUT;
         let status = loop {
             let status = delete(walk, &target, &path, &headers, until);
-            // Somebody is in it: the server has not noticed yet that nobody is.
+            // The server has not noticed yet that the session is empty.
             if status != Some(409) || Instant::now() >= until {
                 break status;
             }
-            thread::sleep(PAUSE);
+            thread::sleep(RETRY_INTERVAL);
         };
         match status {
             Some(401 | 403 | 409 | 503) => left.push(session),

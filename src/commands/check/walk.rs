@@ -12,7 +12,7 @@ use crate::routes::TEMPORARY_HEADER;
 use super::client::{Client, Pick};
 use super::promises;
 use super::received::Received;
-use super::report::{Outcome, Trouble, skip};
+use super::report::{Outcome, StepError, skip};
 
 /// The two users who are there all the time, and the one who comes late.
 pub(super) const ALICE: &str = "check-alice";
@@ -30,7 +30,7 @@ pub(super) struct Walk {
     pub(super) target: Target,
     /// Where the server was found: all its addresses at first, then the one that answered.
     addresses: Vec<SocketAddr>,
-    /// A name nobody else uses, for sessions of this walk.
+    /// A name that only this walk uses, for its sessions.
     pub(super) session: String,
     /// How long to stay connected.
     pub(super) stay: Duration,
@@ -147,7 +147,7 @@ impl Walk {
 
     /// Alice, as she is.
     pub(super) fn alice(&mut self) -> Outcome<&mut Client> {
-        self.alice.as_mut().ok_or_else(|| Trouble::Skip(format!("{ALICE} is not connected")))
+        self.alice.as_mut().ok_or_else(|| StepError::Skip(format!("{ALICE} is not connected")))
     }
 
     /// Alice and Bob, as they are.

@@ -1,4 +1,4 @@
-//! A user of a recording on a connection of its own, which never waits.
+//! The connection of one user of a recording.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -19,31 +19,31 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many messages are read from one connection before the next one's turn comes.
 const MAX_MESSAGES_AT_A_TIME: usize = 1000;
 
-/// The connection of one user.
-pub struct Player {
+/// A user's connection. Sending never waits for the server to read.
+pub struct ReplayClient {
     user: String,
     /// What the ids of this run's messages begin with.
     tag: String,
     socket: WebSocket,
 }
 
-/// What the server said that matters.
-pub enum Heard {
-    /// In the session are these, and this one.
+/// A message of the server that matters here.
+pub enum Reply {
+    /// These users were in the session before this one.
     Ack { users: Vec<String> },
-    /// The document has items, or it hasn't.
+    /// The state of the document.
     State { has_items: bool },
     /// The change with this id has been applied: it was relayed, or confirmed.
     Applied(u64),
-    /// And written, if the server writes.
+    /// The change is confirmed, which is after it was written where the server writes.
     Confirmed(u64),
-    /// Something was refused; with its id, if it said so.
+    /// A message was refused; with its id, where the server names it.
     Error { id: Option<u64>, words: String },
 }
 
 /// What is read of a message.
 #[derive(Deserialize)]
-struct Said<'a> {
+struct ServerMessage<'a> {
     #[serde(rename = "type")]
     kind: String,
     #[serde(borrow)]
@@ -67,12 +67,12 @@ struct State<'a> {
     items: Vec<&'a RawValue>,
 }
 
-impl Player {
-    /// Comes into the session.
+impl ReplayClient {
+    /// Joins the session.
     ///
     /// # Errors
     /// One line, which shows no key.
-    pub fn enter(
+    pub fn join(
         target: &Target,
         addresses: &[SocketAddr],
         session: &str,
@@ -85,7 +85,7 @@ impl Player {
         let socket = WebSocket::open(wire, target, &target.place(session, user), &[]);
         let socket = socket
             .map_err(|why| format!("{user:?} can't join session {session:?} of {shown}: {why}"))?;
-        Ok(Player { user: user.to_owned(), tag: tag.to_owned(), socket })
+        Ok(ReplayClient { user: user.to_owned(), tag: tag.to_owned(), socket })
     }
 
     /// Sends a message, a JSON object, under a number; as much of it as there is room for, the rest
@@ -108,7 +108,7 @@ impl Player {
     ///
     /// # Errors
     /// One line, when the connection has ended.
-    pub fn hear(&mut self, heard: &mut Vec<Heard>) -> Result<(), String> {
+    pub fn read_all(&mut self, replies: &mut Vec<Reply>) -> Result<(), String> {
         self.never_wait();
         if let Err(error) = self.socket.flush()
             && !is_not_ready(&error)
@@ -116,7 +116,7 @@ impl Player {
             return Err(self.lost(&error));
         }
         for _ in 0..MAX_MESSAGES_AT_A_TIME {
-            if !self.read(heard)? {
+            if !self.read(replies)? {
                 break;
             }
         }
@@ -127,23 +127,23 @@ impl Player {
     ///
     /// # Errors
     /// One line, when the connection has ended.
-    pub fn wait(&mut self, time: Duration, heard: &mut Vec<Heard>) -> Result<(), String> {
+    pub fn wait(&mut self, time: Duration, replies: &mut Vec<Reply>) -> Result<(), String> {
         self.socket.wire().wait_until(Instant::now() + time.max(Duration::from_millis(1)));
-        match self.read(heard)? {
-            true => self.hear(heard),
+        match self.read(replies)? {
+            true => self.read_all(replies),
             false => Ok(()),
         }
     }
 
     /// Closes the connection.
-    pub fn leave(&mut self) {
+    pub fn close(&mut self) {
         self.never_wait();
         // A server that doesn't read it sees the connection end.
         let _ = self.socket.close("replay done");
     }
 
     /// Waits until the server has ended the connection, which is after it has told the session.
-    pub fn left(&mut self) {
+    pub fn wait_for_end(&mut self) {
         self.socket.drain(Instant::now() + CLOSE_TIMEOUT);
     }
 
@@ -152,10 +152,10 @@ impl Player {
     }
 
     /// Reads one message; `false` where there is none.
-    fn read(&mut self, heard: &mut Vec<Heard>) -> Result<bool, String> {
+    fn read(&mut self, replies: &mut Vec<Reply>) -> Result<bool, String> {
         match self.socket.read() {
             Ok(None) => return Ok(false),
-            Ok(Some(Message::Text(text))) => heard.extend(understood(&text, &self.tag)),
+            Ok(Some(Message::Text(text))) => replies.extend(reply_in(&text, &self.tag)),
             Ok(Some(Message::Close(close))) => return Err(self.closed(close)),
             Ok(Some(_)) => {}
             Err(error) => return Err(self.lost(&error)),
@@ -176,26 +176,26 @@ impl Player {
 }
 
 /// What a message says that matters.
-fn understood(text: &str, tag: &str) -> Option<Heard> {
-    let said: Said<'_> = serde_json::from_str(text).ok()?;
-    let id = said.id.and_then(|id| own_id(id.get(), tag));
-    match &*said.kind {
-        "message_delivered" => id.map(Heard::Confirmed),
-        "command" => id.map(Heard::Applied),
+fn reply_in(text: &str, tag: &str) -> Option<Reply> {
+    let message: ServerMessage<'_> = serde_json::from_str(text).ok()?;
+    let id = message.id.and_then(|id| own_id(id.get(), tag));
+    match &*message.kind {
+        "message_delivered" => id.map(Reply::Confirmed),
+        "command" => id.map(Reply::Applied),
         "connection:ack" => {
-            Some(Heard::Ack { users: said.users.into_iter().map(|user| user.user_id).collect() })
+            Some(Reply::Ack { users: message.users.into_iter().map(|user| user.user_id).collect() })
         }
         "sync:state" => {
-            let state = said.state.and_then(|state| serde_json::from_str(state.get()).ok());
+            let state = message.state.and_then(|state| serde_json::from_str(state.get()).ok());
             let has_items = state.is_some_and(|state: State<'_>| !state.items.is_empty());
-            Some(Heard::State { has_items })
+            Some(Reply::State { has_items })
         }
         "error" => {
-            let kind = said.error_type.unwrap_or_default();
-            let message = said.message.unwrap_or_default();
+            let kind = message.error_type.unwrap_or_default();
+            let text = message.message.unwrap_or_default();
             // Anything may be in it.
-            let words = format!("{kind}: {message}").escape_debug().to_string();
-            Some(Heard::Error { id, words })
+            let words = format!("{kind}: {text}").escape_debug().to_string();
+            Some(Reply::Error { id, words })
         }
         _ => None,
     }
@@ -209,14 +209,14 @@ fn own_id(json: &str, tag: &str) -> Option<u64> {
 
 /// What has been sent and not yet been answered, by number.
 #[derive(Default)]
-pub struct Open {
+pub struct Unanswered {
     /// Not yet seen to be applied.
     pub applied: HashSet<u64>,
     /// Not yet confirmed.
     pub confirmed: HashSet<u64>,
 }
 
-impl Open {
+impl Unanswered {
     pub fn sent(&mut self, id: u64) {
         self.applied.insert(id);
         self.confirmed.insert(id);
