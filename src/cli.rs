@@ -94,9 +94,6 @@ struct Line<'a> {
 
 impl Line<'_> {
     /// The values of the flags in these tables, once all words of a command have been taken.
-    ///
-    /// # Errors
-    /// [`Usage`], where a word is left, or a flag makes no sense.
     fn args(&mut self, command: &str, tables: &[&[Flag]]) -> Result<Args, Usage> {
         if self.words.next().is_some() {
             return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
@@ -106,9 +103,6 @@ impl Line<'_> {
 }
 
 /// Makes a command of the arguments (without the program's name) and the environment.
-///
-/// # Errors
-/// [`Usage`], in a line for the person who typed it.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,

@@ -2,7 +2,8 @@
 //! `sessions --server` use.
 //!
 //! It shares no code with the server, so that a misunderstanding in the server's own code can't hide
-//! itself in `check`.
+//! itself in `check`. An error is one line for the user, which repeats no part of an address that may
+//! hold a key.
 
 pub mod api;
 pub mod http;

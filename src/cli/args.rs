@@ -75,9 +75,6 @@ pub(super) struct StoredArgs {
 
 impl Args {
     /// The values of the flags in these tables.
-    ///
-    /// # Errors
-    /// [`Usage`], where a flag was typed that is in none of them, or a value makes no sense.
     pub fn read(
         command: &str,
         tables: &[&[Flag]],

@@ -112,9 +112,6 @@ impl Flag {
     }
 
     /// Sets what the flag sets: to what was typed, the environment's value, or the default.
-    ///
-    /// # Errors
-    /// [`Usage`], where the value makes no sense.
     pub fn apply(
         &self,
         args: &mut Args,
@@ -133,15 +130,19 @@ impl Flag {
     }
 
     fn update(&self, args: &mut Args, text: &str, is_typed: bool) -> Result<(), Usage> {
-        let refused = match self.set {
-            Set::Switch(place) => return Ok(*place(args) = true),
+        let updated = match self.set {
+            Set::Switch(place) => {
+                *place(args) = true;
+                Ok(())
+            }
             Set::Value(update) => update(args, Given { text: text.to_owned(), is_typed }),
             Set::List(place) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-                return Ok(place(args).extend(parts.map(str::to_owned)));
+                place(args).extend(parts.map(str::to_owned));
+                Ok(())
             }
         };
-        refused.map_err(|bad| match bad {
+        updated.map_err(|bad| match bad {
             Bad::Line(line) => Usage(line),
             Bad::Wanted(wanted) => {
                 let or = self.variable().map_or(String::new(), |name| format!(" (or {name})"));

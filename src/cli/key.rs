@@ -9,9 +9,6 @@ use crate::commands::key::{Action, NewKey, Options};
 use crate::protocol::Timestamp;
 
 /// Makes sense of the words after `key` and of the flags.
-///
-/// # Errors
-/// [`Usage`], in a line for the person who typed it.
 pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
     let refused = |why: &str| Usage(why.into());
     let action = line.words.next();

@@ -14,17 +14,11 @@ use crate::routes::Hosts;
 use crate::routes::origin::Origins;
 
 /// What `echo` is told.
-///
-/// # Errors
-/// [`Usage`], where a limit is too small.
 pub(super) fn echo(args: Args) -> Result<echo::Options, Usage> {
     Ok(echo::Options { config: config(&args)?, listen: args.listen })
 }
 
 /// What `serve` is told.
-///
-/// # Errors
-/// [`Usage`], where flags contradict each other or one makes no sense.
 pub(super) fn serve(args: Args) -> Result<serve::Options, Usage> {
     if cfg!(not(feature = "durable")) && args.stored.data_dir.is_some() {
         let why = "--data-dir needs a collabd that was built with the feature `durable`";

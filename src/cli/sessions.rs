@@ -33,9 +33,6 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Usage> {
 }
 
 /// Makes sense of the words after `sessions` and of the flags.
-///
-/// # Errors
-/// [`Usage`], in a line for the person who typed it.
 pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
     let action = line.words.next().unwrap_or_default();
     let Some(&(name, usage, min, max, table)) = ACTIONS.iter().find(|(name, ..)| *name == action)
@@ -116,9 +113,6 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
 }
 
 /// Makes sense of the words after `record` and of the flags.
-///
-/// # Errors
-/// [`Usage`], in a line for the person who typed it.
 pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
     let args = line.args("record", &[flags::PLACE, flags::RECORD])?;

@@ -63,9 +63,6 @@ impl Server {
 
 impl Api {
     /// Finds the server.
-    ///
-    /// # Errors
-    /// One line.
     pub fn find(server: &Server) -> Result<Self, String> {
         let (target, in_address) = Target::parse_api(&server.url)?;
         let addresses = target.addresses()?;
@@ -78,26 +75,17 @@ impl Api {
         self.target.shown_api()
     }
 
-    /// Asks for a page, and gives what it says.
-    ///
-    /// # Errors
-    /// See [`ApiError`]; of status 0 where there is no answer.
+    /// Asks for a page, and gives what it says. The error is of status 0 where there is no answer.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, ApiError> {
         self.ask("GET", path, None, TIMEOUT)
     }
 
     /// Asks for a page, and reads it as JSON.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
     pub fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         self.read(&self.get(path)?)
     }
 
     /// Reads what a server says.
-    ///
-    /// # Errors
-    /// One line, where it is nothing that this collabd understands.
     pub fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
         serde_json::from_slice(body).map_err(|error| ApiError {
             status: 0,
@@ -110,9 +98,6 @@ impl Api {
     }
 
     /// Sends a request, for which the server has so much time.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
     pub fn ask(
         &self,
         method: &str,

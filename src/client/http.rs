@@ -80,9 +80,6 @@ impl Response {
 
 /// Asks for a WebSocket at `path`, with the same headers as the editor and these. Gives the bytes that
 /// came behind the answer.
-///
-/// # Errors
-/// Says what came instead of a WebSocket.
 pub(super) fn upgrade(
     wire: &mut Wire,
     target: &Target,
@@ -115,9 +112,6 @@ pub(super) fn upgrade(
 }
 
 /// Sends the editor's handshake for `path` and gives whatever answer comes.
-///
-/// # Errors
-/// Says why there is no answer.
 pub fn ask_upgrade(
     wire: &mut Wire,
     target: &Target,
@@ -135,9 +129,6 @@ pub fn ask_upgrade(
 }
 
 /// Asks for `path` as a browser would for a page.
-///
-/// # Errors
-/// Says why there is no answer.
 pub fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, String> {
     send(
         wire,
@@ -147,9 +138,6 @@ pub fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, Str
 }
 
 /// Sends a request and gives its answer, the only one on this wire.
-///
-/// # Errors
-/// Says why there is no answer.
 pub fn send(wire: &mut Wire, target: &Target, request: &Request<'_>) -> Result<Response, String> {
     let Request { method, path, headers, body, longest } = request;
     let host = target.host_header();

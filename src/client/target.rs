@@ -18,9 +18,6 @@ pub struct Target {
 
 impl Target {
     /// Reads `ws://host[:port][/prefix]` or the same without `ws://`.
-    ///
-    /// # Errors
-    /// One line for the user, which repeats no part of the address that may hold a key.
     pub fn parse(typed: &str) -> Result<Target, String> {
         let typed = typed.trim();
         let rest = match typed.split_once("://") {
@@ -54,9 +51,6 @@ impl Target {
 
     /// Reads `http://host[:port][/prefix]` or the same without `http://`, or with `ws://`: the
     /// address of a server's API. A key that ends it, as `/key/SECRET`, is no part of the target.
-    ///
-    /// # Errors
-    /// One line for the user, which repeats no part of the address that may hold a key.
     pub fn parse_api(typed: &str) -> Result<(Target, Option<String>), String> {
         let typed = typed.trim();
         let bare = match typed.split_once("://") {
@@ -86,9 +80,6 @@ impl Target {
     }
 
     /// The addresses of its host. Blocks on the resolver.
-    ///
-    /// # Errors
-    /// One line.
     pub fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
         let found = (self.host.as_str(), self.port).to_socket_addrs();
         let found =

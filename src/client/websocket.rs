@@ -16,9 +16,6 @@ pub struct WebSocket(tungstenite::WebSocket<Wire>);
 
 impl WebSocket {
     /// Asks for a WebSocket at `path`; `headers` are whole lines beside the editor's.
-    ///
-    /// # Errors
-    /// One line: what came instead of a WebSocket.
     pub fn open(
         mut wire: Wire,
         target: &Target,
@@ -46,9 +43,6 @@ impl WebSocket {
     }
 
     /// Sends what an earlier call had no room for; as [`send`](Self::send).
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.flush()
     }
@@ -74,9 +68,6 @@ impl WebSocket {
     }
 
     /// Begins the close handshake with code 1000.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
     pub fn close(&mut self, reason: &'static str) -> Result<(), Error> {
         self.0.send(Message::Close(Some(CloseFrame {
             code: CloseCode::Normal,

@@ -1,4 +1,4 @@
-//! What collabd can be told to do, one file a command.
+//! What collabd can be told to do, one file or folder a command. An error is one line for the user.
 
 #[cfg(feature = "durable")]
 pub mod archive;

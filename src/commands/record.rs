@@ -20,9 +20,10 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::archive::{Archive, Change, Place};
+use super::archive::{Archive, Place};
 use super::table::tell;
 use super::whole_file::{OutFile, write_file};
+use crate::archive::ChangeInfo;
 use crate::kept::Why;
 use crate::protocol::Timestamp;
 use crate::protocol::json::{Object, as_string, write_object};
@@ -132,7 +133,8 @@ impl<'a> Recorder<'a> {
             (_, Some(oldest)) => oldest.seq.min(found.first_seq),
             (_, None) => found.first_seq,
         };
-        let (epoch, to, complete_from) = (found.session.epoch, found.seq, stored.first_seq);
+        let (epoch, to, complete_from) =
+            (found.session.epoch, found.seq, stored.first_seq.unwrap_or(u64::MAX));
         Ok(Recorder { archive, session, epoch, from, to, complete_from, versions })
     }
 
@@ -149,12 +151,15 @@ impl<'a> Recorder<'a> {
                 if change.seq <= lines.last {
                     continue;
                 }
-                if let Some(version) = self.made_with(change) {
+                let at = Timestamp::parse(&change.at)
+                    .ok_or_else(|| format!("change {} has no time", change.seq))?;
+                let user = change.user_id.as_deref().unwrap_or_default();
+                if let Some(version) = self.made_with(change.seq, at, user) {
                     lines.bridge(version.seq)?;
                     continue;
                 }
                 lines.cross(change.seq - 1)?;
-                lines.write(change.seq, change.at, &change.user, message(change)?)?;
+                lines.write(change.seq, at, user, message(change)?)?;
             }
             if lines.last == before {
                 lines.bridge(self.to)?;
@@ -166,11 +171,11 @@ impl<'a> Recorder<'a> {
         Ok(lines.written)
     }
 
-    /// The document that this change was made for, together with others.
-    fn made_with(&self, change: &Change) -> Option<&Version> {
-        let place = self.versions.partition_point(|version| version.seq < change.seq);
+    /// The document that a change was made for, together with others.
+    fn made_with(&self, seq: u64, at: Timestamp, user: &str) -> Option<&Version> {
+        let place = self.versions.partition_point(|version| version.seq < seq);
         let version = self.versions.get(place)?;
-        let is_its = version.at == change.at && version.user == change.user;
+        let is_its = version.at == at && version.user == user;
         Some(version).filter(|version| version.is_replacement && is_its)
     }
 
@@ -280,10 +285,9 @@ fn sync_update(state: &RawValue) -> Result<Box<RawValue>, String> {
 }
 
 /// A change as its sender could have sent it.
-fn message(change: &Change) -> Result<Box<RawValue>, String> {
+fn message(change: &ChangeInfo) -> Result<Box<RawValue>, String> {
     let damaged = || format!("change {} is not JSON", change.seq);
-    let text = std::str::from_utf8(&change.frame).map_err(|_| damaged())?;
-    let relayed = Object::parse(text).map_err(|_| damaged())?;
+    let relayed = Object::parse(change.message.get()).map_err(|_| damaged())?;
     if relayed.get("type").and_then(as_string).as_deref() == Some("sync:state") {
         let state = relayed.get("state").ok_or_else(damaged)?;
         return sync_update(state);

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Archive, CanvasFile, Change, Changed, Changes, Compacted, exists};
+use super::{Archive, CanvasFile, Changed, Compacted, exists};
 use crate::archive::compact::Compaction;
-use crate::archive::{self, BY, Listing, Versions, over_damaged};
+use crate::archive::{self, BY, ChangesPage, Listing, Versions, over_damaged};
 use crate::hub::{
     ConnId, Document, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, NotLoaded, Now,
     Past, Refusal,
@@ -146,18 +146,12 @@ impl Archive for LocalArchive<'_> {
         Ok(json)
     }
 
-    fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<Changes, String> {
+    fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<ChangesPage, String> {
         let reader = self.reader()?;
-        let begins = self.told(reader.begins(session))?;
-        let changes = self.told(reader.changes_after(session, seq, max))?.into_iter();
-        let changes = changes.map(|change| Change {
-            seq: change.seq,
-            at: change.at,
-            user: change.user.to_string(),
-            frame: change.frame,
-        });
-        let first_seq = begins.map_or(1, |begins| begins.changes);
-        Ok(Changes { changes: changes.collect(), first_seq })
+        let last = self.summary(&reader, session)?.seq;
+        let first = self.told(reader.begins(session))?.map_or(1, |begins| begins.changes);
+        let changes = self.told(reader.changes_after(session, seq, max))?;
+        self.told(ChangesPage::new(changes, first, last))
     }
 
     fn import(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::archive::{Listing, Versions};
+use crate::archive::{ChangesPage, Listing, Versions};
 use crate::client::api::Server;
 use crate::hub::DocumentBounds;
 use crate::protocol::Timestamp;
@@ -41,7 +41,7 @@ pub trait Archive {
     }
 
     /// Changes after this one, in order: at most so many, and some if there are any.
-    fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<Changes, String>;
+    fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<ChangesPage, String>;
 
     /// Makes a session of a canvas, or puts it in the place of a session's own.
     fn import(
@@ -64,31 +64,12 @@ pub trait Archive {
 
 impl Place {
     /// The archive that is there.
-    ///
-    /// # Errors
-    /// One line, where the server has no address.
     pub fn open(&self) -> Result<Box<dyn Archive + '_>, String> {
         Ok(match self {
             Place::Directory(directory) => Box::new(local::LocalArchive::new(directory)),
             Place::Server(server) => Box::new(remote::RemoteArchive::find(server)?),
         })
     }
-}
-
-/// Changes as they were relayed.
-pub struct Changes {
-    pub changes: Vec<Change>,
-    /// The change from which on all are stored: numbers that none has were skipped after a crash.
-    pub first_seq: u64,
-}
-
-/// A change as it was relayed.
-pub struct Change {
-    pub seq: u64,
-    pub at: Timestamp,
-    pub user: String,
-    /// JSON.
-    pub frame: Vec<u8>,
 }
 
 /// What a session has been changed to.
@@ -122,9 +103,6 @@ pub struct CanvasFile {
 
 impl CanvasFile {
     /// Reads a file that an editor saved.
-    ///
-    /// # Errors
-    /// One line, which repeats nothing of the file.
     pub fn read(file: &Path) -> Result<Self, String> {
         let shown = file.display();
         let bytes = std::fs::read(file).map_err(|error| {

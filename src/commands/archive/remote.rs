@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Archive, CanvasFile, Change, Changed, Changes, Compacted, exists};
-use crate::archive::{ChangeInfo, ChangesPage, Listing, Versions};
+use super::{Archive, CanvasFile, Changed, Compacted, exists};
+use crate::archive::{ChangesPage, Listing, Versions};
 use crate::client::api::{Api, ApiError, Server, encoded, page_of};
 use crate::hub::DocumentBounds;
-use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
 use crate::protocol::json::{Object, write_object};
 use crate::store::{PointInTime, Retention};
@@ -106,21 +105,8 @@ impl Archive for RemoteArchive {
         Ok(json)
     }
 
-    fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<Changes, String> {
-        let page = self.get(session, &format!("/changes?after={seq}&limit={max}"))?;
-        let page: ChangesPage = self.0.read(&page)?;
-        let change = |change: ChangeInfo| {
-            Some(Change {
-                seq: change.seq,
-                at: Timestamp::parse(&change.at)?,
-                user: change.user_id.unwrap_or_default(),
-                frame: change.message.get().into(),
-            })
-        };
-        let changes: Option<Vec<Change>> = page.changes.into_iter().map(change).collect();
-        let changes = changes
-            .ok_or_else(|| format!("what {} answers can't be understood", self.0.shown()))?;
-        Ok(Changes { changes, first_seq: page.first_seq.unwrap_or(u64::MAX) })
+    fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<ChangesPage, String> {
+        Ok(self.0.read(&self.get(session, &format!("/changes?after={seq}&limit={max}"))?)?)
     }
 
     fn import(

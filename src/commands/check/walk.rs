@@ -104,11 +104,6 @@ impl Walk {
         ["", "-2", "-3"].map(|more| format!("{}{more}", self.session))
     }
 
-    /// Where the server was found.
-    pub(super) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
     /// Connects `user` to `session`, and reads nothing yet.
     pub(super) fn enter(&mut self, session: &str, user: &str) -> Outcome<Client> {
         let wire = self.dial()?;

@@ -69,9 +69,6 @@ struct State<'a> {
 
 impl ReplayClient {
     /// Joins the session.
-    ///
-    /// # Errors
-    /// One line, which shows no key.
     pub fn join(
         target: &Target,
         addresses: &[SocketAddr],
@@ -90,9 +87,6 @@ impl ReplayClient {
 
     /// Sends a message, a JSON object, under a number; as much of it as there is room for, the rest
     /// goes with what follows.
-    ///
-    /// # Errors
-    /// One line, when the connection has ended.
     pub fn send(&mut self, message: &str, number: u64) -> Result<(), String> {
         let fields = message.trim_end().strip_suffix('}').unwrap_or(message);
         // Of two ids the last one counts.
@@ -105,9 +99,6 @@ impl ReplayClient {
     }
 
     /// Reads what has come so far.
-    ///
-    /// # Errors
-    /// One line, when the connection has ended.
     pub fn read_all(&mut self, replies: &mut Vec<Reply>) -> Result<(), String> {
         self.never_wait();
         if let Err(error) = self.socket.flush()
@@ -124,9 +115,6 @@ impl ReplayClient {
     }
 
     /// Reads what has come, after having waited for something at most so long.
-    ///
-    /// # Errors
-    /// One line, when the connection has ended.
     pub fn wait(&mut self, time: Duration, replies: &mut Vec<Reply>) -> Result<(), String> {
         self.socket.wire().wait_until(Instant::now() + time.max(Duration::from_millis(1)));
         match self.read(replies)? {

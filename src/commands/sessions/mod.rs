@@ -109,9 +109,6 @@ fn execute(Options { place, action }: Options) -> Result<(), String> {
 }
 
 /// Says what was made compact.
-///
-/// # Errors
-/// One line, where a session could not be.
 fn compacted(done: &Compacted) -> Result<(), String> {
     output::say(&format!(
         "{} of {} sessions are compact; the file had {} and has {}",
