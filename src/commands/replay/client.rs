@@ -92,20 +92,13 @@ impl ReplayClient {
         // Of two ids the last one counts.
         let text = format!("{fields},\"id\":\"{}-{number}\"}}", self.tag);
         self.never_wait();
-        match self.socket.send(Message::text(text)) {
-            Err(error) if !is_not_ready(&error) => Err(self.lost(&error)),
-            _ => Ok(()),
-        }
+        let sent = self.socket.send(Message::text(text));
+        self.unless_not_ready(sent)
     }
 
     /// Reads what has come so far.
     pub fn read_all(&mut self, replies: &mut Vec<Reply>) -> Result<(), String> {
-        self.never_wait();
-        if let Err(error) = self.socket.flush()
-            && !is_not_ready(&error)
-        {
-            return Err(self.lost(&error));
-        }
+        self.flush()?;
         for _ in 0..MAX_MESSAGES_AT_A_TIME {
             if !self.read(replies)? {
                 break;
@@ -116,10 +109,26 @@ impl ReplayClient {
 
     /// Reads what has come, after having waited for something at most so long.
     pub fn wait(&mut self, time: Duration, replies: &mut Vec<Reply>) -> Result<(), String> {
+        // What there was no room for is what the server is to answer.
+        self.flush()?;
         self.socket.wire().wait_until(Instant::now() + time.max(Duration::from_millis(1)));
         match self.read(replies)? {
             true => self.read_all(replies),
             false => Ok(()),
+        }
+    }
+
+    /// Sends what there was no room for, as far as there is now.
+    fn flush(&mut self) -> Result<(), String> {
+        self.never_wait();
+        let flushed = self.socket.flush();
+        self.unless_not_ready(flushed)
+    }
+
+    fn unless_not_ready(&self, done: Result<(), Error>) -> Result<(), String> {
+        match done {
+            Err(error) if !is_not_ready(&error) => Err(self.lost(&error)),
+            _ => Ok(()),
         }
     }
 
@@ -197,25 +206,25 @@ fn own_id(json: &str, tag: &str) -> Option<u64> {
 
 /// What has been sent and not yet been answered, by number.
 #[derive(Default)]
-pub struct Unanswered {
+pub struct PendingChanges {
     /// Not yet seen to be applied.
-    pub applied: HashSet<u64>,
+    pub not_applied: HashSet<u64>,
     /// Not yet confirmed.
-    pub confirmed: HashSet<u64>,
+    pub not_confirmed: HashSet<u64>,
 }
 
-impl Unanswered {
+impl PendingChanges {
     pub fn sent(&mut self, id: u64) {
-        self.applied.insert(id);
-        self.confirmed.insert(id);
+        self.not_applied.insert(id);
+        self.not_confirmed.insert(id);
     }
 
     pub fn applied(&mut self, id: u64) {
-        self.applied.remove(&id);
+        self.not_applied.remove(&id);
     }
 
     pub fn answered(&mut self, id: u64) {
-        self.applied.remove(&id);
-        self.confirmed.remove(&id);
+        self.not_applied.remove(&id);
+        self.not_confirmed.remove(&id);
     }
 }

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::table::tell;
 use crate::client::Target;
 use crate::os::{Signal, hold_signals, on_signals};
-use client::{ReplayClient, Reply, Unanswered};
+use client::{PendingChanges, ReplayClient, Reply};
 use recording::Recording;
 
 /// What was typed makes no sense.
@@ -126,7 +126,7 @@ impl Pace {
 struct Replay {
     observer: ReplayClient,
     clients: Vec<ReplayClient>,
-    unanswered: Unanswered,
+    pending: PendingChanges,
     /// The number of the next message.
     next: u64,
     /// How many changes have been played.
@@ -191,7 +191,7 @@ impl Replay {
         Ok(Replay {
             observer,
             clients,
-            unanswered: Unanswered::default(),
+            pending: PendingChanges::default(),
             next: 1,
             done: 0,
             errors: 0,
@@ -236,10 +236,10 @@ impl Replay {
     /// Has the observer send a message, and waits until it is confirmed.
     fn send_and_wait(&mut self, message: &str) -> Result<(), String> {
         self.observer.send(message, self.next)?;
-        self.unanswered.sent(self.next);
+        self.pending.sent(self.next);
         self.next += 1;
         self.answered = Instant::now();
-        while !self.unanswered.confirmed.is_empty() {
+        while !self.pending.not_confirmed.is_empty() {
             self.read_replies(READ_INTERVAL)?;
         }
         Ok(())
@@ -265,8 +265,8 @@ impl Replay {
                     return Ok(());
                 }
                 let now = Instant::now();
-                let is_free = (may_follow || self.unanswered.applied.is_empty())
-                    && self.unanswered.confirmed.len() < pace.unconfirmed();
+                let is_free = (may_follow || self.pending.not_applied.is_empty())
+                    && self.pending.not_confirmed.len() < pace.unconfirmed();
                 if now >= due && is_free {
                     break;
                 }
@@ -280,7 +280,7 @@ impl Replay {
             }
             let client = self.clients.get_mut(change.user).ok_or("a user is missing")?;
             client.send(change.message.get(), self.next)?;
-            self.unanswered.sent(self.next);
+            self.pending.sent(self.next);
             self.next += 1;
             self.done += 1;
             before = (change.offset_ms, Some(change.user));
@@ -290,7 +290,7 @@ impl Replay {
             progress.at(self.done, total);
         }
         self.answered = Instant::now();
-        while !self.unanswered.confirmed.is_empty() && !is_stopped.load(Ordering::SeqCst) {
+        while !self.pending.not_confirmed.is_empty() && !is_stopped.load(Ordering::SeqCst) {
             self.read_replies(READ_INTERVAL)?;
         }
         Ok(())
@@ -299,7 +299,7 @@ impl Replay {
     /// Reads every connection, and waits at most so long for a message to the observer.
     fn read_replies(&mut self, time: Duration) -> Result<(), String> {
         let mut replies = Vec::new();
-        match self.unanswered.applied.is_empty() && time.is_zero() {
+        match self.pending.not_applied.is_empty() && time.is_zero() {
             true => self.observer.read_all(&mut replies)?,
             false => self.observer.wait(time, &mut replies)?,
         }
@@ -311,11 +311,11 @@ impl Replay {
         }
         for reply in replies {
             match reply {
-                Reply::Applied(id) => self.unanswered.applied(id),
-                Reply::Confirmed(id) => self.unanswered.answered(id),
+                Reply::Applied(id) => self.pending.applied(id),
+                Reply::Confirmed(id) => self.pending.answered(id),
                 Reply::Error { id, words } => {
                     if let Some(id) = id {
-                        self.unanswered.answered(id);
+                        self.pending.answered(id);
                     }
                     if self.errors == 0 {
                         self.first_error.clone_from(&words);
@@ -327,7 +327,7 @@ impl Replay {
             }
             self.answered = Instant::now();
         }
-        if !self.unanswered.confirmed.is_empty() && self.answered.elapsed() > TIMEOUT {
+        if !self.pending.not_confirmed.is_empty() && self.answered.elapsed() > TIMEOUT {
             return Err(format!(
                 "the server has confirmed nothing for {} s: see its log",
                 TIMEOUT.as_secs()
