@@ -21,7 +21,6 @@ use crate::commands;
 use args::Args;
 use echoed::nearest;
 pub use environment::remarks;
-use flag::Flag;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -92,16 +91,6 @@ struct Line<'a> {
     environment: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
-impl Line<'_> {
-    /// The values of the flags in these tables, once all words of a command have been taken.
-    fn args(&mut self, command: &str, tables: &[&[Flag]]) -> Result<Args, Usage> {
-        if self.words.next().is_some() {
-            return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
-        }
-        Args::read(command, tables, &self.typed, self.environment)
-    }
-}
-
 /// Makes a command of the arguments (without the program's name) and the environment.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
@@ -133,17 +122,17 @@ fn command(mut line: Line<'_>) -> Result<Command, Usage> {
     let command = line.words.next().unwrap_or_else(|| "serve".into());
     match command.as_str() {
         "serve" => {
-            let args = line.args("serve", &[flags::LISTEN, flags::SERVE])?;
+            let args = Args::read(&mut line, "serve", &[flags::LISTEN, flags::SERVE])?;
             Ok(Command::Serve(Box::new(serve::serve(args)?)))
         }
         "echo" => {
-            let args = line.args("echo", &[flags::LISTEN, flags::ECHO])?;
+            let args = Args::read(&mut line, "echo", &[flags::LISTEN, flags::ECHO])?;
             Ok(Command::Echo(serve::echo(args)?))
         }
         "check" => {
             let needed = "check needs a server's address, like: collabd check ws://localhost:8765";
             let url = line.words.next().ok_or_else(|| Usage(needed.into()))?;
-            let seconds = line.args("check", &[flags::CHECK])?.seconds;
+            let seconds = Args::read(&mut line, "check", &[flags::CHECK])?.seconds;
             Ok(Command::Check(commands::check::Options { url, seconds }))
         }
         "key" => key::parse(line).map(Command::Key),

@@ -24,12 +24,12 @@ pub struct Compaction {
     /// The whole document of the first one is stored.
     has_document: bool,
     retention: Retention,
-    done: Compacted,
+    done: CompactResult,
 }
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Compacted {
+pub struct CompactResult {
     /// How many sessions there were.
     pub sessions: usize,
     /// Those of them that can't be read and are left as they are, and why.
@@ -51,7 +51,7 @@ impl Compaction {
         // What is in the journal belongs to the file; where it can't be moved there it is not counted.
         let _ = store.empty_journal();
         let (sessions, before) = (left.len(), length(store));
-        let done = Compacted { sessions, before, ..Compacted::default() };
+        let done = CompactResult { sessions, before, ..CompactResult::default() };
         Some(Compaction { left, has_document: false, retention, done })
     }
 
@@ -59,7 +59,7 @@ impl Compaction {
     ///
     /// # Errors
     /// [`StoreError`], when something can't be written: what was done until then stays.
-    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<Compacted>, StoreError> {
+    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<CompactResult>, StoreError> {
         if let Some(session) = self.left.front() {
             if !self.has_document {
                 match store_document(store, session, &self.retention) {
@@ -81,7 +81,7 @@ impl Compaction {
         }
         store.empty_journal()?;
         let after = length(store);
-        Ok(Some(Compacted { after, ..std::mem::take(&mut self.done) }))
+        Ok(Some(CompactResult { after, ..std::mem::take(&mut self.done) }))
     }
 }
 

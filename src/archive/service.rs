@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::compact::{Compacted, Compaction};
+use super::compact::{CompactResult, Compaction};
 use super::{document, over_damaged};
 use crate::hub::Document;
 use crate::kept::Journal;
@@ -212,7 +212,7 @@ impl ArchiveService {
         session: Option<Arc<str>>,
         retention: Retention,
         is_stopping: &dyn Fn() -> bool,
-    ) -> Result<Compacted, ArchiveError> {
+    ) -> Result<CompactResult, ArchiveError> {
         if self.is_compacting.swap(true, Ordering::Acquire) {
             return Err(ArchiveError::Compacting);
         }

@@ -1,11 +1,10 @@
 //! What the flags of a command are set to.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Usage;
-use super::flag::{Flag, Given};
+use super::flag::{Flag, FlagValue};
+use super::{Line, Usage};
 use crate::auth::Level;
 use crate::commands::ListenOptions;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
@@ -54,10 +53,10 @@ pub(super) struct KeyArgs {
 /// Of `sessions`, `record` and `replay`; the first three of `serve`, too.
 #[derive(Debug, Default)]
 pub(super) struct StoredArgs {
-    pub data_dir: Option<Given>,
+    pub data_dir: Option<FlagValue>,
     pub keep_versions: usize,
     pub keep_days: u32,
-    pub server: Option<Given>,
+    pub server: Option<FlagValue>,
     pub key: Option<String>,
     pub json: bool,
     pub at: Option<String>,
@@ -74,22 +73,21 @@ pub(super) struct StoredArgs {
 }
 
 impl Args {
-    /// The values of the flags in these tables.
-    pub fn read(
-        command: &str,
-        tables: &[&[Flag]],
-        typed: &[(&'static str, String)],
-        environment: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, Usage> {
+    /// The values of the flags in these tables, once all words of a command have been taken.
+    pub fn read(line: &mut Line<'_>, command: &str, tables: &[&[Flag]]) -> Result<Self, Usage> {
+        if line.words.next().is_some() {
+            return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
+        }
         let flags = || tables.iter().copied().flatten();
-        if let Some((name, _)) = typed.iter().find(|(name, _)| flags().all(|f| f.name != *name)) {
+        let is_foreign = |(name, _): &&(&str, String)| flags().all(|flag| flag.name != *name);
+        if let Some((name, _)) = line.typed.iter().find(is_foreign) {
             return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
         }
         let mut args = Args::empty();
         for flag in flags() {
-            let typed = typed.iter().filter(|(name, _)| *name == flag.name);
+            let typed = line.typed.iter().filter(|(name, _)| *name == flag.name);
             let typed: Vec<&str> = typed.map(|(_, value)| value.as_str()).collect();
-            flag.apply(&mut args, &typed, environment)?;
+            flag.apply(&mut args, &typed, line.environment)?;
         }
         Ok(args)
     }

@@ -34,30 +34,30 @@ enum Variable {
 /// What a flag does to the arguments.
 enum Set {
     Switch(fn(&mut Args) -> &mut bool),
-    Value(fn(&mut Args, Given) -> Result<(), Bad>),
+    Value(fn(&mut Args, FlagValue) -> Result<(), BadValue>),
     /// It can be typed several times, or once with commas between.
     List(fn(&mut Args) -> &mut Vec<String>),
 }
 
 /// The value of a flag, as text.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
+pub(super) struct FlagValue {
     pub text: String,
     /// On the command line; otherwise it is the environment's, or the default.
     pub is_typed: bool,
 }
 
 /// Why a value is refused.
-pub(super) enum Bad {
+pub(super) enum BadValue {
     /// What the value has to be: `a whole number in its range`.
     Wanted(&'static str),
     /// The whole line for the user.
     Line(String),
 }
 
-impl From<Usage> for Bad {
+impl From<Usage> for BadValue {
     fn from(Usage(line): Usage) -> Self {
-        Bad::Line(line)
+        BadValue::Line(line)
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) const fn flag(
     name: &'static str,
     value: &'static str,
     default: &'static str,
-    update: fn(&mut Args, Given) -> Result<(), Bad>,
+    update: fn(&mut Args, FlagValue) -> Result<(), BadValue>,
     help: &'static str,
 ) -> Flag {
     Flag { name, value, default, help, variable: Variable::OfItsName, set: Set::Value(update) }
@@ -135,7 +135,7 @@ impl Flag {
                 *place(args) = true;
                 Ok(())
             }
-            Set::Value(update) => update(args, Given { text: text.to_owned(), is_typed }),
+            Set::Value(update) => update(args, FlagValue { text: text.to_owned(), is_typed }),
             Set::List(place) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 place(args).extend(parts.map(str::to_owned));
@@ -143,8 +143,8 @@ impl Flag {
             }
         };
         updated.map_err(|bad| match bad {
-            Bad::Line(line) => Usage(line),
-            Bad::Wanted(wanted) => {
+            BadValue::Line(line) => Usage(line),
+            BadValue::Wanted(wanted) => {
                 let or = self.variable().map_or(String::new(), |name| format!(" (or {name})"));
                 Usage(format!("--{}{or} has to be {wanted}, not {}", self.name, shown(text)))
             }
@@ -176,23 +176,26 @@ fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
 }
 
 /// Puts a value where it belongs, if there is one.
-pub(super) fn set<T>(place: &mut T, value: Result<T, Bad>) -> Result<(), Bad> {
+pub(super) fn set<T>(place: &mut T, value: Result<T, BadValue>) -> Result<(), BadValue> {
     *place = value?;
     Ok(())
 }
 
 /// Puts a text where it belongs.
-pub(super) fn some<T: From<String>>(place: &mut Option<T>, given: Given) -> Result<(), Bad> {
+pub(super) fn some<T: From<String>>(
+    place: &mut Option<T>,
+    given: FlagValue,
+) -> Result<(), BadValue> {
     set(place, Ok(Some(given.text.into())))
 }
 
-impl Given {
-    pub fn number<T: FromStr>(&self) -> Result<T, Bad> {
-        self.text.parse().map_err(|_| Bad::Wanted("a whole number in its range"))
+impl FlagValue {
+    pub fn number<T: FromStr>(&self) -> Result<T, BadValue> {
+        self.text.parse().map_err(|_| BadValue::Wanted("a whole number in its range"))
     }
 
     /// A size in bytes, with a unit or without.
-    pub fn bytes(&self) -> Result<usize, Bad> {
+    pub fn bytes(&self) -> Result<usize, BadValue> {
         let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
         let with_unit =
             units.iter().find_map(|(unit, shift)| Some((self.text.strip_suffix(unit)?, *shift)));
@@ -201,17 +204,17 @@ impl Given {
         let bytes = bytes.and_then(|bytes| usize::try_from(u64::from(bytes) << shift).ok());
         // Twice a bound still has to be a number.
         let bytes = bytes.filter(|bytes| *bytes <= 1 << 40);
-        bytes.ok_or(Bad::Wanted("a number of bytes, like 65536, 64KiB or 8MiB"))
+        bytes.ok_or(BadValue::Wanted("a number of bytes, like 65536, 64KiB or 8MiB"))
     }
 
     /// A time, in seconds or with a unit.
-    pub fn duration(&self) -> Result<Duration, Bad> {
+    pub fn duration(&self) -> Result<Duration, BadValue> {
         const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
         let duration = match self.text.parse::<f64>() {
             Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
             Err(_) => humantime::parse_duration(&self.text).ok(),
         };
         let duration = duration.filter(|duration| *duration <= MAX_DURATION);
-        duration.ok_or(Bad::Wanted("a time of at most ten years, like 30, 0.5, 500ms or 10m"))
+        duration.ok_or(BadValue::Wanted("a time of at most ten years, like 30, 0.5, 500ms or 10m"))
     }
 }

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::args::Args;
-use super::flag::{Bad, Flag, Given, flag, list, set, some, switch};
+use super::flag::{BadValue, Flag, FlagValue, flag, list, set, some, switch};
 use super::{Usage, key};
+use crate::auth::Level;
 
 /// All flags there are, and whose they are.
 pub(super) const TABLES: &[(&str, &[Flag])] = &[
@@ -128,7 +129,7 @@ pub(super) const KEY: &[Flag] = &[
 pub(super) const KEY_NEW: &[Flag] = &[
     flag("name", "NAME", "", |a, v| set(&mut a.key.name, key::name(&v.text).map(Some)),
         "what people call the key: at most 64 characters").typed_only(),
-    flag("level", "LEVEL", "write", |a, v| set(&mut a.key.level, key::level(&v.text).map(Some)),
+    flag("level", "LEVEL", "write", level,
         "what it permits: read, write or admin").typed_only(),
     flag("expires", "TIME", "", |a, v| set(&mut a.key.expires, key::expires(&v.text).map(Some)),
         "when it ends: like 2h, 30d or 2026-12-20T00:00:00Z").typed_only(),
@@ -194,31 +195,36 @@ pub(super) const RECORD: &[Flag] = &[
 pub(super) const REPLAY: &[Flag] = &[
     flag("speed", "NUMBER", "1", |a, v| set(&mut a.stored.speed, speed(&v)),
         "so many times as fast; max is as fast as it goes").typed_only(),
-    flag("session", "NAME", "", |a, v| set(&mut a.stored.session, session_name(&v.text).map(Some).map_err(Bad::from)),
+    flag("session", "NAME", "", |a, v| set(&mut a.stored.session, session_name(&v.text).map(Some).map_err(BadValue::from)),
         "the session to play it into; without it, the one that was recorded").typed_only(),
     switch("replace", |a| &mut a.stored.replace,
         "also where that session has items, which are replaced").typed_only(),
 ];
 
-fn max_message_bytes(a: &mut Args, v: Given) -> Result<(), Bad> {
+fn max_message_bytes(a: &mut Args, v: FlagValue) -> Result<(), BadValue> {
     a.config.max_message_bytes = v.bytes()?;
     a.limits.document.item = a.config.max_message_bytes;
     a.stored.has_typed_bounds |= v.is_typed;
     Ok(())
 }
 
-fn max_document_bytes(a: &mut Args, v: Given) -> Result<(), Bad> {
+fn max_document_bytes(a: &mut Args, v: FlagValue) -> Result<(), BadValue> {
     a.stored.has_typed_bounds |= v.is_typed;
     set(&mut a.limits.document.document, v.bytes())
 }
 
+fn level(a: &mut Args, v: FlagValue) -> Result<(), BadValue> {
+    a.key.level = Some(Level::named(&v.text).ok_or(BadValue::Wanted("read, write or admin"))?);
+    Ok(())
+}
+
 /// `None` never closes a client.
-fn idle_timeout(given: &Given) -> Result<Option<Duration>, Bad> {
+fn idle_timeout(given: &FlagValue) -> Result<Option<Duration>, BadValue> {
     /// An editor says something every 30 s.
     const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
     match given.duration()? {
         Duration::ZERO => Ok(None),
-        timeout if timeout < MIN_IDLE_TIMEOUT => Err(Bad::Line(
+        timeout if timeout < MIN_IDLE_TIMEOUT => Err(BadValue::Line(
             "--idle-timeout has to be at least 45: an editor speaks every 30 seconds".into(),
         )),
         timeout => Ok(Some(timeout)),
@@ -231,12 +237,12 @@ fn not_zero<T: Default + PartialEq>(value: T) -> Option<T> {
 }
 
 /// How many times as fast a recording is played; `None` for as fast as it goes.
-fn speed(given: &Given) -> Result<Option<f64>, Bad> {
+fn speed(given: &FlagValue) -> Result<Option<f64>, BadValue> {
     if matches!(&*given.text, "max" | "0") {
         return Ok(None);
     }
     let number = given.text.parse().ok().filter(|number| (0.001..=1000.0).contains(number));
-    number.map(Some).ok_or(Bad::Wanted("a number from 0.001 to 1000, or max"))
+    number.map(Some).ok_or(BadValue::Wanted("a number from 0.001 to 1000, or max"))
 }
 
 /// The name of a session that can be joined.

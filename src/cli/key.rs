@@ -1,7 +1,8 @@
 //! What can be typed after `collabd key`. A word may be a key by mistake, so none is repeated.
 
+use super::args::Args;
 use super::echoed::shown;
-use super::flag::Bad;
+use super::flag::BadValue;
 use super::{Line, Usage, flags};
 use crate::auth::Level;
 use crate::auth::key_entries::is_name;
@@ -14,7 +15,7 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
     let action = line.words.next();
     let (args, action) = match action.as_deref() {
         Some("new") => {
-            let args = line.args("key new", &[flags::KEY, flags::KEY_NEW])?;
+            let args = Args::read(&mut line, "key new", &[flags::KEY, flags::KEY_NEW])?;
             let name = args.key.name.clone().ok_or_else(|| {
                 refused("key new needs a name, like: collabd key new --name alice --level write")
             })?;
@@ -22,12 +23,12 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
             let (expires, opens) = (args.key.expires, args.key.sessions.clone());
             (args, Action::New(NewKey { name, level, expires, opens }))
         }
-        Some("list") => (line.args("key list", &[flags::KEY])?, Action::List),
+        Some("list") => (Args::read(&mut line, "key list", &[flags::KEY])?, Action::List),
         Some("revoke") => {
             let name = line.words.next().ok_or_else(|| {
                 refused("key revoke needs the key's name, like: collabd key revoke alice")
             })?;
-            (line.args("key revoke", &[flags::KEY])?, Action::Revoke { name })
+            (Args::read(&mut line, "key revoke", &[flags::KEY])?, Action::Revoke { name })
         }
         _ => {
             return Err(refused("key is followed by new, list or revoke: see collabd --help"));
@@ -40,21 +41,17 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
     }
 }
 
-pub(super) fn name(name: &str) -> Result<String, Bad> {
+pub(super) fn name(name: &str) -> Result<String, BadValue> {
     match is_name(name) {
         true => Ok(name.to_owned()),
-        false => Err(Bad::Line(
+        false => Err(BadValue::Line(
             "--name has to be 1 to 64 characters long, without control characters".into(),
         )),
     }
 }
 
-pub(super) fn level(level: &str) -> Result<Level, Bad> {
-    Level::named(level).ok_or(Bad::Wanted("read, write or admin"))
-}
-
 /// A moment, or a time from now on. A bare number could be meant in days as well as in seconds.
-pub(super) fn expires(value: &str) -> Result<Timestamp, Bad> {
+pub(super) fn expires(value: &str) -> Result<Timestamp, BadValue> {
     let now = Timestamp::now();
     let moment = match humantime::parse_duration(value) {
         Ok(time) => {
@@ -65,21 +62,22 @@ pub(super) fn expires(value: &str) -> Result<Timestamp, Bad> {
     };
     match moment {
         Some(moment) if moment > now => Ok(moment),
-        Some(_) => {
-            Err(Bad::Line(format!("--expires has to be in the future, {} is not", shown(value))))
-        }
-        None => Err(Bad::Wanted(
+        Some(_) => Err(BadValue::Line(format!(
+            "--expires has to be in the future, {} is not",
+            shown(value)
+        ))),
+        None => Err(BadValue::Wanted(
             "a time with its unit, like 90m, 2h or 30d, or a moment like 2026-12-20T00:00:00Z",
         )),
     }
 }
 
 /// Names of sessions and channels. One with a comma in it can be written into the key file.
-pub(super) fn sessions(value: &str) -> Result<Vec<Box<str>>, Bad> {
+pub(super) fn sessions(value: &str) -> Result<Vec<Box<str>>, BadValue> {
     let names: Vec<Box<str>> = value.split(',').map(|name| name.trim().into()).collect();
     match names.iter().all(|name| is_place(name)) {
         true => Ok(names),
-        false => Err(Bad::Wanted("names of 1 to 128 characters with commas between")),
+        false => Err(BadValue::Wanted("names of 1 to 128 characters with commas between")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::echoed::shown;
-use super::flag::{Flag, Given};
+use super::flag::{Flag, FlagValue};
 use super::flags::{self, session_name};
 use super::{Line, Usage};
 use crate::client::api::Server;
@@ -48,7 +48,7 @@ pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
         let like = format!("{command} {usage}");
         return refused(format!("{command} is typed like: collabd {}", like.trim_end()));
     }
-    let args = line.args(&command, &[flags::PLACE, table])?;
+    let args = Args::read(&mut line, &command, &[flags::PLACE, table])?;
     let place = place(&args)?;
     if matches!(place, Place::Server(_)) {
         if name == "backup" {
@@ -115,7 +115,7 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
 /// Makes sense of the words after `record` and of the flags.
 pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let args = line.args("record", &[flags::PLACE, flags::RECORD])?;
+    let args = Args::read(&mut line, "record", &[flags::PLACE, flags::RECORD])?;
     let out = args.stored.out.clone().filter(|out| !out.as_os_str().is_empty());
     let (Ok([session]), Some(path)) = (<[String; 1]>::try_from(words), out) else {
         return refused("record is typed like: collabd record SESSION --out FILE");
@@ -130,7 +130,7 @@ pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
 /// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
 pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let stored = line.args("replay", &[flags::REPLAY])?.stored;
+    let stored = Args::read(&mut line, "replay", &[flags::REPLAY])?.stored;
     let Ok([file, url]) = <[String; 2]>::try_from(words) else {
         return refused(
             "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME",
@@ -146,7 +146,7 @@ pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
 /// [`Usage`], where neither a directory nor a server is named, or both are; nothing of an address is
 /// repeated.
 fn place(args: &Args) -> Result<Place, Usage> {
-    let split = |place: &Option<Given>| {
+    let split = |place: &Option<FlagValue>| {
         place.as_ref().map_or((String::new(), false), |given| (given.text.clone(), given.is_typed))
     };
     let (directory, has_typed_directory) = split(&args.stored.data_dir);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Archive, CanvasFile, Changed, Compacted, exists};
+use super::{Archive, CanvasFile, ChangeResult, CompactResult, exists};
 use crate::archive::compact::Compaction;
 use crate::archive::{self, BY, ChangesPage, Listing, Versions, over_damaged};
 use crate::hub::{
@@ -160,7 +160,7 @@ impl Archive for LocalArchive<'_> {
         canvas: CanvasFile,
         replace: bool,
         bounds: DocumentBounds,
-    ) -> Result<Changed, String> {
+    ) -> Result<ChangeResult, String> {
         let mut store = Store::open(self.directory)?;
         if store.names().any(|name| **name == *session) && !replace {
             return Err(exists(session));
@@ -169,10 +169,10 @@ impl Archive for LocalArchive<'_> {
         self.told(store.begin_use(session))?;
         let seq = self.put(&mut store, session, canvas.state, bounds)?;
         self.told(store.close())?;
-        Ok(Changed { seq, items, restored_to: 0, was_damaged: false })
+        Ok(ChangeResult { seq, items, restored_to: 0, was_damaged: false })
     }
 
-    fn restore(&self, session: &str, to: PointInTime) -> Result<Changed, String> {
+    fn restore(&self, session: &str, to: PointInTime) -> Result<ChangeResult, String> {
         let mut store = Store::open_again(self.directory)?;
         let reader = self.reader()?;
         let (earlier, document) = self.stored(&reader, session, Some(to))?;
@@ -193,7 +193,7 @@ impl Archive for LocalArchive<'_> {
         };
         drop(reader);
         self.told(store.close())?;
-        Ok(Changed { seq, items, restored_to: earlier.seq, was_damaged: !can_be_read })
+        Ok(ChangeResult { seq, items, restored_to: earlier.seq, was_damaged: !can_be_read })
     }
 
     fn delete(&self, session: &str) -> Result<(), String> {
@@ -204,7 +204,11 @@ impl Archive for LocalArchive<'_> {
         self.told(store.close())
     }
 
-    fn compact(&self, session: Option<&str>, retention: Retention) -> Result<Compacted, String> {
+    fn compact(
+        &self,
+        session: Option<&str>,
+        retention: Retention,
+    ) -> Result<CompactResult, String> {
         let mut store = Store::open_again(self.directory)?;
         let compaction = Compaction::begin(&mut store, session, retention);
         let mut compaction = compaction.ok_or_else(|| self.unknown(session.unwrap_or_default()))?;
@@ -216,7 +220,7 @@ impl Archive for LocalArchive<'_> {
         let file = store.file();
         self.told(store.close())?;
         let damaged = done.damaged.iter().map(|(name, why)| (name.to_string(), why.clone()));
-        Ok(Compacted {
+        Ok(CompactResult {
             sessions: done.sessions,
             damaged: damaged.collect(),
             bytes_before: done.before,

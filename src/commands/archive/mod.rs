@@ -50,16 +50,17 @@ pub trait Archive {
         canvas: CanvasFile,
         replace: bool,
         bounds: DocumentBounds,
-    ) -> Result<Changed, String>;
+    ) -> Result<ChangeResult, String>;
 
     /// Puts a session back to what it was.
-    fn restore(&self, session: &str, to: PointInTime) -> Result<Changed, String>;
+    fn restore(&self, session: &str, to: PointInTime) -> Result<ChangeResult, String>;
 
     /// Removes a session and its versions.
     fn delete(&self, session: &str) -> Result<(), String>;
 
     /// Makes one session, or all, open faster, removes what is not to be kept, and gives the room back.
-    fn compact(&self, session: Option<&str>, retention: Retention) -> Result<Compacted, String>;
+    fn compact(&self, session: Option<&str>, retention: Retention)
+    -> Result<CompactResult, String>;
 }
 
 impl Place {
@@ -74,7 +75,7 @@ impl Place {
 
 /// What a session has been changed to.
 #[derive(Deserialize)]
-pub struct Changed {
+pub struct ChangeResult {
     /// The change that did it.
     pub seq: u64,
     pub items: usize,
@@ -87,7 +88,7 @@ pub struct Changed {
 }
 
 /// What a compaction has done.
-pub struct Compacted {
+pub struct CompactResult {
     pub sessions: usize,
     /// The sessions that are left as they are, and why.
     pub damaged: Vec<(String, String)>,

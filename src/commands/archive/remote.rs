@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Archive, CanvasFile, Changed, Compacted, exists};
+use super::{Archive, CanvasFile, ChangeResult, CompactResult, exists};
 use crate::archive::{ChangesPage, Listing, Versions};
 use crate::client::api::{Api, ApiError, Server, encoded, page_of};
 use crate::hub::DocumentBounds;
@@ -115,7 +115,7 @@ impl Archive for RemoteArchive {
         canvas: CanvasFile,
         replace: bool,
         _: DocumentBounds,
-    ) -> Result<Changed, String> {
+    ) -> Result<ChangeResult, String> {
         let path = page_of(session, if replace { "/state?replace=1" } else { "/state" });
         let answer = self.0.ask("PUT", &path, Some(canvas.text.as_bytes()), TIMEOUT);
         let answer = answer.map_err(|error| match error.status {
@@ -125,7 +125,7 @@ impl Archive for RemoteArchive {
         Ok(self.0.read(&answer)?)
     }
 
-    fn restore(&self, session: &str, to: PointInTime) -> Result<Changed, String> {
+    fn restore(&self, session: &str, to: PointInTime) -> Result<ChangeResult, String> {
         let path = page_of(session, &format!("/restore?to={}", encoded(&typed(to))));
         Ok(self.0.read(&self.post(session, &path, TIMEOUT)?)?)
     }
@@ -135,7 +135,11 @@ impl Archive for RemoteArchive {
         answer.map(|_| ()).map_err(|error| self.failed(session, error))
     }
 
-    fn compact(&self, session: Option<&str>, retention: Retention) -> Result<Compacted, String> {
+    fn compact(
+        &self,
+        session: Option<&str>,
+        retention: Retention,
+    ) -> Result<CompactResult, String> {
         let mut path = format!(
             "/api/compact?keep_versions={}&keep_days={}",
             retention.versions,
@@ -148,7 +152,7 @@ impl Archive for RemoteArchive {
         let CompactAnswer { sessions, damaged, bytes_before, bytes_after } =
             self.0.read(&answer)?;
         let damaged = damaged.into_iter().map(|name| (name, "it is damaged".to_owned())).collect();
-        Ok(Compacted { sessions, damaged, bytes_before, bytes_after })
+        Ok(CompactResult { sessions, damaged, bytes_before, bytes_after })
     }
 }
 

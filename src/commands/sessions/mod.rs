@@ -7,7 +7,7 @@ mod output;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::archive::{CanvasFile, Compacted, Place};
+use super::archive::{CanvasFile, CompactResult, Place};
 use super::progress::Progress;
 use super::whole_file::OutFile;
 use crate::hub::DocumentBounds;
@@ -109,7 +109,7 @@ fn execute(Options { place, action }: Options) -> Result<(), String> {
 }
 
 /// Says what was made compact.
-fn compacted(done: &Compacted) -> Result<(), String> {
+fn compacted(done: &CompactResult) -> Result<(), String> {
     output::say(&format!(
         "{} of {} sessions are compact; the file had {} and has {}",
         done.sessions - done.damaged.len().min(done.sessions),

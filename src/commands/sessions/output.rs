@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::archive::{Listing, SessionInfo, Versions};
-use crate::commands::archive::Changed;
+use crate::commands::archive::ChangeResult;
 use crate::commands::table::{print, printable, table, tell};
 use crate::commands::whole_file::{OutFile, write_file};
 use crate::protocol::inbound::{LeftOut, Renamed};
@@ -106,11 +106,11 @@ pub fn write_canvas(json: &[u8], out: Option<&OutFile>) -> Result<(), String> {
 pub fn imported(
     session: &str,
     file: &Path,
-    done: &Changed,
+    done: &ChangeResult,
     left_out: &[LeftOut],
     renamed: &[Renamed],
 ) -> String {
-    let Changed { seq, items, .. } = done;
+    let ChangeResult { seq, items, .. } = done;
     let mut lines =
         format!("{session:?} has {items} items from {} as of change {seq}", file.display());
     for LeftOut { id, why } in left_out.iter().take(MAX_LEFT_OUT_LINES) {
@@ -130,8 +130,8 @@ pub fn imported(
 }
 
 /// What a restore has done.
-pub fn restored(session: &str, done: &Changed) -> String {
-    let Changed { seq, items, restored_to, was_damaged } = done;
+pub fn restored(session: &str, done: &ChangeResult) -> String {
+    let ChangeResult { seq, items, restored_to, was_damaged } = done;
     let before = match was_damaged {
         false => "what it was before is a version",
         true => "what it was before could not be read",
