@@ -228,3 +228,41 @@ impl PendingChanges {
         self.not_confirmed.remove(&id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A message that doesn't fit into the socket arrives whole from a client that only waits for its answer.
+    #[test]
+    fn a_message_larger_than_the_socket_takes_is_sent_while_its_answer_is_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sent, is_sent) = channel();
+        let server = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().expect("a client");
+            let mut socket = tungstenite::accept(socket).expect("a WebSocket");
+            is_sent.recv().expect("it was sent");
+            let length = socket.read().expect("the message").len();
+            let answer = r#"{"type":"message_delivered","id":"tag-1"}"#;
+            socket.send(Message::text(answer)).expect("answered");
+            length
+        });
+        let target = Target::parse(&address.to_string()).expect("a server");
+        let joined = ReplayClient::join(&target, &[address], "table", "alice", "tag");
+        let mut client = joined.expect("joined");
+        let message = format!("{{\"type\":\"command\",\"text\":\"{}\"}}", "x".repeat(12 << 20));
+        client.send(&message, 1).expect("sent");
+        sent.send(()).expect("the server waits");
+        let mut replies = Vec::new();
+        let until = Instant::now() + TIMEOUT;
+        while replies.is_empty() && Instant::now() < until {
+            client.wait(Duration::from_millis(5), &mut replies).expect("connected");
+        }
+        assert!(matches!(replies[..], [Reply::Confirmed(1)]));
+        assert!(server.join().expect("no panic") > message.len());
+    }
+}
