@@ -35,8 +35,8 @@ impl<'a> LocalArchive<'a> {
         Reader::open(self.directory)
     }
 
-    /// What the store did, or a line that says why it failed.
-    fn told<T>(&self, done: Result<T, StoreError>) -> Result<T, String> {
+    /// Makes a line for the user of a failure of the store.
+    fn with_line<T>(&self, done: Result<T, StoreError>) -> Result<T, String> {
         done.map_err(|error| format!("{}: {error}: {}", self.directory.display(), error.advice()))
     }
 
@@ -49,7 +49,7 @@ impl<'a> LocalArchive<'a> {
 
     /// A session, which has to be there.
     fn summary(&self, reader: &Reader, session: &str) -> Result<Summary, String> {
-        self.told(reader.session(session))?.ok_or_else(|| self.unknown(session))
+        self.with_line(reader.session(session))?.ok_or_else(|| self.unknown(session))
     }
 
     /// A session as it was then; without a point, as it is. And its document.
@@ -61,8 +61,8 @@ impl<'a> LocalArchive<'a> {
     ) -> Result<(Stored, Document), String> {
         let last = self.summary(reader, session)?.seq;
         let wanted = at.unwrap_or(PointInTime::Seq(last));
-        let Some(stored) = self.told(reader.document_at(session, wanted))? else {
-            let first = self.told(archive::first_seq(reader, session))?;
+        let Some(stored) = self.with_line(reader.document_at(session, wanted))? else {
+            let first = self.with_line(archive::first_seq(reader, session))?;
             return Err(not_stored(session, wanted, first, last));
         };
         let document = archive::document(&stored).map_err(|damaged| {
@@ -93,7 +93,7 @@ impl<'a> LocalArchive<'a> {
             Event::Restore { conn: ConnId(0), session: name.clone(), state: Box::new(state), by };
         hub.handle(restore, now, &mut effects);
         if effects.iter().any(|effect| matches!(effect, Effect::Load { .. })) {
-            let stored = self.told(store.load(session, Reach { changes: 0, bytes: 0 }))?;
+            let stored = self.with_line(store.load(session, Reach { changes: 0, bytes: 0 }))?;
             let past = stored.map(|stored| Past::of(stored, NO_HISTORY).map(Box::new)).transpose();
             let past = past.map_err(|_| NotLoaded);
             hub.handle(Event::Loaded { session: name, past }, now, &mut effects);
@@ -117,19 +117,19 @@ impl<'a> LocalArchive<'a> {
                 _ => {}
             }
         }
-        self.told(store.commit(&keeps))?;
+        self.with_line(store.commit(&keeps))?;
         Ok(keeps.last().map_or(0, Keep::seq))
     }
 }
 
 impl Archive for LocalArchive<'_> {
     fn sessions(&self) -> Result<Listing, String> {
-        self.told(Listing::read(&self.reader()?, |_| true, None, usize::MAX, true))
+        self.with_line(Listing::read(&self.reader()?, |_| true, None, usize::MAX, true))
     }
 
     fn versions(&self, session: &str) -> Result<Versions, String> {
         let found = Versions::read(&self.reader()?, session);
-        self.told(found)?.ok_or_else(|| self.unknown(session))
+        self.with_line(found)?.ok_or_else(|| self.unknown(session))
     }
 
     fn canvas(&self, session: &str, at: Option<PointInTime>) -> Result<Vec<u8>, String> {
@@ -149,9 +149,9 @@ impl Archive for LocalArchive<'_> {
     fn changes_after(&self, session: &str, seq: u64, max: usize) -> Result<ChangesPage, String> {
         let reader = self.reader()?;
         let last = self.summary(&reader, session)?.seq;
-        let first = self.told(reader.begins(session))?.map_or(1, |begins| begins.changes);
-        let changes = self.told(reader.changes_after(session, seq, max))?;
-        self.told(ChangesPage::new(changes, first, last))
+        let first = self.with_line(reader.begins(session))?.map_or(1, |begins| begins.changes);
+        let changes = self.with_line(reader.changes_after(session, seq, max))?;
+        self.with_line(ChangesPage::new(changes, first, last))
     }
 
     fn import(
@@ -166,9 +166,9 @@ impl Archive for LocalArchive<'_> {
             return Err(exists(session));
         }
         let items = canvas.state.items.len();
-        self.told(store.begin_use(session))?;
+        self.with_line(store.begin_use(session))?;
         let seq = self.put(&mut store, session, canvas.state, bounds)?;
-        self.told(store.close())?;
+        self.with_line(store.close())?;
         Ok(ChangeResult { seq, items, restored_to: 0, was_damaged: false })
     }
 
@@ -180,28 +180,28 @@ impl Archive for LocalArchive<'_> {
         let can_be_read = match store.load(session, Reach { changes: 0, bytes: 0 }) {
             Ok(now) => now.is_some_and(|now| Past::of(now, NO_HISTORY).is_ok()),
             Err(StoreError::SessionCorrupt(_)) => false,
-            Err(error) => return self.told(Err(error)),
+            Err(error) => return self.with_line(Err(error)),
         };
-        self.told(store.begin_use(session))?;
+        self.with_line(store.begin_use(session))?;
         let seq = match can_be_read {
             true => self.put(&mut store, session, document.into_state(), UNBOUNDED)?,
             false => {
                 let keep = over_damaged(self.summary(&reader, session)?, document);
-                self.told(store.commit([&keep]))?;
+                self.with_line(store.commit([&keep]))?;
                 keep.seq()
             }
         };
         drop(reader);
-        self.told(store.close())?;
+        self.with_line(store.close())?;
         Ok(ChangeResult { seq, items, restored_to: earlier.seq, was_damaged: !can_be_read })
     }
 
     fn delete(&self, session: &str) -> Result<(), String> {
         let mut store = Store::open_again(self.directory)?;
-        if !self.told(store.delete(session))? {
+        if !self.with_line(store.delete(session))? {
             return Err(self.unknown(session));
         }
-        self.told(store.close())
+        self.with_line(store.close())
     }
 
     fn compact(
@@ -213,12 +213,12 @@ impl Archive for LocalArchive<'_> {
         let compaction = Compaction::begin(&mut store, session, retention);
         let mut compaction = compaction.ok_or_else(|| self.unknown(session.unwrap_or_default()))?;
         let done = loop {
-            if let Some(done) = self.told(compaction.go_on(&mut store))? {
+            if let Some(done) = self.with_line(compaction.go_on(&mut store))? {
                 break done;
             }
         };
         let file = store.file();
-        self.told(store.close())?;
+        self.with_line(store.close())?;
         let damaged = done.damaged.iter().map(|(name, why)| (name.to_string(), why.clone()));
         Ok(CompactResult {
             sessions: done.sessions,

@@ -42,7 +42,7 @@ pub(super) fn fault<T>(words: impl Into<String>) -> Outcome<T> {
     Err(StepError::Fault(words.into()))
 }
 
-/// A [`StepError::Skip`], likewise.
+/// A [`StepError::Skip`], as what a step gives back.
 pub(super) fn skip<T>(words: impl Into<String>) -> Outcome<T> {
     Err(StepError::Skip(words.into()))
 }
