@@ -41,18 +41,11 @@ pub struct NewKey {
 /// Does it.
 pub fn run(options: Options) -> ExitCode {
     let file = &*options.file;
-    let done = match options.action {
+    super::exit_code(match options.action {
         Action::New(key) => new(file, key),
         Action::List => list(file),
         Action::Revoke { name } => revoke(file, &name),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Makes a key, stores its hash and, once that is on disk, prints the key.
@@ -156,7 +149,7 @@ fn revoke(file: &Path, name: &str) -> Result<(), String> {
     }
     save(locked, file)?;
     let file = file.display();
-    // The file has been written; whether somebody hears of it makes no difference.
+    // The file has been written: a line that can't be printed changes nothing.
     let _ = tell(&format!(
         "{name:?} is revoked: a server that reads {file} closes its connections within 2 s\n"
     ));
@@ -181,7 +174,7 @@ fn warn(line: &str) {
     remark(&format!("collabd: warning: {line}"));
 }
 
-/// Says something on stderr. Nobody may be reading it: that makes nothing undone.
+/// Says something on stderr; what can't be written there is lost.
 fn remark(line: &str) {
     crate::logging::say(line);
 }

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use super::Router;
 use super::route::Call;
 use super::sessions_api::ArchiveRequest;
-use crate::archive::{self, ArchiveError, ArchiveService, BY, Listing, MOST, MOST_BYTES, Versions};
+use crate::archive::{
+    self, ArchiveError, ArchiveService, BY, ChangesPage, Listing, MAX_ON_A_PAGE, MAX_PAGE_BYTES,
+    Versions,
+};
 use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
@@ -47,17 +50,18 @@ fn handler(
     archive: Arc<ArchiveService>,
 ) -> Result<Box<Act>, Response> {
     let Call { request, conn, grant, by: who, .. } = call;
-    let limit =
-        || -> Result<usize, Response> { Ok(number(request, "limit")?.unwrap_or(MOST).min(MOST)) };
+    let limit = || -> Result<usize, Response> {
+        Ok(number(request, "limit")?.unwrap_or(MAX_ON_A_PAGE).min(MAX_ON_A_PAGE))
+    };
     let act: Box<Act> = match page {
         ArchiveRequest::Stored => {
             let (after, most) = (request.query_value("after"), limit()?);
             let with_items = is_set(request, "items");
             Box::new(move |_, _| list(&archive, grant, after, most, with_items))
         }
-        ArchiveRequest::Versions(session) => {
-            Box::new(move |_, _| answer(archive.look(move |reader| Versions::of(reader, &session))))
-        }
+        ArchiveRequest::Versions(session) => Box::new(move |_, _| {
+            answer(archive.look(move |reader| Versions::read(reader, &session)))
+        }),
         ArchiveRequest::Changes(session) => {
             let (after, most) = (number(request, "after")?.unwrap_or(0), limit()?);
             Box::new(move |_, _| changes(&archive, session, after, most))
@@ -111,24 +115,19 @@ fn list(
 ) -> Response {
     let found = archive.look(move |reader| {
         let wanted = |session: &str| grant.as_ref().is_none_or(|grant| grant.key.opens(session));
-        Listing::of(reader, wanted, after.as_deref(), most, with_items)
+        Listing::read(reader, wanted, after.as_deref(), most, with_items)
     });
     answer(found.map(Some))
 }
 
 fn changes(archive: &Arc<ArchiveService>, session: Arc<str>, after: u64, most: usize) -> Response {
-    let found = archive.look(move |reader| {
+    answer(archive.look(move |reader| {
         let session = &*session;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
-        let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
+        let changes = reader.some_changes_after(session, after, most, MAX_PAGE_BYTES)?;
         let first = reader.begins(session)?.map_or(1, |begins| begins.changes);
-        Ok(Some(archive::changes(&changes, first, summary.seq)))
-    });
-    match found {
-        Ok(Some(body)) => Response::json(body),
-        Ok(None) => Response::text(404, NO_SUCH_SESSION),
-        Err(why) => unavailable(why),
-    }
+        ChangesPage::new(changes, first, summary.seq).map(Some)
+    }))
 }
 
 /// The canvas of a session as it is: from the hub where it is in memory, otherwise from the store.
