@@ -48,7 +48,7 @@ impl Compaction {
             return None;
         }
         // What is in the journal belongs to the file; where it can't be moved there it is not counted.
-        let _ = store.empty_journal();
+        let _ = store.checkpoint();
         let (sessions, before) = (left.len(), length(store));
         let done = Compacted { sessions, before, ..Compacted::default() };
         Some(Compaction { left, is_whole: false, retention, done })
@@ -69,16 +69,16 @@ impl Compaction {
                     }
                     Err(trouble) => return Err(trouble),
                 }
-            } else if !store.prune(session, &self.retention, Timestamp::now(), ROWS)? {
+            } else if !store.prune(session, &self.retention, Timestamp::now(), ROWS)?.is_more() {
                 self.is_whole = false;
                 self.left.pop_front();
             }
             return Ok(None);
         }
-        if store.shrink(PAGES)? {
+        if store.shrink(PAGES)?.is_more() {
             return Ok(None);
         }
-        store.empty_journal()?;
+        store.checkpoint()?;
         let after = length(store);
         Ok(Some(Compacted { after, ..std::mem::take(&mut self.done) }))
     }

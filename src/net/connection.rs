@@ -106,7 +106,7 @@ impl Client<'_> {
 
     #[inline(never)]
     fn begins(&self, handler: &dyn ConnectionHandler, from: &str) {
-        let (user, place) = (handler.user(), handler.place());
+        let (user, place) = (handler.user(), handler.target());
         rename_current(&format!("c{} {user}", self.conn.0));
         log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
         self.becomes(handler.role());
@@ -115,10 +115,10 @@ impl Client<'_> {
     /// It has ended like this; `None` where its thread has panicked.
     #[inline(never)]
     fn ends(&self, handler: &dyn ConnectionHandler, ending: Option<Ending>) {
-        let (user, place) = (handler.user(), handler.place());
+        let (user, place) = (handler.user(), handler.target());
         let ending = ending.unwrap_or_else(|| {
             Counters::note(&self.shared.counters.panics);
-            if let Some(apology) = handler.apology() {
+            if let Some(apology) = handler.internal_error() {
                 // Too slow to hear it is too slow to hear it.
                 let _ = self.send_queue.push(apology.bytes().clone(), None);
             }
@@ -162,11 +162,12 @@ impl Client<'_> {
     #[inline(never)] // a name in thread dumps
     fn read(&self, handler: &mut dyn ConnectionHandler, rest: Vec<u8>) -> Ending {
         let most = self.shared.config.max_message_bytes;
-        let limit_for =
-            |handler: &dyn ConnectionHandler| handler.largest().map_or(most, |own| own.min(most));
+        let limit_for = |handler: &dyn ConnectionHandler| {
+            handler.max_message_bytes().map_or(most, |own| own.min(most))
+        };
         let mut limit = limit_for(handler);
         // What is larger than `limit` is read before its type is known, and then closed for or taken.
-        let large = handler.largest_of_large().unwrap_or_default();
+        let large = handler.max_large_bytes().unwrap_or_default();
         let (socket, send_queue) = (self.socket.clone(), self.send_queue.clone());
         let stream = Stream { socket, send_queue, stats: self.stats.clone() };
         let mut socket = web_socket(stream, rest, limit.max(large));
@@ -186,7 +187,7 @@ impl Client<'_> {
             // Back-pressure: what is not read stays with the sender.
             let mut arrived = Instant::now();
             let Pace { pause, is_overrun } = rate.take(message.len(), arrived);
-            if is_overrun && let Some((code, reason)) = handler.overrun() {
+            if is_overrun && let Some((code, reason)) = handler.overrun_close() {
                 Counters::note(&self.shared.counters.overrun);
                 return Ending::Server(code, reason);
             }
@@ -217,12 +218,12 @@ impl Client<'_> {
                 }
                 Message::Ping(_) | Message::Frame(_) => continue,
             };
-            let said = handler.hear(self.conn, heard);
+            let said = handler.on_message(self.conn, heard);
             self.count(&message, handler);
             match said {
                 Reaction::Event(event) => {
                     let event = Input::Event { conn: self.conn, arrived, event };
-                    if self.shared.say(event).is_err() {
+                    if self.shared.send(event).is_err() {
                         return Ending::Server(close::GOING_AWAY, "server shutting down");
                     }
                 }

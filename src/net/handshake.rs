@@ -14,7 +14,7 @@ use super::event_queue;
 use super::forwarded;
 use super::hub_thread::{Admission, Input};
 use super::service::{
-    Act, ConnectionHandler, HubClient, Outcome, Report, Requester, Unanswered, refused, stopping,
+    ConnectionHandler, HubClient, Outcome, Report, Requester, Unanswered, WorkFn, refused, stopping,
 };
 use crate::http::{self, HeadError, Preferences, Request, Response};
 use crate::hub::Event;
@@ -243,7 +243,7 @@ impl Client<'_> {
     #[inline(never)] // a name in thread dumps
     fn work(
         &self,
-        act: Box<Act>,
+        act: Box<WorkFn>,
         body: &Body,
         begun: Vec<u8>,
         deadline: Option<Instant>,
@@ -342,7 +342,7 @@ impl Client<'_> {
 
     /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
     fn say_until(&self, input: Input, until: Instant) -> Result<(), event_queue::Gone> {
-        if !self.shared.has_room(until) {
+        if !self.shared.wait_for_room(until) {
             return Err(event_queue::Gone);
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -365,9 +365,9 @@ impl HubClient for Client<'_> {
         self.reply(event, ANSWER_TIMEOUT)
     }
 
-    fn have_done(&self, event: Event) -> Result<Vec<u8>, Unanswered> {
+    fn change(&self, event: Event) -> Result<Vec<u8>, Unanswered> {
         let until = Instant::now() + CHANGE_TIMEOUT;
-        if !self.shared.has_room(until) {
+        if !self.shared.wait_for_room(until) {
             return Err(Unanswered::Busy);
         }
         self.reply(event, until.saturating_duration_since(Instant::now()))

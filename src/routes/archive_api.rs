@@ -15,7 +15,7 @@ use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
-use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
+use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
 use crate::store::{PointInTime, Retention, Summary};
@@ -30,7 +30,7 @@ const BAD_NUMBER: &str =
 const MAX_LEFT_OUT: usize = 100;
 
 /// What becomes of a page: the work, or a refusal.
-type Worked = Result<(usize, Box<Act>), Response>;
+type Worked = Result<(usize, Box<WorkFn>), Response>;
 
 impl Router {
     /// Answers what is asked of what is stored.
@@ -49,7 +49,7 @@ impl Router {
                 let after = request.query_value("after");
                 let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
                 let with_items = is_set(request, "items");
-                let list: Box<Act> =
+                let list: Box<WorkFn> =
                     Box::new(move |_, _| list(&archive, grant, after, most, with_items));
                 (0, list)
             }
@@ -74,8 +74,7 @@ impl Router {
             Api::Delete(session) => (
                 0,
                 Box::new(move |_, inside| {
-                    let deleted =
-                        inside.have_done(Event::Delete { conn, session: session.clone() });
+                    let deleted = inside.change(Event::Delete { conn, session: session.clone() });
                     if deleted.is_ok() {
                         log::warn!("session {session:?} was deleted by {who}");
                     }
@@ -84,7 +83,7 @@ impl Router {
             ),
             Api::Put(session) => {
                 let replace = is_set(request, "replace");
-                let put: Box<Act> = Box::new(move |body, inside| {
+                let put: Box<WorkFn> = Box::new(move |body, inside| {
                     let put = put(conn, &session, &body, replace, inside);
                     if matches!(put.status(), 200 | 201) {
                         log::info!("session {session:?} was given a canvas by {who}");
@@ -95,7 +94,7 @@ impl Router {
             }
             Api::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
-                let restore: Box<Act> = Box::new(move |_, inside| {
+                let restore: Box<WorkFn> = Box::new(move |_, inside| {
                     let restored = restore(&archive, conn, &session, to, inside);
                     if restored.status() == 200 {
                         log::info!("session {session:?} was restored by {who}");
@@ -107,7 +106,7 @@ impl Router {
             Api::Compact => {
                 let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
                 let retention = retention(request, archive.retention())?;
-                let compact: Box<Act> =
+                let compact: Box<WorkFn> =
                     Box::new(move |_, inside| compact(&archive, session, retention, &who, inside));
                 (0, compact)
             }
@@ -241,12 +240,12 @@ fn put(
     }
     let by = || BY.into();
     let import = Event::Import { conn, session: session.clone(), state, by: by() };
-    match inside.have_done(import) {
+    match inside.change(import) {
         Ok(body) => restored(&body, told).created(),
         Err(Unanswered::Refused(Refusal::Exists)) if replace => match parse() {
             Ok(state) => {
                 let restore = Event::Restore { conn, session: session.clone(), state, by: by() };
-                let done = inside.have_done(restore);
+                let done = inside.change(restore);
                 done.map_or_else(Unanswered::page, |body| restored(&body, told))
             }
             Err(why) => Response::text(400, why),
@@ -343,7 +342,7 @@ pub(super) fn put_back(
     let more = restored_to(&document, stored);
     let state = Box::new(document.into_state());
     let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
-    Ok(restored(&inside.have_done(restore)?, more))
+    Ok(restored(&inside.change(restore)?, more))
 }
 
 /// What only this thread knows of what was restored.

@@ -14,13 +14,13 @@ use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
-use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
+use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 
 impl Router {
     /// The same on a server that stores nothing.
     pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
-        let act: Box<Act> = match page {
+        let act: Box<WorkFn> = match page {
             Api::Versions(session) => {
                 return Ok(Outcome::Ask(Event::Versions { conn, session, grant }));
             }

@@ -65,7 +65,7 @@ impl ConnectionHandler for SessionHandler {
         })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
                 let (kind, parsed) = understood(conn, text);
@@ -95,7 +95,7 @@ impl ConnectionHandler for SessionHandler {
         }
     }
 
-    fn largest_of_large(&self) -> Option<usize> {
+    fn max_large_bytes(&self) -> Option<usize> {
         Some(self.largest_canvas)
     }
 
@@ -107,7 +107,7 @@ impl ConnectionHandler for SessionHandler {
         self.last_kind
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error())
     }
 
@@ -115,7 +115,7 @@ impl ConnectionHandler for SessionHandler {
         &self.user
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         format!("session {:?}", self.session)
     }
 }
@@ -141,7 +141,7 @@ impl ConnectionHandler for ViewerHandler {
     }
 
     /// The hub hears of nothing that would change something.
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
                 let (kind, parsed) = understood(conn, text);
@@ -177,7 +177,7 @@ impl ConnectionHandler for ViewerHandler {
         Role::Viewer
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error())
     }
 
@@ -185,7 +185,7 @@ impl ConnectionHandler for ViewerHandler {
         "viewer"
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         format!("the viewers of session {:?}", self.session)
     }
 }

@@ -46,7 +46,7 @@ pub fn import(
 
 /// Puts a session back to what it was.
 pub fn restore(directory: &Path, session: &str, to: PointInTime) -> Result<(), String> {
-    let mut store = Store::open_again(directory)?;
+    let mut store = Store::open_existing(directory)?;
     let reader = Reader::open(directory)?;
     let earlier = stored(&reader, directory, session, Some(to))?;
     let (from, earlier) = (earlier.seq, document(session, &earlier)?);
@@ -68,7 +68,7 @@ pub fn restore(directory: &Path, session: &str, to: PointInTime) -> Result<(), S
 
 /// Removes a session for good.
 pub fn delete(directory: &Path, session: &str) -> Result<(), String> {
-    let mut store = Store::open_again(directory)?;
+    let mut store = Store::open_existing(directory)?;
     if !store.delete(session).map_err(told(directory))? {
         return Err(unknown(directory, session));
     }
@@ -84,7 +84,7 @@ pub fn compact(
     retention: Retention,
 ) -> Result<(), String> {
     let told = told(directory);
-    let mut store = Store::open_again(directory)?;
+    let mut store = Store::open_existing(directory)?;
     let compaction = Compaction::begin(&mut store, session, retention);
     let mut compaction =
         compaction.ok_or_else(|| unknown(directory, session.unwrap_or_default()))?;
