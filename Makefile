@@ -28,13 +28,13 @@ rust:
 	$(CARGO) nextest run --no-fail-fast
 	$(CARGO) test --quiet --release --test simulation
 
-# That no message costs more than linearly, by counting what is run (tests/machine/linear.rs).
+# That no message costs more than linearly, by counting what is run (tests/hub/linear.rs).
 linear: export RUSTFLAGS = --cfg count_steps -Copt-level=1 -Cpasses=sancov-module \
 	-Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-trace-pc \
 	-Clink-arg=-Wl,--unresolved-symbols=ignore-all
 linear:
 	$(CARGO) test --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/steps \
-		--no-default-features --test machine linear -- --nocapture --test-threads 1
+		--no-default-features --test hub linear -- --nocapture --test-threads 1
 
 # Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws, Chromium; nginx and Caddy in between.
 outside: build

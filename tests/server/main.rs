@@ -1,0 +1,35 @@
+//! The server through sockets, and the program by its options: one file a story.
+
+mod catching_up;
+mod check;
+mod closing;
+mod commands;
+mod confirming;
+mod doors;
+mod durable;
+mod errors;
+mod host_canvas;
+mod isolation;
+mod joining;
+mod keys;
+mod limits;
+mod logging;
+mod memory;
+mod pages;
+mod panics;
+mod recognition;
+mod refusals;
+mod relaying;
+mod returning;
+mod services;
+mod sessions;
+mod settling;
+mod stalled_reader;
+mod stalling;
+mod starting;
+mod stopping;
+mod stored;
+mod support;
+mod surroundings;
+mod takeover;
+mod viewing;

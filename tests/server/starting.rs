@@ -1,0 +1,206 @@
+//! Starting the program: what it prints, what it can be told, and what it says when it can't.
+
+use crate::support::{Client, Run, Server, Wire, collabd, free_port, handshake, nothing_more};
+/// A start that fails with one line for a person.
+fn fails(args: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let mut command = collabd(args);
+    command.envs(variables.iter().copied());
+    let run = Run::of(command);
+    assert_eq!(run.out, "", "{args:?}");
+    let line = run.err.strip_prefix("collabd: ").expect("who says it");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    (run.code.expect("an exit code"), line.trim_end().to_owned())
+}
+
+#[test]
+fn it_says_where_it_is() {
+    let mut server = Server::start(&[]);
+    let port = server.addr().port();
+    assert_ne!(port, 0);
+    let first = format!("collabd {} serves sessions", env!("CARGO_PKG_VERSION"));
+    assert_eq!(server.printed, format!("{first}\nlistening on 127.0.0.1:{port}\n"));
+    assert_eq!(server.prints(), "others connect to:\n");
+    assert_eq!(server.prints(), format!("  ws://127.0.0.1:{port}\n"));
+    assert_eq!(server.prints(), "Ctrl+C stops it\n");
+}
+
+#[test]
+fn it_can_be_joined_as_soon_as_it_says_so() {
+    for _ in 0..10 {
+        let server = Server::start(&[]);
+        Client::join(&server, "table", "alice").leave();
+    }
+}
+
+#[test]
+fn listening_on_all_addresses_it_names_those_that_others_can_type() {
+    let mut server = Server::spawn(collabd(&["--host", "0.0.0.0", "--port", "0"]));
+    let port = server.addr().port();
+    assert_eq!(server.prints(), "others connect to:\n");
+    let mut named = Vec::new();
+    loop {
+        let line = server.prints();
+        let Some(address) = line.trim_end().strip_prefix("  ws://") else { break };
+        named.push(address.to_owned());
+    }
+    assert!(!named.is_empty());
+    for address in &named {
+        assert!(
+            address.ends_with(&format!(":{port}")) && !address.starts_with("0.0.0.0"),
+            "{named:?}"
+        );
+    }
+}
+
+#[test]
+fn the_editors_way_of_starting_it_works() {
+    let port = free_port();
+    let server = Server::spawn(collabd(&["--host", "127.0.0.1", "--port", &port]));
+    assert_eq!(server.addr().to_string(), format!("127.0.0.1:{port}"));
+    Client::join(&server, "table", "alice").leave();
+}
+
+#[test]
+fn localhost_is_an_address() {
+    let server = Server::spawn(collabd(&["--host", "localhost", "--port", "0"]));
+    assert!(server.addr().ip().is_loopback());
+    Client::join(&server, "table", "alice").leave();
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_1() {
+    let server = Server::start(&[]);
+    let port = server.addr().port().to_string();
+    let (code, line) = fails(&["--host", "127.0.0.1", "--port", &port], &[]);
+    assert_eq!(code, 1);
+    assert!(line.contains(&port) && line.contains("in use") && line.contains("--port"), "{line}");
+    let mut alice = Client::join(&server, "table", "alice");
+    nothing_more([&mut alice]);
+}
+
+#[test]
+fn an_address_of_another_machine_is_one_line_and_exit_1() {
+    // TEST-NET-3 is nobody's.
+    let (code, line) = fails(&["--host", "203.0.113.7", "--port", "0"], &[]);
+    assert_eq!(code, 1);
+    assert!(line.contains("203.0.113.7") && line.contains("0.0.0.0"), "{line}");
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written_is_one_line_and_exit_1() {
+    let (code, line) = fails(&["--port", "0", "--log-file", "/no/such/directory/log"], &[]);
+    assert_eq!(code, 1);
+    assert!(line.contains("/no/such/directory/log"), "{line}");
+}
+
+#[test]
+fn what_was_typed_wrong_is_one_line_and_exit_2() {
+    for args in [
+        &["--prot", "1"][..],
+        &["--port"],
+        &["--port", "x"],
+        &["--port", "70000"],
+        &["--port", "-1"],
+        &["--linger", "soon"],
+        &["--no-settle=yes"],
+        &["-x"],
+        &["bake"],
+        &["serve", "twice"],
+        &["check"],
+        &["echo", "--linger", "1"],
+        &["--max-connections", "many"],
+        &["--max-message-bytes", "1TB"],
+        &["--handshake-timeout", "-1"],
+        &["--queue-bytes", "1"],
+        &["--port", "1\n2"],
+    ] {
+        let (code, line) = fails(args, &[]);
+        assert_eq!(code, 2, "{args:?}: {line}");
+    }
+    for variable in [("COLLABD_PORT", "x"), ("COLLABD_DEBUG", "perhaps"), ("COLLABD_LINGER", "-1")]
+    {
+        let (code, line) = fails(&[], &[variable]);
+        assert_eq!(code, 2, "{variable:?}: {line}");
+        assert!(line.contains(variable.0), "{line}");
+    }
+}
+
+#[test]
+fn help_lists_every_option_and_exits_with_0() {
+    for help in ["--help", "-h", "help"] {
+        let run = Run::of(collabd(&[help]));
+        assert_eq!((run.code, &*run.err), (Some(0), ""));
+        for option in [
+            "--host",
+            "--port",
+            "--debug",
+            "--log-file",
+            "--max-connections",
+            "--handshake-timeout",
+            "--writer-threads",
+            "--linger",
+            "--max-sessions",
+            "--max-message-bytes",
+            "--max-document-bytes",
+            "--history-changes",
+            "--history-bytes",
+            "--queue-bytes",
+            "--no-settle",
+            "--seconds",
+            "--version",
+            "--help",
+        ] {
+            assert!(run.out.contains(option), "{option} is missing in:\n{}", run.out);
+        }
+        for default in ["8765", "0.0.0.0", "1MiB", "600"] {
+            assert!(run.out.contains(default), "{default} is missing in:\n{}", run.out);
+        }
+    }
+}
+
+#[test]
+fn version_is_one_line() {
+    for version in ["--version", "-V"] {
+        let run = Run::of(collabd(&[version]));
+        let line = format!("collabd {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!((run.code, run.out), (Some(0), line));
+    }
+}
+
+#[test]
+fn every_option_is_an_environment_variable_too() {
+    let mut command = collabd(&[]);
+    command.envs([
+        ("COLLABD_HOST", "127.0.0.1"),
+        ("COLLABD_PORT", "0"),
+        ("COLLABD_MAX_CONNECTIONS", "1"),
+    ]);
+    let server = Server::spawn(command);
+    assert!(server.addr().ip().is_loopback());
+    let _alice = Client::join(&server, "table", "alice");
+    assert_eq!(Wire::ask(&server, &handshake("/ws/table/bob")).status, 503);
+}
+
+#[test]
+fn what_is_typed_stands_above_the_environment() {
+    let mut command = collabd(&["--host", "127.0.0.1", "--port", "0"]);
+    command.envs([("COLLABD_HOST", "203.0.113.7"), ("COLLABD_PORT", "1"), ("COLLABD_LINGER", "")]);
+    let server = Server::spawn(command);
+    Client::join(&server, "table", "alice").leave();
+}
+
+#[test]
+fn nobody_has_to_read_what_it_prints() {
+    let mut command = collabd(&["--host", "127.0.0.1", "--port", "0"]);
+    command.stdout(std::process::Stdio::null());
+    // Where it listens is only known from the log then.
+    let mut child = command.spawn().expect("collabd starts");
+    let mut log = std::io::BufReader::new(child.stderr.take().expect("a piped stderr"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut log, &mut line).expect("UTF-8");
+    let addr = line.trim_end().rsplit(' ').next().expect("an address").to_owned();
+    let connected = std::net::TcpStream::connect(&addr);
+    child.kill().expect("it still runs");
+    child.wait().expect("an exit status");
+    assert!(connected.is_ok(), "{line}");
+}
