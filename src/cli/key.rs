@@ -86,7 +86,7 @@ fn new_key(values: &Values, now: Timestamp) -> Result<NewKey, Usage> {
         ));
     }
     let level = values.get("level");
-    let level = Level::named(level).ok_or_else(|| {
+    let level = Level::from_name(level).ok_or_else(|| {
         Usage(format!("--level has to be read, write or admin, not {}", shown(level)))
     })?;
     let expires = values.is_set("expires").then(|| expires(values.get("expires"), now));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::table::{printable, table, tell};
 use crate::auth::key_entries::to_hex;
-use crate::auth::key_file::{self, Locked};
+use crate::auth::key_file::{self, LockedKeyFile};
 use crate::auth::{Key, KeyHash, Level};
 use crate::protocol::Timestamp;
 
@@ -57,7 +57,7 @@ pub fn run(options: Options) -> ExitCode {
 
 /// Makes a key, stores its hash and, once that is on disk, prints the key.
 fn new(file: &Path, new: NewKey) -> Result<(), String> {
-    let mut locked = Locked::open_or_new(file).map_err(|problem| problem.with_advice())?;
+    let mut locked = LockedKeyFile::open_or_new(file).map_err(|problem| problem.with_advice())?;
     if locked.entries.get(&new.name).is_some() {
         return Err(format!(
             "{} has a key named {:?} already: choose another name, or revoke that key first",
@@ -68,7 +68,7 @@ fn new(file: &Path, new: NewKey) -> Result<(), String> {
     let secret = secret()?;
     let key = Key {
         name: new.name.into(),
-        hash: KeyHash::of(&secret),
+        hash: KeyHash::new(&secret),
         level: new.level,
         expires: new.expires,
         opens: new.opens,
@@ -146,7 +146,7 @@ fn row(key: &Key, now: Timestamp) -> [String; 4] {
 }
 
 fn revoke(file: &Path, name: &str) -> Result<(), String> {
-    let mut locked = Locked::open(file).map_err(|problem| problem.with_advice())?;
+    let mut locked = LockedKeyFile::open(file).map_err(|problem| problem.with_advice())?;
     if !locked.entries.remove(name) {
         // The key itself may have been given instead of its name, so it is not repeated.
         return Err(format!(
@@ -164,7 +164,7 @@ fn revoke(file: &Path, name: &str) -> Result<(), String> {
 }
 
 /// Writes the file, and says so where others could read it until now.
-fn save(locked: Locked, file: &Path) -> Result<(), String> {
+fn save(locked: LockedKeyFile, file: &Path) -> Result<(), String> {
     let exposed = locked.exposed;
     locked.save().map_err(|problem| problem.with_advice())?;
     if let Some(mode) = exposed {

@@ -16,7 +16,7 @@ use super::item::{
 use super::item_frames;
 use super::removed::Removed;
 use super::writing::with_hidden_path;
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
+use crate::protocol::inbound::{Action, Command, MAX_VERSION, State, StateItem};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
@@ -130,7 +130,7 @@ impl Document {
 
     /// Records one more applied change and that a client is at `version`.
     pub fn advance(&mut self, version: u64) {
-        self.version = (self.version + 1).max(version).min(LARGEST_VERSION);
+        self.version = (self.version + 1).max(version).min(MAX_VERSION);
     }
 
     /// The item with this id.

@@ -70,7 +70,7 @@ pub fn run(
         shared.config.send_mode,
         shared.config.queue_bytes.unwrap_or(NO_BOUND),
     );
-    stats.has(send_queue.clone());
+    stats.set_send_queue(send_queue.clone());
     shared.counters.opened(stats.role());
     let client = Client { conn, socket, peer, send_queue, stats, shared };
     let serving = AssertUnwindSafe(|| {
@@ -154,7 +154,7 @@ impl Client<'_> {
     /// It is open as this from now on.
     fn becomes(&self, role: Role) {
         self.shared.counters.left(self.stats.role());
-        self.stats.becomes(role);
+        self.stats.set_role(role);
         self.shared.counters.opened(role);
     }
 
@@ -228,7 +228,7 @@ impl Client<'_> {
                     }
                 }
                 Reaction::Reply(frame) => {
-                    self.shared.counters.said(self.conn, &frame);
+                    self.shared.counters.count_sent(self.conn, &frame);
                     if self.send_queue.push(frame.into_bytes(), None).is_err() {
                         Counters::note(&self.shared.counters.too_slow);
                         return Ending::Server(close::POLICY, "too slow");
@@ -256,8 +256,8 @@ impl Client<'_> {
             Message::Binary(_) => Kind::Other,
             _ => return,
         };
-        self.stats.hears();
-        self.shared.counters.heard(self.conn, kind, message.len());
+        self.stats.count_message();
+        self.shared.counters.count_received(self.conn, kind, message.len());
     }
 }
 
@@ -319,9 +319,9 @@ struct Stream {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.stats.waits();
+            self.stats.mark_waiting();
             let read = { &*self.socket }.read(buffer);
-            self.stats.reads();
+            self.stats.mark_reading();
             match read {
                 // A debugger was attached.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::client::{CLOSE_TIMEOUT, Client};
-use super::connections::{self, Full};
+use super::connections::{self, LimitReached};
 use super::counters::Counters;
 use super::event_queue;
 use super::forwarded;
@@ -120,8 +120,10 @@ impl Client<'_> {
                 _ => Vec::new(),
             };
             let is_last = is_last || request.is_last();
-            let preferences =
-                Preferences::of(request, self.shared.service.is_for_programs(request.path));
+            let preferences = Preferences::from_request(
+                request,
+                self.shared.service.is_for_programs(request.path),
+            );
             let from = self.shown(address);
             Asked { outcome, body, accept, rest, headers, preferences, method, from, is_last }
         });
@@ -141,7 +143,7 @@ impl Client<'_> {
                 is_last: true,
             },
             // A probe that connects and leaves is nobody's business.
-            Err(HeadError::Gone) => return ControlFlow::Break(None),
+            Err(HeadError::Disconnected) => return ControlFlow::Break(None),
         };
         let Asked { outcome, body, accept, rest, headers, preferences, method, from, is_last } =
             asked;
@@ -149,8 +151,8 @@ impl Client<'_> {
         let is_report = matches!(outcome, Outcome::Report(_));
         let needs_turn = asks_hub || matches!(outcome, Outcome::Report(Report::Connections));
         let turn = match &outcome {
-            Outcome::Work(_) => self.shared.work.ask(),
-            _ if needs_turn => self.shared.questions.ask(),
+            Outcome::Work(_) => self.shared.work.try_acquire(),
+            _ if needs_turn => self.shared.questions.try_acquire(),
             _ => None,
         };
         let page = match outcome {
@@ -171,7 +173,7 @@ impl Client<'_> {
         }
         drop(turn);
         // Held until the answer has been taken: until then it takes memory.
-        let place = self.shared.spool.put(page.size(), &self.send_queue);
+        let place = self.shared.spool.add(page.size(), &self.send_queue);
         let page = if place.is_some() { page } else { busy().for_client(&preferences) };
         match page.reason() {
             Some(reason) if !is_report => self.shared.counters.refused(reason),
@@ -216,7 +218,9 @@ impl Client<'_> {
 
     /// What is done about a request from this address, and which headers an answer has.
     fn outcome(&self, request: &Request<'_>, from: Requester) -> (Outcome, Vec<String>) {
-        if let Err(Full(why)) = self.shared.connections.locate(self.conn, from.address) {
+        if let Err(LimitReached(why)) =
+            self.shared.connections.set_client_address(self.conn, from.address)
+        {
             log::warn!("refused {}: {why}", self.shown(from.address));
             return (Outcome::Page(connections::full()), Vec::new());
         }
@@ -255,7 +259,9 @@ impl Client<'_> {
         let body = match http::read_body(&self.socket, begun, body.length, deadline) {
             Ok(body) => body,
             Err(HeadError::Refuse(page)) => return page,
-            Err(HeadError::Gone) => return Response::text(400, "the request ended too early"),
+            Err(HeadError::Disconnected) => {
+                return Response::text(400, "the request ended too early");
+            }
         };
         let working = AssertUnwindSafe(|| act(body, self));
         catch_unwind(working).unwrap_or_else(|_| {
@@ -282,7 +288,7 @@ impl Client<'_> {
         let ask = Input::Ask { conn: self.conn, reply, until, event };
         let is_stopping = || self.shared.stopping.has_begun();
         if self.shared.event_queue.send_within(ask, patience.min(ANSWER_TIMEOUT))
-            == Err(event_queue::Gone)
+            == Err(event_queue::HubEnded)
         {
             return Err(if is_stopping() { Unanswered::Stopping } else { Unanswered::Busy });
         }
@@ -318,13 +324,13 @@ impl Client<'_> {
         let join = Input::Join { conn: self.conn, send_queue, admission, event };
         // From here on a stopping server must not cut it: the client may have the answer to its
         // handshake before this thread knows, and then it is to get a close.
-        self.shared.connections.entrust(self.conn, true);
+        self.shared.connections.set_known_to_hub(self.conn, true);
         let until = Instant::now() + ADMISSION_TIMEOUT;
         let refusal = match self.say_until(join, until).map(|()| decided.recv_deadline(until)) {
             Ok(Ok(Ok(()))) => return Ok(()),
             Ok(Ok(Err(why))) => refused(why),
             _ if self.shared.stopping.has_begun() => stopping(),
-            Err(event_queue::Gone) if Instant::now() < until => not_now(),
+            Err(event_queue::HubEnded) if Instant::now() < until => not_now(),
             Ok(Err(RecvTimeoutError::Disconnected)) => not_now(),
             _ => {
                 log::error!(
@@ -336,14 +342,14 @@ impl Client<'_> {
                 Response::text(503, "the server's disk doesn't answer: try again later")
             }
         };
-        self.shared.connections.entrust(self.conn, false);
+        self.shared.connections.set_known_to_hub(self.conn, false);
         Err(refusal)
     }
 
     /// Says something to the hub, which waits for what makes changes durable and for the hub until then.
-    fn say_until(&self, input: Input, until: Instant) -> Result<(), event_queue::Gone> {
+    fn say_until(&self, input: Input, until: Instant) -> Result<(), event_queue::HubEnded> {
         if !self.shared.wait_for_room(until) {
-            return Err(event_queue::Gone);
+            return Err(event_queue::HubEnded);
         }
         let left = until.saturating_duration_since(Instant::now());
         self.shared.event_queue.send_within(input, left)

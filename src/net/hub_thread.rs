@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 
 use super::FLUSH_TIMEOUT;
 use super::confirmations::Confirmations;
-use super::counters::{Counters, Tally};
+use super::counters::{Counters, PendingCounts};
 use super::event_queue::Inputs;
 use super::send_queue::{SendQueue, TooSlow};
 use super::service::External;
@@ -95,7 +95,7 @@ pub struct HubThread {
     /// Who waits until a session is deleted, by number, and the answer.
     deleting: HashMap<u64, (Sender<Reply>, Vec<u8>)>,
     counters: Arc<Counters>,
-    tally: Tally,
+    tally: PendingCounts,
     clients: ConnMap<Client>,
     /// Who waits for an answer; as many at most as there are connections.
     asking: ConnMap<Sender<Reply>>,
@@ -130,7 +130,7 @@ impl HubThread {
         counters: Arc<Counters>,
     ) -> Self {
         // Whoever asks before the thread has begun is told what there is.
-        let tally = Tally::default();
+        let tally = PendingCounts::default();
         tally.batch_done(0, machine.holdings(), &counters.hub);
         HubThread {
             machine,
@@ -152,7 +152,7 @@ impl HubThread {
     #[inline(never)] // a name in thread dumps
     pub fn run(mut self, event_queue: &Inputs<Input>) {
         loop {
-            self.counters.hub.rests();
+            self.counters.hub.mark_idle();
             let first = event_queue.next(self.next_deadline());
             let mut batch = 0;
             for input in first.into_iter().chain(event_queue.waiting()).take(BATCH) {
@@ -229,7 +229,7 @@ impl HubThread {
     /// it came from ends, and nothing else.
     fn handle_one(&mut self, from: Option<ConnId>, event: Event) {
         let now = self.now();
-        self.counters.hub.moves(now.elapsed);
+        self.counters.hub.mark_busy(now.elapsed);
         let (machine, effects) = (&mut self.machine, &mut self.effects);
         let handling = AssertUnwindSafe(|| machine.handle(event, now, effects));
         if catch_unwind(handling).is_err() {
@@ -389,7 +389,7 @@ impl HubThread {
 
     fn push(&mut self, conn: ConnId, frame: Frame, supersedes: Option<ConnId>) {
         let Some(client) = self.clients.get(&conn) else { return };
-        self.tally.said(&frame);
+        self.tally.count_sent(&frame);
         match client.send_queue.push(frame.into_bytes(), supersedes) {
             Ok(false) => {}
             Ok(true) => self.touched.push(client.send_queue.clone()),
@@ -439,7 +439,7 @@ impl HubThread {
     #[inline(never)] // a name in thread dumps
     fn stop(mut self, event_queue: &Inputs<Input>) {
         let until = Instant::now() + FLUSH_TIMEOUT;
-        self.counters.hub.ends();
+        self.counters.hub.mark_ended();
         self.asking.clear();
         for client in self.clients.values() {
             client.send_queue.close(close::GOING_AWAY, "server shutting down");

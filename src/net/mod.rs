@@ -13,6 +13,7 @@ mod counters;
 mod event_queue;
 mod exposition;
 pub mod forwarded;
+mod frame_queue;
 mod handshake;
 mod housekeeping;
 mod hub_thread;
@@ -119,7 +120,7 @@ struct Shared {
 impl Shared {
     /// Sends an input to the hub thread. Waits while the journal or the event queue is full: back-pressure to
     /// this sender alone.
-    fn send(&self, input: Input) -> Result<(), event_queue::Gone> {
+    fn send(&self, input: Input) -> Result<(), event_queue::HubEnded> {
         if let Some(journal) = &self.journal {
             journal.wait_for_room(None);
         }
@@ -161,9 +162,9 @@ pub fn start(
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }
     let (event_queue, events) = event_queue::event_queue(MAX_QUEUED_EVENTS);
-    let threads = Arc::new(Threads::new(os_limits::most_threads()));
+    let threads = Arc::new(Threads::new(os_limits::max_threads()));
     let mut room = config.room;
-    if let Some(most) = os_limits::most_connections()
+    if let Some(most) = os_limits::max_connections()
         && (room.connections == 0 || room.connections > most)
     {
         log::info!("room for {most} connections: the system permits no more");
@@ -183,7 +184,7 @@ pub fn start(
         accepted: AtomicU64::new(0),
         threads: threads.clone(),
         questions: Semaphore::default(),
-        work: Semaphore::at_most(MAX_WORKING),
+        work: Semaphore::new(MAX_WORKING),
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
@@ -234,10 +235,10 @@ impl ServerHandle {
         }
         // It fails where the hub thread is stuck; joining it fails then, too.
         let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH_TIMEOUT);
-        self.shared.connections.cut(false);
+        self.shared.connections.shutdown(false);
         let mut left = self.shared.threads.join_all(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT / 4);
         if !left.is_empty() {
-            self.shared.connections.cut(true);
+            self.shared.connections.shutdown(true);
             left = self.shared.threads.join_all(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT);
         }
         self.shared.service.end(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT + WRITE_TIMEOUT);

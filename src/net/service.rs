@@ -175,7 +175,8 @@ impl Unanswered {
 
 /// The refusal while the server stops.
 pub(super) fn stopping() -> Response {
-    Response::text(503, "the server is shutting down: try again later").because(Reason::Stopping)
+    Response::text(503, "the server is shutting down: try again later")
+        .with_reason(Reason::Stopping)
 }
 
 /// The refusal for a connection or a request that the hub refuses.

@@ -152,7 +152,7 @@ fn check_refusal(told: &str, code: u16) {
     let error = shape::to_editor(told);
     assert_eq!(error.get("code"), Some(&*code.to_string()));
     assert!(error.string("original_type").is_none_or(|kind| kind.chars().count() <= 128));
-    assert!(error.get("id").is_none_or(|id| id.len() <= inbound::LONGEST_ID));
+    assert!(error.get("id").is_none_or(|id| id.len() <= inbound::MAX_MESSAGE_ID_BYTES));
 }
 
 /// What others were told is what was sent, to the letter, less the server's fields and with them.
