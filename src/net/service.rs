@@ -108,8 +108,8 @@ pub enum Outcome {
     Upgrade(Box<dyn ConnectionHandler>),
 }
 
-/// A request that reads a body, waits for a disk, or asks the hub several times. A few run at a time, until
-/// their answers have been read; more get 503.
+/// A request that reads a body, waits for a disk, or asks the hub several times. Eight run at a time; more get
+/// 503.
 pub struct Work {
     /// How long the request's body may be, in bytes; 0 where it must have none. It is read first, in the time
     /// that a request may take.
