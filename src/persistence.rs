@@ -1,4 +1,5 @@
-//! Makes sessions durable in a running server: opens the store, runs its thread, and passes on what it tells.
+//! Makes sessions durable in a running server: opens the store, runs its thread, and passes on what
+//! it tells.
 
 use std::io;
 use std::path::Path;
@@ -41,7 +42,8 @@ enum PersistenceState {
 }
 
 impl Persistence {
-    /// Opens the store of a data directory, and returns the names of its sessions. Blocks on the disk.
+    /// Opens the store of a data directory, and returns the names of its sessions. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// One line that says what to do.
@@ -117,8 +119,8 @@ impl Persistence {
     }
 }
 
-/// Makes an input of the hub thread from what the store tells. Runs on the thread `store`, because parsing a
-/// session takes long.
+/// Makes an input of the hub thread from what the store tells. Runs on the thread `store`, because
+/// parsing a session takes long.
 fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
     External::Event(match event {
         StoreEvent::Persisted { up_to } => return External::Persisted { up_to },

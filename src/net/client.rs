@@ -26,8 +26,9 @@ pub(super) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Sends what is queued, then reads until the client closes the connection or until `until`. A socket that
-    /// is closed with unread bytes resets the connection, and the client would lose the last frames.
+    /// Sends what is queued, then reads until the client closes the connection or until `until`. A
+    /// socket that is closed with unread bytes resets the connection, and the client would lose the
+    /// last frames.
     #[inline(never)] // a name in thread dumps
     pub(super) fn drain_and_close(&self, until: Instant) {
         self.send_queue.flush();

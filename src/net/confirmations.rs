@@ -1,10 +1,10 @@
-//! What the hub thread holds back until the journal has written every entry before it. Pure: no thread, no
-//! socket, no file.
+//! What the hub thread holds back until the journal has written every entry before it. Pure: no
+//! thread, no socket, no file.
 
 use std::collections::VecDeque;
 
-/// Held messages in the order of their numbers. The journal tells which numbers are persisted and which are lost.
-/// It has each number in its own bounded queue, which bounds this one too.
+/// Held messages in the order of their numbers. The journal tells which numbers are persisted and
+/// which are lost. It has each number in its own bounded queue, which bounds this one too.
 #[derive(Debug)]
 pub struct Confirmations<T> {
     waiting: VecDeque<(u64, T)>,

@@ -1,7 +1,8 @@
-//! A client's thread: after the handshake (`handshake`) it reads messages until the connection ends.
+//! A client's thread: after the handshake (`handshake`) it reads messages until the connection
+//! ends.
 //!
-//! This thread alone reads from the socket, and it never writes to it. tungstenite answers pings and closes by
-//! itself: its stream pushes whole frames to the send queue.
+//! This thread alone reads from the socket, and it never writes to it. tungstenite answers pings
+//! and closes by itself: its stream pushes whole frames to the send queue.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -92,8 +93,8 @@ pub fn run(
 }
 
 impl Client<'_> {
-    /// Runs a WebSocket from its start to its end. Every idle connection has the stack of this function: what is
-    /// done before and after reading is in functions of its own.
+    /// Runs a WebSocket from its start to its end. Every idle connection has the stack of this
+    /// function: what is done before and after reading is in functions of its own.
     #[inline(never)]
     fn run_session(&self, joined: Joined) {
         let Joined { mut handler, rest, from } = joined;
@@ -112,7 +113,8 @@ impl Client<'_> {
         self.set_role(handler.role());
     }
 
-    /// Logs and counts the end, tells the hub, and closes the connection. `ending` is `None` after a panic.
+    /// Logs and counts the end, tells the hub, and closes the connection. `ending` is `None` after
+    /// a panic.
     #[inline(never)]
     fn on_ended(&self, handler: &dyn ConnectionHandler, ending: Option<Ending>) {
         let (user, target) = (handler.user(), handler.target());
@@ -158,7 +160,8 @@ impl Client<'_> {
         self.shared.counters.opened(role);
     }
 
-    /// Reads messages until the connection ends, and has `handler` handle each. `rest` was read with the request.
+    /// Reads messages until the connection ends, and has `handler` handle each. `rest` was read
+    /// with the request.
     #[inline(never)] // a name in thread dumps
     fn read(&self, handler: &mut dyn ConnectionHandler, rest: Vec<u8>) -> Ending {
         let max = self.shared.config.max_message_bytes;
@@ -166,7 +169,8 @@ impl Client<'_> {
             handler.max_message_bytes().map_or(max, |own| own.min(max))
         };
         let mut limit = limit_for(handler);
-        // A message up to this size is read even over the limit: its type decides whether it is taken.
+        // A message up to this size is read even over the limit: its type decides whether it is
+        // taken.
         let large = handler.max_large_bytes().unwrap_or_default();
         let (socket, send_queue) = (self.socket.clone(), self.send_queue.clone());
         let stream = Stream { socket, send_queue, stats: self.stats.clone() };
@@ -217,8 +221,8 @@ impl Client<'_> {
         }
     }
 
-    /// Pauses reading from a client that is over its rate: back-pressure, as unread bytes stay with the sender.
-    /// Returns the time from which the message's delay is measured: after the pause.
+    /// Pauses reading from a client that is over its rate: back-pressure, as unread bytes stay with
+    /// the sender. Returns the time from which the message's delay is measured: after the pause.
     fn throttle(
         &self,
         rate: &mut Rate,
@@ -239,8 +243,8 @@ impl Client<'_> {
         Ok(Instant::now())
     }
 
-    /// How the connection ends after the client's close frame. tungstenite answers it with the same code, except for
-    /// codes that Qt does not know: they are answered here.
+    /// How the connection ends after the client's close frame. tungstenite answers it with the same
+    /// code, except for codes that Qt does not know: they are answered here.
     fn closed_by_client(&self, frame: Option<&CloseFrame>) -> Ending {
         let Some(frame) = frame else { return Ending::Client(1005, String::new()) };
         let code = u16::from(frame.code);
@@ -284,8 +288,9 @@ impl Client<'_> {
     }
 }
 
-/// A WebSocket that reads frames from `rest`, which was read with the request, and then from `stream`. Its messages
-/// have at most `limit` bytes. tungstenite writes its own answers to `stream`.
+/// A WebSocket that reads frames from `rest`, which was read with the request, and then from
+/// `stream`. Its messages have at most `limit` bytes. tungstenite writes its own answers to
+/// `stream`.
 pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> WebSocket<S> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -317,8 +322,8 @@ fn ending_of(error: &Error) -> Ending {
     }
 }
 
-/// A client's reason to close, for the log: the reason where it is a few plain words, else its length. It may hold
-/// anything, even a key.
+/// A client's reason to close, for the log: the reason where it is a few plain words, else its
+/// length. It may hold anything, even a key.
 fn shown(reason: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " .,:;'!()-".contains(c);
     let has_short_words = reason.split(' ').all(|word| word.len() < MAX_WORD_CHARS);

@@ -85,8 +85,8 @@ enum Handled {
 }
 
 impl Client<'_> {
-    /// Reads requests and answers them, one after the other, until one makes the connection a WebSocket.
-    /// Returns `None` where the connection has ended.
+    /// Reads requests and answers them, one after the other, until one makes the connection a
+    /// WebSocket. Returns `None` where the connection has ended.
     pub(super) fn handshake(&self) -> Option<Joined> {
         let mut bytes = Vec::new();
         for left in (0..MAX_REQUESTS).rev() {
@@ -97,8 +97,8 @@ impl Client<'_> {
         None
     }
 
-    /// Reads a request and answers it. `bytes` is what was read of it before, and what follows it afterwards.
-    /// Breaks where the connection ends or is a WebSocket.
+    /// Reads a request and answers it. `bytes` is what was read of it before, and what follows it
+    /// afterwards. Breaks where the connection ends or is a WebSocket.
     fn take_request(&self, bytes: &mut Vec<u8>, is_last: bool) -> ControlFlow<Option<Joined>> {
         let timeout = self.shared.config.handshake_timeout;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
@@ -123,8 +123,8 @@ impl Client<'_> {
         }
     }
 
-    /// Has the service decide about a request, and checks what its head says of its body or handshake. `rest` is
-    /// what was read after the head.
+    /// Has the service decide about a request, and checks what its head says of its body or
+    /// handshake. `rest` is what was read after the head.
     fn parse_request(&self, request: &Request<'_>, rest: &[u8], is_last: bool) -> ParsedRequest {
         let trusted = &self.shared.config.trusted_proxies;
         let forwarded = request.headers("x-forwarded-for");
@@ -181,8 +181,8 @@ impl Client<'_> {
         }
     }
 
-    /// Makes the page for a request, or joins. Requests to the hub, work and the list of connections need a
-    /// permit: 503 where there is none.
+    /// Makes the page for a request, or joins. Requests to the hub, work and the list of
+    /// connections need a permit: 503 where there is none.
     fn handle(
         &self,
         outcome: Outcome,
@@ -220,7 +220,8 @@ impl Client<'_> {
         Handled::Page(page)
     }
 
-    /// Sends a page, or 503 where too many answers are not read yet. Breaks where the connection ends with it.
+    /// Sends a page, or 503 where too many answers are not read yet. Breaks where the connection
+    /// ends with it.
     fn send_page(
         &self,
         page: Response,
@@ -250,8 +251,8 @@ impl Client<'_> {
         }
     }
 
-    /// Sends a page after which the client may send another request. Returns false where the client didn't read
-    /// all of it in time.
+    /// Sends a page after which the client may send another request. Returns false where the client
+    /// didn't read all of it in time.
     fn answer_and_go_on(&self, page: &Response, method: &str) -> bool {
         self.send_queue.replace_all(page.parts_kept_alive(method));
         self.send_queue.flush();
@@ -265,7 +266,8 @@ impl Client<'_> {
         if page.reason().is_none() {
             self.send_queue.wait_until_empty(Instant::now() + READ_TIMEOUT);
         }
-        // The time of the request bounds the closing, too, so that no client keeps its place for longer.
+        // The time of the request bounds the closing, too, so that no client keeps its place for
+        // longer.
         let now = Instant::now();
         let (min, max) = (now + MIN_CLOSE_TIMEOUT, now + CLOSE_TIMEOUT);
         self.drain_and_close(deadline.map_or(max, |deadline| deadline.clamp(min, max)));
@@ -347,7 +349,8 @@ impl Client<'_> {
         {
             return Err(if is_stopping() { Unanswered::Stopping } else { Unanswered::Busy });
         }
-        // A change from just before the server stops may still be written: waits a few intervals more.
+        // A change from just before the server stops may still be written: waits a few intervals
+        // more.
         let mut polls_left = 3;
         let why = loop {
             match answered.recv_deadline(until.min(Instant::now() + POLL_INTERVAL)) {
@@ -367,8 +370,8 @@ impl Client<'_> {
         })
     }
 
-    /// Asks the hub to admit the connection. The answer to the handshake is sent together with the hub's first
-    /// frames.
+    /// Asks the hub to admit the connection. The answer to the handshake is sent together with the
+    /// hub's first frames.
     fn join(&self, handler: &dyn ConnectionHandler, accept: Vec<u8>) -> Result<(), Response> {
         let unavailable = || Response::text(503, "the server is unavailable: try again later");
         self.socket.set_read_timeout(self.shared.config.idle_timeout).map_err(|_| unavailable())?;
@@ -377,8 +380,8 @@ impl Client<'_> {
         let event = handler.join(self.conn);
         let send_queue = self.send_queue.clone();
         let join = Input::Join { conn: self.conn, send_queue, admission, event };
-        // From here on a stopping server leaves the connection to the hub: the client may have the answer to
-        // its handshake before this thread knows, and then it must get a close.
+        // From here on a stopping server leaves the connection to the hub: the client may have the
+        // answer to its handshake before this thread knows, and then it must get a close.
         self.shared.connections.set_known_to_hub(self.conn, true);
         let until = Instant::now() + ADMISSION_TIMEOUT;
         let refusal = match self.send_until(join, until).map(|()| decided.recv_deadline(until)) {
@@ -401,8 +404,8 @@ impl Client<'_> {
         Err(refusal)
     }
 
-    /// Sends an input to the hub thread. Waits for room in the journal and in the event queue, until `until` at
-    /// most.
+    /// Sends an input to the hub thread. Waits for room in the journal and in the event queue,
+    /// until `until` at most.
     fn send_until(&self, input: Input, until: Instant) -> Result<(), event_queue::HubEnded> {
         if !self.shared.wait_for_room(until) {
             return Err(event_queue::HubEnded);
@@ -411,8 +414,8 @@ impl Client<'_> {
         self.shared.event_queue.send_within(input, left)
     }
 
-    /// Withdraws the request to be admitted. Where the hub has just admitted the connection, it is aborted: a
-    /// refusal must not follow the hub's frames.
+    /// Withdraws the request to be admitted. Where the hub has just admitted the connection, it is
+    /// aborted: a refusal must not follow the hub's frames.
     fn withdraw(&self, decided: &Receiver<Admission>) {
         let _ = self.shared.event_queue.send(Input::Disconnected(self.conn));
         // Disconnected once the hub thread has handled the input.

@@ -1,8 +1,10 @@
-//! The hub thread: takes inputs from its event queue, has the hub handle them, and applies the effects.
+//! The hub thread: takes inputs from its event queue, has the hub handle them, and applies the
+//! effects.
 //!
-//! It handles all inputs that wait, up to a bound, and only then flushes each send queue it has pushed to: under
-//! load many frames go to a client with one system call. A question of an HTTP request ends such a batch, and
-//! frames that were pushed before it are flushed first: a frame never waits for the answers to many questions.
+//! It handles all inputs that wait, up to a bound, and only then flushes each send queue it has
+//! pushed to: under load many frames go to a client with one system call. A question of an HTTP
+//! request ends such a batch, and frames that were pushed before it are flushed first: a frame
+//! never waits for the answers to many questions.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,8 +68,8 @@ impl StateMachine for Hub {
 
 /// What reaches the hub thread.
 pub enum Input {
-    /// A connection asks to be admitted; `admission` gets the result. Its send queue holds the answer to its
-    /// handshake already. Without an event it is admitted at once.
+    /// A connection asks to be admitted; `admission` gets the result. Its send queue holds the
+    /// answer to its handshake already. Without an event it is admitted at once.
     Join {
         conn: ConnId,
         send_queue: Arc<SendQueue>,
@@ -76,7 +78,8 @@ pub enum Input {
     },
     /// A message of a connection, which was read at `arrived`.
     Event { conn: ConnId, arrived: Instant, event: Event },
-    /// An HTTP request asks the hub; `reply` gets the answer. The client's thread stops waiting at `until`.
+    /// An HTTP request asks the hub; `reply` gets the answer. The client's thread stops waiting at
+    /// `until`.
     Ask { conn: ConnId, reply: Sender<Answer>, until: Instant, event: Event },
     /// Something has happened outside of every connection.
     External(External),
@@ -114,7 +117,8 @@ pub struct HubThread {
 enum HeldMessage {
     /// A frame for a member.
     Confirmation { conn: ConnId, frame: Frame },
-    /// The answer to a request. Where it is dropped, the client's thread finds `reply` disconnected.
+    /// The answer to a request. Where it is dropped, the client's thread finds `reply`
+    /// disconnected.
     Answer { reply: Sender<Answer>, body: Vec<u8> },
 }
 
@@ -213,8 +217,9 @@ impl HubThread {
         }
     }
 
-    /// Has the hub handle an event, and then tells it which clients were too slow for its effects. That is a
-    /// loop, as each departure may find another client too slow, and recursion would have no bound.
+    /// Has the hub handle an event, and then tells it which clients were too slow for its effects.
+    /// That is a loop, as each departure may find another client too slow, and recursion would have
+    /// no bound.
     fn handle(&mut self, from: Option<ConnId>, event: Event) {
         self.handle_event(from, event);
         self.handle_too_slow();
@@ -226,8 +231,8 @@ impl HubThread {
         }
     }
 
-    /// Has the hub handle one event, and applies its effects. Where the hub panics, only the connection that
-    /// the event came from is closed.
+    /// Has the hub handle one event, and applies its effects. Where the hub panics, only the
+    /// connection that the event came from is closed.
     fn handle_event(&mut self, from: Option<ConnId>, event: Event) {
         let now = self.now();
         self.counters.hub.mark_busy(now.elapsed);
@@ -296,7 +301,8 @@ impl HubThread {
             }
         }
         self.effects = effects;
-        // The client's thread may reply to messages from now on: after the frames that greet the client.
+        // The client's thread may reply to messages from now on: after the frames that greet the
+        // client.
         for conn in admitted {
             self.respond_admission(conn, Ok(()));
         }
@@ -320,7 +326,8 @@ impl HubThread {
         }
     }
 
-    /// Answers when the change that the answer tells of is on disk; at once where changes are not durable.
+    /// Answers when the change that the answer tells of is on disk; at once where changes are not
+    /// durable.
     fn reply_when_kept(&mut self, conn: ConnId, body: Vec<u8>) {
         if self.journal.is_none() {
             return self.reply(conn, Ok(body));
@@ -330,7 +337,8 @@ impl HubThread {
         }
     }
 
-    /// Holds a message until the journal has written every entry before it. Drops it where the journal has ended.
+    /// Holds a message until the journal has written every entry before it. Drops it where the
+    /// journal has ended.
     fn hold(&mut self, held: HeldMessage) {
         let number = self.held.hold(held);
         if self.journal.as_ref().is_some_and(|journal| !journal.confirm(number)) {
@@ -422,7 +430,8 @@ impl HubThread {
         machine.into_iter().chain(closing).min()
     }
 
-    /// Sends the hub a tick where one is due, and cuts connections that have not answered a close in time.
+    /// Sends the hub a tick where one is due, and cuts connections that have not answered a close
+    /// in time.
     fn run_timers(&mut self) {
         if self.machine.next_deadline().is_some_and(|due| due <= self.counters.started.elapsed()) {
             self.handle(None, Event::Tick);

@@ -1,8 +1,9 @@
 //! Sockets and threads: connections, requests and frames. Never looks inside a message.
 //!
-//! `listener` accepts connections and starts a thread for each. That thread answers requests (`handshake`)
-//! and reads messages (`connection`). Each message becomes an event for the hub thread (`hub_thread`), whose
-//! effects are pushed to send queues. `send_queue` alone writes to clients' sockets.
+//! `listener` accepts connections and starts a thread for each. That thread answers requests
+//! (`handshake`) and reads messages (`connection`). Each message becomes an event for the hub
+//! thread (`hub_thread`), whose effects are pushed to send queues. `send_queue` alone writes to
+//! clients' sockets.
 
 mod client;
 mod confirmations;
@@ -55,11 +56,11 @@ use threads::Threads;
 
 use crate::kept::Journal;
 
-/// How many inputs may wait for the hub thread, each with one message at most. Clients' threads wait at this
-/// bound: back-pressure to those senders alone.
+/// How many inputs may wait for the hub thread, each with one message at most. Clients' threads
+/// wait at this bound: back-pressure to those senders alone.
 const MAX_QUEUED_EVENTS: usize = 256;
-/// How many [`Work`](service::Work) requests may run at a time, from reading the body until there is an answer.
-/// Each may need several times the memory of a document.
+/// How many [`Work`](service::Work) requests may run at a time, from reading the body until there
+/// is an answer. Each may need several times the memory of a document.
 const MAX_WORKING: usize = 8;
 /// The default of [`Config::silence`].
 pub const SILENCE: Duration = Duration::from_secs(90);
@@ -77,13 +78,14 @@ pub struct Config {
     pub room: ConnectionLimits,
     /// Proxies by address: their `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// How long a client may take to send its request; `None` for no limit. Without one a silent client
-    /// keeps its place and its thread until it leaves, TCP keep-alive finds it dead, or the server stops.
+    /// How long a client may take to send its request; `None` for no limit. Without one a silent
+    /// client keeps its place and its thread until it leaves, TCP keep-alive finds it dead, or the
+    /// server stops.
     pub handshake_timeout: Option<Duration>,
     /// The largest message a client may send, in bytes.
     pub max_message_bytes: usize,
-    /// The bound of a client's send queue in bytes; `None` for no bound. Without one no client is closed for
-    /// being too slow, and one that doesn't read may use up all memory.
+    /// The bound of a client's send queue in bytes; `None` for no bound. Without one no client is
+    /// closed for being too slow, and one that doesn't read may use up all memory.
     pub queue_bytes: Option<usize>,
     /// How fast a client may send; a faster one is read more slowly.
     pub rate: RateLimits,
@@ -118,8 +120,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// Sends an input to the hub thread. Waits while the journal or the event queue is full: back-pressure to
-    /// this sender alone.
+    /// Sends an input to the hub thread. Waits while the journal or the event queue is full:
+    /// back-pressure to this sender alone.
     fn send(&self, input: Input) -> Result<(), event_queue::HubEnded> {
         if let Some(journal) = &self.journal {
             journal.wait_for_room(None);
@@ -127,7 +129,8 @@ impl Shared {
         self.event_queue.send(input)
     }
 
-    /// Waits for room in the journal, until `until` at most. Returns false where there is none by then.
+    /// Waits for room in the journal, until `until` at most. Returns false where there is none by
+    /// then.
     fn wait_for_room(&self, until: Instant) -> bool {
         self.journal.as_ref().is_none_or(|journal| journal.wait_for_room(Some(until)))
     }
@@ -212,8 +215,8 @@ impl ServerHandle {
         &self.addrs
     }
 
-    /// Has the thread `watch` reload the key file at once; the log tells the result. Returns false where the
-    /// service has nothing to reload.
+    /// Has the thread `watch` reload the key file at once; the log tells the result. Returns false
+    /// where the service has nothing to reload.
     pub fn reload(&self) -> bool {
         let can_reload = self.shared.service.can_reload();
         if can_reload {
@@ -222,8 +225,9 @@ impl ServerHandle {
         can_reload
     }
 
-    /// Stops the server: releases the port, writes and confirms what waits for the disk, closes every client
-    /// with 1001, flushes their send queues for up to 2 s, closes all sockets and joins all threads.
+    /// Stops the server: releases the port, writes and confirms what waits for the disk, closes
+    /// every client with 1001, flushes their send queues for up to 2 s, closes all sockets and
+    /// joins all threads.
     ///
     /// Takes at most 3 s. Returns the names of the threads that had not ended by then.
     pub fn stop(self) -> Vec<String> {

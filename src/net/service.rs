@@ -1,5 +1,5 @@
-//! The interface between the server's threads and what is served: who answers a request, who handles the
-//! messages of a connection, and who makes changes durable.
+//! The interface between the server's threads and what is served: who answers a request, who
+//! handles the messages of a connection, and who makes changes durable.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,13 +13,13 @@ use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. All clients' threads share it.
 pub trait Service: Send + Sync + 'static {
-    /// Decides how a request is answered. Runs on the client's thread, which it may block. A panic is
-    /// answered with 500.
+    /// Decides how a request is answered. Runs on the client's thread, which it may block. A panic
+    /// is answered with 500.
     fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome;
 
-    /// Starts the service's own threads, before the first client connects. `tell` sends to the hub thread: it
-    /// waits while the event queue is full, and drops events after the hub thread has ended. Returns the
-    /// journal, where changes are made durable.
+    /// Starts the service's own threads, before the first client connects. `tell` sends to the hub
+    /// thread: it waits while the event queue is full, and drops events after the hub thread has
+    /// ended. Returns the journal, where changes are made durable.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -32,31 +32,32 @@ pub trait Service: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Ends the service's own threads, until `deadline` at the latest. Called after the hub thread has ended.
+    /// Ends the service's own threads, until `deadline` at the latest. Called after the hub thread
+    /// has ended.
     fn end(&self, _deadline: Instant) {}
 
-    /// Headers for every answer to this request that is not a WebSocket: whole lines, without line ends. Runs
-    /// on the client's thread.
+    /// Headers for every answer to this request that is not a WebSocket: whole lines, without line
+    /// ends. Runs on the client's thread.
     fn headers(&self, _request: &Request<'_>, _from: Requester) -> Vec<String> {
         Vec::new()
     }
 
-    /// Is true for the paths that programs read: refusals are JSON there, and a line of text elsewhere. The
-    /// path is as sent, without its query.
+    /// Is true for the paths that programs read: refusals are JSON there, and a line of text
+    /// elsewhere. The path is as sent, without its query.
     fn is_for_programs(&self, _path: &str) -> bool {
         false
     }
 
     /// Looks for changes outside that the hub must know, in the key file.
     ///
-    /// Called at the start and then about once a second, on the thread `watch`. It may block that thread for
-    /// as long as reading a file takes; only stopping waits for it.
+    /// Called at the start and then about once a second, on the thread `watch`. It may block that
+    /// thread for as long as reading a file takes; only stopping waits for it.
     fn watch(&self) -> Option<Event> {
         None
     }
 
-    /// Like [`watch`](Self::watch), because the operator asked for it: the result is logged. Called only where
-    /// [`can_reload`](Self::can_reload) is true.
+    /// Like [`watch`](Self::watch), because the operator asked for it: the result is logged. Called
+    /// only where [`can_reload`](Self::can_reload) is true.
     fn reload(&self) -> Option<Event> {
         self.watch()
     }
@@ -70,7 +71,8 @@ pub trait Service: Send + Sync + 'static {
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requester {
-    /// The client's address, as a trusted proxy gives it where there is one. IPv4 is never mapped to IPv6.
+    /// The client's address, as a trusted proxy gives it where there is one. IPv4 is never mapped
+    /// to IPv6.
     pub address: IpAddr,
     /// Is true where a trusted proxy has sent the request.
     pub by_proxy: bool,
@@ -97,8 +99,8 @@ pub enum Outcome {
     Page(Response),
     /// With a report of the server's own state. The hub is not asked.
     Report(Report),
-    /// With the hub's [`Effect::Answer`](crate::hub::Effect::Answer) to this event, as JSON; with 503 where
-    /// none comes within a second.
+    /// With the hub's [`Effect::Answer`](crate::hub::Effect::Answer) to this event, as JSON; with
+    /// 503 where none comes within a second.
     Ask(Event),
     /// With the hub's answer, which is a session's state and gets an `ETag`.
     AskState(Event),
@@ -108,13 +110,14 @@ pub enum Outcome {
     Upgrade(Box<dyn ConnectionHandler>),
 }
 
-/// A request that reads a body, waits for a disk, or asks the hub several times. Eight run at a time; more get
-/// 503.
+/// A request that reads a body, waits for a disk, or asks the hub several times. Eight run at a
+/// time; more get 503.
 pub struct Work {
-    /// How long the request's body may be, in bytes; 0 where it must have none. It is read first, in the time
-    /// that a request may take.
+    /// How long the request's body may be, in bytes; 0 where it must have none. It is read first,
+    /// in the time that a request may take.
     pub body: usize,
-    /// Makes the response. Runs on the client's thread, which it may block. A panic is answered with 500.
+    /// Makes the response. Runs on the client's thread, which it may block. A panic is answered
+    /// with 500.
     pub act: Box<WorkFn>,
 }
 
@@ -123,16 +126,16 @@ pub type WorkFn = dyn FnOnce(Vec<u8>, &dyn HubClient) -> Response + Send;
 
 /// Access to the hub for [`Work`]. For the client's thread alone.
 pub trait HubClient {
-    /// Asks the hub, and waits for its [`Effect::Answer`](crate::hub::Effect::Answer) for this connection: 1 s
-    /// at most.
+    /// Asks the hub, and waits for its [`Effect::Answer`](crate::hub::Effect::Answer) for this
+    /// connection: 1 s at most.
     ///
     /// # Errors
     /// Why there is no answer.
     fn ask(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
 
     /// Has the hub change something, and waits until the change is on disk
-    /// ([`Effect::AnswerKept`](crate::hub::Effect::AnswerKept)) or the session is deleted: 10 s at most, with
-    /// the time it waits for room in the journal.
+    /// ([`Effect::AnswerKept`](crate::hub::Effect::AnswerKept)) or the session is deleted: 10 s at
+    /// most, with the time it waits for room in the journal.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -264,8 +267,8 @@ pub trait ConnectionHandler: Send {
     /// Makes an event or a reply of a message.
     fn on_message(&mut self, conn: ConnId, message: Incoming<'_>) -> Reaction;
 
-    /// The close code and reason for a client that has been over its rate for five seconds without a break.
-    /// Before that, and for ever where this is `None`, it is only read more slowly.
+    /// The close code and reason for a client that has been over its rate for five seconds without
+    /// a break. Before that, and for ever where this is `None`, it is only read more slowly.
     fn overrun_close(&self) -> Option<(u16, &'static str)> {
         None
     }
@@ -276,14 +279,14 @@ pub trait ConnectionHandler: Send {
         None
     }
 
-    /// The largest text, in bytes, for which [`may_be_large`](Self::may_be_large) is true; `None` where one
-    /// limit holds for all messages.
+    /// The largest text, in bytes, for which [`may_be_large`](Self::may_be_large) is true; `None`
+    /// where one limit holds for all messages.
     fn max_large_bytes(&self) -> Option<usize> {
         None
     }
 
-    /// Is true for a text that may be larger than other messages. Called only for one that is. Takes time
-    /// linear in its length at most.
+    /// Is true for a text that may be larger than other messages. Called only for one that is.
+    /// Takes time linear in its length at most.
     fn may_be_large(&self, _text: &str) -> bool {
         false
     }

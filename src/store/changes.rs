@@ -1,4 +1,5 @@
-//! The rows of changes (table `changes`), and of ids whose messages changed nothing (table `taken`).
+//! The rows of changes (table `changes`), and of ids whose messages changed nothing (table
+//! `taken`).
 
 use std::collections::HashMap;
 
@@ -42,9 +43,6 @@ fn change_sum(
 }
 
 /// Adds a change. Where a change of this number is stored, that one stays.
-///
-/// # Errors
-/// [`StoreError`] where it can't be written.
 pub fn add(db: &Connection, session: i64, change: &NewChange<'_>) -> Result<(), StoreError> {
     let NewChange { seq, at, user, id, message } = *change;
     let sum = change_sum(session, seq, at, user, id, message)?;
@@ -118,9 +116,6 @@ fn taken_sum(session: i64, n: u64, seq: u64, user: &str, id: &str) -> Result<i64
 }
 
 /// Adds an id whose message changed nothing. The caller writes the session's own row.
-///
-/// # Errors
-/// [`StoreError`] where it can't be written.
 pub fn add_taken(
     db: &Connection,
     session: &mut SessionRow,
@@ -137,11 +132,8 @@ pub fn add_taken(
     Ok(())
 }
 
-/// The newest ids whose messages changed nothing, the oldest first: at most `max`, and as of change `first` or
-/// later.
-///
-/// # Errors
-/// [`StoreError`] where one is missing, damaged or can't be read.
+/// The newest ids whose messages changed nothing, the oldest first: at most `max`, and as of change
+/// `first` or later.
 pub fn taken(
     db: &Connection,
     session: &SessionRow,

@@ -1,7 +1,7 @@
 //! The checksum of a row, over all its columns.
 //!
-//! SQLite notices damage to its own structure, and not a changed byte in a text. A row whose checksum is
-//! wrong is refused.
+//! SQLite notices damage to its own structure, and not a changed byte in a text. A row whose
+//! checksum is wrong is refused.
 
 use sha2::{Digest as _, Sha256};
 

@@ -15,9 +15,9 @@ use crate::protocol::{Frame, Timestamp};
 impl Store {
     /// Writes a batch: all of it or nothing. It is on disk when this returns.
     ///
-    /// Entries that are stored already are left as they are, so that a batch may be written twice. A session
-    /// is left as it was where its changes don't follow on the stored ones. The names of such sessions are
-    /// returned: each needs a snapshot ([`Keep::Whole`]), which always fits.
+    /// Entries that are stored already are left as they are, so that a batch may be written twice.
+    /// A session is left as it was where its changes don't follow on the stored ones. The names of
+    /// such sessions are returned: each needs a snapshot ([`Keep::Whole`]), which always fits.
     ///
     /// # Errors
     /// [`StoreError`]: nothing is written.
@@ -60,8 +60,8 @@ impl Store {
     }
 }
 
-/// The number of the first change of a snapshot as of change `seq`, which these frames made; the number after
-/// `seq` where there are none.
+/// The number of the first change of a snapshot as of change `seq`, which these frames made; the
+/// number after `seq` where there are none.
 fn first_change(seq: u64, frames: &[Frame]) -> u64 {
     (seq + 1).saturating_sub(frames.len() as u64)
 }
@@ -157,7 +157,8 @@ impl BatchWriter<'_> {
         if let Some(id) = id.filter(|_| frames.is_empty()) {
             changes::add_taken(self.db, &mut session, seq, user, id)?;
         }
-        // Where it doesn't follow, changes before it are missing; itself is, where it was not relayed.
+        // Where it doesn't follow, changes before it are missing; itself is, where it was not
+        // relayed.
         session.changes_from = if follows { session.changes_from.min(first) } else { first };
         if seq > session.seq {
             session.advance(seq, at);
@@ -184,8 +185,8 @@ impl BatchWriter<'_> {
         Ok(Written::Stored)
     }
 
-    /// Writes a document. A regular one doesn't change the time, user and reason of one that is stored as of
-    /// the same change.
+    /// Writes a document. A regular one doesn't change the time, user and reason of one that is
+    /// stored as of the same change.
     fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
         let old = match new.why {
             Why::Regular => documents::reason(self.db, session, new.seq),
@@ -205,8 +206,8 @@ impl BatchWriter<'_> {
         }
     }
 
-    /// The session of an entry. Where there is none of its name and epoch, makes one if the entry is the
-    /// first of a session (`begins`); otherwise returns `None`.
+    /// The session of an entry. Where there is none of its name and epoch, makes one if the entry
+    /// is the first of a session (`begins`); otherwise returns `None`.
     fn session(
         &mut self,
         keep: &Keep,
@@ -244,8 +245,8 @@ impl BatchWriter<'_> {
         Ok(Some(session))
     }
 
-    /// Renames a stored session, because one of another epoch begins under its name. Nothing that is stored
-    /// is overwritten.
+    /// Renames a stored session, because one of another epoch begins under its name. Nothing that
+    /// is stored is overwritten.
     fn rename_with_epoch(&mut self, mut old: SessionRow) -> Result<(), StoreError> {
         let mut name = format!("{} (epoch {})", old.name, old.epoch);
         while self.changed.contains_key(&*name) || self.stored.contains_key(&*name) {

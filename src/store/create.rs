@@ -1,7 +1,7 @@
 //! Creates the database: whole, or not at all.
 //!
-//! It is created under another name, and renamed to `collabd.db` when it is complete and on disk. What an
-//! interrupted start leaves under the other name is removed by the next start.
+//! It is created under another name, and renamed to `collabd.db` when it is complete and on disk.
+//! What an interrupted start leaves under the other name is removed by the next start.
 
 use std::fs;
 use std::io;

@@ -1,11 +1,14 @@
-//! The data directory: used by one server at a time, with a marker of how many transactions there were.
+//! The data directory: used by one server at a time, with a marker of how many transactions there
+//! were.
 //!
-//! A server holds two locks while it uses the directory; the system releases them after a crash. One is on
-//! the database itself (`lock.rs`). The other is on `collabd.lock`, which older versions of collabd lock.
+//! A server holds two locks while it uses the directory; the system releases them after a crash.
+//! One is on the database itself (`lock.rs`). The other is on `collabd.lock`, which older versions
+//! of collabd lock.
 //!
-//! `collabd.lock` also holds the [`CommitMarker`]: the number of transactions, written after each one without
-//! waiting for the disk. A database that has fewer when it is opened has lost confirmed ones: its `-wal`
-//! file was damaged or removed, the disk lost data that it had acknowledged, or an older copy took its place.
+//! `collabd.lock` also holds the [`CommitMarker`]: the number of transactions, written after each
+//! one without waiting for the disk. A database that has fewer when it is opened has lost confirmed
+//! ones: its `-wal` file was damaged or removed, the disk lost data that it had acknowledged, or an
+//! older copy took its place.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -37,8 +40,8 @@ pub struct CommitMarker {
 }
 
 impl Directory {
-    /// Locks a directory for this process, and reads its marker. Makes the directory where `create` is true
-    /// and there is none. Blocks on the disk.
+    /// Locks a directory for this process, and reads its marker. Makes the directory where `create`
+    /// is true and there is none. Blocks on the disk.
     ///
     /// # Errors
     /// One line that says what to do.
@@ -85,8 +88,8 @@ impl Directory {
         Ok((Directory { path, marker_file, lock: None, opened: None }, marker))
     }
 
-    /// Locks the database, which must exist, until the directory is dropped. To be called before anything
-    /// else opens it.
+    /// Locks the database, which must exist, until the directory is dropped. To be called before
+    /// anything else opens it.
     ///
     /// # Errors
     /// One line where another process holds it or it can't be locked.
@@ -121,9 +124,6 @@ impl Directory {
     }
 
     /// Syncs a complete database and renames it to `collabd.db`.
-    ///
-    /// # Errors
-    /// Where that fails, or can't be synced.
     pub fn put_database(&self, whole: &Path) -> io::Result<()> {
         OpenOptions::new().read(true).write(true).open(whole)?.sync_all()?;
         fs::rename(whole, self.database())?;
@@ -131,9 +131,6 @@ impl Directory {
     }
 
     /// Reads the whole database and its journal, to find out whether the disk can.
-    ///
-    /// # Errors
-    /// Where it can't.
     pub fn read_through(&self) -> io::Result<()> {
         if let Some(lock) = &self.lock {
             let (mut piece, mut place) = (vec![0; 1 << 16], 0);
@@ -151,9 +148,6 @@ impl Directory {
     }
 
     /// Syncs the names in the directory, where the system can.
-    ///
-    /// # Errors
-    /// Where the disk fails.
     pub fn sync(&self) -> io::Result<()> {
         let open = match File::open(&self.path) {
             Ok(open) => open,
@@ -180,13 +174,14 @@ impl Directory {
         fs::metadata(with_suffix(&self.database(), suffix)).ok().map(|found| found.len())
     }
 
-    /// Notes which files are open. To be called after a transaction has begun, as SQLite opens them then.
+    /// Notes which files are open. To be called after a transaction has begun, as SQLite opens them
+    /// then.
     pub fn set_opened(&mut self) {
         self.opened = self.identities();
     }
 
-    /// Is true where the directory still holds the files that were opened, and the database is the one that
-    /// is locked.
+    /// Is true where the directory still holds the files that were opened, and the database is the
+    /// one that is locked.
     pub fn is_unchanged(&self) -> bool {
         self.opened.is_some() && self.opened == self.identities() && self.has_database()
     }
@@ -217,7 +212,8 @@ impl Directory {
         self.marker_file.write_all(marker.text().as_bytes())
     }
 
-    /// Makes `collabd.lock` again where it was removed. The directory stays locked by the database meanwhile.
+    /// Makes `collabd.lock` again where it was removed. The directory stays locked by the database
+    /// meanwhile.
     fn restore_marker_file(&mut self) {
         let file = self.path.join(MARKER_NAME);
         if lock::is_same(&self.marker_file, &file) || !self.has_database() {
@@ -231,9 +227,6 @@ impl Directory {
     }
 
     /// Writes the marker and waits until it is on disk.
-    ///
-    /// # Errors
-    /// Where it can't be written.
     pub fn write_marker_synced(&mut self, marker: CommitMarker) -> io::Result<()> {
         self.write_marker(marker)?;
         self.marker_file.sync_data()
@@ -242,7 +235,8 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // A child process that was just forked shares the lock: closing the file would leave it locked.
+        // A child process that was just forked shares the lock: closing the file would leave it
+        // locked.
         let _ = self.marker_file.unlock();
     }
 }

@@ -8,8 +8,8 @@ use super::rows::{Text, check, column, damaged, millis, number, text, text_or_no
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
 
-/// A stored document, without its content. Every state from the oldest version on can be restored, not only
-/// the versions themselves.
+/// A stored document, without its content. Every state from the oldest version on can be restored,
+/// not only the versions themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// The last change in it.
@@ -81,9 +81,6 @@ fn content_sum(document: &[u8]) -> i64 {
 }
 
 /// Writes a document. Replaces one as of the same change.
-///
-/// # Errors
-/// [`StoreError`] where it can't be written.
 pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
     let NewDocument { seq, at, user, why, document } = *new;
     let (bytes, content) = (document.len() as u64, content_sum(document));
@@ -106,9 +103,6 @@ pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), S
 }
 
 /// The newest document as of change `seq` or an earlier one.
-///
-/// # Errors
-/// [`StoreError`] where it is damaged or can't be read.
 pub fn newest_up_to(
     db: &Connection,
     session: i64,
@@ -131,9 +125,6 @@ pub fn newest_up_to(
 }
 
 /// The versions of a session, the oldest first.
-///
-/// # Errors
-/// [`StoreError`] where a row is damaged or can't be read.
 pub fn versions(db: &Connection, session: i64) -> Result<Vec<Version>, StoreError> {
     let sql =
         format!("SELECT {} FROM documents WHERE session = ?1 ORDER BY seq", DocumentRow::COLUMNS);
@@ -147,11 +138,8 @@ pub fn versions(db: &Connection, session: i64) -> Result<Vec<Version>, StoreErro
     Ok(versions)
 }
 
-/// The time, user and reason of the document as of change `seq`; `None` where there is none. Doesn't check the
-/// row's checksum.
-///
-/// # Errors
-/// [`StoreError`] where it can't be read.
+/// The time, user and reason of the document as of change `seq`; `None` where there is none.
+/// Doesn't check the row's checksum.
 pub fn reason(
     db: &Connection,
     session: i64,

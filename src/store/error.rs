@@ -12,10 +12,11 @@ pub enum StoreError {
     Full(String),
     /// Another program holds the file. A retry may succeed later.
     Busy(String),
-    /// The file can't be reached, read or written. It has to be opened again, which may succeed later.
+    /// The file can't be reached, read or written. It has to be opened again, which may succeed
+    /// later.
     Io(String),
-    /// The file is damaged, or the disk reads it wrongly. Nothing is written to it until a check finds it in
-    /// order.
+    /// The file is damaged, or the disk reads it wrongly. Nothing is written to it until a check
+    /// finds it in order.
     Corrupt(String),
     /// Another program has written to the file. Nothing more is written to it.
     Overwritten(String),
@@ -48,8 +49,8 @@ impl StoreError {
         }
     }
 
-    /// Is true where the last writes may not be on disk, though SQLite can read them: the file has to be
-    /// opened again before anything is confirmed.
+    /// Is true where the last writes may not be on disk, though SQLite can read them: the file has
+    /// to be opened again before anything is confirmed.
     pub fn is_suspicious(&self) -> bool {
         match self {
             StoreError::Io(_) | StoreError::Corrupt(_) | StoreError::Overwritten(_) => true,

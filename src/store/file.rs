@@ -25,9 +25,6 @@ impl StoreFile {
     }
 
     /// Reads a session; `None` where none of this name is stored.
-    ///
-    /// # Errors
-    /// [`StoreError`] where it can't be read.
     pub fn load(&self, session: &str, reach: super::Reach) -> Result<Option<Stored>, StoreError> {
         match self {
             StoreFile::Open(store) => store.load(session, reach),

@@ -1,6 +1,6 @@
-//! Finds out whether another program has written to the database without SQLite's locks: a copy was put over
-//! it, say. SQLite relies on its cache and journal, does not notice, and would mix its pages with the new
-//! ones.
+//! Finds out whether another program has written to the database without SQLite's locks: a copy was
+//! put over it, say. SQLite relies on its cache and journal, does not notice, and would mix its
+//! pages with the new ones.
 
 use std::fs;
 use std::io;
@@ -20,8 +20,8 @@ const PAGE_BYTES: usize = 4096;
 pub struct FileStamp {
     length: u64,
     modified: Option<SystemTime>,
-    /// SQLite's header, and the page of the table `store`, which holds the number of transactions: it differs
-    /// in every copy.
+    /// SQLite's header, and the page of the table `store`, which holds the number of transactions:
+    /// it differs in every copy.
     content: Vec<u8>,
     /// The offset of that page in bytes.
     totals_offset: u64,
@@ -29,9 +29,6 @@ pub struct FileStamp {
 
 impl FileStamp {
     /// The stamp of a file as it is now. `db` is a connection to it.
-    ///
-    /// # Errors
-    /// [`StoreError`] where it can't be read.
     pub fn new(db: &Connection, file: &Path, lock: Option<&Lock>) -> Result<Self, StoreError> {
         let sql = "SELECT rootpage FROM sqlite_master WHERE name = 'store'";
         let page: i64 = db.query_row(sql, [], |row| row.get(0))?;
@@ -42,20 +39,14 @@ impl FileStamp {
     }
 
     /// Takes the stamp again, after this process has written to the file.
-    ///
-    /// # Errors
-    /// Where it can't be read.
     pub fn renew(&mut self, file: &Path, lock: Option<&Lock>) -> io::Result<()> {
         (self.length, self.modified) = length_and_time(file)?;
         self.content = content(self.totals_offset, lock)?;
         Ok(())
     }
 
-    /// Returns true where no other program has written to the file. A file that only has another time is
-    /// unchanged.
-    ///
-    /// # Errors
-    /// Where it can't be read.
+    /// Returns true where no other program has written to the file. A file that only has another
+    /// time is unchanged.
     pub fn is_current(&mut self, file: &Path, lock: Option<&Lock>) -> io::Result<bool> {
         let now = length_and_time(file)?;
         if now == (self.length, self.modified) {
@@ -69,8 +60,8 @@ impl FileStamp {
     }
 }
 
-/// The file's length and the time of its last change. On Windows neither: it updates them when a file is
-/// closed.
+/// The file's length and the time of its last change. On Windows neither: it updates them when a
+/// file is closed.
 fn length_and_time(file: &Path) -> io::Result<(u64, Option<SystemTime>)> {
     let found = fs::metadata(file)?;
     Ok(if cfg!(unix) { (found.len(), found.modified().ok()) } else { (0, None) })

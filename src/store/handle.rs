@@ -13,16 +13,17 @@ use super::queue::{Queue, StoreRequest};
 use super::writer::Writer;
 use crate::kept::{Journal, Keep, Lag};
 
-/// A handle to the thread `store`. The hub thread pushes to its queue, and clients' threads wait for room
-/// in it. Cheap to clone; any thread may use it.
+/// A handle to the thread `store`. The hub thread pushes to its queue, and clients' threads wait
+/// for room in it. Cheap to clone; any thread may use it.
 #[derive(Clone)]
 pub struct StoreHandle {
     queue: Arc<Queue>,
 }
 
 impl StoreHandle {
-    /// Makes a handle, and the writer that is to be run on a thread named `store`. `events` is called on
-    /// that thread. It may wait for the hub's event queue, as the hub never waits for the store.
+    /// Makes a handle, and the writer that is to be run on a thread named `store`. `events` is
+    /// called on that thread. It may wait for the hub's event queue, as the hub never waits for the
+    /// store.
     pub fn new(
         store: Store,
         settings: Settings,
@@ -54,14 +55,15 @@ impl StoreHandle {
         Ok((handle, thread.spawn(move || writer.run())?))
     }
 
-    /// Has the thread `store` call a task, after everything that was pushed before it is on disk. Doesn't
-    /// wait. The task is dropped uncalled while the disk fails, and after the thread has ended.
+    /// Has the thread `store` call a task, after everything that was pushed before it is on disk.
+    /// Doesn't wait. The task is dropped uncalled while the disk fails, and after the thread has
+    /// ended.
     pub fn job(&self, task: Task) {
         self.queue.push(StoreRequest::Job(Job::Task(task)));
     }
 
-    /// Has the thread write everything and end, and waits for that until `deadline`. Returns true where
-    /// everything is on disk. To be called when no thread pushes any more.
+    /// Has the thread write everything and end, and waits for that until `deadline`. Returns true
+    /// where everything is on disk. To be called when no thread pushes any more.
     pub fn stop(&self, deadline: Instant) -> bool {
         self.queue.stop(deadline)
     }

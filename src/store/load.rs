@@ -11,9 +11,6 @@ use crate::kept::{Reach, Stored, StoredChange};
 
 /// Reads a session as of its last change, with as much history as `reach` allows. To be called in a
 /// transaction.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged.
 pub fn load(db: &Connection, session: &SessionRow, reach: Reach) -> Result<Stored, StoreError> {
     let document = documents::newest_up_to(db, session.id, session.seq)?;
     if document.as_ref().map(|document| document.seq) != session.document {
@@ -34,11 +31,8 @@ fn missing(seq: u64) -> StoreError {
     StoreError::SessionCorrupt(format!("change {seq} or one before it is missing"))
 }
 
-/// Reads a session as of change `seq`, without history; where that number was skipped, as of the last change
-/// before it. `None` where the rows for that were removed.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged.
+/// Reads a session as of change `seq`, without history; where that number was skipped, as of the
+/// last change before it. `None` where the rows for that were removed.
 pub fn at(db: &Connection, session: &SessionRow, seq: u64) -> Result<Option<Stored>, StoreError> {
     let seq = reserve::last_given(db, session, seq)?;
     let document = documents::newest_up_to(db, session.id, seq)?;
@@ -63,8 +57,8 @@ fn has_first(db: &Connection, session: &SessionRow) -> Result<bool, StoreError> 
     Ok(has_first)
 }
 
-/// A document (the empty one where `document` is `None`) and all changes after it up to `seq`. `None` where one
-/// of them is missing.
+/// A document (the empty one where `document` is `None`) and all changes after it up to `seq`.
+/// `None` where one of them is missing.
 fn after(
     db: &Connection,
     session: &SessionRow,
@@ -89,8 +83,8 @@ fn after(
     Ok((next == seq + 1).then_some(stored))
 }
 
-/// The changes up to the document: the newest that `reach` allows beside those after the document. They have
-/// no gap.
+/// The changes up to the document: the newest that `reach` allows beside those after the document.
+/// They have no gap.
 fn history(
     db: &Connection,
     session: &SessionRow,

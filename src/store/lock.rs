@@ -1,13 +1,13 @@
 //! The lock on the database itself. It stays when `collabd.lock` is removed.
 //!
-//! On Linux it is `flock` on a descriptor of `collabd.db`, which is independent of SQLite's locks on byte
-//! ranges. The descriptor is open from before SQLite opens the file until after SQLite has closed it. When a
-//! process closes any descriptor of a file, it loses all its byte-range locks on it: nothing else in this
-//! process may open `collabd.db` and close it again.
+//! On Linux it is `flock` on a descriptor of `collabd.db`, which is independent of SQLite's locks
+//! on byte ranges. The descriptor is open from before SQLite opens the file until after SQLite has
+//! closed it. When a process closes any descriptor of a file, it loses all its byte-range locks on
+//! it: nothing else in this process may open `collabd.db` and close it again.
 //!
-//! On macOS and the BSDs the two kinds of locks conflict. There the directory is locked; it can't be removed
-//! while the database is in it. On Windows an open file can't be removed or replaced, and the lock on
-//! `collabd.lock` is enough.
+//! On macOS and the BSDs the two kinds of locks conflict. There the directory is locked; it can't
+//! be removed while the database is in it. On Windows an open file can't be removed or replaced,
+//! and the lock on `collabd.lock` is enough.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -27,16 +27,14 @@ impl Lock {
     /// Takes the lock, without waiting.
     ///
     /// # Errors
-    /// [`TryLockError::WouldBlock`] where it is taken, by this process too; otherwise the system's reason.
+    /// [`TryLockError::WouldBlock`] where it is taken, by this process too; otherwise the system's
+    /// reason.
     #[cfg(unix)]
     pub fn take(database: &Path) -> Result<Self, TryLockError> {
         Ok(Lock { held: held::Held::take(database)? })
     }
 
     /// Takes nothing: see the top of this file.
-    ///
-    /// # Errors
-    /// None on this system.
     #[cfg(not(unix))]
     pub fn take(_database: &Path) -> Result<Self, TryLockError> {
         Ok(Lock {})
@@ -55,18 +53,12 @@ impl Lock {
     }
 
     /// Reads a part of the database, without SQLite, and returns how many bytes.
-    ///
-    /// # Errors
-    /// Where it can't be read.
     #[cfg(target_os = "linux")]
     pub fn read(&self, part: &mut [u8], from: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(&self.held.file, part, from)
     }
 
     /// Reads nothing: the lock has no descriptor of the database on this system.
-    ///
-    /// # Errors
-    /// None on this system.
     #[cfg(not(target_os = "linux"))]
     pub fn read(&self, _part: &mut [u8], _from: u64) -> io::Result<usize> {
         Ok(0)
@@ -80,7 +72,8 @@ mod held {
 
     use super::{File, Identity, Path, TryLockError, identity};
 
-    /// The databases that this process has locked. Opening one to find that out would lose SQLite's locks.
+    /// The databases that this process has locked. Opening one to find that out would lose SQLite's
+    /// locks.
     static HELD: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);
 
     pub struct Held {
@@ -114,14 +107,15 @@ mod held {
         fn drop(&mut self) {
             let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
             held.get_or_insert_default().remove(&self.database);
-            // A child process that was just forked shares the lock: closing the file would leave it locked.
+            // A child process that was just forked shares the lock: closing the file would leave it
+            // locked.
             let _ = self.file.unlock();
         }
     }
 }
 
-/// How `collabd.lock` is opened: readable by its owner alone, and not through a link. On Windows it can't be
-/// removed while it is open.
+/// How `collabd.lock` is opened: readable by its owner alone, and not through a link. On Windows it
+/// can't be removed while it is open.
 pub fn marker_options() -> OpenOptions {
     let mut options = crate::files::writing();
     options.read(true);

@@ -120,8 +120,8 @@ impl Pruner {
     }
 }
 
-/// Tells whether the system's clock is steady. A clock that is wrong for a while, after a start or with an
-/// empty battery, must not make versions look old: removed ones can't be restored.
+/// Tells whether the system's clock is steady. A clock that is wrong for a while, after a start or
+/// with an empty battery, must not make versions look old: removed ones can't be restored.
 struct Clock {
     at: Instant,
     wall: Timestamp,
@@ -133,7 +133,8 @@ impl Clock {
         Clock { at, wall, was_steady: false }
     }
 
-    /// Returns true where the wall clock has advanced as the monotonic one since the last observation.
+    /// Returns true where the wall clock has advanced as the monotonic one since the last
+    /// observation.
     fn agrees(&self, at: Instant, wall: Timestamp) -> bool {
         let passed = at.saturating_duration_since(self.at).as_millis();
         let expected = u128::from(self.wall.millis()) + passed;

@@ -21,8 +21,9 @@ pub enum Waiter {
     Thread(Sender<()>),
 }
 
-/// A function that is called with the store between two transactions, until it breaks. Entries that are
-/// pushed meanwhile are on disk at the next call. Each call delays everything that waits for the disk.
+/// A function that is called with the store between two transactions, until it breaks. Entries that
+/// are pushed meanwhile are on disk at the next call. Each call delays everything that waits for
+/// the disk.
 pub type Task = Box<dyn FnMut(&mut Store) -> ControlFlow<()> + Send>;
 
 /// What the thread `store` does between two transactions.
@@ -38,17 +39,18 @@ pub enum Job {
 /// What the thread `store` tells the hub thread.
 #[derive(Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// A session was loaded; `None` where none is stored under this name. An error where it can't be
-    /// loaded now, or is damaged: the log says which.
+    /// A session was loaded; `None` where none is stored under this name. An error where it can't
+    /// be loaded now, or is damaged: the log says which.
     Loaded { session: Arc<str>, stored: Result<Option<Stored>, ()> },
     /// Every confirmation up to this number may be sent, except those that were told as lost.
     Persisted { up_to: u64 },
-    /// The confirmations from `first` to `last` are never to be sent: their changes are not on disk and
-    /// never will be.
+    /// The confirmations from `first` to `last` are never to be sent: their changes are not on disk
+    /// and never will be.
     Lost { first: u64, last: u64 },
     /// A session was deleted, or could not be.
     Deleted { number: u64, is_done: bool },
-    /// Changes are written from now on (true), or can't be (false). It begins with true, which is not told.
+    /// Changes are written from now on (true), or can't be (false). It begins with true, which is
+    /// not told.
     Durable(bool),
     /// Entries of this session were dropped. The hub is to journal a snapshot of it
     /// ([`Keep::Whole`](crate::kept::Keep::Whole)).
@@ -58,8 +60,8 @@ pub enum StoreEvent {
 /// How the thread `store` works.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How much may wait before clients' threads wait too, in bytes. While the disk fails, half of it is
-    /// kept in memory at most.
+    /// How much may wait before clients' threads wait too, in bytes. While the disk fails, half of
+    /// it is kept in memory at most.
     pub queue_bytes: usize,
     /// How long entries without a waiter are collected before they are written.
     pub gather: Duration,
@@ -68,8 +70,8 @@ pub struct Settings {
     /// How much history is loaded with a session.
     pub reach: Reach,
     pub retention: Retention,
-    /// Readers in this process hold it to read. The thread `store` holds it to write while it opens the
-    /// file again after a failure: the file must not be open elsewhere in the process then.
+    /// Readers in this process hold it to read. The thread `store` holds it to write while it opens
+    /// the file again after a failure: the file must not be open elsewhere in the process then.
     pub gate: Arc<RwLock<()>>,
 }
 

@@ -1,12 +1,12 @@
 //! What survives a crash: one SQLite file in a data directory, `collabd.db`.
 //!
-//! [`Store`] writes it; there is one for a directory. [`Reader`] reads it meanwhile, from another thread or
-//! another process. `writer.rs` is the thread `store`, to which a server gives its store.
+//! [`Store`] writes it; there is one for a directory. [`Reader`] reads it meanwhile, from another
+//! thread or another process. `writer.rs` is the thread `store`, to which a server gives its store.
 //!
-//! Guarantees: when [`Store::commit`] has returned, its entries are on disk. Entries are written in their
-//! order, in whole transactions, so that after a crash the file holds a prefix of that order. Each row has a
-//! checksum, the numbers of changes have no gaps, and the number of transactions is noted beside the file:
-//! what is not as it was written is refused.
+//! Guarantees: when [`Store::commit`] has returned, its entries are on disk. Entries are written in
+//! their order, in whole transactions, so that after a crash the file holds a prefix of that order.
+//! Each row has a checksum, the numbers of changes have no gaps, and the number of transactions is
+//! noted beside the file: what is not as it was written is refused.
 
 mod changes;
 mod checksum;
@@ -77,8 +77,8 @@ pub struct Store {
     is_suspect: bool,
 }
 
-/// A store whose file was closed after a write or read failed. It still holds the directory, and the number
-/// of transactions that the file must have.
+/// A store whose file was closed after a write or read failed. It still holds the directory, and
+/// the number of transactions that the file must have.
 pub struct ClosedStore {
     directory: Directory,
     commits: u64,
@@ -91,9 +91,6 @@ impl ClosedStore {
     }
 
     /// Reads a session, as [`Store::load`].
-    ///
-    /// # Errors
-    /// [`StoreError`] where it can't be read.
     pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         if !self.directory.has_database() || self.overwritten.is_some() {
             return Err(StoreError::Io("it is not open".into()));
@@ -127,15 +124,16 @@ impl Store {
     /// Opens the store of a data directory, and makes it where there is none.
     ///
     /// # Errors
-    /// One line that says what to do: the directory can't be written, or another server uses it; the file in
-    /// it is not collabd's, is damaged, lacks confirmed transactions, or has a newer format. The directory is
-    /// unchanged then.
+    /// One line that says what to do: the directory can't be written, or another server uses it;
+    /// the file in it is not collabd's, is damaged, lacks confirmed transactions, or has a newer
+    /// format. The directory is unchanged then.
     pub fn open(directory: &Path) -> Result<Self, String> {
         open::open(directory, true)
     }
 
-    /// Opens it for a server that may be started before the previous one has ended. Where another process
-    /// holds the directory, calls `waits` once and waits for that process to end, for `timeout` at most.
+    /// Opens it for a server that may be started before the previous one has ended. Where another
+    /// process holds the directory, calls `waits` once and waits for that process to end, for
+    /// `timeout` at most.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -178,8 +176,8 @@ impl Store {
     /// Reads a session; `None` where none of this name is stored.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged; other kinds where the file
-    /// can't be read.
+    /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged; other kinds where
+    /// the file can't be read.
     pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(None) };
         // All queries see one state of the file.
@@ -199,8 +197,8 @@ impl Store {
         self.checkpoint()
     }
 
-    /// Moves the journal into the database, as far as no reader needs it. Removed rows make the file smaller
-    /// only then.
+    /// Moves the journal into the database, as far as no reader needs it. Removed rows make the
+    /// file smaller only then.
     ///
     /// # Errors
     /// [`StoreError`]: nothing is lost, the journal grows on.
@@ -276,9 +274,6 @@ impl Store {
     }
 
     /// Checks that the file is the one that was opened, and as this process left it.
-    ///
-    /// # Errors
-    /// [`StoreError`] where it is not.
     fn check_file(&mut self) -> Result<(), StoreError> {
         let file = self.file();
         if !self.directory.is_unchanged() {
@@ -299,8 +294,8 @@ impl Store {
     /// Begins a transaction that writes.
     ///
     /// # Errors
-    /// [`StoreError::Overwritten`] where another program has written through SQLite: the rows in memory
-    /// would not fit the file.
+    /// [`StoreError::Overwritten`] where another program has written through SQLite: the rows in
+    /// memory would not fit the file.
     fn begin_writing(&self) -> Result<Transaction<'_>, StoreError> {
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         self.check_data_version()?;
@@ -308,9 +303,6 @@ impl Store {
     }
 
     /// Checks that no other program has written through SQLite.
-    ///
-    /// # Errors
-    /// [`StoreError::Overwritten`] where one has.
     fn check_data_version(&self) -> Result<(), StoreError> {
         if schema::pragma::<i64>(&self.db, "data_version")? == self.data_version {
             return Ok(());
@@ -330,7 +322,8 @@ impl Store {
         }
     }
 
-    /// Passes on the result of a write. After an error that leaves the file in doubt, the store is suspect.
+    /// Passes on the result of a write. After an error that leaves the file in doubt, the store is
+    /// suspect.
     fn note_result<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Overwritten(why)) = &result {
             self.overwritten = Some(why.clone());

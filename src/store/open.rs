@@ -1,7 +1,8 @@
 //! Opens a store: checks that the file is collabd's, is sound, and has every confirmed transaction.
 //!
-//! After a failed fsync, what can be read may not be on disk. So everything is written again before it is used
-//! ([`rewrite`]): after a process that did not end properly, and after a write or read failed.
+//! After a failed fsync, what can be read may not be on disk. So everything is written again before
+//! it is used ([`rewrite`]): after a process that did not end properly, and after a write or read
+//! failed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,8 +20,8 @@ use super::foreign_writes::FileStamp;
 use super::schema::{self, Kind};
 use super::{ClosedStore, Store, create, reserve, rows, wal};
 
-/// How long the structure of the file is checked at most, after a proper end. What is left is checked as it is
-/// read.
+/// How long the structure of the file is checked at most, after a proper end. What is left is
+/// checked as it is read.
 const MAX_CHECK_TIME: Duration = Duration::from_millis(250);
 /// How long it is checked at most after a run that did not end properly.
 const MAX_CHECK_TIME_UNCLEAN: Duration = Duration::from_secs(5);
@@ -32,8 +33,8 @@ const BUSY_TIMEOUT_AGAIN: Duration = Duration::from_millis(100);
 const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How often a directory that another process holds is tried.
 const IN_USE_POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The largest journal, in bytes, that an older version leaves when its first start is interrupted: it holds
-/// tables, and nothing that was confirmed.
+/// The largest journal, in bytes, that an older version leaves when its first start is interrupted:
+/// it holds tables, and nothing that was confirmed.
 const MAX_FIRST_JOURNAL_BYTES: u64 = 1 << 18;
 
 /// Opens the store of a directory. Makes it where `create` is true and there is none.
@@ -120,8 +121,8 @@ impl ClosedStore {
 }
 
 impl Store {
-    /// Writes an empty transaction, syncs the directory and writes the marker: a store that can't be written is
-    /// refused now, and not when the first change comes.
+    /// Writes an empty transaction, syncs the directory and writes the marker: a store that can't
+    /// be written is refused now, and not when the first change comes.
     fn begin(mut self) -> Result<Self, (Box<ClosedStore>, StoreError)> {
         let begun = self.commit([]).and_then(|_| {
             self.directory.sync()?;
@@ -261,7 +262,8 @@ enum Checked {
     Nothing,
 }
 
-/// Makes the database, where a new one is to be made; locks it; and writes again what may not be on disk.
+/// Makes the database, where a new one is to be made; locks it; and writes again what may not be on
+/// disk.
 fn prepare(directory: &mut Directory, known: &Known, paths: &Paths) -> Result<Checked, Refusal> {
     let Paths { file, .. } = paths;
     let journal = directory.length("-wal").unwrap_or(0);
@@ -282,10 +284,11 @@ fn prepare(directory: &mut Directory, known: &Known, paths: &Paths) -> Result<Ch
     Ok(Checked::Nothing)
 }
 
-/// Writes again everything that can be read. After a failed fsync, pages of the journal may be in memory alone,
-/// and so may pages of the database that were moved there from the journal. So the journal is written over
-/// itself, and all of it, from its beginning, is moved into the database. That needs a connection that
-/// excludes all others, because the index that processes share says which pages are moved already.
+/// Writes again everything that can be read. After a failed fsync, pages of the journal may be in
+/// memory alone, and so may pages of the database that were moved there from the journal. So the
+/// journal is written over itself, and all of it, from its beginning, is moved into the database.
+/// That needs a connection that excludes all others, because the index that processes share says
+/// which pages are moved already.
 fn rewrite(directory: &Directory, known: &Known, paths: &Paths) -> Result<Checked, Refusal> {
     wal::rewrite(&directory.file("-wal"))?;
     let mut db = connection(directory)?;
@@ -411,9 +414,6 @@ fn format_of(
 }
 
 /// Checks the structure of the file, for `max_time` at most.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] where it is damaged.
 fn check(db: &mut Connection, max_time: Duration) -> Result<Checked, StoreError> {
     let until = Instant::now() + max_time;
     db.progress_handler(1000, Some(move || Instant::now() > until))?;

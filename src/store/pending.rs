@@ -1,20 +1,21 @@
-//! What waits for the disk: entries in their order, and what may happen once they are written. Pure: no
-//! thread, no file.
+//! What waits for the disk: entries in their order, and what may happen once they are written.
+//! Pure: no thread, no file.
 //!
-//! Every entry has a number. A waiter, a load or a job has the number of the first entry that was pushed
-//! after it. It is ready when all entries before that number are on disk.
+//! Every entry has a number. A waiter, a load or a job has the number of the first entry that was
+//! pushed after it. It is ready when all entries before that number are on disk.
 //!
-//! While the disk fails, entries are dropped to bound memory. Each session is then in one of four states:
+//! While the disk fails, entries are dropped to bound memory. Each session is then in one of four
+//! states:
 //!
-//! | state | entered when | left when |
-//! |---|---|---|
-//! | complete: it has no [`Gap`] | | an entry of it is dropped, or the store finds that one is missing |
-//! | [`GapState::Incomplete`] | | a snapshot ([`Keep::Whole`]) is pushed, or requested |
-//! | [`GapState::SnapshotRequested`] | the hub is asked for a snapshot | it is pushed, or the request expires |
-//! | [`GapState::SnapshotQueued`] | a snapshot waits to be written | it is on disk: complete; or it is dropped |
+//! | state | entered when |
+//! |---|---|
+//! | complete: no [`Gap`] | at first; a snapshot that was queued is on disk |
+//! | [`GapState::Incomplete`] | an entry is dropped, or the store finds that one is missing |
+//! | [`GapState::SnapshotRequested`] | the hub is asked for a snapshot |
+//! | [`GapState::SnapshotQueued`] | a snapshot ([`Keep::Whole`]) is pushed |
 //!
-//! Only a snapshot closes a gap, so changes of an incomplete session are not taken. No waiter that was
-//! pushed after the first dropped entry of any session is ready before the gap is closed.
+//! Only a snapshot closes a gap, so changes of an incomplete session are not taken. No waiter that
+//! was pushed after the first dropped entry of any session is ready before the gap is closed.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -84,7 +85,8 @@ impl Gap {
 }
 
 impl PendingWrites {
-    /// Adds an entry. Drops a change of an incomplete session: it can't be written before a snapshot.
+    /// Adds an entry. Drops a change of an incomplete session: it can't be written before a
+    /// snapshot.
     pub fn push(&mut self, keep: Keep) {
         let number = self.next;
         self.next += 1;
@@ -126,7 +128,8 @@ impl PendingWrites {
         self.waiters.len()
     }
 
-    /// The next entries to write: at most `max_entries`, and no more once they have `max_bytes` bytes.
+    /// The next entries to write: at most `max_entries`, and no more once they have `max_bytes`
+    /// bytes.
     pub fn batch(&self, max_entries: usize, max_bytes: usize) -> impl Iterator<Item = &Keep> {
         let end = self.jobs.front().map_or(self.next, |(number, _)| *number);
         let mut left = max_bytes;
@@ -141,8 +144,8 @@ impl PendingWrites {
             .map(|(_, keep)| keep)
     }
 
-    /// Removes the first `count` entries, which are on disk; of the sessions in `incomplete`, the store
-    /// could not write some, because earlier ones are missing.
+    /// Removes the first `count` entries, which are on disk; of the sessions in `incomplete`, the
+    /// store could not write some, because earlier ones are missing.
     pub fn mark_written(&mut self, count: usize, incomplete: &[Arc<str>]) {
         let first = self.next_unwritten();
         for (_, keep) in self.entries.drain(..count.min(self.entries.len())) {
@@ -199,8 +202,9 @@ impl PendingWrites {
             || self.entries.iter().any(|(_, keep)| &**keep.session() == session)
     }
 
-    /// Drops entries until what waits has no more than `max_bytes` bytes, those of the largest session
-    /// first. The newest waiters are dropped and returned where waiters alone have more than half of that.
+    /// Drops entries until what waits has no more than `max_bytes` bytes, those of the largest
+    /// session first. The newest waiters are dropped and returned where waiters alone have more
+    /// than half of that.
     #[must_use]
     pub fn shrink_to(&mut self, max_bytes: usize) -> Vec<Waiter> {
         let dropped = self.drop_waiters(max_bytes / 2 / WAITER_BYTES);
@@ -217,7 +221,8 @@ impl PendingWrites {
         dropped
     }
 
-    /// Drops the entries of a session before its last snapshot; where there are none, all its entries.
+    /// Drops the entries of a session before its last snapshot; where there are none, all its
+    /// entries.
     fn shrink_session(&mut self, session: &Arc<str>) {
         let first = self.entries.iter().find(|(_, keep)| keep.session() == session);
         let first = first.map_or(self.next, |(number, _)| *number);
@@ -254,8 +259,8 @@ impl PendingWrites {
         snapshot.map(|(number, _)| *number)
     }
 
-    /// Drops the entries of a session before `snapshot`, or all where there is none. The session has a gap
-    /// from then on: since `since`, or since an earlier entry where it had one already.
+    /// Drops the entries of a session before `snapshot`, or all where there is none. The session
+    /// has a gap from then on: since `since`, or since an earlier entry where it had one already.
     fn open_gap(&mut self, session: &Arc<str>, since: u64, snapshot: Option<u64>) {
         let end = snapshot.unwrap_or(self.next);
         let bytes = &mut self.bytes;
@@ -282,7 +287,8 @@ impl PendingWrites {
         requests.collect()
     }
 
-    /// Forgets which snapshots were requested: [`take_requests`](Self::take_requests) names them again.
+    /// Forgets which snapshots were requested: [`take_requests`](Self::take_requests) names them
+    /// again.
     pub fn reset_requests(&mut self) {
         for gap in self.gaps.values_mut() {
             match &mut gap.state {
@@ -305,8 +311,8 @@ impl PendingWrites {
         self.gaps.values().any(|gap| matches!(gap.state, GapState::SnapshotRequested { .. }))
     }
 
-    /// Forgets the gap of a session, whose dropped entries are lost for good. Drops and returns every
-    /// waiter that may have waited for them. `None` where the session is complete.
+    /// Forgets the gap of a session, whose dropped entries are lost for good. Drops and returns
+    /// every waiter that may have waited for them. `None` where the session is complete.
     #[must_use]
     pub fn abandon(&mut self, session: &str) -> Option<Vec<Waiter>> {
         let gap = self.gaps.remove(session)?;

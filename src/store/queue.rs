@@ -1,5 +1,5 @@
-//! The queue to the thread `store`. The hub thread pushes and never waits; clients' threads wait here while
-//! the disk is behind.
+//! The queue to the thread `store`. The hub thread pushes and never waits; clients' threads wait
+//! here while the disk is behind.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::messages::{Job, WAITER_BYTES, Waiter};
 use crate::kept::{Keep, Lag};
 
-/// More bytes than this are written at once instead of collected; so is more than half of the bound.
+/// More bytes than this are written at once instead of collected; so is more than half of the
+/// bound.
 const MAX_GATHERED_BYTES: usize = 1 << 20;
 
 /// What the thread `store` is to do.
@@ -37,8 +38,8 @@ impl StoreRequest {
 
 /// The queue. Any thread pushes; the thread `store` takes.
 ///
-/// It counts what is queued, and what the thread `store` has taken and not written yet. Where both together
-/// have more bytes than the bound, [`wait_for_room`](Self::wait_for_room) waits.
+/// It counts what is queued, and what the thread `store` has taken and not written yet. Where both
+/// together have more bytes than the bound, [`wait_for_room`](Self::wait_for_room) waits.
 pub struct Queue {
     state: Mutex<QueueState>,
     /// Signals the thread `store`: there is something to do.
@@ -57,7 +58,8 @@ struct AtomicLag {
     opened: Instant,
     /// Bytes that are queued or taken.
     bytes: AtomicUsize,
-    /// When the oldest entry was pushed: milliseconds since `opened`, plus one; zero where none waits.
+    /// When the oldest entry was pushed: milliseconds since `opened`, plus one; zero where none
+    /// waits.
     since: AtomicU64,
     /// Is true while nothing can be written.
     fails: AtomicBool,
@@ -108,8 +110,8 @@ impl Queue {
         }
     }
 
-    /// Adds a request, however many wait. Wakes the thread `store` where the queue was empty or is urgent.
-    /// Returns false where that thread has ended: the request is dropped then.
+    /// Adds a request, however many wait. Wakes the thread `store` where the queue was empty or is
+    /// urgent. Returns false where that thread has ended: the request is dropped then.
     pub fn push(&self, request: StoreRequest) -> bool {
         let bytes = request.bytes();
         let mut state = self.lock();
@@ -137,8 +139,9 @@ impl Queue {
         true
     }
 
-    /// Waits while more bytes wait for the disk than the bound, until `deadline` at most. Returns false where
-    /// the deadline has passed; true where there is room, or the thread `store` has ended.
+    /// Waits while more bytes wait for the disk than the bound, until `deadline` at most. Returns
+    /// false where the deadline has passed; true where there is room, or the thread `store` has
+    /// ended.
     pub fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
         if !self.is_full.load(Ordering::Relaxed) {
             return true;
@@ -159,9 +162,9 @@ impl Queue {
         true
     }
 
-    /// Waits until there is a request or until `deadline`, and moves all requests into `requests`. Where
-    /// none is urgent, more are collected for as long as `gather`. Returns until when the thread `store` is
-    /// to have ended, if it is to end. For that thread alone.
+    /// Waits until there is a request or until `deadline`, and moves all requests into `requests`.
+    /// Where none is urgent, more are collected for as long as `gather`. Returns until when the
+    /// thread `store` is to have ended, if it is to end. For that thread alone.
     pub fn take(
         &self,
         requests: &mut VecDeque<StoreRequest>,
@@ -193,8 +196,8 @@ impl Queue {
         state.stop_by
     }
 
-    /// Moves all requests into `requests` where one is urgent, without waiting; otherwise none. Returns
-    /// what [`take`](Self::take) returns. For the thread `store` alone.
+    /// Moves all requests into `requests` where one is urgent, without waiting; otherwise none.
+    /// Returns what [`take`](Self::take) returns. For the thread `store` alone.
     pub fn take_if_urgent(&self, requests: &mut VecDeque<StoreRequest>) -> Option<Instant> {
         let mut state = self.lock();
         if state.is_urgent || state.stop_by.is_some() {
@@ -216,7 +219,8 @@ impl Queue {
         state.is_urgent = false;
     }
 
-    /// Notes how many of the bytes that were taken are still to be written. For the thread `store` alone.
+    /// Notes how many of the bytes that were taken are still to be written. For the thread `store`
+    /// alone.
     pub fn set_in_flight(&self, bytes: usize) {
         let mut state = self.lock();
         state.in_flight = bytes;
@@ -231,8 +235,8 @@ impl Queue {
         }
     }
 
-    /// Has the thread `store` end, and waits for that until `deadline`. Returns true where everything that
-    /// was pushed is on disk.
+    /// Has the thread `store` end, and waits for that until `deadline`. Returns true where
+    /// everything that was pushed is on disk.
     pub fn stop(&self, deadline: Instant) -> bool {
         let mut state = self.lock();
         state.stop_by = Some(deadline);
@@ -249,9 +253,9 @@ impl Queue {
         }
     }
 
-    /// Notes that the thread `store` has ended: no thread waits from now on. `complete` says whether it has
-    /// written all it had taken. Returns the requests that came later; an entry among them makes it
-    /// incomplete.
+    /// Notes that the thread `store` has ended: no thread waits from now on. `complete` says
+    /// whether it has written all it had taken. Returns the requests that came later; an entry
+    /// among them makes it incomplete.
     #[must_use]
     pub fn end(&self, complete: bool) -> VecDeque<StoreRequest> {
         let mut state = self.lock();
@@ -278,8 +282,8 @@ impl Queue {
         self.lag.fails.store(fails, Ordering::Relaxed);
     }
 
-    /// How far the disk is behind. Its age is an upper bound while a part of what was taken is written.
-    /// Takes no lock.
+    /// How far the disk is behind. Its age is an upper bound while a part of what was taken is
+    /// written. Takes no lock.
     pub fn lag(&self) -> Lag {
         let since = self.lag.since.load(Ordering::Relaxed).checked_sub(1);
         let waited = since

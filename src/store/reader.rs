@@ -20,8 +20,8 @@ use crate::files;
 use crate::kept::{Reach, Stored, StoredChange};
 use crate::protocol::Timestamp;
 
-/// A connection that only reads. Every call sees one state of the file, delays no writer, and blocks on the
-/// disk.
+/// A connection that only reads. Every call sees one state of the file, delays no writer, and
+/// blocks on the disk.
 pub struct Reader {
     db: Connection,
     file: PathBuf,
@@ -50,7 +50,8 @@ pub struct Summary {
 /// How far back the stored part of a session reaches, without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begins {
-    /// The first change to whose state the session can be restored; 0 is the empty canvas it began with.
+    /// The first change to whose state the session can be restored; 0 is the empty canvas it began
+    /// with.
     pub states: u64,
     /// The first of the stored changes; one more than the last where none is stored.
     pub changes: u64,
@@ -72,7 +73,8 @@ impl Reader {
         // SQLite takes a relative name that begins with `file:` for a URI.
         let file = std::path::absolute(&file).map_err(|error| format!("{shown}: {error}"))?;
         let failed = |error: StoreError| format!("can't read {shown}: {error}");
-        // A reader, too, recovers the journal after a crash and writes to the shared memory beside it.
+        // A reader, too, recovers the journal after a crash and writes to the shared memory beside
+        // it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&file, flags).map_err(|error| failed(error.into()))?;
         schema::configure(&db).map_err(failed)?;
@@ -110,8 +112,8 @@ impl Reader {
         Ok(self.some_sessions(|_| true, None, usize::MAX)?.0)
     }
 
-    /// A page of the sessions that are `wanted`, sorted by name: up to `max` of those after the name `after`.
-    /// Also how many are wanted in all.
+    /// A page of the sessions that are `wanted`, sorted by name: up to `max` of those after the
+    /// name `after`. Also how many are wanted in all.
     ///
     /// # Errors
     /// [`StoreError::SessionCorrupt`] where the row of one is damaged.
@@ -201,8 +203,9 @@ impl Reader {
         Ok(Some(Begins { states, changes }))
     }
 
-    /// Reads a session as of an earlier point, without history: a document, and the changes to apply to it.
-    /// `None` where none of this name is stored, or the rows for that point were removed.
+    /// Reads a session as of an earlier point, without history: a document, and the changes to
+    /// apply to it. `None` where none of this name is stored, or the rows for that point were
+    /// removed.
     ///
     /// # Errors
     /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged.
@@ -223,8 +226,8 @@ impl Reader {
         }
     }
 
-    /// Up to `max` stored changes of a session after change `seq`, in order. They have gaps where the disk
-    /// failed. Empty where none of this name is stored.
+    /// Up to `max` stored changes of a session after change `seq`, in order. They have gaps where
+    /// the disk failed. Empty where none of this name is stored.
     ///
     /// # Errors
     /// [`StoreError::SessionCorrupt`] where one is damaged.
@@ -237,7 +240,8 @@ impl Reader {
         self.some_changes_after(session, seq, max, usize::MAX)
     }
 
-    /// [`changes_after`](Self::changes_after), but no more changes once their messages have `max_bytes` bytes.
+    /// [`changes_after`](Self::changes_after), but no more changes once their messages have
+    /// `max_bytes` bytes.
     ///
     /// # Errors
     /// [`StoreError::SessionCorrupt`] where one is damaged.
@@ -265,9 +269,9 @@ impl Reader {
         Ok(changes)
     }
 
-    /// Copies the store as of now into a new file. Calls `progress` with the number of copied pages and of all
-    /// pages. To use the copy: stop the server, move its directory away, and put the copy as `collabd.db`
-    /// into a new, empty one.
+    /// Copies the store as of now into a new file. Calls `progress` with the number of copied pages
+    /// and of all pages. To use the copy: stop the server, move its directory away, and put the
+    /// copy as `collabd.db` into a new, empty one.
     ///
     /// # Errors
     /// One line where the file exists already or can't be written. No file is left then.

@@ -1,10 +1,11 @@
-//! Reserves numbers of changes on disk before the hub gives them, so that none is given twice. A change that
-//! was relayed shortly before a crash may not be on disk, though clients have seen its number.
+//! Reserves numbers of changes on disk before the hub gives them, so that none is given twice. A
+//! change that was relayed shortly before a crash may not be on disk, though clients have seen its
+//! number.
 //!
-//! Each session that a server uses has a row ahead of its last change: numbers up to there may have been
-//! given. A server that stops properly removes it. Where the row is found when a session is loaded, its server
-//! was killed: the next change gets a number behind the row. The row then names the skipped numbers
-//! ([`StoredChange::skip`]), and stays as long as the changes around it.
+//! Each session that a server uses has a row ahead of its last change: numbers up to there may have
+//! been given. A server that stops properly removes it. Where the row is found when a session is
+//! loaded, its server was killed: the next change gets a number behind the row. The row then names
+//! the skipped numbers ([`StoredChange::skip`]), and stays as long as the changes around it.
 
 use rusqlite::{Connection, params};
 
@@ -14,8 +15,8 @@ use super::{Store, StoreError};
 use crate::kept::StoredChange;
 use crate::protocol::Timestamp;
 
-/// How many numbers are reserved at a time. The hub may be half as many changes ahead of the disk; the bound of
-/// the queue holds about a hundred thousand.
+/// How many numbers are reserved at a time. The hub may be half as many changes ahead of the disk;
+/// the bound of the queue holds about a hundred thousand.
 pub const BLOCK: u64 = 10_000_000;
 
 /// The message in the row of reserved numbers.
@@ -44,25 +45,16 @@ fn ahead(db: &Connection, session: &SessionRow) -> Result<Ahead, StoreError> {
 }
 
 /// The last of the skipped numbers ahead of the last change; 0 where none are skipped.
-///
-/// # Errors
-/// [`StoreError`] where it can't be read.
 pub fn skipped(db: &Connection, session: &SessionRow) -> Result<u64, StoreError> {
     Ok(ahead(db, session)?.skipped.unwrap_or(0))
 }
 
 /// Returns true where change `seq` follows the session's last one, or the skipped numbers after it.
-///
-/// # Errors
-/// [`StoreError`] where that can't be read.
 pub fn follows(db: &Connection, session: &SessionRow, seq: u64) -> Result<bool, StoreError> {
     Ok(seq == session.seq + 1 || seq > 1 && skipped(db, session)? == seq - 1)
 }
 
 /// The number of the last change up to `seq`, which may be a skipped number.
-///
-/// # Errors
-/// [`StoreError`] where it can't be read.
 pub fn last_given(db: &Connection, session: &SessionRow, seq: u64) -> Result<u64, StoreError> {
     let mut last = seq;
     changes::read(db, session.id, (seq, session.seq), Order::OldestFirst, |change| {
@@ -72,10 +64,8 @@ pub fn last_given(db: &Connection, session: &SessionRow, seq: u64) -> Result<u64
     Ok(last)
 }
 
-/// Reserves numbers behind change `seq`, which is about to be written, where less than half a block is left.
-///
-/// # Errors
-/// [`StoreError`] where that fails.
+/// Reserves numbers behind change `seq`, which is about to be written, where less than half a block
+/// is left.
 pub fn reserve(db: &Connection, session: &mut SessionRow, seq: u64) -> Result<(), StoreError> {
     let is_enough = |reserved: Option<u64>| reserved.is_some_and(|most| seq + BLOCK / 2 <= most);
     if is_enough(session.reserved) {
@@ -107,9 +97,9 @@ fn remove(db: &Connection, session: &SessionRow, seq: Option<u64>) -> Result<(),
     Ok(())
 }
 
-/// Reserves numbers for all sessions, as transaction number `commits`, where none are reserved for any: an older
-/// version was killed, which reserved none and may have given some that are not on disk. Returns true where
-/// it wrote the transaction.
+/// Reserves numbers for all sessions, as transaction number `commits`, where none are reserved for
+/// any: an older version was killed, which reserved none and may have given some that are not on
+/// disk. Returns true where it wrote the transaction.
 ///
 /// # Errors
 /// [`StoreError`]: nothing is written.
@@ -136,9 +126,9 @@ pub fn reserve_for_all<'a>(
 }
 
 impl Store {
-    /// Prepares a session for use by a server: reserves numbers for it, and skips those that a killed server
-    /// may have given. It is on disk when this returns. Does nothing where none of this name is stored. To be
-    /// called once, before the session is loaded.
+    /// Prepares a session for use by a server: reserves numbers for it, and skips those that a
+    /// killed server may have given. It is on disk when this returns. Does nothing where none of
+    /// this name is stored. To be called once, before the session is loaded.
     ///
     /// # Errors
     /// [`StoreError`]: nothing is written.
@@ -180,8 +170,8 @@ impl Store {
         Ok(session.seq.max(skipped(&self.db, session)?) + 1)
     }
 
-    /// Releases all reserved numbers. To be called when every change that has a number is on disk, before the
-    /// store is closed.
+    /// Releases all reserved numbers. To be called when every change that has a number is on disk,
+    /// before the store is closed.
     pub(super) fn release_numbers(&mut self) -> Result<(), StoreError> {
         let used = self.sessions.values().filter(|session| session.reserved.is_some());
         let transaction = self.begin_writing()?;
@@ -192,8 +182,8 @@ impl Store {
     }
 }
 
-/// A random number far behind `seq`: numbers can't be reserved while nothing can be written, and from there on
-/// none has been given, in all likelihood.
+/// A random number far behind `seq`: numbers can't be reserved while nothing can be written, and
+/// from there on none has been given, in all likelihood.
 pub fn far_behind(seq: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(Timestamp::now().millis()) % 1000;

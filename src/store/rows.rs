@@ -1,5 +1,6 @@
-//! What the rows of all tables share, and the tables `sessions` and `store`. Every row has a checksum; one whose
-//! checksum is wrong is refused. Other tables are in `changes.rs` and `documents.rs`.
+//! What the rows of all tables share, and the tables `sessions` and `store`. Every row has a
+//! checksum; one whose checksum is wrong is refused. Other tables are in `changes.rs` and
+//! `documents.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,9 +81,6 @@ pub fn text_or_none<'a>(row: &'a Row<'_>, place: usize) -> Result<Option<&'a str
 }
 
 /// Compares a computed checksum with the one in this column.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] where they differ.
 pub fn check(computed: i64, row: &Row<'_>, place: usize, what: &str) -> Result<(), StoreError> {
     let stored: i64 = row.get(place)?;
     if computed == stored { Ok(()) } else { Err(damaged(what)) }
@@ -136,9 +134,6 @@ impl SessionRow {
     }
 
     /// Inserts or updates the row.
-    ///
-    /// # Errors
-    /// [`StoreError`] where it can't be written.
     pub fn write(&self, db: &Connection) -> Result<(), StoreError> {
         let sql = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
             ON CONFLICT (id) DO UPDATE SET name = ?2, epoch = ?3, seq = ?4, created = ?5,
@@ -163,9 +158,6 @@ impl SessionRow {
 const SESSION: &str = "SELECT * FROM sessions NOT INDEXED";
 
 /// All sessions by name, and the number of transactions.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] where a row is missing or damaged.
 pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, SessionRow>, u64), StoreError> {
     let mut statement = db.prepare_cached(SESSION)?;
     let mut rows = statement.query([])?;
@@ -189,10 +181,8 @@ pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, SessionRow>, u64),
     Ok((sessions, commits))
 }
 
-/// A session by its name; `None` where there is none. Doesn't use the index of names, which may be damaged.
-///
-/// # Errors
-/// [`StoreError`] where its row is damaged or can't be read.
+/// A session by its name; `None` where there is none. Doesn't use the index of names, which may be
+/// damaged.
 pub fn session(db: &Connection, name: &str) -> Result<Option<SessionRow>, StoreError> {
     let mut statement = db.prepare_cached(&format!("{SESSION} WHERE name = ?1"))?;
     let found = statement.query_row([name], |row| Ok(SessionRow::read(row))).optional()?;
@@ -204,9 +194,6 @@ fn totals_sum(commits: u64, sessions: u64) -> Result<i64, StoreError> {
 }
 
 /// Writes the numbers of transactions and sessions (table `store`).
-///
-/// # Errors
-/// [`StoreError`] where they can't be written.
 pub fn write_totals(db: &Connection, commits: u64, sessions: u64) -> Result<(), StoreError> {
     let values = params![column(commits)?, column(sessions)?, totals_sum(commits, sessions)?];
     let update = "UPDATE store SET commits = ?1, sessions = ?2, sum = ?3";

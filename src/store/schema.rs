@@ -1,10 +1,11 @@
 //! The tables, and the migration of older formats.
 //!
-//! `PRAGMA application_id` marks the file as collabd's, `PRAGMA user_version` is its format. Each released
-//! format has a step here that makes the next one from it. A released step is never changed.
+//! `PRAGMA application_id` marks the file as collabd's, `PRAGMA user_version` is its format. Each
+//! released format has a step here that makes the next one from it. A released step is never
+//! changed.
 //!
-//! Times are milliseconds since 1970 in UTC; the views show them as text. JSON is stored as text, so that
-//! SQLite's JSON functions work on it. `sum` is the checksum of a row (`checksum.rs`).
+//! Times are milliseconds since 1970 in UTC; the views show them as text. JSON is stored as text,
+//! so that SQLite's JSON functions work on it. `sum` is the checksum of a row (`checksum.rs`).
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use rusqlite::config::DbConfig;
 use super::error::StoreError;
 use super::rows;
 
-/// How long a write waits for another program that holds the file. After that, changes are not on disk in time,
-/// and the operator is told.
+/// How long a write waits for another program that holds the file. After that, changes are not on
+/// disk in time, and the operator is told.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// `PRAGMA application_id` of collabd's files: "clbd".
 const APPLICATION_ID: i32 = 0x636c_6264;
@@ -32,8 +33,8 @@ fn format_1(db: &Connection) -> Result<(), StoreError> {
     rows::write_totals(db, 0, 0)
 }
 
-// `PRAGMA quick_check` checks the list of free pages only where the last entry of the schema is not a view
-// (seen in SQLite 3.40 and 3.54): so the views come first.
+// `PRAGMA quick_check` checks the list of free pages only where the last entry of the schema is not
+// a view (seen in SQLite 3.40 and 3.54): so the views come first.
 const FORMAT_1: &str = "
     -- For people.
     CREATE VIEW overview AS SELECT
@@ -142,9 +143,6 @@ pub fn kind(db: &Connection) -> Result<Kind, StoreError> {
 }
 
 /// Configures any connection, also one that only reads.
-///
-/// # Errors
-/// [`StoreError`] where the file doesn't allow it.
 pub fn configure(db: &Connection) -> Result<(), StoreError> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
@@ -159,29 +157,22 @@ pub fn configure(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where `keep` is true, closing leaves the journal as it is, and doesn't move it into the database.
-///
-/// # Errors
-/// [`StoreError::Internal`] where SQLite refuses, which was never seen.
+/// Where `keep` is true, closing leaves the journal as it is, and doesn't move it into the
+/// database.
 pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), StoreError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
 }
 
-/// Excludes all other connections, of this process and others, from the first read on. The connection then
-/// reads the journal from its beginning, and not the index of it that processes share.
-///
-/// # Errors
-/// [`StoreError::Internal`] where SQLite refuses, which was never seen.
+/// Excludes all other connections, of this process and others, from the first read on. The
+/// connection then reads the journal from its beginning, and not the index of it that processes
+/// share.
 pub fn exclude_others(db: &Connection) -> Result<(), StoreError> {
     db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     Ok(())
 }
 
 /// Configures the connection that writes. It makes a database from an empty file.
-///
-/// # Errors
-/// [`StoreError`] where the file doesn't allow it.
 pub fn configure_writer(db: &Connection) -> Result<(), StoreError> {
     // Must precede the first table, and the journal mode, which writes the first page.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -197,7 +188,8 @@ pub fn configure_writer(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings a file from the format `from` (0 for an empty file) to [`FORMAT`], one transaction a step.
+/// Brings a file from the format `from` (0 for an empty file) to [`FORMAT`], one transaction a
+/// step.
 ///
 /// # Errors
 /// [`StoreError`]: the file has a format in between then, from which the next start goes on.
@@ -214,9 +206,6 @@ pub fn migrate(db: &mut Connection, from: i32) -> Result<(), StoreError> {
 }
 
 /// Reads a setting of the connection or a number in the file's header.
-///
-/// # Errors
-/// [`StoreError`] where it can't be read.
 pub fn pragma<T: rusqlite::types::FromSql>(db: &Connection, name: &str) -> Result<T, StoreError> {
     Ok(db.pragma_query_value(None, name, |row| row.get(0))?)
 }

@@ -22,7 +22,8 @@ pub struct Retention {
     pub history: usize,
 }
 
-/// The number of a session's newest change that was made at `time` or before; `None` where there is none.
+/// The number of a session's newest change that was made at `time` or before; `None` where there is
+/// none.
 ///
 /// # Errors
 /// [`StoreError`] where a later row is damaged or can't be read.
@@ -45,8 +46,8 @@ pub fn seq_at(
 }
 
 impl Store {
-    /// Removes versions of a session that `retention` does not keep, and changes that no kept version needs:
-    /// about `max_rows` rows at most. Ages are measured up to `now`.
+    /// Removes versions of a session that `retention` does not keep, and changes that no kept
+    /// version needs: about `max_rows` rows at most. Ages are measured up to `now`.
     ///
     /// # Errors
     /// [`StoreError`]: nothing is removed.
@@ -80,9 +81,9 @@ impl Store {
             remove_up_to(&pruned, ("taken", "n"), session.id, needed, &mut left)?;
         session.taken_from = session.taken_from.max(from);
         if let Some(oldest) = oldest_to_keep(&versions, retention, now) {
-            // The states after the oldest version need the changes after it. Where a version is removed, so is
-            // change 1, even if it is among those for catching up: its absence tells that the changes before
-            // the oldest version can't make a state.
+            // The states after the oldest version need the changes after it. Where a version is
+            // removed, so is change 1, even if it is among those for catching up: its absence tells
+            // that the changes before the oldest version can't make a state.
             let loses_a_version = versions.first().is_some_and(|first| first.seq < oldest);
             let least = if loses_a_version { 2 } else { 1 };
             let history = before_newest(&pruned, &session, history)?;
@@ -187,8 +188,8 @@ fn oldest_to_keep(versions: &[Version], retention: &Retention, now: Timestamp) -
     let max_age = u64::try_from(retention.age.as_millis()).unwrap_or(u64::MAX);
     let mut by_age = 0;
     if max_age > 0 {
-        // A version's age counts from when the next one was made. Where the clock has jumped, no version
-        // counts as older than the one before it, and times in the future are ignored.
+        // A version's age counts from when the next one was made. Where the clock has jumped, no
+        // version counts as older than the one before it, and times in the future are ignored.
         let mut latest = None;
         for (place, version) in versions.iter().enumerate() {
             if version.at <= now {
@@ -203,7 +204,8 @@ fn oldest_to_keep(versions: &[Version], retention: &Retention, now: Timestamp) -
     Some(versions[by_number.max(by_age).min(newest)].seq)
 }
 
-/// Removes documents before change `oldest`, as many as `left` rows allow. Returns true where more may be left.
+/// Removes documents before change `oldest`, as many as `left` rows allow. Returns true where more
+/// may be left.
 fn remove_documents(
     db: &Connection,
     session: i64,
@@ -220,8 +222,8 @@ fn remove_documents(
     Ok(*left == 0)
 }
 
-/// Removes the oldest rows of a session before number `needed`, as many as `left` allows. Returns the first number
-/// that stays (0 where none was removed), and true where more are to be removed.
+/// Removes the oldest rows of a session before number `needed`, as many as `left` allows. Returns
+/// the first number that stays (0 where none was removed), and true where more are to be removed.
 fn remove_up_to(
     db: &Connection,
     (table, number): (&str, &str),

@@ -1,8 +1,8 @@
 //! Rewrites the journal of the database, `collabd.db-wal`, byte by byte.
 //!
-//! After a failed fsync, Linux marks the pages in memory as clean though they are not on disk, and the next
-//! fsync succeeds. A process that opens the file then reads transactions that are not on disk. So the whole
-//! journal is written again before anything in it is used.
+//! After a failed fsync, Linux marks the pages in memory as clean though they are not on disk, and
+//! the next fsync succeeds. A process that opens the file then reads transactions that are not on
+//! disk. So the whole journal is written again before anything in it is used.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,11 +11,8 @@ use std::path::Path;
 /// How much is read and written at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Writes the journal over itself and syncs it: all that can be read is on disk then. Does nothing where there
-/// is none. No program may have the database open to write.
-///
-/// # Errors
-/// Where it can't be read or written.
+/// Writes the journal over itself and syncs it: all that can be read is on disk then. Does nothing
+/// where there is none. No program may have the database open to write.
 pub fn rewrite(journal: &Path) -> io::Result<()> {
     let file = match OpenOptions::new().read(true).write(true).open(journal) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

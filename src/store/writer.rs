@@ -1,9 +1,9 @@
 //! The thread `store`: takes requests from the queue and writes entries, many in one transaction.
 //!
-//! One transaction takes all entries that wait, up to a bound. When it is on disk, the confirmations behind
-//! those entries are told. Entries without a waiter are collected for a moment first. The hub pushes and
-//! never waits; while more bytes wait for the disk than a bound, clients' threads wait
-//! ([`StoreHandle::wait_for_room`](crate::kept::Journal::wait_for_room)).
+//! One transaction takes all entries that wait, up to a bound. When it is on disk, the
+//! confirmations behind those entries are told. Entries without a waiter are collected for a moment
+//! first. The hub pushes and never waits; while more bytes wait for the disk than a bound, clients'
+//! threads wait ([`StoreHandle::wait_for_room`](crate::kept::Journal::wait_for_room)).
 //!
 //! When the disk fails, sessions go on in memory and nothing is confirmed: see `writer/failing.rs`.
 
@@ -124,8 +124,8 @@ impl Writer {
         }
     }
 
-    /// A client that was just confirmed a change sends its next one. A short pause lets the next transaction
-    /// take the changes of many.
+    /// A client that was just confirmed a change sends its next one. A short pause lets the next
+    /// transaction take the changes of many.
     fn pause_after_confirming(&mut self) {
         let pause = std::mem::take(&mut self.pause);
         if !pause.is_zero() && self.stop_by.is_none() {
@@ -209,7 +209,8 @@ impl Writer {
         }
     }
 
-    /// Tells all waiters that are ready, and returns how many: the hub once for all its confirmations.
+    /// Tells all waiters that are ready, and returns how many: the hub once for all its
+    /// confirmations.
     fn confirm(&mut self) -> usize {
         let (mut count, mut up_to) = (0, None);
         let tell = |up_to: &mut Option<u64>| {
@@ -285,7 +286,8 @@ impl Writer {
         }
     }
 
-    /// Asks the hub for snapshots of incomplete sessions, and abandons those it was asked for in vain.
+    /// Asks the hub for snapshots of incomplete sessions, and abandons those it was asked for in
+    /// vain.
     fn request_snapshots(&mut self) {
         let now = Instant::now();
         for session in self.pending.take_requests(now) {
@@ -303,8 +305,8 @@ impl Writer {
         }
     }
 
-    /// Gives the dropped entries of a session up for lost, and tells which confirmations are lost with them.
-    /// Returns false where the session is complete.
+    /// Gives the dropped entries of a session up for lost, and tells which confirmations are lost
+    /// with them. Returns false where the session is complete.
     fn abandon(&mut self, session: &str) -> bool {
         let dropped = self.pending.abandon(session);
         dropped.map(|waiters| self.tell_lost(waiters)).is_some()

@@ -160,8 +160,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// In every order of calls: when a confirmation is ready, each change that was pushed before it is on
-    /// disk, or in a later snapshot of its session that is.
+    /// In every order of calls: when a confirmation is ready, each change that was pushed before it
+    /// is on disk, or in a later snapshot of its session that is.
     #[test]
     fn a_confirmation_is_ready_when_its_changes_are_on_disk(steps in vec(step(), 1..80)) {
         let names = ["a", "b", "c"];

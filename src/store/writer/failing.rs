@@ -1,12 +1,13 @@
 //! What the thread `store` does while nothing can be written, and after a panic.
 //!
-//! While the disk fails, sessions go on in memory: nothing is confirmed, and memory is bounded by dropping
-//! entries of the largest sessions. Writing is tried again until it succeeds. Then the hub is asked for a
-//! snapshot of each session that lost entries.
+//! While the disk fails, sessions go on in memory: nothing is confirmed, and memory is bounded by
+//! dropping entries of the largest sessions. Writing is tried again until it succeeds. Then the hub
+//! is asked for a snapshot of each session that lost entries.
 //!
-//! A full disk, and a file that another program holds, are tried again with the file as it is open: SQLite
-//! writes all pages of a transaction again. After any other error the file is closed, and everything that
-//! may not be on disk is written again when it is opened. Entries that wait are written after that.
+//! A full disk, and a file that another program holds, are tried again with the file as it is open:
+//! SQLite writes all pages of a transaction again. After any other error the file is closed, and
+//! everything that may not be on disk is written again when it is opened. Entries that wait are
+//! written after that.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,8 +20,8 @@ use super::super::queue::StoreRequest;
 use super::super::{Progress, StoreError, reserve, schema};
 use super::Writer;
 
-/// The longest pause before a damaged file is opened again, as a multiple of the usual one: opening it
-/// reads all of it.
+/// The longest pause before a damaged file is opened again, as a multiple of the usual one: opening
+/// it reads all of it.
 const DAMAGED_PAUSE_FACTOR: u32 = 30;
 
 /// The state of writing.
@@ -68,8 +69,8 @@ impl Writer {
         }
     }
 
-    /// Tries to write, where it is time or the thread is to end. While that fails, bounds memory and answers
-    /// loads. Returns [`Progress::More`] where writing works again.
+    /// Tries to write, where it is time or the thread is to end. While that fails, bounds memory
+    /// and answers loads. Returns [`Progress::More`] where writing works again.
     pub(super) fn work_while_failing(&mut self) -> Progress {
         self.drop_jobs();
         let is_due = match &self.health {
@@ -145,8 +146,8 @@ impl Writer {
         }
     }
 
-    /// Opens the file where it was closed, and writes all entries that wait; an empty transaction where none
-    /// does.
+    /// Opens the file where it was closed, and writes all entries that wait; an empty transaction
+    /// where none does.
     fn write_all(&mut self) -> Result<(), StoreError> {
         if matches!(self.file, StoreFile::Closed(_)) {
             // Waits for readers in this process, which end soon; later ones wait for this.
@@ -162,7 +163,8 @@ impl Writer {
         self.file.store()?.set_busy_timeout(schema::BUSY_TIMEOUT)
     }
 
-    /// After a panic: writes nothing, answers every request with a refusal, and lets nothing pile up.
+    /// After a panic: writes nothing, answers every request with a refusal, and lets nothing pile
+    /// up.
     pub(super) fn refuse_until_stopped(&mut self) {
         self.tell_after_panic(StoreEvent::Durable(false));
         // A transaction may have been interrupted.
@@ -188,7 +190,8 @@ impl Writer {
         }
     }
 
-    /// Answers a request that is not carried out. A thread that waits finds its channel disconnected.
+    /// Answers a request that is not carried out. A thread that waits finds its channel
+    /// disconnected.
     pub(super) fn refuse(&self, request: StoreRequest) {
         self.tell_after_panic(match request {
             StoreRequest::Load(session) => StoreEvent::Loaded { session, stored: Err(()) },
