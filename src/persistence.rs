@@ -114,7 +114,9 @@ impl Persistence {
             // A panic was logged when it happened.
             let _ = thread.join();
         } else {
-            log::error!("not everything that happened could be written; what was confirmed is");
+            log::error!(
+                "the last changes could not be written and are lost; every confirmed change is written"
+            );
         }
     }
 }
@@ -142,7 +144,7 @@ fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
 fn parse(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<Past>, NotLoaded> {
     Past::of(stored, bounds).map(Box::new).map_err(|damaged| {
         log::error!(
-            "session {session:?} is stored but can't be used: {damaged}; nobody can join it until \
+            "session {session:?} is stored but can't be used: {damaged}; it can't be joined until \
              it is restored from a version or deleted"
         );
         NotLoaded

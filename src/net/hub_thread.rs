@@ -242,7 +242,9 @@ impl HubThread {
             self.effects.clear();
             Counters::note(&self.counters.panics);
             let Some(conn) = from else {
-                log::error!("a bug in the server: what came from no client could not be handled");
+                log::error!(
+                    "a bug in the server: an event that no client sent could not be handled"
+                );
                 return;
             };
             log::error!(

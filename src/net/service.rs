@@ -164,11 +164,11 @@ impl Unanswered {
         let (status, line) = match self {
             Unanswered::Refused(why) => return refused(why),
             Unanswered::Busy => {
-                (503, "it takes too long: look whether it was done before you try again")
+                (503, "it takes too long: check whether it was done before you try again")
             }
             Unanswered::Lost => (
                 503,
-                "it could not be written to the disk: look whether it was done before you try again",
+                "it could not be written to the disk: check whether it was done before you try again",
             ),
             Unanswered::Stopping => return stopping(),
         };
@@ -193,23 +193,19 @@ pub(super) fn refused(why: Refusal) -> Response {
         }
         Refusal::Full => (503, "there are too many sessions: try again later"),
         Refusal::KeyRefused => (403, "this key does not open this session for this user"),
-        Refusal::NotLoaded => (
-            503,
-            "this session is stored but can't be read now: whoever runs this server finds the \
-             reason in its log",
-        ),
-        Refusal::InUse => {
-            (409, "somebody is in this session: it can be deleted when they have left")
+        Refusal::NotLoaded => {
+            (503, "this session is stored but can't be read now: the server's log says why")
         }
+        Refusal::InUse => (409, "this session has members: it can be deleted when they have left"),
         Refusal::Exists => (
             409,
-            "there is such a session already: with replace=1 this takes the place of its canvas, \
-             which stays as a version",
+            "there is such a session already: with replace=1 this canvas replaces its own, which \
+             stays as a version",
         ),
         Refusal::Unknown => (404, "there is no such session"),
         Refusal::NotKept => (
             404,
-            "what this session was like then isn't kept, or not any more: its versions say how far \
+            "this state of the session is not stored, or not any more: its versions say how far \
              back it goes",
         ),
         Refusal::NotWritten => (503, "the server can't write to its disk: nothing was changed"),

@@ -254,7 +254,7 @@ impl BatchWriter<'_> {
         }
         let name: Arc<str> = name.into();
         log::warn!(
-            "session {:?} was stored with another epoch; what was stored is now {name:?}",
+            "session {:?} was stored with another epoch; what was stored is now named {name:?}",
             old.name
         );
         old.name = name.clone();

@@ -83,7 +83,10 @@ impl Directory {
         read.map_err(|error| format!("can't read {}: {error}: see to the disk", file.display()))?;
         let marker = std::str::from_utf8(&text).ok().and_then(CommitMarker::parse);
         if marker.is_none() && !text.is_empty() {
-            log::warn!("{} is damaged; what stands in it is ignored", file.display());
+            log::warn!(
+                "{} is damaged and ignored: a loss of transactions would not be noticed",
+                file.display()
+            );
         }
         Ok((Directory { path, marker_file, lock: None, opened: None }, marker))
     }

@@ -20,7 +20,7 @@ impl StoreFile {
     pub fn store(&mut self) -> Result<&mut Store, StoreError> {
         match self {
             StoreFile::Open(store) => Ok(store),
-            _ => Err(StoreError::Io("it is not open".into())),
+            _ => Err(StoreError::Io("the file is not open".into())),
         }
     }
 
@@ -29,7 +29,7 @@ impl StoreFile {
         match self {
             StoreFile::Open(store) => store.load(session, reach),
             StoreFile::Closed(closed) => closed.load(session, reach),
-            StoreFile::Ended => Err(StoreError::Io("it is not open".into())),
+            StoreFile::Ended => Err(StoreError::Io("the file is not open".into())),
         }
     }
 
@@ -49,7 +49,7 @@ impl StoreFile {
         let (opened, result) = match std::mem::replace(self, StoreFile::Ended) {
             StoreFile::Closed(closed) => match closed.open() {
                 Ok(store) => (StoreFile::Open(Box::new(store)), Ok(())),
-                Err((closed, trouble)) => (StoreFile::Closed(closed), Err(trouble)),
+                Err((closed, error)) => (StoreFile::Closed(closed), Err(error)),
             },
             other => (other, Ok(())),
         };

@@ -93,7 +93,7 @@ impl ClosedStore {
     /// Reads a session, as [`Store::load`].
     pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         if !self.directory.has_database() || self.overwritten.is_some() {
-            return Err(StoreError::Io("it is not open".into()));
+            return Err(StoreError::Io("the file is not open".into()));
         }
         let reader = Reader::open(self.directory.path()).map_err(StoreError::Io)?;
         reader.load(session, reach)
@@ -317,7 +317,7 @@ impl Store {
     /// [`StoreError::Io`] where it has to be opened again first.
     fn ensure_sound(&self) -> Result<(), StoreError> {
         match self.is_suspect {
-            true => Err(StoreError::Io("something could not be written before".into())),
+            true => Err(StoreError::Io("an earlier write has failed".into())),
             false => Ok(()),
         }
     }

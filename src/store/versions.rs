@@ -88,11 +88,11 @@ impl Store {
             let least = if loses_a_version { 2 } else { 1 };
             let history = before_newest(&pruned, &session, history)?;
             let needed = (history.min(oldest) + 1).max(least);
-            let (from, most_left) =
+            let (from, changes_left) =
                 remove_up_to(&pruned, ("changes", "seq"), session.id, needed, &mut left)?;
             session.changes_from = session.changes_from.max(from).max(least);
             // A version is removed after the changes that follow it: no state ever lacks a change.
-            more |= most_left || remove_documents(&pruned, session.id, oldest, &mut left)?;
+            more |= changes_left || remove_documents(&pruned, session.id, oldest, &mut left)?;
         }
         if left == max_rows {
             // Nothing was removed, so nothing is written.

@@ -92,7 +92,7 @@ impl Writer {
         let complete = catch_unwind(body).unwrap_or_else(|_| {
             log::error!(
                 "a bug in the server: nothing is written any more until it is started again; \
-                 sessions go on in memory, nothing is confirmed"
+                 sessions go on in memory, and nothing is confirmed"
             );
             self.refuse_until_stopped();
             false
@@ -202,7 +202,10 @@ impl Writer {
             // Changes are written all the same, and it is tried again.
             Err(error) => {
                 if !std::mem::replace(&mut self.is_maintenance_failing, true) {
-                    log::warn!("{}: can't be tidied up: {error}", self.directory.display());
+                    log::warn!(
+                        "{}: can't remove old versions or shorten the journal, and tries again: {error}",
+                        self.directory.display()
+                    );
                 }
                 Progress::Done
             }
@@ -342,7 +345,7 @@ impl Writer {
         match catch_unwind(AssertUnwindSafe(|| task(store))) {
             Ok(ControlFlow::Continue(())) => self.task = Some(task),
             Ok(ControlFlow::Break(())) => {}
-            Err(_) => log::error!("a bug in the server: something with the store failed"),
+            Err(_) => log::error!("a bug in the server: a job of the store failed"),
         }
         true
     }
@@ -374,14 +377,20 @@ impl Writer {
         if let StoreFile::Open(store) = std::mem::replace(&mut self.file, StoreFile::Ended)
             && let Err(error) = store.close()
         {
-            log::warn!("{}: not closed properly: {error}", self.directory.display());
+            log::warn!(
+                "{}: not closed properly: {error}: the next start recovers it",
+                self.directory.display()
+            );
         }
         self.pending.waiters() == 0
     }
 
     /// Closes the file though entries wait. Returns false: not everything was written.
     fn close_incomplete(&mut self) -> bool {
-        log::error!("{}: what happened last is not written", self.directory.display());
+        log::error!(
+            "{}: stopped before all changes were written: the last ones are lost",
+            self.directory.display()
+        );
         // Nothing is written while it closes: an entry that waits may be what made the disk fail.
         if let StoreFile::Open(store) = std::mem::replace(&mut self.file, StoreFile::Ended) {
             drop(store.close_unwritten());
@@ -399,7 +408,7 @@ fn delete(store: &mut Store, session: &str) -> bool {
             false
         }
         Err(_) => {
-            log::error!("a bug in the server: {session:?} can't be deleted");
+            log::error!("a bug in the server: session {session:?} can't be deleted");
             false
         }
     }

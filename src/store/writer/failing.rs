@@ -49,7 +49,7 @@ impl Writer {
         let was_working = matches!(self.health, Health::Working);
         let file = self.directory.display();
         log::error!(
-            "what happens is not written to {file}: {error}: {}; sessions go on in memory, nothing \
+            "changes can't be written to {file}: {error}: {}; sessions go on in memory, and nothing \
              is confirmed",
             error.advice()
         );
@@ -118,7 +118,7 @@ impl Writer {
         match self.write_all() {
             Ok(()) => {
                 self.health = Health::Working;
-                log::info!("what happens is written to {} again", self.directory.display());
+                log::info!("changes are written to {} again", self.directory.display());
                 (self.events)(StoreEvent::Durable(true));
                 self.pending.reset_requests();
                 self.request_snapshots();
