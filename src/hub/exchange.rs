@@ -255,7 +255,8 @@ impl Session {
                 if !is_gone {
                     member.says(id, &written, tick);
                 }
-                is_own = written.is_own.filter(|_| member.is_editor);
+                // One that is gone is none that messages may reach later.
+                is_own = written.is_own.filter(|_| member.is_editor && !is_gone);
                 is_own = is_own.filter(|is_own| member.tells_of_origin(item, *is_own));
                 if command.action == Action::Add {
                     member.lists(id, tick);
@@ -311,7 +312,7 @@ impl Session {
             false => self.room[place].lists(id, author.tick),
         }
         self.room[place].brings(id);
-        self.room[place].says(id, &written, author.tick);
+        self.room[place].says_in_list(id, &written, author.tick);
         let Some(item) = self.document.get(id) else { return Ok(()) };
         let frame = match is_pasted || item.hides_path() {
             false => relayed(&command.body, &user, turn),
@@ -711,6 +712,10 @@ impl Session {
     pub(super) fn told(&mut self, id: &str, part: Part, to: Audience) {
         let (tick, received) = (self.tick, self.received_by_all);
         if let Some(item) = self.document.get_mut(id) {
+            if matches!(to, Audience::Only(_)) {
+                // It is told as one that is still.
+                item.rests();
+            }
             item.told.note(tick, part, to, received);
         }
         self.told_last = tick;

@@ -89,8 +89,10 @@ struct KnownCopy {
     /// Whether the member built the copy that its last command was about, where messages reach another copy. After
     /// the next `connection:ack` they may reach that one.
     is_other_own: Option<bool>,
-    /// The fingerprint of the colour it reported last.
+    /// The fingerprint of the colour it reported last, and of the one that it reported last in a list or an
+    /// `add_item`.
     color: Option<u64>,
+    listed_color: Option<u64>,
     /// What the member has said of it last.
     said: Option<Said>,
 }
@@ -318,11 +320,18 @@ impl Member {
             // A program builds what it is sent.
             false => CopyKind::Own,
         };
-        let color = known.and_then(|copy| copy.color);
+        let colors = [known.and_then(|copy| copy.color), None];
         let sight = Some(self.sight_of(item, known));
         // What is not known to have taken the old one's place may be told of the old one.
         let is_gone = kind == CopyKind::Blank;
-        Copy { user: &self.user, kind, color, is_gone, sight }
+        Copy { user: &self.user, kind, colors, is_gone, sight }
+    }
+
+    /// The same of the copy that it lists.
+    pub fn listed_copy<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
+        let copy = self.copy_of(item, settles);
+        let listed_color = self.copies.get(&item.id).and_then(|known| known.listed_color);
+        Copy { colors: [copy.colors[0], listed_color], ..copy }
     }
 
     /// The same of the copy of which an `update_item` tells: an editor says that of none but those that its user has
@@ -343,7 +352,7 @@ impl Member {
     /// where it was sent the item on an earlier connection.
     pub fn unseen_copy(&self, was_sent: bool) -> Copy<'_> {
         let kind = CopyKind::Unseen { was_sent: was_sent && self.is_editor };
-        Copy { user: &self.user, kind, color: None, is_gone: false, sight: None }
+        Copy { user: &self.user, kind, colors: [None; 2], is_gone: false, sight: None }
     }
 
     /// Whether its copy needs the item with its interfaces moved.
@@ -358,6 +367,19 @@ impl Member {
         copy.said = Some(said);
         if self.is_editor && written.color.is_some() {
             copy.color = written.color;
+        }
+    }
+
+    /// The same of a list or an `add_item`. The colour that it has listed before is not a newer one than
+    /// that of its last command.
+    pub fn says_in_list(&mut self, id: &Arc<str>, written: &Written, tick: u64) {
+        let before = self.copies.get(id).map_or([None; 2], |copy| [copy.color, copy.listed_color]);
+        self.says(id, written, tick);
+        if let Some(copy) = self.copies.get_mut(id).filter(|_| self.is_editor) {
+            if before[1].is_some() && before[1] == written.color {
+                copy.color = before[0];
+            }
+            copy.listed_color = written.color.or(before[1]);
         }
     }
 

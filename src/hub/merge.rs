@@ -107,7 +107,7 @@ pub fn merge(
             continue;
         };
         let copy = match mode {
-            Mode::Later => member.copy_of(known, limits.settle),
+            Mode::Later => member.listed_copy(known, limits.settle),
             _ => {
                 let was_sent =
                     document.knows(&member.user) && !known.builders.contains(&member.user);

@@ -283,7 +283,7 @@ impl Session {
     fn note_copy(&mut self, place: usize, copy: &KnownCopy) {
         let member = &mut self.room[place];
         member.lists(&copy.id, self.tick);
-        member.says(&copy.id, &copy.written, self.tick);
+        member.says_in_list(&copy.id, &copy.written, self.tick);
         if let Some(is_own) = copy.is_own {
             self.document.note_builder(&copy.id, &member.user, is_own);
         }
@@ -326,7 +326,7 @@ impl Session {
                     let id: Arc<str> = item.id.into();
                     self.room[place].lists(&id, author.tick);
                     self.room[place].brings(&id);
-                    self.room[place].says(&id, &written, author.tick);
+                    self.room[place].says_in_list(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }
             }

@@ -33,8 +33,9 @@ pub struct Copy<'a> {
     pub kind: CopyKind,
     /// What it may show; `None` of a canvas that is seen for the first time.
     pub sight: Option<Sight<'a>>,
-    /// The fingerprint of the colour it reported last, where that is known.
-    pub color: Option<u64>,
+    /// The fingerprints of the colours it reported last, in a command or a list, and in a list, where they
+    /// are known: of two copies a command may speak of the one and a list of the other.
+    pub colors: [Option<u64>; 2],
     /// Whether it may be one that was removed: its editor was sent the item anew since. Then it shows what the
     /// item was before that.
     pub is_gone: bool,
@@ -95,7 +96,7 @@ pub fn color_print(said: &Fields) -> Option<u64> {
 }
 
 /// What the whole dictionary `said` of a copy writes to the item.
-pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
+pub fn written(item: &Item, mut said: Fields, copy: Copy<'_>) -> Written {
     let mut written = Written { is_exact: true, ..Written::default() };
     let is_blank = match copy.kind {
         CopyKind::Blank => true,
@@ -109,6 +110,11 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
         && item.field(INTERFACES).is_some_and(|field| field.value.get() != "[]")
         && does_nothing(&said);
     let is_locked = said.iter().any(|(key, value)| **key == *LOCKED && value.get() == "true");
+    // Last, when it is known whether its user has moved it.
+    if let Some(place) = said.iter().position(|(key, _)| **key == *LOCKED) {
+        let locked = said.remove(place);
+        said.push(locked);
+    }
     let mut found = 0;
     let places = find(&item.fields, &said);
     for ((key, value), place) in said.into_iter().zip(places) {
@@ -135,7 +141,12 @@ pub fn written(item: &Item, said: Fields, copy: Copy<'_>) -> Written {
             Some(field) if is_lost_path(field, &value) && item.hides_path() => Verdict::Likewise,
             // A locked copy stays where it is, wherever it is sent; its user can't move it either.
             Some(field) if is_locked && was_here(item, field, &value) => Verdict::Stale,
-            Some(field) => judge(item, field, &value, copy),
+            Some(field) => match judge(item, field, &value, copy) {
+                Verdict::Chosen if is_put_aside(item, field, &value, copy, &written) => {
+                    Verdict::Stale
+                }
+                verdict => verdict,
+            },
             None if copy.kind.may_be_rebuilt() && is_default(item, &key, &value) => {
                 Verdict::Likewise
             }
@@ -206,7 +217,7 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
     if moved.is_some_and(|moved| is_normal_form(value, moved)) {
         return Verdict::Likewise;
     }
-    if may_show(item, field, value, copy) || is_put_aside(field, value, copy) {
+    if may_show(item, field, value, copy) {
         return Verdict::Stale;
     }
     match moved {
@@ -229,8 +240,11 @@ fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> boo
             false => item.has_had(field, print),
         };
     };
-    if copy.is_gone && item.had_before(&field.key, json::fingerprint(value)) {
-        return true;
+    if copy.is_gone {
+        let print = json::fingerprint(value);
+        if item.had_before(&field.key, print) || item.has_had(field, print) {
+            return true;
+        }
     }
     if field.past.is_empty() && sight.said.is_none() {
         return false;
@@ -249,11 +263,23 @@ fn was_here(item: &Item, field: &Field, value: &RawValue) -> bool {
 }
 
 /// Whether an item is shown aside of where it is, or without its lock, as an editor is told between the two
-/// messages by which it is told what an item looks like.
-fn is_put_aside(field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
+/// messages by which it is told what an item looks like. Who has dragged it has taken the lock off before:
+/// hardly anybody takes hold of it in between. An undo, which needs no hold, puts it where it was once.
+fn is_put_aside(
+    item: &Item,
+    field: &Field,
+    value: &RawValue,
+    copy: Copy<'_>,
+    written: &Written,
+) -> bool {
     let is_told = |sight: Sight<'_>| sight.is_crossed();
+    let is_new = |(key, value): &(Name, Box<RawValue>)| {
+        let field = item.field(key).filter(|_| PLACE.contains(&&**key));
+        field.is_some_and(|field| !item.has_had(field, json::fingerprint(value)))
+    };
+    let is_dragged = || written.fields.iter().any(is_new);
     let is_so = match &*field.key {
-        LOCKED => field.value.get() == "true" && value.get() == "false",
+        LOCKED => field.value.get() == "true" && value.get() == "false" && !is_dragged(),
         key if key == PLACE[0] => {
             let (said, known) = (json::as_number(value), json::as_number(&field.value));
             said.zip(known)
@@ -383,7 +409,7 @@ fn is_colors_mark(print: u64, value: &RawValue, copy: Copy<'_>) -> bool {
     // A canvas from before may have been saved where its copies were built from messages.
     let may_be_rebuilt = copy.kind != CopyKind::Own;
     let is_default = value.get().eq_ignore_ascii_case(REBUILT_COLOR);
-    copy.color == Some(print) || (is_default && may_be_rebuilt)
+    copy.colors.contains(&Some(print)) || (is_default && may_be_rebuilt)
 }
 
 /// Whether a blank copy's place is one that its user has dragged it to, not where it was built.

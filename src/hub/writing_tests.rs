@@ -87,7 +87,7 @@ impl Owner {
         Copy {
             user: &self.user,
             kind,
-            color: None,
+            colors: [None; 2],
             is_gone: false,
             sight: (!is_unseen).then_some(sight),
         }
@@ -165,7 +165,7 @@ fn a_colour_counts_when_somebody_chose_it() {
         (kinds[0], "#00ffff", Some(green), true),
     ] {
         let said = SOURCE.replace("#0000ff", color);
-        let copy = Copy { color: reported, ..bob.copy(kind) };
+        let copy = Copy { colors: [reported, None], ..bob.copy(kind) };
         let judged = judged(&document, &said, copy);
         assert_eq!((judged.0 != "{}", judged.1), (is_written, !is_written), "{kind:?} {color}");
     }

@@ -117,6 +117,50 @@ fn the_dialog_of_an_item_that_was_removed_writes_what_was_typed_and_no_more() {
     }
 }
 
+/// Her canvas was built anew while the dialog was open.
+#[test]
+fn the_dialog_of_a_copy_that_was_replaced_takes_back_no_place() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(alice, says("add_item", &lens("l", 1.0)));
+    rig.receive(bob);
+    rig.gone(alice);
+    let alice = guest(&mut rig, "alice");
+    rig.tell(bob, says("move_item", &with(lens("l", 9.0), "name", json!("moved"))));
+    for _ in 0..4 {
+        rig.pass(1000);
+        rig.receive(alice);
+        rig.receive(bob);
+    }
+    rig.tell(alice, says("update_item", &with(lens("l", 1.0), "object_height_mm", json!(33.0))));
+    let shown = ["x_mm", "name", "object_height_mm"].map(|key| field(&rig, "l", key));
+    assert_eq!(shown, [json!(9.0), json!("moved"), json!(33.0)]);
+}
+
+#[test]
+fn a_dialog_of_before_says_nothing_of_the_copy_that_hears_after_the_editor_has_looked_again() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[]);
+    let bob = guest(&mut rig, "bob");
+    rig.tell(alice, says("add_item", &mirror("m", 1.0)));
+    rig.receive(bob);
+    rig.tell(bob, removes("m"));
+    let eve = script(&mut rig, "eve");
+    rig.tell(eve, says("add_item", &mirror("m", 9.0)));
+    rig.receive(alice);
+    rig.pass(3000);
+    rig.receive(alice);
+    rig.tell(alice, says("update_item", &with(mirror("m", 1.0), "name", json!("typed"))));
+    // What she pastes has her editor look through its canvas: the copy of before isn't on it.
+    rig.tell(alice, says("update_item", &source("pasted", 1.0)));
+    rig.tell(alice, request("alice"));
+    rig.receive(alice);
+    rig.all();
+    rig.tell(eve, says("update_item", &json!({"item_uuid": "m", "z_value": 3.0})));
+    assert_eq!(told_x1(&mut rig, alice), 0.0);
+}
+
 #[test]
 fn what_was_refused_while_the_item_was_gone_is_of_before_too() {
     let mut rig = rig();

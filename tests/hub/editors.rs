@@ -1054,25 +1054,87 @@ fn an_item_of_its_own_is_not_blank_after_an_editor_has_looked_through_its_canvas
     assert_eq!(field(&rig, "b", "name"), Value::Null);
 }
 
+/// Two editors that have a locked item of which an update is on its way to both.
+fn told_of_a_locked_item(rig: &mut Rig) -> [ConnId; 2] {
+    let locked = with(source("a", 1.0), "locked", json!(true));
+    let alice = host(rig, "alice", &[locked]);
+    let bob = guest(rig, "bob");
+    let script = script(rig, "script");
+    let set = |rig: &mut Rig, key: &str, value: f64| {
+        rig.tell(script, says("update_item", &json!({"item_uuid": "a", key: value})));
+        rig.pass(300);
+    };
+    set(rig, "x_mm", 5.0);
+    for _ in 0..4 {
+        rig.pass(1000);
+        [alice, bob].into_iter().for_each(|conn| rig.receive(conn));
+    }
+    rig.all();
+    set(rig, "z_value", 3.0);
+    [alice, bob]
+}
+
 /// Of the two messages by which an editor is told what an item looks like the first takes its lock off.
 #[test]
-fn who_moves_an_item_while_its_lock_is_off_does_not_take_it_off() {
+fn who_edits_an_item_while_its_lock_is_off_does_not_take_it_off() {
     let mut rig = rig();
-    let locked = with(source("a", 1.0), "locked", json!(true));
-    let alice = host(&mut rig, "alice", &[locked]);
-    let bob = guest(&mut rig, "bob");
-    rig.pass(5000);
-    let script = script(&mut rig, "script");
-    rig.tell(script, says("update_item", &json!({"item_uuid": "a", "z_value": 3.0})));
-    rig.pass(300);
+    let [alice, bob] = told_of_a_locked_item(&mut rig);
     assert_eq!(told(&mut rig, bob).iter().rev().nth(1).expect("two").2["locked"], json!(false));
-    rig.tell(bob, says("move_item", &with(source("a", 8.0), "z_value", json!(3.0))));
-    assert_eq!((field(&rig, "a", "x_mm"), field(&rig, "a", "locked")), (json!(8.0), json!(true)));
+    let between = with(source("a", 5.000001), "z_value", json!(3.0));
+    let edited = |n_rays| with(between.clone(), "n_rays", json!(n_rays));
+    rig.tell(alice, says("update_item", &edited(7)));
+    let fields = ["x_mm", "n_rays", "locked"].map(|key| field(&rig, "a", key));
+    assert_eq!(fields, [json!(5.0), json!(7), json!(true)]);
+    // An undo takes hold of nothing.
+    rig.tell(bob, says("move_item", &with(source("a", 1.0), "z_value", json!(3.0))));
+    assert_eq!((field(&rig, "a", "x_mm"), field(&rig, "a", "locked")), (json!(1.0), json!(true)));
     for conn in [alice, bob] {
         rig.receive(conn);
     }
     rig.pass(5000);
     [alice, bob].into_iter().for_each(|conn| rig.receive(conn));
+    rig.tell(alice, says("update_item", &edited(9)));
+    assert_eq!(field(&rig, "a", "locked"), json!(false), "she has done that herself");
+}
+
+/// Nobody takes hold of what is locked.
+#[test]
+fn who_moves_an_item_has_taken_its_lock_off() {
+    let mut rig = rig();
+    let [_, bob] = told_of_a_locked_item(&mut rig);
     rig.tell(bob, says("move_item", &with(source("a", 8.0), "z_value", json!(3.0))));
-    assert_eq!(field(&rig, "a", "locked"), json!(false), "he has done that himself");
+    assert_eq!((field(&rig, "a", "x_mm"), field(&rig, "a", "locked")), (json!(8.0), json!(false)));
+}
+
+#[test]
+fn who_was_told_an_item_amid_a_drag_shows_it_put_aside_and_writes_no_place() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    rig.tell(alice, says("move_item", &source("a", 2.0)));
+    // Bob hosts a canvas of before, and is told where it is now.
+    let bob = rig.join_session("s", "bob", None);
+    rig.commit();
+    rig.tell(bob, request("bob"));
+    rig.tell(bob, canvas(&[source("a", 1.0)], "bob"));
+    assert_eq!(told(&mut rig, bob)[0].2["x_mm"], 2.000001);
+    rig.tell(alice, says("move_item", &source("a", 3.0)));
+    rig.tell(bob, says("move_item", &with(source("a", 2.000001), "n_rays", json!(9))));
+    assert_eq!((field(&rig, "a", "x_mm"), field(&rig, "a", "n_rays")), (json!(3.0), json!(9)));
+}
+
+/// The host has opened a file: its list shows the copy that messages reach, its commands speak of the other one.
+#[test]
+fn the_colours_of_two_copies_are_told_apart() {
+    let mut rig = rig();
+    let alice = host(&mut rig, "alice", &[source("a", 1.0)]);
+    let colored = |x, color: &str| with(source("a", x), "color_hex", json!(color));
+    let color = |rig: &Rig| field(rig, "a", "color_hex");
+    rig.tell(alice, says("move_item", &colored(2.0, "#00ff00")));
+    assert_eq!(color(&rig), "#00ff00");
+    rig.tell(alice, canvas(&[source("a", 2.0)], "carol"));
+    assert_eq!(color(&rig), "#00ff00", "she has listed the other one so before");
+    rig.tell(alice, canvas(&[colored(2.0, "#00ffff")], "carol"));
+    assert_eq!(color(&rig), "#00ffff", "she has picked that");
+    rig.tell(alice, says("move_item", &colored(3.0, "#00ff00")));
+    assert_eq!(color(&rig), "#00ff00");
 }

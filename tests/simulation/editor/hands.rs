@@ -328,7 +328,8 @@ impl Editor {
                         object.set(name, value.clone());
                     }
                 }
-                _ if other.get(name) != Some(value) => {
+                // What is not on the canvas changes unseen: nothing is chosen.
+                _ if other.get(name) != Some(value) && self.scene.contains(&handle) => {
                     object.set(name, value.clone());
                     self.choose(handle, name);
                 }

@@ -184,6 +184,10 @@ impl World {
         let editor = self.people[person].editor();
         let said = match what {
             15..=44 => {
+                // The mouse takes hold of nothing that is locked.
+                if editor.objects[handle].locked {
+                    return;
+                }
                 let place = editor.objects[handle].place;
                 let steps = 1 + self.random.below(12);
                 let what = Dragged::Object(handle, [place[0], place[1]]);

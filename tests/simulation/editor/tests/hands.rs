@@ -46,6 +46,19 @@ fn a_picked_colour_is_chosen_and_its_undo_is_not_reported() {
 }
 
 #[test]
+fn an_undo_of_what_is_on_no_canvas_chooses_nothing() {
+    let mut editor = host(&[]);
+    editor.place(&mirror("m"));
+    let m = handle(&editor, "m");
+    edit(&mut editor, m, "M2");
+    editor.hear(&command("remove_item", "m", &json!({})));
+    editor.hear(&command("add_item", "m", &mirror("m")));
+    let said = editor.undo();
+    assert_eq!((actions(&said), &data(&said[0])["name"]), (vec!["update_item"], &json!("M1")));
+    assert!(said[0].told.iter().all(|told| told.how == Untold::Along));
+}
+
+#[test]
 fn a_paste_is_told_when_it_is_touched() {
     let mut editor = host(&[mirror("m")]);
     let m = handle(&editor, "m");
