@@ -82,6 +82,7 @@ pub struct Requester {
 pub type Tell = Box<dyn Fn(External) + Send + Sync>;
 
 /// What happens outside of every connection.
+#[expect(clippy::large_enum_variant, reason = "the input of the hub thread is as large anyway")]
 pub enum External {
     /// An event for the hub.
     Event(Event),

@@ -322,7 +322,7 @@ impl Writer {
             Waiter::Thread(_) => None,
         });
         if let Some(first) = numbers.next() {
-            let last = numbers.last().unwrap_or(first);
+            let last = numbers.next_back().unwrap_or(first);
             (self.events)(StoreEvent::Lost { first, last });
         }
     }
