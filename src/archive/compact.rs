@@ -49,7 +49,7 @@ impl Compaction {
             return None;
         }
         // What is in the journal belongs to the file; where it can't be moved there it is not counted.
-        let _ = store.empty_journal();
+        let _ = store.checkpoint();
         let (sessions, before) = (left.len(), length(store));
         let done = CompactResult { sessions, before, ..CompactResult::default() };
         Some(Compaction { left, has_document: false, retention, done })
@@ -70,16 +70,19 @@ impl Compaction {
                     }
                     Err(trouble) => return Err(trouble),
                 }
-            } else if !store.prune(session, &self.retention, Timestamp::now(), ROWS_AT_A_TIME)? {
+            } else if !store
+                .prune(session, &self.retention, Timestamp::now(), ROWS_AT_A_TIME)?
+                .is_more()
+            {
                 self.has_document = false;
                 self.left.pop_front();
             }
             return Ok(None);
         }
-        if store.shrink(PAGES_AT_A_TIME)? {
+        if store.shrink(PAGES_AT_A_TIME)?.is_more() {
             return Ok(None);
         }
-        store.empty_journal()?;
+        store.checkpoint()?;
         let after = length(store);
         Ok(Some(CompactResult { after, ..std::mem::take(&mut self.done) }))
     }

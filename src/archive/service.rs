@@ -155,7 +155,7 @@ impl ArchiveService {
             log::error!("what is stored can't be looked at: {why}");
             ArchiveError::Unreadable
         })?;
-        let looked = reader.hurry(until).and_then(|()| look(&reader));
+        let looked = reader.set_deadline(until).and_then(|()| look(&reader));
         looked.map_err(|trouble| match trouble {
             StoreError::Full(_) if Instant::now() >= until => ArchiveError::Busy,
             StoreError::SessionCorrupt(why) => {

@@ -76,7 +76,7 @@ pub fn run(
                 // The log and the key file say themselves what has come of it.
                 log::info!("SIGHUP");
                 let has_log = logging.reopen();
-                let has_keys = server.look_again();
+                let has_keys = server.reload();
                 if !has_log && !has_keys {
                     log::info!("there is neither a log file to open again nor a key file to read again");
                 }

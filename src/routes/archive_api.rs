@@ -18,7 +18,7 @@ use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
-use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
+use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
 use crate::store::{PointInTime, Retention, Summary};
@@ -48,12 +48,12 @@ fn handler(
     page: ArchiveRequest,
     call: Call<'_>,
     archive: Arc<ArchiveService>,
-) -> Result<Box<Act>, Response> {
+) -> Result<Box<WorkFn>, Response> {
     let Call { request, conn, grant, by: who, .. } = call;
     let limit = || -> Result<usize, Response> {
         Ok(number(request, "limit")?.unwrap_or(MAX_ON_A_PAGE).min(MAX_ON_A_PAGE))
     };
-    let act: Box<Act> = match page {
+    let act: Box<WorkFn> = match page {
         ArchiveRequest::Stored => {
             let (after, most) = (request.query_value("after"), limit()?);
             let with_items = is_set(request, "items");
@@ -71,7 +71,7 @@ fn handler(
             None => Box::new(move |_, hub| state(&archive, conn, &session, grant, hub)),
         },
         ArchiveRequest::Delete(session) => Box::new(move |_, hub| {
-            let deleted = hub.have_done(Event::Delete { conn, session: session.clone() });
+            let deleted = hub.change(Event::Delete { conn, session: session.clone() });
             if deleted.is_ok() {
                 log::warn!("session {session:?} was deleted by {who}");
             }
@@ -228,12 +228,12 @@ fn put(
     }
     let by = || BY.into();
     let import = Event::Import { conn, session: session.clone(), state, by: by() };
-    match hub.have_done(import) {
+    match hub.change(import) {
         Ok(body) => restored(&body, told).created(),
         Err(Unanswered::Refused(Refusal::Exists)) if replace => match parse() {
             Ok(state) => {
                 let restore = Event::Restore { conn, session: session.clone(), state, by: by() };
-                let done = hub.have_done(restore);
+                let done = hub.change(restore);
                 done.map_or_else(Unanswered::page, |body| restored(&body, told))
             }
             Err(why) => Response::text(400, why),
@@ -330,7 +330,7 @@ pub(super) fn restore_document(
     let more = restored_to(&document, stored);
     let state = Box::new(document.into_state());
     let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
-    Ok(restored(&hub.have_done(restore)?, more))
+    Ok(restored(&hub.change(restore)?, more))
 }
 
 /// The fields of the response that only this thread knows.

@@ -81,7 +81,7 @@ impl ConnectionHandler for ChannelHandler {
         Some(Event::Enter { conn, client: self.id.clone(), debug: self.debug })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => self.text(conn, text),
             Incoming::Binary(_) => {
@@ -91,7 +91,7 @@ impl ConnectionHandler for ChannelHandler {
         }
     }
 
-    fn largest(&self) -> Option<usize> {
+    fn max_message_bytes(&self) -> Option<usize> {
         (!self.had_key).then_some(MAX_BYTES_BEFORE_KEY)
     }
 
@@ -103,7 +103,7 @@ impl ConnectionHandler for ChannelHandler {
         Role::Client
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error(&self.id, Timestamp::now()))
     }
 
@@ -111,11 +111,11 @@ impl ConnectionHandler for ChannelHandler {
         &self.id
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         "the client protocol".into()
     }
 
-    fn overrun(&self) -> Option<(u16, &'static str)> {
+    fn overrun_close(&self) -> Option<(u16, &'static str)> {
         Some((close::RATE_LIMIT, "rate limit exceeded"))
     }
 }

@@ -14,7 +14,7 @@ use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
-use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
+use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 
 impl Router {
     /// Handles a request about earlier documents where nothing is stored.
@@ -24,7 +24,7 @@ impl Router {
         call: Call<'_>,
     ) -> Result<Outcome, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
-        let act: Box<Act> = match page {
+        let act: Box<WorkFn> = match page {
             ArchiveRequest::Versions(session) => {
                 return Ok(Outcome::Ask(Event::Versions { conn, session, grant }));
             }

@@ -67,7 +67,7 @@ impl ConnectionHandler for SessionHandler {
         })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
                 let (kind, parsed) = parse(conn, text);
@@ -97,7 +97,7 @@ impl ConnectionHandler for SessionHandler {
         }
     }
 
-    fn largest_of_large(&self) -> Option<usize> {
+    fn max_large_bytes(&self) -> Option<usize> {
         Some(self.largest_canvas)
     }
 
@@ -109,7 +109,7 @@ impl ConnectionHandler for SessionHandler {
         self.last_kind
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error())
     }
 
@@ -117,7 +117,7 @@ impl ConnectionHandler for SessionHandler {
         &self.user
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         format!("session {:?}", self.session)
     }
 }
@@ -144,7 +144,7 @@ impl ConnectionHandler for ViewerHandler {
     }
 
     /// Refuses every message that would change something; the hub doesn't get it.
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
                 let (kind, parsed) = parse(conn, text);
@@ -180,7 +180,7 @@ impl ConnectionHandler for ViewerHandler {
         Role::Viewer
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error())
     }
 
@@ -188,7 +188,7 @@ impl ConnectionHandler for ViewerHandler {
         "viewer"
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         format!("the viewers of session {:?}", self.session)
     }
 }

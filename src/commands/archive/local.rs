@@ -173,7 +173,7 @@ impl Archive for LocalArchive<'_> {
     }
 
     fn restore(&self, session: &str, to: PointInTime) -> Result<ChangeResult, String> {
-        let mut store = Store::open_again(self.directory)?;
+        let mut store = Store::open_existing(self.directory)?;
         let reader = self.reader()?;
         let (earlier, document) = self.stored(&reader, session, Some(to))?;
         let items = document.items().count();
@@ -197,7 +197,7 @@ impl Archive for LocalArchive<'_> {
     }
 
     fn delete(&self, session: &str) -> Result<(), String> {
-        let mut store = Store::open_again(self.directory)?;
+        let mut store = Store::open_existing(self.directory)?;
         if !self.with_line(store.delete(session))? {
             return Err(self.unknown(session));
         }
@@ -209,7 +209,7 @@ impl Archive for LocalArchive<'_> {
         session: Option<&str>,
         retention: Retention,
     ) -> Result<CompactResult, String> {
-        let mut store = Store::open_again(self.directory)?;
+        let mut store = Store::open_existing(self.directory)?;
         let compaction = Compaction::begin(&mut store, session, retention);
         let mut compaction = compaction.ok_or_else(|| self.unknown(session.unwrap_or_default()))?;
         let done = loop {

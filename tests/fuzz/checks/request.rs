@@ -217,7 +217,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
             }
             Outcome::Upgrade(guest) => {
                 assert!(matches!(request.method, "GET"));
-                for shown in [guest.user().to_owned(), guest.place()] {
+                for shown in [guest.user().to_owned(), guest.target()] {
                     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
                 }
                 assert!(guest.user().chars().count() <= 128);
