@@ -1,5 +1,5 @@
-//! What was done in a session lately, for whoever looks at it: the last changes, and how many there were
-//! in each minute.
+//! The activity of a session, for the page and the API: its last changes, and the number of changes in each of
+//! the last minutes.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -8,215 +8,238 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::Now;
 use super::document::Document;
 use super::item::Item;
+use super::time::Now;
 use crate::kept::StoredChange;
 use crate::protocol::inbound::{self, Action, Command};
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
-/// How many changes are remembered.
-const MOST: usize = 50;
-/// A drag is a hundred changes a second and one thing that was done: what a user does to an item goes on
-/// being one until so long after the last change.
-const ONE_GO: u64 = 2000;
+/// How many activities are remembered.
+const MAX_ACTIVITIES: usize = 50;
+/// Updates and moves of one item by one user are one activity while they follow each other within this time, in
+/// milliseconds: a drag is a hundred changes a second.
+const COALESCE_WINDOW_MS: u64 = 2000;
 /// The longest type and label that are remembered, in bytes of JSON.
-const LONGEST_NAME: usize = 1024;
-/// How many minutes are counted, the running one included.
+const MAX_NAME_BYTES: usize = 1024;
+/// How many minutes are counted, the current one included.
 const MINUTES: usize = 30;
 
-/// What somebody did.
+/// What a user did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Did {
+pub enum ActivityKind {
     Add,
     Update,
     Move,
     Remove,
-    /// Put a whole canvas in the document's place.
+    /// Replaced the document with a canvas.
     Replace,
-    /// Put an earlier state in the document's place.
+    /// Restored an earlier version.
     Restore,
-    /// Put a canvas from a file in the document's place.
+    /// Imported a canvas from a file.
     Import,
 }
 
-impl Did {
-    /// What a command does that has changed something; `None` for one that can't.
-    pub fn by(action: Action) -> Option<Self> {
+impl ActivityKind {
+    /// The kind of a command that has changed something; `None` for a command that can't.
+    pub fn from_action(action: Action) -> Option<Self> {
         match action {
-            Action::Add => Some(Did::Add),
-            Action::Update => Some(Did::Update),
-            Action::Move => Some(Did::Move),
-            Action::Remove => Some(Did::Remove),
+            Action::Add => Some(ActivityKind::Add),
+            Action::Update => Some(ActivityKind::Update),
+            Action::Move => Some(ActivityKind::Move),
+            Action::Remove => Some(ActivityKind::Remove),
             Action::Other => None,
         }
     }
 
-    /// Whether it may be a part of something that takes a while.
-    fn goes_on(self) -> bool {
-        matches!(self, Did::Update | Did::Move)
+    /// Whether changes of this kind may be one activity.
+    fn can_coalesce(self) -> bool {
+        matches!(self, ActivityKind::Update | ActivityKind::Move)
     }
 
-    /// Of whoever moves an item it may be said twice what the item looks like, but it is a move.
-    fn going_on_from(self, before: Did) -> Did {
-        if before == Did::Move { before } else { self }
+    /// The kind of an activity that began as `before`: updates within a move are still a move.
+    fn following(self, before: ActivityKind) -> ActivityKind {
+        if before == ActivityKind::Move { before } else { self }
     }
 
-    /// As it is shown.
+    /// The name that is shown.
     fn name(self) -> &'static str {
         match self {
-            Did::Add => "add_item",
-            Did::Update => "update_item",
-            Did::Move => "move_item",
-            Did::Remove => "remove_item",
-            Did::Replace => "replace",
-            Did::Restore => "restore",
-            Did::Import => "import",
+            ActivityKind::Add => "add_item",
+            ActivityKind::Update => "update_item",
+            ActivityKind::Move => "move_item",
+            ActivityKind::Remove => "remove_item",
+            ActivityKind::Replace => "replace",
+            ActivityKind::Restore => "restore",
+            ActivityKind::Import => "import",
         }
     }
 }
 
-/// An item as it was when something was done to it.
+/// An item at the time of an activity.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ItemSummary {
     pub id: Arc<str>,
-    /// As JSON strings.
+    /// A JSON string.
     item_type: Option<Box<str>>,
     label: Option<Box<str>>,
     /// `x_mm`, `y_mm` and `angle_deg`.
     place: [Option<f64>; 3],
 }
 
+pub use self::{ActivityKind as Did, ItemSummary as Seen};
+
+/// One or more changes of one kind, by one user, of one item or of the whole document.
 #[derive(Debug)]
-struct Change {
+struct Activity {
+    /// The number of its last change.
     seq: u64,
+    /// When that was.
     at: Timestamp,
     user: UserId,
-    did: Did,
-    item: Option<Seen>,
+    kind: ActivityKind,
+    item: Option<ItemSummary>,
 }
 
-/// See the file's text.
+/// The activity of a session.
 #[derive(Debug, Default)]
 pub struct Recent {
     /// The newest last.
-    changes: VecDeque<Change>,
+    activities: VecDeque<Activity>,
     changed_at: Option<Timestamp>,
     minutes: PerMinute,
 }
 
 impl Recent {
-    /// When the document was changed last; `None` where that isn't known.
+    /// When the document was changed last; `None` if that isn't known.
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.changed_at
     }
 
-    /// Who changed it last.
+    /// The user who changed it last; `None` if that isn't known.
     pub fn changed_by(&self) -> Option<&UserId> {
-        self.changes.back().map(|change| &change.user)
+        self.activities.back().map(|activity| &activity.user)
     }
 
-    /// What was done last in a session that is stored, and has become this document; `changes` are its
-    /// last ones, in order.
-    pub fn of_stored<'a>(
+    /// The activity of a stored session from its last changes, which are in order. `document` is the one after
+    /// them.
+    pub fn from_stored<'a>(
         changes: impl Iterator<Item = &'a StoredChange>,
         document: &Document,
     ) -> Self {
         let mut recent = Recent::default();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
-            let (did, seen) = match inbound::parse_stored(text) {
-                Some(command) => {
-                    let did = Did::by(command.action);
-                    (did, Some(Seen::told_by(&command, document.get(&command.item_id))))
+            let command = inbound::parse_stored(text);
+            // Only the server writes a whole state as a change.
+            let kind = match &command {
+                Some(command) => ActivityKind::from_action(command.action),
+                None => Some(ActivityKind::Replace),
+            };
+            let Some(kind) = kind else { continue };
+            let summary = command
+                .map(|command| ItemSummary::from_command(&command, document.get(&command.item_id)));
+            let id = summary.as_ref().map(|summary| summary.id.clone());
+            let before = id.and_then(|id| recent.take_coalesced(user, kind, &id, *at));
+            let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
+            let before = match kind {
+                ActivityKind::Remove => {
+                    summary.as_ref().and_then(|summary| recent.last_summary(&summary.id)).cloned()
                 }
-                // A whole state is nothing that a client says.
-                None => (Some(Did::Replace), None),
+                _ => before.and_then(|activity| activity.item),
             };
-            let Some(did) = did else { continue };
-            let id = seen.as_ref().map(|seen| seen.id.clone());
-            let before = id.and_then(|id| recent.take_up(user, did, &id, *at));
-            let did = before.as_ref().map_or(did, |before| did.going_on_from(before.did));
-            let before = match did {
-                Did::Remove => seen.as_ref().and_then(|seen| recent.last_seen(&seen.id)).cloned(),
-                _ => before.and_then(|change| change.item),
+            let item = match (summary, before) {
+                (Some(summary), Some(before)) => Some(summary.or(before)),
+                (summary, before) => summary.or(before),
             };
-            let item = match (seen, before) {
-                (Some(seen), Some(before)) => Some(seen.or(before)),
-                (seen, before) => seen.or(before),
-            };
-            recent.push(Change { seq: *seq, at: *at, user: user.clone(), did, item });
+            recent.push(Activity { seq: *seq, at: *at, user: user.clone(), kind, item });
         }
         recent
     }
 
-    /// Takes note of change `seq`, which left the item as it is.
-    pub fn note(&mut self, seq: u64, user: &UserId, did: Did, item: Option<&Item>, now: Now) {
+    /// Records change `seq`. `item` is the changed item after it.
+    pub fn note(
+        &mut self,
+        seq: u64,
+        user: &UserId,
+        kind: ActivityKind,
+        item: Option<&Item>,
+        now: Now,
+    ) {
         self.minutes.count(now.elapsed);
-        let before = item.and_then(|item| self.take_up(user, did, &item.id, now.wall));
-        let did = before.as_ref().map_or(did, |before| did.going_on_from(before.did));
-        let mut seen = before.and_then(|change| change.item);
-        match (&mut seen, item) {
-            (Some(seen), Some(item)) => seen.look_again(item),
-            _ => seen = item.map(Seen::of),
+        let before = item.and_then(|item| self.take_coalesced(user, kind, &item.id, now.wall));
+        let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
+        let mut summary = before.and_then(|activity| activity.item);
+        match (&mut summary, item) {
+            (Some(summary), Some(item)) => summary.refresh(item),
+            _ => summary = item.map(ItemSummary::of),
         }
-        self.push(Change { seq, at: now.wall, user: user.clone(), did, item: seen });
+        self.push(Activity { seq, at: now.wall, user: user.clone(), kind, item: summary });
     }
 
-    /// Takes note of change `seq`, which removed an item.
-    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<Seen>, now: Now) {
+    /// Records change `seq`, which removed an item. `item` is the item before it.
+    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<ItemSummary>, now: Now) {
         self.minutes.count(now.elapsed);
-        self.push(Change { seq, at: now.wall, user: user.clone(), did: Did::Remove, item });
+        self.push(Activity {
+            seq,
+            at: now.wall,
+            user: user.clone(),
+            kind: ActivityKind::Remove,
+            item,
+        });
     }
 
-    fn push(&mut self, change: Change) {
-        self.changed_at = Some(change.at);
-        if self.changes.len() >= MOST {
-            self.changes.pop_front();
+    fn push(&mut self, activity: Activity) {
+        self.changed_at = Some(activity.at);
+        if self.activities.len() >= MAX_ACTIVITIES {
+            self.activities.pop_front();
         }
-        self.changes.push_back(change);
+        self.activities.push_back(activity);
     }
 
-    /// An item as it was when something was done to it last.
-    fn last_seen(&self, id: &Arc<str>) -> Option<&Seen> {
-        let mut seen = self.changes.iter().rev().filter_map(|change| change.item.as_ref());
-        seen.find(|seen| seen.id == *id)
+    /// The item at the time of its last activity.
+    fn last_summary(&self, id: &Arc<str>) -> Option<&ItemSummary> {
+        let mut summaries =
+            self.activities.iter().rev().filter_map(|activity| activity.item.as_ref());
+        summaries.find(|summary| summary.id == *id)
     }
 
-    /// Takes the change out that a user is still about who does this to an item now.
-    fn take_up(
+    /// Removes and returns the activity that a change belongs to: of the same user and item, within
+    /// [`COALESCE_WINDOW_MS`].
+    fn take_coalesced(
         &mut self,
         user: &UserId,
-        did: Did,
+        kind: ActivityKind,
         id: &Arc<str>,
         now: Timestamp,
-    ) -> Option<Change> {
-        if !did.goes_on() {
+    ) -> Option<Activity> {
+        if !kind.can_coalesce() {
             return None;
         }
-        let is_about = |seen: &Seen| Arc::ptr_eq(&seen.id, id) || seen.id == *id;
-        let mut changes = self.changes.iter();
-        let place = changes.rposition(|change| change.item.as_ref().is_some_and(is_about))?;
-        let change = &self.changes[place];
-        let is_lately = now.millis() <= change.at.millis().saturating_add(ONE_GO);
-        let goes_on = change.did.goes_on() && change.user == *user && is_lately;
-        if goes_on { self.changes.remove(place) } else { None }
+        let is_about = |summary: &ItemSummary| Arc::ptr_eq(&summary.id, id) || summary.id == *id;
+        let mut activities = self.activities.iter();
+        let place =
+            activities.rposition(|activity| activity.item.as_ref().is_some_and(is_about))?;
+        let activity = &self.activities[place];
+        let is_recent = now.millis() <= activity.at.millis().saturating_add(COALESCE_WINDOW_MS);
+        let coalesces = activity.kind.can_coalesce() && activity.user == *user && is_recent;
+        if coalesces { self.activities.remove(place) } else { None }
     }
 
-    /// Appends the last changes as a list, the newest last.
+    /// Appends the activities as a JSON list, the newest last.
     pub fn write(&self, json: &mut Vec<u8>) {
         json.push(b'[');
-        for (place, change) in self.changes.iter().enumerate() {
+        for (place, activity) in self.activities.iter().enumerate() {
             if place > 0 {
                 json.push(b',');
             }
-            change.write(json);
+            activity.write(json);
         }
         json.push(b']');
     }
 
-    /// Appends the changes of each minute as a list, the running one last.
+    /// Appends the number of changes in each minute as a JSON list, the current minute last.
     pub fn write_minutes(&self, json: &mut Vec<u8>, now: Duration) {
         for (place, count) in self.minutes.until(now).enumerate() {
             let _ = write!(json, "{}{count}", if place == 0 { '[' } else { ',' });
@@ -225,19 +248,19 @@ impl Recent {
     }
 }
 
-impl Change {
+impl Activity {
     /// Writing to memory can't fail.
     fn write(&self, json: &mut Vec<u8>) {
         let _ = write!(json, "{{\"seq\":{},\"at\":\"{}\"", self.seq, self.at);
         write_key(json, "user_id");
         json::write_string(json, &self.user);
-        let _ = write!(json, ",\"action\":\"{}\"", self.did.name());
+        let _ = write!(json, ",\"action\":\"{}\"", self.kind.name());
         let text = |text: &Option<Box<str>>| text.as_deref().and_then(readable);
         let item = self.item.as_ref();
         for (key, value) in [
-            ("item_id", item.map(|seen| seen.id.to_string())),
-            ("item_type", item.and_then(|seen| text(&seen.item_type))),
-            ("label", item.and_then(|seen| text(&seen.label))),
+            ("item_id", item.map(|summary| summary.id.to_string())),
+            ("item_type", item.and_then(|summary| text(&summary.item_type))),
+            ("label", item.and_then(|summary| text(&summary.label))),
         ] {
             write_key(json, key);
             match value {
@@ -245,7 +268,7 @@ impl Change {
                 None => json.extend_from_slice(b"null"),
             }
         }
-        let place = item.map_or([None; 3], |seen| seen.place);
+        let place = item.map_or([None; 3], |summary| summary.place);
         for (key, number) in ["x_mm", "y_mm", "angle_deg"].into_iter().zip(place) {
             if let Some(number) = number {
                 write_key(json, key);
@@ -256,45 +279,49 @@ impl Change {
     }
 }
 
-/// The text of a JSON string; `None` where nobody can read it: it has half a character in it.
+/// The text of a JSON string; `None` if it has half a surrogate pair in it.
 fn readable(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
-impl Seen {
-    /// An item as it is now. Its label is its `name`, or else its `label`, where that says anything.
+impl ItemSummary {
+    /// The summary of an item. Its label is its `name`, or else its `label`, if that is a string.
     pub fn of(item: &Item) -> Self {
-        let mut seen = Seen::nothing_of(item.id.clone());
-        seen.look_again(item);
-        seen
+        let mut summary = ItemSummary::empty(item.id.clone());
+        summary.refresh(item);
+        summary
     }
 
-    /// The item of a command that was relayed: as far as that says what it is, or else as it has become.
-    fn told_by(command: &Command, item: Option<&Item>) -> Self {
-        let mut seen = Seen::nothing_of(command.item_id.as_ref().into());
-        seen.look_at(command.data.iter().map(|(key, value)| (&**key, &**value)));
-        let now = item.map(Seen::of);
-        let Some(Seen { item_type, label, .. }) = now else { return seen };
-        Seen { item_type: seen.item_type.or(item_type), label: seen.label.or(label), ..seen }
+    /// The item of a relayed command. What the command doesn't say comes from `item`, the item as it is now.
+    fn from_command(command: &Command, item: Option<&Item>) -> Self {
+        let mut summary = ItemSummary::empty(command.item_id.as_ref().into());
+        summary.read_fields(command.data.iter().map(|(key, value)| (&**key, &**value)));
+        let now = item.map(ItemSummary::of);
+        let Some(ItemSummary { item_type, label, .. }) = now else { return summary };
+        ItemSummary {
+            item_type: summary.item_type.or(item_type),
+            label: summary.label.or(label),
+            ..summary
+        }
     }
 
-    /// The same, with what was seen before of what isn't seen now.
-    fn or(self, before: Seen) -> Self {
+    /// Fills in from `before` what isn't known.
+    fn or(self, before: ItemSummary) -> Self {
         let [x, y, angle] = self.place;
         let place = [x.or(before.place[0]), y.or(before.place[1]), angle.or(before.place[2])];
         let (item_type, label) = (self.item_type.or(before.item_type), self.label.or(before.label));
-        Seen { place, item_type, label, ..self }
+        ItemSummary { place, item_type, label, ..self }
     }
 
-    fn nothing_of(id: Arc<str>) -> Self {
-        Seen { id, item_type: None, label: None, place: [None; 3] }
+    fn empty(id: Arc<str>) -> Self {
+        ItemSummary { id, item_type: None, label: None, place: [None; 3] }
     }
 
-    fn look_again(&mut self, item: &Item) {
-        self.look_at(item.fields.iter().map(|field| (&*field.key, &*field.value)));
+    fn refresh(&mut self, item: &Item) {
+        self.read_fields(item.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
-    fn look_at<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) {
+    fn read_fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) {
         let (mut item_type, mut name, mut label) = (None, None, None);
         self.place = [None; 3];
         for (key, value) in fields {
@@ -302,9 +329,9 @@ impl Seen {
                 "x_mm" => self.place[0] = json::as_number(value),
                 "y_mm" => self.place[1] = json::as_number(value),
                 "angle_deg" => self.place[2] = json::as_number(value),
-                "item_type" => item_type = name_in(value),
-                "name" => name = name_in(value),
-                "label" => label = name_in(value),
+                "item_type" => item_type = short_string(value),
+                "name" => name = short_string(value),
+                "label" => label = short_string(value),
                 _ => {}
             }
         }
@@ -313,25 +340,25 @@ impl Seen {
     }
 }
 
-/// A string that is short enough and not empty, as JSON.
-fn name_in(value: &RawValue) -> Option<&str> {
+/// A JSON string, if it is not empty and not longer than [`MAX_NAME_BYTES`].
+fn short_string(value: &RawValue) -> Option<&str> {
     let text = value.get();
-    (text.starts_with('"') && (3..=LONGEST_NAME).contains(&text.len())).then_some(text)
+    (text.starts_with('"') && (3..=MAX_NAME_BYTES).contains(&text.len())).then_some(text)
 }
 
-/// Puts a text in another's place, which it seldom differs from.
+/// Replaces a text; allocates only if it differs, which is seldom.
 fn keep(kept: &mut Option<Box<str>>, text: Option<&str>) {
     if kept.as_deref() != text {
         *kept = text.map(Into::into);
     }
 }
 
-/// How many changes there were in each of the last minutes since the hub's start.
+/// The number of changes in each of the last minutes, counted from the hub's start.
 #[derive(Debug, Default)]
 struct PerMinute {
-    /// By the minute's number, modulo their number.
+    /// By the minute's number modulo [`MINUTES`].
     counts: [u32; MINUTES],
-    /// The last minute in which there was a change.
+    /// The last minute with a change.
     last: u64,
 }
 
@@ -346,7 +373,7 @@ impl PerMinute {
         *count = count.saturating_add(1);
     }
 
-    /// The counts up to now, the running minute's last.
+    /// The counts of the last minutes, the current one last.
     fn until(&self, now: Duration) -> impl Iterator<Item = u32> {
         let minute = now.as_secs() / 60;
         (0..MINUTES as u64).rev().map(move |ago| match minute.checked_sub(ago) {
