@@ -1,7 +1,6 @@
-//! What has to survive, as plain data: what the hub wants kept, and what it is given to go on from.
+//! What the hub gives to the store ([`Keep`], [`Journal`]) and gets back ([`Stored`]), as plain data.
 //!
-//! The hub says it ([`Keep`]), the store writes it and gives it back ([`Stored`]). Neither knows the
-//! other. `Debug` never shows what people wrote.
+//! The hub and the store import this module and not each other. `Debug` shows sizes, never contents.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +10,10 @@ use crossbeam_channel::Receiver;
 
 use crate::protocol::{Frame, Timestamp, UserId};
 
-/// What an entry costs in memory beside its texts, in bytes.
-const OVERHEAD: usize = 160;
+/// What an entry takes of memory beside its texts, in bytes.
+const ENTRY_OVERHEAD: usize = 160;
 
-/// Something that has to survive. They are given in the order in which they happened.
+/// One entry for the store. The hub gives entries in the order in which they happened.
 #[derive(Clone)]
 pub enum Keep {
     /// One applied change of one item, as it was relayed to the others: a `command` with `seq`,
@@ -28,62 +27,63 @@ pub enum Keep {
         at: Timestamp,
         user: UserId,
         frame: Frame,
-        /// What the sender called it, as JSON.
+        /// The `id` of the sender's message, as JSON.
         id: Option<Box<str>>,
     },
-    /// The whole document as of change `seq`: where a change can't be replayed from its relayed form,
-    /// and from time to time. Everything before it may be missing; it can always be kept.
+    /// The whole document as of change `seq`: written where a change can't be replayed from its
+    /// relayed form, and from time to time. It doesn't depend on earlier entries.
     Whole {
         session: Arc<str>,
         epoch: Arc<str>,
         seq: u64,
         at: Timestamp,
-        /// Whose change it was, where it was one.
+        /// The author of the change, where it was one.
         user: Option<UserId>,
-        /// In stored form: JSON.
+        /// In stored form: JSON ([`Document::to_stored`](crate::hub::Document::to_stored)).
         document: Vec<u8>,
-        /// The changes up to `seq` that made it, in order and as they were relayed, for catching up:
-        /// a host's snapshot may be many. Empty where it is no change.
+        /// The changes up to `seq` that this entry stands for, in order and as they were relayed: a
+        /// host's snapshot may make many. Clients catch up with them. Empty where it is no change.
         frames: Vec<Frame>,
-        /// What the sender called it, as JSON.
+        /// The `id` of the sender's message, as JSON.
         id: Option<Box<str>>,
         why: Why,
     },
-    /// An id that was taken without a change, as of change `seq`.
+    /// The `id` of a message that was processed and changed nothing, or a note of the hub's own, as of
+    /// change `seq`.
     Taken {
         session: Arc<str>,
         epoch: Arc<str>,
         seq: u64,
-        /// Empty where it is the server itself.
+        /// Empty for a note about no user.
         user: UserId,
-        /// As JSON. A client's is a string or a number; a list is the hub's own.
+        /// JSON. A client's id is a string or a number; an object is a note of the hub's.
         id: Box<str>,
     },
 }
 
-/// Why a whole document is kept.
+/// Why a whole document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// A `sync:update` replaced it.
     Replaced,
-    /// A host's canvas was merged into it.
+    /// A host's snapshot was merged into it.
     Snapshot,
-    /// A new canvas under an old name took its place; what was there before is a version.
+    /// A new design under the same session id took its place. The document before it is a version.
     NewDesign,
-    /// An earlier state was put in its place.
+    /// An earlier version was restored.
     Restored,
-    /// A canvas from a file was.
+    /// A canvas was imported from a file.
     Imported,
-    /// So that there is less to replay.
+    /// Written from time to time, to bound the changes that have to be replayed.
     Regular,
 }
 
 impl Why {
-    /// All of them.
+    /// Every reason.
     pub const ALL: [Why; 6] =
         [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Restored, Why::Imported, Why::Regular];
 
-    /// As it is shown and stored.
+    /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
             Why::Replaced => "replaced",
@@ -95,14 +95,14 @@ impl Why {
         }
     }
 
-    /// The one with this name; `None` where there is none.
+    /// The reason with this name; `None` where there is none.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|why| why.name() == name)
     }
 }
 
 impl Keep {
-    /// Whose it is.
+    /// The session's id.
     pub fn session(&self) -> &Arc<str> {
         match self {
             Keep::Change { session, .. }
@@ -111,7 +111,7 @@ impl Keep {
         }
     }
 
-    /// The life of the session it belongs to.
+    /// The epoch of the session: it differs when a session of the same name begins anew.
     pub fn epoch(&self) -> &Arc<str> {
         match self {
             Keep::Change { epoch, .. } | Keep::Whole { epoch, .. } | Keep::Taken { epoch, .. } => {
@@ -120,24 +120,24 @@ impl Keep {
         }
     }
 
-    /// The change it is, or as of which it is.
+    /// The number of the change, or of the last change before the entry.
     pub fn seq(&self) -> u64 {
         match self {
             Keep::Change { seq, .. } | Keep::Whole { seq, .. } | Keep::Taken { seq, .. } => *seq,
         }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// About how much memory the entry takes, in bytes.
     pub fn bytes(&self) -> usize {
         let texts = match self {
             Keep::Change { frame, id, .. } => frame.bytes().len() + length(id),
             Keep::Whole { document, frames, id, .. } => {
-                let frames = frames.iter().map(|frame| frame.bytes().len() + OVERHEAD);
+                let frames = frames.iter().map(|frame| frame.bytes().len() + ENTRY_OVERHEAD);
                 document.len() + frames.sum::<usize>() + length(id)
             }
             Keep::Taken { id, .. } => id.len(),
         };
-        OVERHEAD + texts
+        ENTRY_OVERHEAD + texts
     }
 }
 
@@ -157,29 +157,29 @@ impl fmt::Debug for Keep {
     }
 }
 
-/// What was kept of a session, to go on from.
+/// Everything the store has of a session, as far as the hub needs it to go on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     pub epoch: Arc<str>,
-    /// The last change.
+    /// The number of the last change.
     pub seq: u64,
-    /// In stored form, as of change `seq_of_document`; empty where the session never had a whole
-    /// document stored, which is then to be made from the changes alone.
+    /// In stored form, as of change `seq_of_document`. Empty where no whole document was stored: the
+    /// document is then made from the changes alone.
     pub document: Vec<u8>,
     pub seq_of_document: u64,
     /// All changes after the document, in order.
     pub changes: Vec<StoredChange>,
-    /// Changes up to the document, in order and without a gap before it: the newest that fit what
-    /// was asked for. For catching up and for repeated ids.
+    /// The newest changes up to the document that fit the [`Reach`] asked for, in order and without a
+    /// gap. Clients catch up with them, and repeated ids are found by them.
     pub history: Vec<StoredChange>,
-    /// Ids that were taken without a change, in order: the newest, as far as the history reaches.
+    /// Ids that were processed without a change, and notes, in order, as far back as the history.
     pub taken: Vec<StoredId>,
-    /// Numbers up to this one may have been given to changes that were lost in a crash: the next change
-    /// gets a later one. Not larger than `seq` where none may have been.
+    /// Numbers up to this one may belong to changes that were lost in a crash, so the next change gets a
+    /// larger one. Not larger than `seq` where nothing can have been lost.
     pub skipped: u64,
 }
 
-/// One change as it was relayed.
+/// One stored change, as it was relayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredChange {
     pub seq: u64,
@@ -187,24 +187,24 @@ pub struct StoredChange {
     pub user: UserId,
     /// A frame's payload: JSON.
     pub frame: Vec<u8>,
-    /// What the sender called it, as JSON.
+    /// The `id` of the sender's message, as JSON.
     pub id: Option<Box<str>>,
 }
 
-/// What stands in the place of numbers that no change has.
+/// Begins the frame of an entry that stands for numbers without a change.
 const SKIPPED: &[u8] = br#"{"type":"skipped","after":"#;
 
 impl StoredChange {
-    /// No change: the numbers after `after` up to `seq` may have been given to changes that were lost
-    /// in a crash, and are not given again.
+    /// An entry that is no change: the numbers after `after` up to `seq` may belong to changes that were
+    /// lost in a crash, and are not used again.
     pub fn skip(after: u64, seq: u64, at: Timestamp) -> Self {
         let frame = [SKIPPED, after.to_string().as_bytes(), b"}"].concat();
         StoredChange { seq, at, user: "".into(), frame, id: None }
     }
 
-    /// The change after which numbers were skipped; `None` where this is a change.
+    /// The last number before the skipped ones; `None` where this is a change.
     pub fn skipped_after(&self) -> Option<u64> {
-        // No user's name is empty.
+        // A change always has a user.
         let frame = self.frame.strip_prefix(SKIPPED).filter(|_| self.user.is_empty())?;
         std::str::from_utf8(frame.strip_suffix(b"}")?).ok()?.parse().ok()
     }
@@ -215,57 +215,58 @@ impl StoredChange {
     }
 }
 
-/// An id that was taken without a change.
+/// The id of a message that was processed without a change, or a note of the hub's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredId {
-    /// The last change at that moment.
+    /// The number of the last change before it.
     pub seq: u64,
     pub user: UserId,
     /// As JSON.
     pub id: Box<str>,
 }
 
-/// Where the hub thread has things written. One thread gives, in the order in which things happened; nothing
-/// here waits for a disk, except [`wait_for_room`](Self::wait_for_room). What comes of it is told as events.
+/// The store, as the hub thread uses it. One thread gives entries, in the order in which things happened. Nothing
+/// here waits for a disk, except [`wait_for_room`](Self::wait_for_room). Results arrive as events.
 pub trait Journal: Send + Sync {
-    /// Writes something.
+    /// Queues an entry to be written.
     fn keep(&self, keep: Keep);
 
-    /// Has it told that number `number` is persisted, when everything that was given before it is on disk. Numbers
-    /// grow by one. `false` where nothing is written any more, and nothing will be told.
+    /// Asks for an event when everything that was given before is on disk. `number` grows by one from call to
+    /// call. `false` when the store has ended: there will be no event.
     fn confirm(&self, number: u64) -> bool;
 
-    /// Loads a session, after everything that was given before it.
+    /// Loads a session, after everything that was given before.
     fn load(&self, session: Arc<str>);
 
-    /// Removes all that is stored of a session, after everything that was given before it, and has it told under
-    /// `number` whether it is removed. `false` where nothing is written any more, and nothing will be told.
+    /// Removes all that is stored of a session, after everything that was given before. An event says under
+    /// `number` whether it is removed. `false` when the store has ended: there will be no event.
     fn delete(&self, session: Arc<str>, number: u64) -> bool;
 
-    /// Receives when everything that was given before it is on disk and told; disconnected where that can't be.
+    /// A channel that receives once when everything that was given before is on disk and its events are sent. It
+    /// disconnects when the store has ended.
     fn flushed(&self) -> Receiver<()>;
 
-    /// Waits until `deadline`, or for ever, while too much waits for the disk. For clients' threads, before they
-    /// say anything to the hub. Whether there is room.
+    /// Blocks while the queue to the disk is full, until `deadline` if there is one; `true` once there is room.
+    /// Clients' threads call it before they send an event to the hub.
     fn wait_for_room(&self, deadline: Option<Instant>) -> bool;
 
-    /// How far behind the disk is. From any thread, without waiting for another.
+    /// How far the disk is behind. Any thread may call it; it waits for no other thread.
     fn lag(&self) -> Lag;
 }
 
-/// Which state of a session is meant.
+/// A state of a session's document in the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PointInTime {
     /// After this change.
     Seq(u64),
-    /// After the newest change that was made then or before. Where a clock has jumped, changes later
-    /// in the order may bear earlier times: the order counts.
+    /// After the newest change with this time or an earlier one. If the clock has jumped, later changes
+    /// may have earlier times; the order of changes counts.
     Time(Timestamp),
 }
 
 impl PointInTime {
-    /// As people write it: the number of a change, or a time like `2026-12-20T10:30:00+01:00`.
-    /// `None` for what is neither.
+    /// Parses the number of a change, or a time like `2026-12-20T10:30:00+01:00`; `None` for anything
+    /// else.
     pub fn parse(text: &str) -> Option<Self> {
         match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             true => text.parse().ok().map(PointInTime::Seq),
@@ -274,7 +275,7 @@ impl PointInTime {
     }
 }
 
-/// How far a history reaches back: at most as many changes and as many bytes of them.
+/// How much history is loaded with a session: at most this many changes and bytes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
     pub changes: usize,
@@ -308,14 +309,14 @@ impl fmt::Debug for StoredId {
     }
 }
 
-/// How far what survives is behind what has happened.
+/// How far the disk is behind the hub.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
-    /// How much waits to be written, in bytes.
+    /// How many bytes wait to be written.
     pub bytes: usize,
-    /// For how long the oldest of it has waited; zero where nothing does.
+    /// How long the oldest of them has waited; zero if none waits.
     pub oldest: Duration,
-    /// Whether writing fails at present.
+    /// Writing fails at present.
     pub fails: bool,
 }
 

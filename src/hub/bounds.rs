@@ -1,54 +1,54 @@
-//! How large documents may become, each by itself and all of them together.
+//! How large a document may become, and all documents together.
 
 use std::fmt;
 
 /// Bounds of one document, in bytes of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// An item has to fit into one message.
+    /// The largest item. An item has to fit into one message.
     pub item: usize,
+    /// The largest document.
     pub document: usize,
 }
 
 impl Bounds {
-    /// An item is counted as so many bytes at least where items are counted: it costs as much, however
-    /// little it says.
-    const ITEM_BYTES: usize = 200;
-    /// So many items are always allowed.
-    const FEW_ITEMS: usize = 1000;
+    /// The smallest size that an item is counted with when the number of items is bounded: an item costs
+    /// about this much of memory, however small its JSON.
+    const MIN_ITEM_BYTES: usize = 200;
+    /// A document may always have this many items.
+    const MIN_ITEMS: usize = 1000;
 
-    /// How many items a document may have.
+    /// The largest number of items of a document.
     pub fn items(self) -> usize {
-        (self.document / Self::ITEM_BYTES).max(Self::FEW_ITEMS)
+        (self.document / Self::MIN_ITEM_BYTES).max(Self::MIN_ITEMS)
     }
 
-    /// No bounds: for what was checked before, or was within them once.
+    /// No bounds: for changes that were checked before, and for changes that are replayed.
     pub const NONE: Bounds = Bounds { item: usize::MAX, document: usize::MAX };
 }
 
-/// What a document may become now: its own bounds, and the memory that is left for all documents.
+/// What a change of a document may take: the document's bounds, and the memory left for all documents.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
     pub bounds: Bounds,
-    /// By how many bytes of memory it may grow.
+    /// By how many bytes of memory the document may grow.
     pub left: usize,
     /// How many bytes of memory all documents may take together.
     pub together: usize,
 }
 
 impl Allowance {
-    /// See [`Bounds::NONE`].
+    /// No bounds, like [`Bounds::NONE`].
     pub const NONE: Allowance =
         Allowance { bounds: Bounds::NONE, left: usize::MAX, together: usize::MAX };
 
-    /// For a change of an item's place alone: only the item itself is bounded.
-    pub fn for_a_drag(self) -> Self {
+    /// For a change of an item's place alone: a drag must not fail, so only the item's size is bounded.
+    pub fn for_move(self) -> Self {
         let bounds = Bounds { document: usize::MAX, ..self.bounds };
         Allowance { bounds, left: usize::MAX, ..self }
     }
 
-    /// Whether a document may grow by so many bytes of memory. What makes it no larger is always
-    /// allowed.
+    /// Checks that a document may grow by `growth` bytes of memory. It may always shrink.
     ///
     /// # Errors
     /// [`TooBig::Together`].
@@ -60,7 +60,7 @@ impl Allowance {
     }
 }
 
-/// A change would exceed this bound; nothing was changed.
+/// A change would exceed this bound, and was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooBig {
     /// The bytes of an item.

@@ -1,45 +1,33 @@
-//! The channels of the client protocol: rooms whose members talk, and threads that are counted.
+//! The channels of the client protocol: rooms whose members send to each other, and counted threads.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
+pub use super::event::Said;
 use super::footprint::ChannelsFootprint;
 use super::room::Room;
-use super::threads::{MOST_THREADS, Threads};
+use super::threads::{MAX_THREADS, Threads};
 use super::{ConnId, Turn};
-use crate::auth::{Grant, KeyRefusal};
-use crate::protocol::client::Request;
 use crate::protocol::{Frame, Timestamp, UserId};
 
-/// How much memory the threads of all channels may take, in bytes; the oldest are forgotten.
-const MOST_THREAD_BYTES: usize = 16 << 20;
-/// How many threads one answer lists, the newest ones; as many as a channel has.
-const MOST_LISTED: usize = MOST_THREADS;
-/// How long one answer may be, in bytes: it waits in memory until it has been read. A thousand
-/// threads are longer only where ids and names are, and participants many.
-const LONGEST_ANSWER: usize = 4 << 20;
+/// How much memory the threads of all channels may take, in bytes. The oldest are dropped first.
+const MAX_THREAD_BYTES: usize = 16 << 20;
+/// How many threads one answer lists at most, the newest ones: as many as one channel may have.
+const MAX_LISTED_THREADS: usize = MAX_THREADS;
+/// The largest answer, in bytes: it waits in memory until it has been read. A thousand threads exceed it
+/// only with long ids and many participants.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-/// What a client's thread makes of a message of the client protocol.
-#[derive(Debug)]
-pub enum Said {
-    /// `connect`; the thread has asked whether there is such a key.
-    Connect(Result<Grant, KeyRefusal>),
-    /// Everything else that could be read, but for a `ping`, which the thread answers itself.
-    Request(Request),
-    /// What is no message at all; the last one of as many in a row as end a connection.
-    Unreadable { is_last: bool },
-}
-
-/// All channels that somebody is in, or that have threads.
+/// All channels that have members or threads.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     channels: HashMap<Arc<str>, Channel>,
-    /// Those nobody is in, by when the last member left.
+    /// Channels without members, in the order in which the last member left.
     deserted: BTreeMap<u64, Arc<str>>,
-    /// The threads of all channels by the numbers of their last messages, and where they are.
+    /// The channel of each thread of all channels, by the number of the thread's last message.
     threads: BTreeMap<u64, Arc<str>>,
     thread_bytes: usize,
-    /// The last number given.
+    /// The last number that was given to a message or to an empty channel.
     number: u64,
 }
 
@@ -47,25 +35,26 @@ pub(super) struct Channels {
 struct Channel {
     room: Room<ConnId>,
     threads: Threads,
-    /// Its number among those that nobody is in.
+    /// Its key in [`Channels::deserted`]; `None` while it has members.
     deserted: Option<u64>,
 }
 
-/// There are as many channels as there may be.
+/// [`Limits::max_channels`](super::Limits) is reached, and every channel has members.
 #[derive(Debug)]
 pub(super) struct Full;
 
 impl Channels {
-    /// Makes a connection a member, which it must not be yet. Returns the channel's own copy of its
-    /// name: for whoever remembers the membership, so that there is one copy and not one a member.
+    /// Makes a connection a member, which it must not be yet. Returns the channel's own copy of its name,
+    /// so that all members share one copy. If there are `max` channels, the one that has been without
+    /// members for longest makes room for a new one.
     ///
     /// # Errors
-    /// [`Full`], where it is a new channel and every other has members.
-    pub fn join(&mut self, name: &Arc<str>, conn: ConnId, most: usize) -> Result<Arc<str>, Full> {
+    /// [`Full`].
+    pub fn join(&mut self, name: &Arc<str>, conn: ConnId, max: usize) -> Result<Arc<str>, Full> {
         let is_new = !self.channels.contains_key(name);
-        if is_new && most > 0 && self.channels.len() >= most {
+        if is_new && max > 0 && self.channels.len() >= max {
             let (_, oldest) = self.deserted.first_key_value().ok_or(Full)?;
-            self.forget(&oldest.clone());
+            self.remove_empty(&oldest.clone());
         }
         let channel = self.channels.entry(name.clone()).or_insert_with(|| Channel {
             room: Room::new(name.clone()),
@@ -79,7 +68,7 @@ impl Channels {
         Ok(channel.room.name().clone())
     }
 
-    /// Ends a membership.
+    /// Removes a member. A channel without members and threads is dropped.
     pub fn leave(&mut self, name: &str, conn: ConnId) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.room.remove(conn);
@@ -101,27 +90,27 @@ impl Channels {
         }
     }
 
-    /// Counts a message as one of a thread.
+    /// Counts a message of a thread.
     pub fn count(&mut self, name: &str, thread: &str, from: &UserId, at: Timestamp) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         self.number += 1;
         let threads = &mut channel.threads;
         self.thread_bytes -= threads.bytes();
         let before = threads.count(channel.room.name(), thread, from, at, self.number);
-        let forgotten = if threads.are_too_many() { threads.forget_oldest() } else { None };
+        let forgotten = if threads.is_over_limit() { threads.evict_oldest() } else { None };
         self.thread_bytes += threads.bytes();
         self.threads.insert(self.number, channel.room.name().clone());
         for number in before.into_iter().chain(forgotten) {
             self.threads.remove(&number);
         }
-        while self.thread_bytes > MOST_THREAD_BYTES && self.forget_oldest_thread() {}
+        while self.thread_bytes > MAX_THREAD_BYTES && self.evict_oldest_thread() {}
     }
 
-    /// `{"threads":[…],"total":…,"timestamp":…}` as JSON: the newest threads of one channel or of all,
-    /// newest first, of those channels that are among `opens`, where not all of them are. `total` is
-    /// how many there are, listed or not.
+    /// `{"threads":[…],"total":…,"timestamp":…}` as JSON: the newest threads, newest first, of the channel
+    /// `only` or of all channels, as far as they are among `opens`; `None` opens all. `total` counts those
+    /// that aren't listed, too.
     ///
-    /// Costs as much as is listed, and a little for each name in `opens`; not for what is there.
+    /// Takes time for each thread that is listed and each name in `opens`, not for each thread that exists.
     pub fn threads<'a>(
         &'a self,
         only: Option<&str>,
@@ -131,8 +120,8 @@ impl Channels {
         let mut listed = Vec::new();
         let mut length = 100;
         let mut list = |number, channel: &'a Channel| {
-            length += channel.threads.longest(number);
-            let fits = length <= LONGEST_ANSWER && listed.len() < MOST_LISTED;
+            length += channel.threads.max_json_bytes(number);
+            let fits = length <= MAX_ANSWER_BYTES && listed.len() < MAX_LISTED_THREADS;
             if fits {
                 listed.push((number, channel));
             }
@@ -152,7 +141,7 @@ impl Channels {
             }
             (None, Some(opens)) => self.list(opens.iter().map(|open| &**open), &mut list),
         };
-        let mut json = Vec::with_capacity(length.min(LONGEST_ANSWER));
+        let mut json = Vec::with_capacity(length.min(MAX_ANSWER_BYTES));
         json.extend_from_slice(b"{\"threads\":[");
         for (place, (number, channel)) in listed.into_iter().enumerate() {
             if place > 0 {
@@ -164,8 +153,8 @@ impl Channels {
         json
     }
 
-    /// Lists the threads of these channels, newest first, for as long as `list` takes them. Returns
-    /// how many there are.
+    /// Passes the threads of these channels to `list`, newest first, until it returns `false`. Returns how
+    /// many threads they have.
     fn list<'a, 'n>(
         &'a self,
         names: impl IntoIterator<Item = &'n str>,
@@ -193,13 +182,12 @@ impl Channels {
         newest.iter().map(|(_, channel)| channel.threads.len()).sum()
     }
 
-    /// How many there are.
+    /// The number of channels.
     pub fn len(&self) -> usize {
         self.channels.len()
     }
 
-    /// How much the channels hold: as each counts its own, and as is kept of all of them, but for
-    /// their members.
+    /// The counts of the channels summed up, and the counts kept over all channels, without members.
     pub fn footprints(&self) -> (ChannelsFootprint, ChannelsFootprint) {
         let mut each = ChannelsFootprint::default();
         for channel in self.channels.values() {
@@ -219,21 +207,21 @@ impl Channels {
         (each, all)
     }
 
-    /// Whether there was one.
-    fn forget_oldest_thread(&mut self) -> bool {
+    /// `false` if there is no thread.
+    fn evict_oldest_thread(&mut self) -> bool {
         let Some((_, name)) = self.threads.pop_first() else { return false };
         let Some(channel) = self.channels.get_mut(&name) else { return true };
         self.thread_bytes -= channel.threads.bytes();
-        channel.threads.forget_oldest();
+        channel.threads.evict_oldest();
         self.thread_bytes += channel.threads.bytes();
         if channel.threads.is_empty() && channel.room.is_empty() {
-            self.forget(&name);
+            self.remove_empty(&name);
         }
         true
     }
 
-    /// Forgets a channel that nobody is in, and its threads.
-    fn forget(&mut self, name: &str) {
+    /// Drops a channel without members, and its threads.
+    fn remove_empty(&mut self, name: &str) {
         let Some(channel) = self.channels.remove(name) else { return };
         self.thread_bytes -= channel.threads.bytes();
         for number in channel.threads.numbers() {
@@ -262,7 +250,7 @@ mod tests {
                 deserted.extend(channel.deserted.map(|number| (number, name.clone())));
             }
             assert_eq!(self.thread_bytes, bytes);
-            assert!(bytes <= MOST_THREAD_BYTES);
+            assert!(bytes <= MAX_THREAD_BYTES);
             assert_eq!((&self.threads, &self.deserted), (&threads, &deserted));
         }
 
@@ -294,14 +282,14 @@ mod tests {
             channels.leave(&name, conn);
             channels.assert_consistent();
         }
-        assert!(channels.thread_bytes > MOST_THREAD_BYTES - 1000);
+        assert!(channels.thread_bytes > MAX_THREAD_BYTES - 1000);
         assert_eq!(channels.threads_of("kept"), Some(0), "somebody is in it");
         assert_eq!(channels.threads_of("deserted"), None);
         assert_eq!(channels.threads_of("channel 0"), None);
         assert_eq!(channels.threads_of("channel 39"), Some(1000));
         let list = channels.threads(None, None, at);
         let listed: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
-        assert_eq!(listed["threads"].as_array().map(Vec::len), Some(MOST_LISTED));
+        assert_eq!(listed["threads"].as_array().map(Vec::len), Some(MAX_LISTED_THREADS));
         assert_eq!(listed["total"], channels.threads.len());
         channels.leave(&kept, conn);
         channels.assert_consistent();
@@ -331,12 +319,18 @@ mod tests {
         let kept: usize = channels
             .channels
             .values()
-            .flat_map(|channel| channel.threads.numbers().map(|n| channel.threads.longest(n)))
+            .flat_map(|channel| {
+                channel.threads.numbers().map(|n| channel.threads.max_json_bytes(n))
+            })
             .sum();
-        assert!(kept <= MOST_THREAD_BYTES, "{kept} bytes of JSON");
+        assert!(kept <= MAX_THREAD_BYTES, "{kept} bytes of JSON");
         let list = channels.threads(None, None, at);
-        assert!((LONGEST_ANSWER - 50_000..=LONGEST_ANSWER).contains(&list.len()), "{}", list.len());
-        assert!(list.capacity() <= LONGEST_ANSWER);
+        assert!(
+            (MAX_ANSWER_BYTES - 50_000..=MAX_ANSWER_BYTES).contains(&list.len()),
+            "{}",
+            list.len()
+        );
+        assert!(list.capacity() <= MAX_ANSWER_BYTES);
         let listed: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
         assert_eq!(listed["total"], channels.threads.len());
     }

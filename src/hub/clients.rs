@@ -1,14 +1,15 @@
-//! The connections of the client protocol, and how far each has come.
+//! The connections of the client protocol.
 //!
-//! A connection is new until it enters, then established, then authenticated, and closed once it is
-//! not here any more. Only an [`Authenticated`] one can join, leave and talk: talking before
-//! `connect` can't be forgotten anywhere, because there is nothing to call.
+//! A connection is [`Established`] when it is opened and [`Authenticated`] after a `connect` with a valid
+//! key. Joining, leaving and sending are methods of [`Authenticated`] alone, so the compiler checks that a
+//! key was shown.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::channels::{Channels, Said};
+use super::channels::Channels;
+use super::event::Said;
 use super::pass::{KeyIndex, Pass};
 use super::timers::{ClientTimer, Timer};
 use super::{ConnId, ConnMap, Effect, Turn};
@@ -21,60 +22,59 @@ use crate::protocol::client::{Refusal, Request, Subscription, Talk, outbound};
 use crate::protocol::inbound::MessageId;
 use crate::protocol::{UserId, close};
 
-/// How long a connection may take to authenticate.
-const AUTHENTICATION: Duration = Duration::from_secs(10);
-/// How many channels a connection may be a member of.
-pub const MOST_JOINED: usize = 1000;
+/// How long a connection has to authenticate. Then it is closed.
+const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many channels one connection may join.
+pub const MAX_JOINED_CHANNELS: usize = 1000;
 
-/// All connections of the client protocol, and the channels they are in.
+/// All open connections of the client protocol, and their channels.
 #[derive(Debug, Default)]
 pub struct Clients {
     connections: ConnMap<Stage>,
     channels: Channels,
 }
 
-/// How far an open connection has come.
+/// The state of an open connection.
 #[derive(Debug)]
 enum Stage {
     Established(Established),
     Authenticated(Authenticated),
 }
 
-/// A connection that has entered and has to show a key next.
+/// A connection that has to show a key next.
 #[derive(Debug, Clone)]
 struct Established {
     conn: ConnId,
     client: UserId,
-    /// It came in by the debug endpoint.
+    /// It was opened at the debug endpoint.
     debug: bool,
 }
 
-/// A connection that has shown a good key.
+/// A connection that has shown a valid key.
 #[derive(Debug)]
 struct Authenticated {
-    /// Who it was before, and still is.
     who: Established,
     pass: Pass,
     joined: BTreeSet<Arc<str>>,
 }
 
 impl Clients {
-    /// A connection comes in.
-    pub fn enter(&mut self, conn: ConnId, client: UserId, debug: bool, turn: &mut Turn<'_>) {
+    /// Admits a new connection.
+    pub fn connected(&mut self, conn: ConnId, client: UserId, debug: bool, turn: &mut Turn<'_>) {
         turn.effects.push(Effect::Admit { conn });
         turn.send(conn, &outbound::established(&client, turn.now.wall));
-        let until = turn.elapsed() + AUTHENTICATION;
+        let until = turn.elapsed() + AUTHENTICATION_TIMEOUT;
         turn.timers.set(until, Timer::Client(conn, ClientTimer::Authentication));
         let entered = Established { conn, client, debug };
         self.connections.insert(conn, Stage::Established(entered));
     }
 
-    /// How many connections there are.
+    /// The number of open connections.
     pub fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// How many channels each of them is in, summed up.
+    /// The number of memberships of all connections.
     pub fn joined(&self) -> usize {
         let joined = self.connections.values().map(|stage| match stage {
             Stage::Established(_) => 0,
@@ -83,18 +83,18 @@ impl Clients {
         joined.sum()
     }
 
-    /// The channels they are in.
+    /// The channels.
     pub fn channels(&self) -> &Channels {
         &self.channels
     }
 
-    /// Whether this connection speaks the client protocol.
+    /// Whether this is an open connection of the client protocol.
     pub fn has(&self, conn: ConnId) -> bool {
         self.connections.contains_key(&conn)
     }
 
-    /// Handles what a connection said.
-    pub fn said(&mut self, conn: ConnId, said: Said, turn: &mut Turn<'_>) {
+    /// Handles a message.
+    pub fn message(&mut self, conn: ConnId, said: Said, turn: &mut Turn<'_>) {
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         match (said, stage) {
             (Said::Connect(key), _) => self.connect(conn, key, turn),
@@ -115,12 +115,12 @@ impl Clients {
         }
     }
 
-    /// A `connect`, the first or another one: the key is checked in the same way.
+    /// Handles a `connect`. A connection may send more than one; the newest valid key counts.
     fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>, turn: &mut Turn<'_>) {
-        let pass = key.and_then(|grant| Pass::issue(grant, turn.keys, turn.now.wall));
+        let pass = key.and_then(|grant| Pass::new(grant, turn.keys, turn.now.wall));
         let pass = match pass {
             Ok(pass) => pass,
-            Err(why) => return self.turn_away(conn, why, turn),
+            Err(why) => return self.reject_key(conn, why, turn),
         };
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         let now = turn.now.wall;
@@ -129,32 +129,33 @@ impl Clients {
         match stage {
             Stage::Established(who) => {
                 let mut client = who.authenticate(pass);
-                client.watch_expiry(turn);
+                client.set_expiry_timer(turn);
                 *stage = Stage::Authenticated(client);
             }
             Stage::Authenticated(client) => {
-                client.pass.exchange(pass);
-                client.pass_has_changed(&mut self.channels, turn);
+                client.pass.replace(pass);
+                client.apply_changed_access(&mut self.channels, turn);
             }
         }
     }
 
-    /// Another set of keys is in force.
+    /// Applies a new set of keys: leaves channels that a key doesn't open any more, closes connections whose
+    /// key is gone.
     pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
         let mut refused = Vec::new();
         for (conn, stage) in &mut self.connections {
             let Stage::Authenticated(client) = stage else { continue };
             match client.pass.renew(keys, turn.now.wall) {
-                Ok(()) => client.pass_has_changed(&mut self.channels, turn),
+                Ok(()) => client.apply_changed_access(&mut self.channels, turn),
                 Err(why) => refused.push((*conn, why)),
             }
         }
         for (conn, why) in refused {
-            self.throw_out(conn, why, turn);
+            self.close_unauthorized(conn, why, turn);
         }
     }
 
-    /// A connection's timer has fired.
+    /// Handles a timer of a connection.
     pub fn timer_fired(&mut self, conn: ConnId, timer: ClientTimer, turn: &mut Turn<'_>) {
         match (timer, self.connections.get_mut(&conn)) {
             (ClientTimer::Authentication, Some(Stage::Established(_))) => {
@@ -164,54 +165,53 @@ impl Clients {
             (ClientTimer::Expiry, Some(Stage::Authenticated(client))) => {
                 if !client.pass.timer_fired(turn.elapsed()) {
                 } else if client.pass.has_expired(turn.now.wall) {
-                    self.throw_out(conn, KeyRefusal::Expired, turn);
+                    self.close_unauthorized(conn, KeyRefusal::Expired, turn);
                 } else {
-                    client.watch_expiry(turn);
+                    client.set_expiry_timer(turn);
                 }
             }
             _ => {}
         }
     }
 
-    /// Handling something of this connection failed half-way.
+    /// Closes a connection whose event panicked.
     pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
         turn.send(conn, &outbound::server_error(&who.client, turn.now.wall));
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.gone(conn);
+        self.disconnected(conn);
     }
 
-    /// A connection has ended: it leaves all its channels.
-    pub fn gone(&mut self, conn: ConnId) {
+    /// Removes a connection from all its channels.
+    pub fn disconnected(&mut self, conn: ConnId) {
         if let Some(Stage::Authenticated(client)) = self.connections.remove(&conn) {
             client.joined.iter().for_each(|name| self.channels.leave(name, conn));
         }
     }
 
-    /// The threads that a key may know of, as JSON. A key that is good for nothing any more is told
-    /// of none.
+    /// The threads of the channels that a key opens, as JSON; none for a key that is not valid any more.
     pub fn threads(&self, channel: Option<&str>, grant: Grant, turn: &Turn<'_>) -> Vec<u8> {
         let now = turn.now.wall;
-        match Pass::issue(grant, turn.keys, now) {
+        match Pass::new(grant, turn.keys, now) {
             Ok(pass) => self.channels.threads(channel, pass.rooms(), now),
             Err(_) => self.channels.threads(channel, Some(&[]), now),
         }
     }
 
-    /// Refuses the key of a `connect` and ends the connection.
-    fn turn_away(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+    /// Refuses the key of a `connect` and closes the connection.
+    fn reject_key(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
         let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
         let why = refusal(why);
         turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
         turn.send(conn, &outbound::disconnect(why.message, &who.client, turn.now.wall));
         let code = close::AUTHENTICATION;
         turn.effects.push(Effect::Close { conn, code, reason: why.message });
-        self.gone(conn);
+        self.disconnected(conn);
     }
 
-    /// Ends a connection whose key was good once.
-    fn throw_out(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+    /// Closes a connection whose key is not valid any more.
+    fn close_unauthorized(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
         let why = refusal(why);
         self.close(conn, why, close::AUTHENTICATION, why.message, turn);
     }
@@ -227,7 +227,7 @@ impl Clients {
         let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
         turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
         turn.effects.push(Effect::Close { conn, code, reason });
-        self.gone(conn);
+        self.disconnected(conn);
     }
 }
 
@@ -241,7 +241,7 @@ impl Stage {
 }
 
 impl Established {
-    /// The only way to be [`Authenticated`].
+    /// The only constructor of [`Authenticated`].
     fn authenticate(&self, pass: Pass) -> Authenticated {
         Authenticated { who: self.clone(), pass, joined: BTreeSet::new() }
     }
@@ -263,7 +263,7 @@ impl Authenticated {
             return self.refuse(NOT_OPENED, id, turn);
         }
         if !self.joined.contains(&channel) {
-            if self.joined.len() >= MOST_JOINED {
+            if self.joined.len() >= MAX_JOINED_CHANNELS {
                 return self.refuse(TOO_MANY_JOINED, id, turn);
             }
             let joined = channels.join(&channel, self.who.conn, turn.limits.max_channels);
@@ -296,7 +296,7 @@ impl Authenticated {
         match &talk.channel {
             Some(channel) if self.joined.contains(channel) => {
                 channels.send(channel, &frame, turn);
-                // Whoever may only watch leaves no trace.
+                // Messages of read-only connections don't count.
                 if let Some(thread) = talk.thread.as_deref().filter(|_| may_write) {
                     channels.count(channel, thread, client, now);
                 }
@@ -312,8 +312,8 @@ impl Authenticated {
         turn.send(*conn, &outbound::error(why, id.as_deref(), client, turn.now.wall));
     }
 
-    /// Keeps to what its key permits now: leaves the channels that it doesn't open.
-    fn pass_has_changed(&mut self, channels: &mut Channels, turn: &mut Turn<'_>) {
+    /// Leaves the channels that its key doesn't open any more.
+    fn apply_changed_access(&mut self, channels: &mut Channels, turn: &mut Turn<'_>) {
         let Established { conn, client, .. } = &self.who;
         let pass = &self.pass;
         self.joined.retain(|channel| {
@@ -324,12 +324,12 @@ impl Authenticated {
             }
             stays
         });
-        self.watch_expiry(turn);
+        self.set_expiry_timer(turn);
     }
 
-    /// Sets a timer for the moment at which its key may be over.
-    fn watch_expiry(&mut self, turn: &mut Turn<'_>) {
-        if let Some(at) = self.pass.timer_to_set(turn.now) {
+    /// Sets a timer for the next check of the key's expiry, unless an earlier one is set.
+    fn set_expiry_timer(&mut self, turn: &mut Turn<'_>) {
+        if let Some(at) = self.pass.next_timer(turn.now) {
             turn.timers.set(at, Timer::Client(self.who.conn, ClientTimer::Expiry));
         }
     }

@@ -1,14 +1,28 @@
-//! How connections are called, and maps by their names.
+//! The numbers of connections, and maps by them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// One connection, from its handshake to its end. Never given twice.
+/// The number of a connection, from its handshake to its end. No number is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// A map by connection. Their numbers are given by us, one after the other, so that hashing them
-/// needs no defence against chosen keys, and a fan-out looks up every receiver.
+/// A member or viewer: it is reached through one connection.
+pub trait HasConnection {
+    /// The connection that receives what it is sent.
+    fn conn(&self) -> ConnId;
+}
+
+pub use self::HasConnection as Occupant;
+
+impl HasConnection for ConnId {
+    fn conn(&self) -> ConnId {
+        *self
+    }
+}
+
+/// A map by connection. The server counts the numbers up, so the hash needs no defence against chosen
+/// keys, and it has to be fast: a broadcast looks up every receiver.
 pub type ConnMap<T> = HashMap<ConnId, T, BuildHasherDefault<NumberHasher>>;
 
 /// Spreads one number over the hash with a multiplication.

@@ -1,7 +1,10 @@
-//! The document: the items of one session's canvas, in the order they were added.
+//! The document of a session: its items, in the order in which they were added.
 //!
-//! Every field remembers who wrote it last, and its earlier values: what a message or a snapshot may
-//! overwrite depends on it (`writing.rs`, `merge.rs`).
+//! Each field has its last writer and its earlier values. They decide what a message or a snapshot may
+//! overwrite (`writing.rs`, `merge.rs`).
+
+mod canvas;
+mod replace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,38 +12,17 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::bounds::{Allowance, TooBig};
-use super::item::{
-    FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed, is_identity, memory_completed,
-    size_completed,
-};
-use super::item_frames;
+use super::item::{FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed};
 use super::removed::Removed;
-use super::writing::with_hidden_path;
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION, State, StateItem};
+use crate::protocol::UserId;
+use crate::protocol::inbound::{Action, Command, LARGEST_VERSION};
 use crate::protocol::json::{self, Fields};
-use crate::protocol::outbound::write_key;
 use crate::protocol::relayed::complete_item;
-use crate::protocol::{Timestamp, UserId};
 
-/// How many users are known to have been here, at most.
+pub use super::author::Author;
+
+/// How many users a document remembers at most.
 const MAX_USERS: usize = 10_000;
-
-/// Who changes something, and when.
-#[derive(Debug, Clone, Copy)]
-pub struct Author<'a> {
-    pub user: &'a UserId,
-    /// The session's tick.
-    pub tick: u64,
-    /// Everybody has received what was sent at or before this tick.
-    pub received: u64,
-}
-
-impl<'a> Author<'a> {
-    /// Somebody whose change is long past: everybody has received it.
-    pub fn of_the_past(user: &'a UserId) -> Self {
-        Author { user, tick: 0, received: u64::MAX }
-    }
-}
 
 /// What a command did to the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +30,11 @@ pub enum Outcome {
     Added,
     Changed,
     Removed,
-    /// The item is unknown, or the action is not the server's business.
+    /// Nothing changed: the item is unknown, or the action is none that the server applies.
     Nothing,
 }
 
-/// One of the changes that were made together.
+/// One change of an item, of those that a snapshot or a replaced document makes.
 #[derive(Debug)]
 pub enum Applied {
     Added(Arc<str>),
@@ -61,7 +43,7 @@ pub enum Applied {
 }
 
 impl Applied {
-    /// The item that was changed.
+    /// The id of the item.
     pub fn id(&self) -> &Arc<str> {
         match self {
             Applied::Added(id) | Applied::Changed(id) | Applied::Removed(id) => id,
@@ -69,16 +51,16 @@ impl Applied {
     }
 }
 
-/// What has become known that no change says, and is not stored yet.
+/// What no change says and is not stored yet.
 #[derive(Debug, Default)]
 pub struct News {
-    /// Users who have come for the first time.
+    /// Users who joined for the first time.
     pub users: Vec<UserId>,
-    /// Items of which it is known in another way than by their changes whose copies are their own.
+    /// Items whose `builders` changed without a change of the item.
     pub built: BTreeSet<Arc<str>>,
 }
 
-/// See the module's text.
+/// The items of one session, with tombstones, users and counters.
 #[derive(Debug, Default)]
 pub struct Document {
     items: BTreeMap<u64, Item>,
@@ -88,18 +70,18 @@ pub struct Document {
     /// The users who have been members.
     users: HashSet<UserId>,
     news: News,
-    /// What a client's state carried beside items, version and time stamp.
+    /// The fields of a client's state beside items, version and time stamp.
     extra: Fields,
     version: u64,
     bytes: usize,
-    /// What the items take of memory, and what is extra.
+    /// The memory of the items and of `extra`, in bytes.
     items_memory: usize,
     extra_memory: usize,
 }
 
 impl Document {
-    /// A document of these parts; `None` where two items have one id.
-    pub(super) fn of(
+    /// Makes a document of its parts; `None` if two items have the same id.
+    pub(super) fn from_parts(
         items: Vec<Item>,
         removed: Removed,
         users: HashSet<UserId>,
@@ -118,17 +100,17 @@ impl Document {
         Some(document)
     }
 
-    /// Whether anything was ever put into it.
+    /// Whether it was ever changed.
     pub fn exists(&self) -> bool {
         self.version > 0
     }
 
-    /// Grows with every applied change; at most 2^53 − 1.
+    /// The version, which grows with every applied change; at most 2^53 − 1.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Records one more applied change and that a client is at `version`.
+    /// Counts an applied change. The version becomes at least `version`, that of a client's state.
     pub fn advance(&mut self, version: u64) {
         self.version = (self.version + 1).max(version).min(LARGEST_VERSION);
     }
@@ -138,60 +120,59 @@ impl Document {
         self.items.get(self.places.get(id)?)
     }
 
-    /// All items in the order they were added.
+    /// All items, in the order in which they were added.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.values()
     }
 
-    /// How many items there are.
+    /// The number of items.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is no item.
+    /// Whether it has no items.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Its size as JSON, in bytes.
+    /// The size of the items as JSON, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What it takes of memory, in bytes: its items with their earlier values, and what is extra. Reckoned, not
-    /// measured; takes no time. Tombstones, of which there are few, don't count: what was removed can always
-    /// be brought back.
+    /// An estimate of its memory, in bytes: items with their earlier values, and extra fields. Takes constant
+    /// time. Tombstones don't count, so that a removal never fails; their number is bounded.
     pub fn memory(&self) -> usize {
         self.items_memory + self.extra_memory
     }
 
-    /// The same, reckoned anew.
-    pub(super) fn memory_reckoned(&self) -> usize {
+    /// Computes [`memory`](Self::memory) anew, in time linear in the document.
+    pub(super) fn computed_memory(&self) -> usize {
         let items = self.items.values().map(Item::memory).sum::<usize>();
         items + memory_of(&self.extra)
     }
 
-    /// The items that were removed and have not come back.
+    /// The tombstones of items that were removed and not added again.
     pub(super) fn removed(&self) -> &Removed {
         &self.removed
     }
 
-    /// Notes that one more user has removed an item that is gone already. Whether that is news.
+    /// Records that one more user removed an item that is gone already. `true` if that changes the tombstone.
     pub(super) fn remove_again(&mut self, id: &str, user: &UserId) -> bool {
-        self.removed.remember_another(id, user)
+        self.removed.add_remover(id, user)
     }
 
-    /// The users who have been members, as far as they are remembered.
+    /// The users who have been members: the first 10,000.
     pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
         self.users.iter()
     }
 
-    /// Whether a user has been a member.
+    /// Whether a user is known to have been a member.
     pub(super) fn knows(&self, user: &UserId) -> bool {
         self.users.contains(user)
     }
 
-    /// Notes that a user is a member.
+    /// Records that a user is a member.
     pub(super) fn meet(&mut self, user: &UserId) {
         if self.users.len() < MAX_USERS && !self.users.contains(user) {
             self.users.insert(user.clone());
@@ -199,17 +180,17 @@ impl Document {
         }
     }
 
-    /// Notes that a change of this user's is stored, which says that it has been here.
-    pub(super) fn has_stored_user(&mut self, user: &UserId) {
+    /// Drops the news that this user joined: a stored change of the user says so.
+    pub(super) fn note_user_stored(&mut self, user: &UserId) {
         self.news.users.retain(|known| known != user);
     }
 
-    /// What has become known since this was asked for last.
+    /// Takes the news that were gathered since the last call.
     pub(super) fn take_news(&mut self) -> News {
         std::mem::take(&mut self.news)
     }
 
-    /// Notes whether a user's copy of an item is one that it built itself.
+    /// Records whether a user built its copy of an item itself.
     pub(super) fn note_builder(&mut self, id: &str, user: &UserId, is_own: bool) {
         let Some(item) = self.places.get(id).and_then(|place| self.items.get_mut(place)) else {
             return;
@@ -223,16 +204,16 @@ impl Document {
         self.news.built.insert(item.id.clone());
     }
 
-    /// Notes the users whose copies of an item are ones that they built themselves.
+    /// Replaces the users who built their copies of an item themselves.
     pub(super) fn set_builders(&mut self, id: &str, users: Vec<UserId>) {
         if let Some(item) = self.get_mut(id) {
             item.builders = users;
         }
     }
 
-    /// Notes that a user's canvas was built anew from the document: none of it is its own work.
-    /// Whether that is news.
-    pub(super) fn is_rebuilt_by(&mut self, user: &UserId) -> bool {
+    /// Records that a user's canvas was built anew from the document: the user built none of its copies.
+    /// `true` if that changes an item.
+    pub(super) fn remove_builder(&mut self, user: &UserId) -> bool {
         let mut is_news = false;
         for item in self.items.values_mut() {
             let before = item.builders.len();
@@ -242,20 +223,21 @@ impl Document {
         is_news
     }
 
-    /// The item with this id, to be changed in what is remembered of it, not in what it is.
+    /// The item with this id, to change what is remembered of it. Its fields change through
+    /// [`overwrite`](Self::overwrite) alone, which counts bytes.
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Item> {
         self.items.get_mut(self.places.get(id)?)
     }
 
-    /// What a client's state carried beside items, version and time stamp.
+    /// The fields of a client's state beside items, version and time stamp.
     pub(super) fn extra(&self) -> &Fields {
         &self.extra
     }
 
-    /// Applies one command as it was relayed: every field it has is written.
+    /// Applies a command as it was relayed: writes every field it has.
     ///
     /// # Errors
-    /// [`TooBig`], and then nothing has changed.
+    /// [`TooBig`]; nothing has changed then.
     pub fn apply(
         &mut self,
         command: &mut Command,
@@ -285,10 +267,10 @@ impl Document {
         }
     }
 
-    /// Adds an item that is not there yet.
+    /// Adds an item that the document doesn't have.
     ///
     /// # Errors
-    /// [`TooBig`], and then nothing has changed.
+    /// [`TooBig`]; nothing has changed then.
     pub fn add(
         &mut self,
         id: &str,
@@ -313,24 +295,25 @@ impl Document {
             return Err(TooBig::Document(bounds.document));
         }
         allowance.check_growth(item.memory() as isize)?;
-        self.removed.forget(id);
+        self.removed.remove(id);
         self.put(item);
         Ok(())
     }
 
-    /// Puts an item that is not there yet behind all others.
+    /// Appends an item that the document doesn't have.
     fn put(&mut self, item: Item) {
         self.bytes += item.bytes;
         self.items_memory += item.memory();
         self.places.insert(item.id.clone(), self.next_place);
         self.items.insert(self.next_place, item);
         self.next_place += 1;
+        debug_assert_eq!(self.items.len(), self.places.len());
     }
 
-    /// Overwrites fields of an item one by one; its identity stays. An unknown item is left alone.
+    /// Overwrites fields of an item; its id and type stay. Does nothing if there is no such item.
     ///
     /// # Errors
-    /// [`TooBig`], and then nothing has changed.
+    /// [`TooBig`]; nothing has changed then.
     pub fn overwrite(
         &mut self,
         id: &str,
@@ -344,12 +327,12 @@ impl Document {
         fields.retain(|(key, value)| !is_fixed(key, value));
         let sizes = item.overwritten(&fields);
         let (before, after) = (item.bytes, sizes.bytes);
-        // A place may have more digits than the one before it: a drag is always taken.
+        // A coordinate may have more digits than the one before. A drag must not fail for that.
         let is_place = |(key, value): &(json::Name, Box<RawValue>)| {
-            PLACE.contains(&&**key) && value.get().len() <= LONGEST_COORDINATE
+            PLACE.contains(&&**key) && value.get().len() <= MAX_COORDINATE_BYTES
         };
         let allowance = match fields.iter().all(is_place) {
-            true => allowance.for_a_drag(),
+            true => allowance.for_move(),
             false => allowance,
         };
         let bounds = allowance.bounds;
@@ -367,31 +350,34 @@ impl Document {
         Ok(())
     }
 
-    /// Removes an item and remembers who did it.
+    /// Removes an item and leaves a tombstone.
     pub fn remove(&mut self, id: &str, author: Author<'_>) {
         if let Some((id, place)) = self.places.remove_entry(id)
             && let Some(item) = self.items.remove(&place)
         {
             self.bytes -= item.bytes;
             self.items_memory -= item.memory();
+            debug_assert_eq!(self.items.len(), self.places.len());
+            debug_assert!(!self.items.is_empty() || (self.bytes, self.items_memory) == (0, 0));
             let users = vec![author.user.clone()];
-            self.removed.remember(id, users, author.tick, item.into_last(author.received));
+            self.removed.add(id, users, author.tick, item.into_tombstone_values(author.received));
         }
     }
 
-    /// Notes what a copy shows of an item that is gone: if the item comes back, these are values of before.
+    /// Records the values that a copy shows of a removed item. If the item is added again, they are known to
+    /// be older.
     pub(super) fn note_said_of_removed(&mut self, id: &str, said: &Fields) {
         for (key, value) in said.iter().take(MAX_MARKED) {
-            self.removed.remember_value(id, key, json::fingerprint(value));
+            self.removed.add_value(id, key, json::fingerprint(value));
         }
     }
 
-    /// Forgets what was removed: a new design has begun.
+    /// Drops all tombstones: a new design begins.
     pub fn forget_removed(&mut self) {
         self.removed = Removed::default();
     }
 
-    /// Takes over what a client's state carried beside its items, if anything. Whether that is news.
+    /// Takes over the extra fields of a client's state, if it has any. `true` if the document changes by it.
     pub fn set_extra(&mut self, extra: &Fields) -> bool {
         let is_news = !extra.is_empty() && !json::same_text(extra, &self.extra);
         if is_news {
@@ -401,160 +387,17 @@ impl Document {
         is_news
     }
 
-    /// Drops what a client's state carried beside its items.
+    /// Drops the extra fields.
     pub fn forget_extra(&mut self) {
         self.extra = Fields::new();
         self.extra_memory = 0;
     }
-
-    /// The same canvas as a client's state.
-    pub fn into_state(self) -> State {
-        let items = self.items.into_values().map(|item| StateItem {
-            id: (&*item.id).into(),
-            fields: item.fields.into_iter().map(|field| (field.key, field.value)).collect(),
-        });
-        let (items, left_out) = (items.collect(), Vec::new());
-        let (version, extra, renamed) = (self.version, self.extra, Vec::new());
-        State { items, version, extra, left_out, renamed, is_from_file: false }
-    }
-
-    /// Makes a client's state the document: fields it shows unchanged keep their history, the others
-    /// are the author's, and what it doesn't show is removed. Its items come in the state's order, behind
-    /// them those that the state had but that could not be taken.
-    pub fn replace(&mut self, state: State, author: Author<'_>) -> Vec<Applied> {
-        let left_out = state.left_out.into_iter().filter_map(|item| item.id);
-        let left_out: HashSet<Box<str>> = left_out.collect();
-        let mut old = std::mem::take(&mut self.items);
-        let places = std::mem::take(&mut self.places);
-        (self.bytes, self.items_memory) = (0, 0);
-        self.set_extra(&state.extra);
-        let mut changes = Vec::new();
-        for StateItem { id, mut fields, .. } in state.items {
-            match places.get(&*id).and_then(|place| old.remove(place)) {
-                Some(mut known) => {
-                    fields = with_one_type(with_hidden_path(&known, fields));
-                    fields.retain(|(key, value)| !is_identity(key, value));
-                    let is_shown = known.is_shown_by(&fields);
-                    let has_dropped = known.drop_others(&fields);
-                    let sizes = known.overwritten(&fields);
-                    if !is_shown || has_dropped {
-                        known.overwrite(fields, sizes, author);
-                        changes.push(Applied::Changed(known.id.clone()));
-                    }
-                    self.put(known);
-                }
-                None => {
-                    // Unbounded: it can't fail.
-                    let _ = self.add(&id, fields, None, author, Allowance::NONE);
-                    changes.push(Applied::Added(id.as_ref().into()));
-                }
-            }
-        }
-        for item in old.into_values() {
-            if left_out.contains(&*item.id) {
-                self.put(item);
-                continue;
-            }
-            changes.push(Applied::Removed(item.id.clone()));
-            let (id, users) = (item.id.clone(), vec![author.user.clone()]);
-            self.removed.remember(id, users, author.tick, item.into_last(author.received));
-        }
-        changes
-    }
-
-    /// Whether a client's state may be the whole document.
-    ///
-    /// # Errors
-    /// [`TooBig`].
-    pub fn fits_alone(&self, state: &State, allowance: Allowance) -> Result<(), TooBig> {
-        let bounds = allowance.bounds;
-        if state.items.len() > bounds.items() {
-            return Err(TooBig::Items(bounds.items()));
-        }
-        let mut total = 0;
-        for item in &state.items {
-            let bytes = size_completed(&item.id, &item.fields);
-            total += bytes;
-            if bytes > bounds.item {
-                return Err(TooBig::Item(bounds.item));
-            }
-            if total > bounds.document {
-                return Err(TooBig::Document(bounds.document));
-            }
-        }
-        let items = state.items.iter().map(|item| memory_completed(&item.id, &item.fields));
-        let items = items.sum::<usize>() as isize - self.items_memory as isize;
-        allowance.check_growth(items + self.growth_of_extra(&state.extra))
-    }
-
-    /// By how many bytes of memory it grows when what a state carries beside its items takes the place of
-    /// what it has.
-    pub(super) fn growth_of_extra(&self, extra: &Fields) -> isize {
-        match extra.is_empty() {
-            true => 0,
-            false => memory_of(extra) as isize - self.extra_memory as isize,
-        }
-    }
-
-    /// Appends `{"items":[…],"version":…,"timestamp":…}` as JSON.
-    pub fn write_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, |item, json| item.write(json));
-    }
-
-    /// The same, with the items alone that editors know.
-    pub fn write_editors_state(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, Item::is_for_editors, item_frames::write_whole);
-    }
-
-    /// The same as a file that an editor opens: each item has the names for its id and type that an
-    /// editor reads there, and nothing extra is called what a file says of its origin.
-    pub fn write_file(&self, json: &mut Vec<u8>, now: Timestamp) {
-        self.write_canvas(json, now, |_| true, Item::write_for_file);
-    }
-
-    fn write_canvas(
-        &self,
-        json: &mut Vec<u8>,
-        now: Timestamp,
-        is_shown: impl Fn(&Item) -> bool,
-        write: impl Fn(&Item, &mut Vec<u8>),
-    ) {
-        json.reserve(self.bytes + 128);
-        json.extend_from_slice(b"{\"items\":[");
-        let shown = self.items.values().filter(|item| is_shown(item));
-        for (place, item) in shown.enumerate() {
-            if place > 0 {
-                json.push(b',');
-            }
-            write(item, json);
-        }
-        json.extend_from_slice(
-            format!("],\"version\":{},\"timestamp\":\"{now}\"", self.version).as_bytes(),
-        );
-        for (key, value) in self.extra.iter().filter(|(key, _)| !State::ORIGIN.contains(&&**key)) {
-            write_key(json, key);
-            json.extend_from_slice(value.get().as_bytes());
-        }
-        json.push(b'}');
-    }
 }
 
-/// An item's fields with the `item_type` that goes with their `_type`, where that is one.
-fn with_one_type(mut fields: Fields) -> Fields {
-    let own = fields.iter().find(|(key, value)| **key == *"_type" && json::is_string(value));
-    if let Some(own) = own.map(|(_, value)| value.clone()) {
-        match fields.iter_mut().find(|(key, _)| **key == *"item_type") {
-            Some((_, item_type)) => *item_type = own,
-            None => fields.push(("item_type".into(), own)),
-        }
-    }
-    fields
-}
+/// The longest number in JSON that counts as a coordinate, in bytes. Editors and scripts write shorter ones.
+const MAX_COORDINATE_BYTES: usize = 32;
 
-/// How many characters a coordinate has at most that an editor or a script writes.
-const LONGEST_COORDINATE: usize = 32;
-
-/// What fields take of memory that are no item's.
+/// The memory that extra fields take, in bytes.
 fn memory_of(extra: &Fields) -> usize {
     extra.iter().map(|(key, value)| key.len() + value.get().len() + FIELD_MEMORY).sum()
 }

@@ -1,58 +1,59 @@
-//! How much the hub holds, in numbers: what a test counts to see that nothing grows.
+//! How much the hub holds: for the metrics, and for tests that check that nothing grows without bound.
 
 use std::sync::Arc;
 
 use super::Hub;
 
-/// What a hub holds at one moment.
+/// What a hub holds at one moment, for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footprint {
-    /// Timers that are set, those included that have nothing to do any more.
+    /// Timers that are set, outdated ones included.
     pub timers: usize,
-    /// Connections that are known to be in a session.
+    /// Connections that are members of a session.
     pub members: usize,
-    /// Connections that are known to view one.
+    /// Connections that view a session.
     pub viewers: usize,
     /// Open connections of the client protocol.
     pub clients: usize,
-    /// How many channels each of them is in, summed up.
+    /// Memberships in channels, by the counts of the connections.
     pub joined: usize,
     pub sessions: Vec<SessionFootprint>,
-    /// What all documents and versions take of memory, as counted over all sessions.
+    /// The memory of all documents and versions, in bytes.
     pub documents_memory: usize,
-    /// As the channels themselves count.
+    /// The counts of the channels summed up.
     pub channels: ChannelsFootprint,
-    /// As counted over all of them: has to be the same.
+    /// The counts kept over all channels. They have to be equal to `channels`.
     pub overall: ChannelsFootprint,
 }
 
-/// What one session holds.
+/// What one session holds, for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionFootprint {
     pub name: Arc<str>,
     pub members: usize,
     pub viewers: usize,
-    /// The document, in bytes of JSON, and how many removed items it remembers.
+    /// The document, in bytes of JSON.
     pub document_bytes: usize,
-    /// What the document takes of memory, as it counts, and reckoned anew: has to be the same.
+    /// The memory of the document as it is counted, and computed anew. They have to be equal.
     pub document_memory: [usize; 2],
+    /// The tombstones of the document.
     pub removed: usize,
-    /// The history: changes and taken ids together, their bytes, and the ids alone.
+    /// The entries of the history, their bytes, and how many of them have an id.
     pub history: usize,
     pub history_bytes: usize,
     pub confirmed: usize,
-    /// Items that were changed a short while ago.
+    /// Items that wait to be settled.
     pub settling: usize,
-    /// The versions in memory, and their bytes.
+    /// The versions in memory, and their bytes in stored form.
     pub versions: usize,
     pub version_bytes: usize,
 }
 
-/// What the channels hold.
+/// What the channels hold, for tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelsFootprint {
     pub channels: usize,
-    /// Those that nobody is in.
+    /// Channels without members.
     pub deserted: usize,
     pub threads: usize,
     pub thread_bytes: usize,
@@ -61,7 +62,7 @@ pub struct ChannelsFootprint {
 }
 
 impl Hub {
-    /// Counts what is held. Takes a time in proportion to the sessions and channels there are.
+    /// Counts what the hub holds, in time linear in sessions and channels.
     #[doc(hidden)]
     pub fn footprint(&self) -> Footprint {
         let joined = self.clients.joined();
@@ -80,7 +81,7 @@ impl Hub {
     }
 }
 
-/// How many of each a hub holds, for whoever looks at the server from outside.
+/// How much a hub holds, for the metrics.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Holdings {
     /// Sessions in memory.
@@ -89,8 +90,7 @@ pub struct Holdings {
     pub members: usize,
     /// Channels of the client protocol.
     pub channels: usize,
-    /// What all documents and their versions take of memory together, in bytes, and may take at most; 0 for
-    /// any number.
+    /// The memory of all documents and versions, in bytes, and its bound; 0 for none.
     pub documents_memory: usize,
     pub most_documents_memory: usize,
 }

@@ -1,37 +1,37 @@
-//! The recent past of a session: what a client that was away can catch up on, and which message
-//! ids were applied already. Bounded in entries and bytes; the oldest are forgotten first.
+//! The last changes of a session, with which clients catch up, and the ids of the last messages, by which
+//! repeated messages are recognised. Bounded in entries and bytes; the oldest are dropped first.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::protocol::{Frame, UserId};
 
-/// What one entry costs beside its frame.
+/// What an entry takes of memory beside its frame and its id, in bytes.
 const ENTRY_OVERHEAD: usize = 128;
 
-/// How many ids are remembered where no change is: what a client sends again is recognised all the same.
-const FEWEST_IDS: usize = 1000;
-/// And in how many bytes.
-const FEWEST_BYTES: usize = 1 << 18;
+/// How many ids are remembered if no changes are: repeated messages are recognised without a history, too.
+const MIN_IDS: usize = 1000;
+/// How many bytes these ids may take.
+const MIN_ID_BYTES: usize = 1 << 18;
 
-/// How much is kept.
+/// The bounds of a history.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many changes, with the ids of the messages that made them; and how many ids of messages that
-    /// changed nothing. Where it is 0, only ids are kept.
+    /// How many changes are remembered, with the ids of the messages that made them, and how many ids of
+    /// messages that changed nothing. With 0, only ids are remembered.
     pub changes: usize,
     pub bytes: usize,
 }
 
 impl Bounds {
-    /// Without a history to catch up on, only ids are remembered.
-    fn is_of_ids(self) -> bool {
+    /// Whether the history has no changes, only ids.
+    fn keeps_ids_only(self) -> bool {
         self.changes == 0 || self.bytes == 0
     }
 
-    /// How many changes are kept and as many ids that are of none, and how many bytes of them.
+    /// The number of changes, which also bounds the ids without a change, and the number of bytes.
     pub fn entries(self) -> (usize, usize) {
-        match self.is_of_ids() {
-            true => (FEWEST_IDS, FEWEST_BYTES),
+        match self.keeps_ids_only() {
+            true => (MIN_IDS, MIN_ID_BYTES),
             false => (self.changes, self.bytes),
         }
     }
@@ -39,31 +39,32 @@ impl Bounds {
 
 #[derive(Debug)]
 struct Entry {
-    /// The change and what was relayed; a message that changed nothing has neither.
+    /// The number of the change and its relayed frame; `None` for a message that changed nothing.
     change: Option<(u64, Frame)>,
     id: Option<(UserId, Box<str>)>,
     bytes: usize,
 }
 
-/// A message that was taken.
+/// A message that was processed.
 #[derive(Debug, Clone, Copy)]
-struct Confirmed {
+struct ProcessedMessage {
     seq: u64,
-    /// The fingerprint of what it said, where that is known.
+    /// The fingerprint of its content; `None` if it was stored without one.
     content: Option<u64>,
 }
 
-/// Whether a message of this name was taken before.
+/// What is known of a message by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
+    /// No message with this id was processed.
     New,
-    /// The same message was, as of this change.
+    /// This message was processed, as of this change.
     Same(u64),
-    /// Another one was.
+    /// Another message with this id was processed.
     Other,
 }
 
-/// A client's `id`, as JSON, with the fingerprint of what its message says: as it is stored.
+/// The stored form of a client's `id`, which is JSON, and of the fingerprint of the message's content.
 pub fn stored_id(id: &str, content: Option<u64>) -> Box<str> {
     match content {
         Some(content) => format!("{id} {content:016x}").into(),
@@ -71,7 +72,7 @@ pub fn stored_id(id: &str, content: Option<u64>) -> Box<str> {
     }
 }
 
-/// The `id` and the fingerprint; versions before 0.2 stored no fingerprint.
+/// Splits a stored id into `id` and fingerprint. Versions before 0.2 stored no fingerprint.
 fn read_id(stored: &str) -> (&str, Option<u64>) {
     let parts = stored.rsplit_once(' ').filter(|(_, content)| content.len() == 16);
     let content = |hex| u64::from_str_radix(hex, 16).ok();
@@ -81,28 +82,28 @@ fn read_id(stored: &str) -> (&str, Option<u64>) {
     }
 }
 
-/// See the module's text.
+/// The last changes and ids of a session.
 #[derive(Debug, Default)]
 pub struct History {
     entries: VecDeque<Entry>,
-    confirmed: HashMap<(UserId, Box<str>), Confirmed>,
+    confirmed: HashMap<(UserId, Box<str>), ProcessedMessage>,
     bytes: usize,
-    /// How many of the entries are changes.
+    /// The number of entries that are changes.
     changes: usize,
-    /// The newest change that was forgotten; the history reaches back to it.
-    forgotten: u64,
+    /// The newest change that was dropped. The history has every change after it.
+    evicted_up_to: u64,
     seq: u64,
-    /// Numbers up to this one are not given any more.
+    /// The next change gets a larger number than this.
     skipped: u64,
-    /// Numbers that no change has, because they may have been given to changes that were lost: each
-    /// after the first number, up to the second.
+    /// Ranges of numbers without a change, after the first number up to the second: they may belong to
+    /// changes that were lost in a crash.
     gaps: Vec<(u64, u64)>,
 }
 
 impl History {
-    /// One that begins after change `seq`.
-    pub fn after_change(seq: u64) -> Self {
-        History { forgotten: seq, seq, ..History::default() }
+    /// An empty history after change `seq`.
+    pub fn starting_after(seq: u64) -> Self {
+        History { evicted_up_to: seq, seq, ..History::default() }
     }
 
     /// The number of the last applied change; 0 before the first.
@@ -110,21 +111,21 @@ impl History {
         self.seq
     }
 
-    /// The number the next change will get.
+    /// The number of the next change.
     pub fn next_seq(&self) -> u64 {
         self.seq.max(self.skipped) + 1
     }
 
-    /// Has the next change get a number after this one.
+    /// Makes the number of the next change larger than `up_to`.
     pub fn skip(&mut self, up_to: u64) {
         self.skipped = self.skipped.max(up_to);
     }
 
-    /// Appends the change numbered [`next_seq`](Self::next_seq) as it was relayed.
+    /// Appends a relayed change. Its number is [`next_seq`](Self::next_seq).
     pub fn push(&mut self, relayed: Frame, bounds: Bounds) {
         let seq = self.next_seq();
         if seq > self.seq + 1 {
-            self.gaps.retain(|(_, up_to)| *up_to >= self.forgotten);
+            self.gaps.retain(|(_, up_to)| *up_to >= self.evicted_up_to);
             self.gaps.push((self.seq, seq - 1));
         }
         self.seq = seq;
@@ -132,13 +133,13 @@ impl History {
         self.append(Entry { change: Some((self.seq, relayed)), id: None, bytes }, bounds);
     }
 
-    /// Remembers that this user's message with this [`stored_id`] was taken, as of the current `seq`.
+    /// Remembers that this user's message with this [`stored_id`] was processed, as of change `seq`.
     pub fn confirm(&mut self, user: &UserId, stored: &str, bounds: Bounds) {
         let (id, content) = read_id(stored);
         let id: (UserId, Box<str>) = (user.clone(), id.into());
-        self.confirmed.insert(id.clone(), Confirmed { seq: self.seq, content });
+        self.confirmed.insert(id.clone(), ProcessedMessage { seq: self.seq, content });
         let bytes = id.1.len() + ENTRY_OVERHEAD;
-        // It is known for as long as the change that its message made.
+        // The id of a change is dropped together with the change.
         let is_its_change = |entry: &&mut Entry| {
             entry.id.is_none() && entry.change.as_ref().is_some_and(|(seq, _)| *seq == self.seq)
         };
@@ -147,13 +148,13 @@ impl History {
                 entry.id = Some(id);
                 entry.bytes += bytes;
                 self.bytes += bytes;
-                self.forget(bounds);
+                self.evict(bounds);
             }
             None => self.append(Entry { change: None, id: Some(id), bytes }, bounds),
         }
     }
 
-    /// Whether a message of this user with this `id`, as JSON, was taken before.
+    /// Looks up a message of this user by its `id`, which is JSON.
     pub fn repeats(&self, user: &UserId, id: &str, content: Option<u64>) -> Repeat {
         match self.confirmed.get(&(user.clone(), id.into())) {
             None => Repeat::New,
@@ -162,19 +163,19 @@ impl History {
         }
     }
 
-    /// What was relayed after change `since`, in order; `None` where it is not all there any more,
-    /// or never was.
+    /// The relayed frames after change `since`, in order; `None` if some are dropped, or if there is no
+    /// change `since`.
     pub fn after(&self, since: u64) -> Option<impl Iterator<Item = &Frame>> {
         let is_lost = |(after, up_to): &(u64, u64)| *after < since && since <= *up_to;
-        if since < self.forgotten || since > self.seq || self.gaps.iter().any(is_lost) {
+        if since < self.evicted_up_to || since > self.seq || self.gaps.iter().any(is_lost) {
             return None;
         }
         let changes = self.entries.iter().filter_map(|entry| entry.change.as_ref());
         Some(changes.filter(move |(seq, _)| *seq > since).map(|(_, frame)| frame))
     }
 
-    /// The messages that are known to have been taken, the oldest first: whose, and the [`stored_id`].
-    pub fn taken(&self) -> impl Iterator<Item = (&UserId, Box<str>)> {
+    /// The remembered messages, the oldest first: the user and the [`stored_id`].
+    pub fn processed_ids(&self) -> impl Iterator<Item = (&UserId, Box<str>)> {
         self.entries.iter().filter_map(|entry| {
             let id = entry.id.as_ref()?;
             let known = self.confirmed.get(id)?;
@@ -182,24 +183,24 @@ impl History {
         })
     }
 
-    /// How many entries are kept, in how many bytes, and how many ids.
-    pub fn kept(&self) -> (usize, usize, usize) {
+    /// The number of entries, their bytes, and the number of ids.
+    pub fn sizes(&self) -> (usize, usize, usize) {
         (self.entries.len(), self.bytes, self.confirmed.len())
     }
 
     fn append(&mut self, entry: Entry, bounds: Bounds) {
-        if let Some((seq, _)) = entry.change.as_ref().filter(|_| bounds.is_of_ids()) {
-            self.forgotten = *seq;
+        if let Some((seq, _)) = entry.change.as_ref().filter(|_| bounds.keeps_ids_only()) {
+            self.evicted_up_to = *seq;
             return;
         }
         self.bytes += entry.bytes;
         self.changes += usize::from(entry.change.is_some());
         self.entries.push_back(entry);
-        self.forget(bounds);
+        self.evict(bounds);
     }
 
-    /// Forgets the oldest entries until the others keep the bounds.
-    fn forget(&mut self, bounds: Bounds) {
+    /// Drops the oldest entries until the others are within the bounds.
+    fn evict(&mut self, bounds: Bounds) {
         let (most, bytes) = bounds.entries();
         let is_over = |history: &Self| {
             let ids = history.entries.len() - history.changes;
@@ -209,13 +210,15 @@ impl History {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes;
             if let Some((seq, _)) = oldest.change {
-                self.forgotten = seq;
+                self.evicted_up_to = seq;
                 self.changes -= 1;
             }
             if let Some(id) = oldest.id {
                 self.confirmed.remove(&id);
             }
         }
+        debug_assert!(self.changes <= self.entries.len());
+        debug_assert!(!self.entries.is_empty() || self.bytes == 0);
     }
 }
 
@@ -245,7 +248,7 @@ mod tests {
     #[test]
     fn nothing_follows_a_number_that_was_skipped() {
         let bounds = Bounds { changes: 4, bytes: 1 << 20 };
-        let mut history = History::after_change(2);
+        let mut history = History::starting_after(2);
         history.push(Frame::text("3"), bounds);
         history.skip(10);
         assert_eq!((history.seq(), history.next_seq()), (3, 11));
@@ -259,7 +262,7 @@ mod tests {
             assert_eq!(texts(&history, lost), None, "{lost}");
         }
         assert_eq!(texts(&history, 11).unwrap(), ["12"]);
-        // Forgotten with what came before.
+        // The gap is dropped with the changes before it.
         for n in 13..=16 {
             history.push(Frame::text(&n.to_string()), bounds);
         }
@@ -299,15 +302,15 @@ mod tests {
         for bounds in [Bounds { changes: 0, bytes: 1 << 20 }, Bounds { changes: 9, bytes: 0 }] {
             let mut history = History::default();
             let user: UserId = "alice".into();
-            for n in 1..=2 * FEWEST_IDS as u64 {
+            for n in 1..=2 * MIN_IDS as u64 {
                 history.push(Frame::text("a change"), bounds);
                 history.confirm(&user, &stored_id(&n.to_string(), Some(n)), bounds);
                 assert_eq!(history.repeats(&user, &n.to_string(), Some(n)), Repeat::Same(n));
                 assert!(history.after(n - 1).is_none() && history.after(n).is_some());
             }
             assert_eq!(history.repeats(&user, "1", Some(1)), Repeat::New);
-            let (entries, bytes, ids) = history.kept();
-            assert!(entries == FEWEST_IDS && ids == entries && bytes <= FEWEST_BYTES);
+            let (entries, bytes, ids) = history.sizes();
+            assert!(entries == MIN_IDS && ids == entries && bytes <= MIN_ID_BYTES);
         }
     }
 

@@ -1,13 +1,17 @@
-//! One item of a document: fields that know who wrote them, and when.
+//! One item of a document.
+//!
+//! An editor's copy of an item is either one that its user placed or loaded ("built"), or one that the
+//! editor made from a message. A copy made from a message has no picture, so its origin and its `interfaces`
+//! stand elsewhere: such copies are sent and report "moved" interfaces.
+
+mod size;
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::document::Author;
+use super::author::Author;
 use super::item_frames;
 use super::old_values::OldValues;
 use super::told::Told;
@@ -15,148 +19,64 @@ use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, Name, is_string};
 use crate::protocol::outbound::{write_key, write_object};
-use crate::protocol::relayed::growth_of_completed;
 use crate::protocol::{UserId, geometry};
 
-/// Where an item is: what `move_item` may change.
-pub(super) const PLACE: [&str; 3] = ["x_mm", "y_mm", "angle_deg"];
-/// The fields in which a copy that was built from a message differs from the original.
+pub(super) use super::field::{FIELD_MEMORY, Field, PLACE};
+pub(super) use super::past_value::PastValue;
+use size::ITEM_MEMORY;
+pub(super) use size::{
+    FIELD_OVERHEAD, find, is_fixed, is_identity, memory_completed, size_completed, size_of_fields,
+};
+
+/// The fields in which a copy that was made from a message differs from the original.
 pub(super) const INTERFACES: &str = "interfaces";
 pub(super) const IMAGE_PATH: &str = "image_path";
 
-/// From this many comparisons on, a look-up table is cheaper than a linear search.
-const SEARCH_BY_TABLE: usize = 1 << 14;
-/// What one field costs in JSON beside its name and value: quotes, colon and comma.
-pub(super) const FIELD_OVERHEAD: usize = 4;
-
-/// What a field takes of memory beside the bytes that it has in JSON: itself, and what the two pieces of
-/// memory for its name and value are longer than those.
-pub(super) const FIELD_MEMORY: usize = size_of::<Field>() + 40;
-/// The same of an item: itself, its places in the document's tables, and the memory for its id.
-const ITEM_MEMORY: usize = size_of::<Item>() + 200;
-
-/// Of how many fields of an item that is gone marks are kept at most.
+/// How many fields of a removed item have marks at most.
 pub(super) const MAX_MARKED: usize = 64;
 
-/// What a frame has beside an item, in bytes.
-const ROOM: usize = 192;
-/// The largest list of interfaces that is moved, in bytes: a real one has some hundreds an interface.
+/// What a frame has beside its item, in bytes: reserved at once.
+const FRAME_RESERVE_BYTES: usize = 192;
+/// The largest list of interfaces that is moved, in bytes. Real ones have some hundred bytes an interface.
 const MAX_INTERFACES_BYTES: usize = 64 << 10;
-/// How many earlier values of a field are kept at most while somebody may not have received the newer
-/// ones: some seconds of a drag.
-const MAX_VALUES: usize = 512;
 
-/// One field of an item.
-#[derive(Debug)]
-pub struct Field {
-    pub key: Name,
-    pub value: Box<RawValue>,
-    /// Who wrote this value.
-    pub writer: UserId,
-    /// The session's tick at which it was written (`session.rs`); 0 where it was loaded.
-    pub tick: u64,
-    /// Whether a file may have been saved with it: it is no place, or the item has been still since.
-    pub is_at_rest: bool,
-    /// Its earlier values that somebody's copy may still show, the oldest first.
-    pub past: Vec<PastValue>,
-}
-
-/// An earlier value of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastValue {
-    /// Its fingerprint, and that of the form that some copies report: moved `interfaces`, an angle from 0
-    /// to 360 degrees, an `x_mm` put aside.
-    pub print: u64,
-    pub moved_print: Option<u64>,
-    pub writer: UserId,
-    pub tick: u64,
-    pub is_at_rest: bool,
-}
-
-impl PastValue {
-    /// Whether a copy that reports a value with this fingerprint may show this one.
-    pub fn shows(&self, print: u64) -> bool {
-        self.print == print || self.moved_print == Some(print)
-    }
-}
-
-impl Field {
-    /// A field that has just been written.
-    pub fn new(key: Name, value: Box<RawValue>, author: Author<'_>) -> Self {
-        let (writer, tick) = (author.user.clone(), author.tick);
-        Field { key, value, writer, tick, is_at_rest: true, past: Vec::new() }
-    }
-
-    /// Gives it another value and remembers the one it had. `moved_print` is the fingerprint of that
-    /// one's moved form. Values that every copy has left behind go to the item's old ones.
-    fn change(
-        &mut self,
-        value: Box<RawValue>,
-        moved_print: Option<u64>,
-        author: Author<'_>,
-        old: &mut OldValues,
-    ) {
-        if self.past.is_empty() {
-            // Most fields have been changed once.
-            self.past.reserve_exact(1);
-        }
-        let print = json::fingerprint(&self.value);
-        let writer = std::mem::replace(&mut self.writer, author.user.clone());
-        let (tick, is_at_rest) = (self.tick, self.is_at_rest);
-        self.past.push(PastValue { print, moved_print, writer, tick, is_at_rest });
-        (self.value, self.tick) = (value, author.tick);
-        self.is_at_rest = !PLACE.contains(&&*self.key);
-        // Each lasted until the next began.
-        let ends = self.past.iter().skip(1).map(|next| next.tick).chain([self.tick]);
-        let left = ends.take_while(|end| *end <= author.received).count();
-        let left = left.max(self.past.len().saturating_sub(MAX_VALUES));
-        self.past.drain(..left).for_each(|past| old.remember(&self.key, &past));
-    }
-
-    /// When it had each of its earlier values, in ticks, the newest first.
-    pub fn earlier(&self) -> impl Iterator<Item = (&PastValue, Range<u64>)> + Clone {
-        let past = self.past.iter().rev();
-        let ends = std::iter::once(self.tick).chain(past.clone().map(|next| next.tick));
-        past.zip(ends).map(|(past, end)| (past, past.tick..end))
-    }
-}
-
-/// One item; always has the fields `uuid` (its id) and `item_type` (a string).
+/// One item. It always has the fields `uuid`, its id, and `item_type`, a string.
 #[derive(Debug)]
 pub struct Item {
     pub id: Arc<str>,
     pub fields: Vec<Field>,
-    /// Who changed it last, or in whose snapshot it first appeared.
+    /// The user who changed it last, or whose snapshot added it.
     pub writer: UserId,
-    /// The users whose copy is one that they built themselves; all others were sent theirs.
+    /// The users who built their copy themselves. All others made theirs from a message.
     pub builders: Vec<UserId>,
-    /// The session's tick at which it was added; 0 where it was loaded.
+    /// The session's tick at which it was added; 0 if it was loaded.
     pub added: u64,
-    /// When members were told of it last.
+    /// The ticks at which members were told of it.
     pub told: Told,
-    /// The values that its fields had before those that they remember themselves.
+    /// Marks of the values that its fields had before their `past` ones.
     pub old: OldValues,
-    /// Marks of those that copies may show which were removed before it came back, if it ever was.
+    /// Marks of the values that copies from before its last removal may show; `None` if it was never removed.
     pub before: Option<Box<OldValues>>,
     derived: Derived,
-    /// Its size as JSON.
+    /// Its size as JSON, in bytes.
     pub(super) bytes: usize,
 }
 
-/// What follows from an item's type, picture and interfaces, once somebody has asked.
+/// What follows from an item's type, picture and interfaces; computed when it is needed.
 #[derive(Debug, Default)]
 struct Derived {
-    /// Its interfaces as a copy without a picture needs them.
+    /// See [`Item::moved_interfaces`].
     moved: OnceCell<Option<Box<RawValue>>>,
-    /// How far such a copy stands off.
+    /// See [`Item::offset`].
     offset: OnceCell<Option<(f64, f64)>>,
-    /// Whether it has an `image_path` that others are not sent.
+    /// See [`Item::hides_path`].
     hides: OnceCell<bool>,
+    /// See [`Item::is_plain`].
     is_plain: OnceCell<bool>,
 }
 
 impl Item {
-    /// An item that somebody has written; its fields include `uuid` and `item_type`.
+    /// A new item; `fields` include `uuid` and `item_type`.
     pub(super) fn new(id: Arc<str>, fields: Vec<Field>, writer: UserId, added: u64) -> Self {
         let bytes = size_of_fields(&id, fields.iter().map(|field| (&*field.key, &*field.value)));
         let builders = default_builders(&fields, Some(&writer));
@@ -165,7 +85,7 @@ impl Item {
         Item { id, fields, writer, builders, added, told, old, before, derived, bytes }
     }
 
-    /// What it takes of memory, in bytes, its earlier values included. Takes time linear in its fields.
+    /// An estimate of its memory with its earlier values, in bytes. Takes time linear in its fields.
     pub(super) fn memory(&self) -> usize {
         let past = self.fields.iter().map(|field| field.past.len() * size_of::<PastValue>());
         let fields = self.bytes + self.fields.len() * FIELD_MEMORY;
@@ -176,20 +96,20 @@ impl Item {
             + self.before.as_ref().map_or(0, |before| before.memory())
     }
 
-    /// By how many bytes of memory it grows when fields are overwritten, without their earlier values.
+    /// By how many bytes of memory it grows when fields are overwritten, earlier values not included.
     pub(super) fn growth(&self, sizes: &Overwritten) -> isize {
         let added = sizes.places.iter().filter(|place| place.is_none()).count();
         (sizes.bytes + added * FIELD_MEMORY) as isize - self.bytes as isize
     }
 
-    /// Appends the item as JSON, as it is stored: every field.
+    /// Appends the item as JSON with every field, as it is stored.
     pub fn write_stored(&self, json: &mut Vec<u8>) {
-        json.reserve(self.bytes + ROOM);
+        json.reserve(self.bytes + FRAME_RESERVE_BYTES);
         write_object(json, self.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
-    /// Appends the item as JSON, as others are shown it: without an `image_path` that leads out of the
-    /// editor's own library, and then with its interfaces where an item without a picture has them.
+    /// Appends the item as JSON, as it is sent: without an `image_path` that leads out of the editor's own
+    /// library. An item that loses its picture that way has its interfaces moved.
     pub fn write(&self, json: &mut Vec<u8>) {
         match self.moved().filter(|_| self.hides_path()) {
             Some(moved) => moved.write(json),
@@ -198,7 +118,7 @@ impl Item {
         }
     }
 
-    /// Whether it has an `image_path` that others are not sent.
+    /// Whether its `image_path` leads out of the editor's own library and is not sent.
     pub fn hides_path(&self) -> bool {
         let hides = || {
             let path = self.field(IMAGE_PATH);
@@ -207,13 +127,13 @@ impl Item {
         *self.derived.hides.get_or_init(hides)
     }
 
-    /// Whether all copies of it stand as those that were built from messages.
+    /// Whether all its copies have the same origin, built or made from a message.
     pub(super) fn is_plain(&self) -> bool {
         *self.derived.is_plain.get_or_init(|| is_plain(&self.fields))
     }
 
-    /// Appends the item as JSON, as an editor opens it: it takes the id and the type by these names
-    /// alone, and gives an item without one a new id.
+    /// Appends the item as JSON for a file. An editor reads id and type there from `item_uuid` and `_type`
+    /// alone, and gives an item without `item_uuid` a new id.
     pub fn write_for_file(&self, json: &mut Vec<u8>) {
         self.write(json);
         let id = json::string(&self.id);
@@ -233,13 +153,13 @@ impl Item {
         self.fields.iter().filter(is_shown).map(|field| (&*field.key, &*field.value))
     }
 
-    /// The item as an editor needs it for a copy that it built from a message: with its interfaces
-    /// moved to where that copy's origin is. `None` where that makes no difference.
+    /// The item for a copy that was made from a message: with its interfaces moved to that copy's origin.
+    /// `None` if that makes no difference.
     pub fn moved(&self) -> Option<MovedItem<'_>> {
         Some(MovedItem { item: self, interfaces: self.moved_interfaces()? })
     }
 
-    /// Its interfaces as a copy without a picture needs them; `None` where that makes no difference.
+    /// Its interfaces for a copy without a picture; `None` if they are the same.
     pub fn moved_interfaces(&self) -> Option<&RawValue> {
         let move_them = || {
             let (x, y) = self.offset()?;
@@ -248,8 +168,8 @@ impl Item {
         self.derived.moved.get_or_init(move_them).as_deref()
     }
 
-    /// How far a copy without a picture stands off: the middle of the first interface of an item with
-    /// a picture. `None` where it doesn't.
+    /// The distance of the origin of a copy without a picture: the middle of the first interface of an item
+    /// with a picture. `None` if it is the same origin.
     pub fn offset(&self) -> Option<(f64, f64)> {
         *self.derived.offset.get_or_init(|| self.find_offset())
     }
@@ -264,7 +184,7 @@ impl Item {
         (!picture.is_empty() && !writing::is_near(middle, (0.0, 0.0))).then_some(middle)
     }
 
-    /// Whether editors know items of its type, by whatever name.
+    /// Whether editors know items of its type. They read it from `_type`, if it has one.
     pub fn is_for_editors(&self) -> bool {
         let item_type = self.item_type().get();
         let is_other =
@@ -273,26 +193,26 @@ impl Item {
             && !self.field("_type").is_some_and(is_other)
     }
 
-    /// Notes that it has been still: a file may have been saved with its place.
+    /// Records that it has been still: a file may have been saved with its place.
     pub fn rests(&mut self) {
         for field in self.fields.iter_mut().filter(|field| PLACE.contains(&&*field.key)) {
             field.is_at_rest = true;
         }
     }
 
-    /// Whether a field had a value with this fingerprint before, or one with this moved form.
+    /// Whether a field had an earlier value with this fingerprint, or with a moved form of this fingerprint.
     pub fn has_had(&self, field: &Field, print: u64) -> bool {
         field.past.iter().any(|past| past.shows(print)) || self.old.has(&field.key, print)
     }
 
-    /// Whether a copy of this item from before its removal may show this value in this field.
+    /// Whether a copy from before the item's last removal may show this value in this field.
     pub fn had_before(&self, key: &str, print: u64) -> bool {
         self.before.as_ref().is_some_and(|before| before.has(key, print))
     }
 
-    /// Marks of the values that copies of it may show, now that it is gone. Everybody has received what was sent
-    /// at or before `received`.
-    pub(super) fn into_last(mut self, received: u64) -> OldValues {
+    /// Marks of the values that copies may show when the item is removed. Every tracked member has received what
+    /// was sent at or before `received`.
+    pub(super) fn into_tombstone_values(mut self, received: u64) -> OldValues {
         let moved = self.moved_interfaces().map(json::fingerprint);
         let mut last = self.before.take().map(|before| *before).unwrap_or_default();
         for field in self.fields.iter().take(MAX_MARKED) {
@@ -305,22 +225,22 @@ impl Item {
         last
     }
 
-    /// Its angle in degrees, where it has one.
+    /// Its angle in degrees; `None` if it has none.
     pub fn angle(&self) -> Option<f64> {
         json::as_number(&self.field(PLACE[2])?.value)
     }
 
-    /// Whether it is stored as locked.
+    /// Whether its `locked` is `true`.
     pub fn is_locked(&self) -> bool {
         self.field("locked").is_some_and(|locked| locked.value.get() == "true")
     }
 
-    /// Whether copies of it may be locked that have received everything but what was written at this tick.
+    /// Whether copies may be locked that have received everything but the writes of this tick.
     pub fn may_be_locked_before(&self, tick: u64) -> bool {
         self.is_locked() || self.field("locked").is_some_and(|locked| locked.tick == tick)
     }
 
-    /// The item's `item_type` as JSON.
+    /// Its `item_type` as JSON.
     pub fn item_type(&self) -> &RawValue {
         self.field("item_type").map_or(RawValue::NULL, |field| &field.value)
     }
@@ -330,7 +250,7 @@ impl Item {
         self.fields.iter().find(|field| &*field.key == key)
     }
 
-    /// Whether somebody else wrote to it after a tick.
+    /// Whether another user wrote to it after a tick.
     pub fn is_written_by_others(&self, user: &UserId, since: u64) -> bool {
         self.fields.iter().any(|field| {
             let past = field.past.iter().map(|past| (&past.writer, past.tick));
@@ -339,8 +259,8 @@ impl Item {
         })
     }
 
-    /// Overwrites fields one by one, as [`overwritten`](Self::overwritten) has found them. A field that
-    /// has the value already keeps its writer.
+    /// Overwrites fields; `sizes` comes from [`overwritten`](Self::overwritten) with the same fields. A field
+    /// that has the value already keeps its writer.
     pub(super) fn overwrite(&mut self, fields: Fields, sizes: Overwritten, author: Author<'_>) {
         let is_about_moving = |(key, _): &(Name, _)| matches!(&**key, INTERFACES | IMAGE_PATH);
         let moved = match fields.iter().any(is_about_moving) {
@@ -356,8 +276,8 @@ impl Item {
                 Some(place) => {
                     let print = match &*key {
                         INTERFACES => moved.as_deref().map(json::fingerprint),
-                        "angle_deg" => turned_print(&self.fields[place].value),
-                        // What was still was told aside of where it was, too.
+                        "angle_deg" => normalised_angle_print(&self.fields[place].value),
+                        // A still item was also sent with a nudged place.
                         "x_mm" if self.fields[place].is_at_rest => {
                             item_frames::nudged(&self.fields[place].value)
                                 .as_deref()
@@ -387,9 +307,13 @@ impl Item {
         }
         self.bytes = sizes.bytes;
         self.writer = author.user.clone();
+        debug_assert_eq!(
+            self.bytes,
+            size_of_fields(&self.id, self.fields.iter().map(|field| (&*field.key, &*field.value)))
+        );
     }
 
-    /// Where these fields stand, and how large the item is once it has them.
+    /// The places of these fields, and the size of the item with them.
     pub(super) fn overwritten(&self, fields: &Fields) -> Overwritten {
         let places = find(&self.fields, fields);
         let mut bytes = self.bytes;
@@ -403,15 +327,15 @@ impl Item {
         Overwritten { places, bytes }
     }
 
-    /// Drops the fields that are not among these, but for those that say which item it is. Whether
-    /// there were any. Takes time linear in both.
+    /// Drops the fields that are not among these, except id and type. `true` if there were any. Takes time
+    /// linear in both.
     pub(super) fn drop_others(&mut self, fields: &Fields) -> bool {
         let mut is_wanted = vec![false; self.fields.len()];
         for place in find(&self.fields, fields).into_iter().flatten() {
             is_wanted[place] = true;
         }
         let before = self.fields.len();
-        // What is overwritten next needs to know where interfaces stood that it changes.
+        // The next overwrite needs the moved form of the interfaces that it replaces.
         let moved = std::mem::take(&mut self.derived).moved;
         if fields.iter().any(|(key, _)| **key == *INTERFACES) {
             self.derived.moved = moved;
@@ -426,8 +350,8 @@ impl Item {
         self.fields.len() < before
     }
 
-    /// Whether a client that shows `fields` for this item shows what the document says. The fields
-    /// that name the item don't count, nor does a type that only the server knows.
+    /// Whether a client's `fields` show the item as the document has it. The id doesn't count, nor a type if
+    /// the client names none.
     pub fn is_shown_by(&self, fields: &Fields) -> bool {
         let typed = fields.iter().any(|(key, value)| &**key == "item_type" && is_string(value));
         let counts = |key: &str, value| !is_identity(key, value) && (typed || key != "item_type");
@@ -446,19 +370,19 @@ impl Item {
     }
 }
 
-/// The fingerprint of an angle as editors report it: from 0 to 360 degrees.
-fn turned_print(angle: &RawValue) -> Option<u64> {
+/// The fingerprint of an angle as editors report it, from 0 to 360 degrees.
+fn normalised_angle_print(angle: &RawValue) -> Option<u64> {
     let turned = json::as_number(angle)?.rem_euclid(360.0);
     Some(json::fingerprint(&RawValue::from_string(turned.to_string()).ok()?))
 }
 
-/// Whose copies of a new item are ones that they built themselves: the one's who added it.
+/// The builders of a new item: the user who added it, unless the item is plain.
 pub(super) fn default_builders(fields: &[Field], adder: Option<&UserId>) -> Vec<UserId> {
     adder.filter(|_| !is_plain(fields)).into_iter().cloned().collect()
 }
 
-/// Whether these are the fields of a component without a picture: it stands as all copies do that are
-/// built from messages, and goes on doing so when it is given a picture.
+/// Whether these are the fields of a component whose copies all have the same origin: it has no picture, or
+/// one whose first interface is in the middle. It stays plain if it gets a picture later.
 pub(super) fn is_plain(fields: &[Field]) -> bool {
     let value = |name: &str| {
         let field = fields.iter().find(|field| *field.key == *name);
@@ -467,19 +391,18 @@ pub(super) fn is_plain(fields: &[Field]) -> bool {
     let path = value(IMAGE_PATH);
     let has_picture = !matches!(path.get(), "null" | "\"\"");
     let middle = geometry::first_middle(value(INTERFACES)).unwrap_or_default();
-    // One with a picture whose first interface is in its middle, too.
     let stands_so = writing::is_near(middle, (0.0, 0.0)) && !is_unsafe_image_path(IMAGE_PATH, path);
     value("item_type").get() == "\"component\"" && (!has_picture || stands_so)
 }
 
-/// Where fields stand that are about to be written, and what that does to the item's size.
+/// The places of fields that are about to be written, and the item's size afterwards.
 #[derive(Debug)]
 pub(super) struct Overwritten {
     places: Vec<Option<usize>>,
     pub bytes: usize,
 }
 
-/// See [`Item::moved`].
+/// An item with moved interfaces ([`Item::moved`]).
 #[derive(Debug)]
 pub struct MovedItem<'a> {
     item: &'a Item,
@@ -489,7 +412,7 @@ pub struct MovedItem<'a> {
 impl MovedItem<'_> {
     /// Appends the item as JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
-        json.reserve(self.item.bytes + ROOM);
+        json.reserve(self.item.bytes + FRAME_RESERVE_BYTES);
         let fields = self.item.shown_fields();
         write_object(
             json,
@@ -499,62 +422,4 @@ impl MovedItem<'_> {
             }),
         );
     }
-}
-
-/// Whether a field is one that a message about an item can't write: what says which item it is, and of what type.
-/// A relayed command has a `_type` although its item may lack it.
-pub(super) fn is_fixed(key: &str, value: &RawValue) -> bool {
-    matches!(key, "_type" | "item_type") || is_identity(key, value)
-}
-
-/// Whether a field says which item this is, or fails to say of what type: neither can be changed.
-pub(super) fn is_identity(key: &str, value: &RawValue) -> bool {
-    matches!(key, "uuid" | "item_uuid") || (key == "item_type" && !is_string(value))
-}
-
-/// An item's size as JSON.
-pub(super) fn size(id: &str, fields: &Fields) -> usize {
-    size_of_fields(id, fields.iter().map(|(key, value)| (&**key, &**value)))
-}
-
-/// The size of an item as it will be kept: with its id and a type, whatever a client called them.
-pub(super) fn size_completed(id: &str, fields: &Fields) -> usize {
-    size(id, fields).saturating_add_signed(growth_of_completed(id, fields))
-}
-
-/// What an item will take of memory, likewise.
-pub(super) fn memory_completed(id: &str, fields: &Fields) -> usize {
-    let lacks = |name: &&str| !fields.iter().any(|(key, _)| **key == **name);
-    let added = ["uuid", "item_type"].iter().filter(|name| lacks(name)).count();
-    ITEM_MEMORY + size_completed(id, fields) + (fields.len() + added) * FIELD_MEMORY
-}
-
-/// The size of an item with any fields.
-pub(super) fn size_of_fields<'a>(
-    id: &str,
-    fields: impl Iterator<Item = (&'a str, &'a RawValue)>,
-) -> usize {
-    id.len()
-        + fields.map(|(key, value)| key.len() + value.get().len() + FIELD_OVERHEAD).sum::<usize>()
-}
-
-/// Where each of `wanted` stands in `fields`. Editors write an item's fields in one order, so the
-/// field after the last one found is tried first.
-pub(super) fn find(fields: &[Field], wanted: &Fields) -> Vec<Option<usize>> {
-    if fields.len().saturating_mul(wanted.len()) > SEARCH_BY_TABLE {
-        let table: HashMap<&str, usize> =
-            fields.iter().enumerate().map(|(place, field)| (&*field.key, place)).collect();
-        return wanted.iter().map(|(key, _)| table.get(&**key).copied()).collect();
-    }
-    let mut next = 0;
-    let mut places = Vec::with_capacity(wanted.len());
-    for (key, _) in wanted {
-        let place = match fields.get(next) {
-            Some(field) if field.key == *key => Some(next),
-            _ => fields.iter().position(|field| field.key == *key),
-        };
-        next = place.map_or(next, |place| place + 1);
-        places.push(place);
-    }
-    places
 }

@@ -1,83 +1,48 @@
-//! What of a session has to survive, said as it happens: each applied change once, and the whole
-//! document where a change can't be replayed, or so that there is less to replay.
+//! What a session gives to the store: each applied change once, and the whole document where a change can't
+//! be replayed, and from time to time.
+
+pub mod state;
 
 use std::time::Duration;
 
 use super::document::News;
 use super::notes::Note;
-use super::past::Past;
 use super::session::Session;
+use super::versions::Version;
 use super::{Effect, Turn};
 use crate::kept::{Keep, Why};
-use crate::protocol::{Frame, Timestamp, UserId, outbound};
+use crate::protocol::{Frame, Timestamp, UserId};
+use state::not_durable;
 
-/// The whole document is kept from time to time: not before so many changes, and as many bytes of
-/// them as the document has, so that what is written is at most doubled; but then after so many
-/// changes at the latest: replaying one takes about 4 µs, writing a document of 7 MB 12 ms.
-const FEWEST: usize = 1_000;
-const MOST: usize = 5_000;
-/// And with the next change when the first one after the last whole document was so long ago.
-const OLDEST: Duration = Duration::from_secs(600);
-/// What was kept so shortly before the disk was found to fail may not have been written either.
-const LATELY: Duration = Duration::from_secs(60);
-/// What becomes known of more items at once is kept with the whole document.
+/// Entries that were given within this time before the disk was found to fail may not be written.
+const UNCONFIRMED_WINDOW: Duration = Duration::from_secs(60);
+/// If more items than this have news at once, the whole document is written instead of notes.
 const MAX_NOTES: usize = 100;
 
-/// What was kept of a session so far.
-#[derive(Debug, Default)]
-pub struct Keeping {
-    /// Whether there is anything, so that the session can be loaded again.
-    pub has_begun: bool,
-    /// Whether nothing is to be kept of it: whoever began it has said so.
-    pub is_temporary: bool,
-    /// When something was kept last by this hub.
-    last: Option<Duration>,
-    /// Whether something was kept that isn't written because the disk fails: the session has to stay
-    /// in memory.
-    pub is_at_risk: bool,
-    /// How large the whole document was that was kept last.
-    whole: usize,
-    /// How many changes there were since, how large they are, and when the first of them was.
-    changes: usize,
-    bytes: usize,
-    since: Duration,
-}
-
-impl Keeping {
-    /// What was kept of a session that is loaded.
-    pub fn of(past: &Past) -> Self {
-        let (changes, bytes) = past.changes;
-        Keeping { has_begun: true, whole: past.whole, changes, bytes, ..Keeping::default() }
-    }
-
-    fn is_due(&self, now: Duration) -> bool {
-        let enough = self.changes >= FEWEST && self.bytes >= self.whole;
-        enough || self.changes >= MOST || now >= self.since + OLDEST
-    }
-}
-
-/// The change, or the changes, that made the document what it is.
-pub struct Made<'a> {
+/// Changes that were applied together, for [`Keep::Whole`].
+pub struct AppliedChange<'a> {
     pub user: &'a UserId,
     pub frames: Vec<Frame>,
-    /// As it is stored ([`stored_id`](super::history::stored_id)).
+    /// The id of the message in stored form ([`stored_id`](super::history::stored_id)).
     pub id: Option<&'a str>,
 }
 
+pub use self::AppliedChange as Made;
+
 impl Session {
-    /// Whether anything of it is kept.
+    /// Whether the session is stored.
     fn is_kept(&self, turn: &Turn<'_>) -> bool {
         turn.limits.durable && !self.keeping.is_temporary
     }
 
-    /// Somebody joins who has not said that nothing is to be kept: it is a session like any other now.
-    pub fn keep_from_now_on(&mut self, turn: &mut Turn<'_>) {
+    /// Ends `is_temporary`: a connection joined with [`Event::Join`](super::Event::Join).
+    pub fn start_persisting(&mut self, turn: &mut Turn<'_>) {
         if std::mem::take(&mut self.keeping.is_temporary) && self.history.seq() > 0 {
             self.keep_document(turn);
         }
     }
 
-    /// The last change, as it was relayed.
+    /// Gives the last change to the store, as it was relayed. The whole document follows if it is due.
     pub fn keep_change(
         &mut self,
         user: &UserId,
@@ -98,7 +63,7 @@ impl Session {
             id: id.map(Into::into),
         };
         self.keep(keep, turn);
-        self.document.has_stored_user(user);
+        self.document.note_user_stored(user);
         let keeping = &mut self.keeping;
         if keeping.changes == 0 {
             keeping.since = turn.elapsed();
@@ -110,17 +75,17 @@ impl Session {
         }
     }
 
-    /// An id that was taken without a change, as JSON.
+    /// Gives the stored id of a message to the store that was processed without a change.
     pub fn keep_id(&mut self, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
         self.keep_taken(self.history.seq(), user, id, turn);
     }
 
-    /// Something about a user between two changes.
+    /// Gives a note to the store.
     pub fn keep_note(&mut self, user: &UserId, note: &Note, turn: &mut Turn<'_>) {
         self.keep_taken(self.history.seq(), user.clone(), note.to_stored(), turn);
     }
 
-    /// What has become known that no change says. As long as nothing is stored it waits.
+    /// Gives the document's news to the store as notes. They wait until something of the session is stored.
     pub(super) fn keep_news(&mut self, turn: &mut Turn<'_>) {
         if self.is_kept(turn) && !self.keeping.has_begun {
             return;
@@ -152,37 +117,56 @@ impl Session {
         }
     }
 
-    /// The whole document, because what made it can't be replayed.
-    pub fn keep_made(&mut self, made: Made<'_>, why: Why, turn: &mut Turn<'_>) {
+    /// Gives the whole document to the store after changes that can't be replayed.
+    pub fn keep_made(&mut self, made: AppliedChange<'_>, why: Why, turn: &mut Turn<'_>) {
         self.keep_whole(Some(made), why, turn.now.wall, turn);
     }
 
-    /// The whole document as it is.
+    /// Gives the whole document to the store.
     pub fn keep_document(&mut self, turn: &mut Turn<'_>) {
         self.keep_whole(None, Why::Regular, turn.now.wall, turn);
     }
 
-    /// Something that was to be kept is lost: all that is needed to go on.
+    /// Gives everything to the store that a later load needs: entries were lost.
     pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
         self.keep_document(turn);
-        // As of now: what was stored before may not reach back to when they were taken.
-        let taken = self.history.taken().map(|(user, id)| (user.clone(), id));
+        // The ids get the current `seq`: the stored history may not reach back to their own.
+        let taken = self.history.processed_ids().map(|(user, id)| (user.clone(), id));
         for (user, id) in taken.collect::<Vec<_>>() {
             self.keep_id(user, id, turn);
         }
     }
 
-    /// The whole document, if it has changed since it was kept: it is about to be replaced, and is to be found
-    /// among the versions.
+    /// Gives the whole document to the store before it is replaced, so that it becomes a version. Does nothing if
+    /// the store has it already.
     pub fn keep_version(&mut self, turn: &mut Turn<'_>) {
         if self.keeping.changes > 0 {
-            // It has been what it is since its last change: what takes its place comes after it.
+            // The time of its last change sorts it before the change that replaces it.
             let at = self.recent.changed_at().unwrap_or(turn.now.wall);
             self.keep_whole(None, Why::Regular, at, turn);
         }
     }
 
-    fn keep_whole(&mut self, made: Option<Made<'_>>, why: Why, at: Timestamp, turn: &mut Turn<'_>) {
+    /// The document before it is replaced, as a version in memory. The caller adds it to
+    /// [`Versions`](super::versions::Versions) afterwards. `None` if the store has versions.
+    pub fn version_before(&self, user: &UserId, why: Why, turn: &Turn<'_>) -> Option<Version> {
+        (!turn.limits.durable && self.document.exists()).then(|| Version {
+            seq: self.history.seq(),
+            at: self.recent.changed_at().unwrap_or(turn.now.wall),
+            user: user.clone(),
+            why,
+            items: self.document.len(),
+            document: self.document.to_stored(),
+        })
+    }
+
+    fn keep_whole(
+        &mut self,
+        made: Option<AppliedChange<'_>>,
+        why: Why,
+        at: Timestamp,
+        turn: &mut Turn<'_>,
+    ) {
         if !self.is_kept(turn) {
             return;
         }
@@ -206,10 +190,10 @@ impl Session {
         self.keep(keep, turn);
     }
 
-    /// The disk fails, or works again.
+    /// The store began or ceased to fail: tells everyone, or makes up for entries that may be lost.
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         if turn.disk_fails {
-            let lately = |last| last + LATELY >= turn.elapsed();
+            let lately = |last| last + UNCONFIRMED_WINDOW >= turn.elapsed();
             self.keeping.is_at_risk |= self.keeping.last.is_some_and(lately);
             self.tell_all(&not_durable(), turn);
         } else if self.keeping.is_at_risk {
@@ -223,34 +207,5 @@ impl Session {
         self.keeping.last = Some(turn.elapsed());
         self.keeping.is_at_risk |= turn.disk_fails;
         turn.effects.push(Effect::Keep(Box::new(keep)));
-    }
-}
-
-/// What everyone is told while nothing can be written to the disk.
-pub fn not_durable() -> Frame {
-    let message = "the server can't write to its disk: what is done now is kept in memory only, and \
-                   not confirmed until it can be written";
-    outbound::error("not_durable", message, 503, None, None, None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_is_due_after_many_changes_and_even_a_huge_one_after_very_many() {
-        let keeping =
-            |whole, changes, bytes| Keeping { whole, changes, bytes, ..Keeping::default() };
-        for (whole, changes, bytes, is_due) in [
-            (100, FEWEST - 1, 1000, false),
-            (100, FEWEST, 1000, true),
-            (1 << 20, FEWEST, (1 << 20) - 1, false),
-            (1 << 20, FEWEST, 1 << 20, true),
-            (1 << 30, MOST - 1, 1 << 20, false),
-            (1 << 30, MOST, 1 << 20, true),
-        ] {
-            let keeping = keeping(whole, changes, bytes);
-            assert_eq!(keeping.is_due(Duration::ZERO), is_due, "{keeping:?}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions as whoever asks without a WebSocket is shown them: all, one, or a document.
+//! Answers to HTTP requests about sessions in memory: the list, one session, its document.
 
 use std::cmp::{Ordering, Reverse};
 use std::io::Write;
@@ -12,33 +12,34 @@ use crate::auth::Grant;
 use crate::protocol::json;
 use crate::protocol::outbound::write_key;
 
-/// How many sessions a list has, and how long it is at most, in bytes; the others are only counted.
-const MOST_SESSIONS: usize = 1000;
-const LONGEST_LIST: usize = 4 << 20;
-/// How many members of a session are listed where it is one of many, and where it is asked for: the
-/// first that joined. The others are only counted.
-const MOST_MEMBERS_OF_MANY: usize = 100;
-const MOST_MEMBERS: usize = 1000;
+/// How many sessions a list has at most. The others are only counted.
+const MAX_LISTED_SESSIONS: usize = 1000;
+/// The largest list, in bytes.
+const MAX_LIST_BYTES: usize = 4 << 20;
+/// How many members of each session a list has, those that joined first. The others are only counted.
+const MAX_MEMBERS_IN_LIST: usize = 100;
+/// How many members the answer about one session has.
+const MAX_MEMBERS_IN_DETAILS: usize = 1000;
 
 impl Sessions {
-    /// Answers with the sessions in memory that somebody's key opens.
+    /// Answers with the sessions in memory that a key opens.
     pub fn list(&self, conn: ConnId, grant: Option<Grant>, turn: &mut Turn<'_>) {
         let opens = opened_by(grant, turn);
         let mut found: Vec<&Session> =
             self.iter().filter(|session| opens(session.room.name())).collect();
         let total = found.len();
-        if total > MOST_SESSIONS {
-            found.select_nth_unstable_by(MOST_SESSIONS, |a, b| in_order(a, b));
-            found.truncate(MOST_SESSIONS);
+        if total > MAX_LISTED_SESSIONS {
+            found.select_nth_unstable_by(MAX_LISTED_SESSIONS, |a, b| in_order(a, b));
+            found.truncate(MAX_LISTED_SESSIONS);
         }
         found.sort_unstable_by(|a, b| in_order(a, b));
         let mut body = b"{\"sessions\":[".to_vec();
         for session in found {
             let before = body.len();
             body.extend_from_slice(if body.ends_with(b"[") { b"{" } else { b",{" });
-            session.write_summary(&mut body, MOST_MEMBERS_OF_MANY, turn.now);
+            session.write_summary(&mut body, MAX_MEMBERS_IN_LIST, turn.now);
             body.push(b'}');
-            if body.len() > LONGEST_LIST {
+            if body.len() > MAX_LIST_BYTES {
                 body.truncate(before);
                 break;
             }
@@ -47,11 +48,11 @@ impl Sessions {
         turn.effects.push(Effect::Answer { conn, body });
     }
 
-    /// Answers with what there is to know of a session in memory.
+    /// Answers with a session's summary and its last changes.
     pub fn describe(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
         self.answer_about(conn, name, grant, turn, |session, now| {
             let mut body = b"{".to_vec();
-            session.write_summary(&mut body, MOST_MEMBERS, now);
+            session.write_summary(&mut body, MAX_MEMBERS_IN_DETAILS, now);
             body.extend_from_slice(b",\"recent\":");
             session.recent.write(&mut body);
             let _ = write!(body, ",\"timestamp\":\"{}\"}}", now.wall);
@@ -59,7 +60,7 @@ impl Sessions {
         });
     }
 
-    /// Answers with the document of a session in memory.
+    /// Answers with a session's document.
     pub fn state(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
         self.answer_about(conn, name, grant, turn, |session, now| {
             let mut body = Vec::new();
@@ -73,6 +74,7 @@ impl Sessions {
         });
     }
 
+    /// Answers with `body` of a session, or refuses: the key doesn't open it, or it isn't in memory.
     pub(super) fn answer_about(
         &self,
         conn: ConnId,
@@ -93,26 +95,25 @@ impl Sessions {
     }
 }
 
-/// Which sessions are shown to somebody: those that the key opens, if it is still in force; all where
-/// none is asked for.
+/// Whether a key opens a session: a predicate over names. It is `true` where no key is asked for, and
+/// `false` for a key that is not valid any more.
 fn opened_by(grant: Option<Grant>, turn: &Turn<'_>) -> impl Fn(&str) -> bool + use<> {
-    let pass = grant.map(|grant| Pass::issue(grant, turn.keys, turn.now.wall)).transpose();
+    let pass = grant.map(|grant| Pass::new(grant, turn.keys, turn.now.wall)).transpose();
     move |name| match &pass {
         Ok(pass) => pass.as_ref().is_none_or(|pass| pass.opens(name)),
         Err(_) => false,
     }
 }
 
-/// Those with members first, then those that were changed last.
+/// Sessions with members first, then by the time of the last change, then by name.
 fn in_order(a: &Session, b: &Session) -> Ordering {
     let order = |session: &Session| (session.room.is_empty(), Reverse(session.recent.changed_at()));
     order(a).cmp(&order(b)).then_with(|| a.room.name().cmp(b.room.name()))
 }
 
 impl Session {
-    /// Appends what there is to know of the session at a glance, without braces around it. Writing to
-    /// memory can't fail.
-    fn write_summary(&self, json: &mut Vec<u8>, most_members: usize, now: Now) {
+    /// Appends the summary of a session as JSON, without braces. Writing to memory can't fail.
+    fn write_summary(&self, json: &mut Vec<u8>, max_members: usize, now: Now) {
         json.extend_from_slice(b"\"session_id\":");
         json::write_string(json, self.room.name());
         let (epoch, seq) = (&self.epoch, self.history.seq());
@@ -124,7 +125,7 @@ impl Session {
             self.viewers.len(),
             self.room.len(),
         );
-        for (place, member) in self.room.iter().take(most_members).enumerate() {
+        for (place, member) in self.room.iter().take(max_members).enumerate() {
             json.extend_from_slice(if place == 0 { b"{" } else { b",{" });
             member.write(json, self.is_host(place));
         }
@@ -140,7 +141,7 @@ impl Session {
 }
 
 impl Member {
-    /// Appends what there is to know of a member, after the opening brace.
+    /// Appends a member as JSON, after the opening brace.
     fn write(&self, json: &mut Vec<u8>, is_host: bool) {
         json.extend_from_slice(b"\"user_id\":");
         json::write_string(json, &self.user);

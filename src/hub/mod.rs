@@ -1,25 +1,38 @@
-//! All state of sessions and channels, as a pure machine: an [`Event`] and the time go in,
-//! [`Effect`]s come out.
+//! All state of sessions and channels: an [`Event`] and the time go in, [`Effect`]s come out.
 //!
-//! A session (`session.rs`) and a channel (`channels.rs`) are both rooms (`room.rs`) with members who
-//! are sent one frame. A session has a document, a host and a history besides, and outlives its
-//! members for a while; a channel has nothing but the counts of its threads. Whoever is in a session
-//! is in that one alone; a client (`clients.rs`) may be in many channels. Whoever views a
-//! session (`viewers.rs`) is sent what its members are, and is nobody to them.
+//! | file | what it owns |
+//! |---|---|
+//! | `event` | everything that goes in and comes out |
+//! | `context` | what the handlers of one event share |
+//! | `sessions` | which sessions exist, are being loaded or may be evicted |
+//! | `session` | one session: its document, members, host, history and viewers |
+//! | `document`, `item`, `field` | what is on a canvas, and who wrote it |
+//! | `clients`, `channels` | the client protocol: connections, channels, threads |
+//! | `room` | a name and its members: what a session and a channel share |
+//! | `keeping`, `past`, `stored` | what the store is given, and a session made from what it gives back |
+//! | `pass` | what a connection's key permits |
+//! | `timers` | deadlines, as data |
 //!
-//! Where sessions survive, the hub says what is to be kept ([`Effect::Keep`], `keeping.rs`) and is
-//! given what was ([`Past`]); a session in memory is then no more than one that somebody needs at
-//! present.
+//! A connection is in one session at most; a client may be in many channels. A session outlives its
+//! members for [`Limits::linger`]; a channel without members has nothing but the counts of its threads.
+//! Viewers are sent the same frames as members; they are not listed and can't change anything.
 //!
-//! Nothing here knows a socket, a file or a clock. One thread calls [`Hub::handle`]; tests call it
-//! too and run hours of a session in milliseconds.
+//! With [`Limits::durable`] the hub gives each change to the store ([`Effect::Keep`]) and loads a session
+//! when it is needed ([`Effect::Load`]); memory then holds the sessions that are in use.
+//!
+//! There is no socket, file or clock in this module. One thread calls [`Hub::handle`]. Tests call it with
+//! a clock of their own and run hours of a session in milliseconds.
 
+mod author;
 mod bounds;
 pub mod channels;
 mod clients;
 mod conn;
+mod context;
 mod document;
+mod event;
 mod exchange;
+mod field;
 mod footprint;
 mod held;
 mod history;
@@ -34,6 +47,7 @@ mod notes;
 mod old_values;
 mod pass;
 mod past;
+mod past_value;
 mod publish;
 mod recent;
 mod removed;
@@ -45,234 +59,55 @@ mod settle;
 mod snapshot;
 mod stored;
 mod threads;
+mod time;
 mod timers;
 mod told;
 mod versions;
 mod viewers;
-mod viewing;
 mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use bounds::{Bounds as DocumentBounds, TooBig};
-pub use channels::Said;
 pub use conn::{ConnId, ConnMap, NumberHasher};
 pub use document::Document;
+pub use event::{Effect, Event, Limits, Refusal, Said};
 pub use footprint::{ChannelsFootprint, Footprint, Holdings, SessionFootprint};
 pub use history::Bounds as HistoryBounds;
 pub use loading::NotLoaded;
 pub use past::{Past, replay};
 pub use stored::Damaged;
+pub use time::Now;
 
-use crate::auth::{Grant, KeySet};
-use crate::kept::{Keep, PointInTime};
-use crate::protocol::inbound::{ClientMessage, Since, State};
-use crate::protocol::{Frame, Timestamp, UserId};
-use bounds::Allowance;
+use crate::auth::KeySet;
 use clients::Clients;
+use context::Turn;
 use member::Request;
 use pass::KeyIndex;
 use sessions::Sessions;
 use timers::{Timer, Timers};
 
-/// How many timers fire at one moment: each item of a canvas that was moved as a whole has one.
+/// How many timers one [`Event::Tick`] fires at most. A canvas moved as a whole has one per item; the rest
+/// fires with the next tick, after the events that arrived meanwhile.
 const TIMERS_AT_ONCE: usize = 200;
 
-/// The time as the hub is told it.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Since the hub's start; never goes back.
-    pub elapsed: Duration,
-    /// The system's clock, for what clients are shown.
-    pub wall: Timestamp,
-}
-
-/// What happens to the hub.
-#[derive(Debug)]
-pub enum Event {
-    /// A connection asks to be a member of a session. Answered with [`Effect::Admit`] or
-    /// [`Effect::Refuse`]. `grant` is what its key permits, where keys are asked for.
-    Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
-    /// The same, but where a session begins with it, nothing of that is kept until somebody joins with
-    /// [`Join`](Self::Join).
-    JoinForNow { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
-    /// A connection asks to view a session that is there, in memory or stored: to be sent what its
-    /// members are, without being one. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
-    View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// A viewer asks for the document, or for what came after `since`.
-    Look { conn: ConnId, since: Option<Since> },
-    /// A connection of the client protocol comes in; `debug` is whether it came by the debug endpoint.
-    /// Answered with [`Effect::Admit`].
-    Enter { conn: ConnId, client: UserId, debug: bool },
-    /// A connection of the client protocol said something.
-    Said { conn: ConnId, said: Said },
-    /// Somebody asks, without a WebSocket, for the threads of a channel, or of all that its key opens.
-    /// Answered with [`Effect::Answer`].
-    Threads { conn: ConnId, channel: Option<String>, grant: Grant },
-    /// Somebody asks, without a WebSocket, which sessions are in memory, of those that its key opens.
-    /// Answered with [`Effect::Answer`].
-    Sessions { conn: ConnId, grant: Option<Grant> },
-    /// The same about one session. Answered with [`Effect::Answer`], or with [`Effect::Refuse`] where
-    /// it isn't in memory.
-    Details { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// The same about its document.
-    State { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// Somebody asks, without a WebSocket, for the versions of a session in memory, where sessions are
-    /// not stored. Answered with [`Effect::Answer`] or [`Effect::Refuse`].
-    Versions { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
-    /// The same about its document as it was: the newest version at or before `at`, or the document as
-    /// it is.
-    Version { conn: ConnId, session: Arc<str>, at: PointInTime, grant: Option<Grant> },
-    /// A member of a session said something.
-    Message { conn: ConnId, message: ClientMessage },
-    /// A member answered a protocol Ping with this payload.
-    Pong { conn: ConnId, payload: Vec<u8> },
-    /// A connection has ended.
-    Gone { conn: ConnId },
-    /// Handling an event of this connection failed half-way: it ends, and whoever shares its
-    /// session is told the whole state, because nobody knows which effects were lost.
-    Failed { conn: ConnId },
-    /// Another set of keys is in force.
-    Keys(Arc<KeySet>),
-    /// A session was to be loaded: [`Effect::Load`]. `None` where nothing of it is stored.
-    Loaded { session: Arc<str>, past: Result<Option<Box<Past>>, NotLoaded> },
-    /// Whether what is to be kept is being written; at the start it is.
-    Durable(bool),
-    /// Something that was to be kept of this session could not be written and is lost: its whole
-    /// document is needed.
-    Wanted { session: Arc<str> },
-    /// Puts an earlier document, or one from elsewhere, in the place of a session's own; where there
-    /// is no such session it begins with it. Answered with [`Effect::AnswerKept`] or
-    /// [`Effect::Refuse`].
-    Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
-    /// The same, but only where there is no such session yet.
-    Import { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
-    /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
-    /// [`Effect::Refuse`] while somebody is in it.
-    Delete { conn: ConnId, session: Arc<str> },
-    /// The moment of [`Hub::next_deadline`] has come.
-    Tick,
-}
-
-/// What the hub wants done, in this order.
-#[derive(Debug)]
-pub enum Effect {
-    /// The connection is let in; what is sent to it follows.
-    Admit { conn: ConnId },
-    /// The connection can't become a member or viewer, or have done what it asked for.
-    Refuse { conn: ConnId, why: Refusal },
-    /// Queue a frame. With `supersedes`, an older frame with the same key that is still queued for
-    /// this receiver may be replaced by it.
-    Send { conn: ConnId, frame: Frame, supersedes: Option<ConnId> },
-    /// Something that has to survive, where sessions are durable. What is sent of it follows.
-    Keep(Box<Keep>),
-    /// A session is to be loaded, after everything that was to be kept of it: [`Event::Loaded`].
-    Load { session: Arc<str> },
-    /// All that is stored of a session is to be removed, before anything that is to be kept from now
-    /// on: the next one of this name is another. When it is, `conn` is answered with this page of JSON.
-    Delete { conn: ConnId, session: Arc<str>, body: Vec<u8> },
-    /// Tell a sender that its change was taken. A store that makes changes durable holds this back
-    /// until everything before it is written.
-    Confirm { conn: ConnId, frame: Frame },
-    /// Answer a question that came without a WebSocket, with a page of JSON.
-    Answer { conn: ConnId, body: Vec<u8> },
-    /// The same, when everything that was to be kept before it is written.
-    AnswerKept { conn: ConnId, body: Vec<u8> },
-    /// Close the connection; the hub has forgotten it already.
-    Close { conn: ConnId, code: u16, reason: &'static str },
-}
-
-/// Why a connection can't become a member of a session, or change it from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// There are too many sessions.
-    Full,
-    /// The documents in memory leave no room for this one.
-    NoMemory,
-    /// Its key doesn't open this one, or opens nothing any more.
-    KeyRefused,
-    /// The session is stored, but can't be read.
-    NotLoaded,
-    /// There is no room for what was to be restored.
-    TooBig(TooBig),
-    /// What was to be deleted is in use.
-    InUse,
-    /// What was to begin is there already.
-    Exists,
-    /// There is no such session.
-    Unknown,
-    /// What it was like then is not kept, or not any more.
-    NotKept,
-    /// It can't be written: the disk fails.
-    NotWritten,
-}
-
-/// What the hub keeps to.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// How long a session without members is kept.
-    pub linger: Duration,
-    /// How many sessions there may be, lingering ones included; 0 for any number.
-    pub max_sessions: usize,
-    /// How many channels there may be, those included that nobody is in but that have threads; 0 for
-    /// any number.
-    pub max_channels: usize,
-    pub document: DocumentBounds,
-    /// How many bytes of memory all documents may take together, and their earlier versions; 0 for any
-    /// number.
-    pub documents_memory: usize,
-    pub history: HistoryBounds,
-    /// Whether items are settled (docs/PROTOCOL.md, "Settling").
-    pub settle: bool,
-    /// Whether sessions survive: what happens in them is kept, and one that has lingered can be
-    /// loaded again.
-    pub durable: bool,
-}
-
-/// What the code of a session or of a client works with while it handles one event.
-struct Turn<'a> {
-    now: Now,
-    limits: &'a Limits,
-    keys: &'a KeySet,
-    effects: &'a mut Vec<Effect>,
-    timers: &'a mut Timers,
-    /// Whether what is to be kept can't be written.
-    disk_fails: bool,
-    /// By how many bytes of memory the document may grow that is being changed.
-    left: usize,
-}
-
-impl Turn<'_> {
-    fn allowance(&self) -> Allowance {
-        let together = self.limits.documents_memory;
-        Allowance { bounds: self.limits.document, left: self.left, together }
-    }
-
-    fn send(&mut self, conn: ConnId, frame: &Frame) {
-        self.effects.push(Effect::Send { conn, frame: frame.clone(), supersedes: None });
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.now.elapsed
-    }
-}
-
-/// The state of every session and every channel. Owned by one thread; see the module's text.
+/// The state of every session and every channel. One thread owns it.
 #[derive(Debug)]
 pub struct Hub {
     limits: Limits,
-    /// The keys in force, as far as the hub was told.
+    /// The newest set of keys that an [`Event::Keys`] brought.
     keys: Arc<KeySet>,
     sessions: Sessions,
     clients: Clients,
     timers: Timers,
-    /// Whether what is to be kept can't be written.
+    /// The store can't write, by the last [`Event::Durable`].
     disk_fails: bool,
 }
 
 impl Hub {
-    /// A hub without sessions. `seed` makes the epochs: random in the server, fixed in a test.
+    /// A hub without sessions. Epochs and ping tokens follow from `seed`: random in the server, fixed in a
+    /// test.
     pub fn new(limits: Limits, seed: u64) -> Self {
         Hub {
             limits,
@@ -284,27 +119,20 @@ impl Hub {
         }
     }
 
-    /// The same hub, knowing that these sessions are stored.
+    /// Adds the names of the sessions that are stored, at the server's start.
     pub fn with_stored(mut self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
         self.sessions.add_stored(names);
         self
     }
 
-    /// Handles one event and appends what is to be done about it.
+    /// Handles one event and appends the effects to `effects`, in the order in which they are to be done.
     ///
-    /// `now` must not go back between calls. Events of connections that are no members (any more)
-    /// have no effect.
+    /// `now` must not go back between calls. Events of connections that the hub doesn't know, or doesn't
+    /// know any more, have no effect.
     #[inline(never)] // a name in thread dumps
     pub fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
-        if let Event::Keys(keys) = &event
-            && keys.generation >= self.keys.generation
-        {
-            self.keys = keys.clone();
-        }
         let was_failing = self.disk_fails;
-        if let Event::Durable(works) = event {
-            self.disk_fails = self.limits.durable && !works;
-        }
+        self.note_keys_and_disk(&event);
         let Hub { limits, keys, sessions, clients, timers, disk_fails } = self;
         let disk_fails = *disk_fails;
         let turn = &mut Turn { now, limits, keys, effects, timers, disk_fails, left: 0 };
@@ -316,15 +144,19 @@ impl Hub {
                 sessions.join(conn, session, user, grant, true, turn);
             }
             Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
-            Event::Look { conn, since } => sessions.look(conn, &Request { since }, turn),
+            Event::Look { conn, since } => sessions.request_state(conn, &Request { since }, turn),
             Event::Message { conn, message } => {
-                sessions.of(conn, turn, |session, turn| session.message(conn, message, turn));
+                sessions.with_session_of(conn, turn, |session, turn| {
+                    session.message(conn, message, turn);
+                });
             }
             Event::Pong { conn, payload } => {
-                sessions.of(conn, turn, |session, turn| session.pong(conn, &payload, turn));
+                sessions.with_session_of(conn, turn, |session, turn| {
+                    session.pong(conn, &payload, turn);
+                });
             }
-            Event::Enter { conn, client, debug } => clients.enter(conn, client, debug, turn),
-            Event::Said { conn, said } => clients.said(conn, said, turn),
+            Event::Enter { conn, client, debug } => clients.connected(conn, client, debug, turn),
+            Event::Said { conn, said } => clients.message(conn, said, turn),
             Event::Threads { conn, channel, grant } => {
                 let body = clients.threads(channel.as_deref(), grant, turn);
                 turn.effects.push(Effect::Answer { conn, body });
@@ -341,20 +173,16 @@ impl Hub {
                 sessions.version(conn, &session, at, grant, turn);
             }
             Event::Gone { conn } => {
-                clients.gone(conn);
-                sessions.gone(conn, turn);
+                clients.disconnected(conn);
+                sessions.disconnected(conn, turn);
             }
             Event::Failed { conn } if clients.has(conn) => clients.failed(conn, turn),
             Event::Failed { conn } => sessions.failed(conn, turn),
-            Event::Keys(_) => {
-                let keys = KeyIndex::of(turn.keys);
-                clients.renew_passes(&keys, turn);
-                sessions.renew_passes(&keys, turn);
-            }
+            Event::Keys(_) => renew_access(clients, sessions, turn),
             Event::Loaded { session, past } => sessions.loaded(&session, past, turn),
             Event::Durable(_) if turn.disk_fails != was_failing => sessions.disk_changed(turn),
             Event::Durable(_) => {}
-            Event::Wanted { session } => sessions.wanted(&session, turn),
+            Event::Wanted { session } => sessions.snapshot_requested(&session, turn),
             Event::Restore { conn, session, state, by } => {
                 sessions.restore(conn, session, state, by, turn);
             }
@@ -362,26 +190,28 @@ impl Hub {
                 sessions.import(conn, session, state, by, turn);
             }
             Event::Delete { conn, session } => sessions.delete(conn, session, turn),
-            Event::Tick => {
-                // What is left is due at once, behind what others have said meanwhile.
-                for _ in 0..TIMERS_AT_ONCE {
-                    let Some(timer) = turn.timers.pop_due(now.elapsed) else { break };
-                    match timer {
-                        Timer::Session(name, timer) => sessions.timer_fired(&name, timer, turn),
-                        Timer::Client(conn, timer) => clients.timer_fired(conn, timer, turn),
-                    }
-                }
-            }
+            Event::Tick => run_timers(clients, sessions, turn),
         }
-        sessions.give_memory_back(turn);
+        sessions.free_memory(turn);
     }
 
-    /// When the hub wants its next [`Event::Tick`], since its start.
+    /// Takes over what an event says about the keys in force and about the disk.
+    fn note_keys_and_disk(&mut self, event: &Event) {
+        match event {
+            Event::Keys(keys) if keys.generation >= self.keys.generation => {
+                self.keys = keys.clone();
+            }
+            Event::Durable(works) => self.disk_fails = self.limits.durable && !works,
+            _ => {}
+        }
+    }
+
+    /// When the next [`Event::Tick`] is due, since the hub's start; `None` while no timer is set.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.timers.next()
     }
 
-    /// How much it holds, from counts: takes no time.
+    /// How many sessions, members and channels there are, from counters: takes constant time.
     pub fn holdings(&self) -> Holdings {
         Holdings {
             sessions: self.sessions.len(),
@@ -392,8 +222,24 @@ impl Hub {
         }
     }
 
-    /// The document of a session, for tests and for whoever stores it.
+    /// The document of a session in memory, for tests.
     pub fn document(&self, session: &str) -> Option<&Document> {
         Some(&self.sessions.get(session)?.document)
+    }
+}
+
+fn renew_access(clients: &mut Clients, sessions: &mut Sessions, turn: &mut Turn<'_>) {
+    let keys = KeyIndex::new(turn.keys);
+    clients.renew_passes(&keys, turn);
+    sessions.renew_passes(&keys, turn);
+}
+
+fn run_timers(clients: &mut Clients, sessions: &mut Sessions, turn: &mut Turn<'_>) {
+    for _ in 0..TIMERS_AT_ONCE {
+        let Some(timer) = turn.timers.pop_due(turn.now.elapsed) else { break };
+        match timer {
+            Timer::Session(name, timer) => sessions.timer_fired(&name, timer, turn),
+            Timer::Client(conn, timer) => clients.timer_fired(conn, timer, turn),
+        }
     }
 }

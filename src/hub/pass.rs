@@ -1,31 +1,31 @@
-//! What a connection was let in with: the grant of its key, kept up to date with the keys in force.
+//! What a connection's key permits, kept up to date with the keys in force.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Now;
+use super::time::Now;
 use crate::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use crate::protocol::Timestamp;
 
-/// The system's clock can be set: whether a key's time is over is looked at this often.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often the expiry of a key is checked at least: the system's clock may be set.
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// See the module's text.
+/// The grant of a connection's key, with the timer that checks its expiry.
 #[derive(Debug)]
 pub struct Pass {
     grant: Grant,
-    /// When the timer that looks at the key's expiry fires; `None` while there is none.
+    /// When the timer fires that checks the expiry; `None` while none is set.
     timer: Option<Duration>,
 }
 
 impl Pass {
-    /// Lets somebody in with what a key was found to permit. If `keys` are newer than what it was
-    /// found in, they decide.
+    /// The access that a grant gives. If `keys` are newer than the set the grant was found in, the key is
+    /// looked up again.
     ///
     /// # Errors
-    /// The key is gone, or its time is over.
-    pub fn issue(mut grant: Grant, keys: &KeySet, now: Timestamp) -> Result<Self, KeyRefusal> {
+    /// The key is gone, or has expired.
+    pub fn new(mut grant: Grant, keys: &KeySet, now: Timestamp) -> Result<Self, KeyRefusal> {
         if grant.generation < keys.generation {
             let key = keys.find(&grant.key.hash).ok_or(KeyRefusal::Invalid)?.clone();
             grant = Grant { key, generation: keys.generation };
@@ -36,15 +36,15 @@ impl Pass {
         Ok(Pass { grant, timer: None })
     }
 
-    /// Puts another pass in this one's place.
-    pub fn exchange(&mut self, newer: Pass) {
+    /// Takes over another grant; the timer stays.
+    pub fn replace(&mut self, newer: Pass) {
         self.grant = newer.grant;
     }
 
-    /// Looks its key up in a newer set.
+    /// Looks the key up in a newer set.
     ///
     /// # Errors
-    /// The key is gone, or its time is over: the pass is good for nothing any more.
+    /// The key is gone, or has expired.
     pub fn renew(&mut self, keys: &KeyIndex<'_>, now: Timestamp) -> Result<(), KeyRefusal> {
         if self.grant.generation < keys.generation {
             let key = *keys.by_hash.get(&self.grant.key.hash).ok_or(KeyRefusal::Invalid)?;
@@ -53,32 +53,32 @@ impl Pass {
         if self.has_expired(now) { Err(KeyRefusal::Expired) } else { Ok(()) }
     }
 
-    /// Whether it permits more than to watch.
+    /// Whether the key permits writing.
     pub fn may_write(&self) -> bool {
         self.grant.key.level >= Level::Write
     }
 
-    /// Whether it opens a session or channel of this name.
+    /// Whether the key opens the session or channel of this name.
     pub fn opens(&self, room: &str) -> bool {
         self.grant.key.opens(room)
     }
 
-    /// The names of the sessions and channels it opens; `None` where it opens all.
+    /// The names of the sessions and channels that the key opens; `None` for all.
     pub fn rooms(&self) -> Option<&[Box<str>]> {
         self.grant.key.opens.as_deref()
     }
 
-    /// Whether its key's time is over.
+    /// Whether the key has expired.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.grant.key.has_expired(now)
     }
 
-    /// When a timer has to be set to look at the key's expiry: never more than a minute ahead;
-    /// `None` where it doesn't expire, or a timer fires as early already.
-    pub fn timer_to_set(&mut self, now: Now) -> Option<Duration> {
+    /// When a timer has to be set to check the expiry, at most a minute ahead; `None` if the key doesn't expire,
+    /// or if a timer is set that fires earlier.
+    pub fn next_timer(&mut self, now: Now) -> Option<Duration> {
         let expires = self.grant.key.expires?;
         let left = Duration::from_millis(expires.millis().saturating_sub(now.wall.millis()));
-        let at = now.elapsed + left.min(LOOK_AGAIN);
+        let at = now.elapsed + left.min(EXPIRY_CHECK_INTERVAL);
         if self.timer.is_some_and(|timer| timer <= at) {
             return None;
         }
@@ -86,22 +86,22 @@ impl Pass {
         Some(at)
     }
 
-    /// A timer has fired. Whether it was the one that counts.
+    /// Records that a timer has fired; `true` if it is the one that was set last.
     pub fn timer_fired(&mut self, now: Duration) -> bool {
         self.timer.take_if(|at| *at <= now).is_some()
     }
 }
 
-/// A set of keys by their hashes. Every connection is looked up when the set changes; whom it holds
-/// was found out in constant time when it was let in.
+/// A set of keys by their hashes, to look up the keys of all connections when the set changes. Each of them
+/// was compared in constant time when the connection was admitted, so a plain map is enough here.
 pub struct KeyIndex<'a> {
     generation: u64,
     by_hash: HashMap<KeyHash, &'a Arc<Key>>,
 }
 
 impl<'a> KeyIndex<'a> {
-    /// Indexes a set.
-    pub fn of(keys: &'a KeySet) -> Self {
+    /// Indexes a set of keys.
+    pub fn new(keys: &'a KeySet) -> Self {
         let by_hash = keys.keys.iter().map(|key| (key.hash, key)).collect();
         KeyIndex { generation: keys.generation, by_hash }
     }

@@ -1,14 +1,14 @@
-//! The past of a session that was stored: what the hub goes on from, and what the document was like
-//! after any of its changes.
+//! A session made from what the store has: its document, its history and its last changes.
 //!
-//! Making it means parsing, which the hub doesn't do: whoever has read the store does it on its own
-//! thread ([`Past::of`]) and gives the hub the result.
+//! [`Past::of`] parses and replays. It runs on the thread that read the store, so that the hub doesn't
+//! wait for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::author::Author;
 use super::bounds::Allowance;
-use super::document::{Author, Document, Outcome};
+use super::document::{Document, Outcome};
 use super::history::{self, History};
 use super::notes::Note;
 use super::recent::Recent;
@@ -17,30 +17,29 @@ use crate::kept::{Stored, StoredChange, StoredId};
 use crate::protocol::inbound;
 use crate::protocol::{Frame, Kind, UserId};
 
-/// How many changes are looked at to tell what was done last: a drag is many.
-const RECENT: usize = 500;
+/// How many of the last changes the activity is made from. A drag is many changes and one activity.
+const MAX_ACTIVITY_CHANGES: usize = 500;
 
-/// An item has been still that was not changed for so long.
-const SETTLE_MILLIS: u64 = 300;
+/// An item is still that was not changed for this long.
+const REST_MILLIS: u64 = 300;
 
-/// See the module's text.
+/// A session made from what the store has, for the hub to go on with.
 #[derive(Debug)]
 pub struct Past {
     pub(super) epoch: Arc<str>,
     pub(super) document: Document,
     pub(super) history: History,
     pub(super) recent: Recent,
-    /// How large the whole document was that was stored last, and the changes after it: how many,
-    /// and how large.
+    /// The size of the last whole document in stored form, and the number and bytes of the changes after it.
     pub(super) whole: usize,
     pub(super) changes: (usize, usize),
 }
 
 impl Past {
-    /// Reads what was stored. The history reaches back as far as it was loaded and `bounds` allow.
+    /// Makes a session of what was stored. The history reaches back as far as it was loaded and `bounds` allow.
     ///
     /// # Errors
-    /// [`Damaged`], where something is missing or isn't what a hub wanted kept.
+    /// [`Damaged`], if something is missing or is not what a hub gives to the store.
     pub fn of(stored: Stored, bounds: history::Bounds) -> Result<Self, Damaged> {
         let Stored {
             epoch,
@@ -54,9 +53,9 @@ impl Past {
         } = stored;
         let whole = document.len();
         let begins = earlier.first().map_or(seq_of_document, StoredChange::before);
-        let mut history = History::after_change(begins);
+        let mut history = History::starting_after(begins);
         let mut notes = Vec::new();
-        let mut is_clients = |id: &StoredId| match Note::of_stored(&id.id) {
+        let mut is_clients = |id: &StoredId| match Note::from_stored(&id.id) {
             Some(note) => {
                 notes.push((id.seq, id.user.clone(), note));
                 false
@@ -89,35 +88,35 @@ impl Past {
             return Err(Damaged::Change(seq, "it is missing"));
         }
         history.skip(skipped);
-        // Nothing is older than the last change.
+        // None of the rest belongs to a change that is there.
         taken.for_each(drop);
         let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
-        // All of it is stored.
+        // Everything it has is stored.
         document.take_news();
         let recent = earlier.len() + changes.len();
-        let recent = earlier.iter().chain(&changes).skip(recent.saturating_sub(RECENT));
+        let recent =
+            earlier.iter().chain(&changes).skip(recent.saturating_sub(MAX_ACTIVITY_CHANGES));
         let recent = recent.filter(|change| change.skipped_after().is_none());
-        let recent = Recent::of_stored(recent, &document);
+        let recent = Recent::from_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
         Ok(Past { epoch, document, history, recent, whole, changes })
     }
 }
 
-/// Whether it is neither a client's id nor a note, but a list of numbers: versions before 0.2 stored
-/// some that told whom to believe after a crash.
+/// Whether it is a list of numbers, neither a client's id nor a note: versions before 0.2 stored these.
 fn is_of_an_older_version(id: &StoredId) -> bool {
     serde_json::from_str::<Vec<Option<u64>>>(&id.id).is_ok()
 }
 
-/// The document after these changes, each as it was relayed; before them it was `document`, in
-/// stored form, or an empty one where that is empty.
+/// The document after these changes. `document` is the one before them in stored form, empty for an empty
+/// document.
 ///
-/// It is exactly what the hub had. Only amid the changes of one host's snapshot, which are made
-/// together, it is what their receivers were told so far.
+/// The result is exactly what the hub had. Amid the changes of one snapshot, which the hub applies together,
+/// it is what members were told so far.
 ///
 /// # Errors
-/// [`Damaged`], where a change can't be read or changes nothing.
+/// [`Damaged`], if a change can't be read or changes nothing.
 pub fn replay<'a>(
     document: &[u8],
     changes: impl IntoIterator<Item = &'a StoredChange>,
@@ -129,7 +128,7 @@ pub fn replay<'a>(
     Ok(replay.document)
 }
 
-/// The same, with what was noted of users in between.
+/// Replays changes and the notes between them. `seq` is the last change in `document`.
 fn replay_with_notes(
     document: &[u8],
     changes: &[StoredChange],
@@ -148,7 +147,7 @@ fn replay_with_notes(
         seq = at;
         let document = &mut replay.document;
         match note {
-            Note::Rebuilt => drop(document.is_rebuilt_by(&user)),
+            Note::Rebuilt => drop(document.remove_builder(&user)),
             Note::Joined => document.meet(&user),
             Note::Built(id, users) => {
                 document.set_builders(&id, users.into_iter().map(UserId::from).collect());
@@ -162,10 +161,11 @@ fn replay_with_notes(
     Ok(replay.document)
 }
 
-/// A document on its way through its changes.
+/// A document that changes are applied to.
 struct Replay {
     document: Document,
-    /// When each item was changed last, in milliseconds since 1970.
+    /// When each item was changed last, in milliseconds since 1970. An item that was still has a place that a
+    /// file may have been saved with.
     changed: HashMap<Box<str>, u64>,
 }
 
@@ -190,11 +190,11 @@ impl Replay {
         let id = command.item_id.clone();
         let before = self.changed.insert(id.clone(), at);
         if let Some(item) = document.get_mut(&id)
-            && before.is_some_and(|before| at.saturating_sub(before) >= SETTLE_MILLIS)
+            && before.is_some_and(|before| at.saturating_sub(before) >= REST_MILLIS)
         {
             item.rests();
         }
-        let author = Author::of_the_past(&change.user);
+        let author = Author::of_replay(&change.user);
         document.meet(&change.user);
         match document.apply(&mut command, author, Allowance::NONE) {
             Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),
@@ -204,7 +204,7 @@ impl Replay {
     }
 }
 
-/// A change was a command, unless it was a whole state, which only the server words.
+/// The kind of a relayed change: a command, or a whole state, whose JSON the server writes itself.
 fn kind_of(text: &str) -> Kind {
     match text.starts_with(r#"{"type":"sync:state""#) {
         true => Kind::SyncState,

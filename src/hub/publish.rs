@@ -1,9 +1,9 @@
-//! Telling everyone of changes that were made together: by a snapshot, a `sync:update`, a restore. Each
-//! is numbered and relayed as a command, so that nobody's canvas has to be built anew.
+//! Telling everyone of changes that were applied together: by a snapshot, a `sync:update`, a restore. Each is
+//! numbered and relayed as a command, so that no canvas has to be built anew.
 
 use super::document::Applied;
 use super::item_frames::{UpdateFrames, add, remove, settled_remove, write_whole};
-use super::keeping::Made;
+use super::keeping::AppliedChange;
 use super::session::Session;
 use super::settle::send_settled;
 use super::told::{Audience, Part};
@@ -12,37 +12,37 @@ use crate::kept::Why;
 use crate::protocol::outbound::item_command;
 use crate::protocol::{Frame, UserId};
 
-/// How changes that were made together are told.
+/// What members are told about changes that were applied together.
 #[derive(Debug, Clone, Copy)]
 pub struct Publication<'a> {
     pub user: &'a UserId,
-    /// Their canvas's version.
+    /// The version of the client's state; 0 without one.
     pub version: u64,
     pub why: Why,
-    /// What the client calls it, as it is stored.
+    /// The id of the client's message in stored form.
     pub id: Option<&'a str>,
-    /// Who knows already.
+    /// A member that is not told: the changes come from its own canvas.
     pub except: Option<ConnId>,
-    /// Whether there is something to keep even where no item changed.
+    /// The document changed beside its items, so it is stored even if no item changed.
     pub is_news: bool,
 }
 
-/// Whether a whole canvas has taken the document's place, which viewers are shown as one.
+/// Whether the document was replaced. Viewers are then sent the new one instead of the changes.
 fn is_whole(why: Why) -> bool {
     matches!(why, Why::Replaced | Why::Restored | Why::Imported)
 }
 
 impl Session {
-    /// Numbers changes, has them kept, and tells members and viewers.
+    /// Numbers changes, stores them, and tells members and viewers.
     pub fn publish(&mut self, changes: &[Applied], how: Publication<'_>, turn: &mut Turn<'_>) {
         let mut frames = Vec::with_capacity(changes.len());
         for change in changes {
             frames.push(self.numbered(change, how, turn));
         }
         if !changes.is_empty() || how.is_news {
-            // The id of a message that has changed nothing is kept by itself.
+            // The id of a message that changed no item is stored by itself, below.
             let id = how.id.filter(|_| !changes.is_empty());
-            let made = Made { user: how.user, frames: frames.clone(), id };
+            let made = AppliedChange { user: how.user, frames: frames.clone(), id };
             self.keep_made(made, how.why, turn);
         }
         if changes.is_empty() {
@@ -61,10 +61,10 @@ impl Session {
             self.tell_members(change, frame, first + n as u64, how, turn);
         }
         if is_whole(how.why) {
-            self.show_viewers(turn);
+            self.send_state_to_viewers(turn);
         }
         for change in changes {
-            // Editors draw what has changed, and take a place in spite of a lock, once it is settled.
+            // Editors draw a change, and move a locked item, when the item is settled.
             if let Applied::Changed(id) = change {
                 self.item_changed(how.user, id, turn);
             }
@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    /// A change as a command, numbered and in the history.
+    /// Makes a change a command, numbers it and appends it to the history.
     fn numbered(&mut self, change: &Applied, how: Publication<'_>, turn: &mut Turn<'_>) -> Frame {
         let id = change.id();
         let command = match (change, self.document.get(id)) {
@@ -89,7 +89,7 @@ impl Session {
         self.applied(command, how.version, turn)
     }
 
-    /// Tells members of one of the changes, and viewers where they are not sent a state.
+    /// Tells members of one change, and viewers if they are not sent the whole document.
     fn tell_members(
         &mut self,
         change: &Applied,

@@ -8,27 +8,27 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::Now;
 use super::document::Document;
 use super::item::Item;
+use super::time::Now;
 use crate::kept::StoredChange;
 use crate::protocol::inbound::{self, Action, Command};
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
 /// How many changes are remembered.
-const MOST: usize = 50;
+const MAX_CHANGES: usize = 50;
 /// A drag is a hundred changes a second and one thing that was done: what a user does to an item goes on
 /// being one until so long after the last change.
-const ONE_GO: u64 = 2000;
+const COALESCE_WINDOW_MS: u64 = 2000;
 /// The longest type and label that are remembered, in bytes of JSON.
-const LONGEST_NAME: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 /// How many minutes are counted, the running one included.
 const MINUTES: usize = 30;
 
-/// What somebody did.
+/// What somebody kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Did {
+pub enum ActivityKind {
     Add,
     Update,
     Move,
@@ -41,45 +41,45 @@ pub enum Did {
     Import,
 }
 
-impl Did {
+impl ActivityKind {
     /// What a command does that has changed something; `None` for one that can't.
-    pub fn by(action: Action) -> Option<Self> {
+    pub fn from_action(action: Action) -> Option<Self> {
         match action {
-            Action::Add => Some(Did::Add),
-            Action::Update => Some(Did::Update),
-            Action::Move => Some(Did::Move),
-            Action::Remove => Some(Did::Remove),
+            Action::Add => Some(ActivityKind::Add),
+            Action::Update => Some(ActivityKind::Update),
+            Action::Move => Some(ActivityKind::Move),
+            Action::Remove => Some(ActivityKind::Remove),
             Action::Other => None,
         }
     }
 
     /// Whether it may be a part of something that takes a while.
-    fn goes_on(self) -> bool {
-        matches!(self, Did::Update | Did::Move)
+    fn can_coalesce(self) -> bool {
+        matches!(self, ActivityKind::Update | ActivityKind::Move)
     }
 
     /// Of whoever moves an item it may be said twice what the item looks like, but it is a move.
-    fn going_on_from(self, before: Did) -> Did {
-        if before == Did::Move { before } else { self }
+    fn following(self, before: ActivityKind) -> ActivityKind {
+        if before == ActivityKind::Move { before } else { self }
     }
 
     /// As it is shown.
     fn name(self) -> &'static str {
         match self {
-            Did::Add => "add_item",
-            Did::Update => "update_item",
-            Did::Move => "move_item",
-            Did::Remove => "remove_item",
-            Did::Replace => "replace",
-            Did::Restore => "restore",
-            Did::Import => "import",
+            ActivityKind::Add => "add_item",
+            ActivityKind::Update => "update_item",
+            ActivityKind::Move => "move_item",
+            ActivityKind::Remove => "remove_item",
+            ActivityKind::Replace => "replace",
+            ActivityKind::Restore => "restore",
+            ActivityKind::Import => "import",
         }
     }
 }
 
 /// An item as it was when something was done to it.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ItemSummary {
     pub id: Arc<str>,
     /// As JSON strings.
     item_type: Option<Box<str>>,
@@ -88,13 +88,15 @@ pub struct Seen {
     place: [Option<f64>; 3],
 }
 
+pub use self::{ActivityKind as Did, ItemSummary as Seen};
+
 #[derive(Debug)]
 struct Change {
     seq: u64,
     at: Timestamp,
     user: UserId,
-    did: Did,
-    item: Option<Seen>,
+    kind: ActivityKind,
+    item: Option<ItemSummary>,
 }
 
 /// See the file's text.
@@ -119,89 +121,107 @@ impl Recent {
 
     /// What was done last in a session that is stored, and has become this document; `changes` are its
     /// last ones, in order.
-    pub fn of_stored<'a>(
+    pub fn from_stored<'a>(
         changes: impl Iterator<Item = &'a StoredChange>,
         document: &Document,
     ) -> Self {
         let mut recent = Recent::default();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
-            let (did, seen) = match inbound::parse_stored(text) {
+            let (kind, summary) = match inbound::parse_stored(text) {
                 Some(command) => {
-                    let did = Did::by(command.action);
-                    (did, Some(Seen::told_by(&command, document.get(&command.item_id))))
+                    let kind = ActivityKind::from_action(command.action);
+                    (
+                        kind,
+                        Some(ItemSummary::from_command(&command, document.get(&command.item_id))),
+                    )
                 }
                 // A whole state is nothing that a client says.
-                None => (Some(Did::Replace), None),
+                None => (Some(ActivityKind::Replace), None),
             };
-            let Some(did) = did else { continue };
-            let id = seen.as_ref().map(|seen| seen.id.clone());
-            let before = id.and_then(|id| recent.take_up(user, did, &id, *at));
-            let did = before.as_ref().map_or(did, |before| did.going_on_from(before.did));
-            let before = match did {
-                Did::Remove => seen.as_ref().and_then(|seen| recent.last_seen(&seen.id)).cloned(),
+            let Some(kind) = kind else { continue };
+            let id = summary.as_ref().map(|summary| summary.id.clone());
+            let before = id.and_then(|id| recent.take_coalesced(user, kind, &id, *at));
+            let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
+            let before = match kind {
+                ActivityKind::Remove => {
+                    summary.as_ref().and_then(|summary| recent.last_summary(&summary.id)).cloned()
+                }
                 _ => before.and_then(|change| change.item),
             };
-            let item = match (seen, before) {
-                (Some(seen), Some(before)) => Some(seen.or(before)),
-                (seen, before) => seen.or(before),
+            let item = match (summary, before) {
+                (Some(summary), Some(before)) => Some(summary.or(before)),
+                (summary, before) => summary.or(before),
             };
-            recent.push(Change { seq: *seq, at: *at, user: user.clone(), did, item });
+            recent.push(Change { seq: *seq, at: *at, user: user.clone(), kind, item });
         }
         recent
     }
 
     /// Takes note of change `seq`, which left the item as it is.
-    pub fn note(&mut self, seq: u64, user: &UserId, did: Did, item: Option<&Item>, now: Now) {
+    pub fn note(
+        &mut self,
+        seq: u64,
+        user: &UserId,
+        kind: ActivityKind,
+        item: Option<&Item>,
+        now: Now,
+    ) {
         self.minutes.count(now.elapsed);
-        let before = item.and_then(|item| self.take_up(user, did, &item.id, now.wall));
-        let did = before.as_ref().map_or(did, |before| did.going_on_from(before.did));
-        let mut seen = before.and_then(|change| change.item);
-        match (&mut seen, item) {
-            (Some(seen), Some(item)) => seen.look_again(item),
-            _ => seen = item.map(Seen::of),
+        let before = item.and_then(|item| self.take_coalesced(user, kind, &item.id, now.wall));
+        let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
+        let mut summary = before.and_then(|change| change.item);
+        match (&mut summary, item) {
+            (Some(summary), Some(item)) => summary.refresh(item),
+            _ => summary = item.map(ItemSummary::of),
         }
-        self.push(Change { seq, at: now.wall, user: user.clone(), did, item: seen });
+        self.push(Change { seq, at: now.wall, user: user.clone(), kind, item: summary });
     }
 
     /// Takes note of change `seq`, which removed an item.
-    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<Seen>, now: Now) {
+    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<ItemSummary>, now: Now) {
         self.minutes.count(now.elapsed);
-        self.push(Change { seq, at: now.wall, user: user.clone(), did: Did::Remove, item });
+        self.push(Change {
+            seq,
+            at: now.wall,
+            user: user.clone(),
+            kind: ActivityKind::Remove,
+            item,
+        });
     }
 
     fn push(&mut self, change: Change) {
         self.changed_at = Some(change.at);
-        if self.changes.len() >= MOST {
+        if self.changes.len() >= MAX_CHANGES {
             self.changes.pop_front();
         }
         self.changes.push_back(change);
     }
 
     /// An item as it was when something was done to it last.
-    fn last_seen(&self, id: &Arc<str>) -> Option<&Seen> {
-        let mut seen = self.changes.iter().rev().filter_map(|change| change.item.as_ref());
-        seen.find(|seen| seen.id == *id)
+    fn last_summary(&self, id: &Arc<str>) -> Option<&ItemSummary> {
+        let mut summary = self.changes.iter().rev().filter_map(|change| change.item.as_ref());
+        summary.find(|summary| summary.id == *id)
     }
 
     /// Takes the change out that a user is still about who does this to an item now.
-    fn take_up(
+    fn take_coalesced(
         &mut self,
         user: &UserId,
-        did: Did,
+        kind: ActivityKind,
         id: &Arc<str>,
         now: Timestamp,
     ) -> Option<Change> {
-        if !did.goes_on() {
+        if !kind.can_coalesce() {
             return None;
         }
-        let is_about = |seen: &Seen| Arc::ptr_eq(&seen.id, id) || seen.id == *id;
+        let is_about = |summary: &ItemSummary| Arc::ptr_eq(&summary.id, id) || summary.id == *id;
         let mut changes = self.changes.iter();
         let place = changes.rposition(|change| change.item.as_ref().is_some_and(is_about))?;
         let change = &self.changes[place];
-        let is_lately = now.millis() <= change.at.millis().saturating_add(ONE_GO);
-        let goes_on = change.did.goes_on() && change.user == *user && is_lately;
-        if goes_on { self.changes.remove(place) } else { None }
+        let is_lately = now.millis() <= change.at.millis().saturating_add(COALESCE_WINDOW_MS);
+        let coalesces = change.kind.can_coalesce() && change.user == *user && is_lately;
+        if coalesces { self.changes.remove(place) } else { None }
     }
 
     /// Appends the last changes as a list, the newest last.
@@ -231,13 +251,13 @@ impl Change {
         let _ = write!(json, "{{\"seq\":{},\"at\":\"{}\"", self.seq, self.at);
         write_key(json, "user_id");
         json::write_string(json, &self.user);
-        let _ = write!(json, ",\"action\":\"{}\"", self.did.name());
+        let _ = write!(json, ",\"action\":\"{}\"", self.kind.name());
         let text = |text: &Option<Box<str>>| text.as_deref().and_then(readable);
         let item = self.item.as_ref();
         for (key, value) in [
-            ("item_id", item.map(|seen| seen.id.to_string())),
-            ("item_type", item.and_then(|seen| text(&seen.item_type))),
-            ("label", item.and_then(|seen| text(&seen.label))),
+            ("item_id", item.map(|summary| summary.id.to_string())),
+            ("item_type", item.and_then(|summary| text(&summary.item_type))),
+            ("label", item.and_then(|summary| text(&summary.label))),
         ] {
             write_key(json, key);
             match value {
@@ -245,7 +265,7 @@ impl Change {
                 None => json.extend_from_slice(b"null"),
             }
         }
-        let place = item.map_or([None; 3], |seen| seen.place);
+        let place = item.map_or([None; 3], |summary| summary.place);
         for (key, number) in ["x_mm", "y_mm", "angle_deg"].into_iter().zip(place) {
             if let Some(number) = number {
                 write_key(json, key);
@@ -261,40 +281,44 @@ fn readable(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
-impl Seen {
+impl ItemSummary {
     /// An item as it is now. Its label is its `name`, or else its `label`, where that says anything.
     pub fn of(item: &Item) -> Self {
-        let mut seen = Seen::nothing_of(item.id.clone());
-        seen.look_again(item);
-        seen
+        let mut summary = ItemSummary::empty(item.id.clone());
+        summary.refresh(item);
+        summary
     }
 
     /// The item of a command that was relayed: as far as that says what it is, or else as it has become.
-    fn told_by(command: &Command, item: Option<&Item>) -> Self {
-        let mut seen = Seen::nothing_of(command.item_id.as_ref().into());
-        seen.look_at(command.data.iter().map(|(key, value)| (&**key, &**value)));
-        let now = item.map(Seen::of);
-        let Some(Seen { item_type, label, .. }) = now else { return seen };
-        Seen { item_type: seen.item_type.or(item_type), label: seen.label.or(label), ..seen }
+    fn from_command(command: &Command, item: Option<&Item>) -> Self {
+        let mut summary = ItemSummary::empty(command.item_id.as_ref().into());
+        summary.read_fields(command.data.iter().map(|(key, value)| (&**key, &**value)));
+        let now = item.map(ItemSummary::of);
+        let Some(ItemSummary { item_type, label, .. }) = now else { return summary };
+        ItemSummary {
+            item_type: summary.item_type.or(item_type),
+            label: summary.label.or(label),
+            ..summary
+        }
     }
 
-    /// The same, with what was seen before of what isn't seen now.
-    fn or(self, before: Seen) -> Self {
+    /// The same, with what was summary before of what isn't summary now.
+    fn or(self, before: ItemSummary) -> Self {
         let [x, y, angle] = self.place;
         let place = [x.or(before.place[0]), y.or(before.place[1]), angle.or(before.place[2])];
         let (item_type, label) = (self.item_type.or(before.item_type), self.label.or(before.label));
-        Seen { place, item_type, label, ..self }
+        ItemSummary { place, item_type, label, ..self }
     }
 
-    fn nothing_of(id: Arc<str>) -> Self {
-        Seen { id, item_type: None, label: None, place: [None; 3] }
+    fn empty(id: Arc<str>) -> Self {
+        ItemSummary { id, item_type: None, label: None, place: [None; 3] }
     }
 
-    fn look_again(&mut self, item: &Item) {
-        self.look_at(item.fields.iter().map(|field| (&*field.key, &*field.value)));
+    fn refresh(&mut self, item: &Item) {
+        self.read_fields(item.fields.iter().map(|field| (&*field.key, &*field.value)));
     }
 
-    fn look_at<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) {
+    fn read_fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) {
         let (mut item_type, mut name, mut label) = (None, None, None);
         self.place = [None; 3];
         for (key, value) in fields {
@@ -302,9 +326,9 @@ impl Seen {
                 "x_mm" => self.place[0] = json::as_number(value),
                 "y_mm" => self.place[1] = json::as_number(value),
                 "angle_deg" => self.place[2] = json::as_number(value),
-                "item_type" => item_type = name_in(value),
-                "name" => name = name_in(value),
-                "label" => label = name_in(value),
+                "item_type" => item_type = short_string(value),
+                "name" => name = short_string(value),
+                "label" => label = short_string(value),
                 _ => {}
             }
         }
@@ -314,9 +338,9 @@ impl Seen {
 }
 
 /// A string that is short enough and not empty, as JSON.
-fn name_in(value: &RawValue) -> Option<&str> {
+fn short_string(value: &RawValue) -> Option<&str> {
     let text = value.get();
-    (text.starts_with('"') && (3..=LONGEST_NAME).contains(&text.len())).then_some(text)
+    (text.starts_with('"') && (3..=MAX_NAME_BYTES).contains(&text.len())).then_some(text)
 }
 
 /// Puts a text in another's place, which it seldom differs from.

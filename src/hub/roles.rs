@@ -26,7 +26,7 @@ impl Session {
 
     /// Makes the member present longest who may write the host, where there is none or it has left
     /// or may not write any more. Returns a new host.
-    pub(super) fn elect(&mut self) -> Option<UserId> {
+    pub(super) fn elect_host(&mut self) -> Option<UserId> {
         let writers = || self.room.iter().filter(|member| member.may_write());
         if writers().any(|member| self.host.as_ref() == Some(&member.user)) {
             return None;
@@ -36,14 +36,14 @@ impl Session {
     }
 
     /// The same, and everyone is told.
-    pub(super) fn hold_election(&mut self, turn: &mut Turn<'_>) {
-        if let Some(host) = self.elect() {
+    pub(super) fn elect_and_announce(&mut self, turn: &mut Turn<'_>) {
+        if let Some(host) = self.elect_host() {
             self.tell_all(&host_changed(&host, turn.now.wall), turn);
         }
     }
 
     /// Shows a watcher, whose canvas has done it already, what the item looks like all the same.
-    fn undo(&mut self, place: usize, command: &Command, turn: &mut Turn<'_>) {
+    fn correct_reader(&mut self, place: usize, command: &Command, turn: &mut Turn<'_>) {
         match (command.action, self.document.get(&command.item_id)) {
             (Action::Remove, Some(item)) if turn.limits.settle => {
                 let (id, tick) = (item.id.clone(), self.tick);
@@ -92,7 +92,7 @@ impl Session {
                     false => self.note_origins(place, &state, turn),
                 }
             }
-            ClientMessage::Command(command) => self.undo(place, &command, turn),
+            ClientMessage::Command(command) => self.correct_reader(place, &command, turn),
             _ => {}
         }
     }
@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// Ends the memberships and the viewing of those whose keys don't open the session any more.
-    pub fn dismiss(&mut self, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
+    pub fn disconnect_revoked(&mut self, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
         for (conn, why) in refused {
             let (error_type, message, reason) = match why {
                 KeyRefusal::Expired => ("token_expired", "the key has expired", "key expired"),
@@ -129,33 +129,33 @@ impl Session {
             turn.effects.push(Effect::Close { conn: *conn, code: close::POLICY, reason });
         }
         let conns: Vec<ConnId> = refused.iter().map(|(conn, _)| *conn).collect();
-        conns.iter().for_each(|conn| self.look_away(*conn));
+        conns.iter().for_each(|conn| self.remove_viewer(*conn));
         self.leave_together(&conns, turn);
     }
 
     /// Sets a timer for the moment at which a member's or viewer's key may be over.
-    pub(super) fn watch_expiry(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub(super) fn set_expiry_timer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let name = self.room.name().clone();
-        if let Some(pass) = self.pass_of(conn) {
+        if let Some(pass) = self.pass_mut(conn) {
             watch(pass, conn, &name, turn);
         }
     }
 
     /// The timer has fired. Whether the member's or viewer's key is over.
     pub fn has_expired(&mut self, conn: ConnId, turn: &mut Turn<'_>) -> bool {
-        let Some(pass) = self.pass_of(conn) else { return false };
+        let Some(pass) = self.pass_mut(conn) else { return false };
         if !pass.timer_fired(turn.elapsed()) {
             return false;
         }
         let is_over = pass.has_expired(turn.now.wall);
         if !is_over {
-            self.watch_expiry(conn, turn);
+            self.set_expiry_timer(conn, turn);
         }
         is_over
     }
 
     /// What a member or viewer was let in with, where keys are asked for.
-    fn pass_of(&mut self, conn: ConnId) -> Option<&mut Pass> {
+    fn pass_mut(&mut self, conn: ConnId) -> Option<&mut Pass> {
         match self.room.place(conn) {
             Some(place) => self.room[place].pass.as_mut(),
             None => {
@@ -168,7 +168,7 @@ impl Session {
 
 /// Sets a timer for the moment at which a key may be over.
 fn watch(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
-    if let Some(at) = pass.timer_to_set(turn.now) {
+    if let Some(at) = pass.next_timer(turn.now) {
         turn.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
     }
 }

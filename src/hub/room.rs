@@ -4,40 +4,32 @@
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use super::{ConnId, ConnMap, Effect, Turn};
+use super::conn::{ConnId, ConnMap, HasConnection};
+use super::context::Turn;
+use super::event::Effect;
 use crate::protocol::Frame;
 
-/// Whoever may be in a room: somebody who is reached through one connection.
-pub trait Occupant {
-    /// The connection it has now.
-    fn conn(&self) -> ConnId;
-}
-
-impl Occupant for ConnId {
-    fn conn(&self) -> ConnId {
-        *self
-    }
-}
+pub use super::conn::Occupant;
 
 /// See the module's text. Members are indexed by their place in the order.
 #[derive(Debug)]
 pub struct Room<M> {
     name: Arc<str>,
     members: Vec<M>,
-    index: Option<Places>,
+    index: Option<ConnIndex>,
 }
 
 /// Finds a connection's member in the logarithm of their number. A session has one: each message asks
 /// for its sender. A channel has none: whoever leaves is looked for, and of members there are millions.
 #[derive(Debug, Default)]
-struct Places {
+struct ConnIndex {
     /// Each member's number, in the order of the members; numbers grow.
     numbers: Vec<u64>,
     by_conn: ConnMap<u64>,
     next: u64,
 }
 
-impl<M: Occupant> Room<M> {
+impl<M: HasConnection> Room<M> {
     /// A room that nobody is in.
     pub fn new(name: Arc<str>) -> Self {
         Room { name, members: Vec::new(), index: None }
@@ -45,7 +37,7 @@ impl<M: Occupant> Room<M> {
 
     /// The same; its members are found fast.
     pub fn indexed(name: Arc<str>) -> Self {
-        Room { index: Some(Places::default()), ..Room::new(name) }
+        Room { index: Some(ConnIndex::default()), ..Room::new(name) }
     }
 
     /// What the room is called.
@@ -89,6 +81,7 @@ impl<M: Occupant> Room<M> {
             index.by_conn.insert(member.conn(), index.next);
         }
         self.members.push(member);
+        debug_assert!(self.is_index_right());
         self.members.len() - 1
     }
 
@@ -110,7 +103,16 @@ impl<M: Occupant> Room<M> {
             index.numbers.remove(place);
             index.by_conn.remove(&conn);
         }
-        Some(self.members.remove(place))
+        let removed = self.members.remove(place);
+        debug_assert!(self.is_index_right());
+        Some(removed)
+    }
+
+    fn is_index_right(&self) -> bool {
+        let is_right = |index: &ConnIndex| {
+            [index.numbers.len(), index.by_conn.len()] == [self.members.len(); 2]
+        };
+        self.index.as_ref().is_none_or(is_right)
     }
 
     /// Sends one frame to every member.

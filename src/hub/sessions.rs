@@ -1,10 +1,15 @@
 //! All sessions, and who is in which.
 
+mod admin;
+mod memory;
+mod version_answers;
+mod viewing;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::held::Held;
-use super::loading::{Loading, Waiting};
+use super::held::MemoryUse;
+use super::loading::{PendingRequest, PendingRequests};
 use super::pass::{KeyIndex, Pass};
 use super::session::Session;
 use super::timers::SessionTimer;
@@ -19,8 +24,8 @@ pub struct Sessions {
     pub(super) by_name: HashMap<Arc<str>, Session>,
     /// Those that are stored and not in memory; some of those that are in memory, too.
     pub(super) stored: HashSet<Arc<str>>,
-    pub(super) loading: Loading,
-    pub(super) held: Held,
+    pub(super) loading: PendingRequests,
+    pub(super) held: MemoryUse,
     /// Which session a member is in.
     members: ConnMap<Arc<str>>,
     /// Which session a viewer looks at.
@@ -34,8 +39,8 @@ impl Sessions {
         Sessions {
             by_name: HashMap::new(),
             stored: HashSet::new(),
-            loading: Loading::default(),
-            held: Held::default(),
+            loading: PendingRequests::default(),
+            held: MemoryUse::default(),
             members: ConnMap::default(),
             viewers: ConnMap::default(),
             random: Random(seed),
@@ -68,14 +73,14 @@ impl Sessions {
     }
 
     /// Does something in the session that a connection is a member of, if it is one.
-    pub fn of(
+    pub fn with_session_of(
         &mut self,
         conn: ConnId,
         turn: &mut Turn<'_>,
         act: impl FnOnce(&mut Session, &mut Turn<'_>),
     ) {
         if let Some(name) = self.members.get(&conn).cloned() {
-            self.change(&name, turn, act);
+            self.with_session(&name, turn, act);
         }
     }
 
@@ -90,7 +95,7 @@ impl Sessions {
         for_now: bool,
         turn: &mut Turn<'_>,
     ) {
-        let issue = |grant| Pass::issue(grant, turn.keys, turn.now.wall);
+        let issue = |grant| Pass::new(grant, turn.keys, turn.now.wall);
         let pass = match grant.clone().map(issue).transpose() {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
             _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
@@ -100,12 +105,14 @@ impl Sessions {
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
-        self.forget_if_lingered(&name, turn);
+        self.evict_if_expired(&name, turn);
         let begins = !self.by_name.contains_key(&name);
-        match self.reach(&name, Visitor::Member, turn) {
+        match self.ensure_available(&name, AccessMode::Member, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
-            Ok(false) => return self.loading.wait(name, conn, Waiting::Join { user, grant }),
-            Ok(true) => {}
+            Ok(Availability::Loading) => {
+                return self.loading.add(name, conn, PendingRequest::Join { user, grant });
+            }
+            Ok(Availability::Ready) => {}
         }
         let token = self.random.next().to_be_bytes();
         // First of all: should joining fail half-way, whoever is half in can still be put out.
@@ -113,57 +120,56 @@ impl Sessions {
         let join = |session: &mut Session, turn: &mut Turn<'_>| {
             match for_now {
                 true => session.keeping.is_temporary |= begins,
-                false => session.keep_from_now_on(turn),
+                false => session.start_persisting(turn),
             }
             session.join(conn, user, pass, token, turn)
         };
-        if let Some(replaced) = self.change(&name, turn, join).flatten() {
+        if let Some(replaced) = self.with_session(&name, turn, join).flatten() {
             self.members.remove(&replaced);
         }
     }
 
-    /// Has a session be there: one that is stored is loaded, one that isn't begins. Whether it is
-    /// there already; if not, it is being loaded.
+    /// Makes a session available: begins to load one that is stored, creates one that isn't.
     ///
     /// # Errors
-    /// There is no room for one more.
-    pub(super) fn reach(
+    /// [`Refusal::Full`].
+    pub(super) fn ensure_available(
         &mut self,
         name: &Arc<str>,
-        visitor: Visitor,
+        mode: AccessMode,
         turn: &mut Turn<'_>,
-    ) -> Result<bool, Refusal> {
-        self.forget_if_lingered(name, turn);
+    ) -> Result<Availability, Refusal> {
+        self.evict_if_expired(name, turn);
         if self.by_name.contains_key(name) {
-            return Ok(true);
+            return Ok(Availability::Ready);
         }
         let is_loading = self.loading.has(name);
-        if is_loading && (visitor == Visitor::Viewer || self.loading.has_place(name)) {
-            return Ok(false);
+        if is_loading && (mode == AccessMode::Viewer || self.loading.is_counted(name)) {
+            return Ok(Availability::Loading);
         }
-        if !self.make_room(visitor, turn) {
+        if !self.make_room(mode, turn) {
             return Err(Refusal::Full);
         }
         if is_loading {
-            return Ok(false);
+            return Ok(Availability::Loading);
         }
         if self.stored.contains(name) {
             self.loading.begin(name.clone());
             turn.effects.push(Effect::Load { session: name.clone() });
-            return Ok(false);
+            return Ok(Availability::Loading);
         }
         let epoch = format!("{:016x}", self.random.next()).into();
         self.by_name.insert(name.clone(), Session::new(name.clone(), epoch));
-        Ok(true)
+        Ok(Availability::Ready)
     }
 
     /// A connection has ended.
-    pub fn gone(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub fn disconnected(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.loading.remove(conn);
-        self.look_away(conn, turn);
-        self.of(conn, turn, |session, turn| session.leave(conn, turn));
+        self.remove_viewer(conn, turn);
+        self.with_session_of(conn, turn, |session, turn| session.leave(conn, turn));
         if let Some(name) = self.members.remove(&conn) {
-            self.forget_if_lingered(&name, turn);
+            self.evict_if_expired(&name, turn);
         }
     }
 
@@ -175,17 +181,17 @@ impl Sessions {
         }
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.of(conn, turn, |session, turn| session.recover(conn, turn));
-        self.gone(conn, turn);
+        self.with_session_of(conn, turn, |session, turn| session.recover(conn, turn));
+        self.disconnected(conn, turn);
     }
 
     /// A session's timer has fired.
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
         if timer == SessionTimer::Linger {
-            self.forget_if_lingered(name, turn);
+            self.evict_if_expired(name, turn);
         }
         let mut expired = None;
-        self.change(name, turn, |session, turn| {
+        self.with_session(name, turn, |session, turn| {
             session.begin();
             match timer {
                 SessionTimer::Linger => session.linger_timer_fired(turn),
@@ -195,7 +201,7 @@ impl Sessions {
                     session.finish(turn);
                 }
                 SessionTimer::Receipts => {
-                    session.ask_for_receipts(turn);
+                    session.check_receipts(turn);
                     session.finish(turn);
                 }
                 SessionTimer::Expiry(conn) => {
@@ -204,7 +210,7 @@ impl Sessions {
             }
         });
         if let Some(conn) = expired {
-            self.dismiss(name, &[(conn, KeyRefusal::Expired)], turn);
+            self.disconnect_revoked(name, &[(conn, KeyRefusal::Expired)], turn);
         }
     }
 
@@ -213,65 +219,70 @@ impl Sessions {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
             let refused =
-                self.change(&name, turn, |session, turn| session.renew_passes(keys, turn));
-            self.dismiss(&name, &refused.unwrap_or_default(), turn);
+                self.with_session(&name, turn, |session, turn| session.renew_passes(keys, turn));
+            self.disconnect_revoked(&name, &refused.unwrap_or_default(), turn);
         }
     }
 
     /// Ends the memberships and the viewing of those whose keys don't open their session any more, and
     /// has the others agree on a host.
-    fn dismiss(&mut self, name: &str, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
-        self.change(name, turn, |session, turn| session.dismiss(refused, turn));
+    fn disconnect_revoked(
+        &mut self,
+        name: &str,
+        refused: &[(ConnId, KeyRefusal)],
+        turn: &mut Turn<'_>,
+    ) {
+        self.with_session(name, turn, |session, turn| session.disconnect_revoked(refused, turn));
         for (conn, _) in refused {
             self.members.remove(conn);
             self.viewers.remove(conn);
         }
-        self.forget_if_lingered(name, turn);
+        self.evict_if_expired(name, turn);
     }
 
     /// A session that nobody is in lingers from now on, if it doesn't already.
-    pub(super) fn linger_if_deserted(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
-        self.change(name, turn, |session, turn| session.linger_if_deserted(turn));
-        self.forget_if_lingered(name, turn);
+    pub(super) fn linger_if_empty(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
+        self.with_session(name, turn, |session, turn| session.linger_if_empty(turn));
+        self.evict_if_expired(name, turn);
     }
 
     /// Removes a session that has been without members for as long as it is kept in memory.
-    pub(super) fn forget_if_lingered(&mut self, name: &str, turn: &mut Turn<'_>) {
+    pub(super) fn evict_if_expired(&mut self, name: &str, turn: &mut Turn<'_>) {
         let session = self.by_name.get(name);
-        if session.is_some_and(|session| session.has_lingered(turn.now.elapsed, turn.limits)) {
-            self.forget(name, turn);
+        if session.is_some_and(|session| session.is_expired(turn.now.elapsed, turn.limits)) {
+            self.evict(name, turn);
         }
     }
 
     /// Sees to it that there is room for another session. Where there is none, one that nobody is in makes
     /// way: for a member the one with which least is lost ([`Session::worth`]), for a viewer one that
     /// nobody views. Takes a time in proportion to the sessions there are.
-    pub(super) fn make_room(&mut self, visitor: Visitor, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn make_room(&mut self, mode: AccessMode, turn: &mut Turn<'_>) -> bool {
         let most = turn.limits.max_sessions;
-        if most == 0 || self.by_name.len() + self.loading.places() < most {
+        if most == 0 || self.by_name.len() + self.loading.counted_sessions() < most {
             return true;
         }
         let sessions = self.by_name.values();
         let spared = sessions
-            .filter(|session| visitor == Visitor::Member || session.viewers.is_empty())
-            .filter_map(|session| Some((session.worth(turn.limits)?, session.room.name())))
+            .filter(|session| mode == AccessMode::Member || session.viewers.is_empty())
+            .filter_map(|session| Some((session.eviction_cost(turn.limits)?, session.room.name())))
             .min();
         match spared.map(|(_, name)| name.clone()) {
-            Some(name) => self.forget(&name, turn),
+            Some(name) => self.evict(&name, turn),
             None => false,
         }
     }
 
     /// Drops a session from memory. Whether it was there.
-    pub(super) fn forget(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn evict(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
         let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
-        self.no_longer_holds(&session);
-        for conn in session.dismiss_viewers(turn) {
+        self.uncount(&session);
+        for conn in session.close_viewers(turn) {
             self.viewers.remove(&conn);
         }
         // Sessions that come and go must not leave anything behind.
         if let Some(at) = session.linger_timer() {
-            turn.timers.take_back(at, &name, SessionTimer::Linger);
+            turn.timers.cancel(at, &name, SessionTimer::Linger);
         }
         if session.keeping.has_begun {
             self.stored.insert(name);
@@ -280,11 +291,20 @@ impl Sessions {
     }
 }
 
-/// Who needs a session to be there.
+/// Whether a session can be used now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visitor {
-    /// Whoever is going to be in it, or to change it.
+pub enum Availability {
+    Ready,
+    /// The store was asked for it: what is to be done with it waits in [`PendingRequests`].
+    Loading,
+}
+
+/// What a connection needs a session for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    /// To be a member, or to change the document. Counts against [`Limits::max_sessions`](super::Limits).
     Member,
+    /// To be sent what members are sent.
     Viewer,
 }
 

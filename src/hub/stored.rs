@@ -224,12 +224,12 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
     let mut remembered = Removed::default();
     for tombstone in removed {
         let (id, users) = read_tombstone(tombstone, &users)?;
-        remembered.remember(id.into(), users, 0, OldValues::default());
+        remembered.add(id.into(), users, 0, OldValues::default());
     }
     let extra = stored.get("extra").and_then(|extra| Object::parse(extra.get()).ok());
     let extra = extra.ok_or("it has nothing extra")?.to_fields();
     let users = HashSet::from_iter(users);
-    Document::of(items, remembered, users, extra, version).ok_or("two items have one name")
+    Document::from_parts(items, remembered, users, extra, version).ok_or("two items have one name")
 }
 
 /// `["id",user,…]`.

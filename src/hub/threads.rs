@@ -8,14 +8,14 @@ use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
 /// How many threads of a channel are remembered, the newest ones.
-pub const MOST_THREADS: usize = 1000;
+pub const MAX_THREADS: usize = 1000;
 /// How many of a thread's participants are listed, the first ones.
-pub const MOST_PARTICIPANTS: usize = 100;
+pub const MAX_PARTICIPANTS: usize = 100;
 /// What a thread costs beside its texts, and a participant beside its names.
 const THREAD_OVERHEAD: usize = 256;
 const PARTICIPANT_OVERHEAD: usize = 16;
 /// What stands between the parts of a thread's JSON that are kept, at most.
-const BETWEEN: usize = 100;
+const MAX_JSON_OVERHEAD: usize = 100;
 
 /// See the module's text. A thread is called by the number of its latest message: by them all threads
 /// of all channels are in one order.
@@ -78,7 +78,7 @@ impl Threads {
         self.bytes -= before.map_or(0, |_| thread.bytes);
         thread.messages += 1;
         thread.last_message_at = at;
-        if thread.participants.len() < MOST_PARTICIPANTS && !thread.participants.contains(from) {
+        if thread.participants.len() < MAX_PARTICIPANTS && !thread.participants.contains(from) {
             thread.add(from);
         }
         self.bytes += thread.bytes;
@@ -88,12 +88,12 @@ impl Threads {
     }
 
     /// Whether there are more than are remembered.
-    pub fn are_too_many(&self) -> bool {
-        self.by_number.len() > MOST_THREADS
+    pub fn is_over_limit(&self) -> bool {
+        self.by_number.len() > MAX_THREADS
     }
 
     /// Forgets the oldest thread and returns its number.
-    pub fn forget_oldest(&mut self) -> Option<u64> {
+    pub fn evict_oldest(&mut self) -> Option<u64> {
         let (number, thread) = self.by_number.pop_first()?;
         self.numbers.remove(&thread.id);
         self.bytes -= thread.bytes;
@@ -101,9 +101,9 @@ impl Threads {
     }
 
     /// How long the thread with this number is as JSON, at most; 0 where there is none.
-    pub fn longest(&self, number: u64) -> usize {
+    pub fn max_json_bytes(&self, number: u64) -> usize {
         let thread = self.by_number.get(&number);
-        thread.map_or(0, |thread| thread.head.len() + thread.names.len() + BETWEEN)
+        thread.map_or(0, |thread| thread.head.len() + thread.names.len() + MAX_JSON_OVERHEAD)
     }
 
     /// Appends the thread with this number as JSON.

@@ -58,7 +58,7 @@ impl Timers {
     }
 
     /// Takes a session's timer back.
-    pub fn take_back(&mut self, at: Duration, session: &Arc<str>, timer: SessionTimer) {
+    pub fn cancel(&mut self, at: Duration, session: &Arc<str>, timer: SessionTimer) {
         self.due.remove(&(at, Timer::Session(session.clone(), timer)));
     }
 

@@ -1,28 +1,13 @@
 //! Whoever watches a session without being in it: they are sent what its members are sent, in the same
 //! frames, and nothing they do changes anything for anybody.
 
-use super::keeping::not_durable;
+use super::keeping::state::not_durable;
 use super::member::Request;
 use super::pass::Pass;
-use super::room::Occupant;
-use super::session::Session;
+use super::session::{Session, Viewer};
 use super::{ConnId, Effect, Limits, Turn};
 use crate::protocol::Frame;
 use crate::protocol::close;
-
-/// A connection that watches.
-#[derive(Debug)]
-pub struct Viewer {
-    pub conn: ConnId,
-    /// What it was let in with, where keys are asked for.
-    pub pass: Option<Pass>,
-}
-
-impl Occupant for Viewer {
-    fn conn(&self) -> ConnId {
-        self.conn
-    }
-}
 
 impl Session {
     /// Lets a connection watch. It has a canvas that nobody else changes: it is sent the document at
@@ -31,33 +16,38 @@ impl Session {
         self.viewers.add(Viewer { conn, pass });
         turn.effects.push(Effect::Admit { conn });
         turn.send(conn, &self.acknowledgement(None, turn.now.wall));
-        self.show(conn, turn);
+        self.send_state_to_viewer(conn, turn);
         if turn.disk_fails {
             turn.send(conn, &not_durable());
         }
-        self.watch_expiry(conn, turn);
+        self.set_expiry_timer(conn, turn);
     }
 
     /// Answers a viewer's `sync:request`.
-    pub fn look(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
+    pub fn request_state_by_viewer(
+        &mut self,
+        conn: ConnId,
+        request: &Request,
+        turn: &mut Turn<'_>,
+    ) {
         if self.viewers.place(conn).is_none() {
             return;
         }
         let since = self.since(request);
         if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
-            self.show(conn, turn);
+            self.send_state_to_viewer(conn, turn);
         }
     }
 
     /// A viewer looks no longer, if it did.
-    pub fn look_away(&mut self, conn: ConnId) {
-        if self.viewers.remove(conn).is_some() && self.is_unseen() {
+    pub fn remove_viewer(&mut self, conn: ConnId) {
+        if self.viewers.remove(conn).is_some() && self.has_no_audience() {
             self.forget_encoded();
         }
     }
 
     /// Whether the session has neither members nor viewers.
-    fn is_unseen(&self) -> bool {
+    fn has_no_audience(&self) -> bool {
         self.room.is_empty() && self.viewers.is_empty()
     }
 
@@ -67,7 +57,7 @@ impl Session {
     }
 
     /// Ends all viewing: the session is going to be forgotten. Returns who viewed.
-    pub fn dismiss_viewers(&mut self, turn: &mut Turn<'_>) -> Vec<ConnId> {
+    pub fn close_viewers(&mut self, turn: &mut Turn<'_>) -> Vec<ConnId> {
         let conns: Vec<ConnId> = self.viewers.iter().map(|viewer| viewer.conn).collect();
         let reason = "the session has ended";
         let close = |&conn| Effect::Close { conn, code: close::NORMAL, reason };
@@ -95,7 +85,7 @@ impl Session {
     }
 
     /// Sends the document to all viewers.
-    pub(super) fn show_viewers(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn send_state_to_viewers(&mut self, turn: &mut Turn<'_>) {
         if !self.viewers.is_empty() {
             let frames = self.state_frames(false, turn);
             for viewer in self.viewers.iter() {
@@ -104,7 +94,7 @@ impl Session {
         }
     }
 
-    fn show(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    fn send_state_to_viewer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let frames = self.state_frames(false, turn);
         frames.iter().for_each(|frame| turn.send(conn, frame));
     }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::loading::Waiting;
-use super::member::Request;
-use super::pass::Pass;
-use super::sessions::{Sessions, Visitor};
-use super::{ConnId, Effect, Refusal, Turn};
+use super::{AccessMode, Availability, Sessions};
 use crate::auth::Grant;
+use crate::hub::loading::PendingRequest;
+use crate::hub::member::Request;
+use crate::hub::pass::Pass;
+use crate::hub::{ConnId, Effect, Refusal, Turn};
 
 impl Sessions {
     /// A connection asks to view a session.
@@ -19,22 +19,24 @@ impl Sessions {
         grant: Option<Grant>,
         turn: &mut Turn<'_>,
     ) {
-        let issue = |grant| Pass::issue(grant, turn.keys, turn.now.wall);
+        let issue = |grant| Pass::new(grant, turn.keys, turn.now.wall);
         let pass = match grant.clone().map(issue).transpose() {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
             _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
-        self.forget_if_lingered(&name, turn);
+        self.evict_if_expired(&name, turn);
         let is_known = self.by_name.contains_key(&name)
             || self.stored.contains(&name)
             || self.loading.has(&name);
         if !is_known {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::Unknown });
         }
-        match self.reach(&name, Visitor::Viewer, turn) {
+        match self.ensure_available(&name, AccessMode::Viewer, turn) {
             Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
-            Ok(false) => return self.loading.wait(name, conn, Waiting::View { grant }),
-            Ok(true) => {}
+            Ok(Availability::Loading) => {
+                return self.loading.add(name, conn, PendingRequest::View { grant });
+            }
+            Ok(Availability::Ready) => {}
         }
         let Some(session) = self.by_name.get_mut(&name) else { return };
         // First of all: should it fail half-way, whoever is half in can still be put out.
@@ -43,20 +45,20 @@ impl Sessions {
     }
 
     /// A viewer asks for the document, or for what it has missed.
-    pub fn look(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
+    pub fn request_state(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
         let name = self.viewers.get(&conn);
         if let Some(session) = name.and_then(|name| self.by_name.get_mut(name)) {
-            session.look(conn, request, turn);
+            session.request_state_by_viewer(conn, request, turn);
         }
     }
 
     /// A viewer's connection has ended, if it is one.
-    pub(super) fn look_away(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub(super) fn remove_viewer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(name) = self.viewers.remove(&conn) else { return };
         if let Some(session) = self.by_name.get_mut(&name) {
-            session.look_away(conn);
+            session.remove_viewer(conn);
         }
-        self.forget_if_lingered(&name, turn);
+        self.evict_if_expired(&name, turn);
     }
 
     /// How many connections are known to view a session.

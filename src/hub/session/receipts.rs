@@ -1,0 +1,72 @@
+//! What members have received: asked with protocol Pings.
+
+use std::time::Duration;
+
+use super::Session;
+use crate::hub::timers::SessionTimer;
+use crate::hub::{ConnId, Turn};
+
+/// How often members who are told of changes are asked what they have received.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Another event is about to be handled.
+    pub(in crate::hub) fn begin(&mut self) {
+        self.tick += 1;
+    }
+
+    /// An event has been handled: members are asked what they have received, where that has to be known.
+    pub(in crate::hub) fn finish(&mut self, turn: &mut Turn<'_>) {
+        self.keep_news(turn);
+        let (tick, now) = (self.tick, turn.elapsed());
+        let is_behind = self.told_last > self.received_by_all && !self.room.is_empty();
+        if is_behind && self.receipts_timer.is_none() {
+            self.set_receipts_timer(turn);
+        }
+        if std::mem::take(&mut self.needs_pings) {
+            for member in self.room.iter_mut().filter(|member| member.needs_ping()) {
+                let ping = member.ping(tick, now);
+                ping.iter().for_each(|ping| turn.send(member.conn, ping));
+            }
+        }
+    }
+
+    fn set_receipts_timer(&mut self, turn: &mut Turn<'_>) {
+        let at = turn.elapsed() + PING_INTERVAL;
+        self.receipts_timer = Some(at);
+        turn.timers.set_in_session(at, self.room.name(), SessionTimer::Receipts);
+    }
+
+    /// Asks members what they have received, and sees what all of them have.
+    pub fn check_receipts(&mut self, turn: &mut Turn<'_>) {
+        self.receipts_timer = None;
+        let (tick, now) = (self.tick, turn.elapsed());
+        let tracked = self.room.iter().filter(|member| member.is_tracked());
+        self.received_by_all = tracked.map(|member| member.left_behind(now)).min().unwrap_or(tick);
+        for member in self.room.iter_mut() {
+            if member.is_tracked() && member.received < self.told_last && !member.is_pinged() {
+                let ping = member.ping(tick, now);
+                ping.iter().for_each(|ping| turn.send(member.conn, ping));
+            }
+        }
+    }
+
+    /// A member has answered a protocol Ping. If its canvas hasn't come before the Pong of its arrival,
+    /// it shares none.
+    pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
+        let Some(place) = self.room.place(conn) else { return };
+        if !self.room[place].answers(payload, turn.elapsed()) {
+            return;
+        }
+        self.begin();
+        if !self.room[place].is_recognised() {
+            self.recognise_guest(place, self.document.exists(), turn);
+        } else if let Some(request) = self.room[place].take_waiting() {
+            self.answer(place, &request, turn);
+        }
+        self.needs_pings |= self.room[place].needs_ping();
+        if self.needs_pings {
+            self.finish(turn);
+        }
+    }
+}

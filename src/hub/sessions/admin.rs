@@ -1,0 +1,140 @@
+//! What is done to sessions from outside, and the end of loading one.
+
+use std::sync::Arc;
+
+use super::{AccessMode, Availability, Sessions};
+use crate::hub::loading::{NotLoaded, PendingRequest};
+use crate::hub::past::Past;
+use crate::hub::session::Session;
+use crate::hub::{ConnId, Effect, Refusal, Turn};
+use crate::protocol::UserId;
+use crate::protocol::inbound::State;
+
+impl Sessions {
+    /// A session has been loaded, or can't be. `past` is `None` where it turned out that nothing is
+    /// stored.
+    pub fn loaded(
+        &mut self,
+        name: &Arc<str>,
+        past: Result<Option<Box<Past>>, NotLoaded>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(waiting) = self.loading.take(name) else { return };
+        let refuse_all = |waiting: Vec<(ConnId, PendingRequest)>, why, turn: &mut Turn<'_>| {
+            turn.effects.extend(waiting.into_iter().map(|(conn, _)| Effect::Refuse { conn, why }));
+        };
+        let only_viewed =
+            waiting.iter().all(|(_, waiting)| matches!(waiting, PendingRequest::View { .. }));
+        match past {
+            Ok(Some(_)) if waiting.is_empty() => return,
+            Ok(Some(_)) if only_viewed && !self.make_room(AccessMode::Viewer, turn) => {
+                return refuse_all(waiting, Refusal::Full, turn);
+            }
+            Ok(Some(past))
+                if !waiting
+                    .iter()
+                    .any(|(_, waiting)| matches!(waiting, PendingRequest::Restore { .. }))
+                    && !self.has_memory_for(past.document.memory(), turn.limits) =>
+            {
+                return refuse_all(waiting, Refusal::NoMemory, turn);
+            }
+            Ok(Some(past)) => {
+                self.by_name.insert(name.clone(), Session::resume(name.clone(), *past));
+                self.with_session(name, turn, |_, _| {});
+            }
+            Ok(None) => drop(self.stored.remove(name)),
+            Err(NotLoaded) => return refuse_all(waiting, Refusal::NotLoaded, turn),
+        }
+        for (conn, waiting) in waiting {
+            match waiting {
+                PendingRequest::Join { user, grant } => {
+                    self.join(conn, name.clone(), user, grant, false, turn);
+                }
+                PendingRequest::View { grant } => self.view(conn, name.clone(), grant, turn),
+                PendingRequest::Restore { state, by } => {
+                    self.restore(conn, name.clone(), state, by, turn);
+                }
+            }
+        }
+        self.linger_if_empty(name, turn);
+    }
+
+    /// Puts an earlier document, or one from elsewhere, in the place of a session's own.
+    pub fn restore(
+        &mut self,
+        conn: ConnId,
+        name: Arc<str>,
+        state: Box<State>,
+        by: UserId,
+        turn: &mut Turn<'_>,
+    ) {
+        let reached = match turn.disk_fails {
+            true => Err(Refusal::NotWritten),
+            false => self.ensure_available(&name, AccessMode::Member, turn),
+        };
+        match reached {
+            Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
+            Ok(Availability::Loading) => {
+                return self.loading.add(name, conn, PendingRequest::Restore { state, by });
+            }
+            Ok(Availability::Ready) => {}
+        }
+        self.with_session(&name, turn, |session, turn| session.restore(conn, *state, &by, turn));
+        self.linger_if_empty(&name, turn);
+    }
+
+    /// Has a session begin with a document from elsewhere, unless there is one of this name: stored,
+    /// or with somebody in it, or with a document, be that an empty one.
+    pub fn import(
+        &mut self,
+        conn: ConnId,
+        name: Arc<str>,
+        state: Box<State>,
+        by: UserId,
+        turn: &mut Turn<'_>,
+    ) {
+        let is_there = |session: &Session| {
+            !session.room.is_empty() || session.history.seq() > 0 || session.document.exists()
+        };
+        if self.by_name.get(&name).is_some_and(is_there)
+            || self.stored.contains(&name)
+            || self.loading.has(&name)
+        {
+            return turn.effects.push(Effect::Refuse { conn, why: Refusal::Exists });
+        }
+        self.restore(conn, name, state, by, turn);
+    }
+
+    /// Removes a session, in memory and where it is stored, unless somebody is in it or about to be.
+    pub fn delete(&mut self, conn: ConnId, name: Arc<str>, turn: &mut Turn<'_>) {
+        let why = match self.by_name.get(&name) {
+            _ if turn.disk_fails => Some(Refusal::NotWritten),
+            Some(session) if !session.room.is_empty() => Some(Refusal::InUse),
+            None if self.loading.has(&name) => Some(Refusal::InUse),
+            None if !self.stored.contains(&name) => Some(Refusal::Unknown),
+            _ => None,
+        };
+        if let Some(why) = why {
+            return turn.effects.push(Effect::Refuse { conn, why });
+        }
+        self.evict(&name, turn);
+        self.stored.remove(&name);
+        let body = serde_json::json!({ "session_id": &*name, "deleted": true });
+        let body = body.to_string().into_bytes();
+        turn.effects.push(Effect::Delete { conn, session: name, body });
+    }
+
+    /// Whether nothing can be written to the disk has changed.
+    pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
+        let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
+        for name in names {
+            self.with_session(&name, turn, |session, turn| session.disk_changed(turn));
+            self.evict_if_expired(&name, turn);
+        }
+    }
+
+    /// Whoever writes lacks something of a session: its whole document makes up for it.
+    pub fn snapshot_requested(&mut self, name: &str, turn: &mut Turn<'_>) {
+        self.with_session(name, turn, |session, turn| session.keep_all(turn));
+    }
+}
