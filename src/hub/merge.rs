@@ -85,7 +85,7 @@ pub fn merge(
     if !snapshot.items.is_empty() {
         for item in document.items().filter(|item| !shown.contains(&*item.id)) {
             let is_own = |tick| !item.is_written_by_others(&member.user, tick);
-            if mode == Mode::Replace || member.listed(&item.id).is_some_and(is_own) {
+            if mode == Mode::Replace || member.listed_at(&item.id).is_some_and(is_own) {
                 merge.changes.push(Change::Remove(item.id.clone()));
                 merge.more_items -= 1;
                 merge.memory_growth -= item.memory() as isize;

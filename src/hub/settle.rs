@@ -37,7 +37,7 @@ struct Activity {
     /// Who changed it, and when last.
     changes: Vec<(UserId, Duration)>,
     /// The users who have to be told although the last change was theirs.
-    owed: Vec<(UserId, Owed)>,
+    owed: Vec<(UserId, Correction)>,
     /// When it will have been still; `None` where everyone knows it already.
     due: Option<Duration>,
     /// When its timer fires.
@@ -46,11 +46,11 @@ struct Activity {
 
 /// What a member has to be told of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owed {
+pub enum Correction {
     /// What it looks like: its copy may show something else.
     Update,
     /// To build it anew: whether it has the item at all is not known.
-    Anew,
+    Rebuild,
 }
 
 impl Settling {
@@ -71,7 +71,7 @@ impl Activity {
         }
     }
 
-    fn owes(&mut self, user: &UserId, owed: Owed) {
+    fn owes(&mut self, user: &UserId, owed: Correction) {
         match self.owed.iter_mut().find(|(known, _)| known == user) {
             Some((_, known)) => *known = owed.max(*known),
             None => self.owed.push((user.clone(), owed)),
@@ -81,7 +81,7 @@ impl Activity {
 
 impl Session {
     /// Records that a user changed an item, so that everyone is told in a moment how it ended.
-    pub fn item_changed(&mut self, user: &UserId, id: &Arc<str>, turn: &mut Turn<'_>) {
+    pub fn record_item_change(&mut self, user: &UserId, id: &Arc<str>, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
@@ -95,7 +95,13 @@ impl Session {
 
     /// Records that a user's copy may show something else than the document, so that the user is told in
     /// a moment what the item looks like.
-    pub fn owe(&mut self, user: &UserId, id: &Arc<str>, owed: Owed, turn: &mut Turn<'_>) {
+    pub fn schedule_correction(
+        &mut self,
+        user: &UserId,
+        id: &Arc<str>,
+        owed: Correction,
+        turn: &mut Turn<'_>,
+    ) {
         if turn.limits.settle {
             self.activity(user, id).owes(user, owed);
             self.settle_at(id, turn.elapsed() + SETTLE_DELAY, turn);
@@ -149,7 +155,7 @@ impl Session {
         let owed_to = |user: &UserId| {
             let owed = owed.iter().find(|(known, _)| known == user).map(|(_, owed)| *owed);
             let is_told = is_changed && (*user != writer || is_contended);
-            owed.max(is_told.then_some(Owed::Update))
+            owed.max(is_told.then_some(Correction::Update))
         };
         let now = turn.now.wall;
         let tick = self.tick;
@@ -158,13 +164,13 @@ impl Session {
             let frame = settled_remove(id, &writer, now);
             for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
                 // A watcher's own item stays on its canvas.
-                if member.has_already(id) {
+                if member.has_listed(id) {
                     continue;
                 }
                 if is_contended || owed.iter().any(|(user, _)| *user == member.user) {
                     turn.send(member.conn, &frame);
-                    member.is_sent_a_removal(id, tick);
-                    self.needs_pings |= member.is_sent_something_urgent(tick);
+                    member.on_removal_sent(id, tick);
+                    self.needs_pings |= member.expect_receipt(tick);
                 }
             }
             if is_contended {
@@ -172,31 +178,31 @@ impl Session {
             }
             let remover = self.room.iter().find(|member| member.user == writer);
             let remover = remover.map(|member| member.conn);
-            return self.have_rays_drawn(id, remover, turn);
+            return self.redraw_rays(id, remover, turn);
         }
-        if !owed.iter().all(|(_, owed)| *owed == Owed::Update) {
+        if !owed.iter().all(|(_, owed)| *owed == Correction::Update) {
             self.note_built_anew(id, &owed);
         }
         let Some(item) = self.document.get(id) else { return };
         let frames = UpdateFrames::settled(item, now);
         for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
             let Some(owed) = owed_to(&member.user) else { continue };
-            if owed == Owed::Anew && (item.is_for_editors() || !member.is_editor) {
+            if owed == Correction::Rebuild && (item.is_for_editors() || !member.is_editor) {
                 turn.send(member.conn, &settled_remove(id, &writer, now));
                 turn.send(member.conn, &settled_add(item, now));
             }
             send_settled(member, &frames, turn);
-            self.needs_pings |= member.is_sent_something_urgent(tick);
+            self.needs_pings |= member.expect_receipt(tick);
         }
         if is_changed {
             self.viewers.send(frames.plain(), turn);
         }
         let untold = owed_to(&writer).is_none().then(|| writer.clone());
         match is_changed {
-            true => self.told(id, Part::Whole, Audience::AllBut(untold)),
+            true => self.record_told(id, Part::Whole, Audience::AllBut(untold)),
             false => {
                 owed.into_iter().for_each(|(user, _)| {
-                    self.told(id, Part::Whole, Audience::Only(user));
+                    self.record_told(id, Part::Whole, Audience::Only(user));
                 });
             }
         }
@@ -209,12 +215,7 @@ impl Session {
     /// Has editors draw their rays anew after an item was removed: they do where something moves, so an
     /// item that is not being changed is put aside and back; where there is none, one is built and
     /// removed. The editor that removed it has drawn them already.
-    pub(super) fn have_rays_drawn(
-        &mut self,
-        id: &str,
-        remover: Option<ConnId>,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn redraw_rays(&mut self, id: &str, remover: Option<ConnId>, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
@@ -235,34 +236,34 @@ impl Session {
             match &frames {
                 Some(frames) => send_settled(member, frames, turn),
                 // Of an item that it has all the same it would be shown another.
-                None if has_items || member.has_already(id) => continue,
+                None if has_items || member.has_listed(id) => continue,
                 None => {
                     turn.send(member.conn, &settled_blank(id, &member.user, now));
                     turn.send(member.conn, &settled_remove(id, &member.user, now));
                 }
             }
-            self.needs_pings |= member.is_sent_something_urgent(tick);
+            self.needs_pings |= member.expect_receipt(tick);
         }
         let untold = self.room.iter().find(|member| Some(member.conn) == remover);
         let untold = untold.map(|member| member.user.clone());
         if let Some(id) = still.map(|item| item.id.clone()) {
-            self.told(&id, Part::Whole, Audience::AllBut(untold));
+            self.record_told(&id, Part::Whole, Audience::AllBut(untold));
         }
         self.ask_all_soon();
     }
 
     /// Notes that the copies of these users are about to be built anew.
-    fn note_built_anew(&mut self, id: &Arc<str>, owed: &[(UserId, Owed)]) {
-        for (user, _) in owed.iter().filter(|(_, owed)| *owed == Owed::Anew) {
+    fn note_built_anew(&mut self, id: &Arc<str>, owed: &[(UserId, Correction)]) {
+        for (user, _) in owed.iter().filter(|(_, owed)| *owed == Correction::Rebuild) {
             self.document.note_builder(id, user, false);
             if let Some(member) = self.room.iter_mut().find(|member| member.user == *user) {
-                member.is_sent_item(id, self.tick);
+                member.on_item_sent(id, self.tick);
             }
         }
     }
 
     /// Tells one member at once what an item looks like: its own change was not taken.
-    pub fn correct(&mut self, place: usize, id: &str, turn: &mut Turn<'_>) {
+    pub fn correct_now(&mut self, place: usize, id: &str, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
@@ -271,13 +272,13 @@ impl Session {
         match self.document.get(id) {
             Some(item) => {
                 send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
-                self.needs_pings |= member.is_sent_something_urgent(tick);
+                self.needs_pings |= member.expect_receipt(tick);
                 let user = member.user.clone();
-                self.told(id, Part::Whole, Audience::Only(user));
+                self.record_told(id, Part::Whole, Audience::Only(user));
             }
             None => {
                 turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));
-                member.is_sent_a_removal(id, tick);
+                member.on_removal_sent(id, tick);
             }
         }
     }

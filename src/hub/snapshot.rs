@@ -14,7 +14,7 @@ use super::merge::{Change, KnownCopy, Merge, Mode, merge};
 use super::publish::Publication;
 use super::recent::{Did, Seen};
 use super::session::Session;
-use super::settle::{Owed, send_settled};
+use super::settle::{Correction, send_settled};
 use super::told::{Audience, Part};
 use super::writing::{CopyKind, Written, color_print, is_own, stands_at_origin};
 use crate::kept::Why;
@@ -52,7 +52,7 @@ impl Session {
         if snapshot.items.len() > bounds.items() {
             let why = TooBig::Items(bounds.items());
             self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
-            self.leave_canvas_alone(place, turn);
+            self.accept_unseen_host(place, turn);
             return;
         }
         self.leave_out(place, &mut snapshot, turn);
@@ -76,7 +76,7 @@ impl Session {
         });
         if let Err(why) = fits {
             self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
-            self.leave_canvas_alone(place, turn);
+            self.accept_unseen_host(place, turn);
             return;
         }
         self.room[place].has_shown_canvas |= is_first;
@@ -85,7 +85,7 @@ impl Session {
             turn.send(conn, &outbound::bad_item(Some(id), &why, "sync:full_state", None));
         }
         // A state that was sent meanwhile replaces the canvas that the snapshot shows.
-        let is_wiped = is_first && self.room[place].rebuilt.is_some();
+        let is_wiped = is_first && self.room[place].state_sent_at.is_some();
         let removes = merged.changes.iter().any(|change| matches!(change, Change::Remove(_)));
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if removes {
@@ -105,14 +105,14 @@ impl Session {
         let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
         if is_wiped {
             // It hasn't got any more what it has shown.
-            applied.iter().for_each(|change| self.room[place].forgets(change.id()));
+            applied.iter().for_each(|change| self.room[place].forget_copy(change.id()));
             self.note_rebuilt(&user, turn);
         }
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
         self.publish(&applied, publication, turn);
         for id in &crossed {
-            self.owe(&user, id, Owed::Update, turn);
+            self.schedule_correction(&user, id, Correction::Update, turn);
         }
         if is_first {
             self.recognise_sharing(place, turn);
@@ -133,8 +133,8 @@ impl Session {
             let interfaces = item.fields.iter().find(|(key, _)| **key == *INTERFACES);
             let is_moved = interfaces.is_some_and(|(_, value)| stands_at_origin(value));
             let id: Arc<str> = (&*item.id).into();
-            self.room[place].lists(&id, tick);
-            self.room[place].lists_moved(&id, is_moved);
+            self.room[place].note_listed(&id, tick);
+            self.room[place].note_listed_moved(&id, is_moved);
         }
         let member = &self.room[place];
         let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
@@ -170,13 +170,13 @@ impl Session {
             if copy.kind != CopyKind::Blank && is_own != item.builders.contains(&user) {
                 let id = item.id.clone();
                 self.document.note_builder(&id, &user, is_own);
-                self.owe(&user, &id, Owed::Update, turn);
+                self.schedule_correction(&user, &id, Correction::Update, turn);
             }
         }
     }
 
     /// Takes note of an editor whose canvas can't be taken: at least it is not wiped.
-    pub fn leave_canvas_alone(&mut self, place: usize, turn: &mut Turn<'_>) {
+    pub fn accept_unseen_host(&mut self, place: usize, turn: &mut Turn<'_>) {
         if !self.room[place].is_recognised() {
             self.recognise_sharing(place, turn);
         }
@@ -185,7 +185,7 @@ impl Session {
     /// An editor shares its canvas: its request is answered with no state.
     fn recognise_sharing(&mut self, place: usize, turn: &mut Turn<'_>) {
         let sharing = Arrival::Sharing { is_asked_for: false };
-        let before = self.room[place].is_recognised_as(sharing, self.tick);
+        let before = self.room[place].recognise_as(sharing, self.tick);
         match before {
             Arrival::Unknown { waiting: Some(_), .. } => {
                 self.request(place, Request { since: None }, turn);
@@ -254,9 +254,9 @@ impl Session {
             && !self
                 .document
                 .items()
-                .any(|item| item.is_written_by_others(&member.user, member.joined))
+                .any(|item| item.is_written_by_others(&member.user, member.joined_at))
             && !self.document.removed().iter().any(|(_, tombstone)| {
-                tombstone.tick > member.joined && is_by_others(&tombstone.users)
+                tombstone.tick > member.joined_at && is_by_others(&tombstone.users)
             })
     }
 
@@ -272,7 +272,7 @@ impl Session {
         for change in changes {
             let Change::Write(id, _) = change else { continue };
             if self.document.get(id).is_some_and(|item| member.may_be_crossed(item)) {
-                member.has_crossed(turn.elapsed());
+                member.note_crossing(turn.elapsed());
                 crossed.push(id.clone());
             }
         }
@@ -282,8 +282,8 @@ impl Session {
     /// Notes what a snapshot says of a copy.
     fn note_copy(&mut self, place: usize, copy: &KnownCopy) {
         let member = &mut self.room[place];
-        member.lists(&copy.id, self.tick);
-        member.says_in_list(&copy.id, &copy.written, self.tick);
+        member.note_listed(&copy.id, self.tick);
+        member.note_reported_in_list(&copy.id, &copy.written, self.tick);
         if let Some(is_own) = copy.is_own {
             self.document.note_builder(&copy.id, &member.user, is_own);
         }
@@ -324,9 +324,9 @@ impl Session {
                         Written { color: color_print(&item.fields), ..Written::default() };
                     let _ = self.document.add(&item.id, item.fields, None, author, Allowance::NONE);
                     let id: Arc<str> = item.id.into();
-                    self.room[place].lists(&id, author.tick);
-                    self.room[place].brings(&id);
-                    self.room[place].says_in_list(&id, &written, author.tick);
+                    self.room[place].note_listed(&id, author.tick);
+                    self.room[place].note_brought(&id);
+                    self.room[place].note_reported_in_list(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }
             }
@@ -355,7 +355,7 @@ impl Session {
         let member = &mut self.room[place];
         let lacks = |item: &&super::item::Item| {
             let is_on_its_way = member.may_be_crossed(item);
-            let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
+            let is_here = canvas.shown.contains(&*item.id) || member.has_unreachable_copy(&item.id);
             !is_here && (canvas.is_first || !is_on_its_way)
         };
         let lacking: Vec<Arc<str>> =
@@ -368,7 +368,7 @@ impl Session {
             }
             self.document.note_builder(&id, &member.user, false);
             let Some(item) = self.document.get(&id) else { continue };
-            member.is_sent_item(&id, tick);
+            member.on_item_sent(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
@@ -383,7 +383,7 @@ impl Session {
         }
         let user = member.user.clone();
         for id in told {
-            self.told(&id, Part::Whole, Audience::Only(user.clone()));
+            self.record_told(&id, Part::Whole, Audience::Only(user.clone()));
         }
         self.ask_all_soon();
     }

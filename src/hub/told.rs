@@ -145,13 +145,13 @@ impl Told {
 /// What a member's last message about an item said, of which the server has more to remember than what
 /// the document said after it.
 #[derive(Debug, Default, Clone)]
-pub struct Said {
+pub struct Report {
     /// The tick at which it came.
     pub tick: u64,
     /// What was sent at or before this tick the member had certainly received.
     pub received: u64,
     /// The fingerprints of the values that the document didn't take over, by field.
-    pub odd: Vec<(Name, u64)>,
+    pub refused: Vec<(Name, u64)>,
 }
 
 /// What is known of what a member's copy shows.
@@ -165,7 +165,7 @@ pub struct Sight<'a> {
     pub is_told_since: bool,
     /// It has received what was sent at or before this tick.
     pub received: u64,
-    pub said: Option<&'a Said>,
+    pub report: Option<&'a Report>,
 }
 
 impl Sight<'_> {
@@ -176,8 +176,8 @@ impl Sight<'_> {
         let Some(mut span) = older_spans.next() else { return false };
         // What it had received before it spoke, it doesn't show any more.
         let before =
-            |said: &Said| said.received.min(self.received).min(said.tick.saturating_sub(1));
-        let spoken = self.said.map_or(0, before);
+            |report: &Report| report.received.min(self.received).min(report.tick.saturating_sub(1));
+        let spoken = self.report.map_or(0, before);
         let told = self.told.ticks(self.user, Part::with(key), self.since.max(spoken));
         let sent = self.is_told_since.then_some(self.since);
         let mut last = sent;
@@ -198,11 +198,12 @@ impl Sight<'_> {
             }
         }
         let shows = |tick: u64| spans.clone().any(|span| span.contains(&tick));
-        match self.said.filter(|said| last.is_none_or(|last| last < said.tick)) {
-            Some(said) => {
+        match self.report.filter(|report| last.is_none_or(|last| last < report.tick)) {
+            Some(report) => {
                 // It may have handled this before it spoke, or afterwards.
-                last.is_some_and(|last| last > said.received && shows(last))
-                    || (shows(said.tick) && said.odd.iter().all(|(odd, _)| **odd != *key))
+                last.is_some_and(|last| last > report.received && shows(last))
+                    || (shows(report.tick)
+                        && report.refused.iter().all(|(refused, _)| **refused != *key))
             }
             // It has said nothing since.
             None => shows(last.unwrap_or(self.received.max(self.since))),
@@ -211,11 +212,13 @@ impl Sight<'_> {
 
     /// Whether the copy may show a value of a field because its member has said it, although the
     /// document did not take it.
-    pub fn may_show_said(&self, key: &str, print: u64) -> bool {
-        let Some(said) = self.said else { return false };
-        let is_said = said.odd.iter().any(|(odd, value)| **odd == *key && *value == print);
+    pub fn may_show_reported(&self, key: &str, print: u64) -> bool {
+        let Some(report) = self.report else { return false };
+        let is_said =
+            report.refused.iter().any(|(refused, value)| **refused == *key && *value == print);
         is_said && {
-            let mut told = self.told.ticks(self.user, Part::with(key), said.tick.saturating_sub(1));
+            let mut told =
+                self.told.ticks(self.user, Part::with(key), report.tick.saturating_sub(1));
             !told.any(|tick| tick <= self.received)
         }
     }
@@ -240,10 +243,10 @@ mod tests {
     }
 
     /// The ticks up to 20 whose values a copy may show.
-    fn shown(told: &Told, received: u64, said: Option<&Said>) -> Vec<u64> {
+    fn shown(told: &Told, received: u64, report: Option<&Report>) -> Vec<u64> {
         let user = user("ann");
         let (since, is_told_since) = (0, false);
-        let sight = Sight { user: &user, told, since, is_told_since, received, said };
+        let sight = Sight { user: &user, told, since, is_told_since, received, report: said };
         let spans = |tick| std::iter::once(tick..tick + 1);
         let shown: Vec<u64> = (0..20).filter(|tick| sight.may_show("name", spans(*tick))).collect();
         // Of several spans it finds the right one.
@@ -271,7 +274,7 @@ mod tests {
         assert_eq!(shown(&told, 15, None), [11], "all is received");
         assert_eq!(shown(&told, 10, None), [7, 11], "the last is on its way");
         assert_eq!(shown(&told, 3, None), [3, 7, 11]);
-        let said = |tick, received| Said { tick, received, odd: Vec::new() };
+        let said = |tick, received| Report { tick, received, refused: Vec::new() };
         assert_eq!(shown(&told, 15, Some(&said(10, 9))), [11], "it was told after it spoke");
         assert_eq!(shown(&told, 10, Some(&said(10, 9))), [10, 11]);
         assert_eq!(shown(&told, 15, Some(&said(13, 12))), [13], "it spoke after it was told");
@@ -284,21 +287,29 @@ mod tests {
     fn what_was_said_and_not_taken_is_shown_until_something_else_is_told() {
         let mut told = Told::default();
         told.note(3, Part::Whole, Audience::AllBut(None), 0);
-        let said = Said { tick: 5, received: 4, odd: vec![("name".into(), 77)] };
+        let report = Report { tick: 5, received: 4, refused: vec![("name".into(), 77)] };
         let ann = user("ann");
-        fn sight<'a>(user: &'a UserId, said: &'a Said, told: &'a Told, received: u64) -> Sight<'a> {
+        fn sight<'a>(
+            user: &'a UserId,
+            report: &'a Report,
+            told: &'a Told,
+            received: u64,
+        ) -> Sight<'a> {
             let (since, is_told_since) = (0, false);
-            Sight { user, told, since, is_told_since, received, said: Some(said) }
+            Sight { user, told, since, is_told_since, received, report: Some(report) }
         }
-        assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77));
-        assert!(!sight(&ann, &said, &told, 6).may_show_said("name", 78));
+        assert!(sight(&ann, &said, &told, 6).may_show_reported("name", 77));
+        assert!(!sight(&ann, &said, &told, 6).may_show_reported("name", 78));
         assert!(
             !sight(&ann, &said, &told, 6).may_show("name", std::iter::once(5..6)),
             "the document said something else then"
         );
         told.note(7, Part::Whole, Audience::Only(ann.clone()), 0);
-        assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77), "it may not have arrived");
-        assert!(!sight(&ann, &said, &told, 7).may_show_said("name", 77));
+        assert!(
+            sight(&ann, &said, &told, 6).may_show_reported("name", 77),
+            "it may not have arrived"
+        );
+        assert!(!sight(&ann, &said, &told, 7).may_show_reported("name", 77));
     }
 
     #[test]

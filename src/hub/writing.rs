@@ -24,7 +24,7 @@ const COLOR: &str = "color_hex";
 const LOCKED: &str = "locked";
 
 /// Of how many values that were not taken it is remembered that the copy shows them.
-const MAX_ODD: usize = 64;
+const MAX_REFUSED_VALUES: usize = 64;
 
 /// What is known of the sender's copy of an item.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,7 @@ pub struct Written {
     /// Whether its owner built it, as far as the place of its first interface tells.
     pub is_own: Option<bool>,
     /// The fingerprints of the values that it shows and the document didn't take over, by field.
-    pub odd: Vec<(Name, u64)>,
+    pub refused: Vec<(Name, u64)>,
 }
 
 /// The fingerprint of the colour that a dictionary reports.
@@ -161,8 +161,8 @@ pub fn written(item: &Item, mut said: Fields, copy: Copy<'_>) -> Written {
             written.is_own = Some(true);
         }
         let is_taken = matches!(verdict, Verdict::Chosen | Verdict::ChosenMoved(_) | Verdict::Same);
-        if !is_taken && written.odd.len() < MAX_ODD {
-            written.odd.push((key.clone(), print()));
+        if !is_taken && written.refused.len() < MAX_REFUSED_VALUES {
+            written.refused.push((key.clone(), print()));
         }
         match verdict {
             Verdict::Chosen => {
@@ -246,12 +246,12 @@ fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> boo
             return true;
         }
     }
-    if field.past.is_empty() && sight.said.is_none() {
+    if field.past.is_empty() && sight.report.is_none() {
         return false;
     }
     let print = json::fingerprint(value);
     let spans = field.earlier().filter(|(past, _)| past.shows(print)).map(|(_, when)| when);
-    sight.may_show(&field.key, spans) || sight.may_show_said(&field.key, print)
+    sight.may_show(&field.key, spans) || sight.may_show_reported(&field.key, print)
 }
 
 /// Whether a field of an item's place had this value before.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::hub::bounds::Allowance;
 use crate::hub::document::{Author, Document};
-use crate::hub::told::{Audience, Part, Said, Told};
+use crate::hub::told::{Audience, Part, Report, Told};
 use crate::protocol::inbound::{self, ClientMessage};
 
 const SOURCE: &str = r##"{"_type":"source","x_mm":-300.0,"y_mm":5.0,"angle_deg":0.0,"n_rays":5,"color_hex":"#0000ff"}"##;
@@ -58,7 +58,7 @@ struct Owner {
     user: UserId,
     told: Told,
     received: u64,
-    said: Option<Said>,
+    report: Option<Report>,
 }
 
 impl Owner {
@@ -70,8 +70,8 @@ impl Owner {
         }
         let own = writes.iter().chain([&(1, "alice")]).filter(|(_, user)| *user == name);
         let last = own.map(|(tick, _)| *tick).max();
-        let said = last.map(|tick| Said { tick, received, odd: Vec::new() });
-        Owner { user: name.into(), told, received, said }
+        let report = last.map(|tick| Report { tick, received, refused: Vec::new() });
+        Owner { user: name.into(), told, received, report }
     }
 
     fn copy(&self, kind: CopyKind) -> Copy<'_> {
@@ -81,7 +81,7 @@ impl Owner {
             since: 0,
             is_told_since: false,
             received: self.received,
-            said: self.said.as_ref(),
+            report: self.report.as_ref(),
         };
         let is_unseen = matches!(kind, CopyKind::Unseen { .. });
         Copy {
