@@ -36,7 +36,7 @@ pub(super) struct Edit {
 }
 
 /// What a command has changed in the document.
-pub(super) struct Change {
+pub(super) struct CommandChange {
     /// The message to the other members, without its `seq`.
     message: Message,
     /// The message leaves out a part of the item, so the store is given the whole document instead.
@@ -84,7 +84,7 @@ impl Session {
             self.document.note_builder(&edit.id, &edit.user, true);
         }
         match self.apply(&mut edit, decision, turn) {
-            Ok(Some(Change { message, hides_path, kind })) => {
+            Ok(Some(CommandChange { message, hides_path, kind })) => {
                 let frame = self.number_change(message, 0, turn);
                 self.journal_change(&edit, &frame, hides_path, turn);
                 self.record_activity(&edit, &kind, turn);
@@ -146,7 +146,7 @@ impl Session {
         edit: &mut Edit,
         decision: Decision,
         turn: &mut Turn<'_>,
-    ) -> Result<Option<Change>, TooBig> {
+    ) -> Result<Option<CommandChange>, TooBig> {
         match decision {
             Decision::Add { is_pasted } => self.apply_add(edit, is_pasted, turn),
             Decision::Write { fields, relay, is_stale } => {
@@ -180,7 +180,7 @@ impl Session {
         edit: &mut Edit,
         is_pasted: bool,
         turn: &Turn<'_>,
-    ) -> Result<Option<Change>, TooBig> {
+    ) -> Result<Option<CommandChange>, TooBig> {
         let Edit { place, user, id, command, .. } = edit;
         let fields = std::mem::take(&mut command.data);
         let written = Written { color: color_print(&fields), ..Written::default() };
@@ -212,7 +212,7 @@ impl Session {
             }
         };
         let kind = ChangeKind::Added { is_pasted, is_wiped };
-        Ok(Some(Change { message, hides_path: item.hides_path(), kind }))
+        Ok(Some(CommandChange { message, hides_path: item.hides_path(), kind }))
     }
 
     fn apply_write(
@@ -221,7 +221,7 @@ impl Session {
         fields: Fields,
         relay: RelayForm,
         turn: &Turn<'_>,
-    ) -> Result<Option<Change>, TooBig> {
+    ) -> Result<Option<CommandChange>, TooBig> {
         let Edit { user, id, command, .. } = edit;
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
         let before = turns.then(|| self.document.get(id).map(|item| item.angle())).flatten();
@@ -238,16 +238,16 @@ impl Session {
                 .into(),
         };
         let kind = ChangeKind::Written { relay, has_turned };
-        Ok(Some(Change { message: continued(&head, user, turn), hides_path, kind }))
+        Ok(Some(CommandChange { message: continued(&head, user, turn), hides_path, kind }))
     }
 
-    fn apply_removal(&mut self, edit: &Edit, turn: &Turn<'_>) -> Option<Change> {
+    fn apply_removal(&mut self, edit: &Edit, turn: &Turn<'_>) -> Option<CommandChange> {
         let item = self.document.get(&edit.id)?;
         let is_crossed = self.room[edit.place].may_be_crossed(item);
         let kind = ChangeKind::Removed { item: Seen::of(item), is_crossed };
         self.document.remove(&edit.id, self.author(&edit.user));
         let message = relayed(&edit.command.body, &edit.user, turn);
-        Some(Change { message, hides_path: false, kind })
+        Some(CommandChange { message, hides_path: false, kind })
     }
 
     /// Tells the sender that another user removed the item.

@@ -9,7 +9,7 @@ use super::publish::Publication;
 use super::recent::Did;
 use super::session::Session;
 use super::settle::Correction;
-use super::snapshot::MAX_LEFT_OUT;
+use super::snapshot::MAX_LEFT_OUT_REPORTED;
 use super::writing::keep_origin;
 use super::{ConnId, Effect, Refusal, Turn};
 use crate::kept::Why;
@@ -31,7 +31,7 @@ impl Session {
         if self.answer_repeated(place, &name, "sync:update", turn) {
             return;
         }
-        for item in state.left_out.iter().take(MAX_LEFT_OUT) {
+        for item in state.left_out.iter().take(MAX_LEFT_OUT_REPORTED) {
             let id = name.id.as_ref().map(|id| id.get());
             turn.send(conn, &outbound::left_out(item, "sync:update", id));
         }
