@@ -1,5 +1,5 @@
-//! Confirmations: each message with an `id` is confirmed once it is handled, and again if it is repeated. The hub
-//! thread sends a confirmation when the store has written everything that was given to it before.
+//! Confirmations: each message with an `id` is confirmed once it is handled, and again if it is repeated. The
+//! hub thread sends a confirmation when the store has written everything that was given to it before.
 
 use super::bounds::TooBig;
 use super::history::Repeat;

@@ -1,8 +1,8 @@
 //! What a command does to the document, decided before anything is changed.
 //!
-//! An editor sends the whole dictionary of its copy with most commands, and it sends them without knowing what is on
-//! its way to it. So the decision goes by what is known of the sender's copy (`member.rs`): [`written`] finds the
-//! fields that its user has chosen.
+//! An editor sends the whole dictionary of its copy with most commands, and it sends them without knowing what
+//! is on its way to it. So the decision goes by what is known of the sender's copy (`member.rs`): [`written`]
+//! finds the fields that its user has chosen.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::protocol::json::Fields;
 pub(super) enum Decision {
     /// It adds the item. `is_pasted`: the sender's editor pasted the item or brought it back by undoing.
     Add { is_pasted: bool },
-    /// It writes these fields of an item of the document. `is_stale`: the sender's copy shows a value that was not
-    /// taken.
+    /// It writes these fields of an item of the document. `is_stale`: the sender's copy shows a value that was
+    /// not taken.
     Write { fields: Fields, relay: RelayForm, is_stale: bool },
     /// It removes the item.
     Remove,
@@ -100,7 +100,8 @@ fn decide_without_item(
 ) -> Decision {
     let is_own_removal = tombstone.is_some_and(|tombstone| tombstone.is_by(&member.user));
     let is_removed = tombstone.is_some() && !is_own_removal;
-    // A script that has not edited yet gets no Pings, so it isn't known what it has received: what it was sent counts.
+    // A script that has not edited yet gets no Pings, so it isn't known what it has received: what it was sent
+    // counts.
     let is_script = !member.is_editor && member.is_recognised();
     let has_received_removal =
         tombstone.is_some_and(|stone| is_script || member.has_received(stone.tick));

@@ -51,8 +51,8 @@ pub(super) enum ChangeKind {
     Added { is_pasted: bool, is_wiped: bool },
     /// `has_turned`: the item's angle is another one now.
     Written { relay: RelayForm, has_turned: bool },
-    /// `item` is how the activity log names it. `is_crossed`: something about the item may have been on its way to
-    /// the sender.
+    /// `item` is how the activity log names it. `is_crossed`: something about the item may have been on its way
+    /// to the sender.
     Removed { item: Seen, is_crossed: bool },
 }
 
@@ -66,9 +66,9 @@ struct Crossing {
 }
 
 impl Session {
-    /// Handles a command. The order of the steps is a rule: a change is numbered before it is given to the store, so
-    /// that the store gets changes in order, and confirmed last, so that everything before the confirmation is stored
-    /// and sent first.
+    /// Handles a command. The order of the steps is a rule: a change is numbered before it is given to the
+    /// store, so that the store gets changes in order, and confirmed last, so that everything before the
+    /// confirmation is stored and sent first.
     pub(super) fn command(&mut self, place: usize, mut command: Command, turn: &mut Turn<'_>) {
         let name = MessageName { id: command.id.take(), content: command.content };
         if self.answer_repeated(place, &name, "command", turn) {
@@ -271,7 +271,8 @@ impl Session {
         frame
     }
 
-    /// Gives a change to the store: its frame, or the whole document where the frame leaves out a part of the item.
+    /// Gives a change to the store: its frame, or the whole document where the frame leaves out a part of the
+    /// item.
     fn journal_change(
         &mut self,
         edit: &Edit,
@@ -333,8 +334,8 @@ impl Session {
     fn correct_sender(&mut self, edit: &Edit, crossing: Crossing, turn: &mut Turn<'_>) {
         if crossing.has_second_copy {
             // The server doesn't know which of the two copies the editor shows. The one that messages reach is
-            // removed. The answer to the second `connection:ack` shows when they reach the other one; then that one
-            // is built anew.
+            // removed. The answer to the second `connection:ack` shows when they reach the other one; then that
+            // one is built anew.
             turn.send(edit.conn, &settled_remove(&edit.id, &edit.user, turn.now.wall));
             let member = &mut self.room[edit.place];
             member.on_removal_sent(&edit.id, self.tick);
@@ -355,15 +356,16 @@ impl Session {
     fn refuse_edit(&mut self, edit: &Edit, why: TooBig, turn: &mut Turn<'_>) {
         let message_id = edit.name.id.as_ref();
         self.refuse_as_too_big(edit.place, why, "command", message_id, Some(&edit.id), turn);
-        // An item that the sender has just placed is removed from its canvas: else its user would work on without
-        // knowing that the others don't see it. One that it has pasted, or from a canvas that was refused, stays.
+        // An item that the sender has just placed is removed from its canvas: else its user would work on
+        // without knowing that the others don't see it. One that it has pasted, or from a canvas that was
+        // refused, stays.
         if edit.command.action == Action::Add || self.document.get(&edit.id).is_some() {
             self.correct_now(edit.place, &edit.id, turn);
         }
     }
 
-    /// Sends an editor another `connection:ack`, unless it has one to answer. The editor then looks through its canvas
-    /// again, and from then on messages reach the items that it has pasted.
+    /// Sends an editor another `connection:ack`, unless it has one to answer. The editor then looks through its
+    /// canvas again, and from then on messages reach the items that it has pasted.
     fn send_second_ack(&mut self, place: usize, turn: &mut Turn<'_>) {
         if self.room[place].start_second_ack() {
             let conn = self.room[place].conn;

@@ -1,9 +1,9 @@
 //! The frames that tell members of one item.
 //!
-//! An `update_item` has at most two forms. The plain form has the item as it is; editors that built the item are sent
-//! it. The moved form has its interfaces moved, for editors whose copy has no picture (docs/PROTOCOL.md, "Copies without
-//! a picture"). Other programs are sent the plain form, or the moved form if the item's `image_path` has to stay hidden.
-//! A form is encoded once, when the first receiver needs it.
+//! An `update_item` has at most two forms. The plain form has the item as it is; editors that built the item
+//! are sent it. The moved form has its interfaces moved, for editors whose copy has no picture
+//! (docs/PROTOCOL.md, "Copies without a picture"). Other programs are sent the plain form, or the moved form if
+//! the item's `image_path` has to stay hidden. A form is encoded once, when the first receiver needs it.
 
 use std::cell::OnceCell;
 
@@ -74,10 +74,10 @@ impl<'a> UpdateFrames<'a> {
         }
     }
 
-    /// The frame that is sent to an editor before the one of [`for_member`](Self::for_member); `None` for other members.
-    /// It unlocks the copy, so that the copy takes the place that it is sent next: the editor does not report a lock that
-    /// its user sets by a menu. And it moves the copy aside by [`NUDGE_MM`], because an editor draws its rays again only
-    /// where something moves.
+    /// The frame that is sent to an editor before the one of [`for_member`](Self::for_member); `None` for other
+    /// members. It unlocks the copy, so that the copy takes the place that it is sent next: the editor does not
+    /// report a lock that its user sets by a menu. And it moves the copy aside by [`NUDGE_MM`], because an
+    /// editor draws its rays again only where something moves.
     pub fn unlocking(&self, member: &Member) -> Option<&Frame> {
         if !member.is_editor || !self.item.is_for_editors() {
             return None;
@@ -112,14 +112,15 @@ impl<'a> UpdateFrames<'a> {
     }
 }
 
-/// Appends an item's whole data as JSON, in the form that is relayed, with the `_type` that an editor needs to build it.
+/// Appends an item's whole data as JSON, in the form that is relayed, with the `_type` that an editor needs to
+/// build it.
 pub fn write_whole(item: &Item, json: &mut Vec<u8>) {
     item.write(json);
     complete(item, false, json);
 }
 
-/// Adds to an item's data what a frame needs beside the item's own fields: `_type`, and the values that unlock a copy
-/// and move it aside.
+/// Adds to an item's data what a frame needs beside the item's own fields: `_type`, and the values that unlock
+/// a copy and move it aside.
 fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
     let lacks_type = item.field("_type").is_none();
     if !lacks_type && !unlocks {
@@ -194,7 +195,8 @@ pub fn place_alone(item: &Item) -> Message {
     })
 }
 
-/// Whether an editor would show the item at a wrong angle after a `move_item` with its angle, whose sign it turns.
+/// Whether an editor would show the item at a wrong angle after a `move_item` with its angle, whose sign it
+/// turns.
 pub fn is_turned(item: &Item) -> bool {
     item.angle().is_some_and(|angle| angle != 0.0)
 }

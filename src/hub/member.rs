@@ -1,5 +1,5 @@
-//! A member of a session: how its role is recognised and what it has received. What is known of its copies of the
-//! items is in `member/copies.rs`.
+//! A member of a session: how its role is recognised and what it has received. What is known of its copies of
+//! the items is in `member/copies.rs`.
 
 mod copies;
 
@@ -17,8 +17,8 @@ use copies::KnownCopy;
 
 /// A member with this many unanswered Pings is sent no more until it answers.
 const MAX_UNANSWERED_PINGS: usize = 8;
-/// A member's message that crossed a change of its item was sent by a copy that showed the item as it was before. The
-/// copy may show that until the member is told again, at most for this time.
+/// A member's message that crossed a change of its item was sent by a copy that showed the item as it was
+/// before. The copy may show that until the member is told again, at most for this time.
 const CROSSING_WINDOW: Duration = Duration::from_secs(5);
 
 /// A user of a session, on the connection it has now.
@@ -36,14 +36,15 @@ pub struct Member {
     pub has_spoken: bool,
     /// Whether it has sent a command about an item.
     has_edited: bool,
-    /// The first half of the payload of its Pings. It is random, so a client can't answer a Ping that it was not sent.
+    /// The first half of the payload of its Pings. It is random, so a client can't answer a Ping that it was
+    /// not sent.
     token: [u8; 8],
     /// The Pings that it has not answered: the tick and the time at which each was sent.
     pings: VecDeque<(u64, Duration)>,
     /// It has received everything that was sent at or before this tick.
     pub received: u64,
-    /// The tick at which it was sent something whose receipt has to be known soon: it is pinged at once, not at the
-    /// next interval.
+    /// The tick at which it was sent something whose receipt has to be known soon: it is pinged at once, not at
+    /// the next interval.
     receipt_wanted_at: u64,
     round_trip: Option<Duration>,
     /// The tick at which it was last sent a `remove_item` that the others were not sent.
@@ -59,10 +60,11 @@ pub struct Member {
     pub has_shown_canvas: bool,
     /// Whether it was sent another `connection:ack` that it has not answered with a request.
     is_second_ack_pending: bool,
-    /// Whether it was ever sent one. From then on messages may reach items of its canvas that it never named: from a
-    /// file or from its undo history.
+    /// Whether it was ever sent one. From then on messages may reach items of its canvas that it never named:
+    /// from a file or from its undo history.
     was_sent_second_ack: bool,
-    /// The tick at which it last answered such a `connection:ack`. From then on messages may reach other copies.
+    /// The tick at which it last answered such a `connection:ack`. From then on messages may reach other
+    /// copies.
     second_ack_answered_at: u64,
     /// A request that waits until the member has received the state that is on its way to it.
     waiting: Option<Request>,
@@ -70,8 +72,8 @@ pub struct Member {
     copies: HashMap<Arc<str>, KnownCopy>,
 }
 
-/// What is known of a member's canvas. Only the editor knows its mode. But one that shares its canvas answers its own
-/// `user:joined` with the canvas, before it answers the Ping that was sent after `user:joined`.
+/// What is known of a member's canvas. Only the editor knows its mode. But one that shares its canvas answers
+/// its own `user:joined` with the canvas, before it answers the Ping that was sent after `user:joined`.
 #[derive(Debug)]
 pub enum Arrival {
     /// Not recognised yet: requests wait, because a state would wipe a shared canvas.
@@ -147,8 +149,8 @@ impl Member {
         !matches!(self.arrival, Arrival::Unknown { .. })
     }
 
-    /// Notes whether it shares its canvas. A newcomer is sent the changes from this tick on. Returns what was known
-    /// before.
+    /// Notes whether it shares its canvas. A newcomer is sent the changes from this tick on. Returns what was
+    /// known before.
     pub fn recognise_as(&mut self, arrival: Arrival, tick: u64) -> Arrival {
         if !self.is_recognised() {
             self.recognised_at = tick - 1;
@@ -173,8 +175,8 @@ impl Member {
         self.copies.clear();
     }
 
-    /// Notes that the receipt of what it is sent at this tick has to be known soon. Does so for members that may send
-    /// whole dictionaries alone, and returns whether the member is one.
+    /// Notes that the receipt of what it is sent at this tick has to be known soon. Does so for members that
+    /// may send whole dictionaries alone, and returns whether the member is one.
     pub fn expect_receipt(&mut self, tick: u64) -> bool {
         if self.is_tracked() {
             self.receipt_wanted_at = tick;
@@ -182,8 +184,8 @@ impl Member {
         self.is_tracked()
     }
 
-    /// A Ping whose Pong says that the member has received everything up to this tick. `None` where there is one for
-    /// this tick already, or where [`MAX_UNANSWERED_PINGS`] are unanswered.
+    /// A Ping whose Pong says that the member has received everything up to this tick. `None` where there is
+    /// one for this tick already, or where [`MAX_UNANSWERED_PINGS`] are unanswered.
     pub fn ping(&mut self, tick: u64, now: Duration) -> Option<Frame> {
         let has_pinged = self.pings.back().is_some_and(|(at, _)| *at == tick);
         if self.pings.len() >= MAX_UNANSWERED_PINGS || has_pinged {
@@ -206,8 +208,8 @@ impl Member {
         !self.pings.is_empty()
     }
 
-    /// Handles a Pong: the member has received everything that was sent before the Ping. Returns whether the Pong
-    /// answers a Ping that it was sent on this connection.
+    /// Handles a Pong: the member has received everything that was sent before the Ping. Returns whether the
+    /// Pong answers a Ping that it was sent on this connection.
     pub fn on_pong(&mut self, payload: &[u8], now: Duration) -> bool {
         let Some(tick) = payload.strip_prefix(&self.token) else { return false };
         let Ok(tick) = tick.try_into().map(u64::from_be_bytes) else { return false };
@@ -229,7 +231,8 @@ impl Member {
         self.state_sent_at.is_some_and(|tick| tick > self.received)
     }
 
-    /// Keeps a request until the member has received the state that is on its way to it. Replaces an earlier one.
+    /// Keeps a request until the member has received the state that is on its way to it. Replaces an earlier
+    /// one.
     pub fn set_waiting_request(&mut self, request: Request) {
         self.waiting = Some(request);
     }
@@ -239,14 +242,14 @@ impl Member {
         if self.may_be_wiped() { None } else { self.waiting.take() }
     }
 
-    /// Whether something that all members were sent at this tick may be on its way to it. It was not sent what was sent
-    /// before it joined.
+    /// Whether something that all members were sent at this tick may be on its way to it. It was not sent what
+    /// was sent before it joined.
     pub fn is_on_its_way(&self, tick: u64) -> bool {
         tick > self.received.max(self.joined_at)
     }
 
-    /// Whether it has received what all members were sent at this tick, or, if that was before it joined, a document
-    /// in which that was done.
+    /// Whether it has received what all members were sent at this tick, or, if that was before it joined, a
+    /// document in which that was done.
     pub fn has_received(&self, tick: u64) -> bool {
         self.received >= tick.max(self.joined_at) && !self.may_be_wiped()
     }
@@ -266,8 +269,8 @@ impl Member {
         }
     }
 
-    /// Notes that it is sent another `connection:ack`, unless it has one to answer, and returns whether it is sent
-    /// one. An editor then looks through its canvas again: from then on messages reach what it has pasted.
+    /// Notes that it is sent another `connection:ack`, unless it has one to answer, and returns whether it is
+    /// sent one. An editor then looks through its canvas again: from then on messages reach what it has pasted.
     pub fn start_second_ack(&mut self) -> bool {
         let is_due = self.is_editor && !self.is_second_ack_pending;
         self.is_second_ack_pending |= is_due;
@@ -275,8 +278,8 @@ impl Member {
         is_due
     }
 
-    /// Whether messages may reach items of its canvas that it never named, and that are new to the document: it has
-    /// looked through its canvas since it opened a file or used its undo history.
+    /// Whether messages may reach items of its canvas that it never named, and that are new to the document: it
+    /// has looked through its canvas since it opened a file or used its undo history.
     pub fn may_list_unknown_items(&self) -> bool {
         self.was_sent_second_ack
     }

@@ -6,8 +6,8 @@
 //! | in both | the fields that the sender has changed get the snapshot's values (`writing.rs`) |
 //! | only in the document | it is removed if the sender listed or added it before on this connection, and no other user has written to it since |
 //!
-//! An empty snapshot removes nothing. A new design under an old name ([`MergeMode::Replace`]) removes each item that it
-//! doesn't show.
+//! An empty snapshot removes nothing. A new design under an old name ([`MergeMode::Replace`]) removes each item
+//! that it doesn't show.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -156,8 +156,8 @@ impl Merge {
             self.outdated.push(known.id.clone());
         }
         let fields = std::mem::take(&mut written.fields);
-        // Where the interfaces of an older canvas don't show who built the copy, it is the member unless the item was
-        // sent to it.
+        // Where the interfaces of an older canvas don't show who built the copy, it is the member unless the
+        // item was sent to it.
         let is_own = written.is_own.or((mode != MergeMode::Later).then_some(!was_sent));
         self.reported.push(ReportedCopy { id: known.id.clone(), written, is_own });
         if fields.is_empty() {

@@ -1,7 +1,7 @@
 //! The values that an item's fields had once. A file or a canvas from an earlier connection may show them.
 //!
-//! Of each value a mark of four bytes is kept, made of the field's name and the value's fingerprint. Two values have the
-//! same mark by chance once in a few millions. Then a new value counts as an old one.
+//! Of each value a mark of four bytes is kept, made of the field's name and the value's fingerprint. Two values
+//! have the same mark by chance once in a few millions. Then a new value counts as an old one.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,8 @@ const MAX_MARKS_PASSED_STORED: usize = 256;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct OldValues {
     at_rest: VecDeque<u32>,
-    /// Marks of places during drags: another user may have saved a file or lost the connection at such a moment.
+    /// Marks of places during drags: another user may have saved a file or lost the connection at such a
+    /// moment.
     passed: VecDeque<u32>,
 }
 
@@ -91,8 +92,8 @@ fn push(marks: &mut VecDeque<u32>, mark: u32, most: usize) {
     marks.push_back(mark);
 }
 
-/// The mark of a field's value: FNV-1a of the name, mixed with the fingerprint. Marks are stored, so this must not
-/// change.
+/// The mark of a field's value: FNV-1a of the name, mixed with the fingerprint. Marks are stored, so this must
+/// not change.
 fn mark(key: &str, print: u64) -> u32 {
     let of_key = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -31,7 +31,8 @@ impl Session {
         }
     }
 
-    /// Tells the others of a new item. A member that has listed the item already is only told what it looks like.
+    /// Tells the others of a new item. A member that has listed the item already is only told what it looks
+    /// like.
     fn relay_added(&mut self, edit: &Edit, frame: &Frame, turn: &mut Turn<'_>) {
         let Edit { conn, user, id, .. } = edit;
         self.note_owners(id);
@@ -67,8 +68,8 @@ impl Session {
         self.record_told(id, Part::Whole, Audience::AllBut(Some(user.clone())));
     }
 
-    /// Tells the other members of a change of an item, each in the form that its copy needs. Returns the part of the
-    /// item that editors are told.
+    /// Tells the other members of a change of an item, each in the form that its copy needs. Returns the part
+    /// of the item that editors are told.
     fn relay_written(
         &self,
         edit: &Edit,
@@ -138,8 +139,8 @@ impl Session {
         self.viewers.send(frame, turn);
     }
 
-    /// Notes which members built their copies of an item that is new to the document themselves: those that have listed
-    /// it before.
+    /// Notes which members built their copies of an item that is new to the document themselves: those that
+    /// have listed it before.
     pub(super) fn note_owners(&mut self, id: &str) {
         for member in self.room.iter().filter(|member| member.has_listed(id)) {
             self.document.note_builder(id, &member.user, !member.has_listed_moved(id));

@@ -1,8 +1,9 @@
 //! Settling: once an item has not been changed for [`SETTLE_DELAY`], members are told what it looks like.
 //!
-//! Canvases drift apart in two ways. A sender applies its own change before the changes of others that are numbered
-//! earlier, so two users who drag one item see it at different places. And an editor builds remote items without most
-//! of their fields, and may show values that were not taken. One `update_item` with the item's whole data mends both.
+//! Canvases drift apart in two ways. A sender applies its own change before the changes of others that are
+//! numbered earlier, so two users who drag one item see it at different places. And an editor builds remote
+//! items without most of their fields, and may show values that were not taken. One `update_item` with the
+//! item's whole data mends both.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,7 +81,8 @@ impl Activity {
         }
     }
 
-    /// Whether other users than the last writer changed the item within [`CONTENTION_WINDOW`] of the last change.
+    /// Whether other users than the last writer changed the item within [`CONTENTION_WINDOW`] of the last
+    /// change.
     fn is_contended(&self) -> bool {
         let is_by_another = |(user, at): &(UserId, Duration), last: Duration| {
             *user != self.last_writer && *at + CONTENTION_WINDOW >= last
@@ -99,8 +101,8 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// What a user has to be told: after a change each user an update, except its last writer. The last writer is told
-    /// too if others changed the item at the same time.
+    /// What a user has to be told: after a change each user an update, except its last writer. The last writer
+    /// is told too if others changed the item at the same time.
     fn correction_for(&self, user: &UserId) -> Option<Correction> {
         let planned = self.corrections.iter().find(|(known, _)| known == user);
         let is_told = self.is_changed && (*user != self.last_writer || self.is_contended);
@@ -122,8 +124,8 @@ impl Session {
         self.settle_at(id, now + SETTLE_DELAY, turn);
     }
 
-    /// Records that a user's copy may show something else than the document: the user is told once the item has been
-    /// still.
+    /// Records that a user's copy may show something else than the document: the user is told once the item has
+    /// been still.
     pub fn schedule_correction(
         &mut self,
         user: &UserId,
@@ -141,7 +143,8 @@ impl Session {
         self.settling.items.entry(id.clone()).or_insert_with(|| Activity::new(user))
     }
 
-    /// Sets the time at which an item is settled. A timer that fires earlier stays: [`Self::settle_due`] sets it anew.
+    /// Sets the time at which an item is settled. A timer that fires earlier stays: [`Self::settle_due`] sets
+    /// it anew.
     fn settle_at(&mut self, id: &Arc<str>, due: Duration, turn: &mut Turn<'_>) {
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         activity.due = Some(due);
@@ -220,8 +223,8 @@ impl Session {
         self.ask_all_soon();
     }
 
-    /// Settles an item that is removed. If one user removed it while another changed it, a change that arrived after the
-    /// removal has built it again on some canvases: it is removed from all.
+    /// Settles an item that is removed. If one user removed it while another changed it, a change that arrived
+    /// after the removal has built it again on some canvases: it is removed from all.
     fn settle_removed(&mut self, id: &Arc<str>, outcome: &Outcome, turn: &mut Turn<'_>) {
         let tick = self.tick;
         let frame = settled_remove(id, &outcome.last_writer, turn.now.wall);
@@ -245,9 +248,9 @@ impl Session {
         self.redraw_rays(id, remover, turn);
     }
 
-    /// Makes editors draw their rays again after an item was removed. An editor draws them where something moves, not
-    /// where something is removed; the editor of the remover has drawn them already. So an item that is not being
-    /// changed is moved aside and back. If there is none, an item is built and removed.
+    /// Makes editors draw their rays again after an item was removed. An editor draws them where something
+    /// moves, not where something is removed; the editor of the remover has drawn them already. So an item that
+    /// is not being changed is moved aside and back. If there is none, an item is built and removed.
     pub(super) fn redraw_rays(&mut self, id: &str, remover: Option<ConnId>, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
@@ -318,8 +321,8 @@ impl Session {
     }
 }
 
-/// Sends a member what an item looks like. To an editor an update goes first that unlocks its copy, because a locked copy
-/// would not take its place.
+/// Sends a member what an item looks like. To an editor an update goes first that unlocks its copy, because a
+/// locked copy would not take its place.
 pub fn send_settled(member: &Member, frames: &UpdateFrames<'_>, turn: &mut Turn<'_>) {
     for frame in [frames.unlocking(member), frames.for_member(member)].into_iter().flatten() {
         turn.send(member.conn, frame);

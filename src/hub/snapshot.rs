@@ -1,6 +1,6 @@
-//! A member's snapshot of its canvas (`sync:full_state`): it is taken into the session, which may have a document
-//! already, and the members are told what came of it (docs/PROTOCOL.md, "Who has the canvas"). The rules are in
-//! `merge.rs`.
+//! A member's snapshot of its canvas (`sync:full_state`): it is taken into the session, which may have a
+//! document already, and the members are told what came of it (docs/PROTOCOL.md, "Who has the canvas"). The
+//! rules are in `merge.rs`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ struct MergedSnapshot {
 }
 
 impl Session {
-    /// Handles `sync:full_state` from the member at `place`, meant for `target`. The host may send it at any time, and
-    /// each member once on a connection, for itself.
+    /// Handles `sync:full_state` from the member at `place`, meant for `target`. The host may send it at any
+    /// time, and each member once on a connection, for itself.
     pub fn take_snapshot(
         &mut self,
         place: usize,
@@ -71,8 +71,8 @@ impl Session {
         }
     }
 
-    /// Whether a snapshot is the first one of its connection and meant for its sender. A program may leave out the
-    /// target: then it counts if the host sends it before its Pong.
+    /// Whether a snapshot is the first one of its connection and meant for its sender. A program may leave out
+    /// the target: then it counts if the host sends it before its Pong.
     fn is_first_snapshot(&self, place: usize, target: Option<&str>) -> bool {
         let member = &self.room[place];
         let names_itself = match target {
@@ -112,8 +112,8 @@ impl Session {
         Ok(MergedSnapshot { mode, merge, shown, version, extra })
     }
 
-    /// Changes the document as a merged snapshot says, and tells the members. `is_first`: the snapshot is the first one
-    /// of its connection.
+    /// Changes the document as a merged snapshot says, and tells the members. `is_first`: the snapshot is the
+    /// first one of its connection.
     fn apply_snapshot(
         &mut self,
         place: usize,
@@ -166,8 +166,8 @@ impl Session {
         }
     }
 
-    /// Tells a read-only editor that shares its canvas what the document has. Its own items stay on its canvas and are
-    /// not taken.
+    /// Tells a read-only editor that shares its canvas what the document has. Its own items stay on its canvas
+    /// and are not taken.
     pub fn show_differences(&mut self, place: usize, snapshot: State, turn: &mut Turn<'_>) {
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
@@ -195,8 +195,8 @@ impl Session {
         self.tell_differences(place, &canvas, turn);
     }
 
-    /// Notes which copies an editor built itself, from a snapshot that is not taken otherwise. It lists the copies that
-    /// messages reach, and they may be from a file that the user opened meanwhile.
+    /// Notes which copies an editor built itself, from a snapshot that is not taken otherwise. It lists the
+    /// copies that messages reach, and they may be from a file that the user opened meanwhile.
     pub(super) fn note_origins(&mut self, place: usize, snapshot: &State, turn: &mut Turn<'_>) {
         let member = &self.room[place];
         if !member.is_editor || !member.is_recognised() {
@@ -218,8 +218,8 @@ impl Session {
         }
     }
 
-    /// Recognises a newcomer whose canvas can't be taken as one that shares its canvas: a guest's canvas would be
-    /// replaced by a state.
+    /// Recognises a newcomer whose canvas can't be taken as one that shares its canvas: a guest's canvas would
+    /// be replaced by a state.
     pub fn accept_unseen_host(&mut self, place: usize, turn: &mut Turn<'_>) {
         if !self.room[place].is_recognised() {
             self.recognise_sharing(place, turn);
@@ -281,8 +281,8 @@ impl Session {
         });
     }
 
-    /// Whether a snapshot begins a new design under an old name: its user came to a session without members, with a
-    /// canvas that has no item of the document, and no other user has changed the document since.
+    /// Whether a snapshot begins a new design under an old name: its user came to a session without members,
+    /// with a canvas that has no item of the document, and no other user has changed the document since.
     fn is_new_design(&self, place: usize, snapshot: &State) -> bool {
         let member = &self.room[place];
         let Arrival::Unknown { returns_alone: true, .. } = member.arrival else { return false };
@@ -332,7 +332,8 @@ impl Session {
         }
     }
 
-    /// Makes the changes of a merged snapshot. Each one fits, because the removals come first and the rest was checked.
+    /// Makes the changes of a merged snapshot. Each one fits, because the removals come first and the rest was
+    /// checked.
     fn apply_changes(
         &mut self,
         place: usize,

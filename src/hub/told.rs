@@ -1,9 +1,9 @@
 //! What members were told of an item, and when. From that follows what a member's copy may show.
 //!
-//! A member's messages and the messages to it cross. A copy shows, of each field, what its member reported last or what
-//! the member was told last: the one that the client handled later. The server knows at which tick of the session it
-//! told the member something, and by the Pongs up to which tick the member has handled that. So it knows the ticks whose
-//! values of the document the copy may show.
+//! A member's messages and the messages to it cross. A copy shows, of each field, what its member reported last
+//! or what the member was told last: the one that the client handled later. The server knows at which tick of
+//! the session it told the member something, and by the Pongs up to which tick the member has handled that. So
+//! it knows the ticks whose values of the document the copy may show.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -60,7 +60,8 @@ impl Audience {
 pub struct Told {
     /// In the order of their ticks.
     tellings: Vec<Telling>,
-    /// All members had received what was sent at or before this tick when outdated tellings were last forgotten.
+    /// All members had received what was sent at or before this tick when outdated tellings were last
+    /// forgotten.
     received: u64,
 }
 
@@ -72,10 +73,11 @@ struct Telling {
 }
 
 impl Told {
-    /// Notes that members are told a part at this tick. All members have received what was sent at or before `received`.
+    /// Notes that members are told a part at this tick. All members have received what was sent at or before
+    /// `received`.
     pub fn note(&mut self, tick: u64, part: Part, to: Audience, received: u64) {
-        // If a member answers no Pings, `received` stays. Then tellings are forgotten once for MAX_TELLINGS new ones,
-        // not for each, as that takes time linear in all of them.
+        // If a member answers no Pings, `received` stays. Then tellings are forgotten once for MAX_TELLINGS new
+        // ones, not for each, as that takes time linear in all of them.
         if received > self.received || self.tellings.len() >= 2 * MAX_TELLINGS {
             self.received = received;
             self.forget_outdated();
@@ -86,8 +88,8 @@ impl Told {
     /// Forgets the tellings that all members have received and been told anew since, and the oldest beyond
     /// [`MAX_TELLINGS`].
     fn forget_outdated(&mut self) {
-        // For each part, the user that the newest telling to all but one left out: older tellings count for that user
-        // alone.
+        // For each part, the user that the newest telling to all but one left out: older tellings count for
+        // that user alone.
         let mut newest: [Option<Option<UserId>>; 3] = [const { None }; 3];
         let mut kept = Vec::new();
         for telling in std::mem::take(&mut self.tellings).into_iter().rev() {
@@ -145,8 +147,8 @@ impl Told {
     }
 }
 
-/// What a member's last message about an item reported. Of the values that were taken the document's own record is
-/// enough, so only the others are here.
+/// What a member's last message about an item reported. Of the values that were taken the document's own record
+/// is enough, so only the others are here.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
     /// The tick at which the message was handled.
@@ -172,8 +174,8 @@ pub struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    /// Whether the copy may show the value that the document had of a field at a tick of these spans, the newest first.
-    /// Takes time linear in the spans and in the tellings.
+    /// Whether the copy may show the value that the document had of a field at a tick of these spans, the
+    /// newest first. Takes time linear in the spans and in the tellings.
     pub fn may_show(&self, key: &str, spans: impl Iterator<Item = Range<u64>> + Clone) -> bool {
         let mut older_spans = spans.clone();
         let Some(mut span) = older_spans.next() else { return false };
@@ -213,7 +215,8 @@ impl Sight<'_> {
         }
     }
 
-    /// Whether the copy may show a value because its member has reported it, although the document did not take it over.
+    /// Whether the copy may show a value because its member has reported it, although the document did not take
+    /// it over.
     pub fn may_show_reported(&self, key: &str, print: u64) -> bool {
         let Some(report) = self.report else { return false };
         let is_reported =

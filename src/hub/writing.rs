@@ -1,14 +1,15 @@
 //! What a message writes to an item: of an editor's whole dictionary, only what its user has changed.
 //!
-//! An editor sends all fields of its copy with every message. It was sent most of them itself, some a while ago, and other
-//! users may have changed them since. So the server asks of each value whether the copy may show it without its user having
-//! chosen it:
+//! An editor sends all fields of its copy with every message. It was sent most of them itself, some a while
+//! ago, and other users may have changed them since. So the server asks of each value whether the copy may show
+//! it without its user having chosen it:
 //! - it is the document's own value;
 //! - it was the document's value until a moment ago, and the sender may not have received the newer one;
 //! - it is a mark that the editor leaves on copies that it built from a message.
 //!
-//! Only a value that is none of these is written (docs/PROTOCOL.md, "What counts as writing"). The functions are pure:
-//! they depend on the item, the message and what is known of the sender's copy, and take time linear in these.
+//! Only a value that is none of these is written (docs/PROTOCOL.md, "What counts as writing"). The functions
+//! are pure: they depend on the item, the message and what is known of the sender's copy, and take time linear
+//! in these.
 
 mod defaults;
 mod moved_interfaces;
@@ -37,7 +38,8 @@ const LOCKED: &str = "locked";
 
 /// The number of values of one message that are remembered because they were not taken over.
 const MAX_REFUSED_VALUES: usize = 64;
-/// Interfaces with more fields than this are compared as a whole, not field by field. An editor writes about ten.
+/// Interfaces with more fields than this are compared as a whole, not field by field. An editor writes about
+/// ten.
 const MAX_INTERFACE_FIELDS: usize = 64;
 
 /// What is known of the sender's copy of an item.
@@ -47,11 +49,11 @@ pub struct Copy<'a> {
     pub kind: CopyKind,
     /// What the copy may show; `None` for a canvas that is seen for the first time.
     pub sight: Option<Sight<'a>>,
-    /// The fingerprints of the colours that the member reported last, if it did: in any message, and in a list. There are
-    /// two because a command and a list may be about different copies.
+    /// The fingerprints of the colours that the member reported last, if it did: in any message, and in a list.
+    /// There are two because a command and a list may be about different copies.
     pub colors: [Option<u64>; 2],
-    /// Whether the message may be about a copy that was removed, because its editor was sent the item anew since. Such a
-    /// copy shows what the item was before that.
+    /// Whether the message may be about a copy that was removed, because its editor was sent the item anew
+    /// since. Such a copy shows what the item was before that.
     pub is_gone: bool,
 }
 
@@ -60,12 +62,13 @@ pub struct Copy<'a> {
 pub enum CopyKind {
     /// The sender built it: its user placed it, or opened a file with it.
     Own,
-    /// Built from a message. The member has not been told yet what the item looks like: all fields are defaults.
+    /// Built from a message. The member has not been told yet what the item looks like: all fields are
+    /// defaults.
     Blank,
     /// Built from a message. The member has been told since what the item looks like.
     Rebuilt,
-    /// Of a canvas that is seen for the first time on this connection: it may be from an earlier connection or from an
-    /// old file. `was_sent`: the user was sent the item before.
+    /// Of a canvas that is seen for the first time on this connection: it may be from an earlier connection or
+    /// from an old file. `was_sent`: the user was sent the item before.
     Unseen { was_sent: bool },
 }
 
@@ -100,7 +103,8 @@ pub struct Written {
     pub color: Option<u64>,
     /// Whether the sender built the copy, where the place of the first interface shows that.
     pub is_own: Option<bool>,
-    /// The fingerprints of the values that the document did not take over, by field; at most [`MAX_REFUSED_VALUES`].
+    /// The fingerprints of the values that the document did not take over, by field; at most
+    /// [`MAX_REFUSED_VALUES`].
     pub refused: Vec<(Name, u64)>,
 }
 
@@ -204,7 +208,8 @@ struct Dictionary<'a> {
     copy: Copy<'a>,
     /// The copy may be blank, so a default value was not chosen.
     is_blank: bool,
-    /// The copy is blank for certain, so only its place was chosen: it has no interfaces, and the item has some.
+    /// The copy is blank for certain, so only its place was chosen: it has no interfaces, and the item has
+    /// some.
     is_surely_blank: bool,
     is_locked: bool,
 }
@@ -225,8 +230,8 @@ impl<'a> Dictionary<'a> {
         Dictionary { item, copy, is_blank, is_surely_blank, is_locked }
     }
 
-    /// Judges one value. `field` is the item's, `print` gives the value's fingerprint, and `written` is what was found
-    /// in the fields before it.
+    /// Judges one value. `field` is the item's, `print` gives the value's fingerprint, and `written` is what
+    /// was found in the fields before it.
     fn judge(
         &self,
         key: &str,
@@ -292,8 +297,8 @@ fn judge(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> Verdic
 /// Whether a copy may show this value, or its moved form, without its user having chosen it.
 fn may_show(item: &Item, field: &Field, value: &RawValue, copy: Copy<'_>) -> bool {
     let Some(sight) = copy.sight else {
-        // An old canvas doesn't take back what others have written since. If this user wrote the field last, an earlier
-        // value of its own is a choice, but one of another user may have been on its way to it.
+        // An old canvas doesn't take back what others have written since. If this user wrote the field last, an
+        // earlier value of its own is a choice, but one of another user may have been on its way to it.
         let print = json::fingerprint(value);
         let mut past = field.past.iter();
         return match field.writer == *copy.user {
@@ -323,12 +328,12 @@ fn was_here(item: &Item, field: &Field, value: &RawValue) -> bool {
         && item.has_had(field, json::fingerprint(value))
 }
 
-/// Whether a value is one that the server's own unlocking update has set: an editor that is told what an item looks like
-/// shows it aside of its place and unlocked until the second of the two messages arrives.
+/// Whether a value is one that the server's own unlocking update has set: an editor that is told what an item
+/// looks like shows it aside of its place and unlocked until the second of the two messages arrives.
 ///
-/// A user who drags a locked item has unlocked it before, because in the short time between the two messages hardly any
-/// user takes hold of an item. So after a drag to a new place the missing lock was chosen. An undo needs no hold, but it
-/// puts the item at a place where it was before.
+/// A user who drags a locked item has unlocked it before, because in the short time between the two messages
+/// hardly any user takes hold of an item. So after a drag to a new place the missing lock was chosen. An undo
+/// needs no hold, but it puts the item at a place where it was before.
 fn is_put_aside(
     item: &Item,
     field: &Field,
@@ -354,8 +359,8 @@ fn is_put_aside(
     is_so && copy.sight.is_some_and(is_told)
 }
 
-/// Whether a value is the field's own in the form in which the editor writes it: angles from 0 to 360 degrees, colours in
-/// small letters, interfaces with the fields that it knows.
+/// Whether a value is the field's own in the form in which the editor writes it: angles from 0 to 360 degrees,
+/// colours in small letters, interfaces with the fields that it knows.
 fn means_the_same(field: &Field, value: &RawValue) -> bool {
     match &*field.key {
         "angle_deg" => {
@@ -369,8 +374,8 @@ fn means_the_same(field: &Field, value: &RawValue) -> bool {
     }
 }
 
-/// Whether an editor that was sent the interfaces `known` reports `said`: there are as many, and in each the fields that
-/// both have are the same.
+/// Whether an editor that was sent the interfaces `known` reports `said`: there are as many, and in each the
+/// fields that both have are the same.
 fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
     let entries = |list| {
         let mut entries = Vec::new();
@@ -392,8 +397,8 @@ fn is_normal_form(said: &RawValue, known: &RawValue) -> bool {
     said.len() == known.len() && said.into_iter().zip(known).all(is_same)
 }
 
-/// Whether a reported colour is a mark of the editor. It reports one colour for each source that it built from a message,
-/// and for others the colour that its user chose last, whatever the copy shows.
+/// Whether a reported colour is a mark of the editor. It reports one colour for each source that it built from
+/// a message, and for others the colour that its user chose last, whatever the copy shows.
 fn is_colors_mark(print: u64, value: &RawValue, copy: Copy<'_>) -> bool {
     // An old canvas may have been saved by an editor that built its copies from messages.
     let may_be_rebuilt = copy.kind != CopyKind::Own;

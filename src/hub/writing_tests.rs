@@ -52,7 +52,7 @@ fn own_moved() -> String {
     r#"[{"x1_mm":0.0,"y1_mm":10.0,"x2_mm":0.0,"y2_mm":-10.0,"element_type":"mirror"}]"#.to_owned()
 }
 
-/// A copy of somebody who was told of every write at these ticks but its own, and has received what was
+/// A user with a copy who was told of all writes at these ticks but its own, and has received what was
 /// sent at or before tick `received`.
 struct Owner {
     user: UserId,
@@ -149,7 +149,7 @@ fn of_a_blank_copy_only_what_is_no_default_counts() {
 }
 
 #[test]
-fn a_colour_counts_when_somebody_chose_it() {
+fn a_colour_counts_when_its_user_chose_it() {
     let bob = Owner::of("bob", 9, &[]);
     let document = document(SOURCE, &[]);
     let green = json::fingerprint(&json::string("#00ff00"));

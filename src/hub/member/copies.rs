@@ -1,8 +1,8 @@
 //! What is known of a member's copies of the items.
 //!
-//! An editor keeps a list of the items that messages reach, by their ids. A copy that it pasted or brought back by
-//! undoing is not in this list until the editor looks through its canvas, after a `connection:ack` or when it sends
-//! its canvas. Of two copies with one id the list has one.
+//! An editor keeps a list of the items that messages reach, by their ids. A copy that it pasted or brought back
+//! by undoing is not in this list until the editor looks through its canvas, after a `connection:ack` or when
+//! it sends its canvas. Of two copies with one id the list has one.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub(super) struct KnownCopy {
     is_uncertain: bool,
     /// Whether its interfaces are moved, although the item was not in the document.
     is_moved: bool,
-    /// Whether the member built the copy that its last command was about, if messages reach another copy. After the
-    /// next `connection:ack` they may reach this one.
+    /// Whether the member built the copy that its last command was about, if messages reach another copy. After
+    /// the next `connection:ack` they may reach this one.
     other_copy_is_own: Option<bool>,
     /// The fingerprint of the colour that it reported last.
     color: Option<u64>,
@@ -55,8 +55,8 @@ impl Member {
         self.may_be_wiped() || self.sight_of(item, self.copies.get(&item.id)).is_crossed()
     }
 
-    /// The tick at which its copy of an item was built from a message to it alone, or from a state; `None` where there
-    /// was none.
+    /// The tick at which its copy of an item was built from a message to it alone, or from a state; `None`
+    /// where there was none.
     fn is_sent_at(&self, item: &Item, known: Option<&KnownCopy>) -> Option<u64> {
         let by_itself = known.map(|copy| copy.sent).filter(|sent| *sent > 0);
         by_itself.max(self.state_sent_at.filter(|tick| item.added <= *tick))
@@ -106,9 +106,9 @@ impl Member {
         Copy { colors: [copy.colors[0], listed_color], ..copy }
     }
 
-    /// What is known of the copy that an `update_item` is about. An editor sends `update_item` only of copies that its
-    /// user has placed or pasted. So if it was sent the item since, the message is about a copy that was removed: by a
-    /// dialog that was open, or after an undo.
+    /// What is known of the copy that an `update_item` is about. An editor sends `update_item` only of copies
+    /// that its user has placed or pasted. So if it was sent the item since, the message is about a copy that
+    /// was removed: by a dialog that was open, or after an undo.
     pub fn copy_of_update<'a>(&'a self, item: &'a Item, settles: bool) -> Copy<'a> {
         let known = self.copies.get(&item.id);
         let sent = self.is_sent_at(item, known);
@@ -120,8 +120,8 @@ impl Member {
         Copy { is_gone: copy.is_gone || (self.is_editor && is_sent && !is_own), ..copy }
     }
 
-    /// What is known of its copy of an item in the first snapshot of a canvas. `was_sent`: the user was sent the item
-    /// on an earlier connection.
+    /// What is known of its copy of an item in the first snapshot of a canvas. `was_sent`: the user was sent
+    /// the item on an earlier connection.
     pub fn unseen_copy(&self, was_sent: bool) -> Copy<'_> {
         let kind = CopyKind::Unseen { was_sent: was_sent && self.is_editor };
         Copy { user: &self.user, kind, colors: [None; 2], is_gone: false, sight: None }
@@ -132,8 +132,8 @@ impl Member {
         self.is_editor && !item.builders.contains(&self.user)
     }
 
-    /// Whether its message is about a copy that its user placed or pasted while the item is on its way to it. Then it
-    /// will show two.
+    /// Whether its message is about a copy that its user placed or pasted while the item is on its way to it.
+    /// Then it will show two.
     pub fn has_second_copy(&self, item: &Item) -> bool {
         let known = self.copies.get(&item.id);
         let added = if item.told.has(&self.user, item.added) { item.added } else { 0 };
@@ -176,8 +176,8 @@ impl Member {
         }
     }
 
-    /// Notes what a list or an `add_item` reports. If the colour is the one that it has listed before, the colour of
-    /// its last command is the newer one and stays.
+    /// Notes what a list or an `add_item` reports. If the colour is the one that it has listed before, the
+    /// colour of its last command is the newer one and stays.
     pub fn note_reported_in_list(&mut self, id: &Arc<str>, written: &Written, tick: u64) {
         let before = self.copies.get(id).map_or([None; 2], |copy| [copy.color, copy.listed_color]);
         self.note_reported(id, written, tick);
@@ -213,9 +213,9 @@ impl Member {
         copy.is_uncertain |= is_uncertain && self.is_editor;
     }
 
-    /// Handles the answer to the second `connection:ack`; `None` if it was sent none. From now on messages reach all of
-    /// its canvas. Returns the items of which they may reach another copy than before. What the member listed before
-    /// is the list of another canvas, and is forgotten.
+    /// Handles the answer to the second `connection:ack`; `None` if it was sent none. From now on messages
+    /// reach all of its canvas. Returns the items of which they may reach another copy than before. What the
+    /// member listed before is the list of another canvas, and is forgotten.
     pub fn on_second_ack_answered(&mut self, tick: u64) -> Option<Vec<FoundCopy>> {
         if !std::mem::take(&mut self.is_second_ack_pending) {
             return None;
@@ -234,11 +234,11 @@ impl Member {
         Some(found)
     }
 
-    /// Notes that a command shows whether the member built the copy that the command is about, and returns whether
-    /// that counts for the copy that messages reach. The two may differ: the command may be about an item of a file
-    /// that was opened meanwhile, or about one that was removed while its dialog was open. So where it is known how the
-    /// reachable copy came to be, the answer is `false`, and what the command shows is kept until the editor looks
-    /// through its canvas again.
+    /// Notes that a command shows whether the member built the copy that the command is about, and returns
+    /// whether that counts for the copy that messages reach. The two may differ: the command may be about an
+    /// item of a file that was opened meanwhile, or about one that was removed while its dialog was open. So
+    /// where it is known how the reachable copy came to be, the answer is `false`, and what the command shows
+    /// is kept until the editor looks through its canvas again.
     pub fn note_origin(&mut self, item: &Item, is_own: bool) -> bool {
         let known = self.copies.get(&item.id);
         let listed = known.and_then(|copy| copy.listed);
@@ -252,7 +252,8 @@ impl Member {
         !is_known
     }
 
-    /// Notes that it is sent a `remove_item` that the others are not sent. It removes a copy that messages reach.
+    /// Notes that it is sent a `remove_item` that the others are not sent. It removes a copy that messages
+    /// reach.
     pub fn on_removal_sent(&mut self, id: &str, tick: u64) {
         self.removal_sent_at = tick;
         if !self.has_unreachable_copy(id) {

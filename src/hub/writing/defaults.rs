@@ -1,5 +1,5 @@
-//! The values that an editor takes for fields that it was not sent. A copy that was built from an `add_item` shows them
-//! until the first `update_item` with the item's whole data.
+//! The values that an editor takes for fields that it was not sent. A copy that was built from an `add_item`
+//! shows them until the first `update_item` with the item's whole data.
 
 use serde_json::value::RawValue;
 
@@ -96,8 +96,8 @@ pub fn is_at_default_place(item: &Item) -> bool {
     PLACE.iter().all(is_there)
 }
 
-/// Whether a copy of a canvas that is seen for the first time looks like a new one of an editor: it is at the place of
-/// new copies, and has no interfaces although the item has some.
+/// Whether a copy of a canvas that is seen for the first time looks like a new one of an editor: it is at the
+/// place of new copies, and has no interfaces although the item has some.
 pub(super) fn looks_blank(item: &Item, said: &Fields) -> bool {
     let is_default = |(key, value): &(Name, Box<RawValue>)| match &**key {
         key if PLACE.contains(&key) => !is_place_chosen(item, key, value),

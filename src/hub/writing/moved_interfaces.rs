@@ -1,8 +1,8 @@
 //! Interfaces of copies without a picture.
 //!
-//! An editor that builds an item from a message doesn't get the item's picture, and puts the item's origin in the middle
-//! of its first interface instead. So it is sent the interfaces moved by that offset, and what it reports is moved back
-//! (docs/PROTOCOL.md, "Copies without a picture").
+//! An editor that builds an item from a message doesn't get the item's picture, and puts the item's origin in
+//! the middle of its first interface instead. So it is sent the interfaces moved by that offset, and what it
+//! reports is moved back (docs/PROTOCOL.md, "Copies without a picture").
 
 use serde_json::value::RawValue;
 
@@ -51,8 +51,8 @@ pub fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
     (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
 }
 
-/// The fields of a program that was sent the item without its `image_path` and with its interfaces moved: these are moved
-/// back.
+/// The fields of a program that was sent the item without its `image_path` and with its interfaces moved: these
+/// are moved back.
 pub fn with_moved_interfaces(item: &Item, mut said: Fields) -> Fields {
     if item.hides_path() {
         for (_, value) in said.iter_mut().filter(|(key, _)| **key == *INTERFACES) {
@@ -66,8 +66,8 @@ pub fn with_moved_interfaces(item: &Item, mut said: Fields) -> Fields {
     said
 }
 
-/// The fields of a whole item that such a program sends: its interfaces are moved back, and if it sends no path the item's
-/// own path is added.
+/// The fields of a whole item that such a program sends: its interfaces are moved back, and if it sends no path
+/// the item's own path is added.
 pub fn with_hidden_path(item: &Item, said: Fields) -> Fields {
     let Some(path) = item.field(IMAGE_PATH).filter(|_| item.hides_path()) else { return said };
     let is_said =
@@ -81,8 +81,8 @@ pub fn with_hidden_path(item: &Item, said: Fields) -> Fields {
     said
 }
 
-/// Gives the fields the item's own interfaces if theirs differ only in the origin. A program that opens a file sees no
-/// difference, but an editor that has built the item with its own origin would.
+/// Gives the fields the item's own interfaces if theirs differ only in the origin. A program that opens a file
+/// sees no difference, but an editor that has built the item with its own origin would.
 pub fn keep_origin(item: &Item, fields: &mut Fields) {
     let own_and_moved = item.field(INTERFACES).zip(item.moved_interfaces());
     let Some((own, moved)) = own_and_moved else { return };
@@ -93,8 +93,8 @@ pub fn keep_origin(item: &Item, fields: &mut Fields) {
     }
 }
 
-/// The interfaces of a moved copy, moved back to where the item has them. Interfaces with the places that the copy was sent
-/// get exactly the item's own places.
+/// The interfaces of a moved copy, moved back to where the item has them. Interfaces with the places that the
+/// copy was sent get exactly the item's own places.
 pub fn moved_back(item: &Item, interfaces: &RawValue) -> Option<Box<RawValue>> {
     let (x, y) = item.offset()?;
     geometry::shift_back(interfaces, &item.field(INTERFACES)?.value, x, y)
