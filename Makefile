@@ -92,7 +92,7 @@ long: build
 simulate:
 	SIMULATIONS=100000 $(CARGO) test --release --test simulation -- --nocapture
 
-# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: some hours on two.
+# Inputs that libFuzzer makes up for the parsers and the hub (tests/fuzz), on all cores: an hour on two.
 EXECUTIONS ?= 10000000
 fuzz: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
 fuzz:

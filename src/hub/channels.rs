@@ -23,7 +23,7 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 pub(super) struct Channels {
     channels: HashMap<Arc<str>, Channel>,
     /// Channels without members, in the order in which the last member left.
-    deserted: BTreeMap<u64, Arc<str>>,
+    empty: BTreeMap<u64, Arc<str>>,
     /// The channel of each thread of all channels, by the number of the thread's last message.
     threads: BTreeMap<u64, Arc<str>>,
     thread_bytes: usize,
@@ -35,8 +35,8 @@ pub(super) struct Channels {
 struct Channel {
     room: Room<ConnId>,
     threads: Threads,
-    /// Its key in [`Channels::deserted`]; `None` while it has members.
-    deserted: Option<u64>,
+    /// Its key in [`Channels::empty`]; `None` while it has members.
+    empty: Option<u64>,
 }
 
 /// [`Limits::max_channels`](super::Limits) is reached, and every channel has members.
@@ -53,17 +53,17 @@ impl Channels {
     pub fn join(&mut self, name: &Arc<str>, conn: ConnId, max: usize) -> Result<Arc<str>, Full> {
         let is_new = !self.channels.contains_key(name);
         if is_new && max > 0 && self.channels.len() >= max {
-            let (_, oldest) = self.deserted.first_key_value().ok_or(Full)?;
+            let (_, oldest) = self.empty.first_key_value().ok_or(Full)?;
             self.remove_empty(&oldest.clone());
         }
         let channel = self.channels.entry(name.clone()).or_insert_with(|| Channel {
             room: Room::new(name.clone()),
             threads: Threads::default(),
-            deserted: None,
+            empty: None,
         });
         channel.room.add(conn);
-        if let Some(number) = channel.deserted.take() {
-            self.deserted.remove(&number);
+        if let Some(number) = channel.empty.take() {
+            self.empty.remove(&number);
         }
         Ok(channel.room.name().clone())
     }
@@ -77,8 +77,8 @@ impl Channels {
                 self.channels.remove(name);
             } else {
                 self.number += 1;
-                channel.deserted = Some(self.number);
-                self.deserted.insert(self.number, channel.room.name().clone());
+                channel.empty = Some(self.number);
+                self.empty.insert(self.number, channel.room.name().clone());
             }
         }
     }
@@ -199,7 +199,7 @@ impl Channels {
         }
         let all = ChannelsFootprint {
             channels: self.channels.len(),
-            deserted: self.deserted.len(),
+            deserted: self.empty.len(),
             threads: self.threads.len(),
             thread_bytes: self.thread_bytes,
             members: 0,
@@ -227,8 +227,8 @@ impl Channels {
         for number in channel.threads.numbers() {
             self.threads.remove(&number);
         }
-        if let Some(number) = channel.deserted {
-            self.deserted.remove(&number);
+        if let Some(number) = channel.empty {
+            self.empty.remove(&number);
         }
     }
 }
@@ -238,20 +238,20 @@ mod tests {
     use super::*;
 
     impl Channels {
-        /// What is kept twice agrees, and nothing is kept for nobody.
+        /// Counters that are kept twice are equal, and channels without members and threads are gone.
         fn assert_consistent(&self) {
             let mut bytes = 0;
             let (mut threads, mut deserted) = (BTreeMap::new(), BTreeMap::new());
             for (name, channel) in &self.channels {
                 assert!(!channel.room.is_empty() || !channel.threads.is_empty(), "{name}");
-                assert_eq!(channel.room.is_empty(), channel.deserted.is_some(), "{name}");
+                assert_eq!(channel.room.is_empty(), channel.empty.is_some(), "{name}");
                 bytes += channel.threads.bytes();
                 threads.extend(channel.threads.numbers().map(|number| (number, name.clone())));
-                deserted.extend(channel.deserted.map(|number| (number, name.clone())));
+                deserted.extend(channel.empty.map(|number| (number, name.clone())));
             }
             assert_eq!(self.thread_bytes, bytes);
             assert!(bytes <= MAX_THREAD_BYTES);
-            assert_eq!((&self.threads, &self.deserted), (&threads, &deserted));
+            assert_eq!((&self.threads, &self.empty), (&threads, &deserted));
         }
 
         fn threads_of(&self, name: &str) -> Option<usize> {
@@ -297,8 +297,8 @@ mod tests {
         channels.assert_consistent();
     }
 
-    /// Threads that are as long as they may be as JSON: the one channel's name, the ids and the names of
-    /// whoever talks are escaped, which makes six bytes of one.
+    /// Threads with the longest JSON: the channel's name, ids and user names are escaped, which makes six bytes
+    /// of each.
     #[test]
     fn neither_what_is_kept_nor_one_answer_outgrows_its_bound() {
         let mut channels = Channels::default();

@@ -103,7 +103,7 @@ impl Clients {
                 self.close(conn, INVALID_FORMAT, close::INVALID_FORMAT, reason, turn);
             }
             (Said::Unreadable { is_last: false }, stage) => {
-                let client = &stage.who().client;
+                let client = &stage.established().client;
                 turn.send(conn, &outbound::error(INVALID_FORMAT, None, client, turn.now.wall));
             }
             (Said::Request(request), Stage::Authenticated(client)) => {
@@ -124,8 +124,8 @@ impl Clients {
         };
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         let now = turn.now.wall;
-        turn.send(conn, &outbound::connect_success(&stage.who().client, now));
-        turn.send(conn, &outbound::connect_delivered(&stage.who().client, now));
+        turn.send(conn, &outbound::connect_success(&stage.established().client, now));
+        turn.send(conn, &outbound::connect_delivered(&stage.established().client, now));
         match stage {
             Stage::Established(who) => {
                 let mut client = who.authenticate(pass);
@@ -176,7 +176,7 @@ impl Clients {
 
     /// Closes a connection whose event panicked.
     pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
+        let Some(who) = self.connections.get(&conn).map(Stage::established) else { return };
         turn.send(conn, &outbound::server_error(&who.client, turn.now.wall));
         let reason = "internal server error";
         turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
@@ -201,7 +201,7 @@ impl Clients {
 
     /// Refuses the key of a `connect` and closes the connection.
     fn reject_key(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
-        let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
+        let Some(who) = self.connections.get(&conn).map(Stage::established) else { return };
         let why = refusal(why);
         turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
         turn.send(conn, &outbound::disconnect(why.message, &who.client, turn.now.wall));
@@ -224,7 +224,7 @@ impl Clients {
         reason: &'static str,
         turn: &mut Turn<'_>,
     ) {
-        let Some(who) = self.connections.get(&conn).map(Stage::who) else { return };
+        let Some(who) = self.connections.get(&conn).map(Stage::established) else { return };
         turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
         turn.effects.push(Effect::Close { conn, code, reason });
         self.disconnected(conn);
@@ -232,7 +232,7 @@ impl Clients {
 }
 
 impl Stage {
-    fn who(&self) -> &Established {
+    fn established(&self) -> &Established {
         match self {
             Stage::Established(who) => who,
             Stage::Authenticated(client) => &client.who,
@@ -250,15 +250,15 @@ impl Established {
 impl Authenticated {
     fn request(&mut self, request: Request, channels: &mut Channels, turn: &mut Turn<'_>) {
         match request {
-            Request::Join(asked) => self.join(asked, channels, turn),
-            Request::Leave(asked) => self.leave(asked, channels, turn),
+            Request::Join(subscription) => self.join(subscription, channels, turn),
+            Request::Leave(subscription) => self.leave(subscription, channels, turn),
             Request::Talk(talk) => self.talk(talk, channels, turn),
             Request::Refused { why, id } => self.refuse(why, id, turn),
         }
     }
 
-    fn join(&mut self, asked: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
-        let Subscription { channel, kind, id } = asked;
+    fn join(&mut self, subscription: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
+        let Subscription { channel, kind, id } = subscription;
         if !self.pass.opens(&channel) {
             return self.refuse(NOT_OPENED, id, turn);
         }
@@ -275,8 +275,8 @@ impl Authenticated {
         turn.send(*conn, &outbound::subscribed(&channel, client, turn.now.wall));
     }
 
-    fn leave(&mut self, asked: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
-        let Subscription { channel, kind, id } = asked;
+    fn leave(&mut self, subscription: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
+        let Subscription { channel, kind, id } = subscription;
         if !self.joined.remove(&channel) {
             return self.refuse(NOT_JOINED, id, turn);
         }

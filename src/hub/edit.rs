@@ -14,7 +14,7 @@ use super::item_frames::{self, settled_remove};
 use super::keeping::AppliedChange;
 use super::message_name::MessageName;
 use super::notes::Note;
-use super::recent::{Did, Seen};
+use super::recent::{ActivityKind, ItemSummary};
 use super::session::Session;
 use super::settle::Correction;
 use super::writing::{Written, color_print};
@@ -53,7 +53,7 @@ pub(super) enum ChangeKind {
     Written { relay: RelayForm, has_turned: bool },
     /// `item` is how the activity log names it. `is_crossed`: something about the item may have been on its way
     /// to the sender.
-    Removed { item: Seen, is_crossed: bool },
+    Removed { item: ItemSummary, is_crossed: bool },
 }
 
 /// What may have been on its way to the sender of a command when it sent the command.
@@ -78,14 +78,14 @@ impl Session {
             return self.relay_unknown_command(place, &command, name, turn);
         }
         let mut edit = self.begin_edit(place, command, name);
-        let crossing = self.note_crossing(&edit, turn);
+        let crossing = self.find_crossing(&edit, turn);
         let decision = self.decide(&mut edit, turn);
         if edit.command.action == Action::Add {
             self.document.note_builder(&edit.id, &edit.user, true);
         }
         match self.apply(&mut edit, decision, turn) {
             Ok(Some(CommandChange { message, hides_path, kind })) => {
-                let frame = self.number_change(message, 0, turn);
+                let frame = self.number_message(message, 0, turn);
                 self.journal_change(&edit, &frame, hides_path, turn);
                 self.record_activity(&edit, &kind, turn);
                 self.relay_change(&edit, &frame, &kind, turn);
@@ -121,8 +121,8 @@ impl Session {
         Edit { place, conn, user, id, command, name }
     }
 
-    /// Notes what the sender may not have received yet of the item that it writes about.
-    fn note_crossing(&mut self, edit: &Edit, turn: &Turn<'_>) -> Crossing {
+    /// Says what the sender may not have received yet of the item that its command is about, and notes it.
+    fn find_crossing(&mut self, edit: &Edit, turn: &Turn<'_>) -> Crossing {
         let known = self.document.get(&edit.id);
         let member = &mut self.room[edit.place];
         let is_crossed = known.is_some_and(|item| member.may_be_crossed(item));
@@ -244,7 +244,7 @@ impl Session {
     fn apply_removal(&mut self, edit: &Edit, turn: &Turn<'_>) -> Option<CommandChange> {
         let item = self.document.get(&edit.id)?;
         let is_crossed = self.room[edit.place].may_be_crossed(item);
-        let kind = ChangeKind::Removed { item: Seen::of(item), is_crossed };
+        let kind = ChangeKind::Removed { item: ItemSummary::of(item), is_crossed };
         self.document.remove(&edit.id, self.author(&edit.user));
         let message = relayed(&edit.command.body, &edit.user, turn);
         Some(CommandChange { message, hides_path: false, kind })
@@ -263,8 +263,8 @@ impl Session {
         self.room[edit.place].on_removal_sent(&edit.id, self.tick);
     }
 
-    /// Numbers a change, completes its message and appends it to the history.
-    pub fn number_change(&mut self, message: Message, version: u64, turn: &mut Turn<'_>) -> Frame {
+    /// Numbers the message of a change, completes it and appends it to the history.
+    pub fn number_message(&mut self, message: Message, version: u64, turn: &mut Turn<'_>) -> Frame {
         let frame = message.number("seq", self.history.next_seq()).finish();
         self.document.advance(version);
         self.history.push(frame.clone(), turn.limits.history);
@@ -292,9 +292,9 @@ impl Session {
     /// Adds a change to the activity log.
     fn record_activity(&mut self, edit: &Edit, kind: &ChangeKind, turn: &Turn<'_>) {
         let did = match kind {
-            ChangeKind::Added { .. } => Did::Add,
-            ChangeKind::Written { relay: RelayForm::Update, .. } => Did::Update,
-            ChangeKind::Written { .. } => Did::Move,
+            ChangeKind::Added { .. } => ActivityKind::Add,
+            ChangeKind::Written { relay: RelayForm::Update, .. } => ActivityKind::Update,
+            ChangeKind::Written { .. } => ActivityKind::Move,
             ChangeKind::Removed { item, .. } => {
                 let seq = self.history.seq();
                 let item = Some(item.clone());

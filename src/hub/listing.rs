@@ -29,10 +29,10 @@ impl Sessions {
             self.iter().filter(|session| opens(session.room.name())).collect();
         let total = found.len();
         if total > MAX_LISTED_SESSIONS {
-            found.select_nth_unstable_by(MAX_LISTED_SESSIONS, |a, b| in_order(a, b));
+            found.select_nth_unstable_by(MAX_LISTED_SESSIONS, |a, b| compare_for_list(a, b));
             found.truncate(MAX_LISTED_SESSIONS);
         }
-        found.sort_unstable_by(|a, b| in_order(a, b));
+        found.sort_unstable_by(|a, b| compare_for_list(a, b));
         let mut body = b"{\"sessions\":[".to_vec();
         for session in found {
             let before = body.len();
@@ -106,7 +106,7 @@ fn opened_by(grant: Option<Grant>, turn: &Turn<'_>) -> impl Fn(&str) -> bool + u
 }
 
 /// Sessions with members first, then by the time of the last change, then by name.
-fn in_order(a: &Session, b: &Session) -> Ordering {
+fn compare_for_list(a: &Session, b: &Session) -> Ordering {
     let order = |session: &Session| (session.room.is_empty(), Reverse(session.recent.changed_at()));
     order(a).cmp(&order(b)).then_with(|| a.room.name().cmp(b.room.name()))
 }

@@ -7,8 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::conn::HasConnection;
 use super::pass::Pass;
-use super::room::Occupant;
 use super::{ConnId, Now};
 use crate::protocol::inbound::Since;
 use crate::protocol::{Frame, Timestamp, UserId};
@@ -94,7 +94,7 @@ pub struct Request {
     pub since: Option<Since>,
 }
 
-impl Occupant for Member {
+impl HasConnection for Member {
     fn conn(&self) -> ConnId {
         self.conn
     }

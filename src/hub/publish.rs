@@ -37,7 +37,7 @@ impl Session {
     pub fn publish(&mut self, changes: &[Applied], how: Publication<'_>, turn: &mut Turn<'_>) {
         let mut frames = Vec::with_capacity(changes.len());
         for change in changes {
-            frames.push(self.numbered(change, how, turn));
+            frames.push(self.number_change(change, how, turn));
         }
         if !changes.is_empty() || how.is_news {
             // The id of a message that changed no item is stored by itself, below.
@@ -76,7 +76,12 @@ impl Session {
     }
 
     /// Makes a change a command, numbers it and appends it to the history.
-    fn numbered(&mut self, change: &Applied, how: Publication<'_>, turn: &mut Turn<'_>) -> Frame {
+    fn number_change(
+        &mut self,
+        change: &Applied,
+        how: Publication<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Frame {
         let id = change.id();
         let command = match (change, self.document.get(id)) {
             (Applied::Added(_), Some(item)) => add(item),
@@ -86,7 +91,7 @@ impl Session {
             _ => remove(id),
         };
         let command = command.string("user_id", how.user).timestamp(turn.now.wall);
-        self.number_change(command, how.version, turn)
+        self.number_message(command, how.version, turn)
     }
 
     /// Tells members of one change, and viewers if they are not sent the whole document.

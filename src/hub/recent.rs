@@ -1,5 +1,5 @@
-//! What was done in a session lately, for whoever looks at it: the last changes, and how many there were
-//! in each minute.
+//! The activity of a session, for the page and the API: its last changes, and the number of changes in each of
+//! the last minutes.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -16,33 +16,33 @@ use crate::protocol::inbound::{self, Action, Command};
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
-/// How many changes are remembered.
-const MAX_CHANGES: usize = 50;
-/// A drag is a hundred changes a second and one thing that was done: what a user does to an item goes on
-/// being one until so long after the last change.
+/// How many activities are remembered.
+const MAX_ACTIVITIES: usize = 50;
+/// Updates and moves of one item by one user are one activity while they follow each other within this time, in
+/// milliseconds: a drag is a hundred changes a second.
 const COALESCE_WINDOW_MS: u64 = 2000;
 /// The longest type and label that are remembered, in bytes of JSON.
 const MAX_NAME_BYTES: usize = 1024;
-/// How many minutes are counted, the running one included.
+/// How many minutes are counted, the current one included.
 const MINUTES: usize = 30;
 
-/// What somebody kind.
+/// What a user did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActivityKind {
     Add,
     Update,
     Move,
     Remove,
-    /// Put a whole canvas in the document's place.
+    /// Replaced the document with a canvas.
     Replace,
-    /// Put an earlier state in the document's place.
+    /// Restored an earlier version.
     Restore,
-    /// Put a canvas from a file in the document's place.
+    /// Imported a canvas from a file.
     Import,
 }
 
 impl ActivityKind {
-    /// What a command does that has changed something; `None` for one that can't.
+    /// The kind of a command that has changed something; `None` for a command that can't.
     pub fn from_action(action: Action) -> Option<Self> {
         match action {
             Action::Add => Some(ActivityKind::Add),
@@ -53,17 +53,17 @@ impl ActivityKind {
         }
     }
 
-    /// Whether it may be a part of something that takes a while.
+    /// Whether changes of this kind may be one activity.
     fn can_coalesce(self) -> bool {
         matches!(self, ActivityKind::Update | ActivityKind::Move)
     }
 
-    /// Of whoever moves an item it may be said twice what the item looks like, but it is a move.
+    /// The kind of an activity that began as `before`: updates within a move are still a move.
     fn following(self, before: ActivityKind) -> ActivityKind {
         if before == ActivityKind::Move { before } else { self }
     }
 
-    /// As it is shown.
+    /// The name that is shown.
     fn name(self) -> &'static str {
         match self {
             ActivityKind::Add => "add_item",
@@ -77,50 +77,51 @@ impl ActivityKind {
     }
 }
 
-/// An item as it was when something was done to it.
+/// An item at the time of an activity.
 #[derive(Debug, Clone)]
 pub struct ItemSummary {
     pub id: Arc<str>,
-    /// As JSON strings.
+    /// A JSON string.
     item_type: Option<Box<str>>,
     label: Option<Box<str>>,
     /// `x_mm`, `y_mm` and `angle_deg`.
     place: [Option<f64>; 3],
 }
 
-pub use self::{ActivityKind as Did, ItemSummary as Seen};
-
+/// One or more changes of one kind, by one user, of one item or of the whole document.
 #[derive(Debug)]
-struct Change {
+struct Activity {
+    /// The number of its last change.
     seq: u64,
+    /// When that was.
     at: Timestamp,
     user: UserId,
     kind: ActivityKind,
     item: Option<ItemSummary>,
 }
 
-/// See the file's text.
+/// The activity of a session.
 #[derive(Debug, Default)]
 pub struct Recent {
     /// The newest last.
-    changes: VecDeque<Change>,
+    activities: VecDeque<Activity>,
     changed_at: Option<Timestamp>,
     minutes: PerMinute,
 }
 
 impl Recent {
-    /// When the document was changed last; `None` where that isn't known.
+    /// When the document was changed last; `None` if that isn't known.
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.changed_at
     }
 
-    /// Who changed it last.
+    /// The user who changed it last; `None` if that isn't known.
     pub fn changed_by(&self) -> Option<&UserId> {
-        self.changes.back().map(|change| &change.user)
+        self.activities.back().map(|activity| &activity.user)
     }
 
-    /// What was done last in a session that is stored, and has become this document; `changes` are its
-    /// last ones, in order.
+    /// The activity of a stored session from its last changes, which are in order. `document` is the one after
+    /// them.
     pub fn from_stored<'a>(
         changes: impl Iterator<Item = &'a StoredChange>,
         document: &Document,
@@ -128,18 +129,15 @@ impl Recent {
         let mut recent = Recent::default();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
-            let (kind, summary) = match inbound::parse_stored(text) {
-                Some(command) => {
-                    let kind = ActivityKind::from_action(command.action);
-                    (
-                        kind,
-                        Some(ItemSummary::from_command(&command, document.get(&command.item_id))),
-                    )
-                }
-                // A whole state is nothing that a client says.
-                None => (Some(ActivityKind::Replace), None),
+            let command = inbound::parse_stored(text);
+            // Only the server writes a whole state as a change.
+            let kind = match &command {
+                Some(command) => ActivityKind::from_action(command.action),
+                None => Some(ActivityKind::Replace),
             };
             let Some(kind) = kind else { continue };
+            let summary = command
+                .map(|command| ItemSummary::from_command(&command, document.get(&command.item_id)));
             let id = summary.as_ref().map(|summary| summary.id.clone());
             let before = id.and_then(|id| recent.take_coalesced(user, kind, &id, *at));
             let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
@@ -147,18 +145,18 @@ impl Recent {
                 ActivityKind::Remove => {
                     summary.as_ref().and_then(|summary| recent.last_summary(&summary.id)).cloned()
                 }
-                _ => before.and_then(|change| change.item),
+                _ => before.and_then(|activity| activity.item),
             };
             let item = match (summary, before) {
                 (Some(summary), Some(before)) => Some(summary.or(before)),
                 (summary, before) => summary.or(before),
             };
-            recent.push(Change { seq: *seq, at: *at, user: user.clone(), kind, item });
+            recent.push(Activity { seq: *seq, at: *at, user: user.clone(), kind, item });
         }
         recent
     }
 
-    /// Takes note of change `seq`, which left the item as it is.
+    /// Records change `seq`. `item` is the changed item after it.
     pub fn note(
         &mut self,
         seq: u64,
@@ -170,18 +168,18 @@ impl Recent {
         self.minutes.count(now.elapsed);
         let before = item.and_then(|item| self.take_coalesced(user, kind, &item.id, now.wall));
         let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
-        let mut summary = before.and_then(|change| change.item);
+        let mut summary = before.and_then(|activity| activity.item);
         match (&mut summary, item) {
             (Some(summary), Some(item)) => summary.refresh(item),
             _ => summary = item.map(ItemSummary::of),
         }
-        self.push(Change { seq, at: now.wall, user: user.clone(), kind, item: summary });
+        self.push(Activity { seq, at: now.wall, user: user.clone(), kind, item: summary });
     }
 
-    /// Takes note of change `seq`, which removed an item.
+    /// Records change `seq`, which removed an item. `item` is the item before it.
     pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<ItemSummary>, now: Now) {
         self.minutes.count(now.elapsed);
-        self.push(Change {
+        self.push(Activity {
             seq,
             at: now.wall,
             user: user.clone(),
@@ -190,53 +188,56 @@ impl Recent {
         });
     }
 
-    fn push(&mut self, change: Change) {
-        self.changed_at = Some(change.at);
-        if self.changes.len() >= MAX_CHANGES {
-            self.changes.pop_front();
+    fn push(&mut self, activity: Activity) {
+        self.changed_at = Some(activity.at);
+        if self.activities.len() >= MAX_ACTIVITIES {
+            self.activities.pop_front();
         }
-        self.changes.push_back(change);
+        self.activities.push_back(activity);
     }
 
-    /// An item as it was when something was done to it last.
+    /// The item at the time of its last activity.
     fn last_summary(&self, id: &Arc<str>) -> Option<&ItemSummary> {
-        let mut summary = self.changes.iter().rev().filter_map(|change| change.item.as_ref());
-        summary.find(|summary| summary.id == *id)
+        let mut summaries =
+            self.activities.iter().rev().filter_map(|activity| activity.item.as_ref());
+        summaries.find(|summary| summary.id == *id)
     }
 
-    /// Takes the change out that a user is still about who does this to an item now.
+    /// Removes and returns the activity that a change belongs to: of the same user and item, within
+    /// [`COALESCE_WINDOW_MS`].
     fn take_coalesced(
         &mut self,
         user: &UserId,
         kind: ActivityKind,
         id: &Arc<str>,
         now: Timestamp,
-    ) -> Option<Change> {
+    ) -> Option<Activity> {
         if !kind.can_coalesce() {
             return None;
         }
         let is_about = |summary: &ItemSummary| Arc::ptr_eq(&summary.id, id) || summary.id == *id;
-        let mut changes = self.changes.iter();
-        let place = changes.rposition(|change| change.item.as_ref().is_some_and(is_about))?;
-        let change = &self.changes[place];
-        let is_lately = now.millis() <= change.at.millis().saturating_add(COALESCE_WINDOW_MS);
-        let coalesces = change.kind.can_coalesce() && change.user == *user && is_lately;
-        if coalesces { self.changes.remove(place) } else { None }
+        let mut activities = self.activities.iter();
+        let place =
+            activities.rposition(|activity| activity.item.as_ref().is_some_and(is_about))?;
+        let activity = &self.activities[place];
+        let is_recent = now.millis() <= activity.at.millis().saturating_add(COALESCE_WINDOW_MS);
+        let coalesces = activity.kind.can_coalesce() && activity.user == *user && is_recent;
+        if coalesces { self.activities.remove(place) } else { None }
     }
 
-    /// Appends the last changes as a list, the newest last.
+    /// Appends the activities as a JSON list, the newest last.
     pub fn write(&self, json: &mut Vec<u8>) {
         json.push(b'[');
-        for (place, change) in self.changes.iter().enumerate() {
+        for (place, activity) in self.activities.iter().enumerate() {
             if place > 0 {
                 json.push(b',');
             }
-            change.write(json);
+            activity.write(json);
         }
         json.push(b']');
     }
 
-    /// Appends the changes of each minute as a list, the running one last.
+    /// Appends the number of changes in each minute as a JSON list, the current minute last.
     pub fn write_minutes(&self, json: &mut Vec<u8>, now: Duration) {
         for (place, count) in self.minutes.until(now).enumerate() {
             let _ = write!(json, "{}{count}", if place == 0 { '[' } else { ',' });
@@ -245,7 +246,7 @@ impl Recent {
     }
 }
 
-impl Change {
+impl Activity {
     /// Writing to memory can't fail.
     fn write(&self, json: &mut Vec<u8>) {
         let _ = write!(json, "{{\"seq\":{},\"at\":\"{}\"", self.seq, self.at);
@@ -276,20 +277,20 @@ impl Change {
     }
 }
 
-/// The text of a JSON string; `None` where nobody can read it: it has half a character in it.
+/// The text of a JSON string; `None` if it has half a surrogate pair in it.
 fn readable(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
 impl ItemSummary {
-    /// An item as it is now. Its label is its `name`, or else its `label`, where that says anything.
+    /// The summary of an item. Its label is its `name`, or else its `label`, if that is a string.
     pub fn of(item: &Item) -> Self {
         let mut summary = ItemSummary::empty(item.id.clone());
         summary.refresh(item);
         summary
     }
 
-    /// The item of a command that was relayed: as far as that says what it is, or else as it has become.
+    /// The item of a relayed command. What the command doesn't say comes from `item`, the item as it is now.
     fn from_command(command: &Command, item: Option<&Item>) -> Self {
         let mut summary = ItemSummary::empty(command.item_id.as_ref().into());
         summary.read_fields(command.data.iter().map(|(key, value)| (&**key, &**value)));
@@ -302,7 +303,7 @@ impl ItemSummary {
         }
     }
 
-    /// The same, with what was summary before of what isn't summary now.
+    /// Fills in from `before` what isn't known.
     fn or(self, before: ItemSummary) -> Self {
         let [x, y, angle] = self.place;
         let place = [x.or(before.place[0]), y.or(before.place[1]), angle.or(before.place[2])];
@@ -337,25 +338,25 @@ impl ItemSummary {
     }
 }
 
-/// A string that is short enough and not empty, as JSON.
+/// A JSON string, if it is not empty and not longer than [`MAX_NAME_BYTES`].
 fn short_string(value: &RawValue) -> Option<&str> {
     let text = value.get();
     (text.starts_with('"') && (3..=MAX_NAME_BYTES).contains(&text.len())).then_some(text)
 }
 
-/// Puts a text in another's place, which it seldom differs from.
+/// Replaces a text; allocates only if it differs, which is seldom.
 fn keep(kept: &mut Option<Box<str>>, text: Option<&str>) {
     if kept.as_deref() != text {
         *kept = text.map(Into::into);
     }
 }
 
-/// How many changes there were in each of the last minutes since the hub's start.
+/// The number of changes in each of the last minutes, counted from the hub's start.
 #[derive(Debug, Default)]
 struct PerMinute {
-    /// By the minute's number, modulo their number.
+    /// By the minute's number modulo [`MINUTES`].
     counts: [u32; MINUTES],
-    /// The last minute in which there was a change.
+    /// The last minute with a change.
     last: u64,
 }
 
@@ -370,7 +371,7 @@ impl PerMinute {
         *count = count.saturating_add(1);
     }
 
-    /// The counts up to now, the running minute's last.
+    /// The counts of the last minutes, the current one last.
     fn until(&self, now: Duration) -> impl Iterator<Item = u32> {
         let minute = now.as_secs() / 60;
         (0..MINUTES as u64).rev().map(move |ago| match minute.checked_sub(ago) {

@@ -6,7 +6,7 @@ use super::incoming::Sender;
 use super::item::Item;
 use super::message_name::MessageName;
 use super::publish::Publication;
-use super::recent::Did;
+use super::recent::ActivityKind;
 use super::session::Session;
 use super::settle::Correction;
 use super::snapshot::MAX_LEFT_OUT_REPORTED;
@@ -109,9 +109,9 @@ impl Session {
         }
         self.forget_encoded();
         let did = match why {
-            Why::Restored => Did::Restore,
-            Why::Imported => Did::Import,
-            _ => Did::Replace,
+            Why::Restored => ActivityKind::Restore,
+            Why::Imported => ActivityKind::Import,
+            _ => ActivityKind::Replace,
         };
         let seq = match changes.len() as u64 {
             0 => self.history.seq(),

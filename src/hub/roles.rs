@@ -1,5 +1,4 @@
-//! Who may do what in a session: readers, writers and the host; and what becomes of its members
-//! when keys change.
+//! Readers, writers and the host of a session; what happens to members and viewers when keys change.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::protocol::inbound::{Action, ClientMessage, Command};
 use crate::protocol::{UserId, close, outbound};
 
 impl Session {
-    /// Whether a user is present with a key that permits to write, or where none is asked for.
+    /// Whether this user is a member who may write.
     pub fn has_writer(&self, user: &UserId) -> bool {
         self.room.iter().any(|member| member.user == *user && member.may_write())
     }
@@ -24,8 +23,8 @@ impl Session {
         self.host.as_ref() == Some(&self.room[place].user)
     }
 
-    /// Makes the member present longest who may write the host, where there is none or it has left
-    /// or may not write any more. Returns a new host.
+    /// Elects a host if there is none, or if it has left or may not write any more: the writer who has been a
+    /// member for longest. Returns a new host.
     pub(super) fn elect_host(&mut self) -> Option<UserId> {
         let writers = || self.room.iter().filter(|member| member.may_write());
         if writers().any(|member| self.host.as_ref() == Some(&member.user)) {
@@ -35,14 +34,14 @@ impl Session {
         self.host.clone()
     }
 
-    /// The same, and everyone is told.
+    /// Elects a host if one is needed, and tells everyone.
     pub(super) fn elect_and_announce(&mut self, turn: &mut Turn<'_>) {
         if let Some(host) = self.elect_host() {
             self.tell_all(&host_changed(&host, turn.now.wall), turn);
         }
     }
 
-    /// Shows a watcher, whose canvas has done it already, what the item looks like all the same.
+    /// Sends a reader the item that its refused command is about, because its canvas has changed already.
     fn correct_reader(&mut self, place: usize, command: &Command, turn: &mut Turn<'_>) {
         match (command.action, self.document.get(&command.item_id)) {
             (Action::Remove, Some(item)) if turn.limits.settle => {
@@ -57,10 +56,10 @@ impl Session {
                 send_settled(member, &update, turn);
                 self.needs_pings = true;
             }
-            // It doesn't show its own item any more, that the session doesn't have.
+            // An item of its own that the session never had: its copy is gone.
             (Action::Remove, None) => self.room[place].forget_copy(&command.item_id),
             (Action::Other | Action::Remove, _) => {}
-            // Its own item, that the session doesn't have, stays on its canvas.
+            // An item of its own that the session never had stays on its canvas.
             (_, None) if self.room[place].listed_at(&command.item_id).is_some() => {}
             (Action::Add | Action::Update | Action::Move, _) => {
                 self.correct_now(place, &command.item_id, turn);
@@ -68,7 +67,7 @@ impl Session {
         }
     }
 
-    /// Handles what somebody said who may only watch: all that would change something is refused.
+    /// Handles a message of a reader. Everything that would change the session is refused.
     pub(super) fn handle_readers_message(
         &mut self,
         place: usize,
@@ -97,7 +96,7 @@ impl Session {
         }
     }
 
-    /// Another set of keys is in force. Returns the members and viewers that may not stay, and why.
+    /// Applies a new set of keys. Returns the members and viewers whose keys don't open the session any more.
     pub fn renew_passes(
         &mut self,
         keys: &KeyIndex<'_>,
@@ -110,7 +109,7 @@ impl Session {
         for (conn, pass) in members.chain(viewers) {
             let Some(pass) = pass else { continue };
             match pass.renew(keys, turn.now.wall) {
-                Ok(()) if pass.opens(&name) => watch(pass, conn, &name, turn),
+                Ok(()) if pass.opens(&name) => set_timer(pass, conn, &name, turn),
                 Ok(()) => refused.push((conn, KeyRefusal::Invalid)),
                 Err(why) => refused.push((conn, why)),
             }
@@ -118,7 +117,7 @@ impl Session {
         refused
     }
 
-    /// Ends the memberships and the viewing of those whose keys don't open the session any more.
+    /// Closes members and viewers whose keys don't open the session any more.
     pub fn disconnect_revoked(&mut self, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
         for (conn, why) in refused {
             let (error_type, message, reason) = match why {
@@ -133,15 +132,15 @@ impl Session {
         self.leave_together(&conns, turn);
     }
 
-    /// Sets a timer for the moment at which a member's or viewer's key may be over.
+    /// Sets a timer for the next check of a member's or viewer's key, unless an earlier one is set.
     pub(super) fn set_expiry_timer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let name = self.room.name().clone();
         if let Some(pass) = self.pass_mut(conn) {
-            watch(pass, conn, &name, turn);
+            set_timer(pass, conn, &name, turn);
         }
     }
 
-    /// The timer has fired. Whether the member's or viewer's key is over.
+    /// Handles the timer of a member's or viewer's key. `true` if the key has expired.
     pub fn has_expired(&mut self, conn: ConnId, turn: &mut Turn<'_>) -> bool {
         let Some(pass) = self.pass_mut(conn) else { return false };
         if !pass.timer_fired(turn.elapsed()) {
@@ -154,7 +153,7 @@ impl Session {
         is_over
     }
 
-    /// What a member or viewer was let in with, where keys are asked for.
+    /// The access of a member or viewer; `None` where no key is asked for.
     fn pass_mut(&mut self, conn: ConnId) -> Option<&mut Pass> {
         match self.room.place(conn) {
             Some(place) => self.room[place].pass.as_mut(),
@@ -166,8 +165,8 @@ impl Session {
     }
 }
 
-/// Sets a timer for the moment at which a key may be over.
-fn watch(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
+/// Sets a timer for the next check of a key, unless an earlier one is set.
+fn set_timer(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
     if let Some(at) = pass.next_timer(turn.now) {
         turn.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
     }

@@ -1,5 +1,5 @@
-//! A room: a name, and members in the order they joined. A session and a channel are both rooms;
-//! what they share is here, and nothing else.
+//! A room: a name, members in the order in which they joined, and sending a frame to all of them. A session and
+//! a channel share this and nothing else.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -9,9 +9,7 @@ use super::context::Turn;
 use super::event::Effect;
 use crate::protocol::Frame;
 
-pub use super::conn::Occupant;
-
-/// See the module's text. Members are indexed by their place in the order.
+/// A name and members. A member is indexed by its place in the order in which they joined.
 #[derive(Debug)]
 pub struct Room<M> {
     name: Arc<str>,
@@ -19,53 +17,54 @@ pub struct Room<M> {
     index: Option<ConnIndex>,
 }
 
-/// Finds a connection's member in the logarithm of their number. A session has one: each message asks
-/// for its sender. A channel has none: whoever leaves is looked for, and of members there are millions.
+/// Finds the member of a connection in logarithmic time. Sessions have one, as each message needs its sender.
+/// Channels have none: only leaving looks for a member, and the index would cost memory for millions of
+/// memberships.
 #[derive(Debug, Default)]
 struct ConnIndex {
-    /// Each member's number, in the order of the members; numbers grow.
+    /// A number for each member, in the order of the members. The numbers are increasing.
     numbers: Vec<u64>,
     by_conn: ConnMap<u64>,
     next: u64,
 }
 
 impl<M: HasConnection> Room<M> {
-    /// A room that nobody is in.
+    /// A room without members.
     pub fn new(name: Arc<str>) -> Self {
         Room { name, members: Vec::new(), index: None }
     }
 
-    /// The same; its members are found fast.
+    /// A room without members that has an index.
     pub fn indexed(name: Arc<str>) -> Self {
         Room { index: Some(ConnIndex::default()), ..Room::new(name) }
     }
 
-    /// What the room is called.
+    /// The name of the room.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// How many are in it.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether nobody is.
+    /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// The members in the order they joined.
+    /// The members, in the order in which they joined.
     pub fn iter(&self) -> std::slice::Iter<'_, M> {
         self.members.iter()
     }
 
-    /// The same, to be changed.
+    /// The members, to be changed, in the order in which they joined.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, M> {
         self.members.iter_mut()
     }
 
-    /// Where a connection's member stands. Without an index it takes as long as there are members.
+    /// The place of a connection's member. Takes time linear in the members without an index.
     pub fn place(&self, conn: ConnId) -> Option<usize> {
         match &self.index {
             Some(index) => index.numbers.binary_search(index.by_conn.get(&conn)?).ok(),
@@ -73,7 +72,7 @@ impl<M: HasConnection> Room<M> {
         }
     }
 
-    /// Adds a member as the last one, and returns its place.
+    /// Appends a member and returns its place.
     pub fn add(&mut self, member: M) -> usize {
         if let Some(index) = &mut self.index {
             index.next += 1;
@@ -85,7 +84,7 @@ impl<M: HasConnection> Room<M> {
         self.members.len() - 1
     }
 
-    /// Puts a member in another's place, and returns that one.
+    /// Replaces the member at `place` and returns it.
     pub fn replace(&mut self, place: usize, member: M) -> M {
         let conn = member.conn();
         let replaced = std::mem::replace(&mut self.members[place], member);
@@ -96,7 +95,7 @@ impl<M: HasConnection> Room<M> {
         replaced
     }
 
-    /// Removes a connection's member; the others keep their order.
+    /// Removes the member of a connection. The others keep their order.
     pub fn remove(&mut self, conn: ConnId) -> Option<M> {
         let place = self.place(conn)?;
         if let Some(index) = &mut self.index {
@@ -115,7 +114,7 @@ impl<M: HasConnection> Room<M> {
         self.index.as_ref().is_none_or(is_right)
     }
 
-    /// Sends one frame to every member.
+    /// Sends a frame to all members.
     pub fn send(&self, frame: &Frame, turn: &mut Turn<'_>) {
         turn.effects.extend(self.members.iter().map(|member| {
             let frame = frame.clone();
@@ -123,13 +122,12 @@ impl<M: HasConnection> Room<M> {
         }));
     }
 
-    /// Sends one frame to every member but one connection.
+    /// Sends a frame to all members but one.
     pub fn send_to_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
         self.send_to_all_but(conn, frame, None, turn);
     }
 
-    /// The same, for a frame that makes the sender's earlier ones of this kind pointless where they
-    /// are still queued.
+    /// Sends a frame to all members but the sender. It may replace the sender's earlier ones that are still queued.
     pub fn send_latest_to_others(&self, sender: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
         self.send_to_all_but(sender, frame, Some(sender), turn);
     }

@@ -1,4 +1,8 @@
-//! One session: who is in it, and how a newcomer is recognised.
+//! One session: its state, joining and leaving, and how a newcomer is recognised.
+//!
+//! A newcomer either shows the canvas that its user has open (a host, an editor that was connected before) or
+//! starts from the document (a guest). It is recognised by its first messages, or by the Pong to its first
+//! Ping. Until then it is told nothing of the document.
 
 mod eviction;
 mod receipts;
@@ -26,16 +30,16 @@ use crate::protocol::json::Fields;
 use crate::protocol::outbound::Message;
 use crate::protocol::{Frame, Timestamp, UserId, close};
 
-/// How long a newcomer's request waits for it to be recognised; then it is told nothing of the document.
+/// How long a newcomer's request waits for it to be recognised. Then it is answered without a document.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A room whose members work on one document. One of them is the host (`roles.rs`).
+/// Members who work on one document. One of them is the host (`roles.rs`).
 #[derive(Debug)]
 pub struct Session {
     pub room: Room<Member>,
     pub viewers: Room<Viewer>,
     pub epoch: Arc<str>,
-    /// Who is host; `None` where nobody may write. Changed by elections alone.
+    /// The host; `None` if no member may write. Only an election changes it.
     pub(super) host: Option<UserId>,
     pub document: Document,
     pub history: History,
@@ -43,33 +47,32 @@ pub struct Session {
     pub keeping: PersistenceState,
     pub recent: Recent,
     pub versions: Versions,
-    /// Counts the events that were handled: everything that is sent while one is handled is sent at
-    /// one tick, and a Pong tells up to which tick a member has received everything.
+    /// Counts the events that were handled. Frames that are sent for one event have one tick; a Pong tells
+    /// up to which tick a member has received everything.
     pub(super) tick: u64,
-    /// Every member that may send whole dictionaries has received what was sent at or before this tick.
+    /// Every tracked member has received what was sent at or before this tick.
     pub(super) received_by_all: u64,
-    /// Whether a member was sent something that has to be known to be received soon.
+    /// A member was sent something urgent and needs a Ping at the end of this event.
     pub(super) needs_pings: bool,
-    /// The tick at which somebody was told of an item last.
+    /// The tick at which a member was last told of an item.
     pub(super) told_last: u64,
-    /// When members are asked what they have received of what they are told all the time; `None` while
-    /// they have received all of it.
+    /// When members are next pinged for what they have received; `None` if they have received everything.
     receipts_timer: Option<Duration>,
-    /// The document as it was sent last, and as of which change: to editors, and to all others.
+    /// The document as it was sent last, with the number of its last change: to all others, and to editors.
     encoded: [Option<(u64, Arc<[Frame]>)>; 2],
-    /// What of it is counted where all documents are.
-    pub counted: MemoryUse,
+    /// Its memory as it is counted in the sum over all sessions.
+    pub counted_memory: MemoryUse,
     /// When the last member left; `None` while there is one.
     empty_since: Option<Duration>,
-    /// When the timer fires that looks whether it has lingered; `None` while there is none.
+    /// When the timer fires that checks whether it has expired; `None` while none is set.
     linger_timer: Option<Duration>,
 }
 
-/// A connection that watches.
+/// A connection that is sent what members are sent, and can't change anything.
 #[derive(Debug)]
 pub struct Viewer {
     pub conn: ConnId,
-    /// What it was let in with, where keys are asked for.
+    /// What its key permits; `None` where no key is asked for.
     pub pass: Option<Pass>,
 }
 
@@ -80,7 +83,7 @@ impl HasConnection for Viewer {
 }
 
 impl Session {
-    /// One that begins.
+    /// A new session.
     pub fn new(name: Arc<str>, epoch: Arc<str>) -> Self {
         Session {
             viewers: Room::indexed(name.clone()),
@@ -99,20 +102,20 @@ impl Session {
             told_last: 0,
             receipts_timer: None,
             encoded: [None, None],
-            counted: MemoryUse::default(),
+            counted_memory: MemoryUse::default(),
             empty_since: None,
             linger_timer: None,
         }
     }
 
-    /// One that goes on.
+    /// A session that was loaded.
     pub fn resume(name: Arc<str>, past: Past) -> Self {
         let keeping = PersistenceState::from_restored(&past);
         let Past { epoch, document, history, recent, .. } = past;
         Session { document, history, recent, keeping, ..Session::new(name, epoch) }
     }
 
-    /// Makes a connection a member. Returns the connection it replaces, if its user was present.
+    /// Makes a connection a member. Returns the connection that it replaces, if its user is a member already.
     pub fn join(
         &mut self,
         conn: ConnId,
@@ -122,7 +125,7 @@ impl Session {
         turn: &mut Turn<'_>,
     ) -> Option<ConnId> {
         self.begin();
-        // A canvas of somebody who may only watch doesn't count.
+        // The canvas of a read-only member doesn't count.
         let has_writers = self.room.iter().any(Member::may_write);
         let returns_alone = !has_writers && self.document.exists();
         let (tick, now) = (self.tick, turn.now);
@@ -150,7 +153,7 @@ impl Session {
             None => self.tell_all(&joined, turn),
         }
         if let Some(host) = elected {
-            // The newcomer was told in its acknowledgement.
+            // The newcomer's acknowledgement names the host.
             self.tell_others(conn, &host_changed(&host, turn.now.wall), turn);
         }
         let ping = self.room[place].ping(self.tick, turn.elapsed());
@@ -165,12 +168,12 @@ impl Session {
         replaced
     }
 
-    /// Ends a membership.
+    /// Removes a member.
     pub fn leave(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.leave_together(&[conn], turn);
     }
 
-    /// Ends memberships at one moment: none of these members becomes host because another leaves.
+    /// Removes members at one moment, so that none of them becomes host because another leaves.
     pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
@@ -180,7 +183,7 @@ impl Session {
         self.linger_if_empty(turn);
     }
 
-    /// What it takes of memory.
+    /// Its memory.
     pub fn memory_use(&self, limits: &Limits) -> MemoryUse {
         let documents = self.document.memory();
         let is_spare = self.is_evictable(limits);
@@ -188,8 +191,8 @@ impl Session {
         MemoryUse { documents, evictable: if is_spare { documents } else { 0 }, versions }
     }
 
-    /// A newcomer has had its time. Its silence proves nothing, so its canvas is left alone; its request
-    /// is answered with the document, or an empty one, once it turns out to share none.
+    /// Answers the request of a newcomer that wasn't recognised in time, without a document: it may still show
+    /// its canvas, so its canvas must not change. It is sent the document if it turns out to be a guest.
     pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
         if let Arrival::Unknown { waiting: Some(_), .. } = self.room[place].arrival {
@@ -197,7 +200,7 @@ impl Session {
         }
     }
 
-    /// A newcomer has said something else than one that shares its canvas says first.
+    /// Recognises a newcomer as a guest by a message that one with a canvas doesn't send first.
     pub(super) fn recognise_by_message(
         &mut self,
         place: usize,
@@ -209,7 +212,7 @@ impl Session {
         }
     }
 
-    /// A newcomer shares no canvas: it starts from the document.
+    /// Recognises a newcomer as a guest: it starts from the document.
     fn recognise_guest(&mut self, place: usize, has_document: bool, turn: &mut Turn<'_>) {
         let arrival = self.room[place].recognise_as(Arrival::Guest, self.tick);
         let Arrival::Unknown { waiting, .. } = arrival else { return };
@@ -220,7 +223,7 @@ impl Session {
         }
     }
 
-    /// Takes over what a client's state carries beside its items. Whether that is news.
+    /// Takes over the extra fields of a client's state. `true` if the document changes by it.
     pub fn set_extra(&mut self, extra: &Fields) -> bool {
         let is_news = self.document.set_extra(extra);
         if is_news {
@@ -229,13 +232,13 @@ impl Session {
         is_news
     }
 
-    /// Forgets the document as it was sent last.
+    /// Drops the encoded document.
     pub(super) fn forget_encoded(&mut self) {
         self.encoded = [None, None];
     }
 
-    /// What a connection said was handled half-way: nobody knows what was lost of it, so that all the
-    /// others are sent the document, and it is kept.
+    /// Recovers from a panic while an event of `conn` was handled: effects may be lost, so all others are sent the
+    /// document, and it is given to the store.
     pub fn recover(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         if self.document.exists() {
             self.begin();
@@ -248,7 +251,7 @@ impl Session {
         }
     }
 
-    /// How much it holds.
+    /// How much it holds, for tests.
     pub fn footprint(&self) -> SessionFootprint {
         let (history, history_bytes, confirmed) = self.history.sizes();
         let (versions, version_bytes) = self.versions.sizes();
@@ -268,7 +271,7 @@ impl Session {
         }
     }
 
-    /// The members for whom `left_out` doesn't hold.
+    /// The places of the members for whom `left_out` is `false`.
     pub fn places_except(&self, left_out: impl Fn(&Member) -> bool) -> Vec<usize> {
         (0..self.room.len()).filter(|&place| !left_out(&self.room[place])).collect()
     }
@@ -278,7 +281,7 @@ fn user_message(kind: &str, user: &UserId, now: Timestamp) -> Frame {
     Message::new(kind).string("user_id", user).timestamp(now).finish()
 }
 
-/// Who is host from now on.
+/// `host:changed`.
 pub(super) fn host_changed(host: &UserId, now: Timestamp) -> Frame {
     user_message("host:changed", host, now)
 }

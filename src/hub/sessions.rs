@@ -1,4 +1,4 @@
-//! All sessions, and who is in which.
+//! All sessions: which exist, which are in memory, and which connection is in which.
 
 mod admin;
 mod memory;
@@ -17,62 +17,62 @@ use super::{ConnId, ConnMap, Effect, Refusal, Turn};
 use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::{UserId, close, outbound};
 
-/// See the module's text.
+/// All sessions, and the connections in them.
 #[derive(Debug)]
 pub struct Sessions {
-    /// Those in memory.
+    /// The sessions in memory.
     pub(super) by_name: HashMap<Arc<str>, Session>,
-    /// Those that are stored and not in memory; some of those that are in memory, too.
+    /// The names of stored sessions: of all that are not in memory, and of some that are.
     pub(super) stored: HashSet<Arc<str>>,
     pub(super) loading: PendingRequests,
-    pub(super) held: MemoryUse,
-    /// Which session a member is in.
+    pub(super) memory: MemoryUse,
+    /// The session of each member.
     members: ConnMap<Arc<str>>,
-    /// Which session a viewer looks at.
+    /// The session of each viewer.
     pub(super) viewers: ConnMap<Arc<str>>,
     random: Random,
 }
 
 impl Sessions {
-    /// No session at all. `seed` makes the epochs.
+    /// No sessions. Epochs and ping tokens follow from `seed`.
     pub fn new(seed: u64) -> Self {
         Sessions {
             by_name: HashMap::new(),
             stored: HashSet::new(),
             loading: PendingRequests::default(),
-            held: MemoryUse::default(),
+            memory: MemoryUse::default(),
             members: ConnMap::default(),
             viewers: ConnMap::default(),
             random: Random(seed),
         }
     }
 
-    /// Takes note of sessions that are stored, at the server's start.
+    /// Adds the names of stored sessions, at the server's start.
     pub fn add_stored(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
         self.stored.extend(names);
     }
 
-    /// The session of this name.
+    /// The session of this name, if it is in memory.
     pub fn get(&self, name: &str) -> Option<&Session> {
         self.by_name.get(name)
     }
 
-    /// All of them.
+    /// All sessions in memory.
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
         self.by_name.values()
     }
 
-    /// How many of them are in memory.
+    /// The number of sessions in memory.
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
-    /// How many connections are known to be in one.
+    /// The number of members of all sessions.
     pub fn members(&self) -> usize {
         self.members.len()
     }
 
-    /// Does something in the session that a connection is a member of, if it is one.
+    /// Calls `act` on the session that a connection is a member of. Does nothing if it is no member.
     pub fn with_session_of(
         &mut self,
         conn: ConnId,
@@ -84,8 +84,8 @@ impl Sessions {
         }
     }
 
-    /// A connection asks to be a member. With `for_now` a session that begins with it is not stored until
-    /// somebody joins without.
+    /// Makes a connection a member, or refuses it. A session that begins with `for_now` is not stored until a
+    /// connection joins without it.
     pub fn join(
         &mut self,
         conn: ConnId,
@@ -100,7 +100,7 @@ impl Sessions {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
             _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
-        // Who may only watch puts nobody out.
+        // A read-only connection must not replace a writer's.
         let may_write = pass.as_ref().is_none_or(Pass::may_write);
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
@@ -115,7 +115,7 @@ impl Sessions {
             Ok(Availability::Ready) => {}
         }
         let token = self.random.next().to_be_bytes();
-        // First of all: should joining fail half-way, whoever is half in can still be put out.
+        // Registered first: if the rest panics, the connection can still be closed.
         self.members.insert(conn, name.clone());
         let join = |session: &mut Session, turn: &mut Turn<'_>| {
             match for_now {
@@ -163,7 +163,7 @@ impl Sessions {
         Ok(Availability::Ready)
     }
 
-    /// A connection has ended.
+    /// Removes a connection from its session, or from the requests for a session that is being loaded.
     pub fn disconnected(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         self.loading.remove(conn);
         self.remove_viewer(conn, turn);
@@ -173,9 +173,9 @@ impl Sessions {
         }
     }
 
-    /// Handling something of this connection failed half-way.
+    /// Closes a connection whose event panicked, and recovers its session.
     pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        // Whoever is no member may not even speak WebSocket.
+        // Other connections are HTTP requests and can't be sent a frame.
         if self.members.contains_key(&conn) || self.viewers.contains_key(&conn) {
             turn.send(conn, &outbound::server_error());
         }
@@ -185,7 +185,7 @@ impl Sessions {
         self.disconnected(conn, turn);
     }
 
-    /// A session's timer has fired.
+    /// Handles a timer of a session.
     pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
         if timer == SessionTimer::Linger {
             self.evict_if_expired(name, turn);
@@ -214,7 +214,7 @@ impl Sessions {
         }
     }
 
-    /// Another set of keys is in force.
+    /// Applies a new set of keys: closes connections whose key doesn't open their session any more.
     pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
@@ -224,8 +224,8 @@ impl Sessions {
         }
     }
 
-    /// Ends the memberships and the viewing of those whose keys don't open their session any more, and
-    /// has the others agree on a host.
+    /// Removes members and viewers whose keys don't open their session any more. The others elect a host if it is
+    /// one of them.
     fn disconnect_revoked(
         &mut self,
         name: &str,
@@ -240,13 +240,13 @@ impl Sessions {
         self.evict_if_expired(name, turn);
     }
 
-    /// A session that nobody is in lingers from now on, if it doesn't already.
+    /// Starts the time after which a session without members expires, if it isn't running.
     pub(super) fn linger_if_empty(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
         self.with_session(name, turn, |session, turn| session.linger_if_empty(turn));
         self.evict_if_expired(name, turn);
     }
 
-    /// Removes a session that has been without members for as long as it is kept in memory.
+    /// Evicts a session that has expired.
     pub(super) fn evict_if_expired(&mut self, name: &str, turn: &mut Turn<'_>) {
         let session = self.by_name.get(name);
         if session.is_some_and(|session| session.is_expired(turn.now.elapsed, turn.limits)) {
@@ -254,9 +254,10 @@ impl Sessions {
         }
     }
 
-    /// Sees to it that there is room for another session. Where there is none, one that nobody is in makes
-    /// way: for a member the one with which least is lost ([`Session::worth`]), for a viewer one that
-    /// nobody views. Takes a time in proportion to the sessions there are.
+    /// Makes room for another session within [`Limits::max_sessions`](super::Limits); `false` if there is none. A
+    /// member's session evicts the one without members with which least is lost
+    /// ([`Session::eviction_cost`]); a viewer's session evicts none that has viewers. Takes time linear in the
+    /// sessions.
     pub(super) fn make_room(&mut self, mode: AccessMode, turn: &mut Turn<'_>) -> bool {
         let most = turn.limits.max_sessions;
         if most == 0 || self.by_name.len() + self.loading.counted_sessions() < most {
@@ -273,14 +274,14 @@ impl Sessions {
         }
     }
 
-    /// Drops a session from memory. Whether it was there.
+    /// Removes a session from memory, and closes its viewers. `false` if it wasn't there.
     pub(super) fn evict(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
         let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
         self.uncount(&session);
         for conn in session.close_viewers(turn) {
             self.viewers.remove(&conn);
         }
-        // Sessions that come and go must not leave anything behind.
+        // Timers of evicted sessions would add up.
         if let Some(at) = session.linger_timer() {
             turn.timers.cancel(at, &name, SessionTimer::Linger);
         }
@@ -308,7 +309,7 @@ pub enum AccessMode {
     Viewer,
 }
 
-/// SplitMix64: names for epochs and ping tokens that don't repeat; not for secrets.
+/// SplitMix64, for epochs and ping tokens: numbers that don't repeat, not secrets.
 #[derive(Debug)]
 struct Random(u64);
 

@@ -223,8 +223,8 @@ impl Session {
         self.ask_all_soon();
     }
 
-    /// Settles an item that is removed. If one user removed it while another changed it, a change that arrived
-    /// after the removal has built it again on some canvases: it is removed from all.
+    /// Settles an item that is removed. If one user removed it while another changed it, some canvases may still show
+    /// it: it is removed from all.
     fn settle_removed(&mut self, id: &Arc<str>, outcome: &Outcome, turn: &mut Turn<'_>) {
         let tick = self.tick;
         let frame = settled_remove(id, &outcome.last_writer, turn.now.wall);

@@ -13,7 +13,7 @@ use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
 use super::merge::{Merge, MergeChange, MergeMode, ReportedCopy, merge};
 use super::publish::Publication;
-use super::recent::{Did, Seen};
+use super::recent::{ActivityKind, ItemSummary};
 use super::session::Session;
 use super::settle::{Correction, send_settled};
 use super::told::{Audience, Part};
@@ -348,7 +348,7 @@ impl Session {
         for change in changes {
             match change {
                 MergeChange::Remove(id) => {
-                    let seen = self.document.get(&id).map(Seen::of);
+                    let seen = self.document.get(&id).map(ItemSummary::of);
                     self.document.remove(&id, author);
                     let seq = self.history.next_seq() + applied.len() as u64;
                     self.recent.note_removed(seq, &user, seen, turn.now);
@@ -377,8 +377,8 @@ impl Session {
         for (n, change) in applied.iter().enumerate() {
             let seq = self.history.next_seq() + n as u64;
             let (did, id) = match change {
-                Applied::Added(id) => (Did::Add, id),
-                Applied::Changed(id) => (Did::Update, id),
+                Applied::Added(id) => (ActivityKind::Add, id),
+                Applied::Changed(id) => (ActivityKind::Update, id),
                 Applied::Removed(_) => continue,
             };
             self.recent.note(seq, &user, did, self.document.get(id), turn.now);

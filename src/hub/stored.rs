@@ -1,4 +1,4 @@
-//! A document as it is stored: JSON that a person can read, with exactly what it takes to go on.
+//! The stored form of a document: readable JSON with everything the hub needs to go on.
 //!
 //! ```json
 //! {"format":2,"version":7,
@@ -10,17 +10,20 @@
 //!  "extra":{"zoom":3}}
 //! ```
 //!
-//! `items` are what every canvas shows, to the byte. `users` are all who have been members or have
-//! written something; everywhere else they are named by their places in this list. `writers` has one
-//! entry for each item: the user who wrote all of it, or who wrote it last, who each field, and, where
-//! that is not the one who added it, whose copies they built themselves. `old` are marks of the values
-//! that an item's fields had earlier (`old_values.rs`): the item's place, those of values at rest, and
-//! those of places amid a drag. `removed` are the items that were removed and by whom,
-//! the oldest first; `extra` is what a client's canvas carried beside its items. When something was
-//! written is not stored: it was before the server's start, that is, long ago. At first there was `past`
-//! in the place of `old`: the item's place, the field's name, and of each value who wrote it, its
-//! fingerprint, and for interfaces that of their moved form. Format 1 had neither, no `built`, and one
-//! user for each removed item.
+//! - `items`: the items, byte for byte as clients wrote their values.
+//! - `users`: all users who have been members or have written something. The other parts name a user by the
+//!   place in this list.
+//! - `writers`: an entry for each item. A number is the user who wrote all of it. An object has the `last`
+//!   writer, the writers of the `fields` in order, and in `built` the users who built their copies, if that
+//!   isn't the user alone who added it.
+//! - `old`: marks of earlier values (`old_values.rs`): the item's place, marks of values at rest, and marks of
+//!   places amid a drag.
+//! - `removed`: the tombstones, the oldest first: the id, and the users who removed the item.
+//! - `extra`: the fields of a client's state beside its items.
+//!
+//! Ticks are not stored: everything was written before the server's start. Early versions wrote `past` instead
+//! of `old`: the item's place, the field's name, and for each value its writer, its fingerprint and that of its
+//! moved form. Format 1 had neither, no `built`, and one user for each tombstone.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -36,14 +39,15 @@ use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
 use crate::protocol::json::{self, Object};
 use crate::protocol::outbound::write_object;
 
-/// The format that is written.
+/// The format that is written; older ones are read.
 const FORMAT: u64 = 2;
 
-/// What was stored is not what a document is made of. Says where, and nothing of what it holds.
+/// What was stored can't be read. Says where and why, and nothing of the contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damaged {
+    /// The whole document.
     Document(&'static str),
-    /// In the change of this number.
+    /// The change of this number.
     Change(u64, &'static str),
 }
 
@@ -107,16 +111,16 @@ impl Document {
         stored
     }
 
-    /// The document that was stored.
+    /// Parses a stored document.
     ///
     /// # Errors
-    /// [`Damaged`], for whatever [`to_stored`](Self::to_stored) didn't write.
+    /// [`Damaged`], if it isn't what [`to_stored`](Self::to_stored) or an earlier version wrote.
     pub fn from_stored(stored: &[u8]) -> Result<Self, Damaged> {
         read(stored).map_err(Damaged::Document)
     }
 }
 
-/// The users of a document by their places in the list that is stored.
+/// The users of a document and their places in the stored list.
 #[derive(Default)]
 struct Users<'a> {
     names: Vec<&'a UserId>,
@@ -173,7 +177,7 @@ fn write_old_values(json: &mut Vec<u8>, place: usize, item: &Item) {
     }
 }
 
-/// Who wrote an item, where it was not one user alone.
+/// The writers of an item.
 #[derive(serde::Deserialize)]
 struct Writers {
     last: usize,
@@ -260,7 +264,7 @@ fn read_old_values(stored: &Object<'_>, items: &mut [Item]) -> Result<(), &'stat
     Ok(())
 }
 
-/// `[[item,"field",[[user,"print"],…]],…]`: what was written before there was `old`.
+/// `[[item,"field",[[user,"print"],…]],…]`, which early versions wrote instead of `old`.
 fn read_past(stored: &Object<'_>, items: &mut [Item]) -> Result<(), &'static str> {
     const NO_PAST: &str = "an earlier value is not a user and a fingerprint";
     let print = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NO_PAST);

@@ -1,4 +1,4 @@
-//! What a stored document looks like, what earlier versions wrote, and what is no document.
+//! The stored form of a document, that of earlier versions, and damaged ones.
 
 use super::*;
 use crate::hub::bounds::Allowance;
@@ -33,7 +33,7 @@ fn example() -> Document {
     ] {
         apply(&mut document, user, command);
     }
-    // Somebody who has only watched, an item that two have built, and one that two have removed.
+    // A user who has written nothing, an item with two builders, and one that two users removed.
     document.meet(&"dora".into());
     document.note_builder("b", &"alice".into(), true);
     document.remove_again("c", &"alice".into());
@@ -96,7 +96,7 @@ fn what_versions_before_stored_is_read_and_goes_on() {
         let tombstone = document.removed().get(id).expect("it was removed");
         assert_eq!(users(&tombstone.users), [by]);
     }
-    // Whoever has written something has been there.
+    // All writers count as members.
     assert!(["alice", "bob", "carol"].iter().all(|user| document.knows(&(*user).into())));
     apply(&mut document, "alice", r#"{"action":"move_item","item_id":"a","data":{"x_mm":2}}"#);
     let stored = String::from_utf8(document.to_stored()).expect("text");

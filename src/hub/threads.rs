@@ -1,4 +1,4 @@
-//! The threads of one channel: how many messages each has had, when, and from whom.
+//! The threads of one channel: the number of messages, the time of the last one, and the participants.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -7,18 +7,19 @@ use std::sync::Arc;
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
 
-/// How many threads of a channel are remembered, the newest ones.
+/// How many threads a channel has at most. The oldest are dropped.
 pub const MAX_THREADS: usize = 1000;
-/// How many of a thread's participants are listed, the first ones.
+/// How many participants a thread has at most, those who wrote first.
 pub const MAX_PARTICIPANTS: usize = 100;
-/// What a thread costs beside its texts, and a participant beside its names.
+/// What a thread takes of memory beside its texts, in bytes.
 const THREAD_OVERHEAD: usize = 256;
+/// What a participant takes of memory beside its name, in bytes.
 const PARTICIPANT_OVERHEAD: usize = 16;
-/// What stands between the parts of a thread's JSON that are kept, at most.
+/// The largest size of a thread's JSON without `head` and `names`, in bytes.
 const MAX_JSON_OVERHEAD: usize = 100;
 
-/// See the module's text. A thread is called by the number of its latest message: by them all threads
-/// of all channels are in one order.
+/// The threads of one channel. The key of a thread is the number of its last message; the numbers order the
+/// threads of all channels.
 #[derive(Debug, Default)]
 pub struct Threads {
     by_number: BTreeMap<u64, Thread>,
@@ -26,44 +27,44 @@ pub struct Threads {
     bytes: usize,
 }
 
-/// The parts of its JSON that are costly to make, because texts have to be escaped, are made once:
-/// whoever asks for a thousand threads has them put together.
+/// One thread. The parts of its JSON that need escaping are made once, so that a list of a thousand threads only
+/// copies them.
 #[derive(Debug)]
 struct Thread {
     id: Arc<str>,
     messages: u64,
     last_message_at: Timestamp,
     participants: Vec<UserId>,
-    /// Of its JSON what stands before the number of messages.
+    /// Its JSON up to the number of messages.
     head: Box<[u8]>,
-    /// Of its JSON the participants, with commas between them.
+    /// Its participants as JSON, with commas between them.
     names: Vec<u8>,
     bytes: usize,
 }
 
 impl Threads {
-    /// Whether there is none.
+    /// Whether there are no threads.
     pub fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
-    /// How many there are.
+    /// The number of threads.
     pub fn len(&self) -> usize {
         self.by_number.len()
     }
 
-    /// What they take of memory, in bytes: their texts as they were said and as JSON.
+    /// The memory of the threads, in bytes: their texts, plain and as JSON.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The threads' numbers, the newest last.
+    /// The keys of the threads, the newest last.
     pub fn numbers(&self) -> impl DoubleEndedIterator<Item = u64> {
         self.by_number.keys().copied()
     }
 
-    /// Counts the message with this number, which is higher than any before, in a channel of this
-    /// name. Returns the number that the thread had before.
+    /// Counts a message of thread `id`. `number` is larger than any before and becomes the thread's key. Returns
+    /// the key that the thread had before.
     pub fn count(
         &mut self,
         channel: &str,
@@ -87,26 +88,28 @@ impl Threads {
         before
     }
 
-    /// Whether there are more than are remembered.
+    /// Whether there are more than [`MAX_THREADS`].
     pub fn is_over_limit(&self) -> bool {
         self.by_number.len() > MAX_THREADS
     }
 
-    /// Forgets the oldest thread and returns its number.
+    /// Drops the oldest thread and returns its key.
     pub fn evict_oldest(&mut self) -> Option<u64> {
         let (number, thread) = self.by_number.pop_first()?;
         self.numbers.remove(&thread.id);
         self.bytes -= thread.bytes;
+        debug_assert_eq!(self.numbers.len(), self.by_number.len());
+        debug_assert!(!self.by_number.is_empty() || self.bytes == 0);
         Some(number)
     }
 
-    /// How long the thread with this number is as JSON, at most; 0 where there is none.
+    /// An upper bound of the size of a thread as JSON, in bytes; 0 if there is no such thread.
     pub fn max_json_bytes(&self, number: u64) -> usize {
         let thread = self.by_number.get(&number);
         thread.map_or(0, |thread| thread.head.len() + thread.names.len() + MAX_JSON_OVERHEAD)
     }
 
-    /// Appends the thread with this number as JSON.
+    /// Appends a thread as JSON.
     pub fn write(&self, number: u64, json: &mut Vec<u8>) {
         let Some(thread) = self.by_number.get(&number) else { return };
         let Thread { messages, last_message_at, head, names, .. } = thread;
@@ -120,7 +123,7 @@ impl Threads {
 }
 
 impl Thread {
-    /// One that nobody has said anything in.
+    /// A thread without messages.
     fn new(channel: &str, id: &str, at: Timestamp) -> Self {
         let mut head = vec![b'{'];
         write_key(&mut head, "thread_id");

@@ -1,5 +1,5 @@
-//! The hub's timers, as data. What a timer meant is checked when it is due; only one that would wait
-//! for long after its session is gone is taken back.
+//! The hub's timers, as data. A handler checks whether its timer still applies, so timers needn't be cancelled;
+//! only those are that would stay for long after their session is gone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,72 +7,72 @@ use std::time::Duration;
 
 use super::ConnId;
 
-/// What is due, and where.
+/// What a timer is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// In the session of this name.
+    /// A timer of the session of this name.
     Session(Arc<str>, SessionTimer),
-    /// On this connection of the client protocol.
+    /// A timer of a connection of the client protocol.
     Client(ConnId, ClientTimer),
 }
 
-/// What is due in a session.
+/// A timer of a session.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SessionTimer {
-    /// A session without members may have lingered long enough.
+    /// A session without members may have expired.
     Linger,
-    /// A newcomer has had its time to prove itself a host.
+    /// A newcomer has had its time to show its canvas.
     Arrival(ConnId),
-    /// An item may have been still for long enough.
+    /// An item may have been still for long enough to be settled.
     Settle(Arc<str>),
-    /// The time of a member's key may be over.
+    /// The key of a member or viewer may have expired.
     Expiry(ConnId),
-    /// Members are asked what they have received.
+    /// Members are pinged for what they have received.
     Receipts,
 }
 
-/// What is due on a connection of the client protocol.
+/// A timer of a connection of the client protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientTimer {
-    /// It has had its time to authenticate.
+    /// The connection has had its time to authenticate.
     Authentication,
-    /// The time of its key may be over.
+    /// Its key may have expired.
     Expiry,
 }
 
-/// Timers by the moment they are due.
+/// Timers, in the order in which they are due.
 #[derive(Debug, Default)]
 pub struct Timers {
     due: BTreeSet<(Duration, Timer)>,
 }
 
 impl Timers {
-    /// Sets one more timer.
+    /// Sets a timer. `at` is the time since the hub's start.
     pub fn set(&mut self, at: Duration, timer: Timer) {
         self.due.insert((at, timer));
     }
 
-    /// Sets one more timer for a session.
+    /// Sets a timer of a session.
     pub fn set_in_session(&mut self, at: Duration, session: &Arc<str>, timer: SessionTimer) {
         self.set(at, Timer::Session(session.clone(), timer));
     }
 
-    /// Takes a session's timer back.
+    /// Cancels a session's timer.
     pub fn cancel(&mut self, at: Duration, session: &Arc<str>, timer: SessionTimer) {
         self.due.remove(&(at, Timer::Session(session.clone(), timer)));
     }
 
-    /// The earliest moment at which one is due.
+    /// When the first timer is due.
     pub fn next(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// How many are set.
+    /// The number of timers.
     pub fn len(&self) -> usize {
         self.due.len()
     }
 
-    /// Takes the earliest timer that is due at `now`.
+    /// Removes and returns the first timer, if it is due at `now`.
     pub fn pop_due(&mut self, now: Duration) -> Option<Timer> {
         if self.next()? > now {
             return None;

@@ -1,6 +1,5 @@
-//! Earlier documents of a session that is not stored: the last ones that were replaced, or that items
-//! were removed from as a whole. Bounded in number and bytes, the oldest are forgotten first; they go
-//! with the session. Where sessions are stored, the store has them.
+//! The versions of a session that is not stored: its documents before they were replaced, or before a snapshot
+//! removed items. They are dropped with the session. A store has the versions of stored sessions.
 
 use std::collections::VecDeque;
 
@@ -8,58 +7,62 @@ use super::DocumentBounds;
 use crate::kept::{PointInTime, Why};
 use crate::protocol::{Timestamp, UserId};
 
-/// How many versions a session has, and how large they are together, in documents of the largest size.
+/// How many versions a session has at most, and their size together in documents of the largest size. The
+/// oldest are dropped first.
 const MAX_VERSIONS: usize = 10;
 
-/// A document that something took the place of.
+/// A document before it was replaced.
 #[derive(Debug)]
 pub struct Version {
-    /// Its last change, and when that was.
+    /// The number of its last change.
     pub seq: u64,
+    /// When that was.
     pub at: Timestamp,
-    /// Who replaced it, and why.
+    /// The user who replaced it.
     pub user: UserId,
+    /// Why it was replaced.
     pub why: Why,
     pub items: usize,
     /// In stored form.
     pub document: Vec<u8>,
 }
 
-/// See the file's text.
+/// The versions of one session.
 #[derive(Debug, Default)]
 pub struct Versions {
     /// The newest last.
-    kept: VecDeque<Version>,
+    versions: VecDeque<Version>,
     bytes: usize,
 }
 
 impl Versions {
-    /// Adds one that was replaced just now.
+    /// Adds the newest version. Drops the oldest to stay within `bounds`.
     pub fn add(&mut self, version: Version, bounds: DocumentBounds) {
         self.bytes += version.document.len();
-        self.kept.push_back(version);
-        while self.kept.len() > MAX_VERSIONS
+        self.versions.push_back(version);
+        while self.versions.len() > MAX_VERSIONS
             || self.bytes > bounds.document.saturating_mul(MAX_VERSIONS)
         {
             self.evict_oldest();
         }
     }
 
-    /// Forgets the oldest one.
+    /// Drops the oldest version.
     pub fn evict_oldest(&mut self) {
-        if let Some(oldest) = self.kept.pop_front() {
+        if let Some(oldest) = self.versions.pop_front() {
             self.bytes -= oldest.document.len();
+            debug_assert!(!self.versions.is_empty() || self.bytes == 0);
         }
     }
 
     /// All of them, the oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Version> {
-        self.kept.iter()
+        self.versions.iter()
     }
 
     /// The newest version at or before `point`.
     pub fn at(&self, point: PointInTime) -> Option<&Version> {
-        self.kept.iter().rev().find(|version| match point {
+        self.versions.iter().rev().find(|version| match point {
             PointInTime::Seq(asked) => version.seq <= asked,
             PointInTime::Time(asked) => version.at <= asked,
         })
@@ -67,16 +70,16 @@ impl Versions {
 
     /// When the oldest version was changed last; `None` without versions.
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.kept.front().map(|version| version.at)
+        self.versions.front().map(|version| version.at)
     }
 
-    /// How many items the largest one has.
+    /// The number of items of the version with most.
     pub fn max_items(&self) -> usize {
-        self.kept.iter().map(|version| version.items).max().unwrap_or_default()
+        self.versions.iter().map(|version| version.items).max().unwrap_or_default()
     }
 
-    /// How many there are, and how many bytes they have.
+    /// The number of versions and their bytes in stored form.
     pub fn sizes(&self) -> (usize, usize) {
-        (self.kept.len(), self.bytes)
+        (self.versions.len(), self.bytes)
     }
 }

@@ -1,5 +1,5 @@
-//! Whoever watches a session without being in it: they are sent what its members are sent, in the same
-//! frames, and nothing they do changes anything for anybody.
+//! The viewers of a session. They are sent the same frames as its members. They are not listed and can't
+//! change anything.
 
 use super::keeping::state::not_durable;
 use super::member::Request;
@@ -10,8 +10,8 @@ use crate::protocol::Frame;
 use crate::protocol::close;
 
 impl Session {
-    /// Lets a connection watch. It has a canvas that nobody else changes: it is sent the document at
-    /// once, be there one or not.
+    /// Makes a connection a viewer. It has no canvas of its own to lose, so it is sent the document at once, even
+    /// an empty one.
     pub fn view(&mut self, conn: ConnId, pass: Option<Pass>, turn: &mut Turn<'_>) {
         self.viewers.add(Viewer { conn, pass });
         turn.effects.push(Effect::Admit { conn });
@@ -24,12 +24,7 @@ impl Session {
     }
 
     /// Answers a viewer's `sync:request`.
-    pub fn request_state_by_viewer(
-        &mut self,
-        conn: ConnId,
-        request: &Request,
-        turn: &mut Turn<'_>,
-    ) {
+    pub fn answer_viewer(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
         if self.viewers.place(conn).is_none() {
             return;
         }
@@ -39,7 +34,7 @@ impl Session {
         }
     }
 
-    /// A viewer looks no longer, if it did.
+    /// Removes a viewer, if the connection is one.
     pub fn remove_viewer(&mut self, conn: ConnId) {
         if self.viewers.remove(conn).is_some() && self.has_no_audience() {
             self.forget_encoded();
@@ -51,12 +46,13 @@ impl Session {
         self.room.is_empty() && self.viewers.is_empty()
     }
 
-    /// Whether viewers keep it in memory: where it could be loaded again nobody notices a difference.
+    /// Whether viewers keep it in memory after it has expired. They do if it is stored: it would be loaded again as
+    /// it is. A session that isn't stored ends in spite of its viewers.
     pub(super) fn is_held_by_viewers(&self, limits: &Limits) -> bool {
         limits.durable && self.keeping.has_begun && !self.viewers.is_empty()
     }
 
-    /// Ends all viewing: the session is going to be forgotten. Returns who viewed.
+    /// Closes all viewers, because the session is evicted. Returns their connections.
     pub fn close_viewers(&mut self, turn: &mut Turn<'_>) -> Vec<ConnId> {
         let conns: Vec<ConnId> = self.viewers.iter().map(|viewer| viewer.conn).collect();
         let reason = "the session has ended";
@@ -65,20 +61,20 @@ impl Session {
         conns
     }
 
-    /// Sends one frame to everyone: members and viewers.
+    /// Sends a frame to all members and viewers.
     pub(super) fn tell_all(&self, frame: &Frame, turn: &mut Turn<'_>) {
         self.room.send(frame, turn);
         self.viewers.send(frame, turn);
     }
 
-    /// The same to everyone but one member.
+    /// Sends a frame to all members but one, and to all viewers.
     pub(super) fn tell_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
         self.room.send_to_others(conn, frame, turn);
         self.viewers.send(frame, turn);
     }
 
-    /// The same, for a frame that makes the sender's earlier ones of this kind pointless where they
-    /// are still queued.
+    /// Sends a frame to all members but the sender, and to all viewers. It may replace the sender's earlier ones
+    /// that are still queued.
     pub(super) fn tell_latest_to_others(&self, sender: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
         self.room.send_latest_to_others(sender, frame, turn);
         self.viewers.send_latest_to_others(sender, frame, turn);

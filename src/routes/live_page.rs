@@ -1,6 +1,8 @@
 //! The live page, `GET /`: one file with its style and its script in it, and the headers that let
 //! a browser run those two and nothing else.
 
+use std::sync::LazyLock;
+
 use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
@@ -22,9 +24,10 @@ pub struct Page {
 }
 
 impl Default for Page {
-    /// The live page.
+    /// The live page. It is hashed once, however many routers there are.
     fn default() -> Self {
-        Page::new(LIVE)
+        static PAGE: LazyLock<Page> = LazyLock::new(|| Page::new(LIVE));
+        PAGE.clone()
     }
 }
 

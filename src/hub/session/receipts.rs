@@ -1,4 +1,4 @@
-//! What members have received: asked with protocol Pings.
+//! What members have received, found out with protocol Pings.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use super::Session;
 use crate::hub::timers::SessionTimer;
 use crate::hub::{ConnId, Turn};
 
-/// How often members who are told of changes are asked what they have received.
+/// How often tracked members are pinged while they are told of changes.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Another event is about to be handled.
+    /// Begins an event: counts the tick.
     pub(in crate::hub) fn begin(&mut self) {
         self.tick += 1;
     }
 
-    /// An event has been handled: members are asked what they have received, where that has to be known.
+    /// Ends an event: stores news of the document, and pings members whose receipts are needed.
     pub(in crate::hub) fn finish(&mut self, turn: &mut Turn<'_>) {
         self.keep_news(turn);
         let (tick, now) = (self.tick, turn.elapsed());
@@ -37,7 +37,7 @@ impl Session {
         turn.timers.set_in_session(at, self.room.name(), SessionTimer::Receipts);
     }
 
-    /// Asks members what they have received, and sees what all of them have.
+    /// Computes what all tracked members have received, and pings those that are behind.
     pub fn check_receipts(&mut self, turn: &mut Turn<'_>) {
         self.receipts_timer = None;
         let (tick, now) = (self.tick, turn.elapsed());
@@ -55,8 +55,7 @@ impl Session {
         }
     }
 
-    /// A member has answered a protocol Ping. If its canvas hasn't come before the Pong of its arrival,
-    /// it shares none.
+    /// Handles a Pong. A newcomer whose canvas hasn't arrived before the Pong to its first Ping is a guest.
     pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
         if !self.room[place].on_pong(payload, turn.elapsed()) {

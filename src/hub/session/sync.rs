@@ -1,4 +1,4 @@
-//! Sending the document: requests for it, and what has changed since.
+//! Sending the document, or the changes that a client has missed.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::hub::{ConnId, Turn};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, json};
 
-/// From this size of the document on, a member's request waits while a state is on its way to it.
+/// From this size on, in bytes, a member's request for the document waits while a document is on its way to it.
 const LARGE_DOCUMENT: usize = 64 << 10;
 
 impl Session {
-    /// Answers a `sync:request`, or lets it wait until the newcomer is recognised.
+    /// Handles a member's `sync:request`. It waits until a newcomer is recognised.
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
         let is_large = self.document.bytes() >= LARGE_DOCUMENT;
         let member = &mut self.room[place];
@@ -41,13 +41,13 @@ impl Session {
                 *is_asked_for = true;
                 self.send_null_state(place, turn);
             }
-            // One answer for all that it asks until it has the last one.
+            // One answer for all requests that arrive until it has received the last one.
             _ if is_large && awaits_a_state => member.set_waiting_request(request),
             _ => self.answer(place, &request, turn),
         }
     }
 
-    /// Sends the document to these members, each item followed up by its whole data.
+    /// Sends the document to these members.
     pub fn send_state(&mut self, places: &[usize], turn: &mut Turn<'_>) {
         for &place in places {
             let is_editor = self.room[place].is_editor;
@@ -63,14 +63,14 @@ impl Session {
         }
     }
 
-    /// Notes that a user's canvas is built anew from the document: none of it is its own work.
+    /// Records and stores that a user's canvas is built anew from the document.
     pub(in crate::hub) fn note_rebuilt(&mut self, user: &UserId, turn: &mut Turn<'_>) {
         if self.document.remove_builder(user) {
             self.keep_note(user, &Note::Rebuilt, turn);
         }
     }
 
-    /// `sync:state` and what follows it, encoded once for all who ask before the next change.
+    /// `sync:state`, and an update of each item if items are settled. Encoded once until the next change.
     pub(in crate::hub) fn state_frames(
         &mut self,
         for_editors: bool,
@@ -96,7 +96,7 @@ impl Session {
         frames
     }
 
-    /// Answers a request without touching the receiver's canvas.
+    /// Answers a request with `null`, which changes nothing on the receiver's canvas.
     pub fn send_null_state(&self, place: usize, turn: &mut Turn<'_>) {
         let state = self.state_message(self.history.seq(), turn.now.wall, |json| {
             json.extend_from_slice(b"null");
@@ -112,13 +112,14 @@ impl Session {
         }
     }
 
-    /// The change that a request wants to catch up from, if that is of this life of the session.
+    /// The change after which a request wants to catch up; `None` if it is of another epoch.
     pub(in crate::hub) fn since(&self, request: &Request) -> Option<u64> {
         let since = request.since.as_ref().filter(|since| *since.epoch == *self.epoch);
         since.map(|since| since.seq)
     }
 
-    /// Sends somebody what came after a change, as far as it is still known. Whether it was.
+    /// Sends the changes after change `since` to a connection. `false` if the history doesn't have them all;
+    /// nothing is sent then.
     pub(in crate::hub) fn send_missed(
         &self,
         conn: ConnId,
@@ -166,7 +167,7 @@ impl Session {
             .finish()
     }
 
-    /// `sync:state` with the document as of change `seq`, with all of it or what editors know.
+    /// `sync:state` with the document as of change `seq`; for editors with the items that they know.
     fn state_frame(&self, seq: u64, for_editors: bool, now: Timestamp) -> Frame {
         self.state_message(seq, now, |json| match for_editors {
             true => self.document.write_editors_state(json, now),

@@ -1,4 +1,4 @@
-//! What is done to sessions from outside, and the end of loading one.
+//! Loaded sessions; restoring, importing and deleting sessions; the state of the disk.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use crate::protocol::UserId;
 use crate::protocol::inbound::State;
 
 impl Sessions {
-    /// A session has been loaded, or can't be. `past` is `None` where it turned out that nothing is
-    /// stored.
+    /// Handles the end of loading a session. `past` is `None` if nothing of it is stored.
     pub fn loaded(
         &mut self,
         name: &Arc<str>,
@@ -59,7 +58,7 @@ impl Sessions {
         self.linger_if_empty(name, turn);
     }
 
-    /// Puts an earlier document, or one from elsewhere, in the place of a session's own.
+    /// Replaces a session's document. A session that doesn't exist begins with it.
     pub fn restore(
         &mut self,
         conn: ConnId,
@@ -83,8 +82,7 @@ impl Sessions {
         self.linger_if_empty(&name, turn);
     }
 
-    /// Has a session begin with a document from elsewhere, unless there is one of this name: stored,
-    /// or with somebody in it, or with a document, be that an empty one.
+    /// Creates a session with a document. Refused if the session is stored, has members, or has had a document.
     pub fn import(
         &mut self,
         conn: ConnId,
@@ -105,7 +103,7 @@ impl Sessions {
         self.restore(conn, name, state, by, turn);
     }
 
-    /// Removes a session, in memory and where it is stored, unless somebody is in it or about to be.
+    /// Removes a session from memory and from the store. Refused while it has members or is being loaded.
     pub fn delete(&mut self, conn: ConnId, name: Arc<str>, turn: &mut Turn<'_>) {
         let why = match self.by_name.get(&name) {
             _ if turn.disk_fails => Some(Refusal::NotWritten),
@@ -124,7 +122,7 @@ impl Sessions {
         turn.effects.push(Effect::Delete { conn, session: name, body });
     }
 
-    /// Whether nothing can be written to the disk has changed.
+    /// The store began or ceased to fail.
     pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
@@ -133,7 +131,7 @@ impl Sessions {
         }
     }
 
-    /// Whoever writes lacks something of a session: its whole document makes up for it.
+    /// The store lost entries of this session: gives it the whole document.
     pub fn snapshot_requested(&mut self, name: &str, turn: &mut Turn<'_>) {
         self.with_session(name, turn, |session, turn| session.keep_all(turn));
     }

@@ -1,4 +1,4 @@
-//! Keeping documents within the memory they may take together.
+//! The memory of all documents and versions, and its bound.
 
 use super::Sessions;
 use crate::hub::held::MemoryUse;
@@ -6,13 +6,13 @@ use crate::hub::session::Session;
 use crate::hub::{Limits, Turn};
 
 impl Sessions {
-    /// What all documents and versions take of memory.
+    /// The memory of all documents and versions, in bytes.
     pub fn memory(&self) -> usize {
-        self.held.documents + self.held.versions
+        self.memory.documents + self.memory.versions
     }
 
-    /// Does something in a session, and counts what it takes of memory afterwards. Whatever changes a
-    /// document, or who is in a session, is done in this way.
+    /// Calls `act` on a session and counts its memory afterwards; `None` if there is no such session in memory.
+    /// Everything that changes a document or members goes through here.
     pub(in crate::hub) fn with_session<R>(
         &mut self,
         name: &str,
@@ -20,41 +20,43 @@ impl Sessions {
         act: impl FnOnce(&mut Session, &mut Turn<'_>) -> R,
     ) -> Option<R> {
         let session = self.by_name.get_mut(name)?;
-        turn.left = self.held.left(session.counted, turn.limits);
+        turn.left = self.memory.left(session.counted_memory, turn.limits);
         let result = act(session, turn);
         let after = session.memory_use(turn.limits);
-        self.held.replace(std::mem::replace(&mut session.counted, after), after);
+        self.memory.replace(std::mem::replace(&mut session.counted_memory, after), after);
         Some(result)
     }
 
-    /// A session is no longer in memory.
+    /// Takes a session that was removed out of the count.
     pub(in crate::hub) fn uncount(&mut self, session: &Session) {
-        self.held.replace(session.counted, MemoryUse::default());
+        self.memory.replace(session.counted_memory, MemoryUse::default());
     }
 
-    /// Whether there is memory for a stored document. Where there is no other one there is: otherwise
-    /// nobody would ever see it again.
+    /// Whether there is memory for a stored document of this size. A single document is always loaded, whatever
+    /// its size: it could never be opened otherwise.
     pub(in crate::hub) fn has_memory_for(&self, document: usize, limits: &Limits) -> bool {
-        let others = self.held.documents - self.held.evictable;
+        let others = self.memory.documents - self.memory.evictable;
         let most = limits.documents_memory;
         most == 0 || others == 0 || others.saturating_add(document) <= most
     }
 
-    /// Has what nobody needs leave memory where there is too much: stored sessions that nobody is in, those
-    /// first that were left first; then the oldest versions of any session.
+    /// Evicts until the documents and versions are within [`Limits::documents_memory`], or nothing can be evicted:
+    /// first stored sessions without members, in the order in which they were left, those with viewers last; then
+    /// the oldest versions of any session.
     pub(in crate::hub) fn free_memory(&mut self, turn: &mut Turn<'_>) {
         let most = turn.limits.documents_memory;
-        debug_assert!(self.is_count_right(turn.limits), "{:?} is not what there is", self.held);
+        debug_assert!(self.is_count_right(turn.limits), "{:?} is not what there is", self.memory);
         while most > 0 && self.memory() > most {
-            if self.held.evictable > 0 {
+            if self.memory.evictable > 0 {
                 let evictable =
-                    self.by_name.values().filter(|session| session.counted.evictable > 0);
+                    self.by_name.values().filter(|session| session.counted_memory.evictable > 0);
                 let first = evictable
                     .min_by_key(|session| (!session.viewers.is_empty(), session.empty_since()));
                 let Some(name) = first.map(|session| session.room.name().clone()) else { return };
                 self.evict(&name, turn);
-            } else if self.held.versions > 0 {
-                let with = self.by_name.values().filter(|session| session.counted.versions > 0);
+            } else if self.memory.versions > 0 {
+                let with =
+                    self.by_name.values().filter(|session| session.counted_memory.versions > 0);
                 let first = with.min_by_key(|session| session.versions.oldest());
                 let Some(name) = first.map(|session| session.room.name().clone()) else { return };
                 self.with_session(&name, turn, |session, _| session.versions.evict_oldest());
@@ -64,12 +66,12 @@ impl Sessions {
         }
     }
 
-    /// Whether the count is right. Takes a time in proportion to the sessions there are.
+    /// Whether the count is right. Takes time linear in the sessions.
     fn is_count_right(&self, limits: &Limits) -> bool {
-        let mut held = MemoryUse::default();
+        let mut counted_now = MemoryUse::default();
         for session in self.by_name.values() {
-            held.replace(MemoryUse::default(), session.memory_use(limits));
+            counted_now.replace(MemoryUse::default(), session.memory_use(limits));
         }
-        held == self.held
+        counted_now == self.memory
     }
 }

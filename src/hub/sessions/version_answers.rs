@@ -1,4 +1,4 @@
-//! Answers about earlier documents of a session, where sessions are not stored.
+//! Answers to HTTP requests about versions, where sessions are not stored.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::hub::{ConnId, Refusal, Turn};
 use crate::kept::PointInTime;
 
 impl Sessions {
-    /// Answers with the versions of a session in memory, as a store's are answered.
+    /// Answers with the list of a session's versions, in the form in which a store's versions are listed.
     pub fn versions(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
         self.answer_about(conn, name, grant, turn, |session, now| {
             let versions = session.versions.iter().map(|version| {
@@ -40,7 +40,7 @@ impl Sessions {
         });
     }
 
-    /// Answers with the document of a session in memory as it was at `point`, in stored form.
+    /// Answers with a session's document as it was at `point`, in stored form.
     pub fn version(
         &self,
         conn: ConnId,
@@ -63,8 +63,8 @@ impl Sessions {
 }
 
 impl Session {
-    /// The document as it is, or the newest version of it at or before `point`, in stored form, with
-    /// its last change.
+    /// The document, or its newest version at or before `point`, in stored form, with the number of its last
+    /// change; `None` if there is none.
     fn stored_at(&self, point: PointInTime) -> Option<(u64, Vec<u8>)> {
         let (seq, changed_at) = (self.history.seq(), self.recent.changed_at());
         let is_present = match point {

@@ -1,5 +1,5 @@
-//! Who views which session. Viewers come to sessions that are there, in memory or stored, and never
-//! stand in the way of members: not when a session is to be forgotten, nor when another needs its room.
+//! Viewers of all sessions. They can view sessions that exist, in memory or stored. They don't keep a session
+//! that isn't stored from ending, and don't take the place that a member's session needs.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::hub::pass::Pass;
 use crate::hub::{ConnId, Effect, Refusal, Turn};
 
 impl Sessions {
-    /// A connection asks to view a session.
+    /// Makes a connection a viewer, or refuses it.
     pub fn view(
         &mut self,
         conn: ConnId,
@@ -39,20 +39,20 @@ impl Sessions {
             Ok(Availability::Ready) => {}
         }
         let Some(session) = self.by_name.get_mut(&name) else { return };
-        // First of all: should it fail half-way, whoever is half in can still be put out.
+        // Registered first: if the rest panics, the connection can still be closed.
         self.viewers.insert(conn, name);
         session.view(conn, pass, turn);
     }
 
-    /// A viewer asks for the document, or for what it has missed.
+    /// Answers a viewer's request for the document, or for the changes that it has missed.
     pub fn request_state(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
         let name = self.viewers.get(&conn);
         if let Some(session) = name.and_then(|name| self.by_name.get_mut(name)) {
-            session.request_state_by_viewer(conn, request, turn);
+            session.answer_viewer(conn, request, turn);
         }
     }
 
-    /// A viewer's connection has ended, if it is one.
+    /// Removes a viewer, if the connection is one.
     pub(super) fn remove_viewer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
         let Some(name) = self.viewers.remove(&conn) else { return };
         if let Some(session) = self.by_name.get_mut(&name) {
@@ -61,7 +61,7 @@ impl Sessions {
         self.evict_if_expired(&name, turn);
     }
 
-    /// How many connections are known to view a session.
+    /// The number of viewers of all sessions.
     pub fn viewers(&self) -> usize {
         self.viewers.len()
     }

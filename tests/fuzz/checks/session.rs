@@ -11,7 +11,7 @@ use collabd::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Role
 use collabd::protocol::Frame;
 use collabd::routes::Router;
 
-use super::marks::Marks;
+use super::marks::{self, Marks};
 use super::rig;
 use super::script::{self, Act, SEATS, Switches, Told};
 use super::witness::{Cause, Who, Witness};
@@ -206,7 +206,8 @@ impl World {
         match guest.hear(conn, heard) {
             Reaction::Event(event) => {
                 let shown = format!("{event:?}");
-                assert!(!self.secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
+                let is_secret = |mark: &str| self.secrets.iter().any(|secret| secret == mark);
+                assert!(!marks::find(shown.as_bytes()).any(is_secret), "{shown}");
                 if let Event::Said { said: HubSaid::Connect(Ok(grant)), .. } = &event {
                     self.witness.shows_key(conn, grant);
                 }

@@ -5,6 +5,7 @@ mod held;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +149,15 @@ struct Scene<'a> {
     is_refused: bool,
 }
 
+/// A text as those read it that it was sent to.
+struct Reading {
+    text: String,
+    by_editor: bool,
+    fields: Fields,
+    kind: String,
+    marks: Vec<String>,
+}
+
 /// See the file's text.
 pub struct Witness {
     limits: Limits,
@@ -157,6 +167,8 @@ pub struct Witness {
     key_changes: u64,
     growth: Growth,
     event: u64,
+    /// What was read last: the next one is often sent the same.
+    last_reading: Option<Rc<Reading>>,
 }
 
 impl Witness {
@@ -169,6 +181,7 @@ impl Witness {
             key_changes: 0,
             growth: Growth::default(),
             event: 0,
+            last_reading: None,
         }
     }
 
@@ -244,15 +257,11 @@ impl Witness {
         if let Some((_, mark)) = said {
             self.scopes.insert(mark.to_owned(), Scope::Speaker(conn));
         }
-        let to = &self.conns[&conn];
         let text = text(frame).expect("a text");
-        let message = match to.who {
-            Who::Member { .. } | Who::Viewer { .. } => shape::to_editor(text),
-            Who::Client { .. } => Fields::read(text).expect("an object"),
-        };
-        let kind = message.string("type").expect("a type");
-        assert!(matches!(&*kind, "pong" | "error"), "{kind} from a client's thread");
-        for mark in marks::find(text.as_bytes()) {
+        let read = self.read(text, conn);
+        let to = &self.conns[&conn];
+        assert!(matches!(&*read.kind, "pong" | "error"), "{} from a client's thread", read.kind);
+        for mark in &read.marks {
             let is_own = match self.scopes.get(mark) {
                 Some(Scope::Speaker(speaker)) => *speaker == conn,
                 Some(Scope::Client { client, .. }) => {
@@ -391,12 +400,35 @@ impl Witness {
         }
     }
 
+    /// Reads a text as the one does whom it is sent to; panics where an editor would abort.
+    fn read(&mut self, text: &str, to: ConnId) -> Rc<Reading> {
+        let by_editor = !matches!(self.conns[&to].who, Who::Client { .. });
+        if let Some(last) = &self.last_reading
+            && last.by_editor == by_editor
+            && last.text == text
+        {
+            return last.clone();
+        }
+        let fields = match by_editor {
+            true => shape::to_editor(text),
+            false => Fields::read(text).unwrap_or_else(|| panic!("no object: {text}")),
+        };
+        let reading = Rc::new(Reading {
+            kind: fields.string("type").expect("a type"),
+            marks: marks::find(text.as_bytes()).map(str::to_owned).collect(),
+            text: text.to_owned(),
+            by_editor,
+            fields,
+        });
+        self.last_reading = Some(reading.clone());
+        reading
+    }
+
     /// What a connection is told says where it is.
-    fn learn(&mut self, conn: ConnId, message: &Fields) {
+    fn learn(&mut self, conn: ConnId, Reading { fields: message, kind, .. }: &Reading) {
         let to = self.conns.get_mut(&conn).expect("it is there");
         to.texts += 1;
-        let kind = message.string("type").expect("a type");
-        match (&to.who, &*kind) {
+        match (&to.who, &**kind) {
             (Who::Member { .. } | Who::Viewer { .. }, "connection:ack") => {
                 to.epoch = message.string("epoch");
             }

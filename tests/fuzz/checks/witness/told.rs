@@ -28,15 +28,17 @@ impl Witness {
         }
         self.check_receiver(scene, conn, to);
         let text = text(frame).expect("a text or a Ping");
-        let message = match &to.who {
-            Who::Member { .. } | Who::Viewer { .. } => {
-                self.check_to_member(scene, conn, to, text, supersedes)
-            }
-            Who::Client { .. } => self.check_to_client(scene, conn, to, text),
-        };
-        self.learn(conn, &message);
+        let read = self.read(text, conn);
         let to = &self.conns[&conn];
-        for mark in marks::find(text.as_bytes()) {
+        match &to.who {
+            Who::Member { .. } | Who::Viewer { .. } => {
+                self.check_to_member(scene, conn, to, &read, supersedes);
+            }
+            Who::Client { .. } => self.check_to_client(scene, conn, to, &read),
+        }
+        self.learn(conn, &read);
+        let to = &self.conns[&conn];
+        for mark in &read.marks {
             let Some(scope) = self.scopes.get(mark) else { continue };
             let is_theirs = self.may_be_told(scope, scene, conn, to);
             assert!(is_theirs, "c{} {to:?} was told of {scope:?}: {text}", conn.0);
@@ -81,11 +83,10 @@ impl Witness {
         scene: &Scene<'_>,
         conn: ConnId,
         to: &Conn,
-        text: &str,
+        read: &Reading,
         supersedes: Option<ConnId>,
-    ) -> Fields {
-        let message = shape::to_editor(text);
-        let kind = message.string("type").expect("a type");
+    ) {
+        let Reading { fields: message, kind, .. } = read;
         match (to.texts, &to.who) {
             (0, Who::Member { session, user }) => {
                 assert_eq!(kind, "connection:ack");
@@ -113,7 +114,7 @@ impl Witness {
         let is_servers =
             |kind: &str| matches!(kind, "command" | "sync:state") || shape::SERVERS.contains(&kind);
         if scene.cause.from == Some(conn) {
-            assert!(is_servers(&kind), "what it said came back: {kind}");
+            assert!(is_servers(kind), "what it said came back: {kind}");
         }
         let by_other = scene.cause.said.is_some() && scene.cause.from != Some(conn);
         assert_eq!(supersedes.is_some(), by_other && kind == "cursor");
@@ -135,10 +136,9 @@ impl Witness {
                 assert_eq!(message.string("user_id").as_ref(), Some(speaker));
             }
         }
-        message
     }
 
-    fn check_to_client(&self, scene: &Scene<'_>, conn: ConnId, to: &Conn, text: &str) -> Fields {
+    fn check_to_client(&self, scene: &Scene<'_>, conn: ConnId, to: &Conn, read: &Reading) {
         const TO_ITSELF: [&str; 8] = [
             "connection_established",
             "connection_success",
@@ -149,14 +149,13 @@ impl Witness {
             "pong",
             "error",
         ];
-        let message = Fields::read(text).unwrap_or_else(|| panic!("{text}"));
-        let kind = message.string("type").expect("a type");
+        let Reading { fields: message, kind, .. } = read;
         assert_eq!(message.string("timestamp"), Some(scene.now.wall.to_string()));
         assert_eq!(kind == "connection_established", to.texts == 0);
         let is_other = scene.cause.said.is_some() && scene.cause.from != Some(conn);
         let named = match &scene.speaker {
             Some(speaker) if is_other => {
-                assert!(Some(&kind) == scene.kind.as_ref() && !TO_ITSELF.contains(&&*kind));
+                assert!(Some(kind) == scene.kind.as_ref() && !TO_ITSELF.contains(&&**kind));
                 &speaker.who
             }
             _ => &to.who,
@@ -166,7 +165,6 @@ impl Witness {
         if kind == "connection_success" {
             assert!(scene.kind.as_deref() == Some("connect") && to.grant.is_some());
         }
-        message
     }
 
     fn may_be_told(&self, scope: &Scope, scene: &Scene<'_>, conn: ConnId, to: &Conn) -> bool {
