@@ -5,6 +5,7 @@ pub mod compact;
 mod service;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::hub::{Damaged, Document, replay};
 use crate::kept::{Keep, Stored, StoredChange, Why};
@@ -13,16 +14,16 @@ use crate::protocol::{Timestamp, json};
 use crate::store::{PointInTime, Reader, StoreError, Summary, Version};
 pub use service::{ArchiveError, ArchiveService};
 
-/// Who is said to have made a change that was made from outside a session.
+/// The user of a change that was made from outside a session.
 pub const BY: &str = "collabd";
-/// How many sessions, or changes, are told of at once, at most.
-pub const MOST: usize = 1000;
-/// How large changes are that are told of at once, in bytes: none is added after so many.
-pub const MOST_BYTES: usize = 4 << 20;
+/// How many sessions, or changes, are on a page of the API.
+pub const MAX_ON_A_PAGE: usize = 1000;
+/// After how many bytes no change is added to a page.
+pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// What there is to know of a stored session without opening it, or of one in memory.
+/// A stored session as far as it is known without opening it, or one in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct SessionInfo {
     pub session_id: String,
     pub epoch: String,
     /// The last change.
@@ -32,10 +33,11 @@ pub struct About {
     pub changed_at: Option<String>,
     /// Who made the last change, where that is known.
     pub changed_by: Option<String>,
-    /// How many changes are stored, and how many whole documents.
+    /// How many changes are stored.
     pub changes: u64,
+    /// How many whole documents are stored.
     pub versions: u64,
-    /// How much they take.
+    /// How much all of it takes.
     pub bytes: u64,
     /// How many items are on its canvas, where that was asked for; `Some(None)` where it can't be
     /// read.
@@ -49,7 +51,7 @@ pub struct About {
 /// Several sessions, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    pub sessions: Vec<About>,
+    pub sessions: Vec<SessionInfo>,
     /// How many there are in all.
     pub total: usize,
     pub timestamp: String,
@@ -58,7 +60,7 @@ pub struct Listing {
 /// A version: a whole document that is stored, and who made it what it is, and how; or, of a session
 /// in memory alone, one that was replaced, and by whom and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionLine {
+pub struct VersionInfo {
     pub seq: u64,
     pub at: String,
     pub user_id: Option<String>,
@@ -73,24 +75,48 @@ pub struct VersionLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// The oldest first.
-    pub versions: Vec<VersionLine>,
+    pub versions: Vec<VersionInfo>,
     /// The session can be brought back to each change from this one up to `seq`, and to each version.
     pub first_seq: u64,
     pub seq: u64,
-    pub session: About,
+    pub session: SessionInfo,
     pub timestamp: String,
 }
 
-impl About {
-    /// What there is to know of a session; how many items it has takes opening it.
-    pub fn of(reader: &Reader, summary: Summary, with_items: bool) -> Self {
+/// Changes of a session as they were relayed, in their order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChangesPage {
+    pub changes: Vec<ChangeInfo>,
+    /// The change from which on all are stored: numbers that none has were skipped after a crash. Versions
+    /// before 0.2 don't say it.
+    #[serde(default)]
+    pub first_seq: Option<u64>,
+    /// The session's last change.
+    #[serde(default)]
+    pub seq: u64,
+    #[serde(default)]
+    pub timestamp: String,
+}
+
+/// A change as it was relayed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChangeInfo {
+    pub seq: u64,
+    pub at: String,
+    pub user_id: Option<String>,
+    pub message: Box<RawValue>,
+}
+
+impl SessionInfo {
+    /// Describes a session. How many items it has takes opening it.
+    pub fn new(reader: &Reader, summary: Summary, with_items: bool) -> Self {
         let items = with_items.then(|| {
             let stored =
                 reader.document_at(&summary.name, PointInTime::Seq(summary.seq)).ok()??;
             Some(document(&stored).ok()?.items().count())
         });
         let moment = |at: Timestamp| (at.millis() > 0).then(|| at.to_string());
-        About {
+        SessionInfo {
             changed_by: last_user(reader, &summary),
             session_id: summary.name.as_ref().into(),
             epoch: summary.epoch.as_ref().into(),
@@ -118,7 +144,7 @@ impl Listing {
     ///
     /// # Errors
     /// [`StoreError`], when they can't be read.
-    pub fn of(
+    pub fn read(
         reader: &Reader,
         wanted: impl Fn(&str) -> bool,
         after: Option<&str>,
@@ -126,7 +152,8 @@ impl Listing {
         with_items: bool,
     ) -> Result<Self, StoreError> {
         let (sessions, total) = reader.some_sessions(wanted, after, most)?;
-        let sessions = sessions.into_iter().map(|session| About::of(reader, session, with_items));
+        let sessions =
+            sessions.into_iter().map(|session| SessionInfo::new(reader, session, with_items));
         let timestamp = Timestamp::now().to_string();
         Ok(Listing { sessions: sessions.collect(), total, timestamp })
     }
@@ -137,20 +164,44 @@ impl Versions {
     ///
     /// # Errors
     /// [`StoreError`], when it can't be read.
-    pub fn of(reader: &Reader, session: &str) -> Result<Option<Self>, StoreError> {
+    pub fn read(reader: &Reader, session: &str) -> Result<Option<Self>, StoreError> {
         let Some(summary) = reader.session(session)? else { return Ok(None) };
         let versions = reader.versions(session)?.unwrap_or_default();
         let first_seq = first_seq(reader, session)?;
-        let session = About::of(reader, summary, true);
-        let versions = versions.into_iter().map(VersionLine::of).collect();
+        let session = SessionInfo::new(reader, summary, true);
+        let versions = versions.into_iter().map(VersionInfo::new).collect();
         let timestamp = Timestamp::now().to_string();
         Ok(Some(Versions { versions, first_seq, seq: session.seq, session, timestamp }))
     }
 }
 
-impl VersionLine {
-    fn of(version: Version) -> Self {
-        VersionLine {
+impl ChangesPage {
+    /// A page of a session's changes.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionCorrupt`], where a change is no JSON.
+    pub fn new(changes: Vec<StoredChange>, first_seq: u64, seq: u64) -> Result<Self, StoreError> {
+        let changes = changes.into_iter().map(|change| {
+            let message = String::from_utf8(change.frame).ok();
+            let message = message.and_then(|message| RawValue::from_string(message).ok());
+            Ok(ChangeInfo {
+                seq: change.seq,
+                at: change.at.to_string(),
+                user_id: Some(change.user.to_string()).filter(|user| !user.is_empty()),
+                message: message.ok_or_else(|| {
+                    StoreError::SessionCorrupt(format!("change {} is not JSON", change.seq))
+                })?,
+            })
+        });
+        let changes = changes.collect::<Result<_, StoreError>>()?;
+        let timestamp = Timestamp::now().to_string();
+        Ok(ChangesPage { changes, first_seq: Some(first_seq), seq, timestamp })
+    }
+}
+
+impl VersionInfo {
+    fn new(version: Version) -> Self {
+        VersionInfo {
             seq: version.seq,
             at: version.at.to_string(),
             user_id: version.user.map(|user| user.to_string()),
@@ -188,30 +239,6 @@ pub fn state(session: &str, stored: &Stored, document: &Document) -> Vec<u8> {
     json::write_string(&mut state, &stored.epoch);
     state.extend_from_slice(format!(",\"seq\":{}}}", stored.seq).as_bytes());
     state
-}
-
-/// Changes as they were relayed, as JSON; `first_seq` is the one from which on all are stored, and `seq`
-/// the session's last one.
-pub fn changes(changes: &[StoredChange], first_seq: u64, seq: u64) -> Vec<u8> {
-    let mut text = b"{\"changes\":[".to_vec();
-    for (place, change) in changes.iter().enumerate() {
-        text.extend_from_slice(if place == 0 { b"{" } else { b",{" });
-        let head = format!("\"seq\":{},\"at\":\"{}\",\"user_id\":", change.seq, change.at);
-        text.extend_from_slice(head.as_bytes());
-        match &*change.user {
-            "" => text.extend_from_slice(b"null"),
-            user => json::write_string(&mut text, user),
-        }
-        text.extend_from_slice(b",\"message\":");
-        text.extend_from_slice(&change.frame);
-        text.push(b'}');
-    }
-    let tail = format!(
-        "],\"first_seq\":{first_seq},\"seq\":{seq},\"timestamp\":\"{}\"}}",
-        Timestamp::now()
-    );
-    text.extend_from_slice(tail.as_bytes());
-    text
 }
 
 /// An earlier document to be stored over what can't be read, as one more change.

@@ -1,9 +1,9 @@
-//! Who may come in: keys, what each opens, and the set that is in force.
+//! Keys: which there are, what each opens, and which set is in force.
 //!
-//! Here plain data. A key itself is never kept: only its SHA-256, and that only to compare it. Where
-//! the data comes from: [`key_file`] is the key file on disk, [`key_entries`] what stands in it,
-//! [`key_store`] what a running server makes of it; [`lockout`] counts
-//! the keys that were refused, and [`authenticator`] asks both.
+//! The server never keeps a key itself, only its SHA-256 to compare with. [`key_file`] reads and
+//! writes the key file, [`key_entries`] parses it, [`key_store`] holds the keys in force,
+//! [`lockout`] counts refused keys by address, and [`authenticator`] checks a key against both. The
+//! types in this file are plain data.
 
 pub mod authenticator;
 pub mod key_entries;
@@ -25,22 +25,21 @@ pub use lockout::Lockout;
 
 use crate::protocol::Timestamp;
 
-/// The SHA-256 of a key. Not shown by `Debug`: a log has no use for it.
+/// The SHA-256 of a key. `Debug` doesn't show it: a log has no use for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// Hashes a key.
-    pub fn of(key: &str) -> Self {
+    pub fn new(key: &str) -> Self {
         KeyHash(Sha256::digest(key).into())
     }
 
-    /// Of a hash as it stands in the key file.
+    /// Takes the bytes of a hash from the key file.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         KeyHash(bytes)
     }
 
-    /// As it stands in the key file.
+    /// The bytes of the hash, for the key file.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -52,22 +51,22 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// What a key permits; each level what the ones before it do, too.
+/// What a key permits. Each level permits what the levels before it do, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// To watch, to ping and to point.
+    /// Watching, pinging and showing a cursor.
     Read,
-    /// Everything the protocols offer.
+    /// Everything that the WebSocket protocols offer.
     Write,
-    /// The API that changes or lists things, too.
+    /// The API that changes or lists things.
     Admin,
 }
 
 impl Level {
-    /// All of them, the lowest first.
+    /// All levels, the lowest first.
     pub const ALL: [Level; 3] = [Level::Read, Level::Write, Level::Admin];
 
-    /// As it is typed and as it stands in the key file.
+    /// The level's name on the command line and in the key file.
     pub fn name(self) -> &'static str {
         match self {
             Level::Read => "read",
@@ -76,38 +75,38 @@ impl Level {
         }
     }
 
-    /// The level of this name; `None` where there is none.
-    pub fn named(name: &str) -> Option<Self> {
+    /// The level of this name; `None` for an unknown name.
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.name() == name)
     }
 }
 
-/// One key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// What people call it: for the log and for `collabd key revoke`.
+    /// The name that people give it, for the log and for `collabd key revoke`.
     pub name: Arc<str>,
     pub hash: KeyHash,
     pub level: Level,
-    /// From this moment on it opens nothing any more.
+    /// The moment from which on it opens nothing.
     pub expires: Option<Timestamp>,
-    /// The sessions and channels it opens; `None` for all.
+    /// The sessions and channels that it opens; `None` for all.
     pub opens: Option<Vec<Box<str>>>,
 }
 
 impl Key {
-    /// Whether it opens a session or channel of this name.
+    /// True where the key opens the session or channel of this name.
     pub fn opens(&self, room: &str) -> bool {
         self.opens.as_ref().is_none_or(|rooms| rooms.iter().any(|name| &**name == room))
     }
 
-    /// Whether its time is over.
+    /// True from the moment `expires` on.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
     }
 }
 
-/// All keys that are in force. Replaced as a whole; each newer set has a higher generation.
+/// All keys that are in force. A set is replaced as a whole, and a newer one has a higher
+/// generation.
 #[derive(Debug, Default)]
 pub struct KeySet {
     pub generation: u64,
@@ -115,7 +114,8 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// The key with this hash, expired or not. Takes as long whichever key it is, or none.
+    /// Finds the key with this hash, expired or not. Takes the same time for every hash, so that it
+    /// tells nothing of the keys.
     pub fn find(&self, hash: &KeyHash) -> Option<&Arc<Key>> {
         let mut found = None;
         for key in &self.keys {
@@ -127,20 +127,18 @@ impl KeySet {
     }
 }
 
-/// What a right key was given: what may be done with it, until a newer set says otherwise.
+/// What an accepted key permits, until a newer set of keys says otherwise.
 #[derive(Debug, Clone)]
 pub struct Grant {
     pub key: Arc<Key>,
-    /// Of the set it was found in.
+    /// The generation of the set in which the key was found.
     pub generation: u64,
 }
 
 /// Why a key opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRefusal {
-    /// There is no such key, or none was given.
     Invalid,
-    /// Its time is over.
     Expired,
     /// Too many wrong keys came from this address within a minute.
     TooMany,

@@ -38,7 +38,7 @@ mod system {
         (mode & 0o077 != 0).then_some(mode)
     }
 
-    /// Gives `file` to whoever owns the file it is going to replace: root may make a key, and the
+    /// Gives `file` to the owner of the file it is going to replace: root may make a key, and the
     /// server's user still has to be able to read it.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ mod system {
         Ok(())
     }
 
-    /// Puts `new` in the place of `old`, whoever reads that just now, and has this survive a power
+    /// Puts `new` in the place of `old`, also while that is read, and has this survive a power
     /// failure.
     ///
     /// # Errors
@@ -98,9 +98,9 @@ mod system {
 
     /// How often to try, and how long to wait before the next time: a second and a half in all.
     const TRIES: u32 = 100;
-    const PAUSE: Duration = Duration::from_millis(15);
+    const RETRY_INTERVAL: Duration = Duration::from_millis(15);
 
-    /// Puts `new` in the place of `old`. Windows may refuse as long as somebody reads `old`, which
+    /// Puts `new` in the place of `old`. Windows may refuse as long as `old` is read, which
     /// is never for long.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ mod system {
         for _ in 1..TRIES {
             match std::fs::rename(new, old) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(RETRY_INTERVAL);
                 }
                 done => return done,
             }

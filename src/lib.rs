@@ -36,6 +36,7 @@
 //! | [`logging`] | the log, which never makes anyone wait |
 //! | [`http`] | requests before a WebSocket, and their answers |
 //! | [`protocol`] | the types on the wire |
+//! | [`client`] | a client of a server, HTTP and WebSocket, for the commands |
 //! | `files` | files that are their owner's alone, and replaced whole |
 //! | `os` | what one operating system needs, and the portable twins |
 //!
@@ -49,6 +50,7 @@
 pub mod archive;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod commands;
 mod files;
 pub mod http;

@@ -84,9 +84,9 @@ pub fn start(debug: bool, file: Option<&Path>) -> io::Result<Logging> {
     let has_file = file.is_some();
     let file = file.map(|file| Arc::new(Mutex::new(file)));
     let mut outputs: Vec<Box<dyn SharedLogger>> =
-        vec![WriteLogger::new(level, format(), Lines::to(io::stderr()))];
+        vec![WriteLogger::new(level, format(), LineWriter::new(io::stderr()))];
     if let Some(file) = &file {
-        outputs.push(WriteLogger::new(level, format(), Lines::to(Shared(file.clone()))));
+        outputs.push(WriteLogger::new(level, format(), LineWriter::new(Shared(file.clone()))));
     }
     let (queue, entries) = bounded(QUEUE);
     let (ending, ended) = bounded(0);
@@ -119,7 +119,7 @@ impl Logging {
 
 impl Drop for Logging {
     fn drop(&mut self) {
-        // Whoever doesn't read the log by now won't get the rest.
+        // A reader of the log that is this slow doesn't get the rest.
         let told = self.queue.send_timeout(Entry::End, LAST_LINES).is_ok();
         if told
             && self.ended.recv_timeout(LAST_LINES)
@@ -135,8 +135,8 @@ fn line(level: Level, text: impl std::fmt::Display) -> String {
     without_keys(&format!("{} [{level}] {text}", Timestamp::now())).into_owned()
 }
 
-/// Says a line on stderr, for whoever typed a command, without any key that may be in it. Nobody may be
-/// reading it: that makes nothing undone.
+/// Says a line on stderr, for the person who typed a command, without any key that may be in it. A line
+/// that can't be written is lost.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", without_keys(line));
 }
@@ -188,22 +188,22 @@ fn format() -> Config {
 
 /// Hands lines on with one call each: other processes may write to the same file, and `simplelog` writes a
 /// line and its end apart.
-struct Lines<W> {
+struct LineWriter<W> {
     line: Vec<u8>,
     output: W,
 }
 
-impl<W: Write> Lines<W> {
-    fn to(output: W) -> Self {
-        Lines { line: Vec::new(), output }
+impl<W: Write> LineWriter<W> {
+    fn new(output: W) -> Self {
+        LineWriter { line: Vec::new(), output }
     }
 }
 
-impl<W: Write> Write for Lines<W> {
+impl<W: Write> Write for LineWriter<W> {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(part);
         if self.line.ends_with(b"\n") {
-            // There is nobody to tell that a line can't be written. The next one is tried all the same.
+            // That a line can't be written can be said nowhere. The next one is tried all the same.
             let _ = self.output.write_all(&self.line);
             self.line.clear();
         }
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn a_line_is_written_with_one_call_however_long_it_is() {
         let calls = Calls::default();
-        let output = WriteLogger::new(LevelFilter::Info, format(), Lines::to(calls.clone()));
+        let output = WriteLogger::new(LevelFilter::Info, format(), LineWriter::new(calls.clone()));
         let (queue, entries) = crossbeam_channel::unbounded();
         let lines = ["short".to_owned(), "x".repeat(100_000), String::new()];
         for text in &lines {

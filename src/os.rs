@@ -2,11 +2,18 @@
 //! a connection on which threads are blocked, hearing of signals and of a closed console, the machine's
 //! names and memory, a thread's name, and giving memory back.
 //!
-//! This is the one file with `unsafe`: each needs a call that nobody wraps.
+//! This is the one file with `unsafe`: each needs a call for which there is no safe wrapper.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux_memory;
+#[cfg(test)]
+mod tests;
+#[cfg(windows)]
+mod windows_console;
 
 use std::net::{Shutdown, TcpStream};
 
-/// Ends a connection at once and wakes whoever reads from it or writes to it. Any thread may call it.
+/// Ends a connection at once and wakes the threads that read from it or write to it. Any thread may call it.
 ///
 /// On Unix the shutdown does both. On Windows a thread that is inside a read or a write stays there
 /// until the peer does something, so what is pending is cancelled. In this order: a call that begins
@@ -19,7 +26,7 @@ pub fn sever(socket: &TcpStream) {
 }
 
 /// Gives memory that is free but still the process's own back to the system. Takes milliseconds where
-/// there is much of it. Any thread may call it; the hub's has better things to do.
+/// there is much of it, so the hub's thread doesn't call it. Any other thread may.
 ///
 /// glibc gives back only what is free at the end of a thread's heap, and there is always something
 /// that isn't: after twenty clients that didn't read had filled their queues, 173 of 184 MB stayed,
@@ -63,67 +70,20 @@ fn cancel(_socket: &TcpStream) {}
 /// How much memory there is for this process, in bytes: the machine's, or what its container may have where
 /// that is less. `None` where the system doesn't tell.
 pub fn memory() -> Option<u64> {
-    memory::of_machine().into_iter().chain(memory::of_container()).min()
+    memory::memory()
 }
 
-/// Linux tells by files.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod memory {
-    use std::fs::read_to_string;
-    use std::path::Path;
-
-    pub fn of_machine() -> Option<u64> {
-        in_meminfo(&read_to_string("/proc/meminfo").ok()?)
-    }
-
-    /// What a control group may have, also one that this one is in.
-    pub fn of_container() -> Option<u64> {
-        let groups = read_to_string("/proc/self/cgroup").ok()?;
-        of_groups(Path::new("/sys/fs/cgroup"), &groups)
-    }
-
-    pub(super) fn in_meminfo(text: &str) -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    }
-
-    /// The least that any of the control groups may have that this process is in. A container often sees its
-    /// own group as the uppermost one, whatever that is called outside.
-    pub(super) fn of_groups(mounted: &Path, groups: &str) -> Option<u64> {
-        let mut least = None;
-        for line in groups.lines() {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
-            let (root, file) = match controllers {
-                "" => (mounted.to_owned(), "memory.max"),
-                some if some.split(',').any(|name| name == "memory") => {
-                    (mounted.join("memory"), "memory.limit_in_bytes")
-                }
-                _ => continue,
-            };
-            for group in Path::new(group.trim_start_matches('/')).ancestors() {
-                let limit = read_to_string(root.join(group).join(file)).ok();
-                // "max", or a number beyond all memory, is none.
-                let limit = limit.and_then(|limit| limit.trim().parse::<u64>().ok());
-                least = least.into_iter().chain(limit).min();
-            }
-        }
-        least
-    }
-}
+use linux_memory as memory;
 
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 mod memory {
-    pub fn of_machine() -> Option<u64> {
+    pub fn memory() -> Option<u64> {
         // SAFETY: both take a number and only tell of one.
         let (pages, size) =
             unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
         let (pages, size) = (u64::try_from(pages).ok()?, u64::try_from(size).ok()?);
         pages.checked_mul(size).filter(|bytes| *bytes > 0)
-    }
-
-    pub fn of_container() -> Option<u64> {
-        None
     }
 }
 
@@ -131,7 +91,7 @@ mod memory {
 mod memory {
     use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
 
-    pub fn of_machine() -> Option<u64> {
+    pub fn memory() -> Option<u64> {
         // SAFETY: all zeros is a value of the type.
         let mut status: MEMORYSTATUSEX = unsafe { std::mem::zeroed() };
         status.dwLength = size_of::<MEMORYSTATUSEX>() as u32;
@@ -139,19 +99,11 @@ mod memory {
         let done = unsafe { GlobalMemoryStatusEx(&mut status) };
         (done != 0).then_some(status.ullTotalPhys)
     }
-
-    pub fn of_container() -> Option<u64> {
-        None
-    }
 }
 
 #[cfg(not(any(unix, windows)))]
 mod memory {
-    pub fn of_machine() -> Option<u64> {
-        None
-    }
-
-    pub fn of_container() -> Option<u64> {
+    pub fn memory() -> Option<u64> {
         None
     }
 }
@@ -172,12 +124,12 @@ mod names {
     use std::ffi::{CStr, CString};
 
     /// Longer than any: POSIX has 255.
-    const LONGEST: usize = 256;
+    const MAX_NAME_BYTES: usize = 256;
 
     pub fn host() -> Option<String> {
-        let mut name = [0u8; LONGEST];
+        let mut name = [0u8; MAX_NAME_BYTES];
         // SAFETY: it writes at most as many bytes as it is told; the last one is not its own.
-        let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), LONGEST - 1) };
+        let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), MAX_NAME_BYTES - 1) };
         let name = CStr::from_bytes_until_nul(&name).ok()?.to_str().ok()?;
         (failed == 0).then(|| name.to_owned())
     }
@@ -211,7 +163,7 @@ mod names {
         GetComputerNameExW,
     };
 
-    fn named(format: COMPUTER_NAME_FORMAT) -> Option<String> {
+    fn name(format: COMPUTER_NAME_FORMAT) -> Option<String> {
         let mut name = [0u16; 1024];
         let mut length = name.len() as u32;
         // SAFETY: there is room for as many characters as `length` says.
@@ -220,11 +172,11 @@ mod names {
     }
 
     pub fn host() -> Option<String> {
-        named(ComputerNameDnsHostname)
+        name(ComputerNameDnsHostname)
     }
 
     pub fn full(_own: &str) -> Option<String> {
-        named(ComputerNameDnsFullyQualified)
+        name(ComputerNameDnsFullyQualified)
     }
 }
 
@@ -425,93 +377,41 @@ mod signals {
     fn set_error(_error: i32) {}
 }
 
-/// Windows tells a process of Ctrl+C, a closed window or a shutdown by calling its handlers, the last
-/// one registered first. After Ctrl+C the process lives on; after the others Windows ends it as soon
-/// as the handler returns, and 5 s later if it doesn't. `ctrlc`'s handler wakes a thread and returns,
-/// which is fatal for the others: not one close frame goes out. So this handler stands in front of
-/// it, asks for the stop itself and never returns; the end of `main` ends the process.
 #[cfg(windows)]
-mod signals {
-    use std::io;
-    use std::sync::{Arc, OnceLock};
-    use std::thread;
+use windows_console as signals;
 
-    use windows_sys::Win32::System::Console::{
-        CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
-    };
-    use windows_sys::core::BOOL;
+/// Has Windows call this function first at an event of the console.
+#[cfg(windows)]
+fn add_console_handler(
+    handler: extern "system" fn(u32) -> windows_sys::core::BOOL,
+) -> std::io::Result<()> {
+    use windows_sys::Win32::System::Console::SetConsoleCtrlHandler;
 
-    use super::Signal;
-
-    /// What asks for the stop: a static, as Windows hands a handler no argument of ours.
-    static STOP: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
-
-    /// Windows has nothing to hold back.
-    pub type Held = ();
-
-    pub fn hold() -> Held {}
-
-    /// From then on the process is kept alive, when the console is closed, until `main` returns.
-    pub fn listen(_held: Held, told: impl Fn(Signal) + Send + Sync + 'static) -> io::Result<()> {
-        let told = Arc::new(told);
-        let closed = told.clone();
-        ctrlc::set_handler(move || told(Signal::Stop)).map_err(io::Error::other)?;
-        STOP.set(Box::new(move || closed(Signal::Stop)))
-            .map_err(|_| io::ErrorKind::AlreadyExists)?;
-        // SAFETY: `on_event` has the signature asked for and, being a plain function, lives as long
-        // as the process.
-        match unsafe { SetConsoleCtrlHandler(Some(on_event), 1) } {
-            0 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Run by a thread that Windows makes for each event.
-    extern "system" fn on_event(event: u32) -> BOOL {
-        match event {
-            CTRL_CLOSE_EVENT | CTRL_SHUTDOWN_EVENT => {}
-            // Only services hear of it, whoever it is that logs off: nothing to them.
-            CTRL_LOGOFF_EVENT => return 1,
-            // Ctrl+C and Ctrl+Break are for the next handler, which is ctrlc's.
-            _ => return 0,
-        }
-        if let Some(stop) = STOP.get() {
-            stop();
-        }
-        loop {
-            thread::park();
-        }
+    // SAFETY: it has the signature asked for and, being a plain function, lives as long as the process.
+    match unsafe { SetConsoleCtrlHandler(Some(handler), 1) } {
+        0 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 
 /// That a file or directory belongs to another user than the one this runs as, in words; `None` where it
-/// doesn't, or nobody can tell.
+/// doesn't, or where the system doesn't tell.
+#[cfg(unix)]
 pub fn of_another_user(path: &std::path::Path) -> Option<String> {
-    let (owner, own) = users::owner_and_own(path)?;
+    use std::os::unix::fs::MetadataExt as _;
+
+    // SAFETY: it takes nothing and can't fail.
+    let own = unsafe { libc::geteuid() };
+    let owner = std::fs::metadata(path).ok()?.uid();
     (owner != own && own != 0).then(|| {
         format!("it belongs to the user number {owner}, and this runs as the user number {own}")
     })
 }
 
-#[cfg(unix)]
-mod users {
-    use std::os::unix::fs::MetadataExt;
-    use std::path::Path;
-
-    pub fn owner_and_own(path: &Path) -> Option<(u32, u32)> {
-        // SAFETY: it takes nothing and can't fail.
-        let own = unsafe { libc::geteuid() };
-        Some((std::fs::metadata(path).ok()?.uid(), own))
-    }
-}
-
+/// Windows names no user by a number.
 #[cfg(not(unix))]
-mod users {
-    use std::path::Path;
-
-    pub fn owner_and_own(_path: &Path) -> Option<(u32, u32)> {
-        None
-    }
+pub fn of_another_user(_path: &std::path::Path) -> Option<String> {
+    None
 }
 
 /// Has the system end a connection whose other end has acknowledged nothing for so long of what was sent
@@ -591,105 +491,5 @@ mod unacknowledged {
 
     pub fn limit(_socket: &TcpStream, _silence: Duration) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    #[test]
-    fn wakes_a_blocked_read_and_a_blocked_write() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = Arc::new(listener.accept().unwrap().0);
-        let (told, ended) = crossbeam_channel::unbounded();
-        let (reading, read) = (socket.clone(), told.clone());
-        let reader = std::thread::spawn(move || {
-            let _ = { &*reading }.read(&mut [0]);
-            read.send(()).unwrap();
-        });
-        let (writing, progress) = (socket.clone(), crossbeam_channel::unbounded());
-        let writer = std::thread::spawn(move || {
-            while { &*writing }.write(&[0; 65536]).is_ok() {
-                progress.0.send(()).unwrap();
-            }
-            told.send(()).unwrap();
-        });
-        // Blocked is a writer that has stopped making progress.
-        while progress.1.recv_timeout(Duration::from_millis(300)).is_ok() {}
-        assert!(ended.is_empty());
-        sever(&socket);
-        for _ in 0..2 {
-            ended.recv_timeout(Duration::from_secs(20)).expect("woken");
-        }
-        reader.join().unwrap();
-        writer.join().unwrap();
-    }
-
-    #[test]
-    fn there_is_memory() {
-        let memory = memory().expect("every system that this is tested on tells");
-        assert!(memory > 64 << 20, "{memory}");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_least_that_a_container_may_have_counts() {
-        use super::memory::{in_meminfo, of_groups};
-
-        assert_eq!(in_meminfo("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
-        for unknown in ["", "MemTotal: many kB", "MemTotal: 1", "MemTotal: 99999999999999999999 kB"]
-        {
-            assert_eq!(in_meminfo(unknown), None, "{unknown}");
-        }
-        let root = std::env::temp_dir().join(format!("collabd-groups-{}", std::process::id()));
-        let write = |path: &str, text: &str| {
-            let path = root.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("a/b/memory.max", "max\n");
-        write("a/memory.max", "3000\n");
-        write("c/memory.max", "100\n");
-        write("memory/d/memory.limit_in_bytes", "2000\n");
-        write("memory/memory.limit_in_bytes", "9223372036854771712\n");
-        for (groups, least) in [
-            ("", None),
-            ("0::/", None),
-            ("0::/a/b", Some(3000)),
-            ("0::/c", Some(100)),
-            ("0::/gone/b", None),
-            ("3:cpu,cpuacct:/c\n2:memory:/d\n0::/a", Some(2000)),
-            ("2:memory:/", Some(9_223_372_036_854_771_712)),
-            ("nonsense", None),
-        ] {
-            assert_eq!(of_groups(&root, groups), least, "{groups:?}");
-        }
-        std::fs::remove_dir_all(&root).unwrap();
-    }
-
-    #[test]
-    fn leaves_no_moment_for_a_read_to_slip_in() {
-        for spins in 0..300 {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let socket = Arc::new(listener.accept().unwrap().0);
-            let (told, ended) = crossbeam_channel::bounded(1);
-            let reading = socket.clone();
-            std::thread::spawn(move || {
-                let _ = { &*reading }.read(&mut [0]);
-                told.send(()).unwrap();
-            });
-            for _ in 0..spins * 300 {
-                std::hint::spin_loop();
-            }
-            sever(&socket);
-            ended.recv_timeout(Duration::from_secs(20)).expect("woken");
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! What makes sessions durable in a running server: the store, its thread, and what it tells the hub.
+//! Makes sessions durable in a running server: opens the store, runs its thread, and passes on what
+//! it tells.
 
 use std::io;
 use std::path::Path;
@@ -12,75 +13,78 @@ use crate::kept::{Journal, Reach, Stored};
 use crate::net::service::{External, Tell};
 use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 
-/// How long a server waits for the one before it to end, which takes its time where clients don't read
-/// what they are sent last.
-const TURNOVER: Duration = Duration::from_secs(5);
+/// How long a server waits for the one before it to end. That one may be waiting for slow clients.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what is stored of a session is kept beside its newest state.
+/// What is kept of a session beside its newest state.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionConfig {
-    /// How many versions of a session; 0 for any number.
+    /// How many versions of a session; 0 means any number.
     pub versions: usize,
-    /// How long a version after the next one has taken its place; zero for ever.
+    /// How long a version is kept after the next one was made; zero means for ever.
     pub age: Duration,
-    /// What a session that is loaded remembers for clients that catch up.
+    /// How much history a loaded session keeps in memory, for clients that catch up.
     pub history: HistoryBounds,
 }
 
-/// See the module's text.
+/// The store of a server, from when it is opened until it is closed.
 pub struct Persistence {
-    keeping: RetentionConfig,
+    config: RetentionConfig,
     archive: Arc<ArchiveService>,
-    state: Mutex<State>,
+    state: Mutex<PersistenceState>,
 }
 
-enum State {
+enum PersistenceState {
     Opened(Box<Store>),
+    /// The thread `store` has the store.
     Running(StoreHandle, JoinHandle<()>),
     Ended,
 }
 
 impl Persistence {
-    /// Opens the store of a data directory; what is in it is returned by name. Blocks on the disk.
+    /// Opens the store of a data directory, and returns the names of its sessions. Blocks on the
+    /// disk.
     ///
     /// # Errors
     /// One line that says what to do.
     pub fn open(
         directory: &Path,
-        keeping: RetentionConfig,
+        config: RetentionConfig,
     ) -> Result<(Self, Vec<Arc<str>>), String> {
-        let store = Store::open_when_free(directory, TURNOVER, || {
+        let store = Store::open_when_free(directory, TAKEOVER_TIMEOUT, || {
             log::warn!(
                 "another collabd uses the data directory {}: waiting {} s for it to end",
                 directory.display(),
-                TURNOVER.as_secs()
+                TAKEOVER_TIMEOUT.as_secs()
             );
         })?;
         let names: Vec<_> = store.names().cloned().collect();
         log::info!("{} sessions are stored in {}", names.len(), store.file().display());
-        let RetentionConfig { versions, age, history } = keeping;
+        let RetentionConfig { versions, age, history } = config;
         let (remembered, _) = history.entries();
         let retention = Retention { versions, age, history: remembered };
         let archive = Arc::new(ArchiveService::new(store.directory().to_owned(), retention));
-        let state = Mutex::new(State::Opened(Box::new(store)));
-        Ok((Persistence { keeping, archive, state }, names))
+        let state = Mutex::new(PersistenceState::Opened(Box::new(store)));
+        Ok((Persistence { config, archive, state }, names))
     }
 
-    /// Where what is stored is looked at, and changed from outside.
+    /// The service that reads and changes stored sessions for the API.
     pub fn archive(&self) -> &Arc<ArchiveService> {
         &self.archive
     }
 
-    /// Starts the thread `store`.
+    /// Starts the thread `store`, and returns the journal. `None` where it was started before.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system refuses a thread.
     pub fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State::Opened(store) = std::mem::replace(&mut *state, State::Ended) else {
+        let PersistenceState::Opened(store) =
+            std::mem::replace(&mut *state, PersistenceState::Ended)
+        else {
             return Ok(None);
         };
-        let history = self.keeping.history;
+        let history = self.config.history;
         let (changes, bytes) = history.entries();
         let reach = Reach { changes, bytes };
         let gate = self.archive.gate();
@@ -94,37 +98,42 @@ impl Persistence {
         };
         let (handle, thread) = StoreHandle::start(*store, settings, events)?;
         self.archive.open(handle.clone());
-        *state = State::Running(handle.clone(), thread);
+        *state = PersistenceState::Running(handle.clone(), thread);
         Ok(Some(Arc::new(handle)))
     }
 
-    /// Has what waits written and the thread ended, until `deadline` at the latest.
+    /// Has the thread `store` write everything and end, and waits for that until `deadline`.
     pub fn end(&self, deadline: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State::Running(handle, thread) = std::mem::replace(&mut *state, State::Ended) else {
+        let PersistenceState::Running(handle, thread) =
+            std::mem::replace(&mut *state, PersistenceState::Ended)
+        else {
             return;
         };
         if handle.stop(deadline) {
-            // A panic was reported when it happened.
+            // A panic was logged when it happened.
             let _ = thread.join();
         } else {
-            log::error!("not everything that happened could be written; what was confirmed is");
+            log::error!(
+                "the last changes could not be written and are lost; every confirmed change is written"
+            );
         }
     }
 }
 
-/// Parsing a session takes a while, which the thread `store` has and the hub hasn't.
+/// Makes an input of the hub thread from what the store tells. Runs on the thread `store`, because
+/// parsing a session takes long.
 fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
     External::Event(match event {
         StoreEvent::Persisted { up_to } => return External::Persisted { up_to },
         StoreEvent::Lost { first, last } => return External::Lost { first, last },
         StoreEvent::Deleted { number, is_done } => return External::Deleted { number, is_done },
         StoreEvent::Durable(works) => Event::Durable(works),
-        StoreEvent::Wanted { session } => Event::Wanted { session },
+        StoreEvent::SnapshotRequested { session } => Event::Wanted { session },
         StoreEvent::Loaded { session, stored } => {
             let past = match stored {
                 Ok(None) => Ok(None),
-                Ok(Some(stored)) => past_of(&session, stored, bounds).map(Some),
+                Ok(Some(stored)) => parse(&session, stored, bounds).map(Some),
                 Err(()) => Err(NotLoaded),
             };
             Event::Loaded { session, past }
@@ -132,10 +141,10 @@ fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
     })
 }
 
-fn past_of(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<Past>, NotLoaded> {
+fn parse(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<Past>, NotLoaded> {
     Past::of(stored, bounds).map(Box::new).map_err(|damaged| {
         log::error!(
-            "session {session:?} is stored but can't be used: {damaged}; nobody can join it until \
+            "session {session:?} is stored but can't be used: {damaged}; it can't be joined until \
              it is restored from a version or deleted"
         );
         NotLoaded

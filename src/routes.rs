@@ -1,7 +1,7 @@
-//! Routes: what a request asks for, and whether it may come in.
+//! Routes: checks who may make a request and calls its handler.
 //!
-//! Runs on the clients' threads. Knows paths, keys and origins; what happens inside is the hub's.
-//! `table.rs` has every path; a request goes through `Router::decide` and no other way.
+//! Runs on the clients' threads. It knows paths, keys and origins; the hub owns all sessions.
+//! `table.rs` lists every path, and every request goes through `Router::decide`.
 
 mod admission;
 #[cfg(feature = "durable")]
@@ -44,43 +44,43 @@ pub use hosts::Hosts;
 pub use live_page::Page;
 use origin::Origins;
 use refusal_log::RefusalLog;
-use route::{Call, Kind as At, Method, Route, RouteMatch, Who};
+use route::{Call, Method, Permission, Route, RouteKind, RouteMatch};
 pub use session_handler::TEMPORARY_HEADER;
 use session_handler::{SessionHandler, ViewerHandler};
 
-/// As large as a document may be by default.
-const LARGEST_CANVAS: usize = 4 << 20;
-const WRONG_ORIGIN: &str =
-    "pages of this origin may not connect: whoever runs this server can allow it";
-const WRONG_HOST: &str = "this server is not known by the name that this was sent to: whoever runs it can \
-                          give the name with --allow-host; its IP address works as it is";
-const OTHER_METHODS: &str = "this page knows other methods: its Allow header says which";
+/// The default bound of a canvas from outside a session, in bytes: as large as a document may be by
+/// default.
+const DEFAULT_MAX_CANVAS_BYTES: usize = 4 << 20;
+const WRONG_ORIGIN: &str = "pages of this origin may not connect: the operator of this server can allow it with --allow-origin";
+const WRONG_HOST: &str = "this server doesn't serve pages under this host name: use its IP address, or ask \
+                          its operator to allow the name with --allow-host";
+const OTHER_METHODS: &str =
+    "this path doesn't have this method: the Allow header lists those it has";
 const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
 
-/// What is served on the port: sessions, the client protocol, and a few pages.
+/// All that is served on the port: sessions, the client protocol, the API and a few pages.
 pub struct Router {
     pub authenticator: Arc<Authenticator>,
     pub origins: Origins,
-    /// By which names pages may call the server.
+    /// The host names under which pages may call the server.
     pub hosts: Hosts,
-    /// Whether sessions ask for a key.
+    /// True where sessions need a key.
     pub require_key: bool,
-    /// Whether there is `/debug/client_…`.
+    /// True where `/debug/client_…` exists.
     pub debug_endpoints: bool,
-    /// What `/` is.
     pub live: Page,
-    /// How long a canvas may be that is sent from outside a session, in bytes.
+    /// The largest canvas that is sent from outside a session, in bytes.
     pub largest_canvas: usize,
-    /// Pages that were turned away.
+    /// Logs the pages that were refused.
     pub refusals: RefusalLog,
-    /// What makes sessions durable, where they are.
+    /// Stores the sessions; `None` where they are only in memory.
     #[cfg(feature = "durable")]
     pub persistence: Option<Persistence>,
 }
 
 impl Router {
-    /// A router with these keys that asks for none where the protocol doesn't, and is open to pages
-    /// of its own origin alone.
+    /// A router with these keys. It needs no key where the protocol needs none, and allows only
+    /// pages of its own origin.
     pub fn new(keys: KeyStore) -> Self {
         Router {
             authenticator: Arc::new(Authenticator::new(keys)),
@@ -89,14 +89,14 @@ impl Router {
             require_key: false,
             debug_endpoints: false,
             live: Page::default(),
-            largest_canvas: LARGEST_CANVAS,
+            largest_canvas: DEFAULT_MAX_CANVAS_BYTES,
             refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
             persistence: None,
         }
     }
 
-    /// What becomes of a request: its path, its method, where it comes from, its key, in this order.
+    /// Decides on a request: first its path, then its method, its origin and its key.
     ///
     /// # Errors
     /// The refusal.
@@ -106,7 +106,7 @@ impl Router {
         from: Requester,
         conn: ConnId,
     ) -> Result<Outcome, Response> {
-        // Asked of the server as a whole, as some load balancers do.
+        // Some load balancers ask this of the server as a whole.
         if (request.method, request.path) == ("OPTIONS", "*") {
             return Ok(Outcome::Page(
                 Response::empty().with("Allow: GET, HEAD, PUT, POST, DELETE"),
@@ -116,15 +116,16 @@ impl Router {
             table::find(request.path).map_err(|why| Response::text(404, why))?;
         let wants_websocket = request.wants_websocket();
         let is_nothing = match route.kind {
-            At::DebugSocket => !self.debug_endpoints,
-            // Whoever connects there with a WebSocket has forgotten the rest of the path.
-            At::Page => route.path == "/" && wants_websocket,
+            RouteKind::DebugSocket => !self.debug_endpoints,
+            // A client that connects to `/` with a WebSocket has left out the rest of the path.
+            RouteKind::Page => route.path == "/" && wants_websocket,
             _ => false,
         };
         if is_nothing {
             return Err(Response::text(404, path_ids::NO_SUCH_PAGE));
         }
-        // A browser asks beforehand whether a page may send its key along; others ask whether this lives.
+        // Browsers ask by `OPTIONS` whether a page may send a key; load balancers ask whether the
+        // server runs.
         let is_question = request.method == "OPTIONS" && route.is_page();
         let endpoint = route.endpoint(request.method);
         if endpoint.is_none() && !is_question {
@@ -135,13 +136,13 @@ impl Router {
         let Some(endpoint) = endpoint.filter(|_| !is_question) else {
             return Ok(Outcome::Page(answer_to_options(route)));
         };
-        // A key before the path of what is no handshake is not even looked at: any page can have its
-        // visitor's browser ask so.
+        // A key before the path is ignored unless the request is a handshake: any page can make its
+        // visitor's browser send such a request.
         if !route.is_page() && !is_handshake {
             return Err(Response::upgrade_required(NO_WEBSOCKET));
         }
-        let of_query = match endpoint.who {
-            Who::Admin if ids.is_empty() => request.query_value("session"),
+        let of_query = match endpoint.permission {
+            Permission::Admin if ids.is_empty() => request.query_value("session"),
             _ => None,
         };
         let session = ids.first().or(of_query.as_ref()).map(String::as_str);
@@ -149,11 +150,11 @@ impl Router {
         let is_for_programs = self.is_for_programs(request.path);
         let from = from.address;
         let access = AccessRequest { request, from, is_for_programs, key, session };
-        let Admission { grant, by } = self.admit(endpoint.who, &access)?;
+        let Admission { grant, by } = self.admit(endpoint.permission, &access)?;
         (endpoint.handle)(self, Call { request, conn, from, ids, grant, by })
     }
 
-    /// Turns away what a page may have made that may not connect.
+    /// Refuses a request that may come from a page which is not allowed.
     fn check_page(
         &self,
         request: &Request<'_>,
@@ -161,23 +162,23 @@ impl Router {
         route: &Route,
     ) -> Result<(), Response> {
         let (origin, host) = (request.header("origin"), request.header("host"));
-        // From a trusted proxy the name is the proxy's business. Where a WebSocket is to be had, a request
-        // without an origin gets either that, as no page can, or nothing.
-        let is_asked = origin.is_some() || route.kind == At::Page;
+        // A trusted proxy checks the name itself. On the path of a WebSocket a request without an
+        // origin can't come from a page, or it gets no more than a refusal.
+        let is_asked = origin.is_some() || route.kind == RouteKind::Page;
         if is_asked && !from.by_proxy && !self.hosts.permits(host) {
             let why = "a request to another name than this server's: --allow-host";
-            self.refusals.note(from.address, why);
+            self.refusals.count(from.address, why);
             return Err(Response::text(421, WRONG_HOST));
         }
         if !self.origins.permits(origin, host, from.address) {
             let shown = origin.map(origin::shown).unwrap_or_default();
-            self.refusals.note(from.address, &format!("a page of {shown}: --allow-origin"));
-            return Err(Response::text(403, WRONG_ORIGIN).because(Reason::Origin));
+            self.refusals.count(from.address, &format!("a page of {shown}: --allow-origin"));
+            return Err(Response::text(403, WRONG_ORIGIN).with_reason(Reason::Origin));
         }
         Ok(())
     }
 
-    /// Whether sessions are stored.
+    /// True where sessions are stored.
     fn stores(&self) -> bool {
         #[cfg(feature = "durable")]
         return self.persistence.is_some();
@@ -186,12 +187,11 @@ impl Router {
     }
 }
 
-/// The `Allow` header of a path.
 fn allow(route: &Route) -> String {
     format!("Allow: {}", route.methods())
 }
 
-/// What a browser wants to know before it sends a page's request, and a load balancer at any time.
+/// The response to `OPTIONS`: what a browser needs before it sends a page's request.
 fn answer_to_options(route: &Route) -> Response {
     let has_body = route.endpoints.iter().any(|endpoint| endpoint.method != Method::Get);
     let headers = match has_body {
@@ -202,7 +202,7 @@ fn answer_to_options(route: &Route) -> Response {
     Response::empty().with(allow(route)).with(methods).with(headers)
 }
 
-/// The handlers of what is neither about one session nor stored.
+/// The handlers of routes that are neither about one session nor about stored data.
 impl Router {
     fn live(&self, _: Call<'_>) -> Result<Outcome, Response> {
         Ok(Outcome::Page(self.live.answer()))
@@ -242,9 +242,9 @@ impl Router {
         };
         let member =
             SessionHandler::new(session.as_str().into(), user.as_str().into(), self.largest_canvas);
-        let member = member.made_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
+        let member = member.with_temporary(call.request.header(TEMPORARY_HEADER) == Some("1"));
         Ok(Outcome::Upgrade(Box::new(match call.grant {
-            Some(grant) => member.with(grant),
+            Some(grant) => member.with_grant(grant),
             None => member,
         })))
     }
@@ -291,7 +291,7 @@ impl Service for Router {
         if self.stores() { Vec::new() } else { vec![in_memory.into()] }
     }
 
-    /// A page whose origin is permitted may read what the API answers.
+    /// Lets a page read the API's response where its origin is allowed.
     fn headers(&self, request: &Request<'_>, from: Requester) -> Vec<String> {
         let origin = request
             .header("origin")
@@ -313,7 +313,7 @@ impl Service for Router {
         path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Looks whether the key file has changed.
+    /// Reloads the key file if it has changed.
     fn watch(&self) -> Option<Event> {
         self.authenticator.keys().reload(false).map(Event::Keys)
     }
@@ -327,7 +327,7 @@ impl Service for Router {
     }
 }
 
-/// Says in the log, where it is asked for, which message a connection has sent.
+/// Logs, at level debug, the type and size of a message that a connection has sent.
 fn log_message(conn: ConnId, text: &str) {
     if log::log_enabled!(log::Level::Debug) {
         let kind: Option<String> =

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&str] = &[
     "os",
     "files",
+    "client",
     "protocol",
     "http",
     "logging",

@@ -9,27 +9,28 @@ use crate::kept::{Keep, Reach, Why};
 use crate::protocol::Timestamp;
 use crate::store::{Retention, Store, StoreError};
 
-/// How much is removed at a time, in rows and in pages of 4 KiB: some milliseconds' work.
-const ROWS: usize = 2000;
-const PAGES: u32 = 500;
+/// How much is removed between two other writes, in rows and in pages of 4 KiB: some milliseconds' work.
+const ROWS_AT_A_TIME: usize = 2000;
+const PAGES_AT_A_TIME: u32 = 500;
 
 /// How many changes may have to be replayed when a session is opened: about 4 ms.
-const MANY: usize = 1000;
+const MAX_REPLAYED_CHANGES: usize = 1000;
 
 /// A compaction that goes on.
 #[derive(Debug)]
 pub struct Compaction {
-    /// Sessions that are still to be looked at, and of the first whether its document is stored.
+    /// Sessions that are still to be made compact.
     left: VecDeque<Arc<str>>,
-    is_whole: bool,
+    /// The whole document of the first one is stored.
+    has_document: bool,
     retention: Retention,
-    done: Compacted,
+    done: CompactResult,
 }
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Compacted {
-    /// How many sessions were looked at.
+pub struct CompactResult {
+    /// How many sessions there were.
     pub sessions: usize,
     /// Those of them that can't be read and are left as they are, and why.
     pub damaged: Vec<(Arc<str>, String)>,
@@ -39,8 +40,8 @@ pub struct Compacted {
 }
 
 impl Compaction {
-    /// Of one session, or of all; `None` where there is none of this name. What is not to be kept is
-    /// removed.
+    /// Begins with one session, or with all; `None` where there is none of this name. What is not to be kept
+    /// will be removed.
     pub fn begin(store: &mut Store, session: Option<&str>, retention: Retention) -> Option<Self> {
         let is_wanted = |name: &&Arc<str>| session.is_none_or(|session| ***name == *session);
         let left: VecDeque<Arc<str>> = store.names().filter(is_wanted).cloned().collect();
@@ -48,39 +49,42 @@ impl Compaction {
             return None;
         }
         // What is in the journal belongs to the file; where it can't be moved there it is not counted.
-        let _ = store.empty_journal();
+        let _ = store.checkpoint();
         let (sessions, before) = (left.len(), length(store));
-        let done = Compacted { sessions, before, ..Compacted::default() };
-        Some(Compaction { left, is_whole: false, retention, done })
+        let done = CompactResult { sessions, before, ..CompactResult::default() };
+        Some(Compaction { left, has_document: false, retention, done })
     }
 
-    /// Does a piece of it; what was done once it is all done.
+    /// Does a piece of the work. Once all is done it returns what was done.
     ///
     /// # Errors
     /// [`StoreError`], when something can't be written: what was done until then stays.
-    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<Compacted>, StoreError> {
+    pub fn go_on(&mut self, store: &mut Store) -> Result<Option<CompactResult>, StoreError> {
         if let Some(session) = self.left.front() {
-            if !self.is_whole {
-                match keep_whole(store, session, &self.retention) {
-                    Ok(()) => self.is_whole = true,
+            if !self.has_document {
+                match store_document(store, session, &self.retention) {
+                    Ok(()) => self.has_document = true,
                     Err(StoreError::SessionCorrupt(why)) => {
                         self.done.damaged.push((session.clone(), why));
                         self.left.pop_front();
                     }
                     Err(trouble) => return Err(trouble),
                 }
-            } else if !store.prune(session, &self.retention, Timestamp::now(), ROWS)? {
-                self.is_whole = false;
+            } else if !store
+                .prune(session, &self.retention, Timestamp::now(), ROWS_AT_A_TIME)?
+                .is_more()
+            {
+                self.has_document = false;
                 self.left.pop_front();
             }
             return Ok(None);
         }
-        if store.shrink(PAGES)? {
+        if store.shrink(PAGES_AT_A_TIME)?.is_more() {
             return Ok(None);
         }
-        store.empty_journal()?;
+        store.checkpoint()?;
         let after = length(store);
-        Ok(Some(Compacted { after, ..std::mem::take(&mut self.done) }))
+        Ok(Some(CompactResult { after, ..std::mem::take(&mut self.done) }))
     }
 }
 
@@ -88,9 +92,9 @@ fn length(store: &Store) -> u64 {
     fs::metadata(store.file()).map_or(0, |found| found.len())
 }
 
-/// Stores the whole document, if that is worth its room: if many changes have to be replayed without it,
-/// or an older version goes when there is a newer one.
-fn keep_whole(
+/// Stores the whole document of a session, where that is worth its room: where many changes have to be
+/// replayed without it, or an older version goes when there is a newer one.
+fn store_document(
     store: &mut Store,
     session: &Arc<str>,
     retention: &Retention,
@@ -101,7 +105,7 @@ fn keep_whole(
     let document =
         document(&stored).map_err(|damaged| StoreError::SessionCorrupt(damaged.to_string()))?;
     let makes_one_go = retention.versions > 0 && store.versions(session)? >= retention.versions;
-    if stored.changes.len() < MANY && !makes_one_go {
+    if stored.changes.len() < MAX_REPLAYED_CHANGES && !makes_one_go {
         return Ok(());
     }
     let keep = Keep::Whole {

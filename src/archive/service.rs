@@ -1,5 +1,5 @@
-//! What is stored, while a server writes it: clients' threads look into the file themselves, a few at
-//! a time, and have the thread `store` change what no session in memory is concerned with.
+//! What is stored, while a server writes it: for a client's request a thread of its own reads the database,
+//! a few at a time. The thread `store` makes the changes that concern no session in memory.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -10,38 +10,39 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::compact::{Compacted, Compaction};
+use super::compact::{CompactResult, Compaction};
 use super::{document, over_damaged};
 use crate::hub::Document;
 use crate::kept::Journal;
 use crate::kept::{Keep, Reach};
 use crate::store::{Reader, Retention, Store, StoreError, StoreHandle, Summary};
 
-/// How many look at a time.
-const READERS: usize = 4;
-/// How long one waits for its turn, and how long it may then take.
-const TURN: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_secs(5);
-/// How much later at most one that has taken so long ends, unless the disk doesn't answer.
-const GRACE: Duration = Duration::from_secs(1);
-/// How long is waited for what was said before to be on disk, and for something to be changed.
-const WRITING: Duration = Duration::from_secs(5);
-/// And for everything to be made compact.
-const COMPACTING: Duration = Duration::from_secs(600);
-/// How often whoever waits looks whether the server is stopping.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How many requests read at a time.
+const MAX_READERS: usize = 4;
+/// How long a request waits until it may read, and how long it may then take.
+const READER_WAIT: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much later a read ends that has taken so long, unless the disk doesn't answer.
+const READ_GRACE: Duration = Duration::from_secs(1);
+/// How long a request waits until what was said before is on disk, and until a change is.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a compaction of everything may take.
+const COMPACT_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often a request that waits looks whether the server is stopping.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// See the module's text. Any client's thread may use it; every call blocks, none on the hub.
+/// Reads and changes what is stored. Any client's thread may use it; every call blocks, none on the hub.
 pub struct ArchiveService {
     directory: PathBuf,
     retention: Retention,
     /// Once the thread `store` runs.
     store: OnceLock<StoreHandle>,
-    /// Whether nothing can be written now.
+    /// Nothing can be written now.
     fails: AtomicBool,
     readers: Mutex<usize>,
     changed: Condvar,
-    /// See [`Settings`](crate::store::Settings).
+    /// Shared by readers; the thread `store` takes it to open the file again
+    /// ([`Settings`](crate::store::Settings)).
     gate: Arc<RwLock<()>>,
     is_compacting: AtomicBool,
 }
@@ -49,7 +50,7 @@ pub struct ArchiveService {
 /// Why something can't be had or done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchiveError {
-    /// Too many look, or it takes too long.
+    /// Too many requests read, or it takes too long.
     Busy,
     /// The disk doesn't answer.
     Silent,
@@ -82,17 +83,17 @@ impl ArchiveService {
         }
     }
 
-    /// The thread `store` runs; it is spoken to by this. Only the first one counts.
+    /// The thread `store` runs, and this is its handle. Only the first one counts.
     pub fn open(&self, store: StoreHandle) {
         let _ = self.store.set(store);
     }
 
-    /// Whether anything can be written has changed.
+    /// Takes note that writing works again, or doesn't any more.
     pub fn note(&self, works: bool) {
         self.fails.store(!works, Ordering::Relaxed);
     }
 
-    /// What keeps whoever looks apart from the thread `store` when it opens the file again.
+    /// The lock that keeps readers out while the thread `store` opens the file again.
     pub fn gate(&self) -> Arc<RwLock<()>> {
         self.gate.clone()
     }
@@ -105,8 +106,8 @@ impl ArchiveService {
     /// Looks into the store, which goes on being written. What happened within the last second may
     /// not be there yet.
     ///
-    /// A thread of its own does it: a disk that doesn't answer keeps that one and its turn, and nobody who
-    /// asks.
+    /// A thread of its own does it: a disk that doesn't answer keeps that thread and its permit, and not the
+    /// client's thread.
     ///
     /// # Errors
     /// Why that isn't possible; the log has more, where there is more to say.
@@ -114,21 +115,21 @@ impl ArchiveService {
         self: &Arc<Self>,
         look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ArchiveError> {
-        let turn = self.permit().ok_or(ArchiveError::Busy)?;
-        let until = Instant::now() + LOOK;
+        let permit = self.permit().ok_or(ArchiveError::Busy)?;
+        let until = Instant::now() + READ_TIMEOUT;
         let (done, looked) = crossbeam_channel::bounded(1);
         let archive = self.clone();
         let thread = thread::Builder::new().name("look".into()).spawn(move || {
             let found = archive.look_until(until, look);
-            drop(turn);
-            // Who has lost patience doesn't wait any more.
+            drop(permit);
+            // A client's thread that has given up doesn't wait any more.
             let _ = done.try_send(found);
         });
         let thread = thread.map_err(|error| {
             log::error!("what is stored can't be looked at: no thread to do it: {error}");
             ArchiveError::Busy
         })?;
-        match looked.recv_deadline(until + GRACE) {
+        match looked.recv_deadline(until + READ_GRACE) {
             Ok(found) => {
                 let _ = thread.join();
                 found
@@ -154,7 +155,7 @@ impl ArchiveService {
             log::error!("what is stored can't be looked at: {why}");
             ArchiveError::Unreadable
         })?;
-        let looked = reader.hurry(until).and_then(|()| look(&reader));
+        let looked = reader.set_deadline(until).and_then(|()| look(&reader));
         looked.map_err(|trouble| match trouble {
             StoreError::Full(_) if Instant::now() >= until => ArchiveError::Busy,
             StoreError::SessionCorrupt(why) => {
@@ -168,16 +169,16 @@ impl ArchiveService {
         })
     }
 
-    /// Waits until all that has happened so far is on disk, so that whoever looks then sees it.
+    /// Waits until all that has happened so far is on disk, so that a read sees it.
     ///
     /// # Errors
     /// [`ArchiveError::NotWritten`] where it can't be written, or [`ArchiveError::Stopping`].
     pub fn written(&self, is_stopping: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
-        wait(&self.store()?.flushed(), WRITING, is_stopping)
+        wait(&self.store()?.flushed(), WRITE_TIMEOUT, is_stopping)
     }
 
-    /// Puts an earlier document over what is stored of a session, if that can't be read: then it is
-    /// in nobody's memory either. As which change.
+    /// Puts an earlier document over what is stored of a session, if that can't be read: then the session is
+    /// not in memory either. Returns the number of the change.
     ///
     /// # Errors
     /// [`ArchiveError::Busy`], where it can be read; otherwise why it can't be done.
@@ -188,7 +189,7 @@ impl ArchiveService {
         is_stopping: &dyn Fn() -> bool,
     ) -> Result<u64, ArchiveError> {
         let mut keep = over_damaged(now, earlier);
-        self.change(WRITING, is_stopping, move |store| {
+        self.change(WRITE_TIMEOUT, is_stopping, move |store| {
             let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
                 Ok(stored) => stored.is_none_or(|stored| document(&stored).is_ok()),
                 Err(StoreError::SessionCorrupt(_)) => false,
@@ -211,12 +212,12 @@ impl ArchiveService {
         session: Option<Arc<str>>,
         retention: Retention,
         is_stopping: &dyn Fn() -> bool,
-    ) -> Result<Compacted, ArchiveError> {
+    ) -> Result<CompactResult, ArchiveError> {
         if self.is_compacting.swap(true, Ordering::Acquire) {
             return Err(ArchiveError::Compacting);
         }
         let mut compaction = None;
-        let done = self.change(COMPACTING, is_stopping, move |store| {
+        let done = self.change(COMPACT_TIMEOUT, is_stopping, move |store| {
             if compaction.is_none() {
                 compaction = Compaction::begin(store, session.as_deref(), retention);
             }
@@ -236,12 +237,12 @@ impl ArchiveService {
     /// Has something done on the thread `store`, piece by piece.
     fn change<T: Send + 'static>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         is_stopping: &dyn Fn() -> bool,
         mut change: impl FnMut(&mut Store) -> ControlFlow<Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, ArchiveError> {
         let (done, answer) = crossbeam_channel::bounded(1);
-        // Dropped, and so its end is heard of, where the disk fails or the thread has ended.
+        // The sender is dropped where the disk fails or the thread has ended, which ends the wait.
         self.store()?.job(Box::new(move |store| match change(store) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),
             ControlFlow::Break(result) => {
@@ -249,7 +250,7 @@ impl ArchiveService {
                 ControlFlow::Break(())
             }
         }));
-        wait(&answer, patience, is_stopping)?.map_err(|trouble| {
+        wait(&answer, timeout, is_stopping)?.map_err(|trouble| {
             log::error!("what is stored can't be changed: {trouble}: {}", trouble.advice());
             match trouble {
                 StoreError::SessionCorrupt(_) => ArchiveError::Damaged,
@@ -267,16 +268,17 @@ impl ArchiveService {
 
     fn permit(self: &Arc<Self>) -> Option<Permit> {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(readers, TURN, |open| *open >= READERS);
+        let waited =
+            self.changed.wait_timeout_while(readers, READER_WAIT, |open| *open >= MAX_READERS);
         let (mut readers, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (*readers < READERS).then(|| {
+        (*readers < MAX_READERS).then(|| {
             *readers += 1;
             Permit(self.clone())
         })
     }
 }
 
-/// A turn to look, until it is dropped.
+/// Permission to read, until it is dropped.
 struct Permit(Arc<ArchiveService>);
 
 impl Drop for Permit {
@@ -286,7 +288,7 @@ impl Drop for Permit {
     }
 }
 
-/// Stores a whole document as a session's next change. As which.
+/// Stores a whole document as a session's next change, and returns its number.
 fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, StoreError> {
     let next = store.next_number(keep.session())?;
     if let Keep::Whole { seq, .. } = keep {
@@ -295,15 +297,15 @@ fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, StoreError> {
     store.commit([&*keep]).map(|_| next)
 }
 
-/// Waits for an answer of the thread `store`; its end is one, too.
+/// Waits for an answer of the thread `store`. The end of that thread is an answer, too.
 fn wait<T>(
     answer: &Receiver<T>,
-    patience: Duration,
+    timeout: Duration,
     is_stopping: &dyn Fn() -> bool,
 ) -> Result<T, ArchiveError> {
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     loop {
-        match answer.recv_deadline(until.min(Instant::now() + GLANCE)) {
+        match answer.recv_deadline(until.min(Instant::now() + STOP_POLL_INTERVAL)) {
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Disconnected) => return Err(ArchiveError::NotWritten),
             Err(RecvTimeoutError::Timeout) if is_stopping() => return Err(ArchiveError::Stopping),

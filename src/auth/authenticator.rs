@@ -1,46 +1,45 @@
-//! Keys as they are presented: right, wrong, or too often wrong.
+//! Checks the keys of requests and counts the wrong ones by address.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::lockout::MOST;
+use super::lockout::MAX_REFUSALS;
 use super::{Grant, KeyRefusal, KeyStore, Lockout};
 use crate::protocol::Timestamp;
 
-/// Checks keys and counts the wrong ones by address. Shared by all clients' threads.
+/// Checks keys and counts the wrong ones by address. All clients' threads share it.
 pub struct Authenticator {
     keys: KeyStore,
     attempts: Lockout,
-    /// What pages of other sites have their visitors' browsers try. Counted apart: a page can lock such
-    /// requests out, and nothing else.
+    /// The wrong keys of requests that pages of other sites made. They are counted apart, so that
+    /// such a page locks out only its own requests.
     by_pages: Lockout,
 }
 
-/// Who may have made a request that shows a key.
+/// Who may have made a request that carries a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeySource {
-    /// A program, a person, or a page that may connect.
+    /// A program, a person, or a page that is allowed to connect.
     Client,
     /// A page of another site, in its visitor's browser.
     OtherSite,
 }
 
 impl Authenticator {
-    /// Checks these keys.
+    /// An authenticator for these keys. No wrong key has been counted yet.
     pub fn new(keys: KeyStore) -> Self {
         Authenticator { keys, attempts: Lockout::default(), by_pages: Lockout::default() }
     }
 
-    /// The keys that are in force.
     pub fn keys(&self) -> &KeyStore {
         &self.keys
     }
 
-    /// Checks a key that came from this address.
+    /// Checks the key of a request that came from this address.
     ///
     /// # Errors
-    /// Why it opens nothing. A wrong or expired key counts against its address, and is logged without
-    /// the key; having none doesn't.
+    /// The reason why the key opens nothing. A wrong or expired key counts against the address and
+    /// is logged without the key. A missing key is not counted.
     pub fn check(
         &self,
         key: Option<&str>,
@@ -59,14 +58,14 @@ impl Authenticator {
         if let Err(why) = checked
             && key.is_some()
         {
-            // Others from there may have been wrong since: what the eleventh was is not told.
-            let count = attempts.refused(from, now).ok_or(KeyRefusal::TooMany)?;
+            // Other threads may have counted ten wrong keys since: an eleventh is refused unseen.
+            let count = attempts.count_refusal(from, now).ok_or(KeyRefusal::TooMany)?;
             let what = if why == KeyRefusal::Expired { "an expired key" } else { "a wrong key" };
             log::warn!("refused {from}: {what}{by}, {count} within a minute");
-            if count == MOST {
+            if count == MAX_REFUSALS {
                 log::warn!(
-                    "{from} is locked out: no key from there is looked at until the first of its \
-                     {MOST} wrong ones is a minute old{by}"
+                    "{from} is locked out: no key from there is checked until the first of its \
+                     {MAX_REFUSALS} wrong ones is a minute old{by}"
                 );
             }
         }
@@ -81,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// Again and again, because they have to meet.
+    /// Repeated, because the two threads have to meet.
     #[test]
     fn of_wrong_keys_at_one_moment_ten_are_looked_at() {
         let authenticator = Authenticator::new(KeyStore::open(None, true).expect("no file"));

@@ -1,15 +1,15 @@
-//! What stands in a key file: read without ever quoting it, written without losing anything.
+//! The content of a key file: parsed without quoting it, written without losing anything.
 //!
 //! ```json
 //! {"keys": [
-//!   {"name": "alice", "sha256": "<64 hexadecimal digits>", "level": "write",
-//!    "expires": "2026-12-20T00:00:00.000Z", "sessions": ["a", "b"]}
+//! {"name": "alice", "sha256": "<64 hexadecimal digits>", "level": "write",
+//! "expires": "2026-12-20T00:00:00.000Z", "sessions": ["a", "b"]}
 //! ]}
 //! ```
 //!
-//! `expires` and `sessions` may be left out or `null`: never, and all. Somebody may have put a key
-//! itself where its hash belongs; so a problem is told by the number and name of its key, and nothing
-//! else of the file reaches a message. Fields nobody here knows are kept as they are.
+//! A key without `expires`, or with `null`, never expires; one without `sessions` opens all. A key
+//! itself may stand in the file by mistake, so an error names only the number and name of the entry
+//! and quotes nothing else. Unknown fields are kept.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,39 +23,40 @@ use crate::protocol::Timestamp;
 use crate::protocol::json::{self, Fields, Object};
 
 /// The longest name of a key, in characters.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
-/// The fields that say something.
+/// The fields that have a meaning.
 const FIELDS: [&str; 5] = ["name", "sha256", "level", "expires", "sessions"];
-/// The longest name of a field that is shown: a key is longer, wherever somebody has put it.
-const LONGEST_SHOWN: usize = 24;
+/// The longest name of a field that is shown, in bytes. A key is longer, so none is shown even
+/// where it stands as a field's name.
+const MAX_SHOWN_BYTES: usize = 24;
 
-/// The keys of a file, and everything else in it.
-pub struct Entries {
-    keys: Vec<Entry>,
-    /// The file's fields in order; the value of `keys` is written from the above.
+pub struct KeyEntries {
+    keys: Vec<KeyEntry>,
+    /// The file's fields in order. The value of `keys` is written from the field above.
     fields: Fields,
 }
 
-/// One key, and the fields it was read from.
-struct Entry {
+/// A key and the fields it was parsed from.
+struct KeyEntry {
     key: Arc<Key>,
     fields: Fields,
 }
 
-impl Entries {
-    /// Of a file that is yet to be made.
-    pub fn none() -> Self {
-        Entries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
+impl KeyEntries {
+    /// The entries of a new file.
+    pub fn empty() -> Self {
+        KeyEntries { keys: Vec::new(), fields: vec![("keys".into(), RawValue::NULL.to_owned())] }
     }
 
-    /// Reads the whole text of a key file.
+    /// Parses the whole text of a key file.
     ///
     /// # Errors
-    /// What is wrong, to stand after the file's name; it quotes nothing but names of keys.
+    /// What is wrong, as the rest of a sentence that begins with the file's name. It quotes only
+    /// names of keys.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
-        // Some editors on Windows begin a file with this mark.
+        // Some editors on Windows begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim_ascii().is_empty() {
             return Err("it is empty, not even {\"keys\": []}".into());
@@ -70,26 +71,25 @@ impl Entries {
         let keys = list
             .into_iter()
             .enumerate()
-            .map(|(index, value)| Entry::parse(index + 1, value))
+            .map(|(index, value)| KeyEntry::parse(index + 1, value))
             .collect::<Result<Vec<_>, _>>()?;
-        tell_apart(&keys)?;
+        check_unique(&keys)?;
         let mut fields = file.to_fields();
         for (name, value) in &mut fields {
             if &**name == "keys" {
                 *value = RawValue::NULL.to_owned();
             }
         }
-        Ok(Entries { keys, fields })
+        Ok(KeyEntries { keys, fields })
     }
 
-    /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.keys.iter().map(|entry| &entry.key)
     }
 
-    /// Where a key has a field that says nothing, which may be another one misspelt: a key opens more
-    /// than was meant then. The first such field, and how many more there are, to stand after the
-    /// file's name; `None` where there is none. Quotes nothing but names.
+    /// Describes the first field without a meaning, and how many more there are, as the rest of a
+    /// sentence that begins with the file's name; `None` where there is none. Such a field may be a
+    /// misspelt one, and the key then opens more than was meant. Quotes only names.
     pub fn unknown(&self) -> Option<String> {
         let mut unknown = self.keys.iter().enumerate().flat_map(|(index, entry)| {
             let fields = entry.fields.iter().map(|(field, _)| &**field);
@@ -97,7 +97,7 @@ impl Entries {
             fields.map(move |field| (index + 1, &entry.key.name, field))
         });
         let (number, name, field) = unknown.next()?;
-        let field = match field.len() <= LONGEST_SHOWN {
+        let field = match field.len() <= MAX_SHOWN_BYTES {
             true => format!("the field {field:?}"),
             false => "a field with a long name".to_owned(),
         };
@@ -108,12 +108,12 @@ impl Entries {
         Some(format!("{field} of key {number} ({name:?}){more}"))
     }
 
-    /// The key of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Key>> {
         self.keys().find(|key| &*key.name == name)
     }
 
-    /// Adds a key, whose name must be a name ([`is_name`]) that no other key has.
+    /// Adds a key. Its name has to be valid ([`is_name`]) and different from the names of all other
+    /// keys.
     pub fn add(&mut self, key: Key) {
         let mut fields: Fields = vec![
             ("name".into(), json::string(&key.name)),
@@ -128,17 +128,17 @@ impl Entries {
         {
             fields.push(("sessions".into(), list));
         }
-        self.keys.push(Entry { key: Arc::new(key), fields });
+        self.keys.push(KeyEntry { key: Arc::new(key), fields });
     }
 
-    /// Removes the key of this name; `false` where there was none.
+    /// Removes the key of this name. Returns false where there is none.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.keys.len();
         self.keys.retain(|entry| &*entry.key.name != name);
         self.keys.len() < before
     }
 
-    /// The whole text of the file, with a line for each key.
+    /// The whole text of the file, with one line for each key.
     pub fn to_json(&self) -> String {
         let mut text = Vec::from(*b"{");
         for (index, (name, value)) in self.fields.iter().enumerate() {
@@ -172,15 +172,15 @@ impl Entries {
     }
 }
 
-impl Entry {
-    /// `number` counts from 1, as people do.
+impl KeyEntry {
+    /// Parses the entry `number`, counted from 1 as people do.
     fn parse(number: usize, value: &RawValue) -> Result<Self, String> {
         let fields = Object::parse(value.get())
             .map_err(|_| format!("key {number} has to be an object like {{\"name\": …}}"))?;
         let text = |name: &str| fields.get(name).and_then(json::as_string);
         let name = text("name").filter(|name| is_name(name)).ok_or_else(|| {
             format!(
-                "the name of key {number} has to be 1 to {LONGEST_NAME} characters without control \
+                "the name of key {number} has to be 1 to {MAX_NAME_CHARS} characters without control \
                  characters"
             )
         })?;
@@ -191,7 +191,7 @@ impl Entry {
             wrong("the sha256", "64 hexadecimal digits, as collabd key new writes them")
         })?;
         let level = text("level")
-            .and_then(|level| Level::named(&level))
+            .and_then(|level| Level::from_name(&level))
             .ok_or_else(|| wrong("the level", "\"read\", \"write\" or \"admin\""))?;
         let given = |name: &str| fields.get(name).filter(|value| value.get() != "null");
         let expires = given("expires").map(|value| {
@@ -206,13 +206,13 @@ impl Entry {
         let (expires, opens) = (expires.transpose()?, opens.transpose()?);
         let fields = fields.to_fields();
         let key = Key { name: name.into(), hash: KeyHash::from_bytes(hash), level, expires, opens };
-        Ok(Entry { key: Arc::new(key), fields })
+        Ok(KeyEntry { key: Arc::new(key), fields })
     }
 }
 
-/// Two keys of one name could not be revoked one by one, and of two with one hash nobody could say
-/// which is meant.
-fn tell_apart(keys: &[Entry]) -> Result<(), String> {
+/// Refuses two keys of one name, which could not be revoked one by one, and two keys of one hash,
+/// of which the one in force would be a matter of order.
+fn check_unique(keys: &[KeyEntry]) -> Result<(), String> {
     let (mut names, mut hashes) = (HashMap::new(), HashMap::new());
     for (index, entry) in keys.iter().enumerate() {
         let (number, key) = (index + 1, &*entry.key);
@@ -227,12 +227,11 @@ fn tell_apart(keys: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a key may be called so: 1 to 64 characters, no control characters.
+/// True where a key may have this name: 1 to 64 characters, no control characters.
 pub fn is_name(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
+    (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
-/// Bytes as lower-case hexadecimal digits.
 pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
         // Writing to memory can't fail.
@@ -258,11 +257,11 @@ mod tests {
     use super::*;
 
     fn hash(of: &str) -> String {
-        to_hex(KeyHash::of(of).as_bytes())
+        to_hex(KeyHash::new(of).as_bytes())
     }
 
     fn problem(text: &str) -> String {
-        Entries::parse(text.as_bytes()).err().unwrap_or_else(|| panic!("it was taken: {text}"))
+        KeyEntries::parse(text.as_bytes()).err().unwrap_or_else(|| panic!("it was taken: {text}"))
     }
 
     #[test]
@@ -272,7 +271,7 @@ mod tests {
             let text = format!(
                 "{{\"keys\":[{{\"name\":\"a\",\"sha256\":\"{hash}\",\"level\":\"read\"{fields}}}],\"x\":1}}"
             );
-            Entries::parse(text.as_bytes()).expect("a key file").unknown()
+            KeyEntries::parse(text.as_bytes()).expect("a key file").unknown()
         };
         assert_eq!(unknown(""), None);
         assert_eq!(unknown(",\"expires\":null,\"sessions\":[]"), None);
@@ -292,17 +291,17 @@ mod tests {
             \"expires\":\"2026-12-20T01:00:00+01:00\",\"sessions\":[\"a\",\"b c\"]}},
             {{\"name\":\"Bob ü\",\"sha256\":\"{b}\",\"level\":\"admin\",\"expires\":null,\"sessions\":null}}]}}"
         );
-        let entries = Entries::parse(text.as_bytes()).expect("a key file");
+        let entries = KeyEntries::parse(text.as_bytes()).expect("a key file");
         let keys: Vec<_> = entries.keys().collect();
         assert_eq!(
             (&*keys[0].name, keys[0].hash, keys[0].level),
-            ("alice", KeyHash::of("a"), Level::Write)
+            ("alice", KeyHash::new("a"), Level::Write)
         );
         assert_eq!(keys[0].expires, Timestamp::parse("2026-12-20T00:00:00Z"));
         assert!(keys[0].opens("a") && keys[0].opens("b c") && !keys[0].opens("b"));
         assert_eq!(
             (&*keys[1].name, keys[1].hash, keys[1].level),
-            ("Bob ü", KeyHash::of("b"), Level::Admin)
+            ("Bob ü", KeyHash::new("b"), Level::Admin)
         );
         assert_eq!((keys[1].expires, &keys[1].opens), (None, &None));
         assert_eq!(keys.len(), 2);
@@ -310,15 +309,15 @@ mod tests {
 
     #[test]
     fn a_list_may_be_empty() {
-        assert_eq!(Entries::parse(b"{\"keys\": []}").expect("a key file").keys().count(), 0);
+        assert_eq!(KeyEntries::parse(b"{\"keys\": []}").expect("a key file").keys().count(), 0);
     }
 
     #[test]
     fn what_was_added_is_read_again_and_what_was_removed_is_gone() {
-        let mut entries = Entries::none();
+        let mut entries = KeyEntries::empty();
         let key = |name: &str, expires, opens| Key {
             name: name.into(),
-            hash: KeyHash::of(name),
+            hash: KeyHash::new(name),
             level: Level::Read,
             expires,
             opens,
@@ -329,7 +328,7 @@ mod tests {
             entries.add(key);
         }
         assert!(entries.remove("bob") && !entries.remove("bob"));
-        let read = Entries::parse(entries.to_json().as_bytes()).expect("a key file");
+        let read = KeyEntries::parse(entries.to_json().as_bytes()).expect("a key file");
         let keys: Vec<_> = read.keys().cloned().collect();
         assert_eq!(*keys[0], alice);
         assert_eq!(*keys[1], key("carol", None, Some(vec![])));
@@ -338,16 +337,16 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_kept_as_it_was_written() {
+    fn unknown_fields_are_kept_as_they_were_written() {
         let hash = hash("a");
         let text = format!(
             r#"{{"note":"ours","big":18446744073709551616.50,"keys":[{{"owner":{{"room":[1.50, null]}},
             "name":"alice","sha256":"{hash}","level":"read","till":1e400}}],"last":[]}}"#
         );
-        let mut entries = Entries::parse(text.as_bytes()).expect("a key file");
+        let mut entries = KeyEntries::parse(text.as_bytes()).expect("a key file");
         entries.add(Key {
             name: "bob".into(),
-            hash: KeyHash::of("b"),
+            hash: KeyHash::new("b"),
             level: Level::Write,
             expires: None,
             opens: None,
@@ -362,7 +361,7 @@ mod tests {
         ] {
             assert!(written.contains(kept), "{kept} in {written}");
         }
-        assert_eq!(Entries::parse(written.as_bytes()).expect("a key file").keys().count(), 2);
+        assert_eq!(KeyEntries::parse(written.as_bytes()).expect("a key file").keys().count(), 2);
     }
 
     #[test]
@@ -407,7 +406,7 @@ mod tests {
             assert!(!line.contains("SECRET") && !line.contains(['\n', '\r']), "{text}: {line}");
         }
         assert!(
-            Entries::parse(b"{\"keys\": [\"\xff\"]}")
+            KeyEntries::parse(b"{\"keys\": [\"\xff\"]}")
                 .err()
                 .is_some_and(|line| line.contains("UTF-8"))
         );

@@ -1,58 +1,57 @@
-//! The key file on disk: read whole, replaced whole, by one at a time.
+//! The key file on disk. It is read whole and replaced whole.
 //!
-//! Whoever changes it holds a lock on `FILE.lock` from before reading until after writing, so that of
-//! two changes at once none is lost. The new file is written beside the old one and put in its place:
-//! a reader sees the one or the other, and needs no lock.
+//! A program that changes it holds a lock on `FILE.lock` from before it reads until after it has
+//! written, so two changes at once lose nothing. It writes the new file beside the old one and
+//! renames it: a reader sees the old or the new file and needs no lock.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::key_entries::Entries;
+use super::key_entries::KeyEntries;
 use crate::files;
 
-/// The largest key file, in bytes: several thousand keys.
-pub const LARGEST: usize = 1 << 20;
+/// The largest key file, in bytes: enough for several thousand keys.
+pub const MAX_KEY_FILE_BYTES: usize = 1 << 20;
 
-/// Why a key file can't be used. Shown as one line that quotes nothing of it but names of keys.
+/// Why a key file can't be used. Displayed as one line that quotes only names of keys.
 #[derive(Debug)]
-pub enum Problem {
-    /// There is none.
+pub enum KeyFileError {
+    /// The file does not exist.
     Missing(PathBuf),
-    /// It can't be read or written, or what stands in it makes no sense.
+    /// The file can't be read or written, or it isn't a key file.
     Unusable { file: PathBuf, why: String },
 }
 
-impl Problem {
+impl KeyFileError {
     fn unusable(file: &Path, why: impl fmt::Display) -> Self {
-        Problem::Unusable { file: file.to_owned(), why: why.to_string() }
+        KeyFileError::Unusable { file: file.to_owned(), why: why.to_string() }
     }
 
-    /// The line for a person who can do something about it.
+    /// The line for the operator, with what to do.
     pub fn with_advice(&self) -> String {
         match self {
-            Problem::Missing(file) => format!(
+            KeyFileError::Missing(file) => format!(
                 "{self}: make one with collabd key new --name NAME --level write --file {}",
                 file.display()
             ),
-            Problem::Unusable { .. } => self.to_string(),
+            KeyFileError::Unusable { .. } => self.to_string(),
         }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Missing(file) => write!(f, "there is no key file {}", file.display()),
-            Problem::Unusable { file, why } => {
+            KeyFileError::Missing(file) => write!(f, "there is no key file {}", file.display()),
+            KeyFileError::Unusable { file, why } => {
                 write!(f, "the key file {} can't be used: {why}", file.display())
             }
         }
     }
 }
 
-/// What was read from a key file.
 #[derive(PartialEq, Eq)]
 pub struct Contents {
     pub text: Vec<u8>,
@@ -60,48 +59,50 @@ pub struct Contents {
     pub exposed: Option<u32>,
 }
 
-/// Reads the file whole, without a lock. Blocks on the disk.
+/// Reads the whole file without a lock. Blocks on the disk.
 ///
 /// # Errors
-/// [`Problem`], when there is none, it can't be read, is no regular file or larger than [`LARGEST`].
-pub fn read(file: &Path) -> Result<Contents, Problem> {
+/// When the file doesn't exist, can't be read, is no regular file or is larger than
+/// [`MAX_KEY_FILE_BYTES`].
+pub fn read(file: &Path) -> Result<Contents, KeyFileError> {
     read_with_metadata(file).map(|(contents, _)| contents)
 }
 
-/// Reads the file whole and makes sense of it. Blocks on the disk.
+/// Reads and parses the whole file. Blocks on the disk.
 ///
 /// # Errors
-/// [`Problem`], as [`read`], or when it is no key file.
-pub fn load(file: &Path) -> Result<(Entries, Contents), Problem> {
+/// The errors of [`read`], and when the file isn't a key file.
+pub fn load(file: &Path) -> Result<(KeyEntries, Contents), KeyFileError> {
     let contents = read(file)?;
-    let entries = Entries::parse(&contents.text).map_err(|why| Problem::unusable(file, why))?;
+    let entries =
+        KeyEntries::parse(&contents.text).map_err(|why| KeyFileError::unusable(file, why))?;
     Ok((entries, contents))
 }
 
-fn read_with_metadata(file: &Path) -> Result<(Contents, Metadata), Problem> {
+fn read_with_metadata(file: &Path) -> Result<(Contents, Metadata), KeyFileError> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::Missing(file.to_owned()),
+        io::ErrorKind::NotFound => KeyFileError::Missing(file.to_owned()),
         io::ErrorKind::PermissionDenied => match crate::os::of_another_user(file) {
-            Some(why) => Problem::unusable(file, format!("{error}: {why}")),
-            None => Problem::unusable(file, error),
+            Some(why) => KeyFileError::unusable(file, format!("{error}: {why}")),
+            None => KeyFileError::unusable(file, error),
         },
-        _ => Problem::unusable(file, error),
+        _ => KeyFileError::unusable(file, error),
     };
-    // Before it is opened: opening a pipe would wait for whoever writes to it.
+    // Checked before opening: opening a pipe waits for a process that writes to it.
     if !fs::metadata(file).map_err(failed)?.is_file() {
-        return Err(Problem::unusable(file, "it is no regular file"));
+        return Err(KeyFileError::unusable(file, "it is no regular file"));
     }
     let open = File::open(file).map_err(failed)?;
     let metadata = open.metadata().map_err(failed)?;
     let mut text = Vec::new();
-    open.take(LARGEST as u64 + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() > LARGEST {
-        return Err(Problem::unusable(file, "it is larger than 1 MiB"));
+    open.take(MAX_KEY_FILE_BYTES as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() > MAX_KEY_FILE_BYTES {
+        return Err(KeyFileError::unusable(file, "it is larger than 1 MiB"));
     }
     Ok((Contents { text, exposed: files::exposed(&metadata) }, metadata))
 }
 
-/// Says that others than its owner may read or change the file.
+/// The warning that others than its owner may read or change the file.
 pub fn warning(file: &Path, mode: u32) -> String {
     let file = file.display();
     format!(
@@ -109,44 +110,44 @@ pub fn warning(file: &Path, mode: u32) -> String {
     )
 }
 
-/// A key file that nobody else changes meanwhile. Dropped without [`save`](Self::save), it stays as
-/// it was.
-pub struct Locked {
-    pub entries: Entries,
-    /// The file's mode before, where others than its owner could read or change it.
+/// A key file that no other program changes while this value exists. It changes only by
+/// [`save`](Self::save).
+pub struct LockedKeyFile {
+    pub entries: KeyEntries,
+    /// The file's mode when it was opened, where others than its owner could read or change it.
     pub exposed: Option<u32>,
-    /// As it was named.
+    /// The path as the user gave it.
     file: PathBuf,
-    /// Where it is: what a link leads to is replaced, not the link.
+    /// The path with links resolved: the target of a link is replaced, not the link.
     target: PathBuf,
     old: Option<Metadata>,
-    /// Closing it ends the lock.
+    /// Dropping it releases the lock.
     _lock: File,
 }
 
-impl Locked {
-    /// Waits until nobody else changes the file, and reads it. Blocks on the disk.
+impl LockedKeyFile {
+    /// Waits for the lock and reads the file. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Problem`], as [`load`], or when the file can't be locked.
-    pub fn open(file: &Path) -> Result<Self, Problem> {
-        // Nothing to lock where there is nothing, and no lock to be left behind.
+    /// The errors of [`load`], and when the file can't be locked.
+    pub fn open(file: &Path) -> Result<Self, KeyFileError> {
+        // Read before locking, so that a missing file leaves no lock file behind.
         read(file)?;
         Self::lock(file)
     }
 
-    /// The same, but a file that isn't there begins empty.
+    /// Like [`open`](Self::open), but a missing file begins empty.
     ///
     /// # Errors
-    /// [`Problem`], as [`open`](Self::open), except for a missing file.
-    pub fn open_or_new(file: &Path) -> Result<Self, Problem> {
+    /// The errors of [`open`](Self::open), except for a missing file.
+    pub fn open_or_new(file: &Path) -> Result<Self, KeyFileError> {
         match Self::open(file) {
-            Err(Problem::Missing(_)) => Self::lock(file),
+            Err(KeyFileError::Missing(_)) => Self::lock(file),
             opened => opened,
         }
     }
 
-    fn lock(file: &Path) -> Result<Self, Problem> {
+    fn lock(file: &Path) -> Result<Self, KeyFileError> {
         let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
         let lock_file = beside(&target, "", ".lock");
         let lock = files::writing()
@@ -155,45 +156,48 @@ impl Locked {
             .open(&lock_file)
             .and_then(|lock| lock.lock().map(|()| lock))
             .map_err(|error| {
-                Problem::unusable(file, format!("can't lock {}: {error}", lock_file.display()))
+                KeyFileError::unusable(file, format!("can't lock {}: {error}", lock_file.display()))
             })?;
-        // What was read before the lock may be out of date.
+        // Read again: the file may have changed before the lock was there.
         let (entries, exposed, old) = match read_with_metadata(&target) {
             Ok((contents, metadata)) => {
-                let entries = Entries::parse(&contents.text);
-                let entries = entries.map_err(|why| Problem::unusable(file, why))?;
+                let entries = KeyEntries::parse(&contents.text);
+                let entries = entries.map_err(|why| KeyFileError::unusable(file, why))?;
                 (entries, contents.exposed, Some(metadata))
             }
-            Err(Problem::Missing(_)) => (Entries::none(), None, None),
-            Err(Problem::Unusable { why, .. }) => return Err(Problem::unusable(file, why)),
+            Err(KeyFileError::Missing(_)) => (KeyEntries::empty(), None, None),
+            Err(KeyFileError::Unusable { why, .. }) => {
+                return Err(KeyFileError::unusable(file, why));
+            }
         };
         if let Some(old) = &old {
-            // Where root made the lock: its owner has to be able to take it, too.
+            // Where root made the lock file, its owner has to be able to lock it, too.
             let _ = files::as_owner_of(old, &lock);
         }
-        Ok(Locked { entries, exposed, file: file.to_owned(), target, old, _lock: lock })
+        Ok(LockedKeyFile { entries, exposed, file: file.to_owned(), target, old, _lock: lock })
     }
 
-    /// Replaces the file by one that has the entries as they are now and is readable by its owner
-    /// only. It is on disk when this returns. Blocks on the disk.
+    /// Replaces the file by one with the current entries that only its owner can read. The file is
+    /// on disk when this returns. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Problem`]: nothing has changed then.
-    pub fn save(self) -> Result<(), Problem> {
+    /// When the new file is too large or can't be written. The old one is unchanged then.
+    pub fn save(self) -> Result<(), KeyFileError> {
         let text = self.entries.to_json();
-        if text.len() > LARGEST {
-            return Err(Problem::unusable(&self.file, "it would be larger than 1 MiB"));
+        if text.len() > MAX_KEY_FILE_BYTES {
+            return Err(KeyFileError::unusable(&self.file, "it would be larger than 1 MiB"));
         }
         let new = beside(&self.target, ".", ".new");
         let written = self.write(&new, &text).and_then(|()| files::replace(&self.target, &new));
         written.map_err(|error| {
             let _ = fs::remove_file(&new);
-            Problem::unusable(&self.file, format!("can't write it: {error}"))
+            KeyFileError::unusable(&self.file, format!("can't write it: {error}"))
         })
     }
 
     fn write(&self, new: &Path, text: &str) -> io::Result<()> {
-        // Left by a run that was cut off: nobody else writes it while this one holds the lock.
+        // A run that was killed may have left the file. No other program writes it: this one holds
+        // the lock.
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -207,7 +211,7 @@ impl Locked {
     }
 }
 
-/// A file in the same directory, with this before and after its name.
+/// A file in the same directory, named with this prefix and suffix.
 fn beside(file: &Path, before: &str, after: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(before);
     name.push(file.file_name().unwrap_or_default());
@@ -224,7 +228,7 @@ mod tests {
     fn key(name: &str) -> Key {
         Key {
             name: name.into(),
-            hash: KeyHash::of(name),
+            hash: KeyHash::new(name),
             level: Level::Read,
             expires: None,
             opens: None,
@@ -232,7 +236,7 @@ mod tests {
     }
 
     fn add(file: &Path, name: &str) {
-        let mut locked = Locked::open_or_new(file).expect("a key file");
+        let mut locked = LockedKeyFile::open_or_new(file).expect("a key file");
         locked.entries.add(key(name));
         locked.save().expect("written");
     }
@@ -246,7 +250,7 @@ mod tests {
         let scratch = Scratch::new();
         let file = scratch.file();
         add(&file, "alice");
-        let mut locked = Locked::open(&file).expect("a key file");
+        let mut locked = LockedKeyFile::open(&file).expect("a key file");
         locked.entries.add(key("bob"));
         assert_eq!(names(&file), ["alice"]);
         drop(locked);
@@ -276,7 +280,8 @@ mod tests {
             let mut most = 1;
             while !writers.iter().all(|writer| writer.is_finished()) {
                 let read = names(&file).len();
-                // On Windows nobody can write while somebody reads, and no server reads without a break.
+                // On Windows a file can't be replaced while it is open for reading, and a server
+                // doesn't read without a break.
                 std::thread::sleep(std::time::Duration::from_millis(1));
                 assert!(read >= most, "{read} after {most}");
                 most = read;
@@ -289,13 +294,13 @@ mod tests {
     fn where_there_is_none_it_says_so_and_leaves_no_lock() {
         let scratch = Scratch::new();
         let file = scratch.file();
-        let problem = Locked::open(&file).err().expect("there is none");
-        assert!(matches!(problem, Problem::Missing(_)));
+        let problem = LockedKeyFile::open(&file).err().expect("there is none");
+        assert!(matches!(problem, KeyFileError::Missing(_)));
         let line = problem.with_advice();
         assert!(line.contains("collabd key new --name NAME --level write --file"), "{line}");
         assert!(line.ends_with(file.to_str().expect("UTF-8")), "{line}");
         assert_eq!(fs::read_dir(scratch.path()).expect("a directory").count(), 0);
-        assert!(matches!(read(&file), Err(Problem::Missing(_))));
+        assert!(matches!(read(&file), Err(KeyFileError::Missing(_))));
     }
 
     #[test]
@@ -303,10 +308,10 @@ mod tests {
         let scratch = Scratch::new();
         let file = scratch.file();
         fs::write(&file, "SECRET").expect("written");
-        let line = Locked::open_or_new(&file).err().expect("no key file").with_advice();
+        let line = LockedKeyFile::open_or_new(&file).err().expect("no key file").with_advice();
         assert!(line.contains("not JSON") && !line.contains("SECRET"), "{line}");
         assert_eq!(fs::read(&file).expect("a file"), b"SECRET");
-        assert!(Locked::open_or_new(scratch.path()).is_err());
+        assert!(LockedKeyFile::open_or_new(scratch.path()).is_err());
         assert!(!scratch.path().with_extension("lock").exists());
     }
 
@@ -315,16 +320,17 @@ mod tests {
         let scratch = Scratch::new();
         let file = scratch.file();
         let mut text = b"{\"keys\": []}".to_vec();
-        text.resize(LARGEST, b' ');
+        text.resize(MAX_KEY_FILE_BYTES, b' ');
         fs::write(&file, &text).expect("written");
         assert_eq!(names(&file), [""; 0]);
         text.push(b' ');
         fs::write(&file, &text).expect("written");
         let line = load(&file).err().expect("too large").to_string();
         assert!(line.contains("1 MiB"), "{line}");
-        let note = format!("{{\"keys\": [], \"note\": \"{}\"}}", "x".repeat(LARGEST - 60));
+        let note =
+            format!("{{\"keys\": [], \"note\": \"{}\"}}", "x".repeat(MAX_KEY_FILE_BYTES - 60));
         fs::write(&file, &note).expect("written");
-        let mut locked = Locked::open(&file).expect("a key file");
+        let mut locked = LockedKeyFile::open(&file).expect("a key file");
         locked.entries.add(key("alice"));
         let line = locked.save().expect_err("too large").to_string();
         assert!(line.contains("1 MiB"), "{line}");
@@ -365,7 +371,7 @@ mod tests {
         let file = scratch.file();
         add(&file, "alice");
         if chown(&file, Some(12_345), Some(12_346)).is_err() {
-            // Only root can try it.
+            // Only root can give a file to another user.
             return;
         }
         add(&file, "bob");

@@ -1,93 +1,98 @@
-//! Refused keys, counted by address: who tries too many is not answered for a while.
+//! Refused keys, counted by address. An address with too many is locked out for a while.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many refused keys lock an address …
-pub const MOST: usize = 10;
-/// … when they came within this time, and until the first of them is this old.
+/// This many refused keys lock an address …
+pub const MAX_REFUSALS: usize = 10;
+/// … when they come within this time, and until the first of them is this old.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many addresses are remembered. One takes about 300 bytes.
-const ADDRESSES: usize = 10_000;
+/// How many addresses are counted. One takes about 300 bytes.
+const MAX_ADDRESSES: usize = 10_000;
 
-/// The refused keys of the last minute. Any thread may ask; nobody waits for longer than a look-up.
+/// The refused keys of the last minute, by address. Any thread may ask; it waits at most for
+/// another thread's look-up.
 ///
-/// Each address has a count of its own. At the bound of memory the address that was refused longest
-/// ago is forgotten, which locks nobody out: it may only try again.
+/// At the bound of memory the address whose last refusal is oldest is forgotten. It can only gain
+/// by that.
 #[derive(Debug)]
 pub struct Lockout {
-    counted: Mutex<Counted>,
+    refusals: Mutex<Refusals>,
     capacity: usize,
 }
 
 #[derive(Debug, Default)]
-struct Counted {
-    by_source: HashMap<Source, Refused>,
-    /// Who was refused, the one longest ago first.
-    by_turn: BTreeMap<u64, Source>,
+struct Refusals {
+    by_block: HashMap<AddressBlock, AddressRefusals>,
+    /// The addresses by when their last key was refused, the oldest first.
+    by_turn: BTreeMap<u64, AddressBlock>,
     turns: u64,
 }
 
-/// The refused keys of one address.
 #[derive(Debug)]
-struct Refused {
-    /// When, at most [`MOST`] of them, in order.
+struct AddressRefusals {
+    /// When they were refused, in order, at most [`MAX_REFUSALS`].
     at: VecDeque<Instant>,
-    /// Its place in `by_turn`.
+    /// The address's key in `by_turn`.
     turn: u64,
 }
 
-/// Whom an address stands for. With IPv6 everybody has a whole /64 to try from.
+/// The unit that is counted: an IPv4 address, or with IPv6 a /64, all of which one client may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
+enum AddressBlock {
     V4(Ipv4Addr),
     V6([u16; 4]),
 }
 
-impl Source {
-    fn of(addr: IpAddr) -> Self {
-        // A socket for both shows an IPv4 client as ::ffff:a.b.c.d.
+impl AddressBlock {
+    fn new(addr: IpAddr) -> Self {
+        // A socket for both families shows an IPv4 client as ::ffff:a.b.c.d.
         match addr.to_canonical() {
-            IpAddr::V4(v4) => Source::V4(v4),
+            IpAddr::V4(v4) => AddressBlock::V4(v4),
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
-                Source::V6([a, b, c, d])
+                AddressBlock::V6([a, b, c, d])
             }
         }
     }
 }
 
 impl Lockout {
-    /// Nobody has been refused yet.
     pub fn new() -> Self {
-        Self::with_capacity(ADDRESSES)
+        Self::with_capacity(MAX_ADDRESSES)
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Lockout { counted: Mutex::default(), capacity }
+        Lockout { refusals: Mutex::default(), capacity }
     }
 
-    /// Whether this address has had so many keys refused that no further one is looked at.
+    /// True where so many keys of this address were refused that no further one is checked.
     pub fn is_locked(&self, addr: IpAddr, now: Instant) -> bool {
-        self.lock().by_source.get(&Source::of(addr)).is_some_and(|refused| refused.is_locked(now))
+        self.lock()
+            .by_block
+            .get(&AddressBlock::new(addr))
+            .is_some_and(|refused| refused.is_locked(now))
     }
 
-    /// Counts a refused key, unless the address is locked by now, and says how many that makes: at
-    /// [`MOST`] the address is locked. Of keys that come at the same moment no more than are left are
-    /// told apart from any other. Trying on while locked prolongs nothing.
-    pub fn refused(&self, addr: IpAddr, now: Instant) -> Option<usize> {
-        let source = Source::of(addr);
-        let mut counted = self.lock();
-        let Counted { by_source, by_turn, turns } = &mut *counted;
-        let refused = by_source.entry(source);
-        let refused =
-            refused.or_insert_with(|| Refused { at: VecDeque::with_capacity(MOST), turn: 0 });
+    /// Counts a refused key and returns the count of the last minute: at [`MAX_REFUSALS`] the
+    /// address is locked. Returns `None`, and counts nothing, where the address is locked already,
+    /// so trying on doesn't prolong the lock. The caller must not say then whether the key was
+    /// good: keys that are checked at the same moment would otherwise exceed the limit.
+    pub fn count_refusal(&self, addr: IpAddr, now: Instant) -> Option<usize> {
+        let source = AddressBlock::new(addr);
+        let mut refusals = self.lock();
+        let Refusals { by_block, by_turn, turns } = &mut *refusals;
+        let refused = by_block.entry(source);
+        let refused = refused.or_insert_with(|| AddressRefusals {
+            at: VecDeque::with_capacity(MAX_REFUSALS),
+            turn: 0,
+        });
         if refused.is_locked(now) {
             return None;
         }
-        if refused.at.len() == MOST {
+        if refused.at.len() == MAX_REFUSALS {
             refused.at.pop_front();
         }
         refused.at.push_back(now);
@@ -95,13 +100,13 @@ impl Lockout {
         *turns += 1;
         by_turn.remove(&std::mem::replace(&mut refused.turn, *turns));
         by_turn.insert(*turns, source);
-        counted.forget(now, self.capacity);
+        refusals.forget(now, self.capacity);
         Some(count)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counted> {
-        // Nothing in here panics half-way.
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Refusals> {
+        // No code under this lock panics half-way.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,28 +116,28 @@ impl Default for Lockout {
     }
 }
 
-impl Refused {
+impl AddressRefusals {
     fn is_locked(&self, now: Instant) -> bool {
-        self.at.len() == MOST && self.at.front().is_some_and(|first| !is_over(*first, now))
+        self.at.len() == MAX_REFUSALS && self.at.front().is_some_and(|first| !is_over(*first, now))
     }
 }
 
-impl Counted {
-    /// Forgets whom nothing is held against any more and, above `capacity`, who was refused longest
-    /// ago. Costs as much as was remembered before.
+impl Refusals {
+    /// Forgets addresses without a refusal in the last minute, and above `capacity` those whose
+    /// last refusal is oldest. Takes time linear in how many are forgotten.
     fn forget(&mut self, now: Instant, capacity: usize) {
         while let Some(entry) = self.by_turn.first_entry() {
-            let refused = self.by_source.get(entry.get());
+            let refused = self.by_block.get(entry.get());
             let last = refused.and_then(|refused| refused.at.back());
-            if self.by_source.len() <= capacity && last.is_some_and(|last| !is_over(*last, now)) {
+            if self.by_block.len() <= capacity && last.is_some_and(|last| !is_over(*last, now)) {
                 return;
             }
-            self.by_source.remove(&entry.remove());
+            self.by_block.remove(&entry.remove());
         }
     }
 }
 
-/// Whether a minute has passed. Threads may tell their moments slightly out of order.
+/// True where a minute has passed. The moments of several threads may be slightly out of order.
 fn is_over(then: Instant, now: Instant) -> bool {
     now.saturating_duration_since(then) >= WINDOW
 }
@@ -158,17 +163,17 @@ mod tests {
         let (attempts, start, mallory) = (Lockout::new(), Instant::now(), ip("192.0.2.1"));
         for n in 0..10 {
             assert!(!attempts.is_locked(mallory, after(start, n * 1000)));
-            let count = attempts.refused(mallory, after(start, n * 1000));
+            let count = attempts.count_refusal(mallory, after(start, n * 1000));
             assert_eq!(count, Some(n as usize + 1));
         }
         assert!(attempts.is_locked(mallory, after(start, 9000)));
         for n in 0..1000 {
-            assert_eq!(attempts.refused(mallory, after(start, 9000 + n)), None);
+            assert_eq!(attempts.count_refusal(mallory, after(start, 9000 + n)), None);
         }
         assert!(attempts.is_locked(mallory, after(start, 59_999)));
         assert!(!attempts.is_locked(mallory, after(start, 60_000)));
-        // Nine are left of that minute: one more is ten again, until the second is a minute old.
-        attempts.refused(mallory, after(start, 60_000));
+        // Nine of that minute are left: one more makes ten, until the second is a minute old.
+        attempts.count_refusal(mallory, after(start, 60_000));
         assert!(attempts.is_locked(mallory, after(start, 60_999)));
         assert!(!attempts.is_locked(mallory, after(start, 61_000)));
     }
@@ -177,17 +182,17 @@ mod tests {
     fn ten_in_more_than_a_minute_lock_nothing() {
         let (attempts, start, addr) = (Lockout::new(), Instant::now(), ip("192.0.2.1"));
         for n in 0..100 {
-            attempts.refused(addr, after(start, n * 6667));
+            attempts.count_refusal(addr, after(start, n * 6667));
             assert!(!attempts.is_locked(addr, after(start, n * 6667)), "{n}");
         }
     }
 
     #[test]
-    fn nobody_is_locked_for_another() {
+    fn an_address_is_not_locked_for_another() {
         let (attempts, start) = (Lockout::new(), Instant::now());
         for addr in ["192.0.2.1", "2001:db8:0:1::1"] {
             for _ in 0..10 {
-                attempts.refused(ip(addr), start);
+                attempts.count_refusal(ip(addr), start);
             }
             assert!(attempts.is_locked(ip(addr), start));
         }
@@ -200,8 +205,11 @@ mod tests {
     fn an_ipv4_client_is_one_however_the_socket_shows_it_and_an_ipv6_one_is_its_64() {
         let (attempts, start) = (Lockout::new(), Instant::now());
         for n in 0..10 {
-            attempts.refused(ip(if n % 2 == 0 { "192.0.2.1" } else { "::ffff:192.0.2.1" }), start);
-            attempts.refused(ip(&format!("2001:db8:0:1:{n}::{n}")), start);
+            attempts.count_refusal(
+                ip(if n % 2 == 0 { "192.0.2.1" } else { "::ffff:192.0.2.1" }),
+                start,
+            );
+            attempts.count_refusal(ip(&format!("2001:db8:0:1:{n}::{n}")), start);
         }
         for addr in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8:0:1:ffff::"] {
             assert!(attempts.is_locked(ip(addr), start), "{addr}");
@@ -215,10 +223,10 @@ mod tests {
         let addr = |n: u8| IpAddr::from([192, 0, 2, n]);
         for n in 1..=3 {
             for _ in 0..10 {
-                attempts.refused(addr(n), after(start, u64::from(n)));
+                attempts.count_refusal(addr(n), after(start, u64::from(n)));
             }
         }
-        attempts.refused(addr(4), after(start, 10));
+        attempts.count_refusal(addr(4), after(start, 10));
         let locked: Vec<u8> =
             (1..=4).filter(|n| attempts.is_locked(addr(*n), after(start, 10))).collect();
         assert_eq!(locked, [2, 3]);
@@ -228,20 +236,20 @@ mod tests {
     fn memory_has_a_bound_and_is_given_back() {
         let (attempts, start) = (Lockout::new(), Instant::now());
         let size = || {
-            let counted = attempts.lock();
-            assert_eq!(counted.by_source.len(), counted.by_turn.len());
-            counted.by_source.len()
+            let refusals = attempts.lock();
+            assert_eq!(refusals.by_block.len(), refusals.by_turn.len());
+            refusals.by_block.len()
         };
         for n in 0..30_000u32 {
-            attempts.refused(IpAddr::V4(Ipv4Addr::from_bits(n)), after(start, 1));
+            attempts.count_refusal(IpAddr::V4(Ipv4Addr::from_bits(n)), after(start, 1));
         }
-        assert_eq!(size(), ADDRESSES);
-        attempts.refused(ip("192.0.2.1"), after(start, 60_001));
+        assert_eq!(size(), MAX_ADDRESSES);
+        attempts.count_refusal(ip("192.0.2.1"), after(start, 60_001));
         assert_eq!(size(), 1);
     }
 
     proptest! {
-        /// What every address finds is what a list of all that ever happened says.
+        /// Compares each answer with one computed from the list of all refusals.
         #[test]
         fn it_is_as_if_everything_were_remembered(
             steps in prop::collection::vec((0u8..2, 0u64..3000, prop::bool::weighted(0.8)), 0..400),
@@ -251,14 +259,14 @@ mod tests {
             let mut now = 0;
             for (who, pause, tries) in steps {
                 now += pause;
-                let counted = model.entry(who).or_default();
-                let recent = counted.iter().filter(|&&then| now - then < 60_000).count();
+                let refusals = model.entry(who).or_default();
+                let recent = refusals.iter().filter(|&&then| now - then < 60_000).count();
                 let addr = IpAddr::from([192, 0, 2, who]);
                 prop_assert_eq!(attempts.is_locked(addr, after(start, now)), recent >= 10);
                 if tries {
-                    attempts.refused(addr, after(start, now));
+                    attempts.count_refusal(addr, after(start, now));
                     if recent < 10 {
-                        counted.push(now);
+                        refusals.push(now);
                     }
                 }
             }

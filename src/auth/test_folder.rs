@@ -1,4 +1,4 @@
-//! A directory for one test, gone when the test ends.
+//! A directory for one test, removed when the test ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("collabd-unit-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
-        // A test that was killed may have left one, and processes' numbers are given again.
+        // A killed test may have left a directory, and process numbers are reused.
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).expect("a new directory");
         Scratch(directory)
@@ -22,7 +22,7 @@ impl Scratch {
         &self.0
     }
 
-    /// A file in it, not made yet.
+    /// The path of a key file in it, which doesn't exist yet.
     pub fn file(&self) -> PathBuf {
         self.0.join("keys.json")
     }

@@ -1,12 +1,12 @@
 //! What was typed, as far as it may be repeated: a key that was typed in the wrong place stays out of
 //! terminals, logs and reports of faults.
 
-/// Longer words are not repeated.
-const LONGEST: usize = 40;
-/// A run of letters and digits that is as long may be a key.
-const KEY: usize = 16;
+/// A longer word is not repeated.
+const MAX_SHOWN_BYTES: usize = 40;
+/// A run of so many letters and digits may be a key.
+const MIN_KEY_CHARS: usize = 16;
 
-/// A word, quoted and escaped; what it is about where it may be a key.
+/// A word, quoted and escaped; where it may be a key, words that say so.
 pub fn shown(word: &str) -> String {
     match may_be_key(word) {
         true => "what was typed, which may be a key and so isn't repeated here".to_owned(),
@@ -14,12 +14,13 @@ pub fn shown(word: &str) -> String {
     }
 }
 
-/// Whether a word looks like something that nobody would type by heart.
+/// Whether a word looks too random to be typed by heart.
 pub fn may_be_key(word: &str) -> bool {
     let runs = word.split(|c: char| !c.is_ascii_alphanumeric());
-    let is_random = |run: &str| run.len() >= KEY && run.bytes().any(|byte| byte.is_ascii_digit());
+    let is_random =
+        |run: &str| run.len() >= MIN_KEY_CHARS && run.bytes().any(|byte| byte.is_ascii_digit());
     let has_mark = word.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ck_"));
-    word.len() > LONGEST || has_mark || runs.into_iter().any(is_random)
+    word.len() > MAX_SHOWN_BYTES || has_mark || runs.into_iter().any(is_random)
 }
 
 /// The one of these names that was probably meant: one letter in three is wrong at most, or the name and

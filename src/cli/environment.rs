@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 
-use super::all_options;
 use super::echoed::{may_be_key, nearest};
+use super::flag::Flag;
+use super::flags;
 
-/// What all of ours begin with.
+/// What all variables of collabd begin with.
 const PREFIX: &str = "COLLABD_";
-/// How many are remarked on.
-const MOST: usize = 10;
+/// How many variables are remarked on.
+const MAX_REMARKS: usize = 10;
 
 /// The variable that sets an option: `--log-file` is `COLLABD_LOG_FILE`.
 pub(super) fn variable(name: &str) -> String {
@@ -17,7 +18,7 @@ pub(super) fn variable(name: &str) -> String {
 
 /// A line for each variable that begins like collabd's and is none of them. Its value is not repeated.
 pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
-    let known: Vec<String> = all_options().filter_map(|option| option.variable()).collect();
+    let known: Vec<String> = flags::all().filter_map(Flag::variable).collect();
     let mut remarks = Vec::new();
     for (name, value) in variables {
         let (Some(name), value) = (name.to_str(), value.to_string_lossy()) else { continue };
@@ -25,7 +26,7 @@ pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
             continue;
         }
         if is_of_kubernetes(name, &value) {
-            // The others of its kind are nobody's.
+            // Of Kubernetes' variables only this one has the name of one of ours.
             if name == variable("port") {
                 remarks.push(format!(
                     "{name} is Kubernetes' address of a service and no port: it is not used; \
@@ -47,7 +48,7 @@ pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
         });
     }
     remarks.sort_unstable();
-    remarks.truncate(MOST);
+    remarks.truncate(MAX_REMARKS);
     remarks
 }
 
@@ -132,6 +133,6 @@ mod tests {
         assert!(lines[0].contains(r"X\nY") && !lines[0].contains("perhaps"), "{lines:?}");
         let many: Vec<String> = (0..100).map(|n| format!("COLLABD_UNKNOWN_{n}")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|name| (&**name, "1")).collect();
-        assert_eq!(told(&many).len(), MOST);
+        assert_eq!(told(&many).len(), MAX_REMARKS);
     }
 }

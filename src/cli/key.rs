@@ -1,101 +1,58 @@
-//! What can be typed after `collabd key`.
+//! What can be typed after `collabd key`. A word may be a key by mistake, so none is repeated.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
+use super::args::Args;
 use super::echoed::shown;
-use super::values::Values;
-use super::{Opt, Usage, Variable, opt};
+use super::flag::BadValue;
+use super::{Line, Usage, flags};
 use crate::auth::Level;
 use crate::auth::key_entries::is_name;
 use crate::commands::key::{Action, NewKey, Options};
 use crate::protocol::Timestamp;
 
-pub(super) const KEY: &[Opt] = &[Opt {
-    variable: Variable::Named("COLLABD_KEYS"),
-    ..opt("file", "FILE", "keys.json", "the key file; key new makes one where there is none")
-}];
-
-pub(super) const NEW: &[Opt] = &[
-    typed_only("name", "NAME", "", "what people call the key: at most 64 characters"),
-    typed_only("level", "LEVEL", "write", "what it permits: read, write or admin"),
-    typed_only("expires", "TIME", "", "when it ends: like 2h, 30d or 2026-12-20T00:00:00Z"),
-    typed_only("sessions", "A,B", "", "the sessions and channels it opens; without it, all"),
-];
-
-const fn typed_only(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Opt {
-    Opt { variable: Variable::None, ..opt(name, value, default, help) }
-}
-
-/// Makes sense of the words after `key` and of what was typed with them. A word may be a key by
-/// mistake, so none is repeated.
-///
-/// # Errors
-/// [`Usage`], in a line for the person who typed it.
-pub(super) fn parse(
-    mut words: impl Iterator<Item = String>,
-    typed: Vec<(String, Option<String>)>,
-    environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Options, Usage> {
-    let action = words.next();
-    let (command, tables, name): (_, &[&[Opt]], _) = match action.as_deref() {
-        Some("new") => ("key new", &[KEY, NEW], None),
-        Some("list") => ("key list", &[KEY], None),
-        Some("revoke") => {
-            let name = words.next().ok_or_else(|| {
-                Usage("key revoke needs the key's name, like: collabd key revoke alice".into())
+/// Makes sense of the words after `key` and of the flags.
+pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
+    let refused = |why: &str| Usage(why.into());
+    let action = line.words.next();
+    let (args, action) = match action.as_deref() {
+        Some("new") => {
+            let args = Args::read(&mut line, "key new", &[flags::KEY, flags::KEY_NEW])?;
+            let name = args.key.name.clone().ok_or_else(|| {
+                refused("key new needs a name, like: collabd key new --name alice --level write")
             })?;
-            ("key revoke", &[KEY], Some(name))
+            let level = args.key.level.unwrap_or(Level::Write);
+            let (expires, opens) = (args.key.expires, args.key.sessions.clone());
+            (args, Action::New(NewKey { name, level, expires, opens }))
+        }
+        Some("list") => (Args::read(&mut line, "key list", &[flags::KEY])?, Action::List),
+        Some("revoke") => {
+            let name = line.words.next().ok_or_else(|| {
+                refused("key revoke needs the key's name, like: collabd key revoke alice")
+            })?;
+            (Args::read(&mut line, "key revoke", &[flags::KEY])?, Action::Revoke { name })
         }
         _ => {
-            let why = "key is followed by new, list or revoke: see collabd --help";
-            return Err(Usage(why.into()));
+            return Err(refused("key is followed by new, list or revoke: see collabd --help"));
         }
     };
-    if words.next().is_some() {
-        return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
+    let file = args.key.file;
+    match file.as_os_str().is_empty() {
+        true => Err(refused("--file has to be the name of a file")),
+        false => Ok(Options { file, action }),
     }
-    let values = Values::gather(command, tables, typed, environment)?;
-    let file = PathBuf::from(values.get("file"));
-    if file.as_os_str().is_empty() {
-        return Err(Usage("--file has to be the name of a file".into()));
-    }
-    let action = match (command, name) {
-        (_, Some(name)) => Action::Revoke { name },
-        ("key new", _) => Action::New(new_key(&values, Timestamp::now())?),
-        _ => Action::List,
-    };
-    Ok(Options { file, action })
 }
 
-fn new_key(values: &Values, now: Timestamp) -> Result<NewKey, Usage> {
-    if !values.is_set("name") {
-        return Err(Usage(
-            "key new needs a name, like: collabd key new --name alice --level write".into(),
-        ));
-    }
-    let name = values.get("name").to_owned();
-    if !is_name(&name) {
-        return Err(Usage(
+pub(super) fn name(name: &str) -> Result<String, BadValue> {
+    match is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(BadValue::Line(
             "--name has to be 1 to 64 characters long, without control characters".into(),
-        ));
+        )),
     }
-    let level = values.get("level");
-    let level = Level::named(level).ok_or_else(|| {
-        Usage(format!("--level has to be read, write or admin, not {}", shown(level)))
-    })?;
-    let expires = values.is_set("expires").then(|| expires(values.get("expires"), now));
-    let opens = values.is_set("sessions").then(|| opens(values.get("sessions")));
-    Ok(NewKey { name, level, expires: expires.transpose()?, opens: opens.transpose()? })
 }
 
 /// A moment, or a time from now on. A bare number could be meant in days as well as in seconds.
-fn expires(value: &str, now: Timestamp) -> Result<Timestamp, Usage> {
+pub(super) fn expires(value: &str) -> Result<Timestamp, BadValue> {
+    let now = Timestamp::now();
     let moment = match humantime::parse_duration(value) {
         Ok(time) => {
             let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -103,36 +60,37 @@ fn expires(value: &str, now: Timestamp) -> Result<Timestamp, Usage> {
         }
         Err(_) => Timestamp::parse(value),
     };
-    let moment = moment.ok_or_else(|| {
-        Usage(format!(
-            "--expires has to be a time with its unit, like 90m, 2h or 30d, or a moment like \
-             2026-12-20T00:00:00Z, not {}",
+    match moment {
+        Some(moment) if moment > now => Ok(moment),
+        Some(_) => Err(BadValue::Line(format!(
+            "--expires has to be in the future, {} is not",
             shown(value)
-        ))
-    })?;
-    match moment > now {
-        true => Ok(moment),
-        false => Err(Usage(format!("--expires has to be in the future, {} is not", shown(value)))),
+        ))),
+        None => Err(BadValue::Wanted(
+            "a time with its unit, like 90m, 2h or 30d, or a moment like 2026-12-20T00:00:00Z",
+        )),
     }
 }
 
-/// Names of sessions and channels, which are of 1 to 128 characters. One with a comma in it can be
-/// written into the key file.
-fn opens(value: &str) -> Result<Vec<Box<str>>, Usage> {
-    let is_room =
-        |name: &str| (1..=128).contains(&name.chars().count()) && !name.contains(char::is_control);
+/// Names of sessions and channels. One with a comma in it can be written into the key file.
+pub(super) fn sessions(value: &str) -> Result<Vec<Box<str>>, BadValue> {
     let names: Vec<Box<str>> = value.split(',').map(|name| name.trim().into()).collect();
-    match names.iter().all(|name| is_room(name)) {
+    match names.iter().all(|name| is_place(name)) {
         true => Ok(names),
-        false => Err(Usage(format!(
-            "--sessions has to be names of 1 to 128 characters with commas between, not {}",
-            shown(value)
-        ))),
+        false => Err(BadValue::Wanted("names of 1 to 128 characters with commas between")),
     }
+}
+
+/// Whether a session or a channel can have this name.
+pub(super) fn is_place(name: &str) -> bool {
+    (1..=128).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::cli::{Command, parse};
 

@@ -40,7 +40,7 @@ impl ConnectionHandler for EchoHandler {
         None
     }
 
-    fn hear(&mut self, _: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, _: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => Reaction::Reply(Frame::text(text)),
             Incoming::Binary(bytes) => Reaction::Reply(Frame::binary(bytes)),
@@ -48,7 +48,7 @@ impl ConnectionHandler for EchoHandler {
         }
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         None
     }
 
@@ -56,7 +56,7 @@ impl ConnectionHandler for EchoHandler {
         "echo"
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         "the echo".into()
     }
 }

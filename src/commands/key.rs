@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::table::{printable, table, tell};
 use crate::auth::key_entries::to_hex;
-use crate::auth::key_file::{self, Locked};
+use crate::auth::key_file::{self, LockedKeyFile};
 use crate::auth::{Key, KeyHash, Level};
 use crate::protocol::Timestamp;
 
@@ -41,23 +41,16 @@ pub struct NewKey {
 /// Does it.
 pub fn run(options: Options) -> ExitCode {
     let file = &*options.file;
-    let done = match options.action {
+    super::exit_code(match options.action {
         Action::New(key) => new(file, key),
         Action::List => list(file),
         Action::Revoke { name } => revoke(file, &name),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Makes a key, stores its hash and, once that is on disk, prints the key.
 fn new(file: &Path, new: NewKey) -> Result<(), String> {
-    let mut locked = Locked::open_or_new(file).map_err(|problem| problem.with_advice())?;
+    let mut locked = LockedKeyFile::open_or_new(file).map_err(|problem| problem.with_advice())?;
     if locked.entries.get(&new.name).is_some() {
         return Err(format!(
             "{} has a key named {:?} already: choose another name, or revoke that key first",
@@ -68,7 +61,7 @@ fn new(file: &Path, new: NewKey) -> Result<(), String> {
     let secret = secret()?;
     let key = Key {
         name: new.name.into(),
-        hash: KeyHash::of(&secret),
+        hash: KeyHash::new(&secret),
         level: new.level,
         expires: new.expires,
         opens: new.opens,
@@ -146,7 +139,7 @@ fn row(key: &Key, now: Timestamp) -> [String; 4] {
 }
 
 fn revoke(file: &Path, name: &str) -> Result<(), String> {
-    let mut locked = Locked::open(file).map_err(|problem| problem.with_advice())?;
+    let mut locked = LockedKeyFile::open(file).map_err(|problem| problem.with_advice())?;
     if !locked.entries.remove(name) {
         // The key itself may have been given instead of its name, so it is not repeated.
         return Err(format!(
@@ -156,7 +149,7 @@ fn revoke(file: &Path, name: &str) -> Result<(), String> {
     }
     save(locked, file)?;
     let file = file.display();
-    // The file has been written; whether somebody hears of it makes no difference.
+    // The file has been written: a line that can't be printed changes nothing.
     let _ = tell(&format!(
         "{name:?} is revoked: a server that reads {file} closes its connections within 2 s\n"
     ));
@@ -164,7 +157,7 @@ fn revoke(file: &Path, name: &str) -> Result<(), String> {
 }
 
 /// Writes the file, and says so where others could read it until now.
-fn save(locked: Locked, file: &Path) -> Result<(), String> {
+fn save(locked: LockedKeyFile, file: &Path) -> Result<(), String> {
     let exposed = locked.exposed;
     locked.save().map_err(|problem| problem.with_advice())?;
     if let Some(mode) = exposed {
@@ -181,7 +174,7 @@ fn warn(line: &str) {
     remark(&format!("collabd: warning: {line}"));
 }
 
-/// Says something on stderr. Nobody may be reading it: that makes nothing undone.
+/// Says something on stderr; what can't be written there is lost.
 fn remark(line: &str) {
     crate::logging::say(line);
 }

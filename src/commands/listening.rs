@@ -15,13 +15,13 @@ use crate::net::{self, Config};
 use crate::os::{HeldSignals, Signal, hold_signals, of_another_user, on_signals};
 
 /// Where to listen and what to log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ListenOptions {
     pub host: String,
     pub port: u16,
     pub debug: bool,
     pub log_file: Option<PathBuf>,
-    /// What there is to be said of the environment, a line each.
+    /// Lines about the environment, for the log.
     pub remarks: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub fn run(
         Err(error) => return fail(&error.0),
     };
     // Told to stop before it is up, it still stops in order.
-    let told = signals(held);
+    let signals = signals(held);
     let notes = service.notes();
     let server = match net::start(listeners, config, service, machine) {
         Ok(server) => server,
@@ -71,12 +71,12 @@ pub fn run(
     loop {
         // The handler holds the senders as long as the process lives.
         crossbeam_channel::select! {
-            recv(told.stop) -> _ => break,
-            recv(told.reload) -> _ => {
-                // What comes of it is told by whoever does it.
+            recv(signals.stop) -> _ => break,
+            recv(signals.reload) -> _ => {
+                // The log and the key file say themselves what has come of it.
                 log::info!("SIGHUP");
                 let has_log = logging.reopen();
-                let has_keys = server.look_again();
+                let has_keys = server.reload();
                 if !has_log && !has_keys {
                     log::info!("there is neither a log file to open again nor a key file to read again");
                 }
@@ -99,7 +99,7 @@ pub fn run(
 fn no_log(file: Option<&Path>, error: &std::io::Error) -> String {
     let Some(file) = file else { return format!("can't write the log: {error}") };
     let owner = of_another_user(file);
-    // A file that isn't there is the directory's business.
+    // Of a file that isn't there the directory's owner counts.
     let owner = owner.or_else(|| {
         let directory = file.parent().filter(|_| !file.exists())?;
         of_another_user(directory).map(|why| why.replacen("it", "its directory", 1))
@@ -108,14 +108,14 @@ fn no_log(file: Option<&Path>, error: &std::io::Error) -> String {
     format!("can't write {}: {error}{owner}", file.display())
 }
 
-/// What the process is told.
-struct Told {
+/// What the process is told by signals.
+struct Signals {
     stop: Receiver<()>,
     reload: Receiver<()>,
 }
 
-/// Receives when the process is told something. Told to stop twice, it ends at once.
-fn signals(held: HeldSignals) -> Told {
+/// Handles signals. At the second one that says stop the process ends at once.
+fn signals(held: HeldSignals) -> Signals {
     let (stopping, stop) = bounded(1);
     let (reloading, reload) = bounded(1);
     let is_stopping = AtomicBool::new(false);
@@ -134,10 +134,10 @@ fn signals(held: HeldSignals) -> Told {
     if let Err(error) = on_signals(held, handler) {
         log::warn!("Ctrl+C will end the server without a farewell to its clients: {error}");
     }
-    Told { stop, reload }
+    Signals { stop, reload }
 }
 
-/// Says on stdout where the server is. Nobody may be reading it: that is no reason to end.
+/// Says on stdout where the server is. A stdout that can't be written to is no reason to end.
 fn announce(what: &str, addrs: &[SocketAddr]) {
     let mut text = format!("collabd {} serves {what}\n", env!("CARGO_PKG_VERSION"));
     for addr in addrs {

@@ -1,5 +1,7 @@
-//! What collabd can be told to do, one file a command.
+//! What collabd can be told to do, one file or folder a command. An error is one line for the user.
 
+#[cfg(feature = "durable")]
+pub mod archive;
 pub mod check;
 pub mod echo;
 pub mod key;
@@ -8,8 +10,6 @@ mod listening;
 mod progress;
 #[cfg(feature = "durable")]
 pub mod record;
-#[cfg(feature = "durable")]
-pub mod remote;
 #[cfg(feature = "durable")]
 pub mod replay;
 pub mod serve;
@@ -20,3 +20,14 @@ mod table;
 pub mod whole_file;
 
 pub use listening::ListenOptions;
+
+/// The exit code of a command; its error is a line on stderr.
+fn exit_code(done: Result<(), String>) -> std::process::ExitCode {
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(line) => {
+            crate::logging::say(&format!("collabd: {line}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -5,13 +5,13 @@ use crate::logging::without_keys;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// How wide the bar is, in characters.
-const WIDTH: u64 = 30;
-/// How often it is drawn at most, and how often a line is written.
-const REDRAW: Duration = Duration::from_millis(100);
-const LINE: Duration = Duration::from_secs(10);
+/// The width of the bar, in characters.
+const BAR_WIDTH: u64 = 30;
+/// How often the bar is drawn at most, and how often a line is written.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// See the module's text.
+/// How far a command has come.
 pub struct Progress {
     /// What is being done, and what is counted.
     doing: String,
@@ -30,7 +30,7 @@ impl Progress {
 
     /// `done` of `total` are done. Cheap where nothing is shown.
     pub fn at(&mut self, done: u64, total: u64) {
-        let pause = if self.is_terminal { REDRAW } else { LINE };
+        let pause = if self.is_terminal { REDRAW_INTERVAL } else { LINE_INTERVAL };
         if self.last.elapsed() < pause {
             return;
         }
@@ -55,12 +55,13 @@ impl Progress {
         if !self.is_terminal {
             return format!("{doing}: {done} of {total} {unit}");
         }
-        let full = (done * WIDTH).checked_div(total).unwrap_or(WIDTH).min(WIDTH) as usize;
-        let bar = format!("{}{}", "#".repeat(full), ".".repeat(WIDTH as usize - full));
+        let full =
+            (done * BAR_WIDTH).checked_div(total).unwrap_or(BAR_WIDTH).min(BAR_WIDTH) as usize;
+        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR_WIDTH as usize - full));
         format!("{doing} [{bar}] {done} of {total} {unit}")
     }
 
-    /// Nobody may be reading it: that makes nothing undone.
+    /// Writes a line to stderr; what can't be written there is lost.
     fn say(&mut self, line: &str) {
         let line = without_keys(line);
         let mut stderr = io::stderr().lock();

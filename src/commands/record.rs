@@ -9,35 +9,33 @@
 //! ```
 //!
 //! The others are the changes in their order, as their senders could have sent them: without what
-//! the server adds (`user_id`, `timestamp`, `seq`) and without the `id` of whoever sent them. Changes that
+//! the server adds (`user_id`, `timestamp`, `seq`) and without the sender's `id`. Changes that
 //! were made together by a `sync:update`, a snapshot or a restore are one `sync:update`: commands can't
 //! take away a field. An `update_item` or `move_item` lacks its data's `_type`, so that all of its fields
 //! are taken and not only what an editor's user would have changed.
 
-mod source;
-
 use std::io::Write;
 use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::sessions::Place;
+use super::archive::{Archive, Place};
 use super::table::tell;
 use super::whole_file::{OutFile, write_file};
+use crate::archive::ChangeInfo;
 use crate::kept::Why;
 use crate::protocol::Timestamp;
-use crate::protocol::json::write_object;
-use crate::protocol::json::{Object, as_string, write_string};
-use source::{Change, Source};
+use crate::protocol::json::{Object, as_string, write_object};
 
 /// The one format there is.
 pub const FORMAT: u64 = 1;
 /// How many changes are read at a time.
-const AT_A_TIME: usize = 1000;
+const MAX_CHANGES_AT_A_TIME: usize = 1000;
 /// What a change carries that its sender did not write, or that is of no use a second time.
 const SERVERS_FIELDS: [&str; 5] = ["user_id", "timestamp", "seq", "settled", "id"];
-/// Who is said to have made a change that nobody is known to have made.
-const NOBODY: &str = "collabd";
+/// The user of a change whose user is not known.
+const UNKNOWN_USER: &str = "collabd";
 
 /// What `record` is told.
 #[derive(Debug)]
@@ -47,36 +45,57 @@ pub struct Options {
     pub out: OutFile,
 }
 
+/// The first line of a recording. What has a default is for people.
+#[derive(Serialize, Deserialize)]
+pub struct Head {
+    /// [`FORMAT`].
+    pub collabd_recording: u64,
+    pub session: String,
+    #[serde(default)]
+    epoch: String,
+    #[serde(default)]
+    from_seq: u64,
+    #[serde(default)]
+    to_seq: u64,
+    #[serde(default)]
+    started: String,
+    /// The canvas before the first change: an object.
+    pub document: Box<RawValue>,
+}
+
+/// Any other line: a change, as its sender sends it.
+#[derive(Serialize, Deserialize)]
+pub struct ChangeLine {
+    /// Since the first change.
+    pub offset_ms: u64,
+    pub user: String,
+    /// An object.
+    pub message: Box<RawValue>,
+}
+
 /// Does it.
 pub fn run(options: &Options) -> ExitCode {
-    match record(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    super::exit_code(record(options))
 }
 
 fn record(options: &Options) -> Result<(), String> {
     let Options { place, session, out } = options;
-    let source = source::of(place, session)?;
-    let tape = Tape::of(&*source, session)?;
+    let archive = place.open()?;
+    let recorder = Recorder::new(&*archive, session)?;
     let mut changes = 0;
     write_file(out, |file| {
-        changes = tape.write(file)?;
+        changes = recorder.write(file)?;
         Ok(())
     })?;
-    let text = format!(
+    tell(&format!(
         "{} has {changes} changes of session {session:?}: collabd replay plays it\n",
         out.path.display()
-    );
-    tell(&text)
+    ))
 }
 
 /// What is to be recorded.
-struct Tape<'a> {
-    source: &'a dyn Source,
+struct Recorder<'a> {
+    archive: &'a dyn Archive,
     session: &'a str,
     epoch: String,
     /// The change it begins after, and the one it ends with.
@@ -92,13 +111,13 @@ struct Version {
     seq: u64,
     at: Timestamp,
     user: String,
-    /// Whether it was stored because several changes were made together, of which it is the last.
+    /// It was stored because several changes were made together, of which it is the last.
     is_replacement: bool,
 }
 
-impl<'a> Tape<'a> {
-    fn of(source: &'a dyn Source, session: &'a str) -> Result<Self, String> {
-        let found = source.versions()?;
+impl<'a> Recorder<'a> {
+    fn new(archive: &'a dyn Archive, session: &'a str) -> Result<Self, String> {
+        let found = archive.versions(session)?;
         let versions = found.versions.into_iter().map(|version| Version {
             seq: version.seq,
             at: Timestamp::parse(&version.at).unwrap_or(Timestamp::from_millis(0)),
@@ -108,33 +127,39 @@ impl<'a> Tape<'a> {
         let versions: Vec<Version> = versions.collect();
         // From the beginning, or from the oldest state that can still be brought back. What is missing
         // between is bridged.
-        let first = source.changes_after(0, 1)?.first().map(|change| change.seq);
-        let from = match (first, versions.first()) {
+        let stored = archive.changes_after(session, 0, 1)?;
+        let from = match (stored.changes.first().map(|change| change.seq), versions.first()) {
             (Some(1), _) => 0,
             (_, Some(oldest)) => oldest.seq.min(found.first_seq),
             (_, None) => found.first_seq,
         };
-        let (epoch, to, complete_from) = (found.session.epoch, found.seq, source.complete_from()?);
-        Ok(Tape { source, session, epoch, from, to, complete_from, versions })
+        let (epoch, to, complete_from) =
+            (found.session.epoch, found.seq, stored.first_seq.unwrap_or(u64::MAX));
+        Ok(Recorder { archive, session, epoch, from, to, complete_from, versions })
     }
 
-    /// How many changes were written.
+    /// Writes the recording. How many changes it has.
     fn write(&self, file: &mut impl Write) -> Result<u64, String> {
-        let mut lines = Lines { tape: self, file, started: None, written: 0, last: self.from };
+        let mut lines =
+            RecordingWriter { recorder: self, file, started: None, written: 0, last: self.from };
         while lines.last < self.to {
-            let changes = self.source.changes_after(lines.last, AT_A_TIME)?;
+            let max = MAX_CHANGES_AT_A_TIME;
+            let changes = self.archive.changes_after(self.session, lines.last, max)?.changes;
             let before = lines.last;
             // What comes while it is being read belongs to the next recording.
             for change in changes.iter().take_while(|change| change.seq <= self.to) {
                 if change.seq <= lines.last {
                     continue;
                 }
-                if let Some(version) = self.made_with(change) {
+                let at = Timestamp::parse(&change.at)
+                    .ok_or_else(|| format!("change {} has no time", change.seq))?;
+                let user = change.user_id.as_deref().unwrap_or_default();
+                if let Some(version) = self.made_with(change.seq, at, user) {
                     lines.bridge(version.seq)?;
                     continue;
                 }
                 lines.cross(change.seq - 1)?;
-                lines.write(change.seq, change.at, &change.user, &message(change)?)?;
+                lines.write(change.seq, at, user, message(change)?)?;
             }
             if lines.last == before {
                 lines.bridge(self.to)?;
@@ -146,45 +171,50 @@ impl<'a> Tape<'a> {
         Ok(lines.written)
     }
 
-    /// The document that this change was made for, together with others.
-    fn made_with(&self, change: &Change) -> Option<&Version> {
-        let place = self.versions.partition_point(|version| version.seq < change.seq);
+    /// The document that a change was made for, together with others.
+    fn made_with(&self, seq: u64, at: Timestamp, user: &str) -> Option<&Version> {
+        let place = self.versions.partition_point(|version| version.seq < seq);
         let version = self.versions.get(place)?;
-        let is_its = version.at == change.at && version.user == change.user;
+        let is_its = version.at == at && version.user == user;
         Some(version).filter(|version| version.is_replacement && is_its)
     }
 
-    fn gap(&self, seq: u64) -> String {
-        format!(
-            "change {seq} of session {:?} is not stored: a recording would not be true",
-            self.session
-        )
-    }
-
     fn write_head(&self, file: &mut impl Write, started: Timestamp) -> Result<(), String> {
-        let mut head = format!("{{\"collabd_recording\":{FORMAT},\"session\":").into_bytes();
-        write_string(&mut head, self.session);
-        head.extend_from_slice(b",\"epoch\":");
-        write_string(&mut head, &self.epoch);
-        let place = format!(
-            ",\"from_seq\":{},\"to_seq\":{},\"started\":\"{started}\",\"document\":",
-            self.from, self.to
-        );
-        head.extend_from_slice(place.as_bytes());
-        head.extend_from_slice(&self.state(self.from, started)?);
-        head.extend_from_slice(b"}\n");
-        file.write_all(&head).map_err(|error| format!("can't write it: {error}"))
+        let head = Head {
+            collabd_recording: FORMAT,
+            session: self.session.to_owned(),
+            epoch: self.epoch.clone(),
+            from_seq: self.from,
+            to_seq: self.to,
+            started: started.to_string(),
+            document: self.state(self.from, started)?,
+        };
+        write_line(file, &head)
     }
 
     /// The canvas as it was after a change.
-    fn state(&self, seq: u64, now: Timestamp) -> Result<Vec<u8>, String> {
-        self.source.state(seq, now)?.ok_or_else(|| self.gap(seq))
+    fn state(&self, seq: u64, now: Timestamp) -> Result<Box<RawValue>, String> {
+        raw(self.archive.state(self.session, seq, now)?)
     }
 }
 
+fn raw(json: Vec<u8>) -> Result<Box<RawValue>, String> {
+    let raw = String::from_utf8(json).ok().and_then(|json| RawValue::from_string(json).ok());
+    raw.ok_or_else(|| "what is stored is not JSON".into())
+}
+
+fn write_line(file: &mut impl Write, line: &impl Serialize) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("can't write it: {error}");
+    let mut json = serde_json::to_vec(line).map_err(|error| failed(error.into()))?;
+    // Line breaks, which JSON allows between its tokens, would end the line.
+    json.iter_mut().filter(|byte| b"\r\n".contains(byte)).for_each(|byte| *byte = b' ');
+    json.push(b'\n');
+    file.write_all(&json).map_err(failed)
+}
+
 /// A recording that is being written.
-struct Lines<'a, W> {
-    tape: &'a Tape<'a>,
+struct RecordingWriter<'a, W> {
+    recorder: &'a Recorder<'a>,
     file: &'a mut W,
     /// When its first change was.
     started: Option<Timestamp>,
@@ -193,12 +223,12 @@ struct Lines<'a, W> {
     last: u64,
 }
 
-impl<W: Write> Lines<'_, W> {
+impl<W: Write> RecordingWriter<'_, W> {
     fn begin(&mut self, at: Timestamp) -> Result<Timestamp, String> {
         if let Some(started) = self.started {
             return Ok(started);
         }
-        self.tape.write_head(self.file, at)?;
+        self.recorder.write_head(self.file, at)?;
         self.started = Some(at);
         Ok(at)
     }
@@ -206,7 +236,7 @@ impl<W: Write> Lines<'_, W> {
     /// Goes on after `seq`: numbers that no change has, because a crash came before it, or that are not
     /// stored.
     fn cross(&mut self, seq: u64) -> Result<(), String> {
-        match self.last + 1 >= self.tape.complete_from {
+        match self.last + 1 >= self.recorder.complete_from {
             true => self.last = self.last.max(seq),
             false => self.bridge(seq)?,
         }
@@ -219,43 +249,48 @@ impl<W: Write> Lines<'_, W> {
         if seq <= self.last {
             return Ok(());
         }
-        let version = self.tape.versions.iter().find(|version| version.seq == seq);
-        let version = version.ok_or_else(|| self.tape.gap(self.last + 1))?;
-        let mut message = b"{\"type\":\"sync:update\",\"state\":".to_vec();
-        message.extend_from_slice(&self.tape.state(seq, version.at)?);
-        message.push(b'}');
-        self.write(seq, version.at, &version.user, &message)
+        let version = self.recorder.versions.iter().find(|version| version.seq == seq);
+        let version = version.ok_or_else(|| {
+            format!(
+                "change {} of session {:?} is not stored: a recording would not be true",
+                self.last + 1,
+                self.recorder.session
+            )
+        })?;
+        let state = self.recorder.state(seq, version.at)?;
+        self.write(seq, version.at, &version.user, sync_update(&state)?)
     }
 
-    fn write(&mut self, seq: u64, at: Timestamp, user: &str, message: &[u8]) -> Result<(), String> {
+    fn write(
+        &mut self,
+        seq: u64,
+        at: Timestamp,
+        user: &str,
+        message: Box<RawValue>,
+    ) -> Result<(), String> {
         let started = self.begin(at)?;
         // A clock that was put back doesn't make it negative.
-        let offset = at.millis().saturating_sub(started.millis());
-        let mut line = format!("{{\"offset_ms\":{offset},\"user\":").into_bytes();
-        write_string(&mut line, if user.is_empty() { NOBODY } else { user });
-        line.extend_from_slice(b",\"message\":");
-        // Line breaks, which JSON allows between its tokens, would end the line.
-        line.extend(message.iter().map(|byte| if b"\r\n".contains(byte) { b' ' } else { *byte }));
-        line.extend_from_slice(b"}\n");
-        self.file.write_all(&line).map_err(|error| format!("can't write it: {error}"))?;
+        let offset_ms = at.millis().saturating_sub(started.millis());
+        let user = if user.is_empty() { UNKNOWN_USER } else { user }.to_owned();
+        write_line(self.file, &ChangeLine { offset_ms, user, message })?;
         self.written += 1;
         self.last = seq;
         Ok(())
     }
 }
 
+/// The message that replaces a canvas.
+fn sync_update(state: &RawValue) -> Result<Box<RawValue>, String> {
+    raw(format!("{{\"type\":\"sync:update\",\"state\":{state}}}").into_bytes())
+}
+
 /// A change as its sender could have sent it.
-fn message(change: &Change) -> Result<Vec<u8>, String> {
+fn message(change: &ChangeInfo) -> Result<Box<RawValue>, String> {
     let damaged = || format!("change {} is not JSON", change.seq);
-    let text = std::str::from_utf8(&change.frame).map_err(|_| damaged())?;
-    let relayed = Object::parse(text).map_err(|_| damaged())?;
-    let mut message = Vec::with_capacity(text.len());
+    let relayed = Object::parse(change.message.get()).map_err(|_| damaged())?;
     if relayed.get("type").and_then(as_string).as_deref() == Some("sync:state") {
         let state = relayed.get("state").ok_or_else(damaged)?;
-        message.extend_from_slice(b"{\"type\":\"sync:update\",\"state\":");
-        message.extend_from_slice(state.get().as_bytes());
-        message.push(b'}');
-        return Ok(message);
+        return sync_update(state);
     }
     let command = relayed.get("command").and_then(without_type);
     let own = relayed.iter().filter(|(key, _)| !SERVERS_FIELDS.contains(key));
@@ -263,8 +298,7 @@ fn message(change: &Change) -> Result<Vec<u8>, String> {
         Some(command) if key == "command" => (key, &**command),
         _ => (key, value),
     });
-    write_object(&mut message, own);
-    Ok(message)
+    raw_object(own).ok_or_else(damaged)
 }
 
 /// An `update_item` or `move_item` without its data's `_type`; `None` for everything else.

@@ -32,18 +32,18 @@ pub struct DataOptions {
     pub keeping: RetentionConfig,
 }
 
-/// Who may come in.
+/// Which clients may connect.
 #[derive(Debug)]
 pub struct AccessOptions {
     /// The key file.
     pub keys: Option<PathBuf>,
     pub dev_keys: bool,
-    /// Whether sessions ask for a key.
+    /// Sessions ask for a key.
     pub require_key: bool,
     pub debug_endpoints: bool,
     /// The origins that may connect beside the server's own.
     pub origins: Origins,
-    /// By which names pages may call the server.
+    /// The names by which pages may call the server.
     pub hosts: Hosts,
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use crate::logging::without_keys;
 
-/// Names are anybody's: none of them may move the cursor or turn the line around.
+/// A name in a form that can't move the cursor or turn the line around: anyone may have chosen it.
 pub fn printable(name: &str) -> String {
     let quoted = format!("{name:?}");
     quoted[1..quoted.len() - 1].to_owned()
@@ -27,17 +27,11 @@ pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> Str
 }
 
 /// Prints what was asked for or done, without any key that may be in it.
-///
-/// # Errors
-/// One line, when it can't be printed.
 pub fn tell(text: &str) -> Result<(), String> {
     print(without_keys(text).as_bytes())
 }
 
 /// Prints it as it is. A reader that has seen enough, like `head`, is no failure.
-///
-/// # Errors
-/// One line, when it can't be printed.
 pub fn print(text: &[u8]) -> Result<(), String> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {

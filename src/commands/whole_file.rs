@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct OutFile {
     pub path: PathBuf,
-    /// Whether one that is there already is replaced; only a plain file ever is.
+    /// A file that is there already is replaced; only a plain file ever is.
     pub replaces: bool,
 }
 
@@ -33,14 +33,14 @@ pub fn write_file(
     let mut writer = BufWriter::new(made.map_err(failed)?);
     let written = write(&mut writer).and_then(|()| {
         writer.flush().and_then(|()| writer.get_ref().sync_all()).map_err(failed)?;
-        // Somebody else may have made one meanwhile.
+        // Another process may have made one meanwhile.
         is_free(file, *replaces)?;
         fs::rename(&unfinished, file).map_err(failed)?;
         crate::files::sync_directory_of(file);
         Ok(())
     });
     if written.is_err() {
-        // It is of no use to anybody; the reason is being told.
+        // A part of a file is of no use; the error says why it is one.
         let _ = fs::remove_file(&unfinished);
     }
     written

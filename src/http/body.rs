@@ -1,6 +1,6 @@
-//! What a request has after its head: a body of a known length.
+//! A request's body, whose length has to be known.
 //!
-//! Chunks are refused: a proxy in front of the server may count them in another way.
+//! Chunked bodies are refused: a proxy in front of the server may count the chunks in another way.
 
 use std::net::TcpStream;
 use std::time::Instant;
@@ -8,48 +8,53 @@ use std::time::Instant;
 use super::head::{read_some, too_slow};
 use super::{HeadError, Request, Response};
 
-/// What a client that asks beforehand is told before it sends its body (RFC 9110 §10.1.1).
+/// Sent to a client that asks before it sends its body (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// How much room is made at once for a body that is yet to come, in bytes.
-const ROOM: usize = 64 * 1024;
+/// How many bytes of a body are read at once.
+const READ_BYTES: usize = 64 * 1024;
 
-/// How long a request's body is, in bytes, where it may be at most `most` bytes long.
+/// The length of a request's body, in bytes, at most `most`; 0 where it has none.
 ///
 /// # Errors
-/// The refusal: 411 where a body has no length, or none although it has to have one; 413 where it is
-/// too long, or there is one although there is nothing to be said in it.
+/// The refusal: 411 where a body has no length, or a length is missing and `most` is not 0; 413
+/// where the body is too long.
 pub fn body_length(request: &Request<'_>, most: usize) -> Result<usize, Response> {
     let length = request.header("content-length");
     if request.header("transfer-encoding").is_some() || (length.is_none() && most > 0) {
-        return Err(Response::text(411, "a body has to have a Content-Length, and no chunks"));
+        return Err(Response::text(
+            411,
+            "a body needs a Content-Length header; chunked bodies are not accepted",
+        ));
     }
-    // A number of too many digits is a large one; that it has only digits is known.
+    // The value has only digits, so it fails to parse only where it is too large.
     let length = length.map_or(0, |length| length.parse().unwrap_or(usize::MAX));
     match (length, most) {
-        (1.., 0) => Err(Response::text(413, "nothing is said in a body here: leave it out")),
+        (1.., 0) => Err(Response::text(413, "this request must not have a body")),
         _ if length > most => Err(Response::text(
             413,
-            "this is larger than a canvas may be: --max-document-bytes and --max-message-bytes say \
-             how large",
+            "the canvas is too large: the server's options --max-document-bytes and \
+             --max-message-bytes set the limit",
         )),
         _ => Ok(length),
     }
 }
 
-/// Whether a request's sender waits for [`CONTINUE`], which HTTP/1.0 doesn't know.
+/// True where the sender waits for [`CONTINUE`] before it sends the body. HTTP/1.0 has no such
+/// header.
 pub fn expects_continue(request: &Request<'_>) -> bool {
     !request.is_old
         && request.headers("expect").any(|value| value.trim().eq_ignore_ascii_case("100-continue"))
 }
 
-/// Reads a body of `length` bytes, of which `body` has come with the head. What comes after it is
-/// thrown away: the connection ends with the answer.
+/// Reads a body of `length` bytes, of which `body` came with the head. Bytes after it are dropped:
+/// the connection ends with the response.
 ///
-/// The whole body has to arrive before `deadline`; one slow byte at a time doesn't make the time
-/// longer.
+/// The whole body has to arrive before `deadline`; a client that sends one byte at a time gets no
+/// more time.
 ///
 /// # Errors
-/// See [`HeadError`].
+/// [`HeadError::Refuse`] with 408 when the time is over, [`HeadError::Disconnected`] when the
+/// client has left.
 pub fn read_body(
     socket: &TcpStream,
     mut body: Vec<u8>,
@@ -57,15 +62,17 @@ pub fn read_body(
     deadline: Option<Instant>,
 ) -> Result<Vec<u8>, HeadError> {
     while body.len() < length {
-        // Memory is taken for what has come, not for what was promised.
-        let missing = (length - body.len()).min(ROOM);
+        // Memory is reserved for bytes that have come, not for the length that was announced.
+        let missing = (length - body.len()).min(READ_BYTES);
         match read_some(socket, &mut body, missing, deadline) {
             Ok(true) => {}
-            // Its head has come, so somebody is told.
-            Err(HeadError::Gone) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+            // The head has come, so the client gets a response even where no byte of the body has.
+            Err(HeadError::Disconnected)
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
+            {
                 return Err(HeadError::Refuse(too_slow()));
             }
-            Ok(false) => return Err(HeadError::Gone),
+            Ok(false) => return Err(HeadError::Disconnected),
             Err(error) => return Err(error),
         }
     }
@@ -121,6 +128,6 @@ mod tests {
         let late = read(b"", 9, Some(Instant::now() + Duration::from_millis(20)));
         assert!(matches!(late, Err(HeadError::Refuse(page)) if page.status() == 408));
         drop(client);
-        assert!(matches!(read(b"", 1, soon), Err(HeadError::Gone)));
+        assert!(matches!(read(b"", 1, soon), Err(HeadError::Disconnected)));
     }
 }

@@ -1,20 +1,20 @@
-//! The time as HTTP writes it (RFC 9110 §5.6.7).
+//! The time in the form of HTTP's `Date` header (RFC 9110 §5.6.7).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What stands in `Date` now.
+/// The value of `Date` for the current time.
 pub fn now() -> String {
-    // A clock that stands before 1970 tells nothing.
+    // A clock before 1970 counts as 1970.
     written(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// A time since 1970, like `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The time `since` after 1970, like `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn written(since: Duration) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    // Counted in years that begin with March, so that a leap day is the last one.
+    // Years are counted from March, so that a leap day is the last day of its year.
     let days_since_march = days + 719_468;
     let (era, day) = (days_since_march / 146_097, days_since_march % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -36,7 +36,7 @@ fn written(since: Duration) -> String {
 mod tests {
     use super::*;
 
-    /// `date -u -d @SECONDS '+%a, %d %b %Y %T GMT'`.
+    /// The expected values come from `date -u -d @SECONDS '+%a, %d %b %Y %T GMT'`.
     #[test]
     fn it_is_what_others_write() {
         for (seconds, text) in [

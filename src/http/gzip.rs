@@ -1,37 +1,38 @@
-//! Bodies packed as `gzip` (RFC 1952), for whoever takes them.
+//! Response bodies in `gzip` form (RFC 1952), for clients that accept it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use miniz_oxide::deflate::compress_to_vec;
 
-/// How much effort: 4 MiB of a canvas in about 40 ms. More makes it little smaller.
+/// The compression level. Level 1 packs a canvas of 4 MiB in about 40 ms; higher ones make it
+/// little smaller.
 const LEVEL: u8 = 1;
-/// Smaller bodies fit into one packet or two anyway, in bytes.
-pub const WORTH_IT: usize = 1400;
+/// Bodies of fewer bytes are not packed: they fit into one or two packets anyway.
+pub const MIN_BYTES: usize = 1400;
 
-/// How many bodies are packed at a time; another one is sent as it is.
-const AT_A_TIME: usize = 4;
-/// What packing takes of stack is more than a client's thread has.
-const STACK: usize = 2 << 20;
+/// How many bodies are packed at a time. Further ones are sent unpacked.
+const MAX_CONCURRENT: usize = 4;
+/// The stack of a packing thread, in bytes. Packing needs more than a client's thread has.
+const STACK_BYTES: usize = 2 << 20;
 
-/// How many are being packed.
 static PACKING: AtomicUsize = AtomicUsize::new(0);
 
-/// Packs a body, on a thread of its own, which is waited for: it takes time linear in the body. `None`
-/// where there is no room for it, and the body is sent as it is.
-pub fn packed(body: &Bytes) -> Option<Vec<u8>> {
-    let one_more = |packing| (packing < AT_A_TIME).then_some(packing + 1);
+/// Packs a body on a thread of its own and waits for it. Takes time linear in the body. `None`
+/// where too many bodies are being packed or no thread could be started; the body is then sent
+/// unpacked.
+pub fn compressed(body: &Bytes) -> Option<Vec<u8>> {
+    let one_more = |packing| (packing < MAX_CONCURRENT).then_some(packing + 1);
     PACKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
     let body = body.clone();
-    let thread = std::thread::Builder::new().name("gzip".into()).stack_size(STACK);
+    let thread = std::thread::Builder::new().name("gzip".into()).stack_size(STACK_BYTES);
     let packed = thread.spawn(move || pack(&body)).ok().and_then(|thread| thread.join().ok());
     PACKING.fetch_sub(1, Ordering::Relaxed);
     packed
 }
 
 fn pack(body: &[u8]) -> Vec<u8> {
-    // No name, no time, no system.
+    // The header: no file name, no modification time, unknown system.
     let mut gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     gzip.extend_from_slice(&compress_to_vec(body, LEVEL));
     gzip.extend_from_slice(&crc32(body).to_le_bytes());
@@ -39,8 +40,9 @@ fn pack(body: &[u8]) -> Vec<u8> {
     gzip
 }
 
-/// Whether an `Accept-Encoding` takes it (RFC 9110 §12.5.3): named, or by `*`, and not with `q=0`.
-pub fn is_taken<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
+/// True where an `Accept-Encoding` accepts gzip (RFC 9110 §12.5.3): by name or by `*`, and not with
+/// `q=0`.
+pub fn is_accepted<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
     let mut by_any = false;
     for coding in accepted.flat_map(|value| value.split(',')) {
         let mut parts = coding.split(';').map(str::trim);
@@ -59,7 +61,7 @@ pub fn is_taken<'a>(accepted: impl Iterator<Item = &'a str>) -> bool {
     by_any
 }
 
-/// The check sum of ISO 3309, a byte at a time.
+/// The CRC-32 of ISO 3309, one byte at a time.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes
         .iter()
@@ -115,7 +117,7 @@ mod tests {
             (&[""], false),
             (&[], false),
         ] {
-            assert_eq!(is_taken(accepted.iter().copied()), is_sent, "{accepted:?}");
+            assert_eq!(is_accepted(accepted.iter().copied()), is_sent, "{accepted:?}");
         }
     }
 }

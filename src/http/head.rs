@@ -1,7 +1,7 @@
-//! A request's head: read from a socket until it is whole, and made a [`Request`].
+//! The head of a request: read from a socket until it is whole, then parsed.
 //!
-//! In front of the server may stand a proxy that decides by the same bytes. Whatever it could have
-//! read in another way than this server does is refused, not guessed at.
+//! A proxy in front of the server may decide by the same bytes. A head that the proxy could have
+//! read in another way is refused, so that both act on the same request.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::{Request, Response};
 
-/// The largest request head: line and headers, in bytes.
-pub const LARGEST_HEAD: usize = 16 * 1024;
-/// How much of a head is read at once.
-const READ: usize = 1024;
-/// The most headers a request may have.
-const MOST_HEADERS: usize = 100;
-/// What is decided by one header can't be decided by two that disagree.
-const ONLY_ONCE: [&str; 7] = [
+/// The largest head of a request, line and headers, in bytes.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How many bytes of a head are read at once.
+const READ_BYTES: usize = 1024;
+/// The most headers of a request.
+const MAX_HEADERS: usize = 100;
+/// Headers that may occur only once, because a decision depends on them.
+const SINGLE_HEADERS: [&str; 7] = [
     "host",
     "origin",
     "authorization",
@@ -30,45 +30,46 @@ const ONLY_ONCE: [&str; 7] = [
 const BARE_LINE_FEED: &str = "every line of a request has to end with CR LF";
 const NOT_HTTP: &str = "this is not a request of HTTP/1.1 or HTTP/1.0";
 
-/// A whole head, and what came after it.
 pub struct Head<'a> {
     pub request: Request<'a>,
-    /// What the client has sent after its request already: its first frames.
+    /// The bytes that came after the head: the client's first frames.
     pub rest: &'a [u8],
 }
 
 impl fmt::Debug for Head<'_> {
-    /// Without the frames: they are a client's words.
+    /// Doesn't show the bytes after the head: they are a client's messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = self.rest.len();
         f.debug_struct("Head").field("request", &self.request).field("rest", &rest).finish()
     }
 }
 
-/// Makes a request of the bytes a connection begins with; `None` while its head is not whole.
-///
-/// Knows no socket, never panics, and takes a time in proportion to the bytes: for any bytes at all.
+/// Parses the head at the start of `bytes`; `None` while it isn't whole. Takes time linear in the
+/// bytes and never panics, whatever they are.
 ///
 /// # Errors
-/// The refusal, which holds nothing of the bytes: 431 for a head that is too large, 400 for one that
-/// isn't HTTP/1.1 or HTTP/1.0, or could be read in two ways.
+/// The refusal, which quotes nothing of the bytes: 431 where the head is too large, 400 where it
+/// isn't HTTP/1.1 or HTTP/1.0 or could be read in two ways.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
     let end = match end_of_head(bytes, 0) {
-        Some(end) if end <= LARGEST_HEAD => end,
-        // TLS, for one: who speaks it here waits for an answer before saying more.
+        Some(end) if end <= MAX_HEAD_BYTES => end,
+        // For example TLS: its client waits for an answer before it sends more, so the head never
+        // gets whole.
         None if bytes.first().is_some_and(|byte| !may_begin(*byte)) => return Err(bad(NOT_HTTP)),
-        // Its empty line may never come.
+        // A client that ends lines by a bare line feed never sends the empty line.
         None if has_bare_line_feed(bytes, 0) => return Err(bad(BARE_LINE_FEED)),
-        None if bytes.len() <= LARGEST_HEAD => return Ok(None),
+        None if bytes.len() <= MAX_HEAD_BYTES => return Ok(None),
         _ => return Err(Response::text(431, "the request has to be smaller than 16 KiB")),
     };
     let (head, rest) = bytes.split_at(end);
-    // RFC 9112 §2.2 lets a server take a bare line feed for the end of a line; not every proxy does.
+    // RFC 9112 §2.2 lets a server accept a bare line feed as the end of a line; not every proxy
+    // does.
     if has_bare_line_feed(head, 0) {
         return Err(bad(BARE_LINE_FEED));
     }
-    // On the heap, which gets it back: a page of stack touched once is kept by an idle client.
-    let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
+    // On the heap, where it is freed: an idle client's thread keeps a stack page that was touched
+    // once.
+    let mut headers = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(size)) if size == end => {}
@@ -89,7 +90,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head<'_>>, Response> {
     Ok(Some(Head { request, rest }))
 }
 
-/// Whether a request, or the empty line before one, may begin with this byte.
+/// True where a request, or an empty line before it, may begin with this byte.
 fn may_begin(byte: u8) -> bool {
     byte.is_ascii_graphic() || matches!(byte, b'\r' | b'\n')
 }
@@ -98,7 +99,7 @@ fn bad(why: &'static str) -> Response {
     Response::text(400, why)
 }
 
-/// A target's authority, where it has one, its path and its query. What proxies send has one:
+/// Splits a target into its authority, path and query. A proxy sends the authority, too:
 /// `http://host/path` (RFC 9112 §3.2.2).
 fn parts_of(target: &str) -> (Option<&str>, &str, &str) {
     let target = target.split('#').next().unwrap_or_default();
@@ -116,13 +117,13 @@ fn parts_of(target: &str) -> (Option<&str>, &str, &str) {
     (authority, if path.is_empty() { "/" } else { path }, query)
 }
 
-/// Refuses what a proxy and this server might read in two ways.
+/// Refuses a request that a proxy and this server might read in two ways.
 fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response> {
-    if ONLY_ONCE.iter().any(|name| request.headers(name).nth(1).is_some()) {
+    if SINGLE_HEADERS.iter().any(|name| request.headers(name).nth(1).is_some()) {
         return Err(bad("Host, Origin, Authorization, Sec-WebSocket-Key, Sec-WebSocket-Version, \
              Content-Length and Transfer-Encoding may each be there only once"));
     }
-    // RFC 9112 §3.2.
+    // RFC 9112 §3.2: HTTP/1.1 requires Host.
     let host = request.header("host");
     if host.is_none() && !request.is_old {
         return Err(bad("a request has to have a Host header"));
@@ -137,14 +138,14 @@ fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response>
         return Err(bad("Content-Length has to be a number"));
     }
     let is_chunked = request.header("transfer-encoding").is_some();
-    // RFC 9112 §6.1: somebody in between may not have understood it.
+    // RFC 9112 §6.1: a proxy in between may have ignored it.
     if is_chunked && request.is_old {
         return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
     }
     if is_chunked && length.is_some() {
         return Err(bad("a request has Content-Length or Transfer-Encoding, not both"));
     }
-    // Its body would be taken for the first frames.
+    // The body would be taken for the client's first frames.
     let has_body = is_chunked || length.is_some_and(|length| length.bytes().any(|b| b != b'0'));
     if has_body && matches!(request.method, "GET" | "HEAD") {
         return Err(bad("a GET request has no body here"));
@@ -152,31 +153,32 @@ fn check(request: &Request<'_>, authority: Option<&str>) -> Result<(), Response>
     Ok(())
 }
 
-/// The path that a head asks for, as sent, whether or not it can be taken; `/` where that isn't to be
-/// seen.
+/// The path in the request line, as it was sent, even where the request is refused; `/` where there
+/// is none.
 pub fn path_of(bytes: &[u8]) -> &str {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     parts_of(std::str::from_utf8(target).unwrap_or_default()).1
 }
 
-/// Why there is no request to answer.
+/// Why a head or body could not be read.
 #[derive(Debug)]
 pub enum HeadError {
-    /// The client left, or never said a word.
-    Gone,
-    /// Tell the client.
+    /// The client has left, or it sent nothing in time.
+    Disconnected,
+    /// The request is refused with this response.
     Refuse(Response),
 }
 
-/// Reads a request's head and hands it to `answer`, with whatever the client has sent after it, which
-/// is what is in `bytes` afterwards. What is in it before is the beginning of the request.
+/// Reads a request's head and passes it to `answer`, with the bytes that came after it. These bytes
+/// are left in `bytes`, which at the call contains the beginning of the request.
 ///
-/// The whole head has to arrive before `deadline`; one slow byte at a time doesn't make the time
-/// longer. Without a deadline a client that says nothing is waited for until it leaves.
+/// The whole head has to arrive before `deadline`; a client that sends one byte at a time gets no
+/// more time. Without a deadline this waits until the client sends a head or leaves.
 ///
 /// # Errors
-/// See [`HeadError`].
+/// [`HeadError::Refuse`] when the head is refused or late, [`HeadError::Disconnected`] when the
+/// client has left or sent nothing in time.
 pub fn read_head<T>(
     socket: &TcpStream,
     bytes: &mut Vec<u8>,
@@ -185,11 +187,11 @@ pub fn read_head<T>(
 ) -> Result<T, HeadError> {
     let mut known = 0;
     loop {
-        // Before it may be whole it isn't looked at again: one byte at a time, that would be long.
+        // Parsed only when it may be whole: parsing after every byte would take quadratic time.
         let may_be_whole =
             known == 0 || end_of_head(bytes, known).is_some() || has_bare_line_feed(bytes, known);
         if !bytes.is_empty()
-            && (may_be_whole || bytes.len() > LARGEST_HEAD)
+            && (may_be_whole || bytes.len() > MAX_HEAD_BYTES)
             && let Some(whole) = parse_head(bytes).map_err(HeadError::Refuse)?
         {
             let (answer, rest) = (answer(&whole.request, whole.rest), whole.rest.len());
@@ -197,13 +199,13 @@ pub fn read_head<T>(
             return Ok(answer);
         }
         known = bytes.len();
-        if !read_some(socket, bytes, READ, deadline)? {
-            return Err(HeadError::Gone);
+        if !read_some(socket, bytes, READ_BYTES, deadline)? {
+            return Err(HeadError::Disconnected);
         }
     }
 }
 
-/// Appends what the socket has, at most so many bytes; whether there was anything.
+/// Appends at most `most` bytes from the socket. Returns false at the end of the stream.
 pub(super) fn read_some(
     socket: &TcpStream,
     head: &mut Vec<u8>,
@@ -222,13 +224,13 @@ pub(super) fn read_some(
         Ok(size) => Ok(size > 0),
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
         Err(error) if is_timeout(&error) => Err(too_late(head)),
-        Err(_) => Err(HeadError::Gone),
+        Err(_) => Err(HeadError::Disconnected),
     }
 }
 
 fn too_late(head: &[u8]) -> HeadError {
     match head.is_empty() {
-        true => HeadError::Gone,
+        true => HeadError::Disconnected,
         false => HeadError::Refuse(too_slow()),
     }
 }
@@ -237,19 +239,19 @@ pub(super) fn too_slow() -> Response {
     Response::text(408, "the request took too long to arrive")
 }
 
-/// Whether a read ended because its time was up: systems disagree on what to call it.
+/// True where a read ended by its timeout. Linux, macOS and Windows report different kinds.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// Whether a line ends without a carriage return, behind the bytes that were `known`.
+/// True where a line that ends after the first `known` bytes has no carriage return.
 fn has_bare_line_feed(head: &[u8], known: usize) -> bool {
     let mut news = head.iter().enumerate().skip(known);
     news.any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
 }
 
-/// Where the first empty line ends. Of the bytes that were `known` only the last few can be the
-/// beginning of it.
+/// The end of the first empty line. The first `known` bytes have been searched before, so only
+/// their last three can belong to it.
 fn end_of_head(head: &[u8], known: usize) -> Option<usize> {
     let from = known.saturating_sub(3);
     let found = head[from..].windows(4).position(|window| window == b"\r\n\r\n")?;
@@ -302,7 +304,7 @@ mod tests {
         for head in ["\r", "\r\n", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\nHost: h\r\n\r"] {
             assert_eq!(status(head), 100, "{head:?}");
         }
-        // As the bytes come, wherever they are cut.
+        // The bytes come in pieces, cut at every place.
         let whole = b"GET / HTTP/1.1\r\nHost: h\n";
         for known in 0..whole.len() {
             assert!(has_bare_line_feed(whole, known), "{known}");
@@ -336,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
-        for name in ONLY_ONCE {
+        for name in SINGLE_HEADERS {
             let twice = format!("{name}: 0\r\n{}: 0\r\n", name.to_uppercase());
             assert_eq!(status(&with(&twice)), 400, "{name}");
         }
@@ -465,11 +467,11 @@ mod tests {
             let bare = with("X: \r\n").len();
             with(&format!("X: {}\r\n", "x".repeat(size - bare)))
         };
-        assert_eq!(status(&padded(LARGEST_HEAD)), 200);
-        assert_eq!(status(&padded(LARGEST_HEAD + 1)), 431);
-        assert_eq!(status(&"x".repeat(LARGEST_HEAD)), 100);
-        assert_eq!(status(&"x".repeat(LARGEST_HEAD + 1)), 431);
-        assert_eq!(status(&with(&"X: y\r\n".repeat(MOST_HEADERS - 1))), 200);
-        assert_eq!(status(&with(&"X: y\r\n".repeat(MOST_HEADERS))), 431);
+        assert_eq!(status(&padded(MAX_HEAD_BYTES)), 200);
+        assert_eq!(status(&padded(MAX_HEAD_BYTES + 1)), 431);
+        assert_eq!(status(&"x".repeat(MAX_HEAD_BYTES)), 100);
+        assert_eq!(status(&"x".repeat(MAX_HEAD_BYTES + 1)), 431);
+        assert_eq!(status(&with(&"X: y\r\n".repeat(MAX_HEADERS - 1))), 200);
+        assert_eq!(status(&with(&"X: y\r\n".repeat(MAX_HEADERS))), 431);
     }
 }

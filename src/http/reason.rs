@@ -1,45 +1,38 @@
-//! Why requests are refused, for whoever counts them.
+//! The reasons for which requests are refused, for counters.
 
-/// A reason to refuse a request, as it is called where it is counted.
+/// Why a request was refused. Its name is a label of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {
     /// It is no request, or could be read in two ways.
     BadRequest,
-    /// No key that opens this.
+    /// It has no key that opens this.
     Key,
-    /// Too many wrong keys came from its address.
     TooManyKeys,
-    /// A page of this origin may not connect.
+    /// It came from a page whose origin is not allowed.
     Origin,
-    /// It was sent to another name than the server's.
+    /// It named a host that is not this server.
     Host,
-    /// There is nothing there.
+    /// Its path or session doesn't exist.
     NotFound,
-    /// Not with this method.
     Method,
-    /// It is in the way of something else.
+    /// It conflicts with the server's state.
     Conflict,
-    /// It took too long to arrive.
     Timeout,
-    /// It is too large.
     TooLarge,
-    /// It had to be a WebSocket handshake and wasn't.
+    /// Its path needs a WebSocket handshake.
     NoWebSocket,
-    /// There is no room for one more connection.
     Full,
-    /// The server is busy, or can't do it now.
+    /// The server is busy or can't do it now.
     Busy,
-    /// The server is stopping.
     Stopping,
-    /// A bug of ours.
+    /// The server failed by a bug of its own.
     Bug,
 }
 
-/// How many there are.
-pub const REASONS: usize = ALL.len();
+pub const REASON_COUNT: usize = ALL.len();
 
-/// All of them in their order, each with its name.
+/// All reasons in the order of their numbers, each with its name.
 const ALL: [(Reason, &str); 15] = [
     (Reason::BadRequest, "bad_request"),
     (Reason::Key, "key"),
@@ -59,14 +52,14 @@ const ALL: [(Reason, &str); 15] = [
 ];
 
 impl Reason {
-    /// All of them, in the order of their numbers.
+    /// All reasons, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = Reason> {
         ALL.iter().map(|(reason, _)| *reason)
     }
 
-    /// What an answer with this status was refused for, as long as nobody knows better. `None` where
-    /// it was no refusal.
-    pub fn of(status: u16) -> Option<Reason> {
+    /// The reason that a response with this status stands for, unless the response has one of its
+    /// own. `None` for a status below 400.
+    pub fn from_status(status: u16) -> Option<Reason> {
         Some(match status {
             0..400 => return None,
             401 | 403 => Reason::Key,
@@ -84,12 +77,11 @@ impl Reason {
         })
     }
 
-    /// What it is called.
     pub fn name(self) -> &'static str {
         ALL[self.number()].1
     }
 
-    /// Its number, less than [`REASONS`].
+    /// The reason's number, from 0 and less than [`REASON_COUNT`].
     pub fn number(self) -> usize {
         self as usize
     }
@@ -104,9 +96,9 @@ mod tests {
         for (number, reason) in Reason::all().enumerate() {
             assert_eq!((reason.number(), reason.name()), (number, ALL[number].1));
         }
-        assert_eq!(Reason::all().count(), REASONS);
+        assert_eq!(Reason::all().count(), REASON_COUNT);
         for status in 100..600 {
-            assert_eq!(Reason::of(status).is_some(), status >= 400, "{status}");
+            assert_eq!(Reason::from_status(status).is_some(), status >= 400, "{status}");
         }
     }
 }

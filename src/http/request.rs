@@ -1,44 +1,45 @@
-//! A request: its line and its headers, as they were sent.
+//! A request: its line and its headers as they were sent.
 
 use std::fmt;
 
-/// What stands for a header's value that isn't UTF-8: it is there, and it is nothing anyone means.
+/// The value of a header that isn't UTF-8. It counts as present and matches nothing.
 const UNREADABLE: &str = "\u{fffd}";
 
-/// A request's line and headers.
 pub struct Request<'a> {
     pub method: &'a str,
-    /// As sent, percent-encoded, without the query.
+    /// As sent: percent-encoded, without the query.
     pub path: &'a str,
-    /// As sent, percent-encoded, without the `?`; empty where there is none.
+    /// As sent: percent-encoded, without the `?`; empty where there is none.
     pub query: &'a str,
-    /// Whether it is HTTP/1.0: without `Host`, perhaps, and the last one on its connection.
+    /// True for HTTP/1.0: it may have no `Host`, and it is the last request on its connection.
     pub(super) is_old: bool,
     pub(super) headers: Vec<httparse::Header<'a>>,
 }
 
 impl Request<'_> {
-    /// The first value of a header, by its name in any case. One that isn't UTF-8 reads as U+FFFD.
+    /// The first value of the header of this name, in any case. A value that isn't UTF-8 reads as
+    /// U+FFFD.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).next()
     }
 
-    /// All values of a header, in the order they were sent. One that isn't UTF-8 reads as U+FFFD.
+    /// All values of the header of this name, in the order they were sent. A value that isn't UTF-8
+    /// reads as U+FFFD.
     pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
         let headers = self.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name));
         headers.map(|header| std::str::from_utf8(header.value).unwrap_or(UNREADABLE))
     }
 
-    /// The names of all headers, in any case.
+    /// The names of all headers as they were sent.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().map(|header| header.name)
     }
 
-    /// The value of a parameter of the query, the first one of that name, decoded as forms are
-    /// encoded: `%2B` is a plus, `+` a space. A parameter without a `=` is empty.
+    /// The value of the first parameter of the query with this name, decoded as in a form: `%2B` is
+    /// a plus, `+` a space. A parameter without a `=` has an empty value.
     ///
-    /// What is badly encoded never reads as missing: a `%` without two digits stays as it is, and
-    /// what isn't UTF-8 becomes U+FFFD.
+    /// A badly encoded value doesn't read as missing: a `%` without two digits stays, and bytes
+    /// that aren't UTF-8 become U+FFFD.
     pub fn query_value(&self, name: &str) -> Option<String> {
         let mut parameters =
             self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
@@ -47,13 +48,13 @@ impl Request<'_> {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether the client asks for a WebSocket at all. HTTP/1.0 knows none (RFC 9110 §7.8).
+    /// True where the request asks for a WebSocket. HTTP/1.0 has none (RFC 9110 §7.8).
     pub fn wants_websocket(&self) -> bool {
         !self.is_old && self.lists("connection", "upgrade") && self.lists("upgrade", "websocket")
     }
 
-    /// Whether nothing is asked after it: the client says so, speaks HTTP/1.0, or sends something after it that is no
-    /// request, because it has a body that nobody reads.
+    /// True where no further request is read from the connection: the client says so, speaks
+    /// HTTP/1.0, or sends a body, which is not read.
     pub fn is_last(&self) -> bool {
         let is_not_zero = |value: &str| value.bytes().any(|byte| byte != b'0');
         let has_body = self.header("transfer-encoding").is_some()
@@ -61,7 +62,7 @@ impl Request<'_> {
         self.is_old || self.lists("connection", "close") || has_body
     }
 
-    /// Whether a header that is a list has this token in it.
+    /// True where the header of this name, a list, has this token.
     fn lists(&self, name: &str, token: &str) -> bool {
         let mut tokens = self.headers(name).flat_map(|value| value.split(','));
         tokens.any(|part| part.trim().eq_ignore_ascii_case(token))
@@ -69,7 +70,7 @@ impl Request<'_> {
 }
 
 impl fmt::Debug for Request<'_> {
-    /// Neither path nor query nor headers: each may hold a key.
+    /// Shows neither path nor query nor headers: each may contain a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("method", &self.method)
@@ -78,13 +79,14 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// A part of a path as it was meant. `None` where a `%` isn't followed by two digits, or the result
-/// isn't UTF-8.
+/// Decodes a part of a path. `None` where a `%` isn't followed by two digits or the result isn't
+/// UTF-8.
 pub fn percent_decoded(encoded: &str) -> Option<String> {
     String::from_utf8(decoded(encoded, false)?).ok()
 }
 
-/// `None` at a `%` without two digits, unless it is to be `kept` as it is.
+/// Decodes percent signs. A `%` without two digits stays where `kept` is set; otherwise the result
+/// is `None`.
 fn decoded(encoded: &str, kept: bool) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut bytes = encoded.as_bytes();

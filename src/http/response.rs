@@ -1,4 +1,4 @@
-//! An answer to a request, and why it is a refusal where it is one.
+//! A response to a request, with the reason where it refuses it.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -12,75 +12,73 @@ use super::{Reason, Request, date, gzip};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// An answer to a request. Holds nothing of what the client sent.
+/// A response. It quotes nothing of what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     status: u16,
     content_type: &'static str,
-    /// What a cache may do with it.
     cache: &'static str,
-    /// Names what is in the body, quoted; another body has another one.
+    /// The value of `ETag`, quotes included. It changes with the body.
     tag: Option<String>,
-    /// Why it was refused, where the status doesn't say enough.
+    /// The reason of the refusal, where the status doesn't say enough.
     reason: Option<Reason>,
-    /// Whole lines, without their ends.
+    /// Further headers: whole lines without line breaks.
     headers: Vec<Cow<'static, str>>,
     body: Bytes,
 }
 
-/// What a client has said of how it wants to be answered.
+/// What the client's request says of the form of the response.
 #[derive(Debug, Default)]
 pub struct Preferences {
-    /// The tags of what it has already.
+    /// The tags of the bodies that the client has (`If-None-Match`).
     has: Vec<String>,
     takes_gzip: bool,
-    /// Whether refusals are to be JSON.
+    /// True where refusals are sent as JSON.
     refusals_as_json: bool,
 }
 
 impl Preferences {
-    /// Those of a request.
-    pub fn of(request: &Request<'_>, refusals_as_json: bool) -> Self {
+    /// Reads them from a request.
+    pub fn from_request(request: &Request<'_>, refusals_as_json: bool) -> Self {
         let looks = matches!(request.method, "GET" | "HEAD");
         let tags = request.headers("if-none-match").filter(|_| looks);
         let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
-        let takes_gzip = gzip::is_taken(request.headers("accept-encoding"));
+        let takes_gzip = gzip::is_accepted(request.headers("accept-encoding"));
         Preferences { has: tags.map(str::to_owned).collect(), takes_gzip, refusals_as_json }
     }
 
-    /// Those of what is no request.
+    /// The preferences where the request could not be parsed.
     pub fn unknown(refusals_as_json: bool) -> Self {
         Preferences { refusals_as_json, ..Preferences::default() }
     }
 
-    /// Whether the client has the page of this tag already (RFC 9110 §13.1.2).
+    /// True where the client has the body with this tag (RFC 9110 §13.1.2).
     fn has_already(&self, tag: &str) -> bool {
         self.has.iter().any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
     }
 }
 
-/// Tells this run of the server from others.
-static LIFE: OnceLock<u64> = OnceLock::new();
+/// A random number that tells this run of the server from others.
+static RUN: OnceLock<u64> = OnceLock::new();
 
 impl Response {
-    /// One line of plain text that says what is wrong and what is accepted.
+    /// A line of plain text that says what is wrong and what is accepted.
     pub fn text(status: u16, line: impl std::fmt::Display) -> Self {
         Response { status, ..Self::page(TEXT, format!("{line}\n")) }
     }
 
-    /// 200, with a body of this type.
+    /// 200 with a body of this content type.
     pub fn page(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let (headers, body) = (Vec::new(), body.into());
         let cache = "no-store";
         Response { status: 200, content_type, cache, tag: None, reason: None, headers, body }
     }
 
-    /// 200, with JSON.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self::page(JSON, body)
     }
 
-    /// 200, with a session's state as JSON, of which `epoch` and `seq` say whether it is another one.
+    /// 200 with a session's state as JSON. Its tag is made of its `epoch` and `seq`.
     pub fn state(body: impl Into<Bytes>) -> Self {
         #[derive(Deserialize)]
         struct Point<'a> {
@@ -89,12 +87,13 @@ impl Response {
             seq: u64,
         }
         let page = Self::json(body);
-        // Only what can stand in a tag; epochs are hexadecimal.
+        // A tag may have only these characters; epochs are hexadecimal.
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         match serde_json::from_slice::<Point<'_>>(&page.body) {
             Ok(Point { epoch, seq }) if is_plain(&epoch) => {
-                // After a crash a number may be given again, to another change.
-                let life = LIFE.get_or_init(|| RandomState::new().hash_one(0));
+                // After a crash a number may be given again to another change: the tag names the
+                // run, too.
+                let life = RUN.get_or_init(|| RandomState::new().hash_one(0));
                 let tag = format!("\"{epoch}-{seq}-{life:x}\"");
                 Response { cache: "private, no-cache", ..page.tagged(tag) }
             }
@@ -102,47 +101,46 @@ impl Response {
         }
     }
 
-    /// 405, for a path that only knows GET.
+    /// 405 for a path that has only GET.
     pub fn only_get(line: &'static str) -> Self {
         Self::text(405, line).with("Allow: GET")
     }
 
-    /// 426: only a WebSocket handshake makes sense here.
+    /// 426 for a request that has to be a WebSocket handshake.
     pub fn upgrade_required(line: &'static str) -> Self {
         Self::text(426, line).with("Upgrade: websocket").with("Sec-WebSocket-Version: 13")
     }
 
-    /// 429, for an address that has to wait until its minute is over.
+    /// 429 for an address that has sent too many wrong keys.
     pub fn too_many(line: &'static str) -> Self {
         Self::text(429, line).with("Retry-After: 60")
     }
 
-    /// 204: there is nothing to read but the headers.
+    /// 204, without a body.
     pub fn empty() -> Self {
         Response { status: 204, ..Self::page("", "") }
     }
 
-    /// The same with 201 in place of 200: it tells of something new.
+    /// Turns 200 into 201: something was created.
     pub fn created(self) -> Self {
         let status = if self.status == 200 { 201 } else { self.status };
         Response { status, ..self }
     }
 
-    /// The same with one more header, a whole line without its end, which has to be free of line
-    /// breaks.
+    /// Adds a header, as a whole line without a line break at its end. There must be none in it.
     pub fn with(mut self, header: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push(header.into());
         self
     }
 
-    /// The same page for a cache that asks each time whether it still has the right one: `tag` names
-    /// this one, quoted.
+    /// Lets caches keep the body if they ask each time whether it is current: `tag`, with its
+    /// quotes, names it.
     pub fn tagged(self, tag: impl Into<String>) -> Self {
         Response { cache: "no-cache", tag: Some(tag.into()), ..self }
     }
 
-    /// The same as its client wants it: 304 without the page where it has that already; a refusal as
-    /// JSON; a large text packed. Takes time linear in the body.
+    /// The response in the form that the client prefers: 304 without a body where it has the body
+    /// already, a refusal as JSON, a large text packed. Takes time linear in the body.
     pub fn for_client(self, preferences: &Preferences) -> Self {
         if let Some(tag) = &self.tag
             && preferences.has_already(tag)
@@ -153,17 +151,18 @@ impl Response {
             return self.into_json();
         }
         let may_be_packed = self.content_type.starts_with("text/") || self.content_type == JSON;
-        if !may_be_packed || self.body.len() < gzip::WORTH_IT {
+        if !may_be_packed || self.body.len() < gzip::MIN_BYTES {
             return self;
         }
         let page = self.varying();
         if !preferences.takes_gzip {
             return page;
         }
-        match gzip::packed(&page.body).filter(|packed| packed.len() < page.body.len()) {
+        match gzip::compressed(&page.body).filter(|packed| packed.len() < page.body.len()) {
             Some(packed) => Response {
                 body: packed.into(),
-                // Other bytes, the same meaning (RFC 9110 §8.8.1).
+                // The packed body has other bytes but the same meaning: its tag is a weak one (RFC
+                // 9110 §8.8.1).
                 tag: page.tag.as_ref().map(|tag| format!("W/{tag}")),
                 ..page.with("Content-Encoding: gzip")
             },
@@ -171,12 +170,12 @@ impl Response {
         }
     }
 
-    /// Its form depends on what the client takes.
+    /// Tells caches that the form depends on `Accept-Encoding`.
     fn varying(self) -> Self {
         self.with("Vary: Accept-Encoding")
     }
 
-    /// A refusal's line as JSON.
+    /// Rewrites a refusal's line as JSON.
     fn into_json(self) -> Self {
         if self.content_type != TEXT {
             return self;
@@ -190,46 +189,45 @@ impl Response {
         Response { content_type: JSON, body, ..self }
     }
 
-    /// The same, counted as refused for this reason.
-    pub fn because(self, reason: Reason) -> Self {
+    /// Counts the refusal under this reason instead of the status's own.
+    pub fn with_reason(self, reason: Reason) -> Self {
         Response { reason: Some(reason), ..self }
     }
 
-    /// Why it is a refusal, if it is one.
+    /// The reason of a refusal; `None` where the response is none.
     pub fn reason(&self) -> Option<Reason> {
-        self.reason.or_else(|| Reason::of(self.status))
+        self.reason.or_else(|| Reason::from_status(self.status))
     }
 
-    /// The status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// How long its body is, in bytes.
     pub fn size(&self) -> usize {
         self.body.len()
     }
 
-    /// The answer as it goes out where the connection ends with it: its head, and its body, which isn't
-    /// copied; `HEAD` gets an empty one.
+    /// The head and the body as they are sent, where the connection ends after them. The body isn't
+    /// copied; it is empty for `HEAD`.
     pub fn parts(&self, method: &str) -> [Bytes; 2] {
         self.encode(method, true)
     }
 
-    /// The same where another request may follow.
+    /// The head and the body as they are sent, where another request may follow.
     pub fn parts_kept_alive(&self, method: &str) -> [Bytes; 2] {
         self.encode(method, false)
     }
 
     fn encode(&self, method: &str, is_last: bool) -> [Bytes; 2] {
         let reason = reason_phrase(self.status);
-        // "Connection: Upgrade" belongs to the Upgrade header of a 426 (RFC 9110 §7.8).
+        // A 426 has an Upgrade header, to which "Connection: Upgrade" belongs (RFC 9110 §7.8).
         let connection = match (self.status, is_last) {
             (426, _) => "Connection: Upgrade, close\r\n",
             (_, true) => "Connection: close\r\n",
             (_, false) => "",
         };
-        // A 204 may not say how long nothing is (RFC 9110 §8.6), and a 304 not how long something else is.
+        // A 204 must not have a Content-Length (RFC 9110 §8.6), and a 304's would be the one of the
+        // whole body.
         let content = match self.status {
             204 | 304 => String::new(),
             _ => format!(
@@ -257,7 +255,7 @@ impl Response {
     }
 }
 
-/// The phrase of a status. The editor shows a refusal to its user by it.
+/// The reason phrase of a status. The editor shows it to its user.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -288,7 +286,7 @@ mod tests {
     use super::super::parse_head;
     use super::*;
 
-    /// Without the date, which changes.
+    /// Without the Date header, which changes.
     fn shown(response: &Response, method: &str) -> String {
         let text = String::from_utf8(response.parts(method).concat()).unwrap();
         let (status, rest) = text.split_once("\r\nDate: ").expect("a date");
@@ -299,7 +297,7 @@ mod tests {
 
     fn preferences(headers: &str) -> Preferences {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
-        Preferences::of(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
+        Preferences::from_request(&parse_head(head.as_bytes()).unwrap().unwrap().request, false)
     }
 
     #[test]
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_a_state_already_is_told_so() {
+    fn a_client_that_has_the_state_gets_304() {
         let body = r#"{"items":[{"epoch":"other","seq":7}],"epoch":"07ab","seq":12}"#;
         let state = Response::state(body);
         let tag = state.tag.clone().unwrap();
@@ -365,16 +363,16 @@ mod tests {
             assert_eq!(had(tag), 304, "{tag}");
         }
         let others = ["11", "13"].map(|seq| format!("\"07ab-{seq}-{life}"));
-        // After a crash the same number may be another change's.
+        // After a crash the same number may belong to another change.
         for tag in [&*others[0], &others[1], "\"07ab-12-0\"", "07ab-12", "", "W/"] {
             assert_eq!(had(tag), 200, "{tag}");
         }
         for odd in [r#"{"seq":1}"#, r#"{"epoch":"a\"b","seq":1}"#, "no JSON"] {
             assert_eq!(Response::state(odd).tag, None, "{odd}");
         }
-        // Only who looks may have it already.
+        // Only GET and HEAD can be answered with 304.
         let put = b"PUT / HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n";
-        let put = Preferences::of(&parse_head(put).unwrap().unwrap().request, false);
+        let put = Preferences::from_request(&parse_head(put).unwrap().unwrap().request, false);
         assert_eq!(state.for_client(&put).status(), 200);
     }
 

@@ -1,14 +1,14 @@
-//! The answer to a WebSocket handshake.
+//! The response to a WebSocket handshake.
 
 use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Request, Response, date};
 
-/// The answer that makes the connection a WebSocket (RFC 6455 §4.2).
+/// The head of the response that makes the connection a WebSocket (RFC 6455 §4.2).
 ///
 /// # Errors
-/// The refusal for a handshake that isn't one.
+/// The refusal of a request that is no valid handshake.
 pub fn accept(request: &Request<'_>) -> Result<Vec<u8>, Response> {
     if !request.wants_websocket() {
         return Err(Response::upgrade_required(

@@ -18,7 +18,7 @@ use crate::protocol::client::refusal::{
     AUTH_TIMEOUT, CHANNELS_FULL, INVALID_FORMAT, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED,
     NOT_JOINED, NOT_OPENED, READ_ONLY, TOKEN_EXPIRED, TOO_MANY_ATTEMPTS, TOO_MANY_JOINED,
 };
-use crate::protocol::client::{Refusal, Request, Subscription, Talk, outbound};
+use crate::protocol::client::{ClientError, Publication, Request, Subscription, outbound};
 use crate::protocol::inbound::MessageId;
 use crate::protocol::{UserId, close};
 
@@ -219,7 +219,7 @@ impl Clients {
     fn close(
         &mut self,
         conn: ConnId,
-        why: Refusal,
+        why: ClientError,
         code: u16,
         reason: &'static str,
         turn: &mut Turn<'_>,
@@ -252,7 +252,7 @@ impl Authenticated {
         match request {
             Request::Join(subscription) => self.join(subscription, channels, turn),
             Request::Leave(subscription) => self.leave(subscription, channels, turn),
-            Request::Talk(talk) => self.talk(talk, channels, turn),
+            Request::Publish(talk) => self.talk(talk, channels, turn),
             Request::Refused { why, id } => self.refuse(why, id, turn),
         }
     }
@@ -286,7 +286,7 @@ impl Authenticated {
         turn.send(*conn, &outbound::unsubscribed(&channel, client, turn.now.wall));
     }
 
-    fn talk(&mut self, talk: Talk, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn talk(&mut self, talk: Publication, channels: &mut Channels, turn: &mut Turn<'_>) {
         let Established { conn, client, debug } = &self.who;
         let (may_write, now) = (self.pass.may_write(), turn.now.wall);
         if talk.channel.is_some() && !may_write && !talk.is_cursor() {
@@ -307,7 +307,7 @@ impl Authenticated {
         turn.send(*conn, &outbound::delivered(&talk.kind, talk.id.as_deref(), client, now));
     }
 
-    fn refuse(&self, why: Refusal, id: Option<MessageId>, turn: &mut Turn<'_>) {
+    fn refuse(&self, why: ClientError, id: Option<MessageId>, turn: &mut Turn<'_>) {
         let Established { conn, client, .. } = &self.who;
         turn.send(*conn, &outbound::error(why, id.as_deref(), client, turn.now.wall));
     }
@@ -335,7 +335,7 @@ impl Authenticated {
     }
 }
 
-fn refusal(why: KeyRefusal) -> Refusal {
+fn refusal(why: KeyRefusal) -> ClientError {
     match why {
         KeyRefusal::Invalid => INVALID_KEY,
         KeyRefusal::Expired => TOKEN_EXPIRED,

@@ -15,7 +15,7 @@ use super::bounds::{Allowance, TooBig};
 use super::item::{FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed};
 use super::removed::Removed;
 use crate::protocol::UserId;
-use crate::protocol::inbound::{Action, Command, LARGEST_VERSION};
+use crate::protocol::inbound::{Action, Command, MAX_VERSION};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::relayed::complete_item;
 
@@ -112,7 +112,7 @@ impl Document {
 
     /// Counts an applied change. The version becomes at least `version`, that of a client's state.
     pub fn advance(&mut self, version: u64) {
-        self.version = (self.version + 1).max(version).min(LARGEST_VERSION);
+        self.version = (self.version + 1).max(version).min(MAX_VERSION);
     }
 
     /// The item with this id.

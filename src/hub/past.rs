@@ -78,7 +78,7 @@ impl Past {
                 return Err(Damaged::Change(history.next_seq(), "it is missing"));
             }
             let text = text(change)?;
-            history.push(Frame::text(text).of(kind_of(text)), bounds);
+            history.push(Frame::text(text).with_kind(kind_of(text)), bounds);
             if let Some(id) = &change.id {
                 history.confirm(&change.user, id, bounds);
             }

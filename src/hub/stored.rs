@@ -35,7 +35,7 @@ use super::item::{Field, Item, PastValue, default_builders};
 use super::old_values::OldValues;
 use super::removed::Removed;
 use crate::protocol::UserId;
-use crate::protocol::inbound::{LARGEST_VERSION, LONGEST_ITEM_ID};
+use crate::protocol::inbound::{MAX_ITEM_ID_BYTES, MAX_VERSION};
 use crate::protocol::json::{self, Object};
 use crate::protocol::outbound::write_object;
 
@@ -196,14 +196,14 @@ impl Writers {
 
 fn read(stored: &[u8]) -> Result<Document, &'static str> {
     let text = std::str::from_utf8(stored).map_err(|_| "it is not UTF-8")?;
-    json::check_proportions(text)?;
+    json::check_depth_and_numbers(text)?;
     let stored = Object::parse(text).map_err(|_| "it is not a JSON object")?;
     match part::<u64>(&stored, "format") {
         Some(1..=FORMAT) => {}
         Some(_) => return Err("a newer collabd has written it"),
         None => return Err("it has no format"),
     }
-    let version = part(&stored, "version").filter(|version| *version <= LARGEST_VERSION);
+    let version = part(&stored, "version").filter(|version| *version <= MAX_VERSION);
     let version = version.ok_or("it has no version")?;
     let users: Vec<Box<str>> = part(&stored, "users").ok_or("it has no users")?;
     let users: Vec<UserId> = users.into_iter().map(UserId::from).collect();
@@ -297,7 +297,7 @@ fn part<'a, T: serde::Deserialize<'a>>(stored: &Object<'a>, name: &str) -> Optio
 fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Item, &'static str> {
     let fields = Object::parse(item.get()).map_err(|_| "an item is not a JSON object")?;
     let id = fields.get("uuid").and_then(json::as_string);
-    let id = id.filter(|id| (1..=LONGEST_ITEM_ID).contains(&id.len()));
+    let id = id.filter(|id| (1..=MAX_ITEM_ID_BYTES).contains(&id.len()));
     let id = id.ok_or("an item has no name")?;
     if !fields.get("item_type").is_some_and(json::is_string) {
         return Err("an item has no type");

@@ -1,4 +1,4 @@
-//! One client, as its own thread has it.
+//! What a client's thread has of its connection.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,12 +10,12 @@ use super::connection_stats::ConnectionStats;
 use super::send_queue::SendQueue;
 use crate::hub::ConnId;
 
-/// How long an ending connection may take to flush, and then to be closed by the client.
+/// How long an ending connection may take to send what is queued, and the client to close it.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How much of what a client still sends is thrown away before its connection is cut.
+/// How much a client may still send while its connection ends. It is discarded.
 const MAX_IGNORED_BYTES: usize = 16 << 20;
 
-/// One client, on its own thread.
+/// A client's connection. Its own thread alone has it; the send queue and the stats are shared.
 pub(super) struct Client<'a> {
     pub(super) conn: ConnId,
     pub(super) socket: Arc<TcpStream>,
@@ -26,8 +26,9 @@ pub(super) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Lets what is queued go out, then waits for the client to hang up: a socket closed with
-    /// something unread would take the last frames with it.
+    /// Sends what is queued, then reads until the client closes the connection or until `until`. A
+    /// socket that is closed with unread bytes resets the connection, and the client would lose the
+    /// last frames.
     #[inline(never)] // a name in thread dumps
     pub(super) fn drain_and_close(&self, until: Instant) {
         self.send_queue.flush();

@@ -1,10 +1,10 @@
-//! What the hub thread holds back until the journal has written everything that was given before it. Pure: no
+//! What the hub thread holds back until the journal has written every entry before it. Pure: no
 //! thread, no socket, no file.
 
 use std::collections::VecDeque;
 
-/// What waits, in the order of its numbers. One number is given to each; the journal tells which are persisted and
-/// which are lost. The journal has a place for each number in its own bounded queue, so this has the same bound.
+/// Held messages in the order of their numbers. The journal tells which numbers are persisted and
+/// which are lost. It has each number in its own bounded queue, which bounds this one too.
 #[derive(Debug)]
 pub struct Confirmations<T> {
     waiting: VecDeque<(u64, T)>,
@@ -19,14 +19,14 @@ impl<T> Default for Confirmations<T> {
 }
 
 impl<T> Confirmations<T> {
-    /// Holds something back. Returns its number, which the journal is to be told.
+    /// Holds a message back. Returns its number, which the caller tells the journal.
     pub fn hold(&mut self, held: T) -> u64 {
         self.last += 1;
         self.waiting.push_back((self.last, held));
         self.last
     }
 
-    /// The next that goes out, where everything up to this number is persisted.
+    /// Takes the next message to send, where everything up to this number is persisted.
     pub fn next_up_to(&mut self, number: u64) -> Option<T> {
         match self.waiting.front() {
             Some((waiting, _)) if *waiting <= number => {
@@ -36,7 +36,7 @@ impl<T> Confirmations<T> {
         }
     }
 
-    /// Drops those from the first number to the last: what they confirm is lost.
+    /// Drops the messages with the numbers from `first` to `last`: what they confirm is lost.
     pub fn drop_lost(&mut self, first: u64, last: u64) {
         self.waiting.retain(|(number, _)| !(first..=last).contains(number));
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_go_out_in_order_and_the_lost_never() {
+    fn held_messages_are_sent_in_order_and_lost_ones_never() {
         let mut held = Confirmations::default();
         let numbers: Vec<u64> = (b'a'..=b'f').map(|letter| held.hold(letter as char)).collect();
         assert_eq!(held.next_up_to(numbers[0] - 1), None);

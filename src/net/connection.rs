@@ -1,7 +1,8 @@
-//! One client's thread: after the handshake (`handshake`) it reads until the end.
+//! A client's thread: after the handshake (`handshake`) it reads messages until the connection
+//! ends.
 //!
-//! This thread alone reads from the socket; it never writes to it. tungstenite, which wants to answer
-//! pings and closes by itself, is given a stream whose writes go into the send queue as whole frames.
+//! This thread alone reads from the socket, and it never writes to it. tungstenite answers pings
+//! and closes by itself: its stream pushes whole frames to the send queue.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tungstenite::WebSocket;
 use tungstenite::error::{Error, ProtocolError};
-use tungstenite::protocol::{self, Message, WebSocketConfig};
+use tungstenite::protocol::{self, CloseFrame, Message, WebSocketConfig};
 
 use super::Shared;
 use super::client::{CLOSE_TIMEOUT, Client};
@@ -29,32 +30,32 @@ use crate::hub::ConnId;
 use crate::protocol::{Frame, Kind, close};
 
 /// tungstenite's read buffer: every idle connection has one.
-const READ_BUFFER: usize = 4096;
-/// A bound that is never reached, and twice which is still a number.
+const READ_BUFFER_BYTES: usize = 4096;
+/// A bound that no send queue reaches. Twice the bound does not overflow.
 const NO_BOUND: usize = usize::MAX / 2;
 
-/// What a Ping of the server's own carries.
+/// The payload of a Ping that asks for a sign of life.
 pub(super) const ALIVE: &[u8] = b"alive?";
-/// A longer word in a client's reason to close is not logged.
+/// A client's reason to close is not logged where one of its words is longer.
 const MAX_WORD_CHARS: usize = 16;
 
-/// What the log and the client are told of a message that is over the limit.
+/// The reason to close after a message that is over the limit.
 const TOO_BIG: &str = "the message is too big";
 
-/// Close codes that Qt takes for a protocol error: they are answered with 1000.
+/// Close codes that Qt takes for a protocol error. They are answered with 1000.
 const UNKNOWN_TO_EDITORS: std::ops::RangeInclusive<u16> = 1012..=1014;
 
 /// How a connection ended.
 enum Ending {
     /// The client closed it, with this code and reason.
     Client(u16, String),
-    /// We did.
+    /// The server closes it.
     Server(u16, &'static str),
-    /// The network did.
+    /// It broke.
     Lost(String),
 }
 
-/// The body of a client's thread.
+/// The body of a client's thread. Ends with the connection.
 #[inline(never)] // a name in thread dumps
 pub fn run(
     conn: ConnId,
@@ -70,7 +71,7 @@ pub fn run(
         shared.config.send_mode,
         shared.config.queue_bytes.unwrap_or(NO_BOUND),
     );
-    stats.has(send_queue.clone());
+    stats.set_send_queue(send_queue.clone());
     shared.counters.opened(stats.role());
     let client = Client { conn, socket, peer, send_queue, stats, shared };
     let serving = AssertUnwindSafe(|| {
@@ -81,8 +82,8 @@ pub fn run(
     if catch_unwind(serving).is_err() {
         log::error!("c{}: closed, a bug in the server: its thread panicked", conn.0);
         Counters::note(&shared.counters.panics);
-        // It may have been a member; the hub doesn't mind one that wasn't.
-        let _ = client.shared.event_queue.send(Input::Gone(conn));
+        // The hub ignores a connection that it never admitted.
+        let _ = client.shared.event_queue.send(Input::Disconnected(conn));
         client.send_queue.close(close::INTERNAL_ERROR, "internal server error");
         client.drain_and_close(Instant::now() + CLOSE_TIMEOUT);
     }
@@ -92,39 +93,40 @@ pub fn run(
 }
 
 impl Client<'_> {
-    /// Reads until the connection ends, and says why it did. What stands on the stack while it reads is
-    /// memory that every idle connection has: the rest is done by others.
+    /// Runs a WebSocket from its start to its end. Every idle connection has the stack of this
+    /// function: what is done before and after reading is in functions of its own.
     #[inline(never)]
     fn run_session(&self, joined: Joined) {
         let Joined { mut handler, rest, from } = joined;
-        self.begins(&*handler, &from);
+        self.on_joined(&*handler, &from);
         drop(from);
         let reading = AssertUnwindSafe(|| self.read(&mut *handler, rest));
         let ending = catch_unwind(reading).ok();
-        self.ends(&*handler, ending);
+        self.on_ended(&*handler, ending);
     }
 
     #[inline(never)]
-    fn begins(&self, handler: &dyn ConnectionHandler, from: &str) {
-        let (user, place) = (handler.user(), handler.place());
+    fn on_joined(&self, handler: &dyn ConnectionHandler, from: &str) {
+        let (user, target) = (handler.user(), handler.target());
         rename_current(&format!("c{} {user}", self.conn.0));
-        log::info!("{user:?} joined {place} (c{} from {from})", self.conn.0);
-        self.becomes(handler.role());
+        log::info!("{user:?} joined {target} (c{} from {from})", self.conn.0);
+        self.set_role(handler.role());
     }
 
-    /// It has ended like this; `None` where its thread has panicked.
+    /// Logs and counts the end, tells the hub, and closes the connection. `ending` is `None` after
+    /// a panic.
     #[inline(never)]
-    fn ends(&self, handler: &dyn ConnectionHandler, ending: Option<Ending>) {
-        let (user, place) = (handler.user(), handler.place());
+    fn on_ended(&self, handler: &dyn ConnectionHandler, ending: Option<Ending>) {
+        let (user, target) = (handler.user(), handler.target());
         let ending = ending.unwrap_or_else(|| {
             Counters::note(&self.shared.counters.panics);
-            if let Some(apology) = handler.apology() {
-                // Too slow to hear it is too slow to hear it.
-                let _ = self.send_queue.push(apology.bytes().clone(), None);
+            if let Some(frame) = handler.internal_error() {
+                // Best effort: the queue may be full.
+                let _ = self.send_queue.push(frame.bytes().clone(), None);
             }
             Ending::Server(close::INTERNAL_ERROR, "internal server error")
         });
-        // The hub's own close, where there was one, came first.
+        // A close of the hub came first.
         let ending = match self.send_queue.closed_with() {
             Some((code, reason)) => Ending::Server(code, reason),
             None => ending,
@@ -139,8 +141,8 @@ impl Client<'_> {
             Ending::Server(code, reason) => format!("{}, {reason}", describe(*code)),
             Ending::Lost(why) => format!("{}, {why}", describe(1006)),
         };
-        log::info!("{user:?} left {place}: {how} (c{})", self.conn.0);
-        let _ = self.shared.event_queue.send(Input::Gone(self.conn));
+        log::info!("{user:?} left {target}: {how} (c{})", self.conn.0);
+        let _ = self.shared.event_queue.send(Input::Disconnected(self.conn));
         match ending {
             Ending::Lost(_) => {}
             Ending::Client(..) => self.drain_and_close(Instant::now() + CLOSE_TIMEOUT),
@@ -151,22 +153,25 @@ impl Client<'_> {
         }
     }
 
-    /// It is open as this from now on.
-    fn becomes(&self, role: Role) {
+    /// Sets what the connection is, in its stats and in the counters.
+    fn set_role(&self, role: Role) {
         self.shared.counters.left(self.stats.role());
-        self.stats.becomes(role);
+        self.stats.set_role(role);
         self.shared.counters.opened(role);
     }
 
-    /// Reads until the connection ends.
+    /// Reads messages until the connection ends, and has `handler` handle each. `rest` was read
+    /// with the request.
     #[inline(never)] // a name in thread dumps
     fn read(&self, handler: &mut dyn ConnectionHandler, rest: Vec<u8>) -> Ending {
-        let most = self.shared.config.max_message_bytes;
-        let limit_for =
-            |handler: &dyn ConnectionHandler| handler.largest().map_or(most, |own| own.min(most));
+        let max = self.shared.config.max_message_bytes;
+        let limit_for = |handler: &dyn ConnectionHandler| {
+            handler.max_message_bytes().map_or(max, |own| own.min(max))
+        };
         let mut limit = limit_for(handler);
-        // What is larger than `limit` is read before its type is known, and then closed for or taken.
-        let large = handler.largest_of_large().unwrap_or_default();
+        // A message up to this size is read even over the limit: its type decides whether it is
+        // taken.
+        let large = handler.max_large_bytes().unwrap_or_default();
         let (socket, send_queue) = (self.socket.clone(), self.send_queue.clone());
         let stream = Stream { socket, send_queue, stats: self.stats.clone() };
         let mut socket = web_socket(stream, rest, limit.max(large));
@@ -183,59 +188,27 @@ impl Client<'_> {
             if is_too_large(&message, limit, handler) {
                 return Ending::Server(close::TOO_BIG, TOO_BIG);
             }
-            // Back-pressure: what is not read stays with the sender.
-            let mut arrived = Instant::now();
-            let Pace { pause, is_overrun } = rate.take(message.len(), arrived);
-            if is_overrun && let Some((code, reason)) = handler.overrun() {
-                Counters::note(&self.shared.counters.overrun);
-                return Ending::Server(code, reason);
-            }
-            if !pause.is_zero() {
-                Counters::note(&self.shared.counters.slowed);
-                self.send_queue.wait_until_closing(arrived + pause);
-                // What it was made to wait is not what its way takes.
-                arrived = Instant::now();
-            }
-            let heard = match &message {
+            let arrived = match self.throttle(&mut rate, message.len(), handler) {
+                Ok(arrived) => arrived,
+                Err(ending) => return ending,
+            };
+            let incoming = match &message {
                 Message::Text(text) => Incoming::Text(text),
                 Message::Binary(bytes) => Incoming::Binary(bytes),
-                // The server's own question, and nobody else's business.
+                // The answer to a Ping of `housekeeping`.
                 Message::Pong(payload) if *payload == *ALIVE => continue,
                 Message::Pong(payload) => Incoming::Pong(payload),
                 Message::Close(frame) => {
-                    if let Some(frame) = frame
-                        && UNKNOWN_TO_EDITORS.contains(&u16::from(frame.code))
-                    {
-                        self.send_queue.close_with(Frame::close(close::NORMAL, "").bytes().clone());
-                    }
-                    // Reading on sends the answer.
-                    ending = Some(match frame {
-                        Some(frame) => Ending::Client(frame.code.into(), frame.reason.to_string()),
-                        None => Ending::Client(1005, String::new()),
-                    });
+                    // The next read sends the answer.
+                    ending = Some(self.closed_by_client(frame.as_ref()));
                     continue;
                 }
                 Message::Ping(_) | Message::Frame(_) => continue,
             };
-            let said = handler.hear(self.conn, heard);
+            let reaction = handler.on_message(self.conn, incoming);
             self.count(&message, handler);
-            match said {
-                Reaction::Event(event) => {
-                    let event = Input::Event { conn: self.conn, arrived, event };
-                    if self.shared.say(event).is_err() {
-                        return Ending::Server(close::GOING_AWAY, "server shutting down");
-                    }
-                }
-                Reaction::Reply(frame) => {
-                    self.shared.counters.said(self.conn, &frame);
-                    if self.send_queue.push(frame.into_bytes(), None).is_err() {
-                        Counters::note(&self.shared.counters.too_slow);
-                        return Ending::Server(close::POLICY, "too slow");
-                    }
-                    self.send_queue.flush();
-                }
-                Reaction::Close(code, reason) => return Ending::Server(code, reason),
-                Reaction::Nothing => {}
+            if let Err(ending) = self.react(reaction, arrived) {
+                return ending;
             }
             let limit_now = limit_for(handler);
             if limit_now != limit {
@@ -248,29 +221,85 @@ impl Client<'_> {
         }
     }
 
-    /// Counts a message that was heard.
+    /// Pauses reading from a client that is over its rate: back-pressure, as unread bytes stay with
+    /// the sender. Returns the time from which the message's delay is measured: after the pause.
+    fn throttle(
+        &self,
+        rate: &mut Rate,
+        bytes: usize,
+        handler: &dyn ConnectionHandler,
+    ) -> Result<Instant, Ending> {
+        let arrived = Instant::now();
+        let Pace { pause, is_overrun } = rate.take(bytes, arrived);
+        if is_overrun && let Some((code, reason)) = handler.overrun_close() {
+            Counters::note(&self.shared.counters.overrun);
+            return Err(Ending::Server(code, reason));
+        }
+        if pause.is_zero() {
+            return Ok(arrived);
+        }
+        Counters::note(&self.shared.counters.slowed);
+        self.send_queue.wait_until_closing(arrived + pause);
+        Ok(Instant::now())
+    }
+
+    /// How the connection ends after the client's close frame. tungstenite answers it with the same
+    /// code, except for codes that Qt does not know: they are answered here.
+    fn closed_by_client(&self, frame: Option<&CloseFrame>) -> Ending {
+        let Some(frame) = frame else { return Ending::Client(1005, String::new()) };
+        let code = u16::from(frame.code);
+        if UNKNOWN_TO_EDITORS.contains(&code) {
+            self.send_queue.close_with(Frame::close(close::NORMAL, "").bytes().clone());
+        }
+        Ending::Client(code, frame.reason.to_string())
+    }
+
+    /// Does what the handler wants done about a message.
+    fn react(&self, reaction: Reaction, arrived: Instant) -> Result<(), Ending> {
+        match reaction {
+            Reaction::Event(event) => {
+                let input = Input::Event { conn: self.conn, arrived, event };
+                let sent = self.shared.send(input);
+                sent.map_err(|_| Ending::Server(close::GOING_AWAY, "server shutting down"))
+            }
+            Reaction::Reply(frame) => {
+                self.shared.counters.count_sent(self.conn, &frame);
+                if self.send_queue.push(frame.into_bytes(), None).is_err() {
+                    Counters::note(&self.shared.counters.too_slow);
+                    return Err(Ending::Server(close::POLICY, "too slow"));
+                }
+                self.send_queue.flush();
+                Ok(())
+            }
+            Reaction::Close(code, reason) => Err(Ending::Server(code, reason)),
+            Reaction::Nothing => Ok(()),
+        }
+    }
+
+    /// Counts a message that was read.
     fn count(&self, message: &Message, handler: &dyn ConnectionHandler) {
         let kind = match message {
             Message::Text(_) => handler.last_kind(),
             Message::Binary(_) => Kind::Other,
             _ => return,
         };
-        self.stats.hears();
-        self.shared.counters.heard(self.conn, kind, message.len());
+        self.stats.count_message();
+        self.shared.counters.count_received(self.conn, kind, message.len());
     }
 }
 
-/// How a client's frames are read: from `rest`, which came with its request, and then from `stream`;
-/// messages of at most `limit` bytes. What tungstenite answers by itself is written to `stream`.
+/// A WebSocket that reads frames from `rest`, which was read with the request, and then from
+/// `stream`. Its messages have at most `limit` bytes. tungstenite writes its own answers to
+/// `stream`.
 pub fn web_socket<S: Read + Write>(stream: S, rest: Vec<u8>, limit: usize) -> WebSocket<S> {
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     WebSocket::from_partially_read(stream, rest, protocol::Role::Server, Some(config))
 }
 
-/// Whether a message is over its sender's limit, and none of those that may be.
+/// Is true for a message that is over its sender's limit, and not of a type that may be.
 fn is_too_large(message: &Message, limit: usize, handler: &dyn ConnectionHandler) -> bool {
     let may_be_large = || match message {
         Message::Text(text) => handler.may_be_large(text),
@@ -279,7 +308,7 @@ fn is_too_large(message: &Message, limit: usize, handler: &dyn ConnectionHandler
     message.len() > limit && !may_be_large()
 }
 
-/// What an error of tungstenite's means for the connection.
+/// How an error of tungstenite ends the connection.
 fn ending_of(error: &Error) -> Ending {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Ending::Lost("closed".into()),
@@ -293,8 +322,8 @@ fn ending_of(error: &Error) -> Ending {
     }
 }
 
-/// A client's reason to close, as the log has it: a few plain words, or how long it is. It may be
-/// anything, a key too.
+/// A client's reason to close, for the log: the reason where it is a few plain words, else its
+/// length. It may hold anything, even a key.
 fn shown(reason: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " .,:;'!()-".contains(c);
     let has_short_words = reason.split(' ').all(|word| word.len() < MAX_WORD_CHARS);
@@ -308,7 +337,7 @@ fn describe(code: u16) -> String {
     format!("{code} {}", close::meaning(code))
 }
 
-/// The stream tungstenite is given: it reads from the socket and writes into the send queue.
+/// tungstenite's stream: reads from the socket and pushes to the send queue.
 struct Stream {
     socket: Arc<TcpStream>,
     send_queue: Arc<SendQueue>,
@@ -318,9 +347,9 @@ struct Stream {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.stats.waits();
+            self.stats.mark_waiting();
             let read = { &*self.socket }.read(buffer);
-            self.stats.reads();
+            self.stats.mark_reading();
             match read {
                 // A debugger was attached.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -331,7 +360,7 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
-    /// tungstenite writes its whole buffer at once, and whole frames into that.
+    /// Pushes a buffer. tungstenite writes its whole buffer at once, which holds whole frames.
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
         let bytes = Bytes::copy_from_slice(frames);
         match is_close(frames) {
@@ -351,7 +380,7 @@ impl Write for Stream {
     }
 }
 
-/// Whether a frame is a close: final, opcode 8.
+/// Is true for a close frame: final, opcode 8.
 pub fn is_close(frames: &[u8]) -> bool {
     frames.first() == Some(&0x88)
 }

@@ -1,4 +1,4 @@
-//! How one connection is doing, for whoever looks at the server from outside.
+//! Numbers about one connection, for monitoring and for finding dead clients.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -7,54 +7,52 @@ use std::time::{Duration, Instant};
 use super::send_queue::SendQueue;
 use super::service::Role;
 
-/// For how long something may wait for a client's socket, with none of it taken, before the
-/// connection counts as stalled.
-pub const SLOW: Duration = Duration::from_secs(2);
+/// A connection counts as stalled when the socket takes nothing of what waits for longer than this.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is known of one connection. Its own thread writes, any thread reads, nobody waits.
+/// Numbers about one connection. Its own thread writes most of them, any thread reads them, and
+/// none waits.
 #[derive(Debug)]
 pub struct ConnectionStats {
     opened: Instant,
     role: AtomicU8,
-    heard: AtomicU64,
-    /// Since when its thread has waited for a byte, in milliseconds since it was opened, one more than
-    /// that; zero while it doesn't wait.
+    received: AtomicU64,
+    /// Since when its thread has waited for a byte: milliseconds since `opened` plus one; 0 while
+    /// it doesn't wait.
     waits_since: AtomicU64,
-    /// How many Pings were sent to it meanwhile.
+    /// How many pings were sent since then.
     pings: AtomicU64,
     send_queue: OnceLock<Arc<SendQueue>>,
 }
 
-/// How well a client takes what it is sent.
+/// How fast a client takes what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quality {
-    /// Nothing waits for it.
+pub enum SendState {
     Good,
-    /// Something waits, and some of it was taken not long ago.
+    /// Something waits, and the socket took some of it within [`STALL_TIMEOUT`].
     Slow,
-    /// Something waits, and nothing was taken for longer than [`SLOW`].
+    /// Something waits, and the socket has taken nothing of it for longer than [`STALL_TIMEOUT`].
     Stalled,
 }
 
-/// Whether a client is still there.
+/// Whether a client still answers, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// As far as anybody can tell.
+    /// It has sent something lately, or takes what it is sent.
     Alive,
-    /// It is to be sent a Ping.
     NeedsPing,
-    /// It isn't: its connection is to be closed.
+    /// It doesn't answer: its connection has to be closed.
     Dead,
-    /// Nor has it answered the close.
+    /// It hasn't answered the close either: its connection has to be aborted.
     CloseTimedOut,
 }
 
 impl Liveness {
-    /// Of a client of which nothing has come for `silent`, that has taken nothing of what waits for it for
-    /// `waiting`, and that was sent so many Pings meanwhile.
-    fn of(silent: Duration, waiting: Option<Duration>, pings: u64, silence: Duration) -> Liveness {
+    /// Judges a client that has sent nothing for `silent`, has taken nothing of what waits for it
+    /// for `waiting`, and was sent `pings` pings meanwhile. It is dead after `silence`.
+    fn new(silent: Duration, waiting: Option<Duration>, pings: u64, silence: Duration) -> Liveness {
         let takes_nothing = waiting.is_none_or(|waiting| waiting >= silence);
-        if silent >= silence + AFTER_CLOSE && takes_nothing {
+        if silent >= silence + CLOSE_ANSWER_TIMEOUT && takes_nothing {
             Liveness::CloseTimedOut
         } else if silent >= silence && takes_nothing {
             Liveness::Dead
@@ -66,130 +64,125 @@ impl Liveness {
     }
 }
 
-/// How long the one that is gone is given to answer a close: it may be there after all.
-const AFTER_CLOSE: Duration = Duration::from_secs(2);
+/// How long a dead client is given to answer the close: it may still be there.
+const CLOSE_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection at one moment.
+/// The numbers of a connection at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct ConnectionSample {
     pub role: Role,
     pub open: Duration,
-    /// Messages it has sent.
-    pub heard: u64,
-    /// Messages that were queued for it.
-    pub said: u64,
-    /// What of that waits, in bytes.
+    pub received: u64,
+    pub sent: u64,
     pub queued: usize,
-    pub quality: Quality,
-    /// For how long nothing of what waits was taken.
+    pub send_state: SendState,
+    /// For how long the socket has taken nothing of what waits.
     pub stalled: Duration,
 }
 
 impl ConnectionStats {
-    /// A connection that was just accepted.
+    /// The numbers of a connection that was just accepted.
     pub fn new() -> Arc<Self> {
         Arc::new(ConnectionStats {
             opened: Instant::now(),
             role: AtomicU8::new(Role::Page as u8),
-            heard: AtomicU64::default(),
+            received: AtomicU64::default(),
             waits_since: AtomicU64::default(),
             pings: AtomicU64::default(),
             send_queue: OnceLock::new(),
         })
     }
 
-    /// This is what is written to it.
-    pub fn has(&self, send_queue: Arc<SendQueue>) {
-        // It has no other one.
+    /// Sets the connection's send queue. A later one is ignored.
+    pub fn set_send_queue(&self, send_queue: Arc<SendQueue>) {
+        // A connection has only one send queue.
         let _ = self.send_queue.set(send_queue);
     }
 
-    /// It is open as this from now on.
-    pub fn becomes(&self, role: Role) {
+    pub fn set_role(&self, role: Role) {
         self.role.store(role as u8, Relaxed);
     }
 
-    /// As what it is open.
     pub fn role(&self) -> Role {
         let role = self.role.load(Relaxed);
         Role::ALL.into_iter().find(|known| *known as u8 == role).unwrap_or(Role::Page)
     }
 
-    /// It has said something. For its own thread alone.
-    pub fn hears(&self) {
-        self.heard.store(self.heard.load(Relaxed) + 1, Relaxed);
+    /// Counts a message from the client. Only the connection's own thread may call it.
+    pub fn count_message(&self) {
+        self.received.store(self.received.load(Relaxed) + 1, Relaxed);
     }
 
-    /// Its thread waits for a byte from now on. For that thread alone.
-    pub fn waits(&self) {
+    /// Records that the connection's thread begins to wait for a byte. Only that thread may call
+    /// it.
+    pub fn mark_waiting(&self) {
         self.pings.store(0, Relaxed);
         self.waits_since.store(self.opened.elapsed().as_millis() as u64 + 1, Relaxed);
     }
 
-    /// There is something, or the end. For its own thread alone.
-    pub fn reads(&self) {
+    /// Records that the wait has ended. Only the connection's own thread may call it.
+    pub fn mark_reading(&self) {
         self.waits_since.store(0, Relaxed);
     }
 
-    /// Whether the client is still there: it is asked three times within `silence` of which nothing comes,
-    /// and it is dead where nothing comes and nothing of what is sent is taken for that long. For one
-    /// thread.
+    /// Tells whether the client still answers, and counts a ping where one is due. A client is
+    /// pinged up to three times within `silence` without a byte from it. It is dead where it sends
+    /// nothing and takes nothing of what waits for that long. Only one thread may call it.
     pub fn liveness(&self, silence: Duration) -> Liveness {
         let Some(since) = self.waits_since.load(Relaxed).checked_sub(1) else {
             return Liveness::Alive;
         };
         let silent = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
         let pings = self.pings.load(Relaxed);
-        let liveness = Liveness::of(silent, self.waiting().1, pings, silence);
+        let liveness = Liveness::new(silent, self.waiting().1, pings, silence);
         if liveness == Liveness::NeedsPing {
             self.pings.store(pings + 1, Relaxed);
         }
         liveness
     }
 
-    /// What is written to it.
+    /// The connection's send queue; `None` before the handshake has made one.
     pub fn send_queue(&self) -> Option<&Arc<SendQueue>> {
         self.send_queue.get()
     }
 
-    /// What waits for its socket, in bytes, and for how long none of it was taken.
+    /// How many bytes wait for the socket, and for how long it has taken none of them.
     pub fn waiting(&self) -> (usize, Option<Duration>) {
         self.send_queue
             .get()
             .map_or((0, None), |send_queue| (send_queue.queued(), send_queue.waiting_for()))
     }
 
-    /// How it is doing now.
-    pub fn read(&self) -> Reading {
+    pub fn sample(&self) -> ConnectionSample {
         let (queued, waiting) = self.waiting();
-        Reading {
+        ConnectionSample {
             role: self.role(),
             open: self.opened.elapsed(),
-            heard: self.heard.load(Relaxed),
-            said: self.send_queue.get().map_or(0, |send_queue| send_queue.pushed()),
+            received: self.received.load(Relaxed),
+            sent: self.send_queue.get().map_or(0, |send_queue| send_queue.pushed()),
             queued,
-            quality: Quality::of(waiting),
+            send_state: SendState::new(waiting),
             stalled: waiting.unwrap_or_default(),
         }
     }
 }
 
-impl Quality {
-    /// For how long something has waited, if anything does.
-    pub fn of(waiting: Option<Duration>) -> Quality {
+impl SendState {
+    /// Judges a connection by how long its socket has taken nothing; `None` where nothing waits.
+    pub fn new(waiting: Option<Duration>) -> SendState {
         match waiting {
-            None => Quality::Good,
-            Some(waiting) if waiting <= SLOW => Quality::Slow,
-            Some(_) => Quality::Stalled,
+            None => SendState::Good,
+            Some(waiting) if waiting <= STALL_TIMEOUT => SendState::Slow,
+            Some(_) => SendState::Stalled,
         }
     }
 
-    /// What it is called.
+    /// The name in the API and in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Quality::Good => "good",
-            Quality::Slow => "slow",
-            Quality::Stalled => "stalled",
+            SendState::Good => "good",
+            SendState::Slow => "slow",
+            SendState::Stalled => "stalled",
         }
     }
 }
@@ -202,13 +195,13 @@ mod tests {
     fn a_connection_is_what_it_became() {
         let stats = ConnectionStats::new();
         for role in [Role::Member, Role::Viewer, Role::Client, Role::Page] {
-            stats.becomes(role);
-            stats.hears();
-            assert_eq!(stats.read().role, role);
+            stats.set_role(role);
+            stats.count_message();
+            assert_eq!(stats.sample().role, role);
         }
-        let reading = stats.read();
-        assert_eq!((reading.heard, reading.said, reading.queued), (4, 0, 0));
-        assert_eq!(reading.quality, Quality::Good, "it has no send_queue yet");
+        let sample = stats.sample();
+        assert_eq!((sample.received, sample.sent, sample.queued), (4, 0, 0));
+        assert_eq!(sample.send_state, SendState::Good, "it has no send_queue yet");
     }
 
     #[test]
@@ -224,31 +217,31 @@ mod tests {
             (90, None, 2, Liveness::Dead),
             (91, Some(90), 2, Liveness::Dead),
             (92, None, 2, Liveness::CloseTimedOut),
-            // A slow line: something is still taken.
+            // The line is slow: the socket still takes something.
             (91, Some(5), 3, Liveness::Alive),
             (120, Some(0), 3, Liveness::NeedsPing),
             (1000, Some(89), 50, Liveness::Alive),
         ] {
-            let found = Liveness::of(seconds(silent), waiting.map(seconds), pings, seconds(90));
+            let found = Liveness::new(seconds(silent), waiting.map(seconds), pings, seconds(90));
             assert_eq!(found, expected, "{silent} {waiting:?} {pings}");
         }
         let stats = ConnectionStats::new();
         assert_eq!(stats.liveness(Duration::ZERO), Liveness::Alive, "it isn't waited for");
-        stats.waits();
+        stats.mark_waiting();
         assert_eq!(stats.liveness(seconds(3600)), Liveness::Alive);
-        stats.reads();
+        stats.mark_reading();
         assert_eq!(stats.liveness(Duration::ZERO), Liveness::Alive);
     }
 
     #[test]
     fn two_seconds_without_taking_anything_are_a_stall() {
-        for (waiting, quality) in [
-            (None, Quality::Good),
-            (Some(Duration::ZERO), Quality::Slow),
-            (Some(SLOW), Quality::Slow),
-            (Some(SLOW + Duration::from_millis(1)), Quality::Stalled),
+        for (waiting, send_state) in [
+            (None, SendState::Good),
+            (Some(Duration::ZERO), SendState::Slow),
+            (Some(STALL_TIMEOUT), SendState::Slow),
+            (Some(STALL_TIMEOUT + Duration::from_millis(1)), SendState::Stalled),
         ] {
-            assert_eq!(Quality::of(waiting), quality, "{waiting:?}");
+            assert_eq!(SendState::new(waiting), send_state, "{waiting:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which connections are open, and whether there is room for one more.
+//! The open connections, and their limits.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, TcpStream};
@@ -9,85 +9,85 @@ use crate::http::{Reason, Response};
 use crate::hub::ConnId;
 use crate::os::sever;
 
-/// How many connections there may be; 0 for any number. Those of a trusted proxy count as the
-/// addresses they come from.
+/// How many connections may be open; 0 means any number. Those through a trusted proxy count under
+/// their clients' addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     pub connections: usize,
-    /// From one address.
     pub per_address: usize,
 }
 
-/// Every open connection, those in their handshake included.
+/// All open connections, including those in their handshake. Any thread may use it.
 #[derive(Debug)]
 pub struct Connections {
-    room: ConnectionLimits,
-    state: Mutex<State>,
+    limits: ConnectionLimits,
+    state: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    open: HashMap<ConnId, Open>,
+struct OpenConnections {
+    open: HashMap<ConnId, Connection>,
     by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct Connection {
     socket: Arc<TcpStream>,
     stats: Arc<ConnectionStats>,
-    /// Under which it is counted; nothing while only a proxy knows.
+    /// The address under which it is counted; `None` while only a proxy's address is known.
     address: Option<IpAddr>,
-    /// The hub has been asked to admit it, and has a farewell for it when the server stops.
+    /// True where the hub was asked to admit it. The hub then closes it when the server stops.
     is_known: bool,
 }
 
-/// There is no room, in words for the log.
+/// A limit is reached; the text is for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Full(pub String);
+pub struct LimitReached(pub String);
 
 impl Connections {
-    /// None open yet.
-    pub fn new(room: ConnectionLimits) -> Self {
-        Connections { room, state: Mutex::default() }
+    pub fn new(limits: ConnectionLimits) -> Self {
+        Connections { limits, state: Mutex::default() }
     }
 
-    /// Counts a connection in; under its address only where that is known already.
+    /// Counts a new connection, under its address where that is known already.
     ///
     /// # Errors
-    /// [`Full`], and then it isn't counted.
+    /// [`LimitReached`] when a limit is reached. The connection is not counted then.
     pub fn add(
         &self,
         conn: ConnId,
         socket: &Arc<TcpStream>,
         stats: &Arc<ConnectionStats>,
         address: Option<IpAddr>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), LimitReached> {
         let mut state = self.lock();
-        let ConnectionLimits { connections, per_address } = self.room;
+        let ConnectionLimits { connections, per_address } = self.limits;
         if connections > 0 && state.open.len() >= connections {
-            return Err(Full(format!("{connections} connections are open, which is the limit")));
+            return Err(LimitReached(format!(
+                "{connections} connections are open, which is the limit"
+            )));
         }
         if let Some(address) = address {
             state.count(address, per_address)?;
         }
         let (socket, stats) = (socket.clone(), stats.clone());
-        let open = Open { socket, stats, address, is_known: false };
+        let open = Connection { socket, stats, address, is_known: false };
         state.open.insert(conn, open);
         Ok(())
     }
 
-    /// Counts a connection under its address, which a proxy has told by now, and under no other: a
-    /// proxy may ask for one client after the other on one connection.
+    /// Counts a connection under the client's address that a proxy has sent, and under no other: a
+    /// proxy may send requests of several clients, one after the other, on one connection.
     ///
     /// # Errors
-    /// [`Full`], and then it is still counted as it was.
-    pub fn locate(&self, conn: ConnId, address: IpAddr) -> Result<(), Full> {
+    /// [`LimitReached`] when a limit is reached. The connection is counted as before then.
+    pub fn set_client_address(&self, conn: ConnId, address: IpAddr) -> Result<(), LimitReached> {
         let mut state = self.lock();
         let Some(before) = state.open.get(&conn).map(|open| open.address) else { return Ok(()) };
         if before == Some(address) {
             return Ok(());
         }
-        state.count(address, self.room.per_address)?;
+        state.count(address, self.limits.per_address)?;
         if let Some(open) = state.open.get_mut(&conn) {
             open.address = Some(address);
         }
@@ -97,14 +97,13 @@ impl Connections {
         Ok(())
     }
 
-    /// Notes whether the hub is, or is about to be, the one who ends a connection.
-    pub fn entrust(&self, conn: ConnId, is_known: bool) {
+    /// Records whether the hub closes this connection when the server stops.
+    pub fn set_known_to_hub(&self, conn: ConnId, is_known: bool) {
         if let Some(open) = self.lock().open.get_mut(&conn) {
             open.is_known = is_known;
         }
     }
 
-    /// Counts a connection out.
     pub fn remove(&self, conn: ConnId) {
         let mut state = self.lock();
         if let Some(address) = state.open.remove(&conn).and_then(|open| open.address) {
@@ -112,30 +111,31 @@ impl Connections {
         }
     }
 
-    /// How each is doing, in no order. Holds up who comes and goes, and nobody else.
+    /// Calls `of` for each connection, in no order. Opening and closing connections waits for it;
+    /// nothing else does.
     pub fn stats<T>(&self, mut of: impl FnMut(ConnId, &ConnectionStats) -> T) -> Vec<T> {
         let state = self.lock();
         state.open.iter().map(|(conn, open)| of(*conn, &open.stats)).collect()
     }
 
-    /// Ends connections: all of them, or those the hub knows nothing of. Whoever reads from or writes
-    /// to them is woken.
-    pub fn cut(&self, even_known: bool) {
+    /// Shuts the sockets down: of all connections, or of those that the hub doesn't know. Threads
+    /// that read from or write to them are woken.
+    pub fn shutdown(&self, even_known: bool) {
         for open in self.lock().open.values().filter(|open| even_known || !open.is_known) {
             sever(&open.socket);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn count(&mut self, address: IpAddr, most: usize) -> Result<(), Full> {
+impl OpenConnections {
+    fn count(&mut self, address: IpAddr, most: usize) -> Result<(), LimitReached> {
         let from_there = self.by_address.entry(address).or_default();
         if most > 0 && *from_there >= most {
-            return Err(Full(format!("{most} connections come from there, the limit")));
+            return Err(LimitReached(format!("{most} connections come from there, the limit")));
         }
         *from_there += 1;
         Ok(())
@@ -151,9 +151,9 @@ impl State {
     }
 }
 
-/// What a client is told for whom there is no room.
+/// The response to a client for which there is no room.
 pub fn full() -> Response {
-    Response::text(503, "the server is full: try again later").because(Reason::Full)
+    Response::text(503, "the server is full: try again later").with_reason(Reason::Full)
 }
 
 #[cfg(test)]
@@ -169,12 +169,12 @@ mod tests {
         let add = |conn| connections.add(ConnId(conn), &socket, &ConnectionStats::new(), None);
         (1..=4).for_each(|conn| add(conn).unwrap());
         assert!(add(5).is_err(), "four in all");
-        let locate = |conn, address| connections.locate(ConnId(conn), address).is_ok();
+        let locate = |conn, address| connections.set_client_address(ConnId(conn), address).is_ok();
         assert!(locate(1, alice) && locate(2, bob));
         assert!(locate(1, alice), "it is there already");
         assert!(!locate(3, alice));
         connections.remove(ConnId(3));
-        // One after the other on one connection.
+        // Two clients, one after the other, on one connection of the proxy.
         let carol = [10, 0, 0, 3].into();
         assert!(locate(1, carol) && locate(4, alice) && !locate(1, alice) && !locate(2, carol));
         connections.remove(ConnId(1));

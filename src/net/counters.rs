@@ -1,92 +1,88 @@
-//! What is counted, for whoever looks at the server from outside: numbers that any thread may read at
-//! any time, and nobody waits for.
+//! The server's counters. Any thread may read them at any time without waiting.
 //!
-//! No two threads that have much to do write to the same place. The hub counts what it sends in
-//! numbers of its own ([`Tally`]), which it adds to the shared ones once a flush; of them it is the only
-//! writer. Clients' threads count in one of sixteen shards, by the connection's number. The rest is
-//! rare. So a delivery costs two additions, and a message two atomic ones that nobody contends for.
+//! No two busy threads write to one place. The hub counts what it sends in plain numbers
+//! ([`PendingCounts`]) and adds them once a flush to shared numbers that only it writes. Clients'
+//! threads count in one of sixteen shards, by the connection's number. All other counters are rare.
+//! So a delivery costs two additions, and a message two uncontended atomic ones.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::service::Role;
-use crate::http::{REASONS, Reason};
+use crate::http::{REASON_COUNT, Reason};
 use crate::hub::{ConnId, Holdings};
-use crate::protocol::kind::KINDS;
+use crate::protocol::kind::KIND_COUNT;
 use crate::protocol::{Frame, Kind, Timestamp};
 
-/// How many shards clients' threads share.
 const SHARDS: usize = 16;
-/// Upper bounds of what a message's way takes, in microseconds.
+/// Upper bounds of the latency histogram, in microseconds.
 pub const LATENCY_BOUNDS: [u64; 15] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000,
 ];
-/// Upper bounds of how many events the hub handles before it flushes.
+/// Upper bounds of the batch histogram, in events.
 pub const BATCH_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-/// The close codes that are told apart.
-pub const CODES: [u16; 14] =
+/// The close codes that are counted one by one.
+pub const CLOSE_CODES: [u16; 14] =
     [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 4000, 4001, 4002, 4003];
 
-/// All that is counted. Shared by all threads.
+/// All counters, shared by all threads.
 #[derive(Debug)]
 pub struct Counters {
-    /// When the server started.
     pub started: Instant,
     pub started_at: Timestamp,
-    /// Connections that were accepted.
     pub accepted: AtomicU64,
     /// Requests that were answered with a page.
     pub pages: AtomicU64,
-    /// Requests that were refused, by their reason's number.
-    refused: [AtomicU64; REASONS],
-    /// Open connections by their role's number.
+    /// Refused requests, by the number of their reason.
+    refused: [AtomicU64; REASON_COUNT],
+    /// Open connections, by the number of their role.
     open: [AtomicUsize; Role::ALL.len()],
-    /// WebSockets that have ended, by their code's place in [`CODES`]; others at last.
-    closed: [AtomicU64; CODES.len() + 1],
+    /// Closed WebSockets, by the place of their code in [`CLOSE_CODES`]; the last one counts all
+    /// other codes.
+    closed: [AtomicU64; CLOSE_CODES.len() + 1],
     /// Connections that were closed because their client didn't read.
     pub too_slow: AtomicU64,
-    /// Messages after which their client was read more slowly.
+    /// Messages after which the client was read more slowly.
     pub slowed: AtomicU64,
     /// Connections that were closed for being over their rate for too long.
     pub overrun: AtomicU64,
-    /// Bugs that were caught.
     pub panics: AtomicU64,
     shards: [Shard; SHARDS],
-    pub hub: Hub,
+    pub hub: HubCounters,
 }
 
-/// What clients' threads count, some of them. On cache lines of its own.
+/// What the clients' threads of one shard count. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    heard: Traffic,
-    said: Traffic,
+    received: Traffic,
+    sent: Traffic,
 }
 
-/// What the hub's thread counts; nobody else writes here. On cache lines of its own.
+/// What the hub's thread counts. Only it writes here. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Hub {
-    said: Traffic,
-    /// From a message's arrival to the flush of what came of it, in microseconds.
+pub struct HubCounters {
+    sent: Traffic,
+    /// The time from a message's arrival until everything it caused was flushed, in microseconds.
     pub latency: Histogram<{ LATENCY_BOUNDS.len() }>,
-    /// Events a flush.
+    /// Events between two flushes.
     pub batch: Histogram<{ BATCH_BOUNDS.len() }>,
     sessions: AtomicUsize,
     members: AtomicUsize,
     channels: AtomicUsize,
     documents_memory: AtomicUsize,
     most_documents_memory: AtomicUsize,
-    /// When it last began with something, in milliseconds since the start, one more than that; zero
-    /// while it has nothing to do.
+    /// When it began with the current input: milliseconds since the start plus one; 0 while it has
+    /// nothing to do.
     busy_since: AtomicU64,
     has_ended: AtomicBool,
 }
 
-/// Messages, and their bytes, by type.
+/// The number of messages and their bytes, by type.
 #[derive(Debug)]
-struct Traffic([[AtomicU64; 2]; KINDS]);
+struct Traffic([[AtomicU64; 2]; KIND_COUNT]);
 
 impl Default for Traffic {
     fn default() -> Self {
@@ -94,10 +90,11 @@ impl Default for Traffic {
     }
 }
 
-/// How often something was at most how large.
+/// A histogram with `N` upper bounds.
 #[derive(Debug)]
 pub struct Histogram<const N: usize> {
-    /// By bound, each without those below; what is beyond the last bound is on its own.
+    /// For each bound how many values are at most the bound and above the one before; `beyond`
+    /// counts values above the last bound.
     at_most: [AtomicU64; N],
     beyond: AtomicU64,
     sum: AtomicU64,
@@ -111,13 +108,14 @@ impl<const N: usize> Default for Histogram<N> {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// How many there were in each range, from the lowest bound to beyond the highest, and their sum.
+    /// The number of values in each range, from the lowest to above the last bound, and the sum of
+    /// all values.
     pub fn read(&self) -> (Vec<u64>, u64) {
         let counts = self.at_most.iter().chain([&self.beyond]).map(|count| count.load(Relaxed));
         (counts.collect(), self.sum.load(Relaxed))
     }
 
-    /// Adds one. For its only writer.
+    /// Counts a value. Only one thread may call it.
     fn add(&self, value: u64, bounds: &[u64; N]) {
         let place = bounds.iter().position(|bound| value <= *bound);
         bump(place.map_or(&self.beyond, |place| &self.at_most[place]), 1);
@@ -125,13 +123,12 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// Adds to what nobody else writes to: cheaper than an addition that others may interrupt.
+/// Adds to a number that only one thread writes. Cheaper than an atomic addition.
 fn bump(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed) + more, Relaxed);
 }
 
 impl Counters {
-    /// Nothing has happened yet.
     pub fn new() -> Self {
         Counters {
             started: Instant::now(),
@@ -146,19 +143,19 @@ impl Counters {
             overrun: AtomicU64::default(),
             panics: AtomicU64::default(),
             shards: Default::default(),
-            hub: Hub::default(),
+            hub: HubCounters::default(),
         }
     }
 
-    /// A client said something of this type and size. On its own thread.
-    pub fn heard(&self, conn: ConnId, kind: Kind, bytes: usize) {
-        self.shard(conn).heard.add(kind, bytes);
+    /// Counts a message from a client. Called on the client's thread.
+    pub fn count_received(&self, conn: ConnId, kind: Kind, bytes: usize) {
+        self.shard(conn).received.add(kind, bytes);
     }
 
-    /// A client is told this by another thread than the hub's.
-    pub fn said(&self, conn: ConnId, frame: &Frame) {
+    /// Counts a message to a client that another thread than the hub's sends.
+    pub fn count_sent(&self, conn: ConnId, frame: &Frame) {
         if let Some(kind) = frame.kind() {
-            self.shard(conn).said.add(kind, frame.payload().len());
+            self.shard(conn).sent.add(kind, frame.payload().len());
         }
     }
 
@@ -166,72 +163,69 @@ impl Counters {
         &self.shards[conn.0 as usize % SHARDS]
     }
 
-    /// What clients have said, of one type: how many messages, and their bytes.
-    pub fn all_heard(&self, kind: Kind) -> [u64; 2] {
-        sum(self.shards.iter().map(|shard| shard.heard.read(kind)))
+    /// All messages of a type from clients: their number and their bytes.
+    pub fn received_of(&self, kind: Kind) -> [u64; 2] {
+        sum(self.shards.iter().map(|shard| shard.received.read(kind)))
     }
 
-    /// What clients were told, of one type: how many messages, and their bytes.
-    pub fn all_said(&self, kind: Kind) -> [u64; 2] {
-        let shards = self.shards.iter().map(|shard| shard.said.read(kind));
-        sum(shards.chain([self.hub.said.read(kind)]))
+    /// All messages of a type to clients: their number and their bytes.
+    pub fn sent_of(&self, kind: Kind) -> [u64; 2] {
+        let shards = self.shards.iter().map(|shard| shard.sent.read(kind));
+        sum(shards.chain([self.hub.sent.read(kind)]))
     }
 
-    /// A request was refused.
     pub fn refused(&self, reason: Reason) {
         self.refused[reason.number()].fetch_add(1, Relaxed);
     }
 
-    /// How many requests were refused for this reason.
-    pub fn all_refused(&self, reason: Reason) -> u64 {
+    pub fn refused_for(&self, reason: Reason) -> u64 {
         self.refused[reason.number()].load(Relaxed)
     }
 
-    /// A connection is open as this.
+    /// Counts a connection that is open in this role.
     pub fn opened(&self, role: Role) {
         self.open[role as usize].fetch_add(1, Relaxed);
     }
 
-    /// A connection is no longer open as this.
+    /// Ends the count of a connection in this role.
     pub fn left(&self, role: Role) {
         self.open[role as usize].fetch_sub(1, Relaxed);
     }
 
-    /// How many connections are open as this.
+    /// How many connections are open in this role.
     pub fn open(&self, role: Role) -> usize {
         self.open[role as usize].load(Relaxed)
     }
 
-    /// A WebSocket has ended with this code.
     pub fn closed(&self, code: u16) {
-        let place = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len());
+        let place =
+            CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
         self.closed[place].fetch_add(1, Relaxed);
     }
 
-    /// How many WebSockets have ended with the code of this place in [`CODES`], or beyond it with
-    /// another.
-    pub fn all_closed(&self, place: usize) -> u64 {
+    /// How many WebSockets were closed with the code at this place in [`CLOSE_CODES`], or, beyond
+    /// its end, with any other code.
+    pub fn closed_with(&self, place: usize) -> u64 {
         self.closed[place].load(Relaxed)
     }
 
-    /// Notes something rare.
+    /// Adds one to a counter of rare events.
     pub fn note(count: &AtomicU64) {
         count.fetch_add(1, Relaxed);
     }
 }
 
-impl Hub {
-    /// It begins with something, so long after the start.
-    pub fn moves(&self, elapsed: Duration) {
+impl HubCounters {
+    /// Records that the hub begins with an input, `elapsed` after the server's start.
+    pub fn mark_busy(&self, elapsed: Duration) {
         self.busy_since.store(elapsed.as_millis() as u64 + 1, Relaxed);
     }
 
-    /// It has nothing to do.
-    pub fn rests(&self) {
+    pub fn mark_idle(&self) {
         self.busy_since.store(0, Relaxed);
     }
 
-    /// How much it held after its last batch.
+    /// What the hub held after its last batch.
     pub fn holdings(&self) -> Holdings {
         Holdings {
             sessions: self.sessions.load(Relaxed),
@@ -242,26 +236,24 @@ impl Hub {
         }
     }
 
-    /// It has ended.
-    pub fn ends(&self) {
+    pub fn mark_ended(&self) {
         self.has_ended.store(true, Relaxed);
     }
 
-    /// For how long it has been at one thing; `None` while it has nothing to do. So long after the
-    /// start.
+    /// How long the hub has been working on one input, `elapsed` after the server's start; `None`
+    /// while it has nothing to do.
     pub fn busy_for(&self, elapsed: Duration) -> Option<Duration> {
         let since = self.busy_since.load(Relaxed).checked_sub(1)?;
         Some(elapsed.saturating_sub(Duration::from_millis(since)))
     }
 
-    /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.has_ended.load(Relaxed)
     }
 }
 
 impl Traffic {
-    /// Adds a message; others may do so at the same time.
+    /// Counts a message. Several threads may call it at the same time.
     fn add(&self, kind: Kind, bytes: usize) {
         let [messages, all_bytes] = &self.0[kind.number()];
         messages.fetch_add(1, Relaxed);
@@ -280,47 +272,46 @@ fn sum(of: impl Iterator<Item = [u64; 2]>) -> [u64; 2] {
 
 /// What the hub's thread has counted since its last flush.
 #[derive(Debug)]
-pub struct Tally {
-    said: [[u64; 2]; KINDS],
-    /// How many messages that is.
+pub struct PendingCounts {
+    sent: [[u64; 2]; KIND_COUNT],
+    /// The number of messages in `sent`.
     messages: u64,
-    /// When the messages came that something was said about.
+    /// When the messages arrived that caused something to be sent.
     arrivals: Vec<Instant>,
 }
 
-impl Default for Tally {
+impl Default for PendingCounts {
     fn default() -> Self {
-        Tally { said: [[0; 2]; KINDS], messages: 0, arrivals: Vec::new() }
+        PendingCounts { sent: [[0; 2]; KIND_COUNT], messages: 0, arrivals: Vec::new() }
     }
 }
 
-impl Tally {
-    /// A client is told this.
-    pub fn said(&mut self, frame: &Frame) {
+impl PendingCounts {
+    pub fn count_sent(&mut self, frame: &Frame) {
         let Some(kind) = frame.kind() else { return };
-        let [messages, bytes] = &mut self.said[kind.number()];
+        let [messages, bytes] = &mut self.sent[kind.number()];
         *messages += 1;
         *bytes += frame.payload().len() as u64;
         self.messages += 1;
     }
 
-    /// How many messages went to clients since the last flush.
+    /// How many messages were sent to clients since the last flush.
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// Something was said about a message that came then.
+    /// Records the arrival of a message that caused something to be sent.
     pub fn arrived(&mut self, at: Instant) {
         self.arrivals.push(at);
     }
 
-    /// All has been flushed.
-    pub fn flushed(&mut self, hub: &Hub) {
+    /// Adds the numbers to the shared ones. Called after everything was flushed.
+    pub fn flushed(&mut self, hub: &HubCounters) {
         if self.messages == 0 {
             return;
         }
         self.messages = 0;
-        for (of_kind, [messages, bytes]) in hub.said.0.iter().zip(&mut self.said) {
+        for (of_kind, [messages, bytes]) in hub.sent.0.iter().zip(&mut self.sent) {
             if *messages > 0 {
                 bump(&of_kind[0], std::mem::take(messages));
                 bump(&of_kind[1], std::mem::take(bytes));
@@ -335,8 +326,8 @@ impl Tally {
         }
     }
 
-    /// A batch of so many events is done with.
-    pub fn batch_done(&self, events: u64, holdings: Holdings, hub: &Hub) {
+    /// Records a batch of events and what the hub holds after it.
+    pub fn batch_done(&self, events: u64, holdings: Holdings, hub: &HubCounters) {
         if events > 0 {
             hub.batch.add(events, &BATCH_BOUNDS);
         }
@@ -355,31 +346,31 @@ mod tests {
     #[test]
     fn what_several_threads_count_adds_up_by_type() {
         let counters = Counters::new();
-        let pong = Frame::text("1234567").of(Kind::Pong);
+        let pong = Frame::text("1234567").with_kind(Kind::Pong);
         std::thread::scope(|scope| {
             for conn in 0..40 {
                 let (counters, pong) = (&counters, &pong);
                 scope.spawn(move || {
                     for n in 0..1000 {
-                        counters.heard(ConnId(conn), Kind::Command, n);
-                        counters.said(ConnId(conn), pong);
+                        counters.count_received(ConnId(conn), Kind::Command, n);
+                        counters.count_sent(ConnId(conn), pong);
                     }
                 });
             }
-            let mut tally = Tally::default();
+            let mut pending = PendingCounts::default();
             for _ in 0..10 {
-                (0..100).for_each(|_| tally.said(&pong));
-                (0..100).for_each(|_| tally.said(&Frame::text("0123456789")));
-                (0..100).for_each(|_| tally.said(&Frame::ping(b"no message")));
-                assert_eq!(tally.messages(), 200);
-                tally.flushed(&counters.hub);
-                assert_eq!(tally.messages(), 0);
+                (0..100).for_each(|_| pending.count_sent(&pong));
+                (0..100).for_each(|_| pending.count_sent(&Frame::text("0123456789")));
+                (0..100).for_each(|_| pending.count_sent(&Frame::ping(b"no message")));
+                assert_eq!(pending.messages(), 200);
+                pending.flushed(&counters.hub);
+                assert_eq!(pending.messages(), 0);
             }
         });
-        assert_eq!(counters.all_heard(Kind::Command), [40_000, 40 * 499_500]);
-        assert_eq!(counters.all_said(Kind::Pong), [41_000, 41_000 * 7]);
-        assert_eq!(counters.all_said(Kind::Other), [1000, 10_000]);
-        assert_eq!(counters.all_said(Kind::Command), [0, 0]);
+        assert_eq!(counters.received_of(Kind::Command), [40_000, 40 * 499_500]);
+        assert_eq!(counters.sent_of(Kind::Pong), [41_000, 41_000 * 7]);
+        assert_eq!(counters.sent_of(Kind::Other), [1000, 10_000]);
+        assert_eq!(counters.sent_of(Kind::Command), [0, 0]);
     }
 
     #[test]
@@ -394,30 +385,30 @@ mod tests {
     #[test]
     fn a_flush_counts_the_way_of_every_message_that_something_came_of() {
         let counters = Counters::new();
-        let mut tally = Tally::default();
-        tally.arrived(Instant::now());
-        tally.flushed(&counters.hub);
+        let mut pending = PendingCounts::default();
+        pending.arrived(Instant::now());
+        pending.flushed(&counters.hub);
         let all = |(counts, _): (Vec<u64>, u64)| counts.iter().sum::<u64>();
-        assert_eq!(all(counters.hub.latency.read()), 0, "nothing has been said yet");
-        tally.arrived(Instant::now());
-        tally.said(&Frame::text("x"));
-        tally.flushed(&counters.hub);
+        assert_eq!(all(counters.hub.latency.read()), 0, "nothing has been sent yet");
+        pending.arrived(Instant::now());
+        pending.count_sent(&Frame::text("x"));
+        pending.flushed(&counters.hub);
         assert_eq!(all(counters.hub.latency.read()), 2);
-        tally.flushed(&counters.hub);
+        pending.flushed(&counters.hub);
         assert_eq!(all(counters.hub.latency.read()), 2);
     }
 
     #[test]
     fn a_hub_that_stays_at_one_thing_is_told_from_one_that_rests() {
-        let hub = Hub::default();
+        let hub = HubCounters::default();
         let at = Duration::from_millis;
         assert_eq!(hub.busy_for(at(9000)), None);
-        hub.moves(at(0));
+        hub.mark_busy(at(0));
         assert_eq!(hub.busy_for(at(9000)), Some(at(9000)));
-        hub.moves(at(8000));
+        hub.mark_busy(at(8000));
         assert_eq!(hub.busy_for(at(9000)), Some(at(1000)));
         assert_eq!(hub.busy_for(at(7000)), Some(at(0)), "clocks are read in any order");
-        hub.rests();
+        hub.mark_idle();
         assert_eq!(hub.busy_for(at(9000)), None);
     }
 
@@ -427,7 +418,8 @@ mod tests {
         for code in [1000, 1000, 4003, 4999, 1] {
             counters.closed(code);
         }
-        let closed: Vec<u64> = (0..=CODES.len()).map(|place| counters.all_closed(place)).collect();
+        let closed: Vec<u64> =
+            (0..=CLOSE_CODES.len()).map(|place| counters.closed_with(place)).collect();
         assert_eq!(closed, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 }

@@ -1,8 +1,8 @@
-//! The hub's event queue: a bounded crossbeam channel, and a hub that sleeps without spinning first.
+//! The hub's event queue: a bounded crossbeam channel whose receiver parks without spinning.
 //!
-//! The channel's own `recv` spins and yields for a while before it sleeps. On a small machine with a
-//! thousand messages a second that was four system calls a message and a tenth of the server's
-//! processor time, for a hub that has nothing to do between two messages.
+//! The channel's own `recv` spins and yields for a while before it sleeps. With a thousand messages
+//! a second on a small machine that took four system calls for each message and a tenth of the
+//! server's processor time, while the hub had nothing to do.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-/// The hub is gone; nothing can be sent to it any more.
+/// The hub has ended and receives nothing any more.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Gone;
+pub struct HubEnded;
 
-/// The sending side, for every client's thread.
+/// The sending side of the queue, for all clients' threads.
 pub struct EventQueue<T> {
     channel: Sender<T>,
-    alarm: Arc<Waker>,
+    waker: Arc<Waker>,
 }
 
-/// The receiving side, for the hub's thread alone.
+/// The receiving side of the queue, for the hub's thread alone.
 pub struct Inputs<T> {
     channel: Receiver<T>,
-    alarm: Arc<Waker>,
+    waker: Arc<Waker>,
 }
 
 #[derive(Default)]
@@ -34,75 +34,76 @@ struct Waker {
     was_used: AtomicBool,
 }
 
-/// An event queue for `bound` inputs.
+/// An event queue with room for `bound` inputs.
 pub fn event_queue<T>(bound: usize) -> (EventQueue<T>, Inputs<T>) {
     let (sender, receiver) = crossbeam_channel::bounded(bound);
-    let alarm = Arc::new(Waker::default());
-    (EventQueue { channel: sender, alarm: alarm.clone() }, Inputs { channel: receiver, alarm })
+    let waker = Arc::new(Waker::default());
+    (EventQueue { channel: sender, waker: waker.clone() }, Inputs { channel: receiver, waker })
 }
 
 impl<T> Clone for EventQueue<T> {
     fn clone(&self) -> Self {
-        EventQueue { channel: self.channel.clone(), alarm: self.alarm.clone() }
+        EventQueue { channel: self.channel.clone(), waker: self.waker.clone() }
     }
 }
 
 impl<T> EventQueue<T> {
-    /// Sends one input; waits while the event queue is full.
+    /// Sends an input. Waits while the queue is full.
     ///
     /// # Errors
     /// When the hub has ended.
-    pub fn send(&self, input: T) -> Result<(), Gone> {
-        self.channel.send(input).map_err(|_| Gone)?;
-        self.alarm.ring();
+    pub fn send(&self, input: T) -> Result<(), HubEnded> {
+        self.channel.send(input).map_err(|_| HubEnded)?;
+        self.waker.wake();
         Ok(())
     }
 
-    /// Whether the hub has taken anything since this was last asked.
+    /// True where the hub has received an input since the last call.
     pub fn was_used(&self) -> bool {
-        self.alarm.was_used.swap(false, Ordering::Relaxed)
+        self.waker.was_used.swap(false, Ordering::Relaxed)
     }
 
-    /// The same, but waits for `longest` at most; then the input is dropped.
+    /// Sends an input. Waits for at most `longest` while the queue is full; then the input is
+    /// dropped.
     ///
     /// # Errors
-    /// When the hub has ended, or has not made room.
-    pub fn send_within(&self, input: T, longest: Duration) -> Result<(), Gone> {
-        self.channel.send_timeout(input, longest).map_err(|_| Gone)?;
-        self.alarm.ring();
+    /// When the hub has ended, or when the queue stayed full.
+    pub fn send_within(&self, input: T, longest: Duration) -> Result<(), HubEnded> {
+        self.channel.send_timeout(input, longest).map_err(|_| HubEnded)?;
+        self.waker.wake();
         Ok(())
     }
 }
 
 impl<T> Inputs<T> {
-    /// What is there, without waiting.
+    /// The inputs that are in the queue now, without waiting for more.
     pub fn waiting(&self) -> impl Iterator<Item = T> {
         self.channel.try_iter()
     }
 
-    /// The next input; `None` when there is none until `deadline`.
+    /// The next input; `None` when none comes until `deadline`.
     pub fn next(&self, deadline: Option<Instant>) -> Option<T> {
-        self.alarm.hub.get_or_init(std::thread::current);
-        self.alarm.was_used.store(true, Ordering::Relaxed);
+        self.waker.hub.get_or_init(std::thread::current);
+        self.waker.was_used.store(true, Ordering::Relaxed);
         loop {
             if let Ok(input) = self.channel.try_recv() {
                 return Some(input);
             }
-            self.alarm.is_asleep.store(true, Ordering::Relaxed);
-            // Either the sender sees that the hub is asleep, or the hub sees what was sent.
+            self.waker.is_asleep.store(true, Ordering::Relaxed);
+            // Either the sender sees that the hub sleeps, or the hub sees what was sent.
             fence(Ordering::SeqCst);
             let input = self.channel.try_recv();
             if input.is_err() {
                 match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                     None => std::thread::park(),
                     Some(Duration::ZERO) => {
-                        self.alarm.is_asleep.store(false, Ordering::Relaxed);
+                        self.waker.is_asleep.store(false, Ordering::Relaxed);
                         return None;
                     }
                     Some(left) => std::thread::park_timeout(left),
                 }
             }
-            self.alarm.is_asleep.store(false, Ordering::Relaxed);
+            self.waker.is_asleep.store(false, Ordering::Relaxed);
             if let Ok(input) = input {
                 return Some(input);
             }
@@ -111,7 +112,7 @@ impl<T> Inputs<T> {
 }
 
 impl Waker {
-    fn ring(&self) {
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::Relaxed)
             && self.is_asleep.swap(false, Ordering::Relaxed)
@@ -142,7 +143,7 @@ mod tests {
             std::thread::spawn(move || {
                 for n in 0..10_000u64 {
                     event_queue.send(n).unwrap();
-                    // Now and then the hub falls asleep.
+                    // The pause lets the hub fall asleep.
                     if n % 64 == 0 {
                         std::thread::yield_now();
                     }
@@ -168,7 +169,7 @@ mod tests {
         }
         event_queue.send(0).unwrap();
         hub.join().unwrap();
-        assert_eq!(event_queue.send(1), Err(Gone));
+        assert_eq!(event_queue.send(1), Err(HubEnded));
     }
 
     #[test]

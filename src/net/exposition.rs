@@ -1,46 +1,44 @@
-//! What is counted, as Prometheus reads it: the text format, version 0.0.4.
+//! The counters in Prometheus's text format, version 0.0.4.
 //!
-//! Names follow the conventions: base units, `_total` on what only grows. Labels have as many values as
-//! this file knows of; none names a user, a session or an address.
+//! Names follow Prometheus's conventions: base units, and `_total` for counters. The values of
+//! labels are a fixed set; none names a user, a session or an address.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::counters::{BATCH_BOUNDS, CODES, Counters, LATENCY_BOUNDS};
+use super::counters::{BATCH_BOUNDS, CLOSE_CODES, Counters, LATENCY_BOUNDS};
 use super::service::Role;
 use crate::http::Reason;
 use crate::kept::Lag;
 use crate::protocol::Kind;
 
-/// All open connections together.
+/// The send queues of all open connections.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Queues {
-    /// What waits for any of them, in bytes.
+    /// Bytes that wait, of all connections together.
     pub bytes: usize,
     pub slow: usize,
     pub stalled: usize,
 }
 
-/// What the answer is called.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// About as long as it gets, in bytes.
-const LENGTH: usize = 24 * 1024;
+/// The expected length, in bytes.
+const EXPECTED_BYTES: usize = 24 * 1024;
 
 /// Where the numbers come from.
 #[derive(Debug)]
 pub struct Sources<'a> {
     pub counters: &'a Counters,
     pub queues: Queues,
-    /// Where sessions are to survive.
+    /// How far behind the disk is; `None` where sessions are not stored.
     pub lag: Option<Lag>,
     pub threads: usize,
-    /// In bytes, where the system tells.
+    /// Resident memory in bytes, where the system tells it.
     pub memory: Option<u64>,
 }
 
-/// Writes all of it.
 pub fn write(sources: &Sources<'_>) -> String {
-    let mut text = Text(String::with_capacity(LENGTH));
+    let mut text = Text(String::with_capacity(EXPECTED_BYTES));
     text.process(sources);
     text.connections(sources);
     text.messages(sources.counters);
@@ -49,7 +47,6 @@ pub fn write(sources: &Sources<'_>) -> String {
     text.0
 }
 
-/// What is written so far.
 struct Text(String);
 
 impl Text {
@@ -59,11 +56,11 @@ impl Text {
         let started = sources.counters.started_at.millis() as f64 / 1000.0;
         self.one("process_start_time_seconds", "When the server started, as Unix time.", started);
         if let Some(memory) = sources.memory {
-            self.one("process_resident_memory_bytes", "Memory the server has.", memory);
+            self.one("process_resident_memory_bytes", "Resident memory of the server.", memory);
         }
-        let help = "Threads that run for connections, the hub and what goes with it.";
+        let help = "Threads of the server that are running.";
         self.one("collabd_threads", help, sources.threads);
-        let help = "Bugs that were caught; each ended one connection at most.";
+        let help = "Panics that were caught; each closed at most one connection.";
         self.total("collabd_panics_total", help, sources.counters.panics.load(Relaxed));
     }
 
@@ -81,7 +78,7 @@ impl Text {
         );
         self.sample(name, Some(("state", "slow")), queues.slow);
         self.sample(name, Some(("state", "stalled")), queues.stalled);
-        let help = "What waits for all clients together.";
+        let help = "Bytes that wait to be sent, of all clients together.";
         self.one("collabd_queue_bytes", help, queues.bytes);
         let help = "Connections that were accepted, refused ones included.";
         self.total("collabd_connections_accepted_total", help, counters.accepted.load(Relaxed));
@@ -90,14 +87,14 @@ impl Text {
         let name = "collabd_requests_refused_total";
         self.counter(name, "Requests that were refused, WebSocket handshakes and others.");
         for reason in Reason::all() {
-            let refused = counters.all_refused(reason);
+            let refused = counters.refused_for(reason);
             self.sample(name, Some(("reason", reason.name())), refused);
         }
         let name = "collabd_websockets_closed_total";
         self.counter(name, "WebSockets that have ended, by close code; 1006 is a lost connection.");
-        for place in 0..=CODES.len() {
-            let code = CODES.get(place).map_or("other".into(), u16::to_string);
-            self.sample(name, Some(("code", &code)), counters.all_closed(place));
+        for place in 0..=CLOSE_CODES.len() {
+            let code = CLOSE_CODES.get(place).map_or("other".into(), u16::to_string);
+            self.sample(name, Some(("code", &code)), counters.closed_with(place));
         }
         let help = "Connections that were closed because their client didn't read.";
         self.total("collabd_slow_closes_total", help, counters.too_slow.load(Relaxed));
@@ -110,10 +107,12 @@ impl Text {
     }
 
     fn messages(&mut self, counters: &Counters) {
-        let heard = |kind| counters.all_heard(kind);
-        let said = |kind| counters.all_said(kind);
-        let directions: [(_, _, &dyn Fn(Kind) -> [u64; 2]); 2] =
-            [("received", "clients have sent", &heard), ("sent", "were queued for clients", &said)];
+        let received = |kind| counters.received_of(kind);
+        let sent = |kind| counters.sent_of(kind);
+        let directions: [(_, _, &dyn Fn(Kind) -> [u64; 2]); 2] = [
+            ("received", "clients have sent", &received),
+            ("sent", "were queued for clients", &sent),
+        ];
         for (direction, words, read) in directions {
             let name = format!("collabd_messages_{direction}_total");
             self.counter(&name, &format!("Messages that {words}, by type."));
@@ -133,43 +132,43 @@ impl Text {
         self.one("collabd_sessions", "Sessions in memory.", holdings.sessions);
         self.one("collabd_members", "Members of all sessions.", holdings.members);
         self.one("collabd_channels", "Channels of the client protocol.", holdings.channels);
-        let help =
-            "Memory that all documents take together, and their earlier versions, as reckoned.";
+        let help = "Memory of all documents and their earlier versions together, as estimated.";
         self.one("collabd_documents_bytes", help, holdings.documents_memory);
-        let help = "Memory that documents may take together; 0 is any.";
+        let help = "Limit of the memory of all documents together; 0 is no limit.";
         self.one("collabd_documents_limit_bytes", help, holdings.most_documents_memory);
         let busy = hub.busy_for(counters.started.elapsed()).unwrap_or_default();
-        let help = "For how long the hub has been at one thing; 0 while it has nothing to do.";
+        let help = "How long the hub has been working on one event; 0 while it is idle.";
         self.one("collabd_hub_busy_seconds", help, busy.as_secs_f64());
-        let help = "From a message's arrival until all that came of it was handed to the system.";
+        let help =
+            "Time from a message's arrival until everything it caused was handed to the system.";
         let bounds = LATENCY_BOUNDS.map(|bound| bound as f64 / 1e6);
         let (counts, sum) = hub.latency.read();
         self.histogram("collabd_fanout_latency_seconds", help, &bounds, &counts, sum as f64 / 1e6);
-        let help = "Events the hub handled before it sent what came of them.";
+        let help = "Events the hub handled at once before it sent their effects.";
         let (counts, sum) = hub.batch.read();
         let bounds = BATCH_BOUNDS.map(|bound| bound as f64);
         self.histogram("collabd_hub_batch_events", help, &bounds, &counts, sum as f64);
     }
 
     fn store(&mut self, lag: Option<Lag>) {
-        let help = "Whether sessions are to survive a restart: 1 with --data-dir.";
+        let help = "1 where sessions are stored (--data-dir), otherwise 0.";
         self.one("collabd_store_configured", help, u8::from(lag.is_some()));
-        let help = "Whether what happens in sessions is being written to the disk.";
+        let help = "1 while changes are written to the disk, otherwise 0.";
         self.one("collabd_durable", help, u8::from(lag.is_some_and(|lag| !lag.fails)));
         let lag = lag.unwrap_or_default();
-        let help = "For how long the oldest change that is not on the disk has waited.";
+        let help = "How long the oldest change that is not on the disk has waited.";
         self.one("collabd_store_lag_seconds", help, lag.oldest.as_secs_f64());
-        let help = "What waits to be written to the disk.";
+        let help = "Bytes that wait to be written to the disk.";
         self.one("collabd_store_waiting_bytes", help, lag.bytes);
     }
 
-    /// A gauge without labels.
+    /// Writes a gauge without labels.
     fn one(&mut self, name: &str, help: &str, value: impl Display) {
         self.gauge(name, help);
         self.sample(name, None, value);
     }
 
-    /// A counter without labels.
+    /// Writes a counter without labels.
     fn total(&mut self, name: &str, help: &str, value: u64) {
         self.counter(name, help);
         self.sample(name, None, value);
@@ -183,7 +182,8 @@ impl Text {
         self.begin(name, help, "counter");
     }
 
-    /// `counts` has one more than there are bounds: what is beyond the last.
+    /// Writes a histogram. `counts` has one more entry than `bounds`: the values above the last
+    /// bound.
     fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) {
         self.begin(name, help, "histogram");
         let bucket = format!("{name}_bucket");
@@ -201,7 +201,7 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// What is in labels is ours: there is nothing to escape.
+    /// Writes a sample. The values of labels are the server's own and need no escapes.
     fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: impl Display) {
         let _ = match label {
             Some((label, of)) => writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}"),
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::hub::ConnId;
-    use crate::net::counters::Tally;
+    use crate::net::counters::PendingCounts;
     use crate::protocol::Frame;
 
     fn written(counters: &Counters, lag: Option<Lag>) -> String {
@@ -225,7 +225,7 @@ mod tests {
         write(&Sources { counters, queues, lag, threads: 9, memory: Some(12345) })
     }
 
-    /// What tests/outside has promtool say, as far as it can be said in a few lines.
+    /// Checks the rules of promtool, which the outside tests run, as far as a few lines can.
     #[test]
     fn every_sample_belongs_to_a_metric_that_is_explained_and_named_by_the_conventions() {
         let text = written(&Counters::new(), None);
@@ -253,20 +253,20 @@ mod tests {
             }
         }
         assert_eq!(current, "collabd_store_waiting_bytes", "nothing is cut off");
-        assert!(text.ends_with('\n') && text.len() < LENGTH, "{} bytes", text.len());
+        assert!(text.ends_with('\n') && text.len() < EXPECTED_BYTES, "{} bytes", text.len());
     }
 
     #[test]
     fn what_was_counted_is_written() {
         let counters = Counters::new();
-        let mut tally = Tally::default();
+        let mut pending = PendingCounts::default();
         for after in [0, 1_000, 60_000] {
             let arrived = Instant::now().checked_sub(Duration::from_millis(after));
-            tally.said(&Frame::text("hello").of(Kind::Command));
-            tally.arrived(arrived.expect("a clock that has run for a minute"));
+            pending.count_sent(&Frame::text("hello").with_kind(Kind::Command));
+            pending.arrived(arrived.expect("a clock that has run for a minute"));
         }
-        tally.flushed(&counters.hub);
-        counters.heard(ConnId(3), Kind::Cursor, 100);
+        pending.flushed(&counters.hub);
+        counters.count_received(ConnId(3), Kind::Cursor, 100);
         counters.refused(Reason::Origin);
         counters.closed(4001);
         counters.closed(3999);

@@ -1,22 +1,23 @@
-//! Where a client is, when a proxy stands between it and the server.
+//! The address of a client behind a proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Addresses that begin alike: `172.16.0.0/12`, or one alone. IPv4 as IPv4.
+/// A network like `172.16.0.0/12`, or a single address. An IPv4 address mapped into IPv6 counts as
+/// IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// How many bits are the same.
+    /// How many leading bits have to be equal.
     prefix: u32,
 }
 
-/// It is neither an address nor a network.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoNetwork;
 
 impl Network {
-    /// Whether an address is one of its own. One of IPv4 that was mapped into IPv6 is the one it is.
+    /// True where the address belongs to the network. An IPv4 address mapped into IPv6 counts as
+    /// IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let shift = |bits: u32| bits - self.prefix;
         match (self.address, address.to_canonical()) {
@@ -32,7 +33,7 @@ impl Network {
 }
 
 impl From<IpAddr> for Network {
-    /// The address alone.
+    /// The network of this address alone.
     fn from(address: IpAddr) -> Self {
         let address = address.to_canonical();
         Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
@@ -42,7 +43,8 @@ impl From<IpAddr> for Network {
 impl FromStr for Network {
     type Err = NoNetwork;
 
-    /// An address, or one with the number of bits that count; the others may be set.
+    /// Parses an address, or an address with the number of its leading bits. Bits after them may be
+    /// set.
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
         let Some((address, prefix)) = text.split_once('/') else {
             return text.parse::<IpAddr>().map(Network::from).map_err(|_| NoNetwork);
@@ -66,17 +68,17 @@ impl Network {
     }
 }
 
-/// Whether a proxy at this address is believed.
+/// True where a proxy at this address is trusted.
 pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }
 
 /// The address of the client behind a connection: its peer's, unless that is a trusted proxy.
 ///
-/// Then it is the last address in `X-Forwarded-For` that isn't a trusted proxy's itself: everything
-/// before it was written by somebody who isn't trusted. Behind what can't be read nothing is
-/// believed. `x_forwarded_for` are the values of all such headers in the order they were sent. An
-/// IPv4 address that was mapped into IPv6 is returned as the IPv4 address it is.
+/// Otherwise it is the last address in `X-Forwarded-For` that is no trusted proxy's. Everything
+/// before it was written by a client or a proxy that isn't trusted, and so is everything before an
+/// entry that can't be parsed. `x_forwarded_for` are the values of all such headers in the order
+/// they were sent. An IPv4 address mapped into IPv6 is returned as IPv4.
 pub fn client_address<'a>(
     peer: IpAddr,
     x_forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
@@ -95,7 +97,7 @@ pub fn client_address<'a>(
     known
 }
 
-/// An entry's address: bare, in brackets, or with a port.
+/// Parses an entry: an address, plain, in brackets or with a port.
 fn address(entry: &str) -> Option<IpAddr> {
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
     let bare = entry.parse().ok().or_else(bracketed);
@@ -107,7 +109,8 @@ fn address(entry: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// `peer` and the headers' values against proxies at 10.0.0.1, ::1 and 127.0.0.1.
+    /// The client's address for this peer and these headers, with proxies at 10.0.0.1, ::1 and
+    /// 127.0.0.1.
     fn client(peer: &str, headers: &[&str]) -> String {
         let trusted =
             ["10.0.0.1", "::1", "::ffff:127.0.0.1"].map(|ip| ip.parse::<Network>().unwrap());

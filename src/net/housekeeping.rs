@@ -1,5 +1,5 @@
-//! The watch thread: looks about once a second whether anything outside has changed and whether clients
-//! are still there, and gives the memory that a burst has left behind back to the system.
+//! The watch thread. About once a second it reloads what has changed on disk, finds clients that
+//! have gone, and gives memory that a burst has left back to the system.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -10,73 +10,76 @@ use super::connection_stats::Liveness;
 use super::counters::Counters;
 use super::hub_thread::Input;
 use super::service::{External, Role};
-use super::shutdown::Slept;
+use super::shutdown::WakeReason;
 use crate::os::give_memory_back;
 use crate::protocol::{Frame, close};
 
-/// How long it sleeps after each look.
-const PAUSE: Duration = Duration::from_secs(1);
-/// After how many looks memory is given back, if there was anything to do for the hub since.
-const LOOKS: u32 = 5;
+/// The pause between two rounds.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Memory is given back after this many rounds, if the hub had anything to do since.
+const TRIM_ROUNDS: u32 = 5;
 
-/// The watch thread; ends when the server is stopping. The service may block it for as long as it
-/// likes: nobody else waits for it.
+/// The loop of the watch thread. Ends when the server is stopping. The service may block it: no
+/// other thread waits for it.
 #[inline(never)] // a name in thread dumps
 pub fn run(shared: &Shared) {
-    let (mut looks, mut was_busy) = (0, false);
+    let (mut rounds, mut was_busy) = (0, false);
     let mut is_asked = false;
     loop {
-        let look = || if is_asked { shared.service.reload() } else { shared.service.watch() };
-        match catch_unwind(AssertUnwindSafe(look)) {
+        let reload = || if is_asked { shared.service.reload() } else { shared.service.watch() };
+        match catch_unwind(AssertUnwindSafe(reload)) {
             Ok(Some(event)) => {
                 if shared.event_queue.send(Input::External(External::Event(event))).is_err() {
                     return;
                 }
             }
             Ok(None) => {}
-            // The next look may go well.
+            // The next round may succeed.
             Err(_) => {
                 Counters::note(&shared.counters.panics);
-                log::error!("a bug in the server: the watch thread could not look");
+                log::error!(
+                    "a bug in the server: the watch thread failed; it tries again in a second"
+                );
             }
         }
-        ask_who_is_there(shared);
-        looks += 1;
-        if looks == LOOKS {
-            looks = 0;
+        check_liveness(shared);
+        rounds += 1;
+        if rounds == TRIM_ROUNDS {
+            rounds = 0;
             let is_busy = shared.event_queue.was_used();
-            // Once more after the last time: what was in use then may be free now.
+            // Given back once more after the last busy round: memory that was in use then may be
+            // free now.
             if is_busy || was_busy {
                 give_memory_back();
             }
             was_busy = is_busy;
         }
-        is_asked = match shared.stopping.sleep(PAUSE) {
-            Slept::Enough => false,
-            Slept::Woken => true,
-            Slept::Stopping => return,
+        is_asked = match shared.stopping.sleep(POLL_INTERVAL) {
+            WakeReason::TimedOut => false,
+            WakeReason::Woken => true,
+            WakeReason::Stopping => return,
         };
     }
 }
 
-/// Has those asked for a sign of life of whom nothing has come for a while, and those closed who gave
-/// none. A machine that was switched off says nothing; as long as something is on its way to it, TCP's
-/// keep-alive doesn't ask, and a proxy in between knows no more.
-fn ask_who_is_there(shared: &Shared) {
+/// Pings clients that have sent nothing for a while, and closes those that don't answer. A machine
+/// that was switched off sends nothing. TCP's keep-alive doesn't notice while data is on its way to
+/// the machine, nor where a proxy is in between.
+fn check_liveness(shared: &Shared) {
     let silence = shared.config.silence;
-    let signs = shared.connections.stats(|_, stats| {
-        let sign = match stats.role() {
+    let states = shared.connections.stats(|_, stats| {
+        let liveness = match stats.role() {
             Role::Page => Liveness::Alive,
             _ => stats.liveness(silence),
         };
-        (sign, stats.send_queue().cloned().filter(|_| sign != Liveness::Alive))
+        (liveness, stats.send_queue().cloned().filter(|_| liveness != Liveness::Alive))
     });
-    for (sign, send_queue) in signs {
+    for (liveness, send_queue) in states {
         let Some(send_queue) = send_queue else { continue };
-        match sign {
+        match liveness {
             Liveness::Alive => {}
             Liveness::NeedsPing => {
-                // One that has too much waiting is found out by whoever sends it the next thing.
+                // A client that is too slow is closed by the next thread that sends to it.
                 let _ = send_queue.push(Frame::ping(ALIVE).into_bytes(), None);
                 send_queue.flush();
             }

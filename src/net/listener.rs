@@ -1,4 +1,4 @@
-//! The accept thread: takes connections and gives each a thread of its own.
+//! The accept threads: each accepts connections on one address and starts a thread for each.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -14,27 +14,26 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::Shared;
 use super::connection;
 use super::connection_stats::ConnectionStats;
-use super::connections::{self, Full};
+use super::connections::{self, LimitReached};
 use super::counters::Counters;
 use super::forwarded;
 use crate::http::Reason;
 use crate::hub::ConnId;
 use crate::os::give_up_after;
 
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
-/// How many refused connections are kept until they have read why.
-const MOST_REFUSED: usize = 32;
-/// How often a free port is looked for that is free on all addresses.
-const PORTS_TRIED: u32 = 20;
-/// The stack of a client's thread: parsing is not recursive.
-const CLIENT_STACK: usize = 256 * 1024;
+const LISTEN_BACKLOG: i32 = 1024;
+/// How many refused connections are kept open, so that their clients can read the refusal.
+const MAX_REFUSED_SOCKETS: usize = 32;
+/// How many free ports are tried until one is free on all addresses.
+const MAX_PORT_TRIES: u32 = 20;
+/// The stack of a client's thread, in bytes. Parsing doesn't recurse.
+const CLIENT_STACK_BYTES: usize = 256 * 1024;
 
-/// Why there is no listener, in a line that says what to do.
+/// Why there is no listener: a line that says what to do.
 #[derive(Debug)]
 pub struct BindError(pub String);
 
-/// Listens on every address that a host has on this machine, on one port; port 0 picks a free one.
+/// Listens on every address that a host has on this machine, on one port. Port 0 picks a free one.
 ///
 /// # Errors
 /// A line for the person who typed the address.
@@ -52,21 +51,21 @@ pub fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, BindError> {
             addresses.push(address);
         }
     }
-    let mut tries_left = PORTS_TRIED;
+    let mut tries_left = MAX_PORT_TRIES;
     loop {
         tries_left -= 1;
         let listening = listen_on(&addresses).map_err(|error| (error.kind(), error));
         match listening {
             Ok(listeners) if listeners.is_empty() => return Err(unknown()),
             Ok(listeners) => return Ok(listeners),
-            // The port that was picked for the first address is somebody else's on the second.
+            // The port that was free on the first address is in use on the second: try another one.
             Err((ErrorKind::AddrInUse, _)) if port == 0 && tries_left > 0 => {}
             Err((_, error)) => return Err(explain(&error, host, port, unknown)),
         }
     }
 }
 
-/// Listens on all of these that there are, on the port of the first one.
+/// Listens on those of the addresses that this machine has, on the port of the first one.
 fn listen_on(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut failure = None;
@@ -82,7 +81,7 @@ fn listen_on(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
             {
                 return Err(error);
             }
-            // A name may have one of the other family, which this machine doesn't speak.
+            // The name may have an address of a family that this machine doesn't have.
             Err(error) => failure = Some(error),
         }
     }
@@ -94,16 +93,16 @@ fn listen_on(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted server gets its port back at once. On Windows this is so without being asked for,
-    // and the option would let two servers share the port.
+    // Lets a restarted server have its port back at once. Windows does so anyway, and there this
+    // option would let two servers share the port.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // "::" means every address, IPv4's too.
+        // "::" stands for all addresses, including IPv4's.
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -122,8 +121,7 @@ fn explain(error: &io::Error, host: &str, port: u16, unknown: impl Fn() -> BindE
     }
 }
 
-/// An accept thread, of which there is one for each address; ends when the server is stopping. The
-/// listener is closed when it returns.
+/// The loop of an accept thread. Returns when the server is stopping, and then closes the listener.
 #[inline(never)] // a name in thread dumps
 pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
     let mut refused = VecDeque::new();
@@ -136,12 +134,12 @@ pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
             Ok((socket, peer)) => {
                 let conn = ConnId(shared.accepted.fetch_add(1, Ordering::Relaxed) + 1);
                 Counters::note(&shared.counters.accepted);
-                let peer = plain(peer);
-                if let Err(socket) = welcome(conn, socket, peer, shared) {
+                let peer = canonical(peer);
+                if let Err(socket) = start_client(conn, socket, peer, shared) {
                     refuse(socket, &mut refused);
                 }
             }
-            // The client was gone before it was accepted.
+            // The client left before its connection was accepted.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -150,8 +148,8 @@ pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
                         | ErrorKind::ConnectionReset
                 ) => {}
             Err(error) => {
-                // Out of descriptors or memory: it passes when somebody leaves. Not at once again,
-                // or this thread would spin.
+                // The process is out of descriptors or memory until a client leaves. The pause
+                // keeps this thread from spinning.
                 log::error!("can't accept a connection: {error}");
                 refused.clear();
                 std::thread::sleep(Duration::from_millis(100));
@@ -160,14 +158,14 @@ pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Gives a connection its thread, or gives it back where there is none.
-fn welcome(
+/// Starts the connection's thread. Returns the socket where there is no room or no thread.
+fn start_client(
     conn: ConnId,
     socket: TcpStream,
     peer: SocketAddr,
     shared: &Arc<Shared>,
 ) -> Result<(), Arc<TcpStream>> {
-    // The system may refuse options for a socket whose client has gone; reading finds that out.
+    // Options fail for a socket whose client has left. The first read will tell.
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
     #[cfg(not(target_os = "openbsd"))]
@@ -176,17 +174,18 @@ fn welcome(
     give_up_after(&socket, shared.config.silence);
 
     let (socket, stats) = (Arc::new(socket), ConnectionStats::new());
-    // For whom a proxy speaks stands in the request.
+    // The address of a proxy's client is known only when its request has been read.
     let is_proxy = forwarded::is_trusted(peer.ip(), &shared.config.trusted_proxies);
     let address = (!is_proxy).then_some(peer.ip());
-    if let Err(Full(why)) = shared.connections.add(conn, &socket, &stats, address) {
+    if let Err(LimitReached(why)) = shared.connections.add(conn, &socket, &stats, address) {
         log::warn!("refused {peer}: {why}");
         shared.counters.refused(Reason::Full);
         return Err(socket);
     }
     let (served, serving) = (socket.clone(), shared.clone());
     let body = move || connection::run(conn, served, peer, stats, &serving);
-    if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK), body) {
+    if let Err(error) = shared.threads.spawn(format!("c{}", conn.0), Some(CLIENT_STACK_BYTES), body)
+    {
         log::error!("refused {peer}: the system has no thread for it: {error}");
         shared.counters.refused(Reason::Full);
         shared.connections.remove(conn);
@@ -195,30 +194,30 @@ fn welcome(
     Ok(())
 }
 
-/// Tells a client that the server is full, without a thread and without waiting. The socket is kept
-/// a while: closed at once, it could take the answer with it.
+/// Sends the refusal without a thread and without blocking. The socket stays open for a while:
+/// closing it at once could discard the refusal.
 fn refuse(socket: Arc<TcpStream>, refused: &mut VecDeque<Arc<TcpStream>>) {
     let full = connections::full().parts("GET").concat();
     if socket.set_nonblocking(true).is_ok() {
-        // What a new connection's buffer doesn't take is not worth waiting for.
+        // A new connection's buffer takes the whole refusal.
         let _ = { &*socket }.write(&full);
         let _ = socket.shutdown(Shutdown::Write);
     }
-    if refused.len() >= MOST_REFUSED {
+    if refused.len() >= MAX_REFUSED_SOCKETS {
         refused.pop_front();
     }
     refused.push_back(socket);
 }
 
-/// IPv4 as IPv4: a listener on `::` calls it IPv6.
-fn plain(peer: SocketAddr) -> SocketAddr {
+/// Converts an IPv4 address mapped into IPv6, as a listener on `::` reports it, to IPv4.
+fn canonical(peer: SocketAddr) -> SocketAddr {
     match peer.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),
         IpAddr::V6(_) => peer,
     }
 }
 
-/// Wakes the accept thread, so that it sees that the server is stopping.
+/// Wakes the accept thread by a connection, so that it sees that the server is stopping.
 pub fn wake(addr: SocketAddr) {
     let reachable = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -239,19 +238,20 @@ mod tests {
         list.iter().map(|text| text.parse().expect("an address")).collect()
     }
 
-    /// The whole of 127.0.0.0/8 is this machine on Linux; elsewhere it takes a second address.
+    /// On Linux all of 127.0.0.0/8 is this machine; other systems need a second address for this.
     #[test]
     fn all_addresses_of_a_host_are_listened_on_at_one_port() {
         let listeners = listen_on(&addresses(&["127.0.0.1:0", "127.0.0.2:0"])).expect("both");
         let [first, second] = &listeners[..] else { panic!("{listeners:?}") };
         let port = first.local_addr().expect("bound").port();
         assert_eq!(second.local_addr().expect("bound"), SocketAddr::from(([127, 0, 0, 2], port)));
-        // TEST-NET-3 is nobody's: a name may have an address that this machine hasn't.
+        // No machine has an address of TEST-NET-3: a name may have an address that this machine
+        // lacks.
         let some = listen_on(&addresses(&["203.0.113.7:0", "127.0.0.1:0"])).expect("one of them");
         assert_eq!(some.len(), 1);
         let none = listen_on(&addresses(&["203.0.113.7:0"])).expect_err("nothing is left");
         assert_eq!(none.kind(), ErrorKind::AddrNotAvailable);
-        // Half of a host is not enough where the other half is somebody else's server.
+        // Listening on half of the addresses is an error where another server has the other half.
         let taken = listen_on(&addresses(&["127.0.0.3:0", &format!("127.0.0.2:{port}")]));
         assert!(taken.is_ok(), "on another port there is room");
         let both = [format!("127.0.0.3:{port}"), format!("127.0.0.2:{port}")];

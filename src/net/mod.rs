@@ -1,8 +1,9 @@
-//! Sockets and threads. Knows connections, requests and frames, not what is in them.
+//! Sockets and threads: connections, requests and frames. Never looks inside a message.
 //!
-//! `accept` takes connections and gives each a thread (`connection`); what a client says becomes an
-//! event for the hub thread (`dispatch`), whose effects are put into send queues (`send_queue`), the only
-//! place that writes to a client's socket.
+//! `listener` accepts connections and starts a thread for each. That thread answers requests
+//! (`handshake`) and reads messages (`connection`). Each message becomes an event for the hub
+//! thread (`hub_thread`), whose effects are pushed to send queues. `send_queue` alone writes to
+//! clients' sockets.
 
 mod client;
 mod confirmations;
@@ -13,6 +14,7 @@ mod counters;
 mod event_queue;
 mod exposition;
 pub mod forwarded;
+mod frame_queue;
 mod handshake;
 mod housekeeping;
 mod hub_thread;
@@ -54,44 +56,44 @@ use threads::Threads;
 
 use crate::kept::Journal;
 
-/// How many events may wait for the hub. At it, readers block: back-pressure to those senders
-/// alone. Each holds at most one message.
+/// How many inputs may wait for the hub thread, each with one message at most. Clients' threads
+/// wait at this bound: back-pressure to those senders alone.
 const MAX_QUEUED_EVENTS: usize = 256;
-/// How many requests may be worked on at a time, from when their bodies are read until there is an
-/// answer: each may take several times what a document does.
+/// How many [`Work`](service::Work) requests may run at a time, from reading the body until there
+/// is an answer. Each may need several times the memory of a document.
 const MAX_WORKING: usize = 8;
-/// How long [`Config::silence`] is by default.
+/// The default of [`Config::silence`].
 pub const SILENCE: Duration = Duration::from_secs(90);
-/// How long clients are given to take what is queued for them when the server stops.
+/// How long clients may take to read what is queued for them when the server stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long threads are waited for after that.
+/// How long stopping waits for threads after that.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(700);
-/// How long what waits for the disk is waited for: before the clients are told, and at the very end.
+/// How long stopping waits for the disk: before clients are told, and at the end.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What a server keeps to.
+/// The limits and settings of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// How many connections there may be. Lowered to what the system permits.
     pub room: ConnectionLimits,
-    /// Whose word is taken for where a client is: proxies, by address.
+    /// Proxies by address: their `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// How long a client may take to send its request, if there is a limit. Without one a client
-    /// that says nothing keeps its place and its thread until it leaves, TCP keep-alive finds it
-    /// dead, or the server stops.
+    /// How long a client may take to send its request; `None` for no limit. Without one a silent
+    /// client keeps its place and its thread until it leaves, TCP keep-alive finds it dead, or the
+    /// server stops.
     pub handshake_timeout: Option<Duration>,
     /// The largest message a client may send, in bytes.
     pub max_message_bytes: usize,
-    /// How much may wait in a client's send queue, in bytes, if there is a bound. Without one nobody is
-    /// too slow, and a client that doesn't read takes memory until it leaves or there is none.
+    /// The bound of a client's send queue in bytes; `None` for no bound. Without one no client is
+    /// closed for being too slow, and one that doesn't read may use up all memory.
     pub queue_bytes: Option<usize>,
     /// How fast a client may send; a faster one is read more slowly.
     pub rate: RateLimits,
-    /// How long a client may say nothing at all, if there is a limit.
+    /// How long a client may send nothing at all; `None` for no limit.
     pub idle_timeout: Option<Duration>,
-    /// A client that acknowledges nothing for so long is gone, whatever is on its way to it.
+    /// A client that acknowledges no byte for so long is closed.
     pub silence: Duration,
-    /// How frames get to the socket.
+    /// How frames are written to the socket.
     pub send_mode: SendMode,
 }
 
@@ -102,32 +104,34 @@ struct Shared {
     event_queue: EventQueue<Input>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
-    /// How many connections were accepted: each has its number.
+    /// How many connections were accepted: the last one's number.
     accepted: AtomicU64,
     threads: Arc<Threads>,
+    /// Bounds requests that ask the hub once, or list connections.
     questions: Semaphore,
-    /// Requests that are worked on.
+    /// Bounds [`Work`](service::Work) requests.
     work: Semaphore,
     /// Answers that clients have not read yet.
     spool: Spool,
     stopping: Shutdown,
     counters: Arc<Counters>,
-    /// Where what has to survive goes.
+    /// Where changes are made durable; `None` where they are not.
     journal: Option<Arc<dyn Journal>>,
 }
 
 impl Shared {
-    /// Says something to the hub; waits while that, or what makes changes durable, has too much to
-    /// do: back-pressure to this sender alone.
-    fn say(&self, input: Input) -> Result<(), event_queue::Gone> {
+    /// Sends an input to the hub thread. Waits while the journal or the event queue is full:
+    /// back-pressure to this sender alone.
+    fn send(&self, input: Input) -> Result<(), event_queue::HubEnded> {
         if let Some(journal) = &self.journal {
             journal.wait_for_room(None);
         }
         self.event_queue.send(input)
     }
 
-    /// Waits until `until` at most for what makes changes durable. Whether there is room for another one.
-    fn has_room(&self, until: Instant) -> bool {
+    /// Waits for room in the journal, until `until` at most. Returns false where there is none by
+    /// then.
+    fn wait_for_room(&self, until: Instant) -> bool {
         self.journal.as_ref().is_none_or(|journal| journal.wait_for_room(Some(until)))
     }
 }
@@ -138,18 +142,18 @@ pub struct ServerHandle {
     shared: Arc<Shared>,
 }
 
-/// Whether the system permits enough to serve anybody.
+/// Checks that the system's limits allow a server to run.
 ///
 /// # Errors
-/// A line that says which limit is in the way, and what to do.
+/// A line that says which limit is too low, and what to do.
 pub fn check_system() -> Result<(), String> {
     os_limits::check()
 }
 
-/// Starts the threads of a server on bound listeners, of which there is one at least.
+/// Starts the threads of a server on bound listeners.
 ///
 /// # Errors
-/// When the system refuses a thread, or a listener has no address.
+/// When there is no listener, one has no address, or the system refuses a thread.
 pub fn start(
     listeners: Vec<TcpListener>,
     config: Config,
@@ -161,20 +165,20 @@ pub fn start(
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }
     let (event_queue, events) = event_queue::event_queue(MAX_QUEUED_EVENTS);
-    let threads = Arc::new(Threads::new(os_limits::most_threads()));
+    let threads = Arc::new(Threads::new(os_limits::max_threads()));
     let mut room = config.room;
-    if let Some(most) = os_limits::most_connections()
+    if let Some(most) = os_limits::max_connections()
         && (room.connections == 0 || room.connections > most)
     {
         log::info!("room for {most} connections: the system permits no more");
         room.connections = most;
     }
-    let telling = event_queue.clone();
-    // When the hub has ended, there is nobody to tell.
+    let external = event_queue.clone();
+    // It fails when the hub thread has ended, which needs no input then.
     let journal =
-        service.begin(Box::new(move |event| drop(telling.send(Input::External(event)))))?;
+        service.begin(Box::new(move |event| drop(external.send(Input::External(event)))))?;
     let counters = Arc::new(Counters::new());
-    let dispatcher = HubThread::new(machine, journal.clone(), counters.clone());
+    let hub_thread = HubThread::new(machine, journal.clone(), counters.clone());
     let shared = Arc::new(Shared {
         service,
         config,
@@ -183,13 +187,13 @@ pub fn start(
         accepted: AtomicU64::new(0),
         threads: threads.clone(),
         questions: Semaphore::default(),
-        work: Semaphore::at_most(MAX_WORKING),
+        work: Semaphore::new(MAX_WORKING),
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
         journal,
     });
-    threads.spawn("hub".into(), None, move || dispatcher.run(&events))?;
+    threads.spawn("hub".into(), None, move || hub_thread.run(&events))?;
     for (number, listener) in (1..).zip(listeners) {
         let accepting = shared.clone();
         let name = if number == 1 { "accept".into() } else { format!("accept{number}") };
@@ -201,7 +205,7 @@ pub fn start(
 }
 
 impl ServerHandle {
-    /// The first address it listens on; the port is the real one where 0 was asked for.
+    /// The first address it listens on, with the real port where 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
     }
@@ -211,9 +215,9 @@ impl ServerHandle {
         &self.addrs
     }
 
-    /// Has the service look at once whether anything outside has changed, which the log tells about. Whether
-    /// there is anything to look at.
-    pub fn look_again(&self) -> bool {
+    /// Has the thread `watch` reload the key file at once; the log tells the result. Returns false
+    /// where the service has nothing to reload.
+    pub fn reload(&self) -> bool {
         let can_reload = self.shared.service.can_reload();
         if can_reload {
             self.shared.stopping.wake();
@@ -221,11 +225,11 @@ impl ServerHandle {
         can_reload
     }
 
-    /// Stops the server: the port is released, what waits for the disk is written and confirmed,
-    /// every client gets close 1001, what is queued for them is flushed for up to 2 s, then all
-    /// sockets are closed and all threads joined.
+    /// Stops the server: releases the port, writes and confirms what waits for the disk, closes
+    /// every client with 1001, flushes their send queues for up to 2 s, closes all sockets and
+    /// joins all threads.
     ///
-    /// Takes at most 3 s. Returns the names of threads that had not ended by then.
+    /// Takes at most 3 s. Returns the names of the threads that had not ended by then.
     pub fn stop(self) -> Vec<String> {
         let begun = Instant::now();
         self.shared.stopping.begin();
@@ -233,12 +237,12 @@ impl ServerHandle {
         if let Some(journal) = &self.shared.journal {
             let _ = journal.flushed().recv_timeout(WRITE_TIMEOUT);
         }
-        // A full event queue is being emptied by the hub; where it is not, joining below finds out.
+        // It fails where the hub thread is stuck; joining it fails then, too.
         let _ = self.shared.event_queue.send_within(Input::Stop, FLUSH_TIMEOUT);
-        self.shared.connections.cut(false);
+        self.shared.connections.shutdown(false);
         let mut left = self.shared.threads.join_all(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT / 4);
         if !left.is_empty() {
-            self.shared.connections.cut(true);
+            self.shared.connections.shutdown(true);
             left = self.shared.threads.join_all(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT);
         }
         self.shared.service.end(begun + FLUSH_TIMEOUT + JOIN_TIMEOUT + WRITE_TIMEOUT);

@@ -1,53 +1,51 @@
-//! How fast one client may speak: token buckets for messages and bytes.
+//! The rate limit of one client: token buckets for messages and for bytes.
 
 use std::time::{Duration, Instant};
 
-/// How many seconds' worth may come at once.
-const BURST: f64 = 4.0;
-/// How long a client may be over its rate without a break before that is called an overrun.
-const LONGEST_RUN: Duration = Duration::from_secs(5);
+/// How many seconds' worth of messages or bytes may come at once.
+const BURST_SECONDS: f64 = 4.0;
+/// A client that is over its rate for this long without a break is closed.
+const OVERRUN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So long without a message that has to wait is a break. Much shorter it must not be: who is read late,
-/// because the machine is busy, has saved something up meanwhile and spends it at once.
-const BREAK: Duration = Duration::from_secs(1);
+/// A client that has had no message delayed for this long has made a break. It can't be much
+/// shorter: a client that is read late, because the machine is busy, spends what it saved meanwhile
+/// at once.
+const BREAK_LENGTH: Duration = Duration::from_secs(1);
 
-/// What a client may send, sustained; 0 for any amount.
+/// What a client may send for any length of time; 0 means any amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Messages a second.
     pub messages: u32,
-    /// Bytes a second.
     pub bytes: usize,
 }
 
-/// One connection's account. Time is an argument.
+/// The buckets of one connection. Time is an argument.
 #[derive(Debug)]
 pub struct Rate {
     messages: Bucket,
     bytes: Bucket,
-    /// The last run of messages that had to wait.
+    /// The last run of delayed messages.
     run: Option<Run>,
 }
 
-/// Messages that had to wait, with no break between them.
+/// Delayed messages without a break between them.
 #[derive(Debug)]
 struct Run {
     began: Instant,
-    /// Until when the last of them had to wait.
+    /// The end of the last one's delay.
     last: Instant,
 }
 
-/// What comes of one message.
+/// What to do after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// How long to wait before reading the next one: zero while there is something left.
+    /// How long to wait before the next message is read; zero while the bucket isn't empty.
     pub pause: Duration,
-    /// It had to wait, and so had others before it, back to one five seconds ago, without a break.
+    /// True where messages have been delayed without a break for five seconds.
     pub is_overrun: bool,
 }
 
 impl Rate {
-    /// A full account.
     pub fn new(limits: RateLimits, now: Instant) -> Self {
         Rate {
             messages: Bucket::new(f64::from(limits.messages), now),
@@ -56,16 +54,16 @@ impl Rate {
         }
     }
 
-    /// Takes one message of this size off the account.
+    /// Takes a message of this many bytes out of the buckets.
     pub fn take(&mut self, bytes: usize, now: Instant) -> Pace {
         let pause = self.messages.take(1.0, now).max(self.bytes.take(bytes as f64, now));
         if pause.is_zero() {
             return Pace { pause, is_overrun: false };
         }
-        let goes_on = |run: &&Run| now.saturating_duration_since(run.last) < BREAK;
+        let goes_on = |run: &&Run| now.saturating_duration_since(run.last) < BREAK_LENGTH;
         let began = self.run.as_ref().filter(goes_on).map_or(now, |run| run.began);
         self.run = Some(Run { began, last: now + pause });
-        Pace { pause, is_overrun: now.saturating_duration_since(began) >= LONGEST_RUN }
+        Pace { pause, is_overrun: now.saturating_duration_since(began) >= OVERRUN_TIMEOUT }
     }
 }
 
@@ -78,7 +76,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(per_second: f64, now: Instant) -> Self {
-        Bucket { per_second, left: per_second * BURST, filled: now }
+        Bucket { per_second, left: per_second * BURST_SECONDS, filled: now }
     }
 
     fn take(&mut self, amount: f64, now: Instant) -> Duration {
@@ -87,7 +85,8 @@ impl Bucket {
         }
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
-        self.left = (self.left + passed * self.per_second).min(self.per_second * BURST) - amount;
+        self.left =
+            (self.left + passed * self.per_second).min(self.per_second * BURST_SECONDS) - amount;
         Duration::try_from_secs_f64(-self.left / self.per_second).unwrap_or_default()
     }
 }
@@ -117,7 +116,7 @@ mod tests {
         assert_eq!(rate.take(500, start).pause, Duration::from_millis(500));
     }
 
-    /// Sends as fast as it is read until it is an overrun; returns how long that took.
+    /// Sends as fast as messages are read, until the rate is overrun. Returns how long that took.
     fn flood(rate: &mut Rate, bytes: usize, start: Instant) -> Duration {
         let mut now = start;
         loop {
@@ -138,7 +137,7 @@ mod tests {
             (RateLimits { messages: 10, bytes: 0 }, 1),
             (RateLimits { messages: 0, bytes: 1 << 20 }, 1 << 10),
         ] {
-            // The burst takes no time at all here.
+            // The burst takes no time in this test.
             let took = flood(&mut Rate::new(limits, start), bytes, start);
             let five = Duration::from_secs(5);
             assert!((five..five + Duration::from_millis(200)).contains(&took), "{took:?}");
@@ -148,7 +147,7 @@ mod tests {
         assert!((0..100_000).all(|_| none.take(1 << 20, start).pause.is_zero()));
     }
 
-    /// A busy machine wakes a reader late.
+    /// On a busy machine messages are read late.
     #[test]
     fn a_flood_that_is_read_late_is_an_overrun_all_the_same() {
         let start = Instant::now();

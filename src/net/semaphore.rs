@@ -1,13 +1,12 @@
-//! How many may ask something without a WebSocket at one time.
+//! A bound of the questions without a WebSocket that are asked at one time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many questions there may be at one time, from when they reach the hub's event queue until they are
-/// answered. The event queue has room for many more events than that, so that whoever asks
-/// over and over never stands in the way of whoever says something.
-pub const MAX_AT_ONCE: usize = 16;
+/// How many questions may wait in the hub's event queue or for its answer. The queue has room for
+/// many more events, so repeated questions don't delay other messages.
+pub const MAX_QUESTIONS: usize = 16;
 
-/// The questions that are being answered. Any thread may ask; nobody waits.
+/// The questions that are being answered. Any thread may ask; none waits.
 #[derive(Debug)]
 pub struct Semaphore {
     open: AtomicUsize,
@@ -16,22 +15,22 @@ pub struct Semaphore {
 
 impl Default for Semaphore {
     fn default() -> Self {
-        Semaphore::at_most(MAX_AT_ONCE)
+        Semaphore::new(MAX_QUESTIONS)
     }
 }
 
-/// One of them, until it is dropped.
+/// The permit for one question. Dropping it releases it.
 #[derive(Debug)]
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// At most so many at one time.
-    pub fn at_most(most: usize) -> Self {
+    /// At most `most` permits at one time.
+    pub fn new(most: usize) -> Self {
         Semaphore { open: AtomicUsize::new(0), most }
     }
 
-    /// A turn; `None` while there are as many as there may be.
-    pub fn ask(&self) -> Option<Permit<'_>> {
+    /// Takes a permit; `None` while there are as many as there may be.
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
         let one_more = |open| (open < self.most).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Permit(self))
@@ -51,12 +50,13 @@ mod tests {
     #[test]
     fn there_are_sixteen_turns_and_one_that_is_over_is_there_again() {
         let questions = Semaphore::default();
-        let mut turns: Vec<Permit<'_>> = (0..MAX_AT_ONCE).filter_map(|_| questions.ask()).collect();
-        assert_eq!((turns.len(), questions.ask().is_none()), (MAX_AT_ONCE, true));
+        let mut turns: Vec<Permit<'_>> =
+            (0..MAX_QUESTIONS).filter_map(|_| questions.try_acquire()).collect();
+        assert_eq!((turns.len(), questions.try_acquire().is_none()), (MAX_QUESTIONS, true));
         drop(turns.pop());
-        let again = questions.ask();
-        assert!(again.is_some() && questions.ask().is_none());
+        let again = questions.try_acquire();
+        assert!(again.is_some() && questions.try_acquire().is_none());
         drop((turns, again));
-        assert_eq!((0..100).map(|_| questions.ask()).filter(Option::is_some).count(), 100);
+        assert_eq!((0..100).map(|_| questions.try_acquire()).filter(Option::is_some).count(), 100);
     }
 }

@@ -1,5 +1,5 @@
-//! What is served on the sockets, as the server's threads see it: who answers a request, who handles a
-//! connection's messages, and who keeps what has to survive.
+//! The interface between the server's threads and what is served: who answers a request, who
+//! handles the messages of a connection, and who makes changes durable.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,56 +11,58 @@ use crate::hub::{ConnId, Event, Refusal};
 use crate::kept::Journal;
 use crate::protocol::{Frame, Kind};
 
-/// What is served: which requests there are, and who answers them. Shared by all clients' threads.
+/// What is served: which requests there are, and who answers them. All clients' threads share it.
 pub trait Service: Send + Sync + 'static {
-    /// Answers a request: with a page, by asking the hub, or by becoming a WebSocket. Runs on the
-    /// client's thread, which it may block; a panic is answered with 500.
+    /// Decides how a request is answered. Runs on the client's thread, which it may block. A panic
+    /// is answered with 500.
     fn answer(&self, request: &Request<'_>, from: Requester, conn: ConnId) -> Outcome;
 
-    /// Begins what the service does on threads of its own, before anybody connects. `tell` takes
-    /// events to the hub; it waits while the hub has too much to do, and drops them when it has ended. Where changes are made durable, the journal is returned.
+    /// Starts the service's own threads, before the first client connects. `tell` sends to the hub
+    /// thread: it waits while the event queue is full, and drops events after the hub thread has
+    /// ended. Returns the journal, where changes are made durable.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system refuses a thread.
     fn begin(&self, _tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         Ok(None)
     }
 
-    /// What whoever runs the server is to know when it has started, a line each.
+    /// What the operator is to know when the server has started, a line each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Ends what was begun, until `deadline` at the latest. The hub has ended by then.
+    /// Ends the service's own threads, until `deadline` at the latest. Called after the hub thread
+    /// has ended.
     fn end(&self, _deadline: Instant) {}
 
-    /// The headers that every answer to this request has which is no WebSocket, be it a page, a refusal
-    /// or the hub's: whole lines, without their ends. Runs on the client's thread.
+    /// Headers for every answer to this request that is not a WebSocket: whole lines, without line
+    /// ends. Runs on the client's thread.
     fn headers(&self, _request: &Request<'_>, _from: Requester) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether programs read what is under this path, as sent and without its query: refusals are JSON
-    /// there, and a line of text elsewhere.
+    /// Is true for the paths that programs read: refusals are JSON there, and a line of text
+    /// elsewhere. The path is as sent, without its query.
     fn is_for_programs(&self, _path: &str) -> bool {
         false
     }
 
-    /// Looks whether anything outside has changed that the hub has to hear of.
+    /// Looks for changes outside that the hub must know, in the key file.
     ///
-    /// Called when the server starts and then about once a second, on a thread of its own named
-    /// `watch`, which it may block for as long as a file takes: only stopping has to wait for it.
+    /// Called at the start and then about once a second, on the thread `watch`. It may block that
+    /// thread for as long as reading a file takes; only stopping waits for it.
     fn watch(&self) -> Option<Event> {
         None
     }
 
-    /// The same because somebody asked for it, who reads in the log what came of it. Not called where
-    /// nothing [`can_reload`](Self::can_reload).
+    /// Like [`watch`](Self::watch), because the operator asked for it: the result is logged. Called
+    /// only where [`can_reload`](Self::can_reload) is true.
     fn reload(&self) -> Option<Event> {
         self.watch()
     }
 
-    /// Whether there is anything outside to read again.
+    /// Is true where there is anything outside to read again.
     fn can_reload(&self) -> bool {
         false
     }
@@ -69,103 +71,105 @@ pub trait Service: Send + Sync + 'static {
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requester {
-    /// The client's address, IPv4 as IPv4: what a trusted proxy says it is, where there is one.
+    /// The client's address, as a trusted proxy gives it where there is one. IPv4 is never mapped
+    /// to IPv6.
     pub address: IpAddr,
-    /// Whether a trusted proxy has sent it.
+    /// Is true where a trusted proxy has sent the request.
     pub by_proxy: bool,
 }
 
-/// Takes what happens outside to the hub thread.
+/// Sends to the hub thread what happens outside of every connection.
 pub type Tell = Box<dyn Fn(External) + Send + Sync>;
 
 /// What happens outside of every connection.
+#[expect(clippy::large_enum_variant, reason = "the input of the hub thread is as large anyway")]
 pub enum External {
-    /// The hub handles it.
+    /// An event for the hub.
     Event(Event),
-    /// Of what was confirmed to the [`Journal`], everything up to this number is on disk.
+    /// The [`Journal`] has everything before the confirmations up to this number on disk.
     Persisted { up_to: u64 },
-    /// What these confirmations, from the first number to the last, are about never will be.
+    /// The confirmations from `first` to `last` are never to be sent.
     Lost { first: u64, last: u64 },
-    /// Whether the session was removed that was to be deleted under this number.
+    /// The session of this number was deleted, or could not be.
     Deleted { number: u64, is_done: bool },
 }
 
-/// What is done about a request.
+/// How a request is answered.
 pub enum Outcome {
-    /// A page, or a refusal.
+    /// With this page or refusal.
     Page(Response),
-    /// The server says how it is itself; the hub isn't asked.
+    /// With a report of the server's own state. The hub is not asked.
     Report(Report),
-    /// The hub is told of this, and its [`Effect::Answer`](crate::hub::Effect::Answer) for this connection
-    /// is sent as JSON; 503 where none comes within a second.
+    /// With the hub's [`Effect::Answer`](crate::hub::Effect::Answer) to this event, as JSON; with
+    /// 503 where none comes within a second.
     Ask(Event),
-    /// The same of a session's state, which is sent with a tag.
+    /// With the hub's answer, which is a session's state and gets an `ETag`.
     AskState(Event),
-    /// Something is worked on, on the client's thread.
+    /// With the response of a function that runs on the client's thread.
     Work(Work),
     /// The connection becomes a WebSocket, and this handles its messages.
     Upgrade(Box<dyn ConnectionHandler>),
 }
 
-/// A request that takes a while: a disk, several questions, or what comes after its head. A few are
-/// worked on at a time, until their answers have been read; more get 503.
+/// A request that reads a body, waits for a disk, or asks the hub several times. Eight run at a
+/// time; more get 503.
 pub struct Work {
-    /// How long the request's body may be, in bytes; 0 where it is to have none. It is read before
-    /// anything is done, and has to be there in the time that a request may take.
+    /// How long the request's body may be, in bytes; 0 where it must have none. It is read first,
+    /// in the time that a request may take.
     pub body: usize,
-    /// Does it, with the body. Runs on the client's thread, which it may block; a panic is answered
+    /// Makes the response. Runs on the client's thread, which it may block. A panic is answered
     /// with 500.
-    pub act: Box<Act>,
+    pub act: Box<WorkFn>,
 }
 
-/// See [`Work`].
-pub type Act = dyn FnOnce(Vec<u8>, &dyn HubClient) -> Response + Send;
+/// Makes the response from the request's body.
+pub type WorkFn = dyn FnOnce(Vec<u8>, &dyn HubClient) -> Response + Send;
 
-/// The way to the hub for a request that is worked on.
+/// Access to the hub for [`Work`]. For the client's thread alone.
 pub trait HubClient {
-    /// Asks the hub something, and waits for its [`Effect::Answer`](crate::hub::Effect::Answer) for this
+    /// Asks the hub, and waits for its [`Effect::Answer`](crate::hub::Effect::Answer) for this
     /// connection: 1 s at most.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is no answer.
     fn ask(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
 
-    /// Has the hub change something, and waits until the change is on disk (its
-    /// [`Effect::AnswerKept`](crate::hub::Effect::AnswerKept)), or until what was asked for is deleted: 10 s
-    /// at most. Waits before that while too much waits for the disk.
+    /// Has the hub change something, and waits until the change is on disk
+    /// ([`Effect::AnswerKept`](crate::hub::Effect::AnswerKept)) or the session is deleted: 10 s at
+    /// most, with the time it waits for room in the journal.
     ///
     /// # Errors
-    /// Why there is none.
-    fn have_done(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
+    /// Why there is no answer.
+    fn change(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
 
-    /// Whether the server is stopping: whoever waits for something else is to give up.
+    /// Is true where the server is stopping: the function must not wait any longer.
     fn is_stopping(&self) -> bool;
 }
 
 /// Why the hub has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unanswered {
-    /// It doesn't do it.
+    /// The hub refuses.
     Refused(Refusal),
-    /// It has too much to do, or what it did takes too long to be written: it may be done or not.
+    /// The hub or the disk takes too long. The change may be made or not.
     Busy,
-    /// What it did can't be written, or it failed: it may be done or not.
+    /// The change can't be written, or the hub failed. The change may be made or not.
     Lost,
-    /// The server is stopping: likewise.
+    /// The server is stopping. The change may be made or not.
     Stopping,
 }
 
 impl Unanswered {
-    /// What a client is told.
+    /// The refusal that is sent to the client.
     pub fn page(self) -> Response {
         let (status, line) = match self {
             Unanswered::Refused(why) => return refused(why),
             Unanswered::Busy => {
-                (503, "it takes too long: look whether it was done before you try again")
+                (503, "it takes too long: check whether it was done before you try again")
             }
             Unanswered::Lost => (
                 503,
-                "it could not be written to the disk: look whether it was done before you try again",
+                "it could not be written to the disk: check whether it was done before you try again",
             ),
             Unanswered::Stopping => return stopping(),
         };
@@ -173,12 +177,13 @@ impl Unanswered {
     }
 }
 
-/// What a client is told that comes too late.
+/// The refusal while the server stops.
 pub(super) fn stopping() -> Response {
-    Response::text(503, "the server is shutting down: try again later").because(Reason::Stopping)
+    Response::text(503, "the server is shutting down: try again later")
+        .with_reason(Reason::Stopping)
 }
 
-/// What a client is told whom the hub doesn't admit, or for whom it doesn't do what was asked.
+/// The refusal for a connection or a request that the hub refuses.
 pub(super) fn refused(why: Refusal) -> Response {
     let (status, line) = match why {
         Refusal::TooBig(why) => {
@@ -189,23 +194,19 @@ pub(super) fn refused(why: Refusal) -> Response {
         }
         Refusal::Full => (503, "there are too many sessions: try again later"),
         Refusal::KeyRefused => (403, "this key does not open this session for this user"),
-        Refusal::NotLoaded => (
-            503,
-            "this session is stored but can't be read now: whoever runs this server finds the \
-             reason in its log",
-        ),
-        Refusal::InUse => {
-            (409, "somebody is in this session: it can be deleted when they have left")
+        Refusal::NotLoaded => {
+            (503, "this session is stored but can't be read now: the server's log says why")
         }
+        Refusal::InUse => (409, "this session has members: it can be deleted when they have left"),
         Refusal::Exists => (
             409,
-            "there is such a session already: with replace=1 this takes the place of its canvas, \
-             which stays as a version",
+            "there is such a session already: with replace=1 this canvas replaces its own, which \
+             stays as a version",
         ),
         Refusal::Unknown => (404, "there is no such session"),
         Refusal::NotKept => (
             404,
-            "what this session was like then isn't kept, or not any more: its versions say how far \
+            "this state of the session is not stored, or not any more: its versions say how far \
              back it goes",
         ),
         Refusal::NotWritten => (503, "the server can't write to its disk: nothing was changed"),
@@ -213,20 +214,20 @@ pub(super) fn refused(why: Refusal) -> Response {
     Response::text(status, line)
 }
 
-/// What the server says of itself, from what it counts: none of these waits for the hub.
+/// A report of the server's own state, from its counters. None of them waits for the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// Whether it is well: 200, or 503 and why not.
+    /// 200 where the server works, else 503 and the reason.
     Health,
-    /// All it counts, as Prometheus reads it.
+    /// All counters, in Prometheus' format.
     Metrics,
-    /// What a person wants to know of it, as JSON.
+    /// An overview, as JSON.
     Server,
     /// Every open connection, as JSON.
     Connections,
 }
 
-/// As what a connection is open.
+/// What a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Role {
@@ -234,17 +235,17 @@ pub enum Role {
     Page,
     /// A member of a session.
     Member,
-    /// Somebody who looks at one.
+    /// A viewer of a session.
     Viewer,
     /// A front end or an agent.
     Client,
 }
 
 impl Role {
-    /// All of them, in the order of their numbers.
+    /// All roles, in the order of their numbers.
     pub const ALL: [Role; 4] = [Role::Page, Role::Member, Role::Viewer, Role::Client];
 
-    /// What it is called where connections are counted.
+    /// The role's name in metrics and reports.
     pub fn name(self) -> &'static str {
         match self {
             Role::Page => "page",
@@ -255,58 +256,59 @@ impl Role {
     }
 }
 
-/// One connection's part of the protocol, on the client's own thread.
+/// The protocol of one WebSocket. The client's thread owns it and calls it.
 pub trait ConnectionHandler: Send {
-    /// The event that asks the hub to admit the connection; `None` where the hub has nothing to do with it.
+    /// The event that asks the hub to admit the connection; `None` where the hub is not involved.
     fn join(&self, conn: ConnId) -> Option<Event>;
 
-    /// Makes an event or an answer of what the client said.
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction;
+    /// Makes an event or a reply of a message.
+    fn on_message(&mut self, conn: ConnId, message: Incoming<'_>) -> Reaction;
 
     /// The close code and reason for a client that has been over its rate for five seconds without
-    /// a break. Until then, and for ever where there is none, it is only read more slowly.
-    fn overrun(&self) -> Option<(u16, &'static str)> {
+    /// a break. Before that, and for ever where this is `None`, it is only read more slowly.
+    fn overrun_close(&self) -> Option<(u16, &'static str)> {
         None
     }
 
-    /// The largest message that is taken from it now, in bytes, where that is less than from others.
-    fn largest(&self) -> Option<usize> {
+    /// The largest message this client may send now, in bytes, where that is less than
+    /// [`Config::max_message_bytes`](super::Config::max_message_bytes).
+    fn max_message_bytes(&self) -> Option<usize> {
         None
     }
 
-    /// The largest text that is taken from it, in bytes, if [`may_be_large`](Self::may_be_large) says so;
-    /// `None` where every message is held to the same limit.
-    fn largest_of_large(&self) -> Option<usize> {
+    /// The largest text, in bytes, for which [`may_be_large`](Self::may_be_large) is true; `None`
+    /// where one limit holds for all messages.
+    fn max_large_bytes(&self) -> Option<usize> {
         None
     }
 
-    /// Whether a text may be larger than other messages. Asked only of one that is; takes time linear
-    /// in it at most.
+    /// Is true for a text that may be larger than other messages. Called only for one that is.
+    /// Takes time linear in its length at most.
     fn may_be_large(&self, _text: &str) -> bool {
         false
     }
 
-    /// The type of the text message it heard last, for whoever counts.
+    /// The type of the last text message, for the counters.
     fn last_kind(&self) -> Kind {
         Kind::Other
     }
 
-    /// As what its connection is open.
+    /// What the connection is.
     fn role(&self) -> Role {
         Role::Member
     }
 
-    /// What a client is told before its connection ends by a bug of ours.
-    fn apology(&self) -> Option<Frame>;
+    /// The message a client is sent before a bug in the server ends its connection.
+    fn internal_error(&self) -> Option<Frame>;
 
     /// The user's name, for the thread's name and the log.
     fn user(&self) -> &str;
 
-    /// What it is a member of, for the log, with everything a client chose escaped.
-    fn place(&self) -> String;
+    /// What the connection has joined, for the log. Everything a client chose is escaped.
+    fn target(&self) -> String;
 }
 
-/// What a client said.
+/// A message of a client.
 #[derive(Debug, Clone, Copy)]
 pub enum Incoming<'a> {
     Text(&'a str),
@@ -314,13 +316,13 @@ pub enum Incoming<'a> {
     Pong(&'a [u8]),
 }
 
-/// What is done about it.
+/// What is done about a message.
 pub enum Reaction {
-    /// The hub hears of it.
+    /// This event is sent to the hub.
     Event(Event),
-    /// Answered at once.
+    /// This frame is sent to the client at once.
     Reply(Frame),
-    /// The connection is closed.
+    /// The connection is closed with this code and reason.
     Close(u16, &'static str),
     Nothing,
 }

@@ -1,5 +1,5 @@
-//! Answers that are on their way to clients: what they take of memory has a bound, and who reads slowly
-//! makes way.
+//! The bound of the memory of all responses that clients haven't read yet. When it is reached,
+//! clients that read slowly are cut off.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::send_queue::SendQueue;
 
-/// How much all answers together may take that clients have not read yet, in bytes. A larger one is sent
+/// How many bytes of responses may be unread by all clients together. A larger response is sent
 /// where it is the only one.
-pub const MOST: usize = 64 << 20;
-/// Smaller ones are not counted, in bytes.
-const SMALL: usize = 64 << 10;
-/// How long an answer is left alone, however slowly it is read.
-const GRACE: Duration = Duration::from_secs(1);
+pub const MAX_UNREAD_BYTES: usize = 64 << 20;
+/// Responses of at most this many bytes are not counted.
+const MAX_UNCOUNTED_BYTES: usize = 64 << 10;
+/// A response younger than this is not cut off, however slowly it is read.
+const GRACE_TIME: Duration = Duration::from_secs(1);
 
-/// The answers that are on their way. Any thread may put one in; nobody waits.
+/// The responses that are being sent. Any thread may add one; none waits.
 #[derive(Debug)]
 pub struct Spool {
-    answers: Mutex<Vec<Answer>>,
+    answers: Mutex<Vec<UnreadResponse>>,
     next: AtomicU64,
     most: usize,
     small: usize,
@@ -26,23 +26,23 @@ pub struct Spool {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct UnreadResponse {
     number: u64,
     size: usize,
     since: Instant,
     send_queue: Arc<SendQueue>,
 }
 
-/// An answer's place, until it is dropped.
+/// A counted response. Dropping it ends the count.
 #[derive(Debug)]
-pub struct Place<'a> {
+pub struct SpooledResponse<'a> {
     spool: &'a Spool,
     number: u64,
 }
 
 impl Default for Spool {
     fn default() -> Self {
-        Spool::with(MOST, SMALL, GRACE)
+        Spool::with(MAX_UNREAD_BYTES, MAX_UNCOUNTED_BYTES, GRACE_TIME)
     }
 }
 
@@ -51,19 +51,19 @@ impl Spool {
         Spool { answers: Mutex::default(), next: AtomicU64::default(), most, small, grace }
     }
 
-    /// A place for an answer of so many bytes that goes out through `send_queue`. Where there is no room, the
-    /// connections are cut off whose answers have been on their way for longest; `None` where that is not
-    /// long for any of them.
-    pub fn put(&self, size: usize, send_queue: &Arc<SendQueue>) -> Option<Place<'_>> {
+    /// Counts a response of `size` bytes that is sent through `send_queue`. Where there is no room,
+    /// the connections with the oldest responses are aborted. Returns `None`, and counts nothing,
+    /// where the oldest response is younger than the grace time.
+    pub fn add(&self, size: usize, send_queue: &Arc<SendQueue>) -> Option<SpooledResponse<'_>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         if size <= self.small {
-            return Some(Place { spool: self, number });
+            return Some(SpooledResponse { spool: self, number });
         }
         let now = Instant::now();
         let mut answers = self.lock();
         let mut taken: usize = answers.iter().map(|answer| answer.size).sum();
         while taken > 0 && taken.saturating_add(size) > self.most {
-            // The oldest is the first.
+            // The oldest one is the first.
             let oldest = answers.first()?;
             if now.saturating_duration_since(oldest.since) < self.grace {
                 return None;
@@ -72,16 +72,16 @@ impl Spool {
             taken -= cut.size;
             cut.send_queue.abort();
         }
-        answers.push(Answer { number, size, since: now, send_queue: send_queue.clone() });
-        Some(Place { spool: self, number })
+        answers.push(UnreadResponse { number, size, since: now, send_queue: send_queue.clone() });
+        Some(SpooledResponse { spool: self, number })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Answer>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<UnreadResponse>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for SpooledResponse<'_> {
     fn drop(&mut self) {
         self.spool.lock().retain(|answer| answer.number != self.number);
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::hub::ConnId;
 
-    /// A send queue, and the client's end of its connection.
+    /// A send queue and the client's end of its connection.
     fn send_queue() -> (Arc<SendQueue>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a client");
@@ -116,9 +116,9 @@ mod tests {
         let spool = Spool::with(100, 10, Duration::ZERO);
         let all = [send_queue(), send_queue(), send_queue()];
         let [first, second, third] = &all;
-        let _first = spool.put(60, &first.0).expect("room");
-        let _second = spool.put(40, &second.0).expect("room");
-        let _third = spool.put(60, &third.0).expect("room is made");
+        let _first = spool.add(60, &first.0).expect("room");
+        let _second = spool.add(40, &second.0).expect("room");
+        let _third = spool.add(60, &third.0).expect("room is made");
         assert!(has_ended(&first.1) && !has_ended(&second.1) && !has_ended(&third.1));
     }
 
@@ -126,13 +126,13 @@ mod tests {
     fn what_has_just_begun_is_left_alone() {
         let spool = Spool::with(100, 10, Duration::from_secs(3600));
         let (send_queue, client) = send_queue();
-        let first = spool.put(60, &send_queue).expect("room");
-        assert!(spool.put(60, &send_queue).is_none() && !has_ended(&client));
+        let first = spool.add(60, &send_queue).expect("room");
+        assert!(spool.add(60, &send_queue).is_none() && !has_ended(&client));
         drop(first);
-        let alone = spool.put(1000, &send_queue).expect("it is the only one");
-        assert!(spool.put(11, &send_queue).is_none());
-        assert!(spool.put(10, &send_queue).is_some(), "small ones are not counted");
+        let alone = spool.add(1000, &send_queue).expect("it is the only one");
+        assert!(spool.add(11, &send_queue).is_none());
+        assert!(spool.add(10, &send_queue).is_some(), "small ones are not counted");
         drop(alone);
-        assert!(spool.put(100, &send_queue).is_some() && spool.lock().is_empty());
+        assert!(spool.add(100, &send_queue).is_some() && spool.lock().is_empty());
     }
 }

@@ -1,12 +1,13 @@
-//! What the server says of itself: whether it is well, and how it is doing, from what it counts.
+//! The server's reports on itself: its health, its metrics and its connections.
 //!
-//! Runs on the thread of whoever asks. Nothing here waits for the hub, and the hub waits for none of it.
+//! Runs on the thread of the client that asks. A report never waits for the hub, nor the hub for a
+//! report.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::Shared;
-use super::connection_stats::Quality;
+use super::connection_stats::SendState;
 use super::exposition::{self, Queues};
 use super::os_limits;
 use super::service::{Report, Role};
@@ -14,19 +15,18 @@ use crate::http::Response;
 use crate::kept::Lag;
 use crate::protocol::{Kind, Timestamp};
 
-/// For how long the hub may be at one thing.
-const STUCK: Duration = Duration::from_secs(5);
-/// For how long a change may wait for the disk.
-const SILENT: Duration = Duration::from_secs(10);
+/// The server is unhealthy when the hub works on one input for longer than this.
+const HUB_TIMEOUT: Duration = Duration::from_secs(5);
+/// The server is unhealthy when a change waits for the disk for longer than this.
+const DISK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// About what a connection takes in a list of them, in bytes.
-const ENTRY: usize = 160;
+/// About the length of a connection in the list of them, in bytes.
+const BYTES_PER_CONNECTION: usize = 160;
 
 impl Shared {
-    /// Answers with this report.
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
-            Report::Health => match self.trouble() {
+            Report::Health => match self.unhealthy_reason() {
                 None => Response::text(200, "ok"),
                 Some(why) => Response::text(503, why),
             },
@@ -36,16 +36,17 @@ impl Shared {
         }
     }
 
-    /// What is wrong with the server, in a line that says what to do, if anything is.
-    fn trouble(&self) -> Option<&'static str> {
+    /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
+    fn unhealthy_reason(&self) -> Option<&'static str> {
         let hub = &self.counters.hub;
         if self.stopping.has_begun() {
             return Some("the server is shutting down");
         }
-        let is_stuck = hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > STUCK);
+        let is_stuck =
+            hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > HUB_TIMEOUT);
         if is_stuck || hub.has_ended() {
             return Some(
-                "the hub has not moved for 5 seconds: take a thread dump, then restart the server",
+                "the hub has not finished one event for 5 seconds: take a thread dump, then restart the server",
             );
         }
         if self.lag().is_some_and(|lag| lag.fails) {
@@ -53,7 +54,7 @@ impl Shared {
                 "sessions are not written to the disk, and nothing is confirmed: the log says why",
             );
         }
-        if self.lag().is_some_and(|lag| lag.oldest > SILENT) {
+        if self.lag().is_some_and(|lag| lag.oldest > DISK_TIMEOUT) {
             return Some(
                 "the disk has not answered for 10 seconds: nothing is confirmed, and changes wait for it",
             );
@@ -61,7 +62,7 @@ impl Shared {
         None
     }
 
-    /// How far behind the disk is, where sessions are to survive.
+    /// How far behind the disk is; `None` where sessions are not stored.
     fn lag(&self) -> Option<Lag> {
         self.journal.as_ref().map(|journal| journal.lag())
     }
@@ -71,10 +72,10 @@ impl Shared {
         self.connections.stats(|_, stats| {
             let (bytes, waiting) = stats.waiting();
             queues.bytes += bytes;
-            match Quality::of(waiting) {
-                Quality::Good => {}
-                Quality::Slow => queues.slow += 1,
-                Quality::Stalled => queues.stalled += 1,
+            match SendState::new(waiting) {
+                SendState::Good => {}
+                SendState::Slow => queues.slow += 1,
+                SendState::Stalled => queues.stalled += 1,
             }
         });
         queues
@@ -97,9 +98,9 @@ impl Shared {
                 .map(of)
                 .fold([0; 2], |[n, bytes], [more, larger]| [n + more, bytes + larger])
         };
-        let [messages_in, bytes_in] = all(&|kind| counters.all_heard(kind));
-        let [messages_out, bytes_out] = all(&|kind| counters.all_said(kind));
-        let (hub, trouble) = (counters.hub.holdings(), self.trouble());
+        let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
+        let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
+        let (hub, unhealthy_reason) = (counters.hub.holdings(), self.unhealthy_reason());
         let open = |role| counters.open(role);
         let [pages, members, viewers, clients] = Role::ALL.map(open);
         format!(
@@ -114,8 +115,8 @@ impl Shared {
             counters.started_at,
             counters.started.elapsed().as_secs(),
             self.lag().is_some_and(|lag| !lag.fails),
-            trouble.is_none(),
-            trouble.map_or("null".into(), |why| format!("\"{why}\"")),
+            unhealthy_reason.is_none(),
+            unhealthy_reason.map_or("null".into(), |why| format!("\"{why}\"")),
             pages + members + viewers + clients,
             hub.sessions,
             hub.channels,
@@ -127,26 +128,26 @@ impl Shared {
     }
 
     fn all_connections(&self) -> String {
-        let mut readings = self.connections.stats(|conn, stats| (conn, stats.read()));
-        readings.sort_unstable_by_key(|(conn, _)| *conn);
-        let mut json = String::with_capacity(64 + readings.len() * ENTRY);
+        let mut samples = self.connections.stats(|conn, stats| (conn, stats.sample()));
+        samples.sort_unstable_by_key(|(conn, _)| *conn);
+        let mut json = String::with_capacity(64 + samples.len() * BYTES_PER_CONNECTION);
         json.push_str("{\"connections\":[");
-        for (place, (conn, reading)) in readings.iter().enumerate() {
+        for (place, (conn, sample)) in samples.iter().enumerate() {
             if place > 0 {
                 json.push(',');
             }
-            let (kind, state) = (reading.role.name(), reading.quality.name());
+            let (kind, state) = (sample.role.name(), sample.send_state.name());
             let _ = write!(
                 json,
                 "{{\"connection\":{},\"kind\":\"{kind}\",\"open_seconds\":{},\"messages_in\":{},\
                  \"messages_out\":{},\"queue_bytes\":{},\"state\":\"{state}\",\
                  \"stalled_seconds\":{:.1}}}",
                 conn.0,
-                reading.open.as_secs(),
-                reading.heard,
-                reading.said,
-                reading.queued,
-                reading.stalled.as_secs_f64(),
+                sample.open.as_secs(),
+                sample.received,
+                sample.sent,
+                sample.queued,
+                sample.stalled.as_secs_f64(),
             );
         }
         json.push_str("]}");

@@ -1,4 +1,4 @@
-//! Every thread of the server: named for a thread dump, counted, and joined.
+//! All threads of the server. Each has a name for thread dumps, is counted, and is joined.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,41 +7,42 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
-/// The length of a thread's name that every system shows, in bytes.
-const LONGEST_NAME: usize = 15;
+/// The longest name of a thread that every system shows, in bytes.
+const MAX_NAME_BYTES: usize = 15;
 
 /// The threads that run, and those that have ended but are not joined yet.
 #[derive(Debug, Default)]
 pub struct Threads {
-    /// How many may run at a time, where there is a bound.
+    /// How many may run at a time; `None` for no bound.
     most: Option<usize>,
     running: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<ThreadLists>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ThreadLists {
     next: u64,
     running: HashMap<u64, (String, JoinHandle<()>)>,
     ended: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
-    /// None yet, and never more than `most`.
+    /// No thread runs yet. At most `most` may run at a time.
     pub fn new(most: Option<usize>) -> Self {
         Threads { most, ..Self::default() }
     }
 
-    /// How many run. Doesn't wait.
+    /// How many threads run. Takes no lock.
     pub fn running(&self) -> usize {
         self.running.load(Relaxed)
     }
 
-    /// Starts a thread. `stack` is its stack's size in bytes, where it isn't to be the default.
+    /// Starts a thread with this name. `stack` is the size of its stack in bytes, `None` for the
+    /// system's default.
     ///
     /// # Errors
-    /// When there are as many as there may be, or the system has none to give.
+    /// When as many threads run as may, or when the system can't start one.
     pub fn spawn(
         self: &std::sync::Arc<Self>,
         name: String,
@@ -49,7 +50,7 @@ impl Threads {
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let threads = self.clone();
-        // Held until the handle is stored: the thread can't end before it can be found.
+        // The lock is held until the handle is stored, so the thread can't end before that.
         let mut state = self.lock();
         if self.most.is_some_and(|most| state.running.len() >= most) {
             return Err(io::Error::other("as many threads run as the system permits"));
@@ -61,7 +62,7 @@ impl Threads {
             builder = builder.stack_size(stack);
         }
         let handle = builder.spawn(move || {
-            let _ending = Ending { threads: &threads, number };
+            let _ending = EndGuard { threads: &threads, number };
             body();
         })?;
         state.running.insert(number, (name, handle));
@@ -69,7 +70,8 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until all threads have ended, or until `deadline`. Returns the names of the others.
+    /// Waits until all threads have ended, or until `deadline`. Returns the names of those that
+    /// still run.
     pub fn join_all(&self, deadline: Instant) -> Vec<String> {
         let mut state = self.lock();
         loop {
@@ -89,22 +91,23 @@ impl Threads {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ThreadLists> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Moves a thread to the ended ones when it ends, by returning or by a panic, and joins the others.
-struct Ending<'a> {
+/// When a thread ends, by returning or by a panic, moves it to the ended threads and joins those
+/// that ended before.
+struct EndGuard<'a> {
     threads: &'a Threads,
     number: u64,
 }
 
-impl Drop for Ending<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.threads.lock();
-        // Those that ended before it are joined here: who starts a thread may be the hub, with a send
-        // queue's lock, and must not wait for the end of another.
+        // A thread joins those that ended before it. Starting a thread must not join any: the hub
+        // may start one while it holds a send queue's lock.
         let before = std::mem::take(&mut state.ended);
         if let Some((_, handle)) = state.running.remove(&self.number) {
             state.ended.push(handle);
@@ -123,14 +126,14 @@ fn join(ended: Vec<JoinHandle<()>>) {
     }
 }
 
-/// Gives the running thread another name in dumps, where the system allows it: a client's thread
-/// starts before anyone knows whose it is.
+/// Renames the current thread in thread dumps, where the system allows it. A client's thread is
+/// started before its client is known.
 pub fn rename_current(name: &str) {
     crate::os::name_thread(shortened(name));
 }
 
 fn shortened(name: &str) -> &str {
-    let mut end = name.len().min(LONGEST_NAME);
+    let mut end = name.len().min(MAX_NAME_BYTES);
     while !name.is_char_boundary(end) {
         end -= 1;
     }
@@ -143,14 +146,15 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    // On Windows nothing can start while a thread ends: the loader's lock is held.
+    // On Windows a thread can't start while another one ends, because that one holds the loader's
+    // lock.
     #[cfg(unix)]
     #[test]
-    fn nobody_who_starts_a_thread_waits_for_another_to_end() {
+    fn starting_a_thread_waits_for_no_other_to_end() {
         use std::cell::RefCell;
         use std::sync::mpsc::{Receiver, channel};
 
-        /// Holds its thread up when everything else of it is done.
+        /// Delays the end of its thread when the thread has done everything else.
         struct Last(Receiver<()>);
         impl Drop for Last {
             fn drop(&mut self) {

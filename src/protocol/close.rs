@@ -1,31 +1,30 @@
 //! Close codes (RFC 6455 §7.4) and what each means in words, for the log.
 
-/// Somebody ended the connection on purpose.
+/// The connection was ended on purpose.
 pub const NORMAL: u16 = 1000;
-/// The server is stopping.
 pub const GOING_AWAY: u16 = 1001;
-/// Broken framing.
+/// The framing is broken.
 pub const PROTOCOL_ERROR: u16 = 1002;
-/// A binary message where only text is spoken.
+/// A binary message came where the protocol has only text.
 pub const UNSUPPORTED: u16 = 1003;
-/// A text message that is not UTF-8.
+/// A text message is not UTF-8.
 pub const INVALID_PAYLOAD: u16 = 1007;
-/// Replaced by a newer connection, or too slow.
+/// The connection was replaced by a newer one, or its client reads too slowly.
 pub const POLICY: u16 = 1008;
-/// A message over the limit.
+/// A message is larger than the limit.
 pub const TOO_BIG: u16 = 1009;
-/// A bug on our side.
 pub const INTERNAL_ERROR: u16 = 1011;
-/// Client protocol: the key is wrong, missing, over or revoked, or didn't come in time.
+/// Client protocol: the key is wrong, missing, expired or revoked, or did not come in time.
 pub const AUTHENTICATION: u16 = 4000;
-/// Client protocol: faster than permitted for too long.
+/// Client protocol: the client was over its rate for too long.
 pub const RATE_LIMIT: u16 = 4001;
-/// Client protocol: too many unreadable messages in a row.
+/// Client protocol: too many unreadable messages came in a row.
 pub const INVALID_FORMAT: u16 = 4002;
-/// Client protocol: a binary message, or talking before `connect`.
+/// Client protocol: a binary message came, or a message before `connect`.
 pub const VIOLATION: u16 = 4003;
 
-/// What a close code means, for a person reading the log.
+/// What a close code means, for the log. Codes that RFC 6455 and this server don't use get a
+/// general text.
 pub fn meaning(code: u16) -> &'static str {
     match code {
         1000 => "normal closure",

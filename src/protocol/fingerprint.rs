@@ -1,7 +1,8 @@
-//! A number of 64 bits for what a JSON value means, however it is written.
+//! A 64-bit fingerprint of what a JSON value means, however it is written.
 //!
-//! It is stored on disk, so it never changes: FNV-1a over a canonical form of the value, written out
-//! here. The work is linear in the text, but for sorting the names of each object.
+//! The fingerprint is stored on disk, so it must never change: it is FNV-1a over a canonical form
+//! of the value, written out here. It takes time linear in the text, except that the names of each
+//! object are sorted.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use super::numbers::{end_of_number, end_of_string};
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
-/// The first byte of each kind of value, so that `1` and `"1"` differ.
+/// The first byte that is hashed of each kind of value, so that `1` and `"1"` differ.
 const LITERAL: u8 = b'l';
 const NUMBER: u8 = b'n';
 const DIGITS: u8 = b'd';
@@ -21,25 +22,26 @@ const UNREADABLE: u8 = b'u';
 const LIST: u8 = b'[';
 const OBJECT: u8 = b'{';
 
-/// Integers of more digits are not told apart by an `f64`.
-const EXACT_DIGITS: usize = 15;
+/// An `f64` tells integers of up to this many digits apart.
+const MAX_EXACT_DIGITS: usize = 15;
 
-/// Whether two values mean the same: editors write numbers back in their own format.
+/// True where two values mean the same. Editors write numbers back in their own format.
 pub fn same_value(a: &RawValue, b: &RawValue) -> bool {
     let (a_text, b_text) = (a.get(), b.get());
-    // Strings that are written without escapes mean the same only where they are the same.
+    // Two strings without escapes mean the same only where their texts are equal.
     let is_plain = |text: &str| text.starts_with('"') && !text.contains('\\');
     a_text == b_text
         || (!(is_plain(a_text) && is_plain(b_text)) && fingerprint(a) == fingerprint(b))
 }
 
-/// Equal for values that mean the same: `1.50`, `1.5` and `15e-1` are one number, so are `-0` and `0`;
-/// the order of an object's fields doesn't matter, and of a field that stands twice the last one
-/// counts. Integers of more than 15 digits differ if a digit does.
+/// The fingerprint of a value. Values that mean the same have the same one: `1.50`, `1.5` and
+/// `15e-1` are one number, and so are `-0` and `0`. The order of an object's fields doesn't matter,
+/// and the last of several fields with one name counts. Integers of more than 15 digits differ if
+/// one digit differs.
 pub fn fingerprint(value: &RawValue) -> u64 {
     let text = value.get();
     let bytes = text.as_bytes();
-    // The members of all open objects, and the values of all open lists, as they came.
+    // The members of all open objects and the values of all open lists, in the order of the text.
     let mut members: Vec<Member> = Vec::new();
     let mut open: Vec<OpenContainer> = Vec::new();
     let mut name = None;
@@ -90,11 +92,11 @@ pub fn fingerprint(value: &RawValue) -> u64 {
         }
         at = end;
     }
-    // Every JSON text has a value, and a `RawValue` is one.
+    // Not reached: a `RawValue` is always one value.
     Hash::new(UNREADABLE).bytes(bytes).0
 }
 
-/// The fingerprint of an object of these fields, no two of one name.
+/// The fingerprint of an object with these fields. No two of them may have one name.
 pub fn fingerprint_of_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> u64 {
     let member = |(name, value): (&str, &RawValue)| Member {
         name: Hash::new(STRING).bytes(name.as_bytes()).0,
@@ -104,20 +106,20 @@ pub fn fingerprint_of_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a RawV
 }
 
 struct Member {
-    /// The hash of its name; 0 in a list.
+    /// The hash of the member's name; 0 in a list.
     name: u64,
     value: u64,
 }
 
 struct OpenContainer {
     is_object: bool,
-    /// Where its members begin.
+    /// The index of its first member in `members`.
     first: usize,
-    /// The name under which it stands itself.
+    /// The hash of its own name, where it is itself a member of an object.
     name: Option<u64>,
 }
 
-/// FNV-1a.
+/// The state of an FNV-1a hash.
 struct Hash(u64);
 
 impl Hash {
@@ -136,7 +138,7 @@ impl Hash {
 }
 
 fn of_members(members: &mut [Member]) -> u64 {
-    // Stable: of members with one name the last one stays the last.
+    // The sort is stable: of members with one name the last one stays last.
     members.sort_by_key(|member| member.name);
     let mut hash = Hash::new(OBJECT);
     for (place, member) in members.iter().enumerate() {
@@ -152,7 +154,7 @@ fn of_list(values: &[Member]) -> u64 {
     values.iter().fold(Hash::new(LIST), |hash, member| hash.number(member.value)).0
 }
 
-/// `text` has its quotes.
+/// The hash of a string; `text` includes its quotes.
 fn of_string(text: &str) -> u64 {
     let inner = text.get(1..text.len() - 1).unwrap_or_default();
     let content = match inner.contains('\\') {
@@ -161,24 +163,27 @@ fn of_string(text: &str) -> u64 {
     };
     match content {
         Some(content) => Hash::new(STRING).bytes(content.as_bytes()).0,
-        // Half a character, which nobody can read.
+        // The string has half a surrogate pair, which has no characters.
         None => Hash::new(UNREADABLE).bytes(inner.as_bytes()).0,
     }
 }
 
 fn of_number(text: &str) -> u64 {
-    // `-0.0` is `0.0`.
+    // `-0.0 + 0.0` is `0.0`.
     let nearest = text.parse().unwrap_or(f64::INFINITY) + 0.0;
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_integer && digits.len() > EXACT_DIGITS && nearest.is_finite() && !is_exact(text, nearest)
+    if is_integer
+        && digits.len() > MAX_EXACT_DIGITS
+        && nearest.is_finite()
+        && !is_exact(text, nearest)
     {
         return Hash::new(DIGITS).bytes(text.as_bytes()).0;
     }
     Hash::new(NUMBER).number(nearest.to_bits()).0
 }
 
-/// Whether an integer is what an `f64` says, as far as 128 bits go.
+/// True where an `f64` has exactly the value of this integer, as far as 128 bits reach.
 fn is_exact(integer: &str, nearest: f64) -> bool {
     nearest.abs() < 1e38 && integer.parse() == Ok(nearest as i128)
 }

@@ -1,4 +1,4 @@
-//! One WebSocket frame as the server sends it: final, unmasked, encoded once for all receivers.
+//! One WebSocket frame that the server sends: final, unmasked, and encoded once for all receivers.
 
 use std::fmt;
 
@@ -10,25 +10,24 @@ const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
-/// Final fragment, no reserved bits.
+/// The FIN bit: this is the final fragment. The reserved bits are 0.
 const FIN: u8 = 0x80;
-/// The longest unmasked header: 2 bytes and a 64-bit length.
-const LONGEST_HEADER: usize = 10;
-/// The longest payload of a control frame.
-const CONTROL_PAYLOAD: usize = 125;
+/// The largest unmasked header, in bytes: 2 bytes and a 64-bit length.
+const MAX_HEADER_BYTES: usize = 10;
+const MAX_CONTROL_PAYLOAD_BYTES: usize = 125;
 
-/// An encoded server frame. Cloning it shares the bytes, so a message to a thousand members exists once.
-/// `Debug` shows no more than its size.
+/// An encoded server frame. Clones share the bytes, so a message to a thousand members is in memory
+/// once. `Debug` shows only its size.
 #[derive(Clone)]
 pub struct Frame {
     bytes: Bytes,
     header: u8,
-    /// None where it carries no message.
+    /// The type of the message; `None` for a control frame.
     kind: Option<Kind>,
 }
 
 impl PartialEq for Frame {
-    /// What is on the wire is what counts.
+    /// Compares the bytes on the wire and not the recorded type.
     fn eq(&self, other: &Self) -> bool {
         self.bytes == other.bytes
     }
@@ -43,96 +42,93 @@ impl fmt::Debug for Frame {
 }
 
 impl Frame {
-    /// A text message.
     pub fn text(payload: &str) -> Self {
         let mut buffer = FrameBuffer::with_capacity(payload.len());
         buffer.0.extend_from_slice(payload.as_bytes());
         buffer.into_text()
     }
 
-    /// A binary message.
     pub fn binary(payload: &[u8]) -> Self {
         let mut buffer = FrameBuffer::with_capacity(payload.len());
         buffer.0.extend_from_slice(payload);
         buffer.finish(BINARY)
     }
 
-    /// A ping; a payload over 125 bytes is cut.
+    /// Encodes a ping. A payload over 125 bytes is cut.
     pub fn ping(payload: &[u8]) -> Self {
-        let mut buffer = FrameBuffer::with_capacity(CONTROL_PAYLOAD);
-        buffer.0.extend_from_slice(&payload[..payload.len().min(CONTROL_PAYLOAD)]);
+        let mut buffer = FrameBuffer::with_capacity(MAX_CONTROL_PAYLOAD_BYTES);
+        buffer.0.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_PAYLOAD_BYTES)]);
         buffer.finish(PING)
     }
 
-    /// A close with its code and reason; a reason over 123 bytes is cut at a character.
+    /// Encodes a close with its code and reason. A reason over 123 bytes is cut at a character.
     pub fn close(code: u16, reason: &str) -> Self {
-        let mut end = reason.len().min(CONTROL_PAYLOAD - 2);
+        let mut end = reason.len().min(MAX_CONTROL_PAYLOAD_BYTES - 2);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
-        let mut buffer = FrameBuffer::with_capacity(CONTROL_PAYLOAD);
+        let mut buffer = FrameBuffer::with_capacity(MAX_CONTROL_PAYLOAD_BYTES);
         buffer.0.extend_from_slice(&code.to_be_bytes());
         buffer.0.extend_from_slice(&reason.as_bytes()[..end]);
         buffer.finish(CLOSE)
     }
 
-    /// The same, known to be a message of this type.
-    pub fn of(self, kind: Kind) -> Self {
+    /// Records the type of the message that this frame carries.
+    pub fn with_kind(self, kind: Kind) -> Self {
         Frame { kind: Some(kind), ..self }
     }
 
-    /// The type of the message it carries, as far as whoever made it has said; `None` for a ping or a
-    /// close, which is no message.
+    /// The type of the message that this frame carries: `Other` where it was not recorded, `None`
+    /// for a ping or a close.
     pub fn kind(&self) -> Option<Kind> {
         self.kind
     }
 
-    /// The whole frame, header and payload, as it goes to the socket.
+    /// The whole frame as it goes to the socket: header and payload.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The same, given away.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
 
-    /// What the frame carries.
+    /// The payload, without the header.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[usize::from(self.header)..]
     }
 }
 
-/// A payload being written, with room left in front for the header it will get: the payload is
-/// never copied to put a header before it.
+/// A payload that is being written. It leaves room for the header in front, so the payload is never
+/// copied.
 #[derive(Debug)]
 pub struct FrameBuffer(pub(super) Vec<u8>);
 
 impl FrameBuffer {
-    /// An empty payload that can grow to `payload` bytes without moving.
+    /// An empty payload that can grow to `payload` bytes without being moved in memory.
     pub fn with_capacity(payload: usize) -> Self {
-        let mut buffer = Vec::with_capacity(LONGEST_HEADER + payload);
-        buffer.resize(LONGEST_HEADER, 0);
+        let mut buffer = Vec::with_capacity(MAX_HEADER_BYTES + payload);
+        buffer.resize(MAX_HEADER_BYTES, 0);
         FrameBuffer(buffer)
     }
 
-    /// Encodes what was written as one text frame.
+    /// Encodes the payload as one text frame.
     pub fn into_text(self) -> Frame {
         self.finish(TEXT)
     }
 
     fn finish(self, opcode: u8) -> Frame {
         let FrameBuffer(mut buffer) = self;
-        let length = buffer.len() - LONGEST_HEADER;
+        let length = buffer.len() - MAX_HEADER_BYTES;
         let (header, marker) = match length {
             0..=125 => (2, length as u8),
             126..=0xffff => (4, 126),
             _ => (10, 127),
         };
-        let start = LONGEST_HEADER - header;
-        // The low bytes of the 64-bit length are the 16-bit one, too.
+        let start = MAX_HEADER_BYTES - header;
+        // The low two bytes of the 64-bit length are the 16-bit length.
         let big_endian = (length as u64).to_be_bytes();
-        buffer[start + 2..LONGEST_HEADER].copy_from_slice(&big_endian[8 - (header - 2)..]);
+        buffer[start + 2..MAX_HEADER_BYTES].copy_from_slice(&big_endian[8 - (header - 2)..]);
         buffer[start] = FIN | opcode;
         buffer[start + 1] = marker;
         let kind = matches!(opcode, TEXT | BINARY).then_some(Kind::Other);
@@ -145,7 +141,7 @@ mod tests {
     use super::*;
     use tungstenite::protocol::frame::FrameSocket;
 
-    /// A decoder that is not ours has to find the frame it was given.
+    /// tungstenite, which doesn't share our encoder's code, has to find the same frame.
     fn decode(frame: &Frame) -> tungstenite::protocol::frame::Frame {
         let mut socket = FrameSocket::new(std::io::Cursor::new(frame.bytes().to_vec()));
         socket.read(None).unwrap().unwrap()

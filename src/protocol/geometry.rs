@@ -1,28 +1,30 @@
-//! Where a component's interfaces stand, and the same interfaces moved.
+//! Finds the place of a component's interfaces, and moves them.
 //!
-//! A coordinate that an interface doesn't name is what the editor takes for it: the interface goes from
-//! 0, 0 to 10, 0.
+//! The editor has a default for a coordinate that an interface doesn't name: such an interface goes
+//! from 0, 0 to 10, 0.
 
 use serde_json::value::RawValue;
 
 use super::json::{self, Object, write_string};
 use super::numbers::shortest;
 
-/// The coordinates of an interface, with what the editor takes for a missing one.
+/// The coordinates of an interface with the editor's defaults.
 const COORDINATES: [(&str, f64); 4] =
     [("x1_mm", 0.0), ("y1_mm", 0.0), ("x2_mm", 10.0), ("y2_mm", 0.0)];
 
-/// The interfaces with `dx` added to `x1_mm` and `x2_mm` of each, `dy` to `y1_mm` and `y2_mm`; all other
-/// bytes stay. `None` where they are no list of objects, or a coordinate is or becomes no finite number.
+/// Adds `dx` to `x1_mm` and `x2_mm` of each interface, and `dy` to `y1_mm` and `y2_mm`. All other
+/// bytes stay. Returns `None` where the interfaces are no list of objects, or where a coordinate is
+/// no finite number before or after.
 ///
-/// Moving there and back may change the last digit: compare what comes back with what was sent before
-/// moving it.
+/// Moving there and back may change the last digit. Compare what comes back with what was sent
+/// before you move it.
 pub fn shift_interfaces(interfaces: &RawValue, dx: f64, dy: f64) -> Option<Box<RawValue>> {
     with_coordinates(interfaces, |interface| moved(interface, dx, dy))
 }
 
-/// The interfaces of a copy that was sent those of `original` moved by `-dx`, `-dy`, moved back: an
-/// interface that still stands where it was sent gets exactly the coordinates of the original.
+/// Moves the interfaces of a copy back. The copy was sent the interfaces of `original`, moved by
+/// `-dx`, `-dy`. An interface that still stands where it was sent gets exactly the original's
+/// coordinates.
 pub fn shift_back(copy: &RawValue, original: &RawValue, dx: f64, dy: f64) -> Option<Box<RawValue>> {
     let mut sent = Vec::new();
     json::each_in_list(original, |interface| {
@@ -39,7 +41,8 @@ pub fn shift_back(copy: &RawValue, original: &RawValue, dx: f64, dy: f64) -> Opt
     })
 }
 
-/// The interfaces with other coordinates, in the order of [`COORDINATES`]; all other bytes stay.
+/// Replaces the coordinates of each interface, in the order of [`COORDINATES`]. All other bytes
+/// stay.
 fn with_coordinates(
     interfaces: &RawValue,
     mut coordinates: impl FnMut(&Object<'_>) -> Option<[f64; 4]>,
@@ -76,7 +79,8 @@ fn with_coordinates(
     RawValue::from_string(shifted).ok()
 }
 
-/// The middle of the first interface; `None` where there is none, or it has no finite coordinates.
+/// The midpoint of the first interface; `None` where there is none, or where a coordinate is no
+/// finite number.
 pub fn first_middle(interfaces: &RawValue) -> Option<(f64, f64)> {
     middle(&Object::parse(json::first_in_list(interfaces)?.get()).ok()?)
 }
@@ -90,7 +94,7 @@ fn middle(interface: &Object<'_>) -> Option<(f64, f64)> {
     Some((middle(0, 2)?, middle(1, 3)?))
 }
 
-/// The coordinates of an interface, moved; `None` where one is or becomes no finite number.
+/// The coordinates of an interface, moved; `None` where one is no finite number before or after.
 fn moved(interface: &Object<'_>, dx: f64, dy: f64) -> Option<[f64; 4]> {
     let mut coordinates = [0.0; 4];
     for (place, (name, default)) in COORDINATES.into_iter().enumerate() {
@@ -101,8 +105,8 @@ fn moved(interface: &Object<'_>, dx: f64, dy: f64) -> Option<[f64; 4]> {
     coordinates.iter().all(|number| number.is_finite()).then_some(coordinates)
 }
 
-/// New coordinates by the values they replace, in the order of the text, and those that the interface
-/// doesn't have, as JSON with a comma before each.
+/// Returns the interface's values that are replaced, in the order of the text, each with its new
+/// coordinate; and the coordinates it doesn't name, as JSON with a comma before each.
 fn replaced<'a>(
     interface: &Object<'a>,
     coordinates: [f64; 4],
@@ -125,7 +129,7 @@ fn replaced<'a>(
     (values, String::from_utf8(missing).unwrap_or_default())
 }
 
-/// Where a part of a text begins in it.
+/// The offset of `part` in `text`, in bytes. `part` has to be a slice of `text`.
 fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
 }

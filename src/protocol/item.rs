@@ -1,50 +1,52 @@
-//! The normal form of one item's dictionary: what the editor fails on is refused, left out or changed.
+//! The normal form of an item's dictionary. What the editor fails on is refused, left out or
+//! changed.
 //!
-//! The rules were found by giving the editor each wrong value of each field (docs/PROTOCOL.md, "Shapes that
-//! are refused"). They hold for items of any type, because a command may name another type than its item
-//! has. The same dictionary always gets the same form, in commands, states and files.
+//! The rules were found by giving the editor each wrong value of each field (docs/PROTOCOL.md,
+//! "Shapes that are refused"). They apply to items of any type, because a command may name another
+//! type than its item has. A dictionary gets the same form in commands, states and files.
 
 use std::cell::RefCell;
 
 use serde_json::value::RawValue;
 
-use super::json::{self, Borrowed, DEEPEST, Fields, Object, write_object};
+use super::json::{self, Borrowed, Fields, MAX_DEPTH, Object, write_object};
 use super::numbers::Survey;
 
-/// How deep an item may nest: in `sync:state` it stands in three objects and lists.
-pub const DEEPEST_ITEM: usize = DEEPEST - 3;
+/// How deep an item may nest. In `sync:state` an item is inside three objects and lists.
+pub const MAX_ITEM_DEPTH: usize = MAX_DEPTH - 3;
 
-/// Why an item isn't taken that nests deeper.
+/// The refusal of an item that nests deeper.
 pub(super) const TOO_DEEP: &str = "an item may nest at most 97 levels deep";
 
-/// The largest number of rays: 2^53, up to which an `f64` holds every whole number.
-const MOST_RAYS: f64 = 9_007_199_254_740_992.0;
-/// The largest coordinate of an interface. Python raises an error when a square overflows, and the editor
-/// squares differences of coordinates.
-const LARGEST_COORDINATE: f64 = 1e150;
-/// The smallest divisor. The editor divides an item's height by the pixels of its picture, and then by the
-/// result, which must not be 0.
-const SMALLEST_DIVISOR: f64 = 1e-300;
+/// The largest number of rays: 2^53. An `f64` holds every whole number up to it.
+const MAX_RAYS: f64 = 9_007_199_254_740_992.0;
+/// The largest coordinate of an interface. The editor squares differences of coordinates, and
+/// Python raises an error when a square overflows.
+const MAX_COORDINATE: f64 = 1e150;
+/// The smallest divisor. The editor divides an item's height by the pixels of its picture and then
+/// divides by the result, which must not be 0.
+const MIN_DIVISOR: f64 = 1e-300;
 
 /// An item's dictionary in its normal form.
 #[derive(Default)]
 pub(super) struct NormalItem {
     pub fields: Fields,
-    /// It is not what the client wrote.
+    /// True where the normal form differs from what the client wrote.
     pub is_changed: bool,
 }
 
 impl NormalItem {
-    /// A dictionary that is in its normal form, or was accepted by an earlier version.
+    /// Takes a dictionary as it is: it is in its normal form already, or an earlier version
+    /// accepted it.
     pub fn unchanged(data: &Object<'_>) -> Self {
         NormalItem { fields: data.to_fields(), is_changed: false }
     }
 }
 
-/// The normal form of an item's dictionary.
+/// Brings an item's dictionary into its normal form.
 ///
 /// # Errors
-/// Why there is none: the editor would fail on the item.
+/// The reason, where the editor would fail on the item.
 pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
     let fields = Fields::with_capacity(data.iter().count());
     let mut normal = NormalItem { fields, is_changed: false };
@@ -52,7 +54,7 @@ pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
         let (verdict, why) = match name {
             "interfaces" => (normalise_interfaces(value)?, ""),
             _ => match expected(name) {
-                Some((shape, why)) => (shape.judge(value), why),
+                Some((shape, why)) => (shape.check(value), why),
                 None => (Verdict::Keep, ""),
             },
         };
@@ -73,44 +75,44 @@ pub(super) fn normalise(data: &Object<'_>) -> Result<NormalItem, &'static str> {
     Ok(normal)
 }
 
-/// What the editor needs a field to be. Where only the field is left out, the editor has a default for it.
+/// What the editor needs a field to be. A field is left out only where the editor has a default for
+/// it.
 #[derive(Clone, Copy)]
 enum Shape {
-    /// A finite number.
     Place,
-    /// A number; left out where it is infinite.
+    /// A number. An infinite one is left out.
     Angle,
-    /// A number; `5.0` is written `5`, and one with a fraction is left out.
+    /// A number. `5.0` is rewritten to `5`; a number with a fraction is left out.
     Count,
-    /// A number; left out where it is 0.
+    /// A number. 0 is left out.
     Divisor,
-    /// A number up to [`LARGEST_COORDINATE`], or an infinite one, whose square raises no error.
+    /// A number up to [`MAX_COORDINATE`], or an infinite one, whose square raises no error.
     Coordinate,
     Number,
     NumberOrNull,
-    /// A string; left out where it is something else, like the following.
+    /// A string. Any other value is left out, here and in the following shapes.
     Text,
     TextOrNull,
-    /// Anything but a number.
+    /// Any value but a number.
     Colour,
-    /// Neither a list nor an object.
+    /// Any value but a list or an object.
     Plain,
-    /// Absent: the editor sets fields as attributes, and this one would replace one of Python's own or a
-    /// method.
+    /// Always left out. The editor sets fields as attributes, and this one would replace a method
+    /// or an attribute of Python's own.
     Absent,
 }
 
-/// What becomes of a field.
+/// What to do with a field.
 enum Verdict {
     Keep,
     Replace(Box<RawValue>),
     Drop,
-    /// The whole item can't be taken.
+    /// Refuse the whole item.
     Refuse,
 }
 
-/// What the editor needs a field of an item to be, and the error where the item is refused for it; `None`
-/// for fields on which the editor never fails.
+/// What the editor needs this field of an item to be, and the refusal of an item whose field is
+/// wrong. `None` for fields on which the editor never fails.
 fn expected(name: &str) -> Option<(Shape, &'static str)> {
     Some(match name {
         "x_mm" => (Shape::Place, "`x_mm` has to be a finite number"),
@@ -138,7 +140,7 @@ fn expected(name: &str) -> Option<(Shape, &'static str)> {
     })
 }
 
-/// The same for a field of an interface.
+/// What the editor needs this field of an interface to be; see [`expected`].
 fn expected_of_interface(name: &str) -> Option<(Shape, &'static str)> {
     Some(match name {
         "x1_mm" | "y1_mm" | "x2_mm" | "y2_mm" => (
@@ -169,12 +171,12 @@ fn expected_of_interface(name: &str) -> Option<(Shape, &'static str)> {
 }
 
 impl Shape {
-    fn judge(self, value: &RawValue) -> Verdict {
+    fn check(self, value: &RawValue) -> Verdict {
         let if_taken = |is_taken| if is_taken { Verdict::Keep } else { Verdict::Refuse };
         let if_kept = |is_kept| if is_kept { Verdict::Keep } else { Verdict::Drop };
         let or_null = value.get() == "null";
         let is_number = json::is_number(value);
-        // Python reads half a character in it, too.
+        // A string with half a surrogate pair is a string to Python, too.
         let is_text = value.get().starts_with('"');
         match self {
             Shape::Place => if_taken(json::as_number(value).is_some()),
@@ -188,14 +190,12 @@ impl Shape {
             _ if !is_number => Verdict::Refuse,
             Shape::Angle if json::as_number(value).is_none() => Verdict::Drop,
             Shape::Count => count(value),
-            Shape::Divisor
-                if json::as_number(value).is_some_and(|n| n.abs() < SMALLEST_DIVISOR) =>
-            {
+            Shape::Divisor if json::as_number(value).is_some_and(|n| n.abs() < MIN_DIVISOR) => {
                 Verdict::Drop
             }
-            Shape::Coordinate => if_taken(
-                json::as_number(value).is_none_or(|number| number.abs() <= LARGEST_COORDINATE),
-            ),
+            Shape::Coordinate => {
+                if_taken(json::as_number(value).is_none_or(|number| number.abs() <= MAX_COORDINATE))
+            }
             Shape::Angle | Shape::Divisor => Verdict::Keep,
         }
     }
@@ -203,7 +203,7 @@ impl Shape {
 
 fn count(value: &RawValue) -> Verdict {
     let number = json::as_number(value);
-    match number.filter(|number| number.fract() == 0.0 && number.abs() <= MOST_RAYS) {
+    match number.filter(|number| number.fract() == 0.0 && number.abs() <= MAX_RAYS) {
         None => Verdict::Drop,
         Some(_) if value.get().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
             Verdict::Keep
@@ -216,15 +216,15 @@ fn count(value: &RawValue) -> Verdict {
 }
 
 thread_local! {
-    /// The interfaces that were found to be in their normal form last: an editor says the same ones again
-    /// and again while it drags a component.
+    /// The interfaces that were last found to be in their normal form. An editor repeats the same
+    /// ones while it drags a component.
     static LAST_NORMAL: RefCell<Box<str>> = RefCell::default();
 }
 
 /// The longest interfaces that are remembered, in bytes.
-const LONGEST_REMEMBERED: usize = 4096;
+const MAX_CACHED_BYTES: usize = 4096;
 
-/// The normal form of a component's interfaces, which are `null` or a list of objects.
+/// Brings a component's interfaces, which are `null` or a list of objects, into their normal form.
 fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
     const NO_LIST: &str = "`interfaces` has to be a list of objects";
     if value.get() == "null" {
@@ -256,7 +256,7 @@ fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
         return Err(why);
     }
     if copied == 0 {
-        if text.len() <= LONGEST_REMEMBERED {
+        if text.len() <= MAX_CACHED_BYTES {
             LAST_NORMAL.set(text.into());
         }
         return Ok(Verdict::Keep);
@@ -266,8 +266,8 @@ fn normalise_interfaces(value: &RawValue) -> Result<Verdict, &'static str> {
     normal.map(Verdict::Replace).ok_or(NO_LIST)
 }
 
-/// The normal form of an interface; `None` where that is the interface itself. One that is curved with an
-/// infinite radius becomes flat, because the editor fails to paint it.
+/// Brings an interface into its normal form; `None` where it is in it already. A curved interface
+/// with an infinite radius becomes flat, because the editor fails to paint it.
 fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'static str> {
     let mut is_changed = false;
     let is_curved = interface.get("is_curved").is_some_and(is_truthy);
@@ -283,7 +283,7 @@ fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'
             is_changed = true;
             *value = RawValue::FALSE;
         }
-        match expected_of_interface(name).map(|(shape, why)| (shape.judge(value), why)) {
+        match expected_of_interface(name).map(|(shape, why)| (shape.check(value), why)) {
             Some((Verdict::Drop, _)) => {
                 is_changed = true;
                 false
@@ -301,12 +301,12 @@ fn normalise_interface(interface: Object<'_>) -> Result<Option<Borrowed<'_>>, &'
     }
 }
 
-/// Whether the editor can draw an arc of this radius: it squares it.
+/// True where the editor, which squares the radius, can draw an arc of it.
 fn has_finite_square(radius: &RawValue) -> bool {
     json::as_number(radius).is_some_and(|radius| (radius * radius).is_finite())
 }
 
-/// Whether Python takes a value for true.
+/// True where Python takes a value for true.
 fn is_truthy(value: &RawValue) -> bool {
     match value.get() {
         "false" | "null" | "\"\"" => false,
@@ -315,10 +315,10 @@ fn is_truthy(value: &RawValue) -> bool {
     }
 }
 
-/// Checks the place in a command whose data is no item.
+/// Checks the position in a command whose data is no item.
 ///
 /// # Errors
-/// Where it is something else than finite numbers.
+/// When it has something else than finite numbers.
 pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
     let is_wrong = |name| data.get(name).is_some_and(|value| json::as_number(value).is_none());
     match ["x_mm", "y_mm", "angle_deg"].into_iter().any(is_wrong) {
@@ -327,21 +327,22 @@ pub(super) fn check_place(data: &Object<'_>) -> Result<(), &'static str> {
     }
 }
 
-/// Whether an item's dictionary is the editor's own, with all its properties.
+/// True where an item's dictionary comes from the editor with all its properties: it has a string
+/// `_type`.
 pub fn is_whole(fields: &Fields) -> bool {
     fields.iter().any(|(key, value)| &**key == "_type" && json::is_string(value))
 }
 
-/// Whether an item nests too deep to be taken.
+/// True where an item nests deeper than [`MAX_ITEM_DEPTH`].
 pub(super) fn is_too_deep(item: &RawValue) -> bool {
-    Survey::of(item.get()).depth > DEEPEST_ITEM
+    Survey::new(item.get()).depth > MAX_ITEM_DEPTH
 }
 
-/// Whether an editor that is sent this path opens nothing but a file of its own installation: it isn't
-/// absolute, doesn't lead upwards, and names no drive, host or scheme.
+/// True where an editor that is sent this path opens only files of its own installation: the path
+/// isn't absolute, doesn't lead upwards, and names no drive, host or scheme.
 ///
-/// An empty segment makes a path absolute where it is appended to another one. Windows ignores spaces and
-/// dots at the end of a segment.
+/// An empty segment makes a path absolute where it is appended to another one. Windows ignores
+/// spaces and dots at the end of a segment.
 pub fn is_safe_image_path(path: &str) -> bool {
     let leads_away = |segment: &str| {
         let dots = segment.trim();
@@ -352,8 +353,8 @@ pub fn is_safe_image_path(path: &str) -> bool {
             && !path.split(['/', '\\']).any(leads_away))
 }
 
-/// Whether a field of an item is an image path that others are not sent. One with half a character in it,
-/// which only Python reads, is.
+/// True where a field of an item is an image path that is not relayed. That includes a string with
+/// half a surrogate pair, which only Python reads.
 pub fn is_unsafe_image_path(key: &str, value: &RawValue) -> bool {
     key == "image_path"
         && value.get() != "null"
@@ -361,8 +362,9 @@ pub fn is_unsafe_image_path(key: &str, value: &RawValue) -> bool {
         && !json::as_string(value).is_some_and(|path| is_safe_image_path(&path))
 }
 
-/// Whether a JSON string is a path as the editor's library has them: letters and digits in segments that
-/// are not empty and don't begin with a dot. It is safe; others may be.
+/// True where a JSON string is a path like those of the editor's library: letters and digits in
+/// segments that are not empty and don't begin with a dot. Such a path is safe; other paths may be
+/// safe, too.
 fn is_plain_path(json: &str) -> bool {
     let Some(path) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return false;
@@ -381,202 +383,5 @@ fn is_plain_path(json: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The item as it is taken, or `None`.
-    fn taken(item: &str) -> Option<String> {
-        let fields = Object::parse(item).unwrap();
-        let NormalItem { fields, is_changed } = normalise(&fields).ok()?;
-        let mut json = Vec::new();
-        write_object(&mut json, fields.iter().map(|(key, value)| (&**key, &**value)));
-        let taken = String::from_utf8(json).unwrap();
-        assert_eq!(is_changed, taken != item, "{item}");
-        Some(taken)
-    }
-
-    #[test]
-    fn what_the_editor_does_not_fail_on_is_taken_as_it_is() {
-        for item in [
-            "{}",
-            r#"{"x_mm":-400.0,"y_mm":0,"angle_deg":-0.0,"locked":"yes","z_value":null,"size_mm":1e999}"#,
-            r#"{"_type":"source","n_rays":5,"spread_deg":0,"color_hex":"no colour","ray_length_mm":-1e999}"#,
-            r#"{"name":"\ud800","image_path":"\ud800"}"#,
-            r#"{"_type":7,"name":null,"category":7,"notes":[],"image_path":null,"interfaces":null}"#,
-            r#"{"image_path":"/etc/passwd","mm_per_pixel":"x","reference_line_mm":{},"_x":1,"__x":1}"#,
-            r#"{"interfaces":[{"x1_mm":1e999,"efl_mm":1e999,"n2":1e999, "other":"x" }, {}]}"#,
-            r#"{"interfaces":[{"is_curved":false,"radius_of_curvature_mm":1e999}]}"#,
-            r#"{"interfaces":[{"is_curved":[],"radius_of_curvature_mm":null}]}"#,
-            r#"{"interfaces":[{"is_curved":true,"radius_of_curvature_mm":-1.3e154}]}"#,
-            r#"{"interfaces":[{"radius_of_curvature_mm":1e999}]}"#,
-        ] {
-            assert_eq!(taken(item).as_deref(), Some(item));
-        }
-    }
-
-    #[test]
-    fn what_the_editor_has_a_default_for_is_left_out_or_mended() {
-        for (item, expected) in [
-            (r#"{"angle_deg":1e999,"x_mm":1}"#, r#"{"x_mm":1}"#),
-            (r#"{"spread_deg":-1e999}"#, "{}"),
-            (r#"{"n_rays":1e999,"a":1.50}"#, r#"{"a":1.50}"#),
-            (r#"{"n_rays":5.0}"#, r#"{"n_rays":5}"#),
-            (r#"{"n_rays":1e2}"#, r#"{"n_rays":100}"#),
-            (r#"{"n_rays":5.5}"#, "{}"),
-            (r#"{"n_rays":9007199254740993}"#, r#"{"n_rays":9007199254740993}"#),
-            (r#"{"n_rays":90071992547409930}"#, "{}"),
-            (r#"{"_type":[],"name":7,"image_path":false,"color_hex":-1}"#, "{}"),
-            (r#"{"_type":{},"polarization_type":null,"a":{}}"#, r#"{"a":{}}"#),
-            (r#"{"__class__":7,"__dict__":{},"get_polarization":7,"__x":1}"#, r#"{"__x":1}"#),
-            (r#"{"interfaces":[{"element_type":[]}]}"#, r#"{"interfaces":[{}]}"#),
-            (r#"{"object_height_mm":0}"#, "{}"),
-            (r#"{"object_height_mm":-5e-324}"#, "{}"),
-            (
-                r#"{"interfaces":[{"n2":0.0,"n1" : 1.0}, {"n1" : 2.0}]}"#,
-                r#"{"interfaces":[{"n1":1.0}, {"n1" : 2.0}]}"#,
-            ),
-            (
-                r#"{"interfaces":[ {}, {"is_curved":true,"radius_of_curvature_mm":1e999} ]}"#,
-                r#"{"interfaces":[ {}, {"is_curved":false,"radius_of_curvature_mm":1e999} ]}"#,
-            ),
-            (
-                r#"{"interfaces":[{"radius_of_curvature_mm":-1e999,"is_curved":1}]}"#,
-                r#"{"interfaces":[{"radius_of_curvature_mm":-1e999,"is_curved":false}]}"#,
-            ),
-            (
-                r#"{"interfaces":[{"radius_of_curvature_mm":1.4e154,"is_curved":"yes"}]}"#,
-                r#"{"interfaces":[{"radius_of_curvature_mm":1.4e154,"is_curved":false}]}"#,
-            ),
-        ] {
-            assert_eq!(taken(item).as_deref(), Some(expected), "{item}");
-            assert_eq!(taken(expected).as_deref(), Some(expected), "{item} twice");
-        }
-    }
-
-    #[test]
-    fn what_the_editor_fails_on_is_not_taken() {
-        let numbers = [
-            "x_mm",
-            "y_mm",
-            "angle_deg",
-            "z_value",
-            "size_mm",
-            "n_rays",
-            "ray_length_mm",
-            "spread_deg",
-            "wavelength_nm",
-            "polarization_angle_deg",
-            "custom_jones_ex_real",
-            "custom_jones_ex_imag",
-            "custom_jones_ey_real",
-            "custom_jones_ey_imag",
-            "object_height_mm",
-        ];
-        for name in numbers {
-            for value in [r#""1""#, "null", "true", "[1]", "{}"] {
-                if (name, value) != ("z_value", "null") {
-                    assert_eq!(taken(&format!(r#"{{"{name}":{value}}}"#)), None, "{name}: {value}");
-                }
-            }
-        }
-        let numbers_of_interfaces = [
-            "x1_mm",
-            "y1_mm",
-            "x2_mm",
-            "y2_mm",
-            "efl_mm",
-            "reflectivity",
-            "split_T",
-            "split_R",
-            "pbs_transmission_axis_deg",
-            "cutoff_wavelength_nm",
-            "transition_width_nm",
-            "n1",
-            "n2",
-            "phase_shift_deg",
-            "fast_axis_deg",
-            "transmission_axis_deg",
-            "extinction_ratio_db",
-            "rotation_angle_deg",
-        ];
-        for name in numbers_of_interfaces {
-            for value in [r#""1""#, "null", "false", "[1]", "{}"] {
-                let item = format!(r#"{{"interfaces":[{{}},{{"{name}":{value}}}]}}"#);
-                assert_eq!(taken(&item), None, "{item}");
-            }
-        }
-        for item in [
-            r#"{"x_mm":1e999}"#,
-            r#"{"y_mm":-1e999}"#,
-            r#"{"interfaces":0}"#,
-            r#"{"interfaces":""}"#,
-            r#"{"interfaces":{}}"#,
-            r#"{"interfaces":true}"#,
-            r#"{"interfaces":[null]}"#,
-            r#"{"interfaces":[[]]}"#,
-            r#"{"interfaces":[{"x1_mm":1e200}]}"#,
-            r#"{"interfaces":[{"is_curved":true,"radius_of_curvature_mm":null}]}"#,
-            r#"{"interfaces":[{"is_curved":{"a":1},"radius_of_curvature_mm":"1"}]}"#,
-        ] {
-            assert_eq!(taken(item), None, "{item}");
-        }
-    }
-
-    #[test]
-    fn only_paths_inside_the_installation_are_safe() {
-        for path in [
-            "",
-            "a.png",
-            "objects/library/lens_1_in/images/a.b..png",
-            "@component/achromat/images/lens.png",
-            "@library/user_library\\lens\\images\\.hidden.png",
-            "~/a.png",
-            "ü/ .png",
-        ] {
-            assert!(is_safe_image_path(path), "{path}");
-        }
-        for path in [
-            "/etc/passwd",
-            "\\windows\\a.png",
-            "//host/share/a.png",
-            "\\\\host\\share\\a.png",
-            "..",
-            "../a.png",
-            "a/../b.png",
-            "a\\..\\b.png",
-            "a/..",
-            "a/.. /b.png",
-            "a/.../b.png",
-            "@component//etc/passwd",
-            "@component/",
-            "@library/../../a.png",
-            "C:\\a.png",
-            "c:a.png",
-            "a/b:c.png",
-            "http://host/a.png",
-            "file:a.png",
-            "data:image/png;base64,",
-            "a\0.png",
-            "a\n.png",
-        ] {
-            assert!(!is_safe_image_path(path), "{path}");
-        }
-        for (field, is_unsafe) in [
-            (r#""a.png""#, false),
-            (r#""a/b_1/@c-d.e.png""#, false),
-            (r#""a/.b.png""#, false),
-            (r#""a//b.png""#, true),
-            (r#""/a.png""#, true),
-            (r#""a/b/""#, true),
-            (r#""a/..""#, true),
-            (r#""""#, false),
-            ("null", false),
-            (r#""\u002fetc\u002fpasswd""#, true),
-            (r#""\ud800""#, true),
-        ] {
-            let value = RawValue::from_string(field.to_owned()).unwrap();
-            assert_eq!(is_unsafe_image_path("image_path", &value), is_unsafe, "{field}");
-            assert!(!is_unsafe_image_path("name", &value), "{field}");
-        }
-    }
-}
+#[path = "item_tests.rs"]
+mod tests;

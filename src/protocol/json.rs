@@ -1,9 +1,7 @@
-//! JSON that stays as it was written: objects whose values keep the sender's bytes.
+//! JSON objects whose values keep the bytes that the sender wrote.
 //!
-//! Numbers, 64-bit integers and unknown fields pass through the server unchanged because nobody
-//! here turns a value into anything but the text it came as.
-//!
-//! A parsed value nests no deeper than its text did, but nothing here recurses into one.
+//! Numbers, 64-bit integers and unknown fields pass through the server unchanged, because a value
+//! is never converted to anything but its text. Nothing here recurses into a value.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,20 +11,21 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use super::fingerprint::{fingerprint, fingerprint_of_fields, same_value};
-use super::numbers::{LONGEST_NUMBER, Survey, below, end_of_string, equal};
+use super::numbers::{MAX_NUMBER_BYTES, Survey, below, end_of_string, equal};
 
-/// How deep a message may nest. Python's parser gives up near 1,000 and takes the editor with it.
-pub const DEEPEST: usize = 100;
-/// What is said of a message that nests deeper.
+/// How deep a message may nest. Python's parser gives up near 1,000 levels and takes the editor
+/// with it.
+pub const MAX_DEPTH: usize = 100;
+/// The refusal of a message that nests deeper.
 pub const TOO_DEEP: &str = "the message nests over 100 levels deep";
 
-/// From this many comparisons on, a look-up table is cheaper than a linear search.
-const SEARCH_BY_TABLE: usize = 1 << 14;
-/// A text of so many bytes may be an item, which has many fields.
-const LIKE_AN_ITEM: usize = 256;
+/// From this many comparisons on, a hash table is cheaper than a linear search.
+const MIN_TABLE_COMPARISONS: usize = 1 << 14;
+/// A text of at least this many bytes may be an item, which has many fields.
+const MIN_ITEM_BYTES: usize = 256;
 
-/// The fields of an object in the order they came, borrowing from the text they were read from.
-/// Of a name that stands twice the last one counts, as it does for Python, Qt and JavaScript.
+/// The fields of an object in the order of the text, from which they borrow. Of several fields with
+/// one name the last one counts, as in Python, Qt and JavaScript.
 #[derive(Debug)]
 pub struct Object<'a>(Borrowed<'a>);
 
@@ -34,32 +33,30 @@ pub struct Object<'a>(Borrowed<'a>);
 pub(super) type Borrowed<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 impl<'a> Object<'a> {
-    /// Reads an object; anything else is an error.
+    /// Parses one object; any other value is an error.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        // The editor's items have 17 to 21 fields; a thread that says little is not to keep much memory.
-        let room = if text.len() < LIKE_AN_ITEM { 8 } else { 24 };
+        // The editor's items have 17 to 21 fields. Short texts get less room, because idle threads
+        // keep what they allocated.
+        let room = if text.len() < MIN_ITEM_BYTES { 8 } else { 24 };
         let object = reader.deserialize_map(ObjectVisitor { room })?;
         reader.end()?;
         Ok(object)
     }
 
-    /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), *value))
     }
 
-    /// The fields by themselves.
     pub(super) fn into_fields(self) -> Borrowed<'a> {
         self.0
     }
 
-    /// The fields as values that own their text.
+    /// Copies the fields into values that own their text.
     pub fn to_fields(&self) -> Fields {
         self.iter().map(|(key, value)| (name(key), value.to_owned())).collect()
     }
@@ -68,10 +65,10 @@ impl<'a> Object<'a> {
 /// Fields that own their text.
 pub type Fields = Vec<(Name, Box<RawValue>)>;
 
-/// The name of a field. Those that editors use take no memory of their own.
+/// The name of a field. Names that editors use are not allocated.
 pub type Name = Cow<'static, str>;
 
-/// The name with this text.
+/// A name with this text.
 pub fn name(text: &str) -> Name {
     match known_name(text) {
         Some(known) => Cow::Borrowed(known),
@@ -81,7 +78,8 @@ pub fn name(text: &str) -> Name {
 
 macro_rules! known_names {
     ($($name:literal)*) => {
-        /// A name that editors give the fields of an item.
+        /// The static text of a name that editors give the fields of an item; `None` for other
+        /// names.
         fn known_name(text: &str) -> Option<&'static str> {
             match text {
                 $($name => Some($name),)*
@@ -99,7 +97,7 @@ known_names! {
     "use_custom_jones" "uuid" "wavelength_nm" "x_mm" "y_mm" "z_value"
 }
 
-/// Whether fields are the same to the letter, and in the same order.
+/// True where two lists of fields have the same names and the same bytes in the same order.
 pub fn same_text(a: &Fields, b: &Fields) -> bool {
     fn text((key, value): &(Name, Box<RawValue>)) -> (&str, &str) {
         (key, value.get())
@@ -114,7 +112,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 }
 
 struct ObjectVisitor {
-    /// For how many fields there is room before memory has to be moved.
+    /// The number of fields for which memory is reserved.
     room: usize,
 }
 
@@ -139,11 +137,12 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Of fields with one name keeps the last value, at the first one's place.
+/// Of several fields with one name keeps the last value, at the place of the first.
 fn keep_last<'a>(fields: &mut Borrowed<'a>) {
-    if fields.len() * fields.len() < SEARCH_BY_TABLE {
+    if fields.len() * fields.len() < MIN_TABLE_COMPARISONS {
         let mut kept = 0;
-        // A bit for each name, which it shares with few others: most names are seen to be new by it.
+        // A 64-bit filter: each name sets one bit. Most names find their bit unset and need no
+        // search.
         let mut seen = 0_u64;
         for next in 0..fields.len() {
             let name = fields[next].0.as_bytes();
@@ -177,35 +176,35 @@ fn keep_last<'a>(fields: &mut Borrowed<'a>) {
     *fields = kept;
 }
 
-/// Reads a JSON string; `None` for any other kind of value.
+/// Parses a JSON string; `None` for any other value.
 pub fn as_string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// Whether a value is a string; one with half a character in it (`"\ud800"`) is none, as nobody can
-/// read it.
+/// True where a value is a string. A string with half a surrogate pair (`"\ud800"`) isn't one: it
+/// can't be decoded.
 pub fn is_string(value: &RawValue) -> bool {
     serde_json::from_str::<Key<'_>>(value.get()).is_ok()
 }
 
-/// Reads a finite number as the nearest `f64`; `None` for any other kind of value.
+/// Parses a finite number as the nearest `f64`; `None` for any other value.
 pub fn as_number(value: &RawValue) -> Option<f64> {
     let number = value.get().parse::<f64>().ok().filter(|number| number.is_finite());
     number.filter(|_| is_number(value))
 }
 
-/// Whether a value is a number, an infinite one included (`1e999`).
+/// True where a value is a number, including an infinite one (`1e999`).
 pub fn is_number(value: &RawValue) -> bool {
     value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// The string that an object has under `name`, found without parsing anything else; of a name that
-/// stands twice the last one counts. Of a text that is no object the result means nothing.
+/// Finds the string that an object has under `name`, without parsing anything else. Of several
+/// fields with one name the last one counts. The result means nothing where the text is no object.
 pub fn find_string(text: &str, name: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0usize);
     let mut found = None;
-    // The value of `name` comes next.
+    // True while the next value is the one of `name`.
     let mut is_awaited = false;
     while let Some(byte) = bytes.get(at) {
         let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
@@ -235,14 +234,15 @@ pub fn find_string(text: &str, name: &str) -> Option<String> {
     found
 }
 
-/// Whether a JSON string, with its quotes, has this text.
+/// True where a JSON string, quotes included, has this text.
 fn is_text(string: &str, text: &str) -> bool {
-    // An ASCII character is written with six characters at most.
+    // An ASCII character is written with at most six characters.
     string.len() <= 6 * text.len() + 2
         && serde_json::from_str::<Key<'_>>(string).is_ok_and(|key| key.0 == text)
 }
 
-/// Calls `each` with the values of a list in order. Whether it is a list; if not, `each` isn't called.
+/// Calls `each` with the values of a list in order. Returns false, without calling `each`, where
+/// `list` is no list.
 pub fn each_in_list<'a>(list: &'a RawValue, mut each: impl FnMut(&'a RawValue)) -> bool {
     let mut reader = serde_json::Deserializer::from_str(list.get());
     let goes_on = |value| {
@@ -252,8 +252,8 @@ pub fn each_in_list<'a>(list: &'a RawValue, mut each: impl FnMut(&'a RawValue)) 
     reader.deserialize_seq(ListVisitor(goes_on)).is_ok()
 }
 
-/// The first value of a list, found without reading the others; `None` where there is none, and for any
-/// other kind of value.
+/// Finds the first value of a list without reading the others; `None` where the list is empty, and
+/// for any other value.
 pub fn first_in_list(list: &RawValue) -> Option<&RawValue> {
     let mut first = None;
     let goes_on = |value| {
@@ -261,12 +261,12 @@ pub fn first_in_list(list: &RawValue) -> Option<&RawValue> {
         false
     };
     let mut reader = serde_json::Deserializer::from_str(list.get());
-    // That more would follow is no failure.
+    // Ending early is an error to the parser and none here.
     let _ = reader.deserialize_seq(ListVisitor(goes_on));
     first
 }
 
-/// Reads a list as long as it is told to go on.
+/// Reads a list until the closure returns false.
 struct ListVisitor<F>(F);
 
 impl<'de, F: FnMut(&'de RawValue) -> bool> Visitor<'de> for ListVisitor<F> {
@@ -295,7 +295,7 @@ pub fn string(text: &str) -> Box<RawValue> {
     string.unwrap_or_else(|| RawValue::NULL.to_owned())
 }
 
-/// How many bytes [`string`] has.
+/// The length of [`string`] in bytes, without allocating it.
 pub fn length_of_string(text: &str) -> usize {
     match has_escapes(text) {
         true => string(text).get().len(),
@@ -316,7 +316,7 @@ pub fn write_string(json: &mut Vec<u8>, text: &str) {
     json.push(b'"');
 }
 
-/// Whether a text has characters that JSON writes otherwise.
+/// True where JSON has to escape a character of a text.
 fn has_escapes(text: &str) -> bool {
     let (eights, rest) = text.as_bytes().as_chunks::<8>();
     let mut last = [b' '; 8];
@@ -350,145 +350,20 @@ pub fn write_object<'a>(
     json.push(b'}');
 }
 
-/// Refuses what a parser somewhere down the line would choke on: nesting deeper than [`DEEPEST`],
-/// numbers longer than [`LONGEST_NUMBER`]. One pass over the bytes, before anything is built.
-pub fn check_proportions(text: &str) -> Result<(), &'static str> {
-    let survey = Survey::of(text);
-    if survey.longest_number > LONGEST_NUMBER {
+/// Refuses a text that a client's parser could fail on: one that nests deeper than [`MAX_DEPTH`] or
+/// has a number longer than [`MAX_NUMBER_BYTES`]. One pass over the bytes, before anything is
+/// parsed.
+pub fn check_depth_and_numbers(text: &str) -> Result<(), &'static str> {
+    let survey = Survey::new(text);
+    if survey.longest_number > MAX_NUMBER_BYTES {
         return Err("a number is written with over 400 characters");
     }
-    if survey.depth > DEEPEST {
+    if survey.depth > MAX_DEPTH {
         return Err(TOO_DEEP);
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_value_of_a_list_is_found() {
-        for (list, first) in [
-            ("[]", None),
-            ("{}", None),
-            (r#""[1]""#, None),
-            ("[1]", Some("1")),
-            (r#" [ {"a":[2]} , 3, 4]"#, Some(r#"{"a":[2]}"#)),
-        ] {
-            let list: &RawValue = serde_json::from_str(list).unwrap();
-            assert_eq!(first_in_list(list).map(RawValue::get), first);
-        }
-    }
-
-    #[test]
-    fn a_character_that_json_writes_otherwise_is_found_wherever_it_stands() {
-        for byte in 0..=127 {
-            let is_escaped = byte < b' ' || matches!(byte, b'"' | b'\\');
-            for length in 0..20 {
-                for place in 0..=length {
-                    let mut text = "ü".repeat(length / 2) + &" ".repeat(length % 2);
-                    let place = text.floor_char_boundary(place);
-                    text.insert(place, char::from(byte));
-                    assert_eq!(has_escapes(&text), is_escaped, "{text:?}");
-                }
-            }
-        }
-        assert!(!has_escapes(""));
-    }
-
-    #[test]
-    fn names_that_editors_use_take_no_memory() {
-        for (text, is_known) in [("x_mm", true), ("interfaces", true), ("x", false), ("", false)] {
-            assert_eq!(name(text), text);
-            assert_eq!(matches!(name(text), Cow::Borrowed(_)), is_known, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_length_of_a_string_is_known_beforehand() {
-        for text in ["", "a", "ü\u{7f}", "\"", "\\", "\n\0", "😀"] {
-            assert_eq!(length_of_string(text), string(text).get().len(), "{text:?}");
-        }
-    }
-
-    fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.to_owned()).unwrap()
-    }
-
-    #[test]
-    fn the_last_of_equal_names_counts_and_bytes_are_kept() {
-        let object =
-            Object::parse(r#"{"a": 1.50, "b":2, "\u0061": 18446744073709551616}"#).unwrap();
-        let fields: Vec<_> = object.iter().map(|(key, value)| (key, value.get())).collect();
-        assert_eq!(fields, [("a", "18446744073709551616"), ("b", "2")]);
-    }
-
-    #[test]
-    fn many_equal_names_are_found_by_table_as_by_search() {
-        let text: Vec<String> = (0..400).map(|n| format!("\"k{}\":{n}", n % 150)).collect();
-        let text = format!("{{{}}}", text.join(","));
-        let object = Object::parse(&text).unwrap();
-        assert_eq!(object.iter().count(), 150);
-        assert_eq!(object.get("k0").unwrap().get(), "300");
-        assert_eq!(object.get("k149").unwrap().get(), "299");
-    }
-
-    #[test]
-    fn only_finite_numbers_are_numbers() {
-        for (text, number) in [("1", Some(1.0)), ("-2.5e3", Some(-2500.0)), ("1e999", None)] {
-            assert_eq!(as_number(&raw(text)), number);
-        }
-        for text in ["true", "null", "\"1\"", "[1]"] {
-            assert_eq!(as_number(&raw(text)), None);
-        }
-    }
-
-    #[test]
-    fn only_what_can_be_read_is_a_string() {
-        for (text, is_one) in [(r#""""#, true), (r#""\ud83d\ude00""#, true), (r#""\ud800""#, false)]
-        {
-            assert_eq!(is_string(&raw(text)), is_one, "{text}");
-        }
-        assert!(!is_string(&raw("7")) && !is_string(&raw("null")));
-    }
-
-    #[test]
-    fn a_string_is_found_without_parsing() {
-        for (text, found) in [
-            (r#"{"type":"chat"}"#, Some("chat")),
-            (r#" { "a" : {"type":"x","b":["type"]} , "type" : "ch\u0061t" } "#, Some("chat")),
-            (r#"{"\u0074y\u0070e":"chat"}"#, Some("chat")),
-            (r#"{"type":"x","type":"chat"}"#, Some("chat")),
-            (r#"{"type":"chat","type":7}"#, None),
-            (r#"{"type":"chat","type":null,"a":"b"}"#, None),
-            (r#"{"type":"chat","type":["x"]}"#, None),
-            (r#"{"type":7,"a":"type","b":"x"}"#, None),
-            (r#"{"a":"type"}"#, None),
-            (r#"{"a":"\"type\":\"chat\""}"#, None),
-            (r#"{"n":NaN,"type":"chat","m":Infinity}"#, Some("chat")),
-            (r#"{"type":"\ud800"}"#, None),
-            (r#"[{"type":"chat"}]"#, None),
-            (r#"{"type":"chat""#, Some("chat")),
-            (r#"{"type":"#, None),
-            (r#"{"type"#, None),
-            ("", None),
-        ] {
-            assert_eq!(find_string(text, "type").as_deref(), found, "{text}");
-        }
-        let hostile = format!("{}\"type\":\"x\"", "{".repeat(1_000_000));
-        assert_eq!(find_string(&hostile, "type"), None);
-    }
-
-    #[test]
-    fn proportions() {
-        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(check_proportions(&nested(100)).is_ok());
-        assert!(check_proportions(&nested(101)).is_err());
-        assert!(check_proportions(&"[],".repeat(1000)).is_ok());
-        assert!(check_proportions(&format!("\"{}\"", "[".repeat(1000))).is_ok());
-        assert!(check_proportions(&format!("\"\\\"{}\"", "[".repeat(1000))).is_ok());
-        assert!(check_proportions(&"1".repeat(400)).is_ok());
-        assert!(check_proportions(&"1".repeat(401)).is_err());
-    }
-}
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,9 +1,7 @@
-//! The types of messages that the two protocols know, for whoever counts messages by type.
+//! The types of messages that the two protocols define, for counters by type.
 //!
-//! What clients may make up themselves is one type more, [`Kind::Other`]: what is counted stays as
-//! small as this list.
+//! Every type that a client makes up counts as [`Kind::Other`], so the number of counters is fixed.
 
-/// A type of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -37,14 +35,13 @@ pub enum Kind {
     AgentStatus,
     TaskUpdate,
     GraphUpdate,
-    /// Any other, and what has no type.
+    /// Any other type, and a message without a type.
     Other,
 }
 
-/// How many there are.
-pub const KINDS: usize = ALL.len();
+pub const KIND_COUNT: usize = ALL.len();
 
-/// All of them in their order, each with its name on the wire.
+/// All types in the order of their numbers, each with its name on the wire.
 const ALL: [(Kind, &str); 31] = [
     (Kind::Ping, "ping"),
     (Kind::Pong, "pong"),
@@ -80,22 +77,22 @@ const ALL: [(Kind, &str); 31] = [
 ];
 
 impl Kind {
-    /// All of them, in the order of their numbers.
+    /// All types, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = Kind> {
         ALL.iter().map(|(kind, _)| *kind)
     }
 
-    /// The one of this name.
-    pub fn of(name: &str) -> Kind {
+    /// The type with this name on the wire; [`Kind::Other`] for an unknown name.
+    pub fn from_name(name: &str) -> Kind {
         ALL.iter().find(|(_, known)| *known == name).map_or(Kind::Other, |(kind, _)| *kind)
     }
 
-    /// Its name on the wire.
+    /// The type's name on the wire.
     pub fn name(self) -> &'static str {
         ALL[self.number()].1
     }
 
-    /// Its number, less than [`KINDS`].
+    /// The type's number, from 0 and less than [`KIND_COUNT`].
     pub fn number(self) -> usize {
         self as usize
     }
@@ -108,11 +105,11 @@ mod tests {
     #[test]
     fn each_has_the_number_it_is_listed_under_and_is_found_by_its_name() {
         for (number, kind) in Kind::all().enumerate() {
-            assert_eq!((kind.number(), Kind::of(kind.name())), (number, kind));
+            assert_eq!((kind.number(), Kind::from_name(kind.name())), (number, kind));
         }
-        assert_eq!(Kind::all().count(), KINDS);
+        assert_eq!(Kind::all().count(), KIND_COUNT);
         for unknown in ["", "Ping", "chat", "\u{1f600}"] {
-            assert_eq!(Kind::of(unknown), Kind::Other, "{unknown:?}");
+            assert_eq!(Kind::from_name(unknown), Kind::Other, "{unknown:?}");
         }
     }
 }

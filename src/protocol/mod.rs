@@ -1,7 +1,7 @@
-//! The types on the wire: frames, close codes, time stamps, what clients may say and what they are told.
+//! The types on the wire: frames, close codes, time stamps, and the messages of both directions.
 //!
-//! Imports nothing else of ours and does no I/O, so that every rule about the shape of a message
-//! can be read, and tested, here.
+//! This module imports no other module of the crate and does no I/O, so every rule about the shape
+//! of a message can be read and tested here.
 
 pub mod client;
 pub mod close;
@@ -24,6 +24,6 @@ pub use frame::Frame;
 pub use kind::Kind;
 pub use timestamp::Timestamp;
 
-/// A user of a session, or a client of the client protocol, as it stands in the request path: 1–128 characters, no control characters.
-/// Shared, because every change remembers who made it.
+/// The id of a session's user, or of a client of the client protocol, as in the request path: 1 to
+/// 128 characters, no control characters. It is shared because every change holds its author.
 pub type UserId = std::sync::Arc<str>;

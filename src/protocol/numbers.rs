@@ -1,36 +1,37 @@
-//! Numbers as Python's `json` writes and reads them: `Infinity`, `-Infinity`, `NaN`, and any number of
-//! digits. They are rewritten to plain JSON before a message is parsed.
+//! Numbers as Python's `json` writes and reads them: `Infinity`, `-Infinity`, `NaN`, and any number
+//! of digits. They are rewritten to plain JSON before a message is parsed.
 //!
-//! Runs on a client's own thread. Every function here takes time linear in the text.
+//! Runs on the client's thread. Every function takes time linear in the text.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-/// How long the text of one number may be, in bytes. Python refuses integers over 4,300 digits.
-pub const LONGEST_NUMBER: usize = 400;
-/// Infinity in plain JSON: Python and JavaScript read it as infinite.
+/// The longest text of one number, in bytes. Python refuses integers over 4,300 digits.
+pub const MAX_NUMBER_BYTES: usize = 400;
+/// Infinity in plain JSON. Python and JavaScript read it as infinite.
 const INFINITE: &str = "1e999";
 const MINUS_INFINITE: &str = "-1e999";
-/// The shortest number without an exponent that an `f64` can't hold has 309 digits.
-const MAY_OVERFLOW: usize = 309;
-/// Deeper than this no property is removed: an item that nests so deep isn't taken anyway.
-const DEEPEST_REMOVAL: usize = 128;
+/// The fewest digits of a number without an exponent that an `f64` can't hold.
+const MIN_OVERFLOW_DIGITS: usize = 309;
+/// No property is removed at a deeper level than this. An item that nests so deep is refused
+/// anyway.
+const MAX_REMOVAL_DEPTH: usize = 128;
 
-/// What one pass over a text's bytes finds, before anything is parsed. The text may be no JSON.
+/// What one pass over the bytes of a text finds before anything is parsed. The text need not be
+/// JSON.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// The deepest nesting of objects and lists.
     pub depth: usize,
     /// The length of the longest number, in bytes.
     pub longest_number: usize,
-    /// There is a number that [`plain`] rewrites.
+    /// True where the text has a number that [`plain`] rewrites.
     pub has_odd_number: bool,
 }
 
 impl Survey {
-    /// Surveys a text.
-    pub fn of(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let bytes = text.as_bytes();
         let mut survey = Survey::default();
         let (mut at, mut depth) = (0, 0usize);
@@ -53,7 +54,7 @@ impl Survey {
                     depth = depth.saturating_sub(1);
                     at + 1
                 }
-                // JSON has no capital letters but in strings and exponents.
+                // Outside of strings and exponents JSON has no capital letters.
                 b'I' | b'N' => {
                     survey.has_odd_number = true;
                     at + 1
@@ -65,14 +66,15 @@ impl Survey {
     }
 }
 
-/// The text with its odd numbers in plain JSON: infinite ones, and those that an `f64` can't hold, are
-/// `1e999` or `-1e999`; a property that is `NaN` is left out of its object, and one in a list is 0; a
-/// number of over [`LONGEST_NUMBER`] characters is the shortest text of the nearest `f64`. All other
-/// bytes stay. A text that is no JSON beside its numbers is none afterwards.
+/// Rewrites the odd numbers of a text to plain JSON. An infinite number, or one that an `f64` can't
+/// hold, becomes `1e999` or `-1e999`. A property that is `NaN` is removed from its object; `NaN` in
+/// a list becomes 0. A number of over [`MAX_NUMBER_BYTES`] characters becomes the shortest text of
+/// the nearest `f64`. All other bytes stay, so a text that isn't JSON for another reason doesn't
+/// become JSON.
 ///
 /// A text without odd numbers costs one pass over its bytes.
 pub fn plain(text: &str) -> PlainText<'_> {
-    let Survey { depth, has_odd_number, .. } = Survey::of(text);
+    let Survey { depth, has_odd_number, .. } = Survey::new(text);
     if !has_odd_number {
         return PlainText { text: Cow::Borrowed(text), depth };
     }
@@ -85,11 +87,11 @@ pub fn plain(text: &str) -> PlainText<'_> {
 /// A text whose numbers are plain JSON.
 pub struct PlainText<'a> {
     pub text: Cow<'a, str>,
-    /// How deep it nests.
+    /// The deepest nesting of objects and lists.
     pub depth: usize,
 }
 
-/// Rewrites all numbers of a text. A `NaN` becomes `0`; returns where those zeros stand.
+/// Rewrites all numbers of a text. A `NaN` becomes `0`; returns the offsets of those zeros.
 fn rewrite_numbers(text: &str) -> (String, Vec<usize>) {
     let bytes = text.as_bytes();
     let mut plain = String::with_capacity(text.len());
@@ -123,8 +125,8 @@ fn rewrite_numbers(text: &str) -> (String, Vec<usize>) {
     (plain, nans)
 }
 
-/// The end of a word of Python's, and the number that stands for it; none where the word is a part of
-/// something longer, which is no JSON.
+/// The end of one of Python's words, and the number that replaces it: `None` where the word is part
+/// of something longer, which is no JSON.
 fn word(
     bytes: &[u8],
     at: usize,
@@ -142,14 +144,15 @@ fn word(
     }
 }
 
-/// Whether a number has so many digits, or such an exponent, that it may have to be rewritten. Nearly
-/// none has: this is what others cost.
+/// True where a number has so many digits, or such an exponent, that it may have to be rewritten.
+/// Almost no number has: this is the only cost of the others.
 fn may_be_odd(number: &[u8]) -> bool {
     let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
-    number.len() >= MAY_OVERFLOW || exponent.is_some_and(|at| number.get(at + 1) != Some(&b'-'))
+    number.len() >= MIN_OVERFLOW_DIGITS
+        || exponent.is_some_and(|at| number.get(at + 1) != Some(&b'-'))
 }
 
-/// What a number is rewritten to; `None` where it stays.
+/// The text that replaces a number; `None` where the number stays.
 fn rewritten(number: &str) -> Option<Cow<'static, str>> {
     if !may_be_odd(number.as_bytes()) {
         return None;
@@ -159,16 +162,16 @@ fn rewritten(number: &str) -> Option<Cow<'static, str>> {
         let infinite = if value > 0.0 { INFINITE } else { MINUS_INFINITE };
         return (number != infinite).then_some(Cow::Borrowed(infinite));
     }
-    (number.len() > LONGEST_NUMBER).then(|| Cow::Owned(shortest(value)))
+    (number.len() > MAX_NUMBER_BYTES).then(|| Cow::Owned(shortest(value)))
 }
 
-/// The shortest JSON text of a finite number, which is read back as the same number.
+/// The shortest JSON text that is read back as the same finite number.
 pub(super) fn shortest(value: f64) -> String {
-    // `-0.0` is `0.0`: nobody means another number by it.
+    // Adding 0.0 turns `-0.0` into `0.0`.
     serde_json::Value::from(value + 0.0).to_string()
 }
 
-/// Whether a text is one number of JSON's grammar.
+/// True where a text is one number of JSON's grammar.
 fn is_number(text: &str) -> bool {
     fn digits(text: &str) -> Option<&str> {
         let rest = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
@@ -194,15 +197,16 @@ fn is_number(text: &str) -> bool {
 /// An object or list that is open while properties are removed.
 struct OpenContainer {
     is_object: bool,
-    /// Where its current member begins in what was written, the comma before it included.
+    /// The offset in the output where the current member begins, including the comma before it.
     member: usize,
-    /// A member before the current one was kept.
+    /// True where a member before the current one was kept.
     has_members: bool,
-    /// The current member was removed.
+    /// True where the current member was removed.
     is_removed: bool,
 }
 
-/// Removes the properties of `json` whose values stand at `values`; a value in a list stays.
+/// Removes the properties of `json` whose values are at the offsets `values`. A value in a list
+/// stays.
 fn remove_properties(json: &str, values: &[usize]) -> String {
     let bytes = json.as_bytes();
     let mut kept = String::with_capacity(json.len());
@@ -211,12 +215,12 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
     let (mut at, mut depth) = (0, 0usize);
     while let Some(byte) = bytes.get(at) {
         let end = if *byte == b'"' { end_of_string(bytes, at) } else { at + 1 };
-        let top = open.last_mut().filter(|_| depth <= DEEPEST_REMOVAL);
+        let top = open.last_mut().filter(|_| depth <= MAX_REMOVAL_DEPTH);
         match (byte, top) {
             (b'{' | b'[', _) => {
                 depth += 1;
                 kept.push_str(&json[at..end]);
-                if depth <= DEEPEST_REMOVAL {
+                if depth <= MAX_REMOVAL_DEPTH {
                     let (is_object, member) = (*byte == b'{', kept.len());
                     open.push(OpenContainer {
                         is_object,
@@ -227,7 +231,7 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
                 }
             }
             (b'}' | b']', _) => {
-                if depth <= DEEPEST_REMOVAL {
+                if depth <= MAX_REMOVAL_DEPTH {
                     open.pop();
                 }
                 depth = depth.saturating_sub(1);
@@ -256,7 +260,8 @@ fn remove_properties(json: &str, values: &[usize]) -> String {
     kept
 }
 
-/// The end of the string that begins at `at`: behind its closing quote, or the end of the text.
+/// The end of the string that begins at `at`: the offset after its closing quote, or the end of the
+/// text.
 pub(super) fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(ahead) = bytes.get(at..).and_then(to_quote_or_backslash) {
@@ -269,7 +274,7 @@ pub(super) fn end_of_string(bytes: &[u8], at: usize) -> usize {
     bytes.len()
 }
 
-/// How far ahead the next quote or backslash is.
+/// The distance to the next quote or backslash, in bytes.
 fn to_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     let (eights, rest) = bytes.as_chunks::<8>();
     for (place, eight) in eights.iter().enumerate() {
@@ -283,19 +288,20 @@ fn to_quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     found.map(|place| 8 * eights.len() + place)
 }
 
-/// Of eight bytes, the first one lowest: the top bit of the first one that is below `bound`, and maybe
-/// top bits of those after it. `bound` is at most 128.
+/// Finds bytes below `bound`, which is at most 128, in eight bytes of which the first is the
+/// lowest. The result has the top bit of the first such byte set, and maybe top bits of bytes after
+/// it.
 pub(super) fn below(eight: u64, bound: u8) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     eight.wrapping_sub(ONES * u64::from(bound)) & !eight & (ONES << 7)
 }
 
-/// The same for bytes that are equal to this one.
+/// Finds bytes that are equal to `byte`; the result is as in [`below`].
 pub(super) fn equal(eight: u64, byte: u8) -> u64 {
     below(eight ^ (u64::MAX / 255 * u64::from(byte)), 1)
 }
 
-/// The characters that numbers are written with.
+/// True for the characters of numbers.
 const IS_IN_NUMBERS: [bool; 256] = {
     let mut is_part = [false; 256];
     let parts = b"0123456789-+.eE";
@@ -367,7 +373,7 @@ mod tests {
             (r#"{"a":{"b":NaN,"c":[NaN,{"d":NaN}]},"e":0}"#, r#"{"a":{"c":[0,{}]},"e":0}"#),
             (r#"{"a\"NaN":"NaN","b":NaN}"#, r#"{"a\"NaN":"NaN"}"#),
         ] {
-            assert!(Survey::of(odd).has_odd_number || odd == expected, "{odd}");
+            assert!(Survey::new(odd).has_odd_number || odd == expected, "{odd}");
             assert_eq!(rewrite(odd), expected, "{odd}");
             assert_eq!(rewrite(expected), expected, "{odd} twice");
         }
@@ -424,9 +430,9 @@ mod tests {
     fn a_survey_finds_depth_and_length() {
         let text = format!(r#"{{"a":[[{}],"[[[["],"b":{{}}}}"#, "1".repeat(77));
         let expected = Survey { depth: 3, longest_number: 77, has_odd_number: false };
-        assert_eq!(Survey::of(&text), expected);
+        assert_eq!(Survey::new(&text), expected);
         let hostile = format!("{}NaN{}", "[".repeat(500_000), "]".repeat(500_000));
-        assert_eq!(Survey::of(&hostile).depth, 500_000);
+        assert_eq!(Survey::new(&hostile).depth, 500_000);
         assert_eq!(rewrite(&hostile).len(), hostile.len() - 2);
         let deep = format!(r#"{}{{"a":NaN}}{}"#, "[".repeat(500), "]".repeat(500));
         assert!(rewrite(&deep).contains(r#"{"a":0}"#), "below the deepest that is taken");

@@ -1,4 +1,4 @@
-//! What the server says on the session protocol: one builder for a message, one function a type.
+//! The server's messages of the session protocol: a builder, and one function for each type.
 
 use std::io::Write;
 
@@ -11,26 +11,26 @@ use super::kind::Kind;
 use super::rejection::{LeftOut, Rejection};
 use super::timestamp::Timestamp;
 
-/// A JSON object being written, field by field, straight into the frame it will be sent as.
+/// A JSON object that is written, field by field, into the frame that carries it.
 #[derive(Debug)]
 pub struct Message(FrameBuffer, Kind);
 
 impl Message {
-    /// Starts a message of the server's own.
+    /// Begins a message of the server's own.
     pub fn new(kind: &str) -> Self {
-        let mut message = Message(FrameBuffer::with_capacity(192), Kind::of(kind));
+        let mut message = Message(FrameBuffer::with_capacity(192), Kind::from_name(kind));
         message.0.0.push(b'{');
         message.string("type", kind)
     }
 
-    /// Continues a client's message of this type: its opening brace and at least one field.
+    /// Continues a client's message of this type. `head` is its opening brace and at least one
+    /// field.
     pub fn continuing(head: &[u8], kind: Kind) -> Self {
         let mut message = Message(FrameBuffer::with_capacity(head.len() + 128), kind);
         message.0.0.extend_from_slice(head);
         message
     }
 
-    /// Adds a string.
     pub fn string(mut self, key: &str, value: &str) -> Self {
         self.key(key);
         json::write_string(&mut self.0.0, value);
@@ -44,17 +44,14 @@ impl Message {
         self
     }
 
-    /// Adds a whole number.
     pub fn number(self, key: &str, value: u64) -> Self {
         self.written(key, |json| drop(write!(json, "{value}")))
     }
 
-    /// Adds `true` or `false`.
     pub fn flag(self, key: &str, value: bool) -> Self {
         self.raw(key, if value { "true" } else { "false" })
     }
 
-    /// Adds the server's time stamp.
     pub fn timestamp(self, now: Timestamp) -> Self {
         self.written("timestamp", |json| drop(write!(json, "\"{now}\"")))
     }
@@ -69,7 +66,7 @@ impl Message {
     /// Closes the object and encodes the frame.
     pub fn finish(mut self) -> Frame {
         self.0.0.push(b'}');
-        self.0.into_text().of(self.1)
+        self.0.into_text().with_kind(self.1)
     }
 
     fn key(&mut self, key: &str) {
@@ -77,13 +74,13 @@ impl Message {
     }
 }
 
-/// `pong`, with what the ping wanted back.
+/// `pong` with the ping's `id` and `t`.
 pub fn pong(echo: &Fields, now: Timestamp) -> Frame {
     let pong = Message::new("pong").timestamp(now);
     echo.iter().fold(pong, |pong, (key, value)| pong.raw(key, value.get())).finish()
 }
 
-/// `error`, for a message that was refused.
+/// `error` for a refused message.
 pub fn rejected(rejection: &Rejection) -> Frame {
     error(
         rejection.error_type,
@@ -95,17 +92,17 @@ pub fn rejected(rejection: &Rejection) -> Frame {
     )
 }
 
-/// `error`, for one item of a canvas that was taken without it.
+/// `error` for one item that was left out of a canvas.
 pub fn left_out(item: &LeftOut, original_type: &str, id: Option<&str>) -> Frame {
     bad_item(item.id.as_deref(), item.why, original_type, id)
 }
 
-/// The same of an item for which there is no room.
+/// `error` for an item that the document has no room for.
 pub fn bad_item(item: Option<&str>, why: &str, original_type: &str, id: Option<&str>) -> Frame {
     error("bad_item", why, 400, Some(original_type), id, item)
 }
 
-/// `error`; `id` is JSON, `item_id` is the text.
+/// `error`. `id` is JSON, `item_id` is plain text.
 pub fn error(
     error_type: &str,
     message: &str,
@@ -130,14 +127,14 @@ pub fn error(
     error.finish()
 }
 
-/// `error` 500: a bug on our side; the connection is closed with 1011 after it.
+/// `error` 500 for a bug of the server. The connection is closed with 1011 after it.
 pub fn server_error() -> Frame {
     let message = "the server failed to handle this; please report it, then connect again";
     error("server_error", message, 500, None, None, None)
 }
 
-/// A `command` about one item, to which its author and the server's other fields are still to be
-/// added. `data` appends the command's data as JSON.
+/// A `command` about one item, without its author and the server's other fields. `data` appends the
+/// command's data as JSON.
 pub fn item_command(
     action: &str,
     item_type: &RawValue,
@@ -158,8 +155,8 @@ pub fn item_command(
     })
 }
 
-/// `message_delivered`: the sender's change has been taken as change `seq`; `repeated` where that was
-/// an earlier time that it sent the same.
+/// `message_delivered`: the sender's change has been applied as change `seq`. `repeated` is true
+/// where it had been applied before, when the sender sent it first.
 pub fn delivered(
     id: &RawValue,
     seq: u64,
@@ -176,7 +173,7 @@ pub fn delivered(
     message.timestamp(now).finish()
 }
 
-/// The answer to whoever restored a session: as which change it was.
+/// The answer to a request that restored a session as change `seq`.
 pub fn restored(session: &str, epoch: &str, seq: u64, now: Timestamp) -> Vec<u8> {
     let answer = Message::new("restored")
         .string("session_id", session)

@@ -1,5 +1,5 @@
-//! What is relayed: the sender's bytes, less the fields the server owns, and with what every
-//! receiver needs to build the same item.
+//! Messages that are relayed: the sender's bytes without the fields the server owns, and with
+//! everything a receiver needs to build the same item.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,23 +9,23 @@ use serde_json::value::RawValue;
 use super::item::is_unsafe_image_path;
 use super::json::{self, Fields, Object, write_key, write_object};
 use super::kind::Kind;
-use super::limits::LONGEST_ID;
+use super::limits::MAX_MESSAGE_ID_BYTES;
 
-/// The fields of a relayed message that the server owns on the session protocol; a sender's own are
+/// The fields of a relayed message that the server sets on the session protocol. A sender's own are
 /// dropped.
-const SERVERS_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
-/// An item's type where nobody named one: the editor builds a plain component from it.
+const SERVER_FIELDS: [&str; 4] = ["user_id", "timestamp", "seq", "settled"];
+/// The type of an item that has none. The editor builds a plain component from it.
 const UNNAMED_TYPE: &str = "component";
 
-/// What will be relayed: the sender's object less the server's fields, and without its closing
-/// brace, so that the hub only appends its own fields. `Debug` shows no more than its size.
+/// A message to relay: the sender's object without the server's fields and without its closing
+/// brace, so that the hub only appends its own fields. `Debug` shows only its size.
 pub struct Body {
     head: Vec<u8>,
-    /// Where the value of `command.action` stands in `head`.
+    /// The range of the value of `command.action` in `head`.
     action: Option<Range<usize>>,
-    /// Where the value of `command.data` does.
+    /// The range of the value of `command.data` in `head`.
     data: Option<Range<usize>>,
-    /// Where the values of `type` and `id` do.
+    /// The ranges of the values of `type` and `id` in `head`.
     kind: Option<Range<usize>>,
     id: Option<Range<usize>>,
     known: Kind,
@@ -37,23 +37,23 @@ impl Body {
         &self.head
     }
 
-    /// The message's type, where the protocols know it.
+    /// The message's type, [`Kind::Other`] where the protocols don't define it.
     pub fn kind(&self) -> Kind {
         self.known
     }
 
-    /// The message's `type`, cut to 128 characters, and its `id` as JSON if it is short enough to be
-    /// repeated: what an error says of the message it is about.
-    pub fn named(&self) -> (Option<String>, Option<&str>) {
+    /// The message's `type`, cut to 128 characters, and its `id` as JSON, unless it is too long to
+    /// be repeated. An `error` names the message by them.
+    pub fn type_and_id(&self) -> (Option<String>, Option<&str>) {
         let text = |range: &Option<Range<usize>>| {
             range.clone().and_then(|range| std::str::from_utf8(&self.head[range]).ok())
         };
         let kind = text(&self.kind).and_then(|kind| serde_json::from_str::<String>(kind).ok());
         let kind = kind.map(|kind| kind.chars().take(128).collect());
-        (kind, text(&self.id).filter(|id| id.len() <= LONGEST_ID))
+        (kind, text(&self.id).filter(|id| id.len() <= MAX_MESSAGE_ID_BYTES))
     }
 
-    /// The same message with another `command.action`.
+    /// A copy of [`head`](Self::head) with another `command.action`.
     pub fn with_action(&self, action: &str) -> Vec<u8> {
         let Some(range) = self.action.clone() else { return self.head.clone() };
         let mut head = self.head[..range.start].to_vec();
@@ -62,7 +62,8 @@ impl Body {
         head
     }
 
-    /// The same message with another `command.action`, and with the data that `write` appends as JSON.
+    /// A copy of [`head`](Self::head) with another `command.action`, and with the `command.data`
+    /// that `write` appends as JSON.
     pub fn with_data(&self, action: &str, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let (Some(is_action), Some(is_data)) = (self.action.clone(), self.data.clone()) else {
             return self.with_action(action);
@@ -89,22 +90,22 @@ impl Body {
         head
     }
 
-    /// `item` is what the command says of its item, where that is not to be relayed as the sender wrote
-    /// it.
-    pub(super) fn of(
+    /// The body of a session's message. `item` replaces what `command` says of its item, where that
+    /// is not relayed as the sender wrote it.
+    pub(super) fn of_session(
         message: &Object<'_>,
         command: Option<&Object<'_>>,
         item: Option<ItemData<'_>>,
     ) -> Self {
-        Body::less(message, &SERVERS_FIELDS, command, item.as_ref())
+        Body::build(message, &SERVER_FIELDS, command, item.as_ref())
     }
 
-    /// The whole message but for these fields, which the server owns.
-    pub(super) fn without(message: &Object<'_>, servers: &[&str]) -> Self {
-        Body::less(message, servers, None, None)
+    /// The body of a message without the fields that the server owns.
+    pub(super) fn of_channel(message: &Object<'_>, servers: &[&str]) -> Self {
+        Body::build(message, servers, None, None)
     }
 
-    fn less(
+    fn build(
         message: &Object<'_>,
         servers: &[&str],
         command: Option<&Object<'_>>,
@@ -125,7 +126,7 @@ impl Body {
             match key {
                 "type" => {
                     body.kind = Some(start..body.head.len());
-                    body.known = Kind::of(value.get().trim_matches('"'));
+                    body.known = Kind::from_name(value.get().trim_matches('"'));
                 }
                 "id" => body.id = Some(start..body.head.len()),
                 _ => {}
@@ -175,17 +176,18 @@ impl fmt::Debug for Body {
     }
 }
 
-/// What a command has to say of its item so that every receiver can build it, and builds the same.
+/// What a relayed command says of its item, so that every receiver can build the same item.
 pub(super) struct ItemData<'a> {
-    /// In the place of the command's own, where there is one here.
+    /// Replaces the command's own `item_type`, unless it is `None`.
     pub item_type: Option<&'a RawValue>,
-    /// An unsafe image path in it is not relayed.
+    /// Replaces the command's own `data`. An unsafe image path in it is not relayed.
     pub data: &'a Fields,
 }
 
-/// An item's fields with `uuid`, its id, and a string `item_type` in any case: an editor silently skips an item
-/// without them. The type is the item's `_type`, or else its own `item_type`, or else the one given here: an editor
-/// builds an item of its `item_type`, and writes into it what is of its `_type`.
+/// Gives an item's fields a `uuid`, its id, and a string `item_type`: an editor silently skips an
+/// item without them. The type is the item's `_type`, or else its own `item_type`, or else
+/// `item_type`, because an editor builds the item by `item_type` and then writes the fields of its
+/// `_type` into it.
 pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>) -> Fields {
     let own_type = |fields: &Fields, name: &str| {
         let named = fields.iter().find(|(key, value)| &**key == name && json::is_string(value));
@@ -207,8 +209,8 @@ pub fn complete_item(id: &str, mut fields: Fields, item_type: Option<&RawValue>)
     fields
 }
 
-/// By how many bytes [`complete_item`] makes an item larger that has no type from elsewhere, counting for
-/// a field that it adds its name, its value, and four bytes. Copies nothing.
+/// The number of bytes by which [`complete_item`] makes an item larger that gets no type from
+/// elsewhere. A field that is added counts as its name, its value and four bytes. Copies nothing.
 pub fn growth_of_completed(id: &str, fields: &Fields) -> isize {
     let field = |name: &str| fields.iter().find(|(key, _)| &**key == name).map(|(_, value)| value);
     let own_type = |name| field(name).filter(|value| json::is_string(value));
@@ -226,8 +228,9 @@ pub fn growth_of_completed(id: &str, fields: &Fields) -> isize {
     growth
 }
 
-/// Whether an editor can build the item under the right id: it takes the id from `uuid`, or else
-/// from `item_uuid`, and the type from the command, which has to be the one in the data.
+/// True where an editor builds the item under the right id and with the right type. It takes the id
+/// from `uuid`, or else from `item_uuid`, and the type from the command, which has to be the one in
+/// the data.
 pub(super) fn names_the_item(data: &Fields, id: &str, item_type: Option<&RawValue>) -> bool {
     let named = |name| data.iter().find(|(key, _)| &**key == name).map(|(_, value)| value);
     let uuid = named("uuid").or_else(|| named("item_uuid"));

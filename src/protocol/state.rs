@@ -1,49 +1,49 @@
-//! A whole canvas as a client sends it, or an editor writes it into a file.
+//! A whole canvas as a client sends it, or as an editor writes it into a file.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::item::{self, DEEPEST_ITEM, NormalItem};
+use super::item::{self, MAX_ITEM_DEPTH, NormalItem};
 use super::json::{self, Fields, Object};
-use super::limits::{LARGEST_VERSION, is_item_id};
+use super::limits::{MAX_VERSION, is_item_id};
 use super::numbers::{self, PlainText};
 use super::rejection::LeftOut;
 
-/// How many items without an id are listed as left out.
-pub const MAX_UNNAMED: usize = 100;
+/// The number of items without an id that are listed as left out.
+pub const MAX_LISTED_UNNAMED: usize = 100;
 
-/// A canvas as a client sends it. `Debug` doesn't show what is on it.
+/// A canvas. `Debug` doesn't show what is on it.
 pub struct State {
-    /// In order; ids are unique.
+    /// The items in order. Their ids are unique.
     pub items: Vec<StateItem>,
-    /// 0 where the client gave none.
+    /// The client's version number, 0 where it gave none.
     pub version: u64,
-    /// What else the state carried.
     pub extra: Fields,
-    /// The items that could not be taken, in order: all that have an id, and the first
-    /// [`MAX_UNNAMED`] of the others.
+    /// The items that were left out, in order: all that have an id, and the first
+    /// [`MAX_LISTED_UNNAMED`] of the others.
     pub left_out: Vec<LeftOut>,
-    /// Items of a file whose id an item before them has, in order: they have another one here.
+    /// The items of a file that have got another id, in order, because an item before them has
+    /// theirs.
     pub renamed: Vec<Renamed>,
-    /// Whether it was read from a file, and is no earlier state of a session.
+    /// True where the canvas was read from a file, and so is no earlier state of a session.
     pub is_from_file: bool,
 }
 
-/// An item of a file that was given another id.
+/// An item of a file that has got another id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renamed {
     pub id: Box<str>,
     pub new: Box<str>,
 }
 
-/// What becomes of an item whose id one before it has.
+/// What to do with an item whose id another item before it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Twins {
-    /// It takes the other one's place: the sender's canvas has one item of this id, too.
+    /// Take the other one's place: the sender's canvas has only one item of this id.
     Replace,
-    /// It is given an id of its own: an editor shows both when it opens the file.
+    /// Get an id of its own: an editor that opens the file shows both items.
     Rename,
 }
 
@@ -60,15 +60,16 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// What a file that the server has written says beside the canvas: where it is from.
+    /// The fields of a file written by the server that say where the canvas is from.
     pub const ORIGIN: [&str; 3] = ["session_id", "epoch", "seq"];
 
-    /// Reads a canvas as an editor, or the server, writes it into a file:
-    /// `{"items":[…],"version":…,"timestamp":…}`. Where it is from is no part of it.
+    /// Reads a canvas from a file of an editor or of the server:
+    /// `{"items":[…],"version":…,"timestamp":…}`. The fields of [`ORIGIN`](Self::ORIGIN) are
+    /// dropped.
     ///
     /// # Errors
-    /// What is wrong with it, for a person; nothing of what it says. A canvas with items of which none
-    /// can be taken is none.
+    /// The reason, for people, when the file isn't a canvas, or when it has items and all of them
+    /// are refused. It quotes nothing of the file.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let PlainText { text, depth } = numbers::plain(text);
         let state = Object::parse(&text).map_err(|_| "a canvas has to be one JSON object")?;
@@ -80,14 +81,14 @@ impl State {
         }
     }
 
-    /// Reads a canvas. `depth` is how deep the text nests in which it stands.
+    /// Reads a canvas out of a message, which nests `depth` levels deep.
     ///
-    /// Items that can't be taken are left out, and so is what nests too deep beside them. A version that
-    /// is no number counts as none: in the editor's files it is the format's, a string.
+    /// Refused items are left out, and so are other fields that nest too deep. A version that is no
+    /// number counts as none: in the editor's files it is the version of the format, a string.
     ///
     /// # Errors
     /// When there is no list of items.
-    pub(super) fn of(state: &Object<'_>, depth: usize) -> Result<Self, &'static str> {
+    pub(super) fn from_object(state: &Object<'_>, depth: usize) -> Result<Self, &'static str> {
         State::read(state, depth, Twins::Replace)
     }
 
@@ -118,7 +119,7 @@ impl State {
             },
             Err(left_out) => {
                 unnamed += usize::from(left_out.id.is_none());
-                if left_out.id.is_some() || unnamed <= MAX_UNNAMED {
+                if left_out.id.is_some() || unnamed <= MAX_LISTED_UNNAMED {
                     parsed.left_out.push(left_out);
                 }
             }
@@ -127,21 +128,22 @@ impl State {
             return Err(NO_ITEMS);
         }
         parsed.rename(&to_rename, places.into_keys().collect());
-        // Fractions are rounded up: the document is never behind what a client sent.
+        // Rounded up, so that the document is never behind what a client sent.
         let version = state.get("version").and_then(json::as_number).unwrap_or_default();
-        parsed.version = (version.ceil() as u64).min(LARGEST_VERSION);
+        parsed.version = (version.ceil() as u64).min(MAX_VERSION);
         let is_extra = |key: &str, value: &RawValue| {
             !matches!(key, "items" | "version" | "timestamp")
-                && (depth <= DEEPEST_ITEM || !item::is_too_deep(value))
+                && (depth <= MAX_ITEM_DEPTH || !item::is_too_deep(value))
         };
         let extra = state.iter().filter(|(key, value)| is_extra(key, value));
         parsed.extra = extra.map(|(key, value)| (json::name(key), value.to_owned())).collect();
         Ok(parsed)
     }
 
-    /// Gives items, by their places, ids that no other one has; `taken` are all there are.
+    /// Gives the items at `places` new ids. `taken` are the ids of all items.
     fn rename(&mut self, places: &[usize], mut taken: HashSet<Box<str>>) {
-        // Of many with one id each goes on where the last one was.
+        // The last number that was tried for each id, so that many items of one id take linear
+        // time.
         let mut next: HashMap<Box<str>, u64> = HashMap::new();
         let mut nameless = Vec::new();
         for &place in places {
@@ -179,13 +181,13 @@ const NO_ITEMS: &str = "`state.items` has to be a list";
 
 fn read_item(item: &RawValue, depth: usize) -> Result<StateItem, LeftOut> {
     let why = |id, why| LeftOut { id, why };
-    // Looked at first because parsing anything else costs an error, and there may be a million of them.
+    // Checked first because a failed parse is slow, and a list may have a million such values.
     let fields = Some(item.get()).filter(|item| item.starts_with('{'));
     let fields = fields.and_then(|item| Object::parse(item).ok());
     let fields = fields.ok_or_else(|| why(None, "an item has to be an object"))?;
     let name = |key| fields.get(key).and_then(json::as_string).filter(|id| is_item_id(id));
     let id: Option<Box<str>> = name("uuid").or_else(|| name("item_uuid")).map(Into::into);
-    if depth > DEEPEST_ITEM && item::is_too_deep(item) {
+    if depth > MAX_ITEM_DEPTH && item::is_too_deep(item) {
         return Err(why(id, item::TOO_DEEP));
     }
     let Some(id) = id else {

@@ -1,4 +1,4 @@
-//! Time stamps the server writes: RFC 3339 in UTC with milliseconds.
+//! Time stamps of the server: RFC 3339 in UTC with milliseconds.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,18 +11,19 @@ pub struct Timestamp(u64);
 const LAST_MILLIS: u64 = 253_402_300_799_999;
 
 impl Timestamp {
-    /// The moment `millis` milliseconds after the Unix epoch; later than the year 9999 is cut to it.
+    /// The moment `millis` milliseconds after the Unix epoch. Later moments than the year 9999
+    /// become its end.
     pub fn from_millis(millis: u64) -> Self {
         Timestamp(millis.min(LAST_MILLIS))
     }
 
-    /// Milliseconds since the Unix epoch.
     pub fn millis(self) -> u64 {
         self.0
     }
 
-    /// Reads RFC 3339, in UTC or with an offset (`2026-12-20T01:00:00+01:00`); parts of a millisecond
-    /// are cut off. `None` for anything else, and for a moment before 1970 or after 9999.
+    /// Parses RFC 3339 in UTC or with an offset (`2026-12-20T01:00:00+01:00`). Fractions of a
+    /// millisecond are cut off. `None` for anything else, and for a moment before 1970 or after
+    /// 9999.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_uppercase();
         let (local, ahead) = match text.strip_suffix('Z') {
@@ -32,7 +33,7 @@ impl Timestamp {
                 (local, minutes_ahead(offset)?)
             }
         };
-        // humantime looks only at where a zone begins and ends.
+        // humantime doesn't check what stands between the seconds and the zone.
         if local.contains('Z') || !local.ends_with(|last: char| last.is_ascii_digit()) {
             return None;
         }
@@ -42,7 +43,7 @@ impl Timestamp {
         u64::try_from(millis).ok().filter(|millis| *millis <= LAST_MILLIS).map(Timestamp)
     }
 
-    /// Reads the system's clock. A clock before 1970 counts as 1970.
+    /// The time of the system's clock. A clock before 1970 counts as 1970.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(LAST_MILLIS))

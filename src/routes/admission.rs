@@ -1,24 +1,24 @@
-//! Who may: keys, and what shows that a program speaks for somebody else.
+//! Who may make a request: checks its key, or that it comes from a program on this machine.
 
 use std::net::IpAddr;
 
-use super::route::Who;
+use super::route::Permission;
 use super::{Router, hosts, origin, path_ids};
 use crate::auth::KeySource;
 use crate::auth::{Grant, KeyRefusal, Level};
 use crate::http::{Request, Response};
 
-/// What a key that opens nothing is told, whatever is wrong with it.
-const NOT_WITH_THIS_KEY: &str = "a key that is in force is needed: ask whoever runs this server";
+/// The refusal of a key that opens nothing, for every reason.
+const NOT_WITH_THIS_KEY: &str = "this needs a valid key: ask the operator of this server";
 const TOO_MANY_KEYS: &str = "too many wrong keys came from this address: try again in a minute";
-/// What is told whoever may not change anything where there are no keys.
+/// The refusal of a change where there are no keys and the request doesn't come from this machine.
 const ONLY_FROM_HERE: &str = "without keys only programs on the server's own machine may do this, at \
                               http://localhost and not through a proxy: start the server with \
                               --keys, and use an admin key";
 const NOT_AN_ADMIN: &str =
-    "this needs an admin key that opens this session: ask whoever runs this server";
-/// Headers of proxies, beside all that begin with `X-Forwarded-`.
-const BY_A_PROXY: [&str; 11] = [
+    "this needs an admin key that opens this session: ask the operator of this server";
+/// Headers that proxies add, besides all that begin with `X-Forwarded-`.
+const PROXY_HEADERS: [&str; 11] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
@@ -32,58 +32,59 @@ const BY_A_PROXY: [&str; 11] = [
     "x-real-ip",
 ];
 
-/// Somebody who may, for whoever answers.
+/// The result of the check, for the handler.
 #[derive(Default)]
 pub(super) struct Admission {
-    /// What the key permits that was asked for; nothing where none is.
+    /// What the request's key permits; `None` where no key is needed.
     pub grant: Option<Grant>,
-    /// Who it is, for the log, where something is changed.
+    /// Who makes the request, for the log; empty where nothing is changed.
     pub by: String,
 }
 
-/// What a request shows of who sends it.
+/// What a request shows of its sender.
 pub(super) struct AccessRequest<'a> {
     pub request: &'a Request<'a>,
     pub from: IpAddr,
-    /// Whether a program is to be told how to show a key.
+    /// True where the response tells a program how to send a key.
     pub is_for_programs: bool,
-    /// The key it carries, if any.
     pub key: Option<String>,
-    /// The session it is about, if it is about one.
+    /// The session that the request is about, if any.
     pub session: Option<&'a str>,
 }
 
 impl Router {
-    /// Whether somebody may.
+    /// Checks whether the request is permitted.
     ///
     /// # Errors
-    /// The answer to one who may not.
+    /// The refusal.
     pub(super) fn admit(
         &self,
-        who: Who,
+        permission: Permission,
         access: &AccessRequest<'_>,
     ) -> Result<Admission, Response> {
-        match who {
-            Who::Anybody => Ok(Admission::default()),
-            Who::Reader if !self.require_key => Ok(Admission::default()),
-            Who::Reader => {
+        match permission {
+            Permission::Public => Ok(Admission::default()),
+            Permission::Reader if !self.require_key => Ok(Admission::default()),
+            Permission::Reader => {
                 let grant = self.check(access)?;
                 match access.session.is_none_or(|session| grant.key.opens(session)) {
                     true => Ok(Admission { grant: Some(grant), by: String::new() }),
                     false => Err(Response::text(403, NOT_WITH_THIS_KEY)),
                 }
             }
-            Who::KeyHolder => Ok(Admission { grant: Some(self.check(access)?), by: String::new() }),
-            Who::Admin => {
+            Permission::KeyHolder => {
+                Ok(Admission { grant: Some(self.check(access)?), by: String::new() })
+            }
+            Permission::Admin => {
                 let by = format!("{} at {}", self.admin(access)?, access.from);
                 Ok(Admission { grant: None, by })
             }
         }
     }
 
-    /// What the key permits that the request carries.
+    /// Checks the request's key and returns what it permits.
     fn check(&self, access: &AccessRequest<'_>) -> Result<Grant, Response> {
-        // Only a browser writes this header, and no page can change it.
+        // Only a browser sends this header, and no page can change it.
         let site = access.request.header("sec-fetch-site").map(str::trim);
         let source = match site.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
             true => KeySource::OtherSite,
@@ -99,13 +100,14 @@ impl Router {
         })
     }
 
-    /// Who may change what is stored of a session, or of all, as the log calls them.
+    /// Checks whether the request may change what is stored of a session, or of all. Returns its
+    /// sender's name for the log.
     ///
-    /// Where there are keys, whoever has an admin key may. Where there are none, programs on the server's
-    /// own machine: not through a proxy there, which stands for somebody else, and not by a page of
-    /// another machine whose name leads to this one.
+    /// Where there are keys, an admin key permits it. Where there are none, a program on the
+    /// server's own machine may do it, but no request through a proxy there, which comes from
+    /// another machine, and no page of another machine whose name resolves to this one.
     fn admin(&self, access: &AccessRequest<'_>) -> Result<String, Response> {
-        if self.authenticator.keys().asks() {
+        if self.authenticator.keys().has_own_keys() {
             let Grant { key, .. } = self.check(access)?;
             let opens = match access.session {
                 Some(session) => key.opens(session),
@@ -119,19 +121,20 @@ impl Router {
         let request = access.request;
         let is_forwarded = request.names().any(|name| {
             let name = name.to_ascii_lowercase();
-            BY_A_PROXY.contains(&&*name) || name.starts_with("x-forwarded-")
+            PROXY_HEADERS.contains(&&*name) || name.starts_with("x-forwarded-")
         });
         let is_from_here = access.from.to_canonical().is_loopback()
             && hosts::is_loopback(request.header("host"))
             && request.header("origin").is_none_or(origin::is_of_this_machine);
         match is_from_here && !is_forwarded {
-            true => Ok("somebody on this machine".into()),
+            true => Ok("a program on this machine".into()),
             false => Err(Response::text(403, ONLY_FROM_HERE)),
         }
     }
 }
 
-/// The key of a request: before its path where it is a handshake, or beside it.
+/// The key of a request: for a handshake the one before the path or beside it, otherwise only the
+/// one in a header.
 pub(super) fn key_of(
     before: Option<String>,
     is_handshake: bool,

@@ -1,5 +1,5 @@
-//! The API of what is stored, where something is; where nothing is: `memory.rs`. Each page is worked on
-//! by the thread of the client that asks.
+//! The handlers of the API about stored sessions. Each runs on the thread of the client that asks.
+//! `memory_api.rs` has them for a server that stores nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 use super::Router;
 use super::route::Call;
-use super::sessions_api::Api;
-use crate::archive::{self, ArchiveError, ArchiveService, BY, Listing, MOST, MOST_BYTES, Versions};
+use super::sessions_api::ArchiveRequest;
+use crate::archive::{
+    self, ArchiveError, ArchiveService, BY, ChangesPage, Listing, MAX_ON_A_PAGE, MAX_PAGE_BYTES,
+    Versions,
+};
 use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
 use crate::kept::Stored;
-use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
+use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
 use crate::store::{PointInTime, Retention, Summary};
@@ -26,93 +29,81 @@ pub(super) const BAD_POINT: &str = "this needs the number of a change, like 120,
 const BAD_NUMBER: &str =
     "`after`, `limit`, `keep_versions` and `keep_days` have to be whole numbers";
 
-/// How many items of a canvas that could not be taken are named in the answer.
-const MAX_LEFT_OUT: usize = 100;
-
-/// What becomes of a page: the work, or a refusal.
-type Worked = Result<(usize, Box<Act>), Response>;
+/// How many left-out or renamed items of a canvas are listed in a response.
+const MAX_LISTED_ITEMS: usize = 100;
 
 impl Router {
-    /// Answers what is asked of what is stored.
-    pub(super) fn stored(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
+    pub(super) fn stored(&self, page: ArchiveRequest, call: Call<'_>) -> Result<Outcome, Response> {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
         };
-        let (body, act) = self.work_on(page, call, persistence.archive().clone())?;
+        let body = if let ArchiveRequest::Put(_) = page { self.largest_canvas } else { 0 };
+        let act = handler(page, call, persistence.archive().clone())?;
         Ok(Outcome::Work(Work { body, act }))
     }
+}
 
-    fn work_on(&self, page: Api, call: Call<'_>, archive: Arc<ArchiveService>) -> Worked {
-        let Call { request, conn, grant, by: who, .. } = call;
-        Ok(match page {
-            Api::Stored => {
-                let after = request.query_value("after");
-                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                let with_items = is_set(request, "items");
-                let list: Box<Act> =
-                    Box::new(move |_, _| list(&archive, grant, after, most, with_items));
-                (0, list)
+/// Checks a request's parameters and returns the work to do.
+fn handler(
+    page: ArchiveRequest,
+    call: Call<'_>,
+    archive: Arc<ArchiveService>,
+) -> Result<Box<WorkFn>, Response> {
+    let Call { request, conn, grant, by: who, .. } = call;
+    let limit = || -> Result<usize, Response> {
+        Ok(number(request, "limit")?.unwrap_or(MAX_ON_A_PAGE).min(MAX_ON_A_PAGE))
+    };
+    let act: Box<WorkFn> = match page {
+        ArchiveRequest::Stored => {
+            let (after, most) = (request.query_value("after"), limit()?);
+            let with_items = is_set(request, "items");
+            Box::new(move |_, _| list(&archive, grant, after, most, with_items))
+        }
+        ArchiveRequest::Versions(session) => Box::new(move |_, _| {
+            answer(archive.look(move |reader| Versions::read(reader, &session)))
+        }),
+        ArchiveRequest::Changes(session) => {
+            let (after, most) = (number(request, "after")?.unwrap_or(0), limit()?);
+            Box::new(move |_, _| changes(&archive, session, after, most))
+        }
+        ArchiveRequest::State(session) => match point(request, "at")? {
+            Some(at) => Box::new(move |_, _| as_of(&archive, &session, Some(at))),
+            None => Box::new(move |_, hub| state(&archive, conn, &session, grant, hub)),
+        },
+        ArchiveRequest::Delete(session) => Box::new(move |_, hub| {
+            let deleted = hub.change(Event::Delete { conn, session: session.clone() });
+            if deleted.is_ok() {
+                log::warn!("session {session:?} was deleted by {who}");
             }
-            Api::Versions(session) => (
-                0,
-                Box::new(move |_, _| {
-                    let found = archive.look(move |reader| Versions::of(reader, &session));
-                    answer(found)
-                }),
-            ),
-            Api::Changes(session) => {
-                let after = number(request, "after")?.unwrap_or(0);
-                let most = number(request, "limit")?.unwrap_or(MOST).min(MOST);
-                (0, Box::new(move |_, _| changes(&archive, session, after, most)))
-            }
-            Api::State(session) => match point(request, "at")? {
-                Some(at) => (0, Box::new(move |_, _| as_of(&archive, &session, Some(at)))),
-                None => {
-                    (0, Box::new(move |_, inside| state(&archive, conn, &session, grant, inside)))
+            deleted.map_or_else(Unanswered::page, Response::json)
+        }),
+        ArchiveRequest::Put(session) => {
+            let replace = is_set(request, "replace");
+            Box::new(move |body, hub| {
+                let put = put(conn, &session, &body, replace, hub);
+                if matches!(put.status(), 200 | 201) {
+                    log::info!("session {session:?} was given a canvas by {who}");
                 }
-            },
-            Api::Delete(session) => (
-                0,
-                Box::new(move |_, inside| {
-                    let deleted =
-                        inside.have_done(Event::Delete { conn, session: session.clone() });
-                    if deleted.is_ok() {
-                        log::warn!("session {session:?} was deleted by {who}");
-                    }
-                    deleted.map_or_else(Unanswered::page, Response::json)
-                }),
-            ),
-            Api::Put(session) => {
-                let replace = is_set(request, "replace");
-                let put: Box<Act> = Box::new(move |body, inside| {
-                    let put = put(conn, &session, &body, replace, inside);
-                    if matches!(put.status(), 200 | 201) {
-                        log::info!("session {session:?} was given a canvas by {who}");
-                    }
-                    put
-                });
-                (self.largest_canvas, put)
-            }
-            Api::Restore(session) => {
-                let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
-                let restore: Box<Act> = Box::new(move |_, inside| {
-                    let restored = restore(&archive, conn, &session, to, inside);
-                    if restored.status() == 200 {
-                        log::info!("session {session:?} was restored by {who}");
-                    }
-                    restored
-                });
-                (0, restore)
-            }
-            Api::Compact => {
-                let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
-                let retention = retention(request, archive.retention())?;
-                let compact: Box<Act> =
-                    Box::new(move |_, inside| compact(&archive, session, retention, &who, inside));
-                (0, compact)
-            }
-        })
-    }
+                put
+            })
+        }
+        ArchiveRequest::Restore(session) => {
+            let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
+            Box::new(move |_, hub| {
+                let restored = restore(&archive, conn, &session, to, hub);
+                if restored.status() == 200 {
+                    log::info!("session {session:?} was restored by {who}");
+                }
+                restored
+            })
+        }
+        ArchiveRequest::Compact => {
+            let session: Option<Arc<str>> = request.query_value("session").map(Into::into);
+            let retention = retention(request, archive.retention())?;
+            Box::new(move |_, hub| compact(&archive, session, retention, &who, hub))
+        }
+    };
+    Ok(act)
 }
 
 fn list(
@@ -124,39 +115,35 @@ fn list(
 ) -> Response {
     let found = archive.look(move |reader| {
         let wanted = |session: &str| grant.as_ref().is_none_or(|grant| grant.key.opens(session));
-        Listing::of(reader, wanted, after.as_deref(), most, with_items)
+        Listing::read(reader, wanted, after.as_deref(), most, with_items)
     });
     answer(found.map(Some))
 }
 
 fn changes(archive: &Arc<ArchiveService>, session: Arc<str>, after: u64, most: usize) -> Response {
-    let found = archive.look(move |reader| {
+    answer(archive.look(move |reader| {
         let session = &*session;
         let Some(summary) = reader.session(session)? else { return Ok(None) };
-        let changes = reader.some_changes_after(session, after, most, MOST_BYTES)?;
+        let changes = reader.some_changes_after(session, after, most, MAX_PAGE_BYTES)?;
         let first = reader.begins(session)?.map_or(1, |begins| begins.changes);
-        Ok(Some(archive::changes(&changes, first, summary.seq)))
-    });
-    match found {
-        Ok(Some(body)) => Response::json(body),
-        Ok(None) => Response::text(404, NO_SUCH_SESSION),
-        Err(why) => unavailable(why),
-    }
+        ChangesPage::new(changes, first, summary.seq).map(Some)
+    }))
 }
 
-/// A canvas as it is: in memory, or where it isn't there, as it is stored.
+/// The canvas of a session as it is: from the hub where it is in memory, otherwise from the store.
 fn state(
     archive: &Arc<ArchiveService>,
     conn: ConnId,
     session: &Arc<str>,
     grant: Option<Grant>,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
-    match inside.ask(Event::State { conn, session: session.clone(), grant }) {
+    match hub.ask(Event::State { conn, session: session.clone(), grant }) {
         Ok(body) => Response::state(body),
-        // It may have been in memory a moment ago. What isn't on disk while that fails is in memory.
+        // It may have been in memory a moment ago: its last changes are written first. Where
+        // writing fails, sessions stay in memory, so what is on disk is complete.
         Err(Unanswered::Refused(Refusal::Unknown)) => {
-            match archive.written(&|| inside.is_stopping()) {
+            match archive.written(&|| hub.is_stopping()) {
                 Ok(()) | Err(ArchiveError::NotWritten) => as_of(archive, session, None),
                 Err(why) => unavailable(why),
             }
@@ -166,7 +153,7 @@ fn state(
     }
 }
 
-/// A canvas as it was then, or as it is stored.
+/// The canvas of a session as of `at`, or as it is stored.
 fn as_of(archive: &Arc<ArchiveService>, session: &str, at: Option<PointInTime>) -> Response {
     match find(archive, session, at) {
         Ok((_, stored)) => canvas(session, &stored),
@@ -174,7 +161,7 @@ fn as_of(archive: &Arc<ArchiveService>, session: &str, at: Option<PointInTime>) 
     }
 }
 
-/// A canvas that was stored.
+/// The response with a stored canvas.
 pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
     match archive::document(stored) {
         Ok(document) => Response::state(archive::state(session, stored, &document)),
@@ -182,7 +169,7 @@ pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
     }
 }
 
-/// A session, and what is stored of it as of then.
+/// Finds a session and what is stored of it as of `at`.
 fn find(
     archive: &Arc<ArchiveService>,
     session: &str,
@@ -207,8 +194,8 @@ fn no_such_state(first: u64, last: u64) -> Response {
     Response::text(
         404,
         format!(
-            "what this session was like then isn't stored, or not any more: it can be brought back to \
-             each change from {first} to {last}, and to each of its versions"
+            "this state of the session isn't stored, or not any more: there are the states after each \
+             change from {first} to {last}, and the session's versions"
         ),
     )
 }
@@ -218,7 +205,7 @@ fn put(
     session: &Arc<str>,
     body: &[u8],
     replace: bool,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
     let Ok(text) = std::str::from_utf8(body) else {
         return Response::text(400, "a canvas has to be UTF-8");
@@ -230,23 +217,23 @@ fn put(
     };
     let mut told = json!({"items": state.items.len()});
     if !state.left_out.is_empty() {
-        let left_out = state.left_out.iter().take(MAX_LEFT_OUT);
+        let left_out = state.left_out.iter().take(MAX_LISTED_ITEMS);
         let left_out = left_out.map(|item| json!({"item_id": item.id, "message": item.why}));
         told["left_out"] = left_out.collect();
     }
     if !state.renamed.is_empty() {
-        let renamed = state.renamed.iter().take(MAX_LEFT_OUT);
+        let renamed = state.renamed.iter().take(MAX_LISTED_ITEMS);
         let renamed = renamed.map(|item| json!({"item_id": item.id, "new_id": item.new}));
         told["renamed"] = renamed.collect();
     }
     let by = || BY.into();
     let import = Event::Import { conn, session: session.clone(), state, by: by() };
-    match inside.have_done(import) {
+    match hub.change(import) {
         Ok(body) => restored(&body, told).created(),
         Err(Unanswered::Refused(Refusal::Exists)) if replace => match parse() {
             Ok(state) => {
                 let restore = Event::Restore { conn, session: session.clone(), state, by: by() };
-                let done = inside.have_done(restore);
+                let done = hub.change(restore);
                 done.map_or_else(Unanswered::page, |body| restored(&body, told))
             }
             Err(why) => Response::text(400, why),
@@ -260,9 +247,9 @@ fn restore(
     conn: ConnId,
     session: &Arc<str>,
     to: PointInTime,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
-    let is_stopping = || inside.is_stopping();
+    let is_stopping = || hub.is_stopping();
     if let Err(why) = archive.written(&is_stopping) {
         return unavailable(why);
     }
@@ -270,9 +257,9 @@ fn restore(
         Ok(found) => found,
         Err(page) => return page,
     };
-    match put_back(conn, session, &stored, inside) {
+    match restore_document(conn, session, &stored, hub) {
         Ok(page) => page,
-        // What it is now can't be read. What it was then could be.
+        // The current document can't be read, but the one to restore could be.
         Err(Unanswered::Refused(Refusal::NotLoaded)) => {
             let Ok(document) = archive::document(&stored) else {
                 return unavailable(ArchiveError::Damaged);
@@ -300,9 +287,9 @@ fn compact(
     session: Option<Arc<str>>,
     retention: Retention,
     who: &str,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Response {
-    match archive.compact(session, retention, &|| inside.is_stopping()) {
+    match archive.compact(session, retention, &|| hub.is_stopping()) {
         Ok(done) => {
             log::info!(
                 "{} sessions were compacted by {who}: {} bytes, before {}",
@@ -327,15 +314,15 @@ fn compact(
     }
 }
 
-/// Puts an earlier document in the place of a session's own.
+/// Replaces a session's document by an earlier one.
 ///
 /// # Errors
 /// Why the hub has not answered.
-pub(super) fn put_back(
+pub(super) fn restore_document(
     conn: ConnId,
     session: &Arc<str>,
     stored: &Stored,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Result<Response, Unanswered> {
     let Ok(document) = archive::document(stored) else {
         return Ok(unavailable(ArchiveError::Damaged));
@@ -343,15 +330,15 @@ pub(super) fn put_back(
     let more = restored_to(&document, stored);
     let state = Box::new(document.into_state());
     let restore = Event::Restore { conn, session: session.clone(), state, by: BY.into() };
-    Ok(restored(&inside.have_done(restore)?, more))
+    Ok(restored(&hub.change(restore)?, more))
 }
 
-/// What only this thread knows of what was restored.
+/// The fields of the response that only this thread knows.
 fn restored_to(document: &Document, stored: &Stored) -> Value {
     json!({"items": document.items().count(), "restored_to": stored.seq})
 }
 
-/// What the hub answers, and what only this thread knows.
+/// The hub's answer, with further fields.
 fn restored(body: &[u8], more: Value) -> Response {
     let mut told: Value = serde_json::from_slice(body).unwrap_or_default();
     if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
@@ -361,11 +348,11 @@ fn restored(body: &[u8], more: Value) -> Response {
     Response::json(told.to_string())
 }
 
-/// What was found, or that there is no such session.
+/// The response with what was found; 404 where there is no such session.
 fn answer<T: Serialize>(found: Result<Option<T>, ArchiveError>) -> Response {
     match found.map(|found| found.map(|found| serde_json::to_vec(&found))) {
         Ok(Some(Ok(body))) => Response::json(body),
-        // Plain data can always be written.
+        // Not reached: plain data can always be serialized.
         Ok(Some(Err(_))) => unavailable(ArchiveError::Unreadable),
         Ok(None) => Response::text(404, NO_SUCH_SESSION),
         Err(why) => unavailable(why),
@@ -378,16 +365,14 @@ fn unavailable(why: ArchiveError) -> Response {
         ArchiveError::Silent => (503, "the server's disk doesn't answer: try again later"),
         ArchiveError::Compacting => (409, "a compaction is going on: wait until it is done"),
         ArchiveError::NotWritten => {
-            (503, "the server can't write to its disk: whoever runs it finds the reason in its log")
+            (503, "the server can't write to its disk: its log has the reason")
         }
-        ArchiveError::Unreadable => (
-            503,
-            "what is stored can't be read now: whoever runs this server finds the reason in its log",
-        ),
+        ArchiveError::Unreadable => {
+            (503, "the stored data can't be read now: the server's log has the reason")
+        }
         ArchiveError::Damaged => (
             503,
-            "what is stored of this session is damaged: restore it to one of its versions, or from \
-             a backup",
+            "the stored data of this session is damaged: restore one of its versions, or a backup",
         ),
         ArchiveError::Unknown => (404, NO_SUCH_SESSION),
         ArchiveError::Stopping => return Unanswered::Stopping.page(),
@@ -400,19 +385,20 @@ fn number<T: std::str::FromStr>(request: &Request<'_>, name: &str) -> Result<Opt
     value.transpose().map_err(|_| Response::text(400, BAD_NUMBER))
 }
 
-/// Whether a switch is on: `replace=1`, or only `replace`.
+/// True where a switch is on: `replace=1`, or only `replace`.
 fn is_set(request: &Request<'_>, name: &str) -> bool {
     request.query_value(name).is_some_and(|value| matches!(&*value, "" | "1" | "true"))
 }
 
 pub(super) fn point(request: &Request<'_>, name: &str) -> Result<Option<PointInTime>, Response> {
-    // A time may have been put there with its plus as it is.
+    // The plus of a time zone may have been sent unencoded, which decodes to a space.
     let text = request.query_value(name).map(|text| text.replace(' ', "+"));
     let point = text.map(|text| PointInTime::parse(&text).ok_or(Response::text(400, BAD_POINT)));
     point.transpose()
 }
 
-/// What is to be kept: as the server is told, and no more than this asks for.
+/// What a compaction keeps: what the request asks for, or else what the server is configured to
+/// keep.
 fn retention(request: &Request<'_>, own: Retention) -> Result<Retention, Response> {
     let versions = number(request, "keep_versions")?.filter(|versions| *versions > 0);
     let days = number::<u32>(request, "keep_days")?.filter(|days| *days > 0);

@@ -1,4 +1,5 @@
-//! The client protocol on a client's own thread: what a message becomes.
+//! The client protocol on a client's thread: turns each message into an event for the hub or a
+//! reply.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use crate::net::service::{ConnectionHandler, Incoming, Reaction, Role};
 use crate::protocol::client::{self, Unreadable, outbound};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close};
 
-/// How many unreadable messages in a row end a connection.
-const MOST_UNREADABLE: u32 = 3;
-/// The largest message before a key was good, in bytes: memory for everybody who can connect.
-const LARGEST_BEFORE_KEY: usize = 64 << 10;
+/// After this many unreadable messages in a row the connection is closed.
+const MAX_UNREADABLE: u32 = 3;
+/// The largest message before the key was accepted, in bytes. Bounded because anyone can connect.
+const MAX_BYTES_BEFORE_KEY: usize = 64 << 10;
 
-/// A front end or an agent.
+/// The handler of one connection of the client protocol: a front end or an agent.
 pub struct ChannelHandler {
     id: UserId,
     debug: bool,
@@ -23,13 +24,14 @@ pub struct ChannelHandler {
     authenticator: Arc<Authenticator>,
     /// How many unreadable messages have come in a row.
     unreadable: u32,
-    /// Whether a key of it was good. The hub may find that it is not any more, and ends it then.
+    /// True once a key of this client was good. The hub closes the connection when the key stops
+    /// being good.
     had_key: bool,
     last_kind: Kind,
 }
 
 impl ChannelHandler {
-    /// A client that calls itself `id` and comes from this address.
+    /// A handler for a client with this id and address.
     pub fn new(id: UserId, debug: bool, from: IpAddr, authenticator: Arc<Authenticator>) -> Self {
         ChannelHandler {
             id,
@@ -45,24 +47,24 @@ impl ChannelHandler {
     fn text(&mut self, conn: ConnId, text: &str) -> Reaction {
         super::log_message(conn, text);
         let parsed = client::parse(text);
-        self.last_kind = parsed.as_ref().map_or(Kind::Other, client::Heard::kind);
+        self.last_kind = parsed.as_ref().map_or(Kind::Other, client::Inbound::kind);
         let said = match parsed {
-            Ok(client::Heard::Ping { echo }) => {
+            Ok(client::Inbound::Ping { echo }) => {
                 self.unreadable = 0;
                 return Reaction::Reply(outbound::pong(&echo, &self.id, Timestamp::now()));
             }
-            // The key goes no further than this line; the hub gets what it permits.
-            Ok(client::Heard::Connect { key }) => {
+            // The key stays here; the hub gets what it permits.
+            Ok(client::Inbound::Connect { key }) => {
                 let checked =
                     self.authenticator.check(key.as_deref(), self.from, KeySource::Client);
                 self.had_key |= checked.is_ok();
                 channels::Said::Connect(checked)
             }
-            Ok(client::Heard::Request(request)) => channels::Said::Request(request),
-            // The hub answers: its earlier answers come first.
+            Ok(client::Inbound::Request(request)) => channels::Said::Request(request),
+            // The hub answers, so that the answer comes after its earlier ones.
             Err(Unreadable) => {
                 self.unreadable += 1;
-                let is_last = self.unreadable >= MOST_UNREADABLE;
+                let is_last = self.unreadable >= MAX_UNREADABLE;
                 return Reaction::Event(Event::Said {
                     conn,
                     said: channels::Said::Unreadable { is_last },
@@ -79,7 +81,7 @@ impl ConnectionHandler for ChannelHandler {
         Some(Event::Enter { conn, client: self.id.clone(), debug: self.debug })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => self.text(conn, text),
             Incoming::Binary(_) => {
@@ -89,8 +91,8 @@ impl ConnectionHandler for ChannelHandler {
         }
     }
 
-    fn largest(&self) -> Option<usize> {
-        (!self.had_key).then_some(LARGEST_BEFORE_KEY)
+    fn max_message_bytes(&self) -> Option<usize> {
+        (!self.had_key).then_some(MAX_BYTES_BEFORE_KEY)
     }
 
     fn last_kind(&self) -> Kind {
@@ -101,7 +103,7 @@ impl ConnectionHandler for ChannelHandler {
         Role::Client
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error(&self.id, Timestamp::now()))
     }
 
@@ -109,11 +111,11 @@ impl ConnectionHandler for ChannelHandler {
         &self.id
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         "the client protocol".into()
     }
 
-    fn overrun(&self) -> Option<(u16, &'static str)> {
+    fn overrun_close(&self) -> Option<(u16, &'static str)> {
         Some((close::RATE_LIMIT, "rate limit exceeded"))
     }
 }

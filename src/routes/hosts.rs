@@ -1,6 +1,6 @@
-//! By which names the server may be called: what keeps a page out that has made a name of its own lead
-//! here (DNS rebinding). A browser then takes that page for one of this server's, and sends its name in
-//! `Host`.
+//! The host names of this server. A page can make a name of its own resolve to this machine (DNS
+//! rebinding); its browser then takes it for one of this server's pages, but sends its name in
+//! `Host`, and the request is refused.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,20 +8,19 @@ use std::time::{Duration, Instant};
 use super::origin::Host;
 use crate::os;
 
-/// After how long a full name that could not be looked up is looked up again.
-const RETRY: Duration = Duration::from_secs(60);
+/// How long after a failure the full name is looked up again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The names of this server.
 #[derive(Debug)]
 pub struct Hosts {
-    /// Given by the operator, in lower case.
+    /// The names that the operator gave, in lower case.
     listed: Vec<Host>,
-    /// This machine's host name, in lower case; empty where the system doesn't tell.
+    /// The machine's host name, in lower case; empty where the system doesn't tell it.
     own: String,
     full: Mutex<FullName>,
 }
 
-/// The machine's name with its domain, which takes a resolver to find out.
+/// The machine's name with its domain, which only a resolver knows.
 #[derive(Debug, Default)]
 struct FullName {
     name: Option<String>,
@@ -29,9 +28,9 @@ struct FullName {
 }
 
 impl Default for Hosts {
-    /// The machine's own names.
+    /// Only the machine's own names.
     fn default() -> Self {
-        Hosts::of(Vec::new(), os::host_name().unwrap_or_default())
+        Hosts::with_names(Vec::new(), os::host_name().unwrap_or_default())
     }
 }
 
@@ -39,7 +38,7 @@ impl Hosts {
     /// The machine's own names and these.
     ///
     /// # Errors
-    /// A line for the person who typed one that is no host.
+    /// A line for the person who typed a name that is no host.
     pub fn new(list: &[String]) -> Result<Self, String> {
         let host = |typed: &String| {
             let host = Host::with_port(typed).map(|(host, _)| host);
@@ -51,14 +50,15 @@ impl Hosts {
         Ok(Hosts { listed, ..Hosts::default() })
     }
 
-    fn of(listed: Vec<Host>, own: String) -> Self {
+    fn with_names(listed: Vec<Host>, own: String) -> Self {
         Hosts { listed, own: own.to_ascii_lowercase(), full: Mutex::default() }
     }
 
-    /// Whether a request to this `Host` means this server: an IP address, `localhost`, one of the
-    /// machine's names, or one that was given. Without a `Host` it does: only a page has to have one.
+    /// True where a request with this `Host` means this server: an IP address, `localhost`, one of
+    /// the machine's names, or a name that was given. A request without `Host` is permitted: only
+    /// browsers have to send one.
     ///
-    /// May wait for the system's resolver, for a name that begins like this machine's alone.
+    /// May wait for the system's resolver, but only for a name that begins with this machine's.
     pub fn permits(&self, host: Option<&str>) -> bool {
         let Some(host) = host.map(str::trim).filter(|host| !host.is_empty()) else { return true };
         match Host::with_port(host) {
@@ -69,8 +69,8 @@ impl Hosts {
         }
     }
 
-    /// Whether it is the host name, that name with `.local`, or the full name. A host name that is the
-    /// full one stands for its first part, too.
+    /// True where `name` is the host name, the host name with `.local`, or the full name. Where the
+    /// host name is itself the full name, its first part is permitted, too.
     fn is_own(&self, name: &str) -> bool {
         let own = &*self.own;
         let (first, domain) = own.split_once('.').map_or((own, ""), |(first, rest)| (first, rest));
@@ -85,10 +85,10 @@ impl Hosts {
         domain.is_empty() && begins_alike && self.full_name().as_deref() == Some(name)
     }
 
-    /// Looked up once, and again where that failed a while ago.
+    /// Looks the full name up once, and again a while after a failure.
     fn full_name(&self) -> Option<String> {
         let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = full.asked.is_none_or(|asked| asked.elapsed() > RETRY);
+        let is_due = full.asked.is_none_or(|asked| asked.elapsed() > RETRY_INTERVAL);
         if full.name.is_none() && is_due {
             full.name = os::full_host_name(&self.own).map(|name| name.to_ascii_lowercase());
             full.asked = Some(Instant::now());
@@ -97,7 +97,7 @@ impl Hosts {
     }
 }
 
-/// Whether a `Host` is an address of the loopback, or `localhost`.
+/// True where a `Host` is a loopback address or `localhost`.
 pub fn is_loopback(host: Option<&str>) -> bool {
     let host = host.and_then(|host| Host::with_port(host.trim()));
     host.is_some_and(|(host, _)| match host {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_machine_has_its_names_and_no_others() {
-        let hosts = Hosts::of(Vec::new(), "Lab-PC".into());
+        let hosts = Hosts::with_names(Vec::new(), "Lab-PC".into());
         for host in [
             "127.0.0.1",
             "127.0.0.1:8765",
@@ -155,15 +155,15 @@ mod tests {
 
     #[test]
     fn a_host_name_with_a_domain_is_the_full_name() {
-        let hosts = Hosts::of(Vec::new(), "lab-pc.example.org".into());
+        let hosts = Hosts::with_names(Vec::new(), "lab-pc.example.org".into());
         for host in ["lab-pc.example.org", "lab-pc", "lab-pc.local:80"] {
             assert!(hosts.permits(Some(host)), "{host}");
         }
         for host in ["example.org", "lab-pc.example", "lab-pc.example.org.evil.example"] {
             assert!(!hosts.permits(Some(host)), "{host}");
         }
-        // A machine without a name.
-        assert!(!Hosts::of(Vec::new(), String::new()).permits(Some(".local")));
+        // The machine has no name.
+        assert!(!Hosts::with_names(Vec::new(), String::new()).permits(Some(".local")));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The live page, `GET /`: one file with its style and its script in it, and the headers that let
-//! a browser run those two and nothing else.
+//! The live page, `GET /`: one file with its style and script, and headers that let a browser run
+//! only these two.
 
 use std::sync::LazyLock;
 
@@ -8,18 +8,18 @@ use sha2::{Digest, Sha256};
 
 use crate::http::Response;
 
-/// The page itself. It holds nothing that is a secret, and so it needs no key.
+/// The page. It contains no secret, so it needs no key.
 const LIVE: &str = include_str!("live.html");
-/// How much of a page's hash names it, in bytes.
-const TAG: usize = 16;
+/// How many bytes of the page's hash make its tag.
+const TAG_BYTES: usize = 16;
 
-/// A page that is one file. Made once, at the start.
+/// A page that is one file. It is made once, at the start.
 #[derive(Debug, Clone)]
 pub struct Page {
     html: &'static str,
-    /// Names this very page, quoted.
+    /// The value of `ETag`, quotes included.
     tag: String,
-    /// Whole lines.
+    /// Whole header lines.
     headers: [String; 2],
 }
 
@@ -32,8 +32,8 @@ impl Default for Page {
 }
 
 impl Page {
-    /// A page with at most one `<script>` and one `<style>`, neither with attributes. Any further one a
-    /// browser doesn't run.
+    /// A page with at most one `<script>` and one `<style>`, neither with attributes. A browser
+    /// doesn't run any further one.
     pub fn new(html: &'static str) -> Self {
         let policy = format!(
             "Content-Security-Policy: default-src 'none'; script-src {}; style-src {}; \
@@ -44,12 +44,11 @@ impl Page {
         );
         Page {
             html,
-            tag: format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(html)[..TAG])),
+            tag: format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(html)[..TAG_BYTES])),
             headers: [policy, "Referrer-Policy: no-referrer".into()],
         }
     }
 
-    /// What is answered.
     pub fn answer(&self) -> Response {
         let page = Response::page("text/html; charset=utf-8", self.html);
         let page = self.headers.iter().cloned().fold(page, Response::with);
@@ -57,10 +56,10 @@ impl Page {
     }
 }
 
-/// What a policy allows an element of this name by: the hash of its text, as a browser makes it.
+/// The source by which a policy allows an element of this name: the SHA-256 of its text.
 fn source(html: &str, element: &str) -> String {
     match text_of(html, element) {
-        // A browser's line ends are its own, however the file was checked out.
+        // A browser hashes the text with LF line ends, whatever the file on disk has.
         Some(text) => {
             let text = text.replace("\r\n", "\n");
             format!("'sha256-{}'", BASE64.encode(&Sha256::digest(text)))
@@ -69,7 +68,7 @@ fn source(html: &str, element: &str) -> String {
     }
 }
 
-/// The text of the first element of this name, to the byte.
+/// The exact text of the first element of this name.
 fn text_of<'a>(html: &'a str, element: &str) -> Option<&'a str> {
     let (_, rest) = html.split_once(&format!("<{element}>"))?;
     Some(rest.split_once(&format!("</{element}>"))?.0)
@@ -83,14 +82,15 @@ mod tests {
     fn shown(page: &Page, headers: &str) -> String {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
         let head = parse_head(head.as_bytes()).expect("a request").expect("a whole one");
-        let answer = page.answer().for_client(&Preferences::of(&head.request, false));
+        let answer = page.answer().for_client(&Preferences::from_request(&head.request, false));
         let text = String::from_utf8(answer.parts("GET").concat()).expect("UTF-8");
-        // Without the date, which changes.
+        // Without the Date header, which changes.
         let (status, rest) = text.split_once("\r\nDate: ").expect("a date");
         format!("{status}{}", &rest[29..])
     }
 
-    /// `printf 'a<b' | openssl dgst -sha256 -binary | base64`, and the same of ` x `.
+    /// The expected hashes come from `printf 'a<b' | openssl dgst -sha256 -binary | base64`, and
+    /// the same for ` x `.
     #[test]
     fn a_browser_may_run_these_two_and_nothing_else() {
         let page = Page::new("<style> x </style><script>a<b</script><script>evil</script>");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_page_is_told_so_and_no_more() {
+    fn a_client_that_has_the_page_gets_304() {
         let page = Page::new("<p>a page");
         let tag = &page.tag;
         for had in [
@@ -141,7 +141,7 @@ mod tests {
         for forbidden in [" style=", " onclick=", " onload=", "<base", "javascript:"] {
             assert!(!LIVE.contains(forbidden), "{forbidden}");
         }
-        // Its icon is in it.
+        // Its icon is part of the page.
         let links = LIVE.split("<link").skip(1);
         links
             .for_each(|link| assert!(link.starts_with(" rel=\"icon\" href=\"data:"), "{link:.50}"));

@@ -1,4 +1,4 @@
-//! Earlier documents of sessions in memory, where nothing is stored: the hub has the last ones, and
+//! Earlier documents of sessions on a server that stores nothing: the hub keeps the last ones and
 //! answers as the store would.
 
 use std::sync::Arc;
@@ -7,36 +7,40 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Router;
-use super::archive_api::{BAD_POINT, canvas, point, put_back};
+use super::archive_api::{BAD_POINT, canvas, point, restore_document};
 use super::route::Call;
-use super::sessions_api::{Api, NOTHING_STORED};
+use super::sessions_api::{ArchiveRequest, NOTHING_STORED};
 use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
 use crate::kept::{PointInTime, Stored};
-use crate::net::service::{Act, HubClient, Outcome, Unanswered, Work};
+use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 
 impl Router {
-    /// The same on a server that stores nothing.
-    pub(super) fn in_memory(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
+    /// Handles a request about earlier documents where nothing is stored.
+    pub(super) fn in_memory(
+        &self,
+        page: ArchiveRequest,
+        call: Call<'_>,
+    ) -> Result<Outcome, Response> {
         let Call { request, conn, grant, by: who, .. } = call;
-        let act: Box<Act> = match page {
-            Api::Versions(session) => {
+        let act: Box<WorkFn> = match page {
+            ArchiveRequest::Versions(session) => {
                 return Ok(Outcome::Ask(Event::Versions { conn, session, grant }));
             }
-            Api::State(session) => {
+            ArchiveRequest::State(session) => {
                 let at = point(request, "at")?.ok_or(Response::text(400, BAD_POINT))?;
-                Box::new(move |_, inside| {
-                    let found = find(conn, &session, at, grant, inside);
+                Box::new(move |_, hub| {
+                    let found = find(conn, &session, at, grant, hub);
                     found.map_or_else(Unanswered::page, |stored| canvas(&session, &stored))
                 })
             }
-            Api::Restore(session) => {
+            ArchiveRequest::Restore(session) => {
                 let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
-                Box::new(move |_, inside| {
-                    let found = find(conn, &session, to, None, inside);
+                Box::new(move |_, hub| {
+                    let found = find(conn, &session, to, None, hub);
                     let restored =
-                        found.and_then(|stored| put_back(conn, &session, &stored, inside));
+                        found.and_then(|stored| restore_document(conn, &session, &stored, hub));
                     if restored.is_ok() {
                         log::info!("session {session:?} was restored by {who}");
                     }
@@ -49,7 +53,6 @@ impl Router {
     }
 }
 
-/// What the hub answers.
 #[derive(Deserialize)]
 struct Earlier<'a> {
     epoch: Box<str>,
@@ -58,15 +61,15 @@ struct Earlier<'a> {
     document: &'a RawValue,
 }
 
-/// A session's document as it was then, in the form in which a store gives it.
+/// A session's document as of `at`, in the form of the store.
 fn find(
     conn: ConnId,
     session: &Arc<str>,
     at: PointInTime,
     grant: Option<Grant>,
-    inside: &dyn HubClient,
+    hub: &dyn HubClient,
 ) -> Result<Stored, Unanswered> {
-    let body = inside.ask(Event::Version { conn, session: session.clone(), at, grant })?;
+    let body = hub.ask(Event::Version { conn, session: session.clone(), at, grant })?;
     let Ok(Earlier { epoch, seq, document }) = serde_json::from_slice(&body) else {
         return Err(Unanswered::Lost);
     };

@@ -1,5 +1,5 @@
-//! The API as OpenAPI 3.1, made of the route table. Paths, methods and answers stand there and nowhere
-//! else, so that this can't tell of another server.
+//! The API as an OpenAPI 3.1 description. It is generated from the route table, so both always
+//! agree.
 
 use std::sync::OnceLock;
 
@@ -7,16 +7,17 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::route::{Endpoint, Kind, Parameter, Route, Success, Who};
+use super::route::{Endpoint, Parameter, Permission, Route, RouteKind, Success};
 use super::table::ROUTES;
 use crate::http::Response;
 
-/// What any request may be refused with, before anybody looks at what it asks for: bytes that are no request, a
-/// page that may not connect, a head that doesn't arrive or is too large, a body that has no length or doesn't belong
-/// there, a name that isn't the server's, and a server that can't now.
-const OF_ANY: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
+/// The statuses with which any request may be refused, before its path is looked up: it is
+/// malformed, comes from a page that is not allowed, arrives too slowly, has a body without a
+/// length or a body that doesn't belong there, is too large, names another host, or the server is
+/// busy.
+const COMMON_REFUSALS: [u16; 8] = [400, 403, 408, 411, 413, 421, 431, 503];
 
-/// What is answered.
+/// The response with the description. It is generated once.
 pub fn answer() -> Response {
     static WRITTEN: OnceLock<(String, String)> = OnceLock::new();
     let (text, tag) = WRITTEN.get_or_init(|| {
@@ -27,12 +28,12 @@ pub fn answer() -> Response {
     Response::json(text.as_str()).tagged(tag)
 }
 
-/// The description: what is no WebSocket, and how to find the rest.
+/// The description of all routes that are no WebSockets.
 fn description() -> Value {
     let pages = ROUTES.iter().filter(|route| route.is_page());
     let paths: Map<String, Value> =
         pages.map(|route| (route.path.to_owned(), path_item(route))).collect();
-    let sockets = ROUTES.iter().filter(|route| route.kind == Kind::Socket);
+    let sockets = ROUTES.iter().filter(|route| route.kind == RouteKind::Socket);
     let sockets: Vec<String> = sockets
         .map(|route| {
             let about = route.endpoints.first().map_or("", |endpoint| endpoint.about.summary);
@@ -96,7 +97,7 @@ fn path_item(route: &Route) -> Value {
     item.into()
 }
 
-/// What stands in braces.
+/// The names in braces of a path.
 fn names(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
 }
@@ -115,10 +116,10 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
     let mut responses: Map<String, Value> =
         about.answers.iter().map(|one| (one.status.to_string(), answered(one))).collect();
     let mut refusals = about.refusals.to_vec();
-    if endpoint.who != Who::Anybody {
+    if endpoint.permission != Permission::Public {
         refusals.extend([if is_api { 401 } else { 403 }, 429]);
     }
-    refusals.extend(OF_ANY);
+    refusals.extend(COMMON_REFUSALS);
     for status in refusals {
         responses.insert(status.to_string(), refused(status, is_api));
     }
@@ -134,11 +135,11 @@ fn operation(route: &Route, endpoint: &Endpoint) -> Value {
             "content": {"application/json": {"schema": {"type": "object"}}},
         });
     }
-    // No key is enough where the server asks for none.
-    operation["security"] = match endpoint.who {
-        Who::Anybody => json!([]),
-        Who::KeyHolder => json!([{"key": []}]),
-        Who::Reader | Who::Admin => json!([{}, {"key": []}]),
+    // An empty requirement: the request may come without a key.
+    operation["security"] = match endpoint.permission {
+        Permission::Public => json!([]),
+        Permission::KeyHolder => json!([{"key": []}]),
+        Permission::Reader | Permission::Admin => json!([{}, {"key": []}]),
     };
     operation
 }
@@ -164,16 +165,16 @@ fn answered(success: &Success) -> Value {
 
 fn refused(status: u16, is_api: bool) -> Value {
     let about = match status {
-        400 => "Something in the request makes no sense.",
-        401 => "No key, or one that opens nothing.",
-        403 => "Not with this key, or not from there.",
-        404 => "There is nothing like that.",
-        408 => "It took too long to arrive.",
-        409 => "Something is in its way.",
-        411 => "A body has to have a length.",
-        413 => "It is too large.",
-        421 => "The server is not known by the name in `Host`.",
-        431 => "Its head is too large.",
+        400 => "The request is malformed.",
+        401 => "The key is missing or not valid.",
+        403 => "The key, the page's origin or the client's address doesn't permit it.",
+        404 => "It doesn't exist.",
+        408 => "The request took too long to arrive.",
+        409 => "It conflicts with the server's state.",
+        411 => "The body needs a Content-Length.",
+        413 => "The body is too large, or there must be none.",
+        421 => "The server doesn't serve pages under the name in `Host`.",
+        431 => "The request's head is too large.",
         429 => "Too many wrong keys came from this address.",
         _ => "The server is busy, can't do it now, or is stopping.",
     };

@@ -1,47 +1,47 @@
-//! Which pages may open a connection: what a browser says of a page, held against what is allowed.
+//! Which pages may connect, by the `Origin` header.
 //!
-//! A browser sends a page's cookies, and reaches a person's own machine, for any page it shows; the
-//! `Origin` header is what tells them apart. Other clients send none and are not asked.
+//! A browser sends a page's requests with its user's cookies and to the user's own machine; the
+//! `Origin` header tells which page made them. Other clients don't send it and are not checked.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The pages that are allowed, whatever their own server.
+/// The origins that are allowed in addition to the server's own.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
-    /// `*` is among them.
+    /// True where `*` is among them.
     is_any: bool,
     listed: Vec<Origin>,
 }
 
-/// Whether a page comes from the machine that its browser runs on.
+/// True where a page comes from the machine that its browser runs on.
 pub fn is_of_this_machine(origin: &str) -> bool {
     Origin::parse(origin).is_some_and(|origin| origin.host.is_this_machine())
 }
 
-/// A page's origin: two are the same when all three are.
+/// A page's origin. Two are equal where scheme, host and port are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {
     scheme: String,
     host: Host,
-    /// The scheme's own where none was written; none where the scheme has none.
+    /// The scheme's default port where none was written; `None` where the scheme has none.
     port: Option<u16>,
 }
 
-/// Who a browser talks to.
+/// A host in an origin or in `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Host {
-    /// In lower case.
+    /// A name, in lower case.
     Name(String),
-    /// IPv4 as IPv4.
+    /// An address. An IPv4 address mapped into IPv6 is an IPv4 address here.
     Address(IpAddr),
 }
 
 impl Origins {
-    /// Of whole origins, `scheme://host[:port]`, or `*` for any page at all.
+    /// The origins of a list: `scheme://host[:port]` each, or `*` for all pages.
     ///
     /// # Errors
-    /// A line for the person who typed it.
+    /// A line for the person who typed an entry that is no origin.
     pub fn new(list: &[String]) -> Result<Self, String> {
         let mut origins = Origins::default();
         for typed in list {
@@ -59,19 +59,19 @@ impl Origins {
         Ok(origins)
     }
 
-    /// Whether a request with these headers, from a client at this address, may come in.
+    /// True where a request with these headers, from a client at this address, is permitted.
     ///
-    /// Without an `Origin` it may: no page is behind it. Otherwise the page has to be allowed, or
-    /// come from the host and port the request was sent to, or from this machine to this machine. A
-    /// `Host` without a port stands for the default port of the page's scheme, as what a proxy that
-    /// ends TLS passes on does.
+    /// A request without an `Origin` is: no page made it. Otherwise the origin has to be allowed,
+    /// or be the host and port that the request was sent to, or both page and client have to be on
+    /// this machine. A `Host` without a port means the default port of the page's scheme, because a
+    /// proxy that ends TLS passes it on so.
     pub fn permits(&self, origin: Option<&str>, host: Option<&str>, from: IpAddr) -> bool {
         origin.is_none_or(|origin| self.permitted(origin, host, from).is_some())
     }
 
-    /// What an answer that this page may read says so with, `Access-Control-Allow-Origin`: the origin
-    /// as a browser writes it, put together from its parts. `*` for what has none where any page may.
-    /// `None` where this one may not come in.
+    /// The value of `Access-Control-Allow-Origin` for this page: its origin as a browser writes it,
+    /// put together from its parts, or `*` for a page without one where all are allowed. `None`
+    /// where the page is not permitted.
     pub fn permitted(&self, origin: &str, host: Option<&str>, from: IpAddr) -> Option<String> {
         let Some(origin) = Origin::parse(origin) else {
             return self.is_any.then(|| "*".to_owned());
@@ -84,13 +84,14 @@ impl Origins {
     }
 }
 
-/// An origin as it may be put into a log: without what no browser writes.
+/// An origin in a form that is safe to log.
 pub(super) fn shown(origin: &str) -> String {
     Origin::parse(origin).map_or("no known origin".into(), |origin| origin.to_string())
 }
 
 impl fmt::Display for Origin {
-    /// As a browser serialises it (RFC 6454 §6.2): the scheme's own port is left out.
+    /// In the form in which a browser serializes it (RFC 6454 §6.2), without the scheme's default
+    /// port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Origin { scheme, host, port } = self;
         match host {
@@ -106,7 +107,7 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// `None` for anything but a scheme, a host and perhaps a port; for `null`, too.
+    /// Parses a scheme, a host and an optional port. `None` for anything else, and for `null`.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -117,7 +118,7 @@ impl Origin {
     }
 
     fn was_served_by(&self, host: &str) -> bool {
-        // Other schemes than a page's say nothing of the network.
+        // The schemes of other pages say nothing of the network.
         matches!(&*self.scheme, "http" | "https")
             && Host::with_port(host).is_some_and(|(host, port)| {
                 host == self.host && port.or_else(|| default_port(&self.scheme)) == self.port
@@ -134,8 +135,8 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 impl Host {
-    /// A host and its port, where it has one. `None` for what no browser writes: user info, a
-    /// character that isn't ASCII (their names come as `xn--`), an empty port, a path.
+    /// Parses a host and an optional port. `None` for what no browser writes: user info, a
+    /// character that isn't ASCII (browsers send such names as `xn--`), an empty port, a path.
     pub(super) fn with_port(authority: &str) -> Option<(Host, Option<u16>)> {
         let port_from = match authority.strip_prefix('[') {
             Some(rest) => rest.find(']')? + 2,
@@ -167,7 +168,7 @@ impl Host {
         }
     }
 
-    /// Whether a browser goes to its own machine for it.
+    /// True where a browser reaches its own machine under this host.
     fn is_this_machine(&self) -> bool {
         match self {
             // RFC 6761 §6.3.
@@ -186,12 +187,12 @@ mod tests {
         Origins::new(&list).unwrap()
     }
 
-    /// From another machine, with nothing listed.
+    /// Checks an origin from another machine, with nothing listed.
     fn same(origin: &str, host: &str) -> bool {
         origins(&[]).permits(Some(origin), Some(host), [192, 0, 2, 1].into())
     }
 
-    /// From `from`, to a host of another name.
+    /// Checks an origin from `from`, with a request to a host of another name.
     fn local(origin: &str, from: &str) -> bool {
         origins(&[]).permits(Some(origin), Some("lab.example:8765"), from.parse().unwrap())
     }
@@ -247,7 +248,7 @@ mod tests {
         assert!(!origins(&[]).permits(Some("http://a"), None, [192, 0, 2, 1].into()));
     }
 
-    /// None of these comes from a browser, or tells of a page.
+    /// No browser sends one of these, or it tells nothing of a page.
     const RUBBISH: &[&str] = &[
         "",
         "null",

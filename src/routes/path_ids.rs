@@ -1,24 +1,25 @@
-//! Ids in paths, and where a key may stand.
+//! Ids in paths, and the places where a request may carry its key.
 
 use data_encoding::BASE64;
 
 use crate::http::{Request, percent_decoded};
 
 /// The longest session, user or client id, in characters.
-const LONGEST_ID: usize = 128;
-/// What a refused path is told.
+const MAX_ID_CHARS: usize = 128;
+/// The 404 of a path that doesn't exist.
 pub const NO_SUCH_PAGE: &str = "there is nothing here: connect with a WebSocket to \
                                 /ws/SESSION/USER or /client_CLIENT";
-/// The same under `/api`, where nobody looks for a WebSocket.
+/// The 404 of a path under `/api`, where a hint at WebSockets would not help.
 pub const NO_SUCH_API: &str =
     "there is nothing here: /api/openapi.json lists all that there is under /api";
-/// The same of a session that can't have this name.
+/// The 404 of a path whose session id is not valid.
 pub const BAD_SESSION: &str = "bad id: a session's name is 1 to 128 characters of percent-encoded UTF-8 \
                                without control characters";
 pub const BAD_ID: &str = "bad id: connect to /ws/SESSION/USER or /client_CLIENT, each id 1 to 128 \
                           characters of percent-encoded UTF-8 without control characters";
 
-/// The key that any request may carry: `Authorization: Bearer`, or `Basic` (the password).
+/// The key in the header of any request: `Authorization: Bearer`, or `Basic` with the key as the
+/// password.
 pub fn key_in_header(request: &Request<'_>) -> Option<String> {
     let (scheme, credentials) = request.header("authorization")?.trim().split_once(' ')?;
     let credentials = credentials.trim();
@@ -32,21 +33,21 @@ pub fn key_in_header(request: &Request<'_>) -> Option<String> {
     Some(decoded.split_once(':')?.1.to_owned())
 }
 
-/// The key that a handshake carries beside its path: in a header, or as `?key=`. Another request's query
-/// may have been written by any page: `<img src="…?key=x">`.
+/// The key that a handshake carries beside its path: in a header, or as `?key=`. Other requests may
+/// not have it in the query, which any page can choose: `<img src="…?key=x">`.
 pub fn key_of_handshake(request: &Request<'_>) -> Option<String> {
-    // A key has no spaces, but may have been put there with a plus as it is.
+    // A key has no spaces, but its plus may have been sent unencoded, which decodes to a space.
     key_in_header(request).or_else(|| Some(request.query_value("key")?.replace(' ', "+")))
 }
 
-/// An id as it was meant.
+/// Decodes and checks an id of a path.
 ///
 /// # Errors
-/// What a 404 says.
+/// The text of the 404.
 pub fn id_of(encoded: &str) -> Result<String, &'static str> {
     percent_decoded(encoded).filter(|id| is_id(id)).ok_or(BAD_ID)
 }
 
 fn is_id(id: &str) -> bool {
-    (1..=LONGEST_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control)
+    (1..=MAX_ID_CHARS).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }

@@ -1,5 +1,6 @@
-//! The route table's types: every path has its methods, who may, what answers, and what programs are told of it
-//! (`table.rs`). 404, 405, `Allow`, the answers to `OPTIONS` and the OpenAPI description come from it.
+//! The types of the route table (`table.rs`): each path has its methods, who may call them, their
+//! handlers and their documentation. 404, 405, `Allow`, the responses to `OPTIONS` and the OpenAPI
+//! description come from it.
 
 use super::Router;
 use crate::auth::Grant;
@@ -9,37 +10,36 @@ use crate::net::service::Outcome;
 
 use std::net::IpAddr;
 
-/// One path and what can be done with it.
 pub struct Route {
-    /// As it is documented. `{id}` is one segment, percent-encoded; `{id*}` all that is left.
+    /// As it is documented. `{id}` is one segment, percent-encoded; `{id*}` is the rest of the
+    /// path.
     pub path: &'static str,
-    pub kind: Kind,
-    /// In the order in which `Allow` lists them.
+    pub kind: RouteKind,
+    /// The methods in the order in which `Allow` lists them.
     pub endpoints: &'static [Endpoint],
 }
 
-/// What is at a path.
+/// What kind of resource a path has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Something to be read or done.
+pub enum RouteKind {
+    /// A response without a WebSocket.
     Page,
-    /// The same under any name of the server's: it tells no more than how the server is.
+    /// A page that tells only whether the server is well, under any host name.
     Health,
     /// A WebSocket. A key may stand before its path: `/key/{key}`.
     Socket,
-    /// One that is there only where the operator asked for it.
+    /// A WebSocket that exists only where the operator asked for it.
     DebugSocket,
 }
 
-/// A method of a path.
 pub struct Endpoint {
     pub method: Method,
-    pub who: Who,
+    pub permission: Permission,
     pub handle: Handler,
-    pub about: About,
+    pub about: EndpointDoc,
 }
 
-/// The methods that are known. `HEAD` goes wherever `GET` of a page does.
+/// The methods that exist. `HEAD` is permitted wherever `GET` of a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Get,
@@ -48,12 +48,12 @@ pub enum Method {
     Delete,
 }
 
-/// Whom a request is done for.
+/// Who may make a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    Anybody,
-    /// Anybody where sessions ask for no key; else a key that opens the session that the path names,
-    /// or any key where it names none.
+pub enum Permission {
+    Public,
+    /// Everyone, where sessions need no key. Otherwise a key is needed that opens the session in
+    /// the path, or any key where the path has no session.
     Reader,
     /// Any key that is in force.
     KeyHolder,
@@ -61,75 +61,71 @@ pub enum Who {
     Admin,
 }
 
-/// Answers a request of somebody who may.
+/// Answers a request that is permitted.
 pub type Handler = fn(&Router, Call<'_>) -> Result<Outcome, Response>;
 
-/// A request that is to be answered.
+/// A permitted request, as its handler gets it.
 pub struct Call<'a> {
     pub request: &'a Request<'a>,
     pub conn: ConnId,
-    /// The client's address.
     pub from: IpAddr,
-    /// What stands for the names in braces, decoded.
+    /// The decoded values of the names in braces.
     pub ids: Vec<String>,
-    /// What the key permits that was asked for; nothing where none is.
+    /// What the request's key permits; `None` where no key was needed.
     pub grant: Option<Grant>,
-    /// Who it is, for the log; empty where nothing is changed.
+    /// Who makes the request, for the log; empty where nothing is changed.
     #[cfg_attr(not(feature = "durable"), allow(dead_code))]
     pub by: String,
 }
 
 impl Call<'_> {
-    /// The first name in braces, as a name of a session.
+    /// The value of the first name in braces: a session.
     pub fn session(&self) -> std::sync::Arc<str> {
         self.ids.first().map_or("", String::as_str).into()
     }
 }
 
-/// What programs are told of an endpoint.
-pub struct About {
-    /// A name for it that is nobody else's.
+/// The documentation of an endpoint, for the OpenAPI description.
+pub struct EndpointDoc {
+    /// The `operationId`, which is unique.
     pub id: &'static str,
     pub summary: &'static str,
     pub parameters: &'static [Parameter],
-    /// What the body is, where there is one.
+    /// What the body is; `None` where there is none.
     pub body: Option<&'static str>,
-    /// What it answers where all is well.
     pub answers: &'static [Success],
-    /// The refusals that are its own, beside those of [`Who`] and those that any request may meet.
+    /// The statuses of its own refusals, besides those of [`Permission`] and those of any request.
     pub refusals: &'static [u16],
 }
 
-/// A parameter of the query.
 pub struct Parameter {
     pub name: &'static str,
     pub about: &'static str,
-    /// As JSON Schema calls it.
+    /// The type in JSON Schema.
     pub kind: &'static str,
     pub is_required: bool,
 }
 
-/// An answer that is no refusal.
+/// A response that is no refusal.
 pub struct Success {
     pub status: u16,
     pub about: &'static str,
     /// Empty where there is no body.
     pub content_type: &'static str,
-    /// The fields that a JSON object has at least.
+    /// The fields that a JSON object has in any case.
     pub fields: &'static [&'static str],
 }
 
-/// What a path asks for.
+/// The route of a path, and the values in the path.
 pub struct RouteMatch {
     pub route: &'static Route,
-    /// What stands for the names in braces, decoded.
+    /// The decoded values of the names in braces.
     pub ids: Vec<String>,
-    /// The key that stands before the path; empty where it can't be read.
+    /// The key before the path; empty where it can't be decoded.
     pub key: Option<String>,
 }
 
 impl Method {
-    /// As it is sent.
     pub fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -141,18 +137,18 @@ impl Method {
 }
 
 impl Route {
-    /// Whether it is something to be read or done, and no WebSocket.
+    /// True where the route is not a WebSocket.
     pub fn is_page(&self) -> bool {
-        matches!(self.kind, Kind::Page | Kind::Health)
+        matches!(self.kind, RouteKind::Page | RouteKind::Health)
     }
 
-    /// What does a method; `None` where there is nothing.
+    /// The endpoint of a method; `None` where the path doesn't have it.
     pub fn endpoint(&self, method: &str) -> Option<&'static Endpoint> {
         let method = if method == "HEAD" && self.is_page() { "GET" } else { method };
         self.endpoints.iter().find(|endpoint| endpoint.method.name() == method)
     }
 
-    /// The methods it knows beside `OPTIONS`, as `Allow` lists them.
+    /// The path's methods without `OPTIONS`, as `Allow` lists them.
     pub fn methods(&self) -> String {
         let mut methods = Vec::new();
         for endpoint in self.endpoints {
@@ -166,12 +162,14 @@ impl Route {
 }
 
 impl Route {
-    /// Those of the session protocol: the client protocol has its key in its first message.
+    /// True where a key may stand before the path: on the session protocol. The client protocol has
+    /// it in its first message.
     pub fn takes_key_before(&self) -> bool {
-        self.kind == Kind::Socket && !self.path.starts_with("/client_")
+        self.kind == RouteKind::Socket && !self.path.starts_with("/client_")
     }
 
-    /// What stands for the names in braces, as sent, where a path without its first slash is this one.
+    /// Matches a path, without its first slash, and returns the values of the names in braces as
+    /// sent; `None` where it doesn't match.
     pub fn matches<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
         let (mut pattern, mut path) = (self.path.strip_prefix('/')?, path);
         let mut parts = Vec::new();
@@ -195,7 +193,7 @@ mod tests {
     use super::super::table::{ROUTES, find};
     use super::*;
 
-    /// The documented path that a path leads to, what stands in it, and the key before it.
+    /// The pattern of the route that a path matches, the values in it, and the key before it.
     fn found(path: &str) -> Option<(&'static str, Vec<String>, Option<String>)> {
         find(path).ok().map(|RouteMatch { route, ids, key }| (route.path, ids, key))
     }
@@ -310,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_asks_the_api_is_told_of_websockets() {
+    fn the_api_says_nothing_of_websockets() {
         for path in ["/api", "/api/", "/api/nothing", "/api/sessions/a/states", "/api/sessions/%ff"]
         {
             let why = find(path).err().expect("nothing");

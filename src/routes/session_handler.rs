@@ -1,4 +1,5 @@
-//! The session protocol on a client's own thread: what a message becomes.
+//! The session protocol on a client's thread: turns each message into an event for the hub or a
+//! reply.
 
 use std::sync::Arc;
 
@@ -8,31 +9,32 @@ use crate::net::service::{ConnectionHandler, Incoming, Reaction, Role};
 use crate::protocol::inbound::{self, ClientMessage, Rejection};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 
-/// The header by which a handshake says, with `1`, that nothing is to be kept of a session that it begins.
+/// The handshake's header that asks, with the value `1`, that nothing is stored of a session that
+/// begins with it.
 pub const TEMPORARY_HEADER: &str = "Collabd-Temporary";
-/// What a message may have beside a canvas, in bytes.
-const ENVELOPE: usize = 64 << 10;
+/// What a message may have besides a canvas, in bytes.
+const MAX_ENVELOPE_BYTES: usize = 64 << 10;
 
-/// A client's part of the session protocol, on its own thread.
+/// The handler of one member's connection. Runs on the member's thread.
 #[derive(Debug)]
 pub struct SessionHandler {
     session: Arc<str>,
     user: UserId,
     grant: Option<Grant>,
-    /// Whether nothing is to be kept of a session that it begins.
+    /// True where nothing is stored of a session that begins with this member.
     is_temporary: bool,
-    /// The largest message with a canvas in it, in bytes.
+    /// The largest message with a canvas, in bytes.
     largest_canvas: usize,
     last_kind: Kind,
-    /// Whether it has sent a message.
+    /// True once it has sent a message.
     has_spoken: bool,
 }
 
 impl SessionHandler {
-    /// Somebody who wants to join a session, in which a canvas may have `largest_canvas` bytes.
+    /// A handler for a user that joins a session whose canvases may have `largest_canvas` bytes.
     pub fn new(session: Arc<str>, user: UserId, largest_canvas: usize) -> Self {
-        // Spaces between its fields, and what stands around it, don't count in the document.
-        let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + ENVELOPE);
+        // Spaces between fields, and the fields around the canvas, don't count in the document.
+        let largest_canvas = largest_canvas.saturating_add(largest_canvas / 4 + MAX_ENVELOPE_BYTES);
         let last_kind = Kind::Other;
         SessionHandler {
             session,
@@ -45,13 +47,13 @@ impl SessionHandler {
         }
     }
 
-    /// The same, with what its key permits.
-    pub fn with(self, grant: Grant) -> Self {
+    /// Sets what the user's key permits.
+    pub fn with_grant(self, grant: Grant) -> Self {
         SessionHandler { grant: Some(grant), ..self }
     }
 
-    /// The same; nothing is to be kept of a session that it begins.
-    pub fn made_temporary(self, is_temporary: bool) -> Self {
+    /// Sets whether nothing is stored of a session that begins with this member.
+    pub fn with_temporary(self, is_temporary: bool) -> Self {
         SessionHandler { is_temporary, ..self }
     }
 }
@@ -65,20 +67,20 @@ impl ConnectionHandler for SessionHandler {
         })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
-                let (kind, parsed) = understood(conn, text);
+                let (kind, parsed) = parse(conn, text);
                 self.last_kind = kind;
                 let is_first = !std::mem::replace(&mut self.has_spoken, true);
                 match parsed {
-                    // Only an editor's first message tells that it is one.
+                    // Only the first message shows whether the client is an editor.
                     Ok(ClientMessage::SyncRequest { since, names_user }) => {
                         let names_user = names_user && is_first;
                         let message = ClientMessage::SyncRequest { since, names_user };
                         Reaction::Event(Event::Message { conn, message })
                     }
-                    // Answered here it costs a third of what it would cost through the hub.
+                    // Answering here costs a third of what it costs through the hub.
                     Ok(ClientMessage::Ping { echo }) => {
                         Reaction::Reply(outbound::pong(&echo, Timestamp::now()))
                     }
@@ -95,7 +97,7 @@ impl ConnectionHandler for SessionHandler {
         }
     }
 
-    fn largest_of_large(&self) -> Option<usize> {
+    fn max_large_bytes(&self) -> Option<usize> {
         Some(self.largest_canvas)
     }
 
@@ -107,7 +109,7 @@ impl ConnectionHandler for SessionHandler {
         self.last_kind
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error())
     }
 
@@ -115,12 +117,13 @@ impl ConnectionHandler for SessionHandler {
         &self.user
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         format!("session {:?}", self.session)
     }
 }
 
-/// Somebody who views a session without being in it, on the viewer's own thread.
+/// The handler of a connection that views a session without joining it. Runs on the viewer's
+/// thread.
 #[derive(Debug)]
 pub struct ViewerHandler {
     session: Arc<str>,
@@ -129,7 +132,7 @@ pub struct ViewerHandler {
 }
 
 impl ViewerHandler {
-    /// Somebody who wants to view a session; `grant` is what its key permits, where one is asked for.
+    /// A handler for a viewer. `grant` is what its key permits, where one is needed.
     pub fn new(session: Arc<str>, grant: Option<Grant>) -> Self {
         ViewerHandler { session, grant, last_kind: Kind::Other }
     }
@@ -140,11 +143,11 @@ impl ConnectionHandler for ViewerHandler {
         Some(Event::View { conn, session: self.session.clone(), grant: self.grant.clone() })
     }
 
-    /// The hub hears of nothing that would change something.
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    /// Refuses every message that would change something; the hub doesn't get it.
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => {
-                let (kind, parsed) = understood(conn, text);
+                let (kind, parsed) = parse(conn, text);
                 self.last_kind = kind;
                 match parsed {
                     Ok(ClientMessage::Ping { echo }) => {
@@ -177,7 +180,7 @@ impl ConnectionHandler for ViewerHandler {
         Role::Viewer
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         Some(outbound::server_error())
     }
 
@@ -185,13 +188,13 @@ impl ConnectionHandler for ViewerHandler {
         "viewer"
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         format!("the viewers of session {:?}", self.session)
     }
 }
 
-/// What a text says, and the type of the message, which is counted.
-fn understood(conn: ConnId, text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
+/// Parses a message and returns its type for the counters, too.
+fn parse(conn: ConnId, text: &str) -> (Kind, Result<ClientMessage, Rejection>) {
     super::log_message(conn, text);
     let parsed = inbound::parse(text);
     let kind = match &parsed {

@@ -1,5 +1,5 @@
-//! The API about sessions: its handlers. What is in memory is asked of the hub; what is stored is
-//! another matter.
+//! The handlers of the API about sessions. The hub answers for sessions in memory; stored ones are
+//! answered by `archive_api.rs`.
 
 use std::sync::Arc;
 
@@ -9,28 +9,26 @@ use crate::http::Response;
 use crate::hub::Event;
 use crate::net::service::Outcome;
 
-/// What a path is told that is about what is stored, where nothing is.
+/// The 404 of a path about stored sessions on a server that stores none.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     true => {
-        "this server stores no sessions: /api/sessions lists those in memory; whoever runs it can \
-         start it with --data-dir"
+        "this server stores no sessions: /api/sessions lists those in memory; start the server \
+         with --data-dir to store them"
     }
     false => "this collabd stores no sessions: it was built without the feature `durable`",
 };
 
-/// What is asked about sessions and needs more than one question to the hub.
+/// A request about sessions that needs more than one question to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "durable"), allow(dead_code))]
-pub enum Api {
-    /// Which sessions are stored.
+pub enum ArchiveRequest {
     Stored,
-    /// A canvas, as it is or was.
+    /// A session's canvas, as it is or was.
     State(Arc<str>),
-    /// What a session can be brought back to.
+    /// The versions that a session can be restored to.
     Versions(Arc<str>),
-    /// What was done in it.
     Changes(Arc<str>),
-    /// The same as a request to change it.
+    /// Replaces a session's canvas, or creates the session with it.
     Put(Arc<str>),
     Delete(Arc<str>),
     Restore(Arc<str>),
@@ -53,44 +51,44 @@ impl Router {
             let (conn, grant) = (call.conn, call.grant);
             return Ok(Outcome::AskState(Event::State { conn, session, grant }));
         }
-        self.work(Api::State(session), call)
+        self.work(ArchiveRequest::State(session), call)
     }
 
     pub(super) fn put_state(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Put(call.session()), call)
+        self.work(ArchiveRequest::Put(call.session()), call)
     }
 
     pub(super) fn delete(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Delete(call.session()), call)
+        self.work(ArchiveRequest::Delete(call.session()), call)
     }
 
     pub(super) fn versions(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Versions(call.session()), call)
+        self.work(ArchiveRequest::Versions(call.session()), call)
     }
 
     pub(super) fn changes(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Changes(call.session()), call)
+        self.work(ArchiveRequest::Changes(call.session()), call)
     }
 
     pub(super) fn restore(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Restore(call.session()), call)
+        self.work(ArchiveRequest::Restore(call.session()), call)
     }
 
     pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Stored, call)
+        self.work(ArchiveRequest::Stored, call)
     }
 
     pub(super) fn compact(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        self.work(Api::Compact, call)
+        self.work(ArchiveRequest::Compact, call)
     }
 
     #[cfg(feature = "durable")]
-    fn work(&self, page: Api, call: Call<'_>) -> Result<Outcome, Response> {
+    fn work(&self, page: ArchiveRequest, call: Call<'_>) -> Result<Outcome, Response> {
         self.stored(page, call)
     }
 
     #[cfg(not(feature = "durable"))]
-    fn work(&self, _: Api, _: Call<'_>) -> Result<Outcome, Response> {
+    fn work(&self, _: ArchiveRequest, _: Call<'_>) -> Result<Outcome, Response> {
         Err(Response::text(404, NOTHING_STORED))
     }
 }

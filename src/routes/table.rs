@@ -1,9 +1,11 @@
-//! All routes: path, method, who may, handler, and what programs are told of it; and finding the one of a path.
+//! All routes, with their methods, permissions, handlers and documentation; and the look-up of a
+//! path.
 
 use super::Router;
 use super::path_ids::{self, BAD_ID, BAD_SESSION, NO_SUCH_API, NO_SUCH_PAGE};
 use super::route::{
-    About, Endpoint, Handler, Kind, Method, Parameter, Route, RouteMatch, Success, Who,
+    Endpoint, EndpointDoc, Handler, Method, Parameter, Permission, Route, RouteKind, RouteMatch,
+    Success,
 };
 use crate::http::percent_decoded;
 
@@ -17,30 +19,37 @@ const fn query(name: &'static str, kind: &'static str, about: &'static str) -> P
     Parameter { name, about, kind, is_required: false }
 }
 
-const fn get(who: Who, handle: Handler, about: About) -> Endpoint {
-    Endpoint { method: Method::Get, who, handle, about }
+const fn get(permission: Permission, handle: Handler, about: EndpointDoc) -> Endpoint {
+    Endpoint { method: Method::Get, permission, handle, about }
 }
 
-/// Of a WebSocket.
-const fn about_socket(id: &'static str, summary: &'static str) -> About {
-    About { id, summary, parameters: &[], body: None, answers: &[SWITCHED], refusals: &[404, 426] }
+/// The only response of a WebSocket's handshake.
+const fn about_socket(id: &'static str, summary: &'static str) -> EndpointDoc {
+    EndpointDoc {
+        id,
+        summary,
+        parameters: &[],
+        body: None,
+        answers: &[SWITCHED],
+        refusals: &[404, 426],
+    }
 }
 
 const SWITCHED: Success =
     Success { status: 101, about: "It is a WebSocket.", content_type: "", fields: &[] };
 
-/// A list has at most so many entries.
+/// The parameter that bounds the length of a list.
 const AFTER_AND_LIMIT: &str = "at most so many, and never more than 1000";
 
-/// All there is, in the order in which the documentation has it.
+/// All routes, in the order of the documentation.
 pub static ROUTES: &[Route] = &[
     Route {
         path: "/",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::live,
-            About {
+            EndpointDoc {
                 id: "live",
                 summary: "The live page",
                 parameters: &[],
@@ -57,11 +66,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/healthz",
-        kind: Kind::Health,
+        kind: RouteKind::Health,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::health,
-            About {
+            EndpointDoc {
                 id: "health",
                 summary: "Whether the server is well",
                 parameters: &[],
@@ -78,11 +87,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/metrics",
-        kind: Kind::Health,
+        kind: RouteKind::Health,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::metrics,
-            About {
+            EndpointDoc {
                 id: "metrics",
                 summary: "All that is counted, for Prometheus",
                 parameters: &[],
@@ -99,11 +108,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/openapi.json",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::description,
-            About {
+            EndpointDoc {
                 id: "description",
                 summary: "This description",
                 parameters: &[],
@@ -115,11 +124,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/server",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::server,
-            About {
+            EndpointDoc {
                 id: "server",
                 summary: "The server: its version, whether it is well, and totals",
                 parameters: &[],
@@ -134,11 +143,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/connections",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::connections,
-            About {
+            EndpointDoc {
                 id: "connections",
                 summary: "How each connection is",
                 parameters: &[],
@@ -150,11 +159,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::sessions,
-            About {
+            EndpointDoc {
                 id: "sessions",
                 summary: "The sessions in memory",
                 parameters: &[],
@@ -166,12 +175,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[
             get(
-                Who::Reader,
+                Permission::Reader,
                 Router::details,
-                About {
+                EndpointDoc {
                     id: "session",
                     summary: "What there is to know of a session in memory",
                     parameters: &[],
@@ -185,9 +194,9 @@ pub static ROUTES: &[Route] = &[
             ),
             Endpoint {
                 method: Method::Delete,
-                who: Who::Admin,
+                permission: Permission::Admin,
                 handle: Router::delete,
-                about: About {
+                about: EndpointDoc {
                     id: "deleteSession",
                     summary: "Removes a session and its versions",
                     parameters: &[],
@@ -200,12 +209,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/state",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[
             get(
-                Who::Reader,
+                Permission::Reader,
                 Router::state,
-                About {
+                EndpointDoc {
                     id: "state",
                     summary: "A session's canvas, as it is or was",
                     parameters: &[query(
@@ -231,9 +240,9 @@ pub static ROUTES: &[Route] = &[
             ),
             Endpoint {
                 method: Method::Put,
-                who: Who::Admin,
+                permission: Permission::Admin,
                 handle: Router::put_state,
-                about: About {
+                about: EndpointDoc {
                     id: "putState",
                     summary: "Makes a canvas a session's document",
                     parameters: &[query(
@@ -261,11 +270,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/versions",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::versions,
-            About {
+            EndpointDoc {
                 id: "versions",
                 summary: "What a session can be brought back to",
                 parameters: &[],
@@ -280,11 +289,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/changes",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::changes,
-            About {
+            EndpointDoc {
                 id: "changes",
                 summary: "What was done in a stored session",
                 parameters: &[
@@ -299,12 +308,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/sessions/{id}/restore",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[Endpoint {
             method: Method::Post,
-            who: Who::Admin,
+            permission: Permission::Admin,
             handle: Router::restore,
-            about: About {
+            about: EndpointDoc {
                 id: "restore",
                 summary: "Brings a session's document back to what it was",
                 parameters: &[Parameter {
@@ -324,11 +333,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/stored",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::stored_sessions,
-            About {
+            EndpointDoc {
                 id: "stored",
                 summary: "The sessions that are stored, by name",
                 parameters: &[
@@ -344,12 +353,12 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/compact",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[Endpoint {
             method: Method::Post,
-            who: Who::Admin,
+            permission: Permission::Admin,
             handle: Router::compact,
-            about: About {
+            about: EndpointDoc {
                 id: "compact",
                 summary: "Removes what is not to be kept",
                 parameters: &[
@@ -368,11 +377,11 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/chat/threads",
-        kind: Kind::Page,
+        kind: RouteKind::Page,
         endpoints: &[get(
-            Who::KeyHolder,
+            Permission::KeyHolder,
             Router::threads,
-            About {
+            EndpointDoc {
                 id: "threads",
                 summary: "What is talked about in the channels",
                 parameters: &[query("channel", "string", "in this channel alone")],
@@ -384,47 +393,48 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/ws/{session}/{user*}",
-        kind: Kind::Socket,
+        kind: RouteKind::Socket,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::join,
             about_socket("join", "Joins a session, as editors do"),
         )],
     },
     Route {
         path: "/view/{session}",
-        kind: Kind::Socket,
+        kind: RouteKind::Socket,
         endpoints: &[get(
-            Who::Reader,
+            Permission::Reader,
             Router::view,
             about_socket("view", "Looks at a session without being in it"),
         )],
     },
     Route {
         path: "/client_{client*}",
-        kind: Kind::Socket,
+        kind: RouteKind::Socket,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::client,
             about_socket("client", "The client protocol, of front ends and agents"),
         )],
     },
     Route {
         path: "/debug/client_{client*}",
-        kind: Kind::DebugSocket,
+        kind: RouteKind::DebugSocket,
         endpoints: &[get(
-            Who::Anybody,
+            Permission::Public,
             Router::debug_client,
             about_socket("debugClient", "The same, with an echo"),
         )],
     },
 ];
 
-/// What a path, as sent and without its query, asks for. The editor's user typed the part before `/ws`,
-/// so more slashes than needed do no harm there; nor does one behind the path of a page.
+/// Finds the route of a path, which is as sent and without its query. The editor's users type the
+/// part before `/ws`, so extra slashes there are ignored, and so is one at the end of a page's
+/// path.
 ///
 /// # Errors
-/// What a 404 says.
+/// The text of the 404.
 pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
     let path = path.strip_prefix('/').ok_or(NO_SUCH_PAGE)?.trim_start_matches('/');
     let (key, keyed) = match path.strip_prefix("key/").and_then(|keyed| keyed.split_once('/')) {
@@ -435,7 +445,8 @@ pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
     };
     let found = ROUTES.iter().find_map(|route| {
         let may = key.is_none() || route.takes_key_before();
-        // A page with a slash too many is the same page; in a user's id one more is another user.
+        // An extra slash at the end is ignored for a page. In a user's id it would name another
+        // user.
         let path = if route.is_page() { keyed.trim_end_matches('/') } else { keyed };
         Some((route, route.matches(path).filter(|_| may)?))
     });

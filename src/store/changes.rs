@@ -1,23 +1,26 @@
-//! The rows of changes, and of ids that were taken without one.
+//! The rows of changes (table `changes`), and of ids whose messages changed nothing (table
+//! `taken`).
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::checksum::Sum;
+use super::checksum::Checksum;
 use super::error::StoreError;
 use super::rows::{
-    Session, Text, check, column, damaged, millis, number, text, text_or_none, time,
+    SessionRow, Text, check, column, damaged, millis, number, text, text_or_none, time,
 };
 use crate::kept::{StoredChange, StoredId};
 use crate::protocol::{Timestamp, UserId};
 
-/// A change that is to be written; its message is JSON.
+/// A change to write.
 pub struct NewChange<'a> {
     pub seq: u64,
     pub at: Timestamp,
     pub user: &'a str,
+    /// The id its sender gave it, as JSON.
     pub id: Option<&'a str>,
+    /// JSON.
     pub message: &'a [u8],
 }
 
@@ -29,7 +32,7 @@ fn change_sum(
     id: Option<&str>,
     message: &[u8],
 ) -> Result<i64, StoreError> {
-    Ok(Sum::of("changes")
+    Ok(Checksum::new("changes")
         .number(session)
         .number(column(seq)?)
         .number(millis(at))
@@ -39,10 +42,7 @@ fn change_sum(
         .finish())
 }
 
-/// Adds a change. One of the same number that is there already stays.
-///
-/// # Errors
-/// [`StoreError`], when it can't be written.
+/// Adds a change. Where a change of this number is stored, that one stays.
 pub fn add(db: &Connection, session: i64, change: &NewChange<'_>) -> Result<(), StoreError> {
     let NewChange { seq, at, user, id, message } = *change;
     let sum = change_sum(session, seq, at, user, id, message)?;
@@ -53,17 +53,17 @@ pub fn add(db: &Connection, session: i64, change: &NewChange<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Which way changes are read.
+/// The order in which changes are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     OldestFirst,
     NewestFirst,
 }
 
-/// Reads the changes from `first` to `last`, both included, until `take` has had enough.
+/// Calls `take` with the changes from `first` to `last`, both included, until it returns false.
 ///
 /// # Errors
-/// [`StoreError`], when one can't be read or is not as it was written; or what `take` says.
+/// [`StoreError`] where a change can't be read or is damaged; and the errors of `take`.
 pub fn read(
     db: &Connection,
     session: i64,
@@ -85,7 +85,7 @@ pub fn read(
         }
     })?;
     let mut rows = statement.query(params![session, column(first)?, column(last)?])?;
-    // The same few people over and over.
+    // A few users make all changes: each name is stored once.
     let mut users: HashMap<Box<str>, UserId> = HashMap::new();
     while let Some(row) = rows.next()? {
         let (seq, at, user) = (number(row, 0)?, time(row, 1)?, text(row, 2)?);
@@ -106,7 +106,7 @@ pub fn read(
 }
 
 fn taken_sum(session: i64, n: u64, seq: u64, user: &str, id: &str) -> Result<i64, StoreError> {
-    Ok(Sum::of("taken")
+    Ok(Checksum::new("taken")
         .number(session)
         .number(column(n)?)
         .number(column(seq)?)
@@ -115,14 +115,10 @@ fn taken_sum(session: i64, n: u64, seq: u64, user: &str, id: &str) -> Result<i64
         .finish())
 }
 
-/// Adds the session's next id that was taken without a change; the session's own row is still to be
-/// written.
-///
-/// # Errors
-/// [`StoreError`], when it can't be written.
+/// Adds an id whose message changed nothing. The caller writes the session's own row.
 pub fn add_taken(
     db: &Connection,
-    session: &mut Session,
+    session: &mut SessionRow,
     seq: u64,
     user: &str,
     id: &str,
@@ -136,21 +132,18 @@ pub fn add_taken(
     Ok(())
 }
 
-/// The newest ids that were taken without a change, in order: at most so many, and as of change
+/// The newest ids whose messages changed nothing, the oldest first: at most `max`, and as of change
 /// `first` or later.
-///
-/// # Errors
-/// [`StoreError`], when one can't be read or is not as it was written.
 pub fn taken(
     db: &Connection,
-    session: &Session,
+    session: &SessionRow,
     first: u64,
-    most: usize,
+    max: usize,
 ) -> Result<Vec<StoredId>, StoreError> {
     let sql = "SELECT n, seq, user, id, sum FROM taken WHERE session = ?1 ORDER BY n DESC LIMIT ?2";
     let mut statement = db.prepare_cached(sql)?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX) as u64;
-    let mut rows = statement.query(params![session.id, column(most)?])?;
+    let max = i64::try_from(max).unwrap_or(i64::MAX) as u64;
+    let mut rows = statement.query(params![session.id, column(max)?])?;
     let mut taken = Vec::new();
     let mut next = session.taken;
     while let Some(row) = rows.next()? {
@@ -166,7 +159,7 @@ pub fn taken(
         }
         taken.push(StoredId { seq, user: user.into(), id: id.into() });
     }
-    if next >= session.taken_from && (taken.len() as u64) < most {
+    if next >= session.taken_from && (taken.len() as u64) < max {
         return Err(damaged("what stands about ids that were taken"));
     }
     taken.reverse();

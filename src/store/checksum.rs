@@ -1,17 +1,17 @@
-//! A check sum over everything that stands in one row.
+//! The checksum of a row, over all its columns.
 //!
-//! SQLite notices when its own structure is broken, not when a letter of a text has become another
-//! one. A row that doesn't have its sum is not what was written.
+//! SQLite notices damage to its own structure, and not a changed byte in a text. A row whose
+//! checksum is wrong is refused.
 
 use sha2::{Digest as _, Sha256};
 
-/// A sum that is being made, of parts that are told apart by their order and length.
-pub struct Sum(Sha256);
+/// A checksum in the making. Its parts differ by their order and length, not by their bytes alone.
+pub struct Checksum(Sha256);
 
-impl Sum {
-    /// Of a row of this table.
-    pub fn of(table: &str) -> Self {
-        Sum(Sha256::new()).text(table.as_bytes())
+impl Checksum {
+    /// Begins the checksum of a row of this table.
+    pub fn new(table: &str) -> Self {
+        Checksum(Sha256::new()).text(table.as_bytes())
     }
 
     pub fn number(mut self, number: i64) -> Self {
@@ -25,7 +25,7 @@ impl Sum {
         self
     }
 
-    /// A text that may be missing.
+    /// Adds a text that may be NULL.
     pub fn maybe(self, text: Option<&[u8]>) -> Self {
         match text {
             Some(text) => self.number(1).text(text),
@@ -33,7 +33,7 @@ impl Sum {
         }
     }
 
-    /// Its first 64 bits, as a column takes them.
+    /// The first 64 bits of the SHA-256, as SQLite's integer.
     pub fn finish(self) -> i64 {
         let digest = self.0.finalize();
         let mut first = [0; 8];
@@ -47,14 +47,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_told_apart() {
+    fn different_parts_have_different_checksums() {
         let sums = [
-            Sum::of("t").text(b"ab").text(b"c").finish(),
-            Sum::of("t").text(b"a").text(b"bc").finish(),
-            Sum::of("u").text(b"ab").text(b"c").finish(),
-            Sum::of("t").text(b"ab").maybe(Some(b"c")).finish(),
-            Sum::of("t").text(b"ab").maybe(None).finish(),
-            Sum::of("t").text(b"ab").maybe(Some(b"")).finish(),
+            Checksum::new("t").text(b"ab").text(b"c").finish(),
+            Checksum::new("t").text(b"a").text(b"bc").finish(),
+            Checksum::new("u").text(b"ab").text(b"c").finish(),
+            Checksum::new("t").text(b"ab").maybe(Some(b"c")).finish(),
+            Checksum::new("t").text(b"ab").maybe(None).finish(),
+            Checksum::new("t").text(b"ab").maybe(Some(b"")).finish(),
         ];
         for (place, sum) in sums.iter().enumerate() {
             assert!(!sums[..place].contains(sum), "{place}");

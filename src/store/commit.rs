@@ -1,4 +1,4 @@
-//! One transaction: what the hub wants kept, in its order.
+//! One transaction: a batch of entries, in their order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use rusqlite::Connection;
 
 use super::changes::{self, NewChange};
 use super::documents::{self, NewDocument};
-use super::rows::{self, Session};
+use super::rows::{self, SessionRow};
 use super::{Store, StoreError, reserve};
 use crate::kept::{Keep, Why};
 use crate::protocol::{Frame, Timestamp};
 
 impl Store {
-    /// Writes all of it, or nothing. It is on disk when this returns.
+    /// Writes a batch: all of it or nothing. It is on disk when this returns.
     ///
-    /// What is stored already is left as it is, so that the same may be given again. A session whose
-    /// changes don't follow on what is stored, because some were never given, stays as it was; such
-    /// sessions are returned: each needs a [`Keep::Whole`], which always fits.
+    /// Entries that are stored already are left as they are, so that a batch may be written twice.
+    /// A session is left as it was where its changes don't follow on the stored ones. The names of
+    /// such sessions are returned: each needs a snapshot ([`Keep::Whole`]), which always fits.
     ///
     /// # Errors
-    /// [`StoreError`], and then nothing has been written.
+    /// [`StoreError`]: nothing is written.
     pub fn commit<'a>(
         &mut self,
         batch: impl IntoIterator<Item = &'a Keep>,
     ) -> Result<Vec<Arc<str>>, StoreError> {
-        self.sound()?;
+        self.ensure_sound()?;
         let written = self.write(batch);
-        self.noting(written)
+        self.note_result(written)
     }
 
     fn write<'a>(
@@ -35,19 +35,17 @@ impl Store {
         batch: impl IntoIterator<Item = &'a Keep>,
     ) -> Result<Vec<Arc<str>>, StoreError> {
         let transaction = self.begin_writing()?;
-        let mut writing = Writing {
+        let mut batch_writer = BatchWriter {
             db: &transaction,
             stored: &self.sessions,
             changed: HashMap::new(),
             next_id: self.next_id,
-            lacking: Vec::new(),
+            incomplete: Vec::new(),
         };
         for keep in batch {
-            if !writing.write(keep)? && !writing.lacking.contains(keep.session()) {
-                writing.lacking.push(keep.session().clone());
-            }
+            batch_writer.write(keep)?;
         }
-        let Writing { changed, next_id, lacking, .. } = writing;
+        let BatchWriter { changed, next_id, incomplete, .. } = batch_writer;
         for session in changed.values() {
             session.write(&transaction)?;
         }
@@ -57,111 +55,145 @@ impl Store {
         transaction.commit()?;
         self.sessions.extend(changed);
         self.next_id = next_id;
-        self.committed()?;
-        Ok(lacking)
+        self.count_commit()?;
+        Ok(incomplete)
     }
 }
 
-/// The first of the changes that made a document as of change `seq`; the next one where none did.
-fn first_of(seq: u64, frames: &[Frame]) -> u64 {
+/// The number of the first change of a snapshot as of change `seq`, which these frames made; the
+/// number after `seq` where there are none.
+fn first_change(seq: u64, frames: &[Frame]) -> u64 {
     (seq + 1).saturating_sub(frames.len() as u64)
 }
 
-/// A transaction that is being written.
-struct Writing<'a> {
-    db: &'a Connection,
-    /// The sessions as they were before.
-    stored: &'a HashMap<Arc<str>, Session>,
-    /// Those that this transaction changes, as they will be.
-    changed: HashMap<Arc<str>, Session>,
-    next_id: i64,
-    /// Sessions of which a change is missing.
-    lacking: Vec<Arc<str>>,
+/// What came of an entry.
+#[derive(PartialEq, Eq)]
+enum Written {
+    /// It is written, or was stored already.
+    Stored,
+    /// Changes before it are missing: it is not written.
+    ChangesMissing,
 }
 
-impl Writing<'_> {
-    /// Writes one of them. Whether it follows on what is stored.
-    fn write(&mut self, keep: &Keep) -> Result<bool, StoreError> {
-        match keep {
+/// A transaction in the making.
+struct BatchWriter<'a> {
+    db: &'a Connection,
+    /// The sessions before the transaction.
+    stored: &'a HashMap<Arc<str>, SessionRow>,
+    /// The sessions that the transaction changes, as they are after it.
+    changed: HashMap<Arc<str>, SessionRow>,
+    next_id: i64,
+    /// Sessions of which a change is missing.
+    incomplete: Vec<Arc<str>>,
+}
+
+impl BatchWriter<'_> {
+    fn write(&mut self, keep: &Keep) -> Result<(), StoreError> {
+        let written = match keep {
             Keep::Change { seq, at, user, frame, id, .. } => {
-                let Some(mut session) = self.session(keep, *seq == 1, Some(*at))? else {
-                    return Ok(false);
-                };
-                if *seq <= session.seq {
-                    return Ok(true);
-                }
-                if !reserve::follows(self.db, &session, *seq)? {
-                    return Ok(false);
-                }
-                reserve::reserve(self.db, &mut session, *seq)?;
                 let (id, message) = (id.as_deref(), frame.payload());
                 let change = NewChange { seq: *seq, at: *at, user, id, message };
-                changes::add(self.db, session.id, &change)?;
-                session.advance(*seq, *at);
-                self.changed.insert(session.name.clone(), session);
-                Ok(true)
+                self.write_change(keep, &change)?
             }
             Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
-                let Some(mut session) = self.session(keep, true, Some(*at))? else {
-                    return Ok(false);
-                };
-                if *seq < session.seq {
-                    return Ok(true);
-                }
-                self.lacking.retain(|name| *name != session.name);
-                let follows = first_of(*seq, frames) <= session.seq + 1
-                    || reserve::follows(self.db, &session, first_of(*seq, frames))?;
-                reserve::reserve(self.db, &mut session, *seq)?;
                 let user = user.as_deref();
-                let new = NewDocument { seq: *seq, at: *at, user, why: *why, document };
-                self.put_document(session.id, &new)?;
-                session.document = Some(*seq);
-                let (by, id) = (user.unwrap_or_default(), id.as_deref());
-                let newest = *seq;
-                let first = first_of(newest, frames);
-                for (seq, frame) in (first..=newest).zip(frames) {
-                    // What its sender called it is the last of what came of it.
-                    let id = id.filter(|_| seq == newest);
-                    let message = frame.payload();
-                    let change = NewChange { seq, at: *at, user: by, id, message };
-                    changes::add(self.db, session.id, &change)?;
-                }
-                if let Some(id) = id.filter(|_| frames.is_empty()) {
-                    changes::add_taken(self.db, &mut session, newest, by, id)?;
-                }
-                // The changes before it that are missing, and itself, where it was not relayed.
-                session.changes_from = match follows {
-                    true => session.changes_from.min(first),
-                    false => first,
-                };
-                if *seq > session.seq {
-                    session.advance(*seq, *at);
-                }
-                self.changed.insert(session.name.clone(), session);
-                Ok(true)
+                let document = NewDocument { seq: *seq, at: *at, user, why: *why, document };
+                self.write_snapshot(keep, &document, frames, id.as_deref())?
             }
-            Keep::Taken { seq, user, id, .. } => {
-                let Some(mut session) = self.session(keep, *seq == 0, None)? else {
-                    return Ok(false);
-                };
-                if *seq > session.seq {
-                    return Ok(false);
-                }
-                changes::add_taken(self.db, &mut session, *seq, user, id)?;
-                self.changed.insert(session.name.clone(), session);
-                Ok(true)
-            }
+            Keep::Taken { seq, user, id, .. } => self.write_taken(keep, *seq, user, id)?,
+        };
+        if written == Written::ChangesMissing && !self.incomplete.contains(keep.session()) {
+            self.incomplete.push(keep.session().clone());
         }
+        Ok(())
     }
 
-    /// A whole document; that it is there regularly is no news about one that is there already.
+    fn write_change(&mut self, keep: &Keep, change: &NewChange<'_>) -> Result<Written, StoreError> {
+        let (seq, at) = (change.seq, change.at);
+        let Some(mut session) = self.session(keep, seq == 1, Some(at))? else {
+            return Ok(Written::ChangesMissing);
+        };
+        if seq <= session.seq {
+            return Ok(Written::Stored);
+        }
+        if !reserve::follows(self.db, &session, seq)? {
+            return Ok(Written::ChangesMissing);
+        }
+        reserve::reserve(self.db, &mut session, seq)?;
+        changes::add(self.db, session.id, change)?;
+        session.advance(seq, at);
+        self.changed.insert(session.name.clone(), session);
+        Ok(Written::Stored)
+    }
+
+    /// Writes a document, the changes that made it (`frames`), and the id of their message.
+    fn write_snapshot(
+        &mut self,
+        keep: &Keep,
+        document: &NewDocument<'_>,
+        frames: &[Frame],
+        id: Option<&str>,
+    ) -> Result<Written, StoreError> {
+        let NewDocument { seq, at, user, .. } = *document;
+        let Some(mut session) = self.session(keep, true, Some(at))? else {
+            return Ok(Written::ChangesMissing);
+        };
+        if seq < session.seq {
+            return Ok(Written::Stored);
+        }
+        self.incomplete.retain(|name| *name != session.name);
+        let first = first_change(seq, frames);
+        let follows = first <= session.seq + 1 || reserve::follows(self.db, &session, first)?;
+        reserve::reserve(self.db, &mut session, seq)?;
+        self.put_document(session.id, document)?;
+        session.document = Some(seq);
+        let user = user.unwrap_or_default();
+        for (number, frame) in (first..=seq).zip(frames) {
+            // The id is that of the last change the message made.
+            let id = id.filter(|_| number == seq);
+            let change = NewChange { seq: number, at, user, id, message: frame.payload() };
+            changes::add(self.db, session.id, &change)?;
+        }
+        if let Some(id) = id.filter(|_| frames.is_empty()) {
+            changes::add_taken(self.db, &mut session, seq, user, id)?;
+        }
+        // Where it doesn't follow, changes before it are missing; itself is, where it was not
+        // relayed.
+        session.changes_from = if follows { session.changes_from.min(first) } else { first };
+        if seq > session.seq {
+            session.advance(seq, at);
+        }
+        self.changed.insert(session.name.clone(), session);
+        Ok(Written::Stored)
+    }
+
+    fn write_taken(
+        &mut self,
+        keep: &Keep,
+        seq: u64,
+        user: &str,
+        id: &str,
+    ) -> Result<Written, StoreError> {
+        let Some(mut session) = self.session(keep, seq == 0, None)? else {
+            return Ok(Written::ChangesMissing);
+        };
+        if seq > session.seq {
+            return Ok(Written::ChangesMissing);
+        }
+        changes::add_taken(self.db, &mut session, seq, user, id)?;
+        self.changed.insert(session.name.clone(), session);
+        Ok(Written::Stored)
+    }
+
+    /// Writes a document. A regular one doesn't change the time, user and reason of one that is
+    /// stored as of the same change.
     fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
         let old = match new.why {
             Why::Regular => documents::reason(self.db, session, new.seq),
             _ => Ok(None),
         };
-        // One that is damaged is replaced like one that isn't there.
-        let old = old.or_else(|trouble| match trouble {
+        // A damaged one is replaced.
+        let old = old.or_else(|error| match error {
             StoreError::SessionCorrupt(_) => Ok(None),
             other => Err(other),
         })?;
@@ -174,14 +206,14 @@ impl Writing<'_> {
         }
     }
 
-    /// The session that something belongs to. Where there is none of this name and epoch it is made,
-    /// if what is to be kept is its beginning.
+    /// The session of an entry. Where there is none of its name and epoch, makes one if the entry
+    /// is the first of a session (`begins`); otherwise returns `None`.
     fn session(
         &mut self,
         keep: &Keep,
         begins: bool,
         at: Option<Timestamp>,
-    ) -> Result<Option<Session>, StoreError> {
+    ) -> Result<Option<SessionRow>, StoreError> {
         let name = keep.session();
         let known = self.changed.get(name).or_else(|| self.stored.get(name));
         if let Some(known) = known.filter(|known| known.epoch == *keep.epoch()) {
@@ -191,10 +223,10 @@ impl Writing<'_> {
             return Ok(None);
         }
         if let Some(old) = known.cloned() {
-            self.put_aside(old)?;
+            self.rename_with_epoch(old)?;
         }
         let at = at.unwrap_or(Timestamp::from_millis(0));
-        let session = Session {
+        let session = SessionRow {
             id: self.next_id,
             name: name.clone(),
             epoch: keep.epoch().clone(),
@@ -213,16 +245,16 @@ impl Writing<'_> {
         Ok(Some(session))
     }
 
-    /// Gives an earlier life of a session a name of its own: another one has begun under its name,
-    /// and nothing that is stored is overwritten.
-    fn put_aside(&mut self, mut old: Session) -> Result<(), StoreError> {
+    /// Renames a stored session, because one of another epoch begins under its name. Nothing that
+    /// is stored is overwritten.
+    fn rename_with_epoch(&mut self, mut old: SessionRow) -> Result<(), StoreError> {
         let mut name = format!("{} (epoch {})", old.name, old.epoch);
         while self.changed.contains_key(&*name) || self.stored.contains_key(&*name) {
             name.push('+');
         }
         let name: Arc<str> = name.into();
         log::warn!(
-            "session {:?} was stored with another epoch; what was stored is now {name:?}",
+            "session {:?} was stored with another epoch; what was stored is now named {name:?}",
             old.name
         );
         old.name = name.clone();

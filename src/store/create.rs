@@ -1,8 +1,7 @@
-//! Making a database where there was none: whole, or not at all.
+//! Creates the database: whole, or not at all.
 //!
-//! It is made beside the place where it is to be, and gets its name when it is complete and on disk. A
-//! start that is cut off leaves nothing of the name `collabd.db`, and what it left is removed by the
-//! next one.
+//! It is created under another name, and renamed to `collabd.db` when it is complete and on disk.
+//! What an interrupted start leaves under the other name is removed by the next start.
 
 use std::fs;
 use std::io;
@@ -14,18 +13,19 @@ use super::error::StoreError;
 use super::schema;
 use crate::files::writing;
 
-/// What the name of the unfinished one has more; and those of the files that SQLite makes beside it.
-const NEW: &str = ".new";
-const BESIDE: [&str; 4] = ["", "-journal", "-wal", "-shm"];
+/// The suffix of the unfinished database.
+const NEW_SUFFIX: &str = ".new";
+/// The further suffixes of the database itself and of the files that SQLite makes beside it.
+const SQLITE_SUFFIXES: [&str; 4] = ["", "-journal", "-wal", "-shm"];
 
-/// Makes the database of a directory that has none, or an empty file in its place.
+/// Creates the database of a directory that has none, or an empty file in its place.
 ///
 /// # Errors
-/// [`StoreError`]: then there is none.
-pub fn make(directory: &Directory) -> Result<(), StoreError> {
-    let new = directory.file(NEW);
-    for beside in BESIDE {
-        match fs::remove_file(directory.file(&format!("{NEW}{beside}"))) {
+/// [`StoreError`]: there is none then.
+pub fn create(directory: &Directory) -> Result<(), StoreError> {
+    let new = directory.file(NEW_SUFFIX);
+    for suffix in SQLITE_SUFFIXES {
+        match fs::remove_file(directory.file(&format!("{NEW_SUFFIX}{suffix}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }

@@ -1,11 +1,14 @@
-//! The data directory: one server at a time, its owner's alone, and a note of how far it has come.
+//! The data directory: used by one server at a time, with a marker of how many transactions there
+//! were.
 //!
-//! Two locks are held as long as a server uses the directory; a crash ends them. One belongs to the
-//! database itself (`lock.rs`). The other is on `collabd.lock`, which older versions of collabd look at,
-//! too. In that file stands how many transactions the database has seen, written after each without
-//! waiting for the disk: a database that has seen fewer when it is opened again has lost some that were
-//! confirmed, because its `-wal` file was damaged or removed, the disk didn't keep what it had
-//! acknowledged, or an older copy was put in its place.
+//! A server holds two locks while it uses the directory; the system releases them after a crash.
+//! One is on the database itself (`lock.rs`). The other is on `collabd.lock`, which older versions
+//! of collabd lock.
+//!
+//! `collabd.lock` also holds the [`CommitMarker`]: the number of transactions, written after each
+//! one without waiting for the disk. A database that has fewer when it is opened has lost confirmed
+//! ones: its `-wal` file was damaged or removed, the disk lost data that it had acknowledged, or an
+//! older copy took its place.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,32 +17,31 @@ use std::path::{Path, PathBuf};
 use super::lock::{self, Identity, Lock};
 use crate::files::sync_directory;
 
-const DATABASE: &str = "collabd.db";
-const NOTE: &str = "collabd.lock";
+const DATABASE_NAME: &str = "collabd.db";
+const MARKER_NAME: &str = "collabd.lock";
 
-/// A data directory that nobody else uses.
+/// A data directory that this process has locked.
 pub struct Directory {
     path: PathBuf,
-    /// What is noted in, and locked for older versions.
-    note: File,
-    /// The lock that counts; from [`lock_database`](Self::lock_database) on.
+    /// `collabd.lock`: holds the marker, and is locked for older versions.
+    marker_file: File,
+    /// The lock on the database; `None` before [`lock_database`](Self::lock_database).
     lock: Option<Lock>,
-    /// What was opened as the database and its `-wal`, to notice when they are removed.
+    /// The database and its `-wal` as they were opened, to notice when they are removed.
     opened: Option<[Identity; 2]>,
 }
 
-/// How far the last run came.
+/// How many transactions a database must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitMarker {
-    /// How many transactions it had committed.
     pub commits: u64,
-    /// Whether it ended properly.
+    /// Is true where the store was closed properly.
     pub stopped: bool,
 }
 
 impl Directory {
-    /// Takes the directory for this process, and says how far the last one came that used it.
-    /// Makes it where `create` says so and it isn't there. Blocks on the disk.
+    /// Locks a directory for this process, and reads its marker. Makes the directory where `create`
+    /// is true and there is none. Blocks on the disk.
     ///
     /// # Errors
     /// One line that says what to do.
@@ -55,20 +57,20 @@ impl Directory {
                 )
             })?;
         }
-        // None is left behind where a disk isn't mounted any more.
+        // No marker is made in the mount point of a disk that is not mounted.
         let create = create || database(&path).exists();
-        let file = path.join(NOTE);
+        let file = path.join(MARKER_NAME);
         for file in [&file, &database(&path), &with_suffix(&database(&path), "-wal")] {
-            is_own_kind(file)?;
+            check_regular_file(file)?;
         }
-        let opened = lock::note_options().create(create).truncate(false).open(&file);
-        let note_file = opened.map_err(|error| {
+        let opened = lock::marker_options().create(create).truncate(false).open(&file);
+        let marker_file = opened.map_err(|error| {
             format!(
                 "can't write in the data directory {shown}: {error}: see to it that it is there \
                  and that collabd may write in it"
             )
         })?;
-        note_file.try_lock().map_err(|error| match error {
+        marker_file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => in_use(&shown),
             TryLockError::Error(error) => format!(
                 "can't lock {}: {error}: the data directory has to be on a file system of this \
@@ -77,20 +79,23 @@ impl Directory {
             ),
         })?;
         let mut text = Vec::new();
-        let read = (&note_file).take(100).read_to_end(&mut text);
+        let read = (&marker_file).take(100).read_to_end(&mut text);
         read.map_err(|error| format!("can't read {}: {error}: see to the disk", file.display()))?;
-        let note = std::str::from_utf8(&text).ok().and_then(CommitMarker::parse);
-        if note.is_none() && !text.is_empty() {
-            log::warn!("{} is damaged; what stands in it is ignored", file.display());
+        let marker = std::str::from_utf8(&text).ok().and_then(CommitMarker::parse);
+        if marker.is_none() && !text.is_empty() {
+            log::warn!(
+                "{} is damaged and ignored: a loss of transactions would not be noticed",
+                file.display()
+            );
         }
-        Ok((Directory { path, note: note_file, lock: None, opened: None }, note))
+        Ok((Directory { path, marker_file, lock: None, opened: None }, marker))
     }
 
-    /// Takes the database itself for this process, which has to be there. Before anything else opens
-    /// it; held until the directory is dropped.
+    /// Locks the database, which must exist, until the directory is dropped. To be called before
+    /// anything else opens it.
     ///
     /// # Errors
-    /// One line, when another process holds it or it can't be locked.
+    /// One line where another process holds it or it can't be locked.
     pub fn lock_database(&mut self) -> Result<(), String> {
         if self.lock.is_none() {
             let file = self.database();
@@ -106,35 +111,29 @@ impl Directory {
         Ok(())
     }
 
-    /// Where it is; absolute.
+    /// The absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the database is.
+    /// The path of the database.
     pub fn database(&self) -> PathBuf {
         database(&self.path)
     }
 
-    /// Another file of the database, by what its name has more.
+    /// The path of the database with this suffix.
     pub fn file(&self, suffix: &str) -> PathBuf {
         with_suffix(&self.database(), suffix)
     }
 
-    /// Puts a whole database in the place of `collabd.db`, where there was none or an empty one.
-    ///
-    /// # Errors
-    /// When that can't be done for good.
+    /// Syncs a complete database and renames it to `collabd.db`.
     pub fn put_database(&self, whole: &Path) -> io::Result<()> {
         OpenOptions::new().read(true).write(true).open(whole)?.sync_all()?;
         fs::rename(whole, self.database())?;
         self.sync()
     }
 
-    /// Reads all of the database and its journal, for nothing but to see whether the disk can.
-    ///
-    /// # Errors
-    /// When it can't.
+    /// Reads the whole database and its journal, to find out whether the disk can.
     pub fn read_through(&self) -> io::Result<()> {
         if let Some(lock) = &self.lock {
             let (mut piece, mut place) = (vec![0; 1 << 16], 0);
@@ -151,19 +150,16 @@ impl Directory {
         }
     }
 
-    /// Has the names in it survive a power failure, where the system knows how.
-    ///
-    /// # Errors
-    /// When the disk doesn't take them.
+    /// Syncs the names in the directory, where the system can.
     pub fn sync(&self) -> io::Result<()> {
         let open = match File::open(&self.path) {
             Ok(open) => open,
-            // Windows opens no directories, and keeps names by itself.
+            // Windows can't open directories, and syncs names by itself.
             Err(_) if cfg!(windows) => return Ok(()),
             Err(error) => return Err(error),
         };
         match open.sync_all() {
-            // A file system that doesn't know how.
+            // The file system can't sync directories.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -176,28 +172,29 @@ impl Directory {
         }
     }
 
-    /// Whether a file of the database is there, and its length in bytes.
+    /// The length of a file of the database in bytes; `None` where there is none.
     pub fn length(&self, suffix: &str) -> Option<u64> {
         fs::metadata(with_suffix(&self.database(), suffix)).ok().map(|found| found.len())
     }
 
-    /// Remembers which files are open now; call it with a transaction under way or done.
-    pub fn opened(&mut self) {
+    /// Notes which files are open. To be called after a transaction has begun, as SQLite opens them
+    /// then.
+    pub fn set_opened(&mut self) {
         self.opened = self.identities();
     }
 
-    /// Whether the files that were opened are still the ones in the directory, and the database is the
+    /// Is true where the directory still holds the files that were opened, and the database is the
     /// one that is locked.
-    pub fn is_still_there(&self) -> bool {
+    pub fn is_unchanged(&self) -> bool {
         self.opened.is_some() && self.opened == self.identities() && self.has_database()
     }
 
-    /// Whether the file that is called `collabd.db` is the one that is locked.
+    /// Is true where the file named `collabd.db` is the one that is locked.
     pub fn has_database(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.is_of(&self.database()))
     }
 
-    /// The lock on the database; `None` before there is one.
+    /// The lock on the database; `None` before [`lock_database`](Self::lock_database).
     pub fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
     }
@@ -208,48 +205,47 @@ impl Directory {
         Some([lock::identity(&database)?, lock::identity(&wal)?])
     }
 
-    /// Notes how far the database has come. Doesn't wait for the disk.
+    /// Writes the marker. Doesn't wait for the disk.
     ///
     /// # Errors
-    /// When it can't be written: a loss would go unnoticed then.
-    pub fn note(&mut self, note: CommitMarker) -> io::Result<()> {
-        self.make_note_file();
-        self.note.seek(SeekFrom::Start(0))?;
-        self.note.write_all(note.text().as_bytes())
+    /// Where it can't be written: a loss of transactions may go unnoticed then.
+    pub fn write_marker(&mut self, marker: CommitMarker) -> io::Result<()> {
+        self.restore_marker_file();
+        self.marker_file.seek(SeekFrom::Start(0))?;
+        self.marker_file.write_all(marker.text().as_bytes())
     }
 
-    /// Makes `collabd.lock` anew where it was removed. The lock that counts is not in it.
-    fn make_note_file(&mut self) {
-        let file = self.path.join(NOTE);
-        if lock::is_same(&self.note, &file) || !self.has_database() {
+    /// Makes `collabd.lock` again where it was removed. The directory stays locked by the database
+    /// meanwhile.
+    fn restore_marker_file(&mut self) {
+        let file = self.path.join(MARKER_NAME);
+        if lock::is_same(&self.marker_file, &file) || !self.has_database() {
             return;
         }
-        if let Ok(new) = lock::note_options().create(true).truncate(false).open(&file)
+        if let Ok(new) = lock::marker_options().create(true).truncate(false).open(&file)
             && new.try_lock().is_ok()
         {
-            self.note = new;
+            self.marker_file = new;
         }
     }
 
-    /// The same, and waits until it is on disk.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn note_for_good(&mut self, note: CommitMarker) -> io::Result<()> {
-        self.note(note)?;
-        self.note.sync_data()
+    /// Writes the marker and waits until it is on disk.
+    pub fn write_marker_synced(&mut self, marker: CommitMarker) -> io::Result<()> {
+        self.write_marker(marker)?;
+        self.marker_file.sync_data()
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Closing it leaves the lock to a child process that has only just been forked off.
-        let _ = self.note.unlock();
+        // A child process that was just forked shares the lock: closing the file would leave it
+        // locked.
+        let _ = self.marker_file.unlock();
     }
 }
 
 impl CommitMarker {
-    /// Always of the same length: it is written over the one before.
+    /// The marker's text. All have one length: each overwrites the one before.
     fn text(self) -> String {
         let state = if self.stopped { "stopped" } else { "running" };
         format!("{:020} {state}\n", self.commits)
@@ -266,9 +262,9 @@ impl CommitMarker {
     }
 }
 
-/// Where the database of a data directory is.
+/// The path of the database of a data directory.
 pub fn database(directory: &Path) -> PathBuf {
-    directory.join(DATABASE)
+    directory.join(DATABASE_NAME)
 }
 
 fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
@@ -277,7 +273,7 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes the directory and those above it; the new ones are their owner's alone.
+/// Makes the directory and its parents. Only their owner may enter the new ones.
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -291,11 +287,11 @@ fn make(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a file that collabd writes is a file, if it is there: what a link leads to isn't collabd's.
+/// Checks that a file that collabd writes is a regular file, or doesn't exist.
 ///
 /// # Errors
-/// One line.
-fn is_own_kind(file: &Path) -> Result<(), String> {
+/// One line where it is a link, a directory or a device.
+fn check_regular_file(file: &Path) -> Result<(), String> {
     let Ok(found) = fs::symlink_metadata(file) else { return Ok(()) };
     let what = match found.file_type() {
         kind if kind.is_file() => return Ok(()),
@@ -310,8 +306,8 @@ fn is_own_kind(file: &Path) -> Result<(), String> {
     ))
 }
 
-/// Whether this is what is said when another process holds the directory.
-pub fn says_in_use(line: &str, directory: &Path) -> bool {
+/// Is true where this is the error for a directory that another process holds.
+pub fn is_in_use_error(line: &str, directory: &Path) -> bool {
     std::path::absolute(directory).is_ok_and(|path| line == in_use(&path.display().to_string()))
 }
 
@@ -327,14 +323,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_read_back_and_anything_else_is_none() {
-        for note in [
+    fn a_marker_is_read_back_and_other_text_is_none() {
+        for marker in [
             CommitMarker { commits: 0, stopped: false },
             CommitMarker { commits: 42, stopped: true },
             CommitMarker { commits: u64::MAX, stopped: true },
         ] {
-            let text = note.text();
-            assert_eq!(CommitMarker::parse(&text), Some(note));
+            let text = marker.text();
+            assert_eq!(CommitMarker::parse(&text), Some(marker));
             assert_eq!(text.len(), 29);
             assert_eq!(CommitMarker::parse(&text[..28]), None);
         }

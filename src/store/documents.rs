@@ -1,34 +1,35 @@
-//! The rows of whole documents.
+//! The rows of documents (table `documents`): snapshots of a session, each as of a change.
 
 use rusqlite::{Connection, Row, params};
 
-use super::checksum::Sum;
+use super::checksum::Checksum;
 use super::error::StoreError;
 use super::rows::{Text, check, column, damaged, millis, number, text, text_or_none, time};
 use crate::kept::Why;
 use crate::protocol::{Timestamp, UserId};
 
-/// A whole document that is stored. Every state from the oldest of them on can be brought back, not
-/// only these.
+/// A stored document, without its content. Every state from the oldest version on can be restored,
+/// not only the versions themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The change as of which it is.
+    /// The last change in it.
     pub seq: u64,
+    /// When it was journaled.
     pub at: Timestamp,
-    /// Whose change it was, where it was one.
+    /// The user whose change it is; `None` where it is no change.
     pub user: Option<UserId>,
     pub why: Why,
-    /// How large it is, in bytes.
+    /// The size of the document in bytes.
     pub bytes: u64,
 }
 
-/// A whole document as of a change.
-pub struct Document {
+/// A stored document and its last change.
+pub struct StoredDocument {
     pub seq: u64,
     pub document: Vec<u8>,
 }
 
-/// A whole document that is to be written.
+/// A document to write.
 pub struct NewDocument<'a> {
     pub seq: u64,
     pub at: Timestamp,
@@ -37,8 +38,8 @@ pub struct NewDocument<'a> {
     pub document: &'a [u8],
 }
 
-/// What stands beside a document.
-struct About<'a> {
+/// The columns of a row, without the document itself.
+struct DocumentRow<'a> {
     seq: u64,
     at: Timestamp,
     user: Option<&'a str>,
@@ -47,12 +48,12 @@ struct About<'a> {
     content: i64,
 }
 
-impl<'a> About<'a> {
-    /// The columns that are read for it, in this order; the document itself may follow.
+impl<'a> DocumentRow<'a> {
+    /// The columns that [`read`](Self::read) expects, in this order.
     const COLUMNS: &'static str = "seq, at, user, why, bytes, content, sum";
 
     fn sum(&self, session: i64) -> Result<i64, StoreError> {
-        Ok(Sum::of("documents")
+        Ok(Checksum::new("documents")
             .number(session)
             .number(column(self.seq)?)
             .number(millis(self.at))
@@ -68,24 +69,22 @@ impl<'a> About<'a> {
         let what = format!("what stands about the document as of change {seq}");
         let why = Why::named(text(row, 3)?).ok_or_else(|| damaged(&what))?;
         let (at, user) = (time(row, 1)?, text_or_none(row, 2)?);
-        let about = About { seq, at, user, why, bytes: number(row, 4)?, content: row.get(5)? };
-        check(about.sum(session)?, row, 6, &what)?;
-        Ok(about)
+        let bytes = number(row, 4)?;
+        let document_row = DocumentRow { seq, at, user, why, bytes, content: row.get(5)? };
+        check(document_row.sum(session)?, row, 6, &what)?;
+        Ok(document_row)
     }
 }
 
 fn content_sum(document: &[u8]) -> i64 {
-    Sum::of("document").text(document).finish()
+    Checksum::new("document").text(document).finish()
 }
 
-/// Writes a whole document, over one of the same change that may be there.
-///
-/// # Errors
-/// [`StoreError`], when it can't be written.
+/// Writes a document. Replaces one as of the same change.
 pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
     let NewDocument { seq, at, user, why, document } = *new;
     let (bytes, content) = (document.len() as u64, content_sum(document));
-    let about = About { seq, at, user, why, bytes, content };
+    let document_row = DocumentRow { seq, at, user, why, bytes, content };
     let sql = "INSERT OR REPLACE INTO documents
         (session, seq, at, user, why, bytes, content, sum, document)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -97,53 +96,50 @@ pub fn put(db: &Connection, session: i64, new: &NewDocument<'_>) -> Result<(), S
         why.name(),
         column(bytes)?,
         content,
-        about.sum(session)?,
+        document_row.sum(session)?,
         Text(document)
     ])?;
     Ok(())
 }
 
-/// The newest whole document that is stored as of change `seq` or one before it.
-///
-/// # Errors
-/// [`StoreError`], when it can't be read or is not as it was written.
-pub fn before(db: &Connection, session: i64, seq: u64) -> Result<Option<Document>, StoreError> {
+/// The newest document as of change `seq` or an earlier one.
+pub fn newest_up_to(
+    db: &Connection,
+    session: i64,
+    seq: u64,
+) -> Result<Option<StoredDocument>, StoreError> {
     let sql = format!(
         "SELECT {}, document FROM documents WHERE session = ?1 AND seq <= ?2
             ORDER BY seq DESC LIMIT 1",
-        About::COLUMNS
+        DocumentRow::COLUMNS
     );
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params![session, column(seq)?])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let About { seq, content, .. } = About::read(session, row)?;
+    let DocumentRow { seq, content, .. } = DocumentRow::read(session, row)?;
     let document = text(row, 7)?.as_bytes();
     if content_sum(document) != content {
         return Err(damaged(&format!("the document as of change {seq}")));
     }
-    Ok(Some(Document { seq, document: document.to_vec() }))
+    Ok(Some(StoredDocument { seq, document: document.to_vec() }))
 }
 
-/// What is to be known about the whole documents of a session, the oldest first.
-///
-/// # Errors
-/// [`StoreError`], when it can't be read or is not as it was written.
+/// The versions of a session, the oldest first.
 pub fn versions(db: &Connection, session: i64) -> Result<Vec<Version>, StoreError> {
-    let sql = format!("SELECT {} FROM documents WHERE session = ?1 ORDER BY seq", About::COLUMNS);
+    let sql =
+        format!("SELECT {} FROM documents WHERE session = ?1 ORDER BY seq", DocumentRow::COLUMNS);
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([session])?;
     let mut versions = Vec::new();
     while let Some(row) = rows.next()? {
-        let About { seq, at, user, why, bytes, .. } = About::read(session, row)?;
+        let DocumentRow { seq, at, user, why, bytes, .. } = DocumentRow::read(session, row)?;
         versions.push(Version { seq, at, user: user.map(Into::into), why, bytes });
     }
     Ok(versions)
 }
 
-/// When, by whom and why the whole document as of change `seq` was stored, if there is one.
-///
-/// # Errors
-/// [`StoreError`], when it can't be read.
+/// The time, user and reason of the document as of change `seq`; `None` where there is none.
+/// Doesn't check the row's checksum.
 pub fn reason(
     db: &Connection,
     session: i64,

@@ -1,34 +1,33 @@
-//! What can go wrong with the file, told apart by what is to be done next.
+//! Errors of the store, by what is to be done about them.
 
 use std::fmt;
 use std::io;
 
 use rusqlite::{Error, ErrorCode};
 
-/// Why something couldn't be written or read. Each carries a reason for a person, without any
-/// content of the file.
+/// Why a write or read failed. Each holds a reason in words, which quotes no content of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
-    /// There is no room: the same may succeed later.
+    /// The disk is full. A retry may succeed later.
     Full(String),
-    /// Another program holds the file: likewise.
+    /// Another program holds the file. A retry may succeed later.
     Busy(String),
-    /// The file can't be reached, or something of it could not be read or written: it has to be opened
-    /// anew, and that may succeed later.
+    /// The file can't be reached, read or written. It has to be opened again, which may succeed
+    /// later.
     Io(String),
-    /// The file is not what was written, or was read wrongly: nothing may be written to it until it has
-    /// been found in order.
+    /// The file is damaged, or the disk reads it wrongly. Nothing is written to it until a check
+    /// finds it in order.
     Corrupt(String),
-    /// Another program has written to the file: nothing more may be written to it.
+    /// Another program has written to the file. Nothing more is written to it.
     Overwritten(String),
-    /// What stands there of one session is not what was written; the others are none the worse.
+    /// One session is damaged; the others are not.
     SessionCorrupt(String),
-    /// A mistake of ours: doing it again won't help.
+    /// A bug in collabd. A retry does not help.
     Internal(String),
 }
 
 impl StoreError {
-    /// What a person is told to do about it. Nothing that could lose what is still there.
+    /// What the operator can do about it. Never advises what could lose stored data.
     pub fn advice(&self) -> &'static str {
         match self {
             StoreError::Full(_) => "make room on that disk",
@@ -50,8 +49,8 @@ impl StoreError {
         }
     }
 
-    /// Whether what was written last may not be on disk, whatever SQLite says: the file has to be opened
-    /// anew before anything is confirmed.
+    /// Is true where the last writes may not be on disk, though SQLite can read them: the file has
+    /// to be opened again before anything is confirmed.
     pub fn is_suspicious(&self) -> bool {
         match self {
             StoreError::Io(_) | StoreError::Corrupt(_) | StoreError::Overwritten(_) => true,
@@ -83,7 +82,7 @@ impl From<Error> for StoreError {
         let why = error.to_string();
         let Error::SqliteFailure(failure, _) = &error else {
             return match error {
-                // A column that holds what was never put into it.
+                // A column holds a value that collabd never writes.
                 Error::FromSqlConversionFailure(..)
                 | Error::IntegralValueOutOfRange(..)
                 | Error::InvalidColumnType(..)

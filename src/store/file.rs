@@ -1,50 +1,47 @@
-//! The database file as the thread `store` has it: open, closed because it failed, or ended.
+//! The database file of the thread `store`: open, closed after a failure, or closed for good.
 
-use super::{Closed, Store, StoreError};
+use super::{ClosedStore, Store, StoreError};
 use crate::kept::Stored;
 
-/// The file.
+/// The file in one of its states.
 pub enum StoreFile {
     Open(Box<Store>),
-    Closed(Box<Closed>),
-    /// For good: the thread ends.
+    /// A write or read has failed: to be opened again.
+    Closed(Box<ClosedStore>),
+    /// The thread `store` ends.
     Ended,
 }
 
 impl StoreFile {
-    /// The store, while it is open.
+    /// The open store.
     ///
     /// # Errors
-    /// [`StoreError::Io`] while it is not.
+    /// [`StoreError::Io`] where it is not open.
     pub fn store(&mut self) -> Result<&mut Store, StoreError> {
         match self {
             StoreFile::Open(store) => Ok(store),
-            _ => Err(StoreError::Io("it is not open".into())),
+            _ => Err(StoreError::Io("the file is not open".into())),
         }
     }
 
-    /// What is stored of a session.
-    ///
-    /// # Errors
-    /// [`StoreError`], when it can't be read.
+    /// Reads a session; `None` where none of this name is stored.
     pub fn load(&self, session: &str, reach: super::Reach) -> Result<Option<Stored>, StoreError> {
         match self {
             StoreFile::Open(store) => store.load(session, reach),
             StoreFile::Closed(closed) => closed.load(session, reach),
-            StoreFile::Ended => Err(StoreError::Io("it is not open".into())),
+            StoreFile::Ended => Err(StoreError::Io("the file is not open".into())),
         }
     }
 
-    /// Closes the file if it may have to be written anew.
-    pub fn let_go(&mut self) {
+    /// Closes an open file and writes nothing to it.
+    pub fn close_unwritten(&mut self) {
         *self = match std::mem::replace(self, StoreFile::Ended) {
-            StoreFile::Open(store) => StoreFile::Closed(Box::new(store.let_go())),
+            StoreFile::Open(store) => StoreFile::Closed(Box::new(store.close_unwritten())),
             other => other,
         };
     }
 
-    /// Opens it if it was closed. Everything that may not be on disk is written anew then
-    /// ([`Closed::open`]).
+    /// Opens a closed file, and writes again what may not be on disk ([`ClosedStore::open`]).
     ///
     /// # Errors
     /// [`StoreError`]: it stays closed.
@@ -52,7 +49,7 @@ impl StoreFile {
         let (opened, result) = match std::mem::replace(self, StoreFile::Ended) {
             StoreFile::Closed(closed) => match closed.open() {
                 Ok(store) => (StoreFile::Open(Box::new(store)), Ok(())),
-                Err((closed, trouble)) => (StoreFile::Closed(closed), Err(trouble)),
+                Err((closed, error)) => (StoreFile::Closed(closed), Err(error)),
             },
             other => (other, Ok(())),
         };

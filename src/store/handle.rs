@@ -9,30 +9,31 @@ use crossbeam_channel::Receiver;
 
 use super::Store;
 use super::messages::{Job, Settings, StoreEvent, Task, Waiter};
-use super::queue::{Entry, Queue};
+use super::queue::{Queue, StoreRequest};
 use super::writer::Writer;
 use crate::kept::{Journal, Keep, Lag};
 
-/// The handle to the thread `store`: the hub gives, clients' threads wait for room. Cloning it is
-/// cheap, and any thread may use it.
+/// A handle to the thread `store`. The hub thread pushes to its queue, and clients' threads wait
+/// for room in it. Cheap to clone; any thread may use it.
 #[derive(Clone)]
 pub struct StoreHandle {
     queue: Arc<Queue>,
 }
 
 impl StoreHandle {
-    /// The handle to a store's thread, and what is to be run on it. `events` is called on that
-    /// thread; it may wait for the hub's event queue, as the hub never waits for the store.
+    /// Makes a handle, and the writer that is to be run on a thread named `store`. `events` is
+    /// called on that thread. It may wait for the hub's event queue, as the hub never waits for the
+    /// store.
     pub fn new(
         store: Store,
         settings: Settings,
         events: impl Fn(StoreEvent) + Send + 'static,
     ) -> (Self, Writer) {
         let queue = Arc::new(Queue::new(settings.queue_bytes));
-        let shown = queue.clone();
+        let reported = queue.clone();
         let events = move |event| {
             if let StoreEvent::Durable(works) = event {
-                shown.fails(!works);
+                reported.set_failing(!works);
             }
             events(event);
         };
@@ -40,10 +41,10 @@ impl StoreHandle {
         (StoreHandle { queue }, writer)
     }
 
-    /// The same, with the thread started: for whoever has no server's threads to put it among.
+    /// Makes a handle and starts the thread `store`.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system refuses a thread.
     pub fn start(
         store: Store,
         settings: Settings,
@@ -54,14 +55,15 @@ impl StoreHandle {
         Ok((handle, thread.spawn(move || writer.run())?))
     }
 
-    /// Has a task called with the store, after everything that was given before it is on disk. Never waits for
-    /// the disk. Dropped without being called while the disk fails, or when the thread has ended.
+    /// Has the thread `store` call a task, after everything that was pushed before it is on disk.
+    /// Doesn't wait. The task is dropped uncalled while the disk fails, and after the thread has
+    /// ended.
     pub fn job(&self, task: Task) {
-        self.queue.give(Entry::Job(Job::Task(task)));
+        self.queue.push(StoreRequest::Job(Job::Task(task)));
     }
 
-    /// Has the thread write what waits and end, and waits for that until `deadline`. Whether
-    /// everything is on disk. Call it when nobody gives anything any more.
+    /// Has the thread write everything and end, and waits for that until `deadline`. Returns true
+    /// where everything is on disk. To be called when no thread pushes any more.
     pub fn stop(&self, deadline: Instant) -> bool {
         self.queue.stop(deadline)
     }
@@ -69,26 +71,26 @@ impl StoreHandle {
 
 impl Journal for StoreHandle {
     fn keep(&self, keep: Keep) {
-        self.queue.give(Entry::Keep(keep));
+        self.queue.push(StoreRequest::Keep(keep));
     }
 
     fn confirm(&self, number: u64) -> bool {
-        self.queue.give(Entry::Wait(Waiter::Confirmation(number)))
+        self.queue.push(StoreRequest::Wait(Waiter::Confirmation(number)))
     }
 
     /// Answered with [`StoreEvent::Loaded`].
     fn load(&self, session: Arc<str>) {
-        self.queue.give(Entry::Load(session));
+        self.queue.push(StoreRequest::Load(session));
     }
 
     /// Answered with [`StoreEvent::Deleted`].
     fn delete(&self, session: Arc<str>, number: u64) -> bool {
-        self.queue.give(Entry::Job(Job::Delete { session, number }))
+        self.queue.push(StoreRequest::Job(Job::Delete { session, number }))
     }
 
     fn flushed(&self) -> Receiver<()> {
         let (done, flushed) = crossbeam_channel::bounded(1);
-        self.queue.give(Entry::Wait(Waiter::Thread(done)));
+        self.queue.push(StoreRequest::Wait(Waiter::Thread(done)));
         flushed
     }
 

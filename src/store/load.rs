@@ -1,20 +1,18 @@
-//! Bringing a session back: the newest whole document, and the changes after it.
+//! Reads a session: a document, the changes after it, and history for catching up.
 
 use rusqlite::Connection;
 
 use super::changes::{self, Order};
-use super::documents::{self, Document};
+use super::documents::{self, StoredDocument};
 use super::error::StoreError;
 use super::reserve;
-use super::rows::Session;
+use super::rows::SessionRow;
 use crate::kept::{Reach, Stored, StoredChange};
 
-/// A session as it is now, with as much of its past as `reach` allows. To be called in a transaction.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] when something of it is missing or not as it was written.
-pub fn load(db: &Connection, session: &Session, reach: Reach) -> Result<Stored, StoreError> {
-    let document = documents::before(db, session.id, session.seq)?;
+/// Reads a session as of its last change, with as much history as `reach` allows. To be called in a
+/// transaction.
+pub fn load(db: &Connection, session: &SessionRow, reach: Reach) -> Result<Stored, StoreError> {
+    let document = documents::newest_up_to(db, session.id, session.seq)?;
     if document.as_ref().map(|document| document.seq) != session.document {
         return Err(StoreError::SessionCorrupt("the newest document is missing".into()));
     }
@@ -33,15 +31,13 @@ fn missing(seq: u64) -> StoreError {
     StoreError::SessionCorrupt(format!("change {seq} or one before it is missing"))
 }
 
-/// A session as it was after change `seq`, or where that was skipped, after the last one before it; `None` where not all is kept any more that it takes.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] when something is missing or not as it was written.
-pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>, StoreError> {
+/// Reads a session as of change `seq`, without history; where that number was skipped, as of the
+/// last change before it. `None` where the rows for that were removed.
+pub fn at(db: &Connection, session: &SessionRow, seq: u64) -> Result<Option<Stored>, StoreError> {
     let seq = reserve::last_given(db, session, seq)?;
-    let document = documents::before(db, session.id, seq)?;
+    let document = documents::newest_up_to(db, session.id, seq)?;
     if seq == 0 && document.is_none() && session.changes_from > 1 && !has_first(db, session)? {
-        // What was there at first is not known any more.
+        // The session began with a document that was removed.
         return Ok(None);
     }
     let from = document.as_ref().map_or(0, |document| document.seq) + 1;
@@ -51,8 +47,8 @@ pub fn at(db: &Connection, session: &Session, seq: u64) -> Result<Option<Stored>
     }
 }
 
-/// Whether a session's first change is stored.
-fn has_first(db: &Connection, session: &Session) -> Result<bool, StoreError> {
+/// Returns true where the session's first change is stored.
+fn has_first(db: &Connection, session: &SessionRow) -> Result<bool, StoreError> {
     let mut has_first = false;
     changes::read(db, session.id, (1, 1), Order::OldestFirst, |_| {
         has_first = true;
@@ -61,11 +57,12 @@ fn has_first(db: &Connection, session: &Session) -> Result<bool, StoreError> {
     Ok(has_first)
 }
 
-/// A whole document, or the empty one a session begins with, and all changes after it up to `seq`.
+/// A document (the empty one where `document` is `None`) and all changes after it up to `seq`.
+/// `None` where one of them is missing.
 fn after(
     db: &Connection,
-    session: &Session,
-    document: Option<Document>,
+    session: &SessionRow,
+    document: Option<StoredDocument>,
     seq: u64,
 ) -> Result<Option<Stored>, StoreError> {
     let (seq_of_document, document) =
@@ -86,10 +83,11 @@ fn after(
     Ok((next == seq + 1).then_some(stored))
 }
 
-/// The newest changes up to the document that fit beside those after it.
+/// The changes up to the document: the newest that `reach` allows beside those after the document.
+/// They have no gap.
 fn history(
     db: &Connection,
-    session: &Session,
+    session: &SessionRow,
     stored: &Stored,
     reach: Reach,
 ) -> Result<Vec<StoredChange>, StoreError> {

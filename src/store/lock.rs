@@ -1,72 +1,64 @@
-//! The lock on the database itself, which nobody takes away by removing a file beside it.
+//! The lock on the database itself. It stays when `collabd.lock` is removed.
 //!
-//! On Linux it is a lock on a descriptor of `collabd.db` (`flock`), which has nothing to do with SQLite's
-//! own locks on byte ranges of it. That descriptor is open from before SQLite opens the file until after
-//! SQLite has closed it: when a process closes any descriptor of a file, all its byte-range locks on it are
-//! gone, so nothing else in this process may open `collabd.db` and close it again.
+//! On Linux it is `flock` on a descriptor of `collabd.db`, which is independent of SQLite's locks
+//! on byte ranges. The descriptor is open from before SQLite opens the file until after SQLite has
+//! closed it. When a process closes any descriptor of a file, it loses all its byte-range locks on
+//! it: nothing else in this process may open `collabd.db` and close it again.
 //!
-//! On macOS and the BSDs the two kinds of locks get in each other's way, so there the directory is locked,
-//! which can't be removed while the database is in it. On Windows no file that is open here can be removed
-//! or replaced, and the lock on `collabd.lock` is enough.
+//! On macOS and the BSDs the two kinds of locks conflict. There the directory is locked; it can't
+//! be removed while the database is in it. On Windows an open file can't be removed or replaced,
+//! and the lock on `collabd.lock` is enough.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
-/// Which file it is, to tell it from another one of the same name.
+/// Device and inode: tells a file from another one of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(u64, u64);
 
-/// See the module's text. Released when it is dropped.
+/// The lock on a database. Dropping it releases it.
 pub struct Lock {
     #[cfg(unix)]
     held: held::Held,
 }
 
 impl Lock {
-    /// Takes it for this process.
+    /// Takes the lock, without waiting.
     ///
     /// # Errors
-    /// [`TryLockError::WouldBlock`] when it is taken; otherwise the system's own reason.
+    /// [`TryLockError::WouldBlock`] where it is taken, by this process too; otherwise the system's
+    /// reason.
     #[cfg(unix)]
     pub fn take(database: &Path) -> Result<Self, TryLockError> {
         Ok(Lock { held: held::Held::take(database)? })
     }
 
-    /// Nothing more is needed here.
-    ///
-    /// # Errors
-    /// None on this system.
+    /// Takes nothing: see the top of this file.
     #[cfg(not(unix))]
     pub fn take(_database: &Path) -> Result<Self, TryLockError> {
         Ok(Lock {})
     }
 
-    /// Whether it is the lock of the file of this name.
+    /// Is true where the locked file is the one of this name.
     #[cfg(unix)]
     pub fn is_of(&self, database: &Path) -> bool {
         identity(database) == Some(self.held.database)
     }
 
-    /// A file that is open can't be replaced here.
+    /// Is true where there is a file: an open one can't be replaced on this system.
     #[cfg(not(unix))]
     pub fn is_of(&self, database: &Path) -> bool {
         database.exists()
     }
 
-    /// Reads a part of the database, without SQLite; nothing where the system has another kind of lock.
-    ///
-    /// # Errors
-    /// When it can't be read.
+    /// Reads a part of the database, without SQLite, and returns how many bytes.
     #[cfg(target_os = "linux")]
     pub fn read(&self, part: &mut [u8], from: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(&self.held.file, part, from)
     }
 
-    /// See above.
-    ///
-    /// # Errors
-    /// None on this system.
+    /// Reads nothing: the lock has no descriptor of the database on this system.
     #[cfg(not(target_os = "linux"))]
     pub fn read(&self, _part: &mut [u8], _from: u64) -> io::Result<usize> {
         Ok(0)
@@ -80,12 +72,13 @@ mod held {
 
     use super::{File, Identity, Path, TryLockError, identity};
 
-    /// The databases that this process holds: they must not be opened to find that out.
+    /// The databases that this process has locked. Opening one to find that out would lose SQLite's
+    /// locks.
     static HELD: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);
 
     pub struct Held {
         pub database: Identity,
-        /// Only on Linux the database itself.
+        /// The database on Linux, its directory elsewhere.
         pub file: File,
     }
 
@@ -114,15 +107,16 @@ mod held {
         fn drop(&mut self) {
             let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
             held.get_or_insert_default().remove(&self.database);
-            // Closing it leaves the lock to a child process that has only just been forked off.
+            // A child process that was just forked shares the lock: closing the file would leave it
+            // locked.
             let _ = self.file.unlock();
         }
     }
 }
 
-/// How `collabd.lock` is opened: its owner's alone, and no file that a link leads to; on Windows it can't
-/// be removed while it is open.
-pub fn note_options() -> OpenOptions {
+/// How `collabd.lock` is opened: readable by its owner alone, and not through a link. On Windows it
+/// can't be removed while it is open.
+pub fn marker_options() -> OpenOptions {
     let mut options = crate::files::writing();
     options.read(true);
     #[cfg(unix)]
@@ -131,32 +125,32 @@ pub fn note_options() -> OpenOptions {
     {
         use std::os::windows::fs::OpenOptionsExt as _;
         const READ_AND_WRITE: u32 = 3;
-        // `FILE_FLAG_OPEN_REPARSE_POINT`: the link itself.
+        // `FILE_FLAG_OPEN_REPARSE_POINT`: opens a link itself, not its target.
         const NO_FOLLOW: u32 = 0x0020_0000;
         options.share_mode(READ_AND_WRITE).custom_flags(NO_FOLLOW);
     }
     options
 }
 
-/// Which file this is; `None` where there is none.
+/// The identity of a file; `None` where there is none.
 #[cfg(unix)]
 pub fn identity(file: &Path) -> Option<Identity> {
     fs::metadata(file).ok().map(|found| identity_of(&found))
 }
 
-/// Where an open file can't be replaced, there is nothing to tell apart.
+/// All files have one identity on this system: an open file can't be replaced.
 #[cfg(not(unix))]
 pub fn identity(file: &Path) -> Option<Identity> {
     fs::metadata(file).ok().map(|_| Identity(0, 0))
 }
 
-/// Whether an open file is the one of this name.
+/// Is true where an open file is the one of this name.
 #[cfg(unix)]
 pub fn is_same(open: &File, file: &Path) -> bool {
     open.metadata().is_ok_and(|open| Some(identity_of(&open)) == identity(file))
 }
 
-/// See above.
+/// Is always true: an open file can't be replaced on this system.
 #[cfg(not(unix))]
 pub fn is_same(_open: &File, _file: &Path) -> bool {
     true

@@ -9,74 +9,78 @@ use crossbeam_channel::Sender;
 use super::{Retention, Store};
 use crate::kept::{Reach, Stored};
 
-/// What a waiting confirmation is reckoned to take, in bytes.
+/// The memory that a waiter is counted with, in bytes.
 pub const WAITER_BYTES: usize = 256;
 
-/// What waits until everything that was given before it is on disk.
+/// What waits until every entry that was pushed before it is on disk.
 #[derive(Debug)]
 pub enum Waiter {
-    /// A confirmation of the hub's, with its number.
+    /// A confirmation that the hub thread holds back, by its number.
     Confirmation(u64),
-    /// A thread, which holds the other end.
+    /// A thread, which holds the receiver.
     Thread(Sender<()>),
 }
 
-/// A function that is called with the store, between two transactions, until it breaks. What was given
-/// meanwhile is on disk at each call. Each call delays everything that waits for the disk.
+/// A function that is called with the store between two transactions, until it breaks. Entries that
+/// are pushed meanwhile are on disk at the next call. Each call delays everything that waits for
+/// the disk.
 pub type Task = Box<dyn FnMut(&mut Store) -> ControlFlow<()> + Send>;
 
-/// Something to be done with the store, between two transactions.
+/// What the thread `store` does between two transactions.
 pub enum Job {
     Task(Task),
-    /// Removes a session; the number is that of [`StoreEvent::Deleted`].
+    /// Removes a session, and tells [`StoreEvent::Deleted`] with this number.
     Delete {
         session: Arc<str>,
         number: u64,
     },
 }
 
-/// What the store tells the hub.
+/// What the thread `store` tells the hub thread.
 #[derive(Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// A session that was to be loaded; `None` where none is stored. An error where it can't be
-    /// loaded now or at all; the log says why.
+    /// A session was loaded; `None` where none is stored under this name. An error where it can't
+    /// be loaded now, or is damaged: the log says which.
     Loaded { session: Arc<str>, stored: Result<Option<Stored>, ()> },
-    /// Every confirmation up to this number may go out, except those that were told as lost before.
+    /// Every confirmation up to this number may be sent, except those that were told as lost.
     Persisted { up_to: u64 },
-    /// What these confirmations, from the first number to the last, are about is not on disk and never will be.
+    /// The confirmations from `first` to `last` are never to be sent: their changes are not on disk
+    /// and never will be.
     Lost { first: u64, last: u64 },
-    /// Whether a session was removed.
+    /// A session was deleted, or could not be.
     Deleted { number: u64, is_done: bool },
-    /// Whether what happens is being written. True at the start, without being said.
+    /// Changes are written from now on (true), or can't be (false). It begins with true, which is
+    /// not told.
     Durable(bool),
-    /// What was to be kept of this session has been dropped: a [`Keep::Whole`](crate::kept::Keep::Whole) has to come of it.
-    Wanted { session: Arc<str> },
+    /// Entries of this session were dropped. The hub is to journal a snapshot of it
+    /// ([`Keep::Whole`](crate::kept::Keep::Whole)).
+    SnapshotRequested { session: Arc<str> },
 }
 
-/// What the thread keeps to.
+/// How the thread `store` works.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How many bytes may wait before clients' readers do; and half of it is what is kept in memory
-    /// at most while the disk fails.
+    /// How much may wait before clients' threads wait too, in bytes. While the disk fails, half of
+    /// it is kept in memory at most.
     pub queue_bytes: usize,
-    /// How long what nobody waits for is gathered.
+    /// How long entries without a waiter are collected before they are written.
     pub gather: Duration,
-    /// How long to wait before writing is tried again: at first, and at most.
+    /// The pause before writing is tried again: the first, and the longest.
     pub retry: (Duration, Duration),
-    /// How far back a session is loaded.
+    /// How much history is loaded with a session.
     pub reach: Reach,
     pub retention: Retention,
-    /// Held to read by whoever looks into the file in this process, and to write while the file is opened
-    /// again after it could not be written: nobody else may have it open then.
+    /// Readers in this process hold it to read. The thread `store` holds it to write while it opens
+    /// the file again after a failure: the file must not be open elsewhere in the process then.
     pub gate: Arc<RwLock<()>>,
 }
 
 impl Settings {
-    /// With this reach and retention, and the rest as it is by default.
+    /// This reach and retention, and defaults for the rest.
     pub fn new(reach: Reach, retention: Retention) -> Self {
         Settings {
             queue_bytes: 16 << 20,
-            // With an fsync it is on disk within 100 ms.
+            // With the fsync that follows, a change is on disk within 100 ms.
             gather: Duration::from_millis(80),
             retry: (Duration::from_secs(1), Duration::from_secs(10)),
             reach,

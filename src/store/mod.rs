@@ -1,13 +1,12 @@
 //! What survives a crash: one SQLite file in a data directory, `collabd.db`.
 //!
-//! [`Store`] writes it, and there is one of it for a directory; [`Reader`] looks into it, from
-//! another thread or another process, while that goes on. `thread.rs` is the thread that a server
-//! gives its store to, and the queue before it.
+//! [`Store`] writes it; there is one for a directory. [`Reader`] reads it meanwhile, from another
+//! thread or another process. `writer.rs` is the thread `store`, to which a server gives its store.
 //!
-//! What can be relied on: when [`Store::commit`] has returned, what it was given is on disk. It is
-//! written in the order it was given, whole transactions at a time, so that after a crash the file
-//! holds a prefix of that order. Each row has a check sum, changes have no gaps, and the number of
-//! transactions is noted beside the file: what is not as it was written is refused, never believed.
+//! Guarantees: when [`Store::commit`] has returned, its entries are on disk. Entries are written in
+//! their order, in whole transactions, so that after a crash the file holds a prefix of that order.
+//! Each row has a checksum, the numbers of changes have no gaps, and the number of transactions is
+//! noted beside the file: what is not as it was written is refused.
 
 mod changes;
 mod checksum;
@@ -46,226 +45,245 @@ use crate::kept::{Reach, Stored};
 use directory::{CommitMarker, Directory};
 pub use documents::Version;
 pub use error::StoreError;
-use foreign_writes::Stamp;
+use foreign_writes::FileStamp;
 pub use handle::StoreHandle;
 pub use messages::{Settings, StoreEvent, Task};
 pub use reader::{Begins, Reader, Summary};
-use rows::Session;
+use rows::SessionRow;
 pub use versions::{PointInTime, Retention};
 pub use writer::Writer;
 
-/// How long the journal may become, in pages of 4 KiB, before its pages are moved into the database.
-const JOURNAL_PAGES: usize = 1000;
+/// The journal is moved into the database when it has so many pages, of 4 KiB each.
+const MAX_JOURNAL_PAGES: usize = 1000;
 
-/// The store of a data directory. Every call blocks on the disk.
+/// The store of a data directory. For one thread at a time. Every call blocks on the disk.
 pub struct Store {
     /// Dropped first: closing it moves the journal into the database.
     db: Connection,
     directory: Directory,
-    /// As they stand in the file.
-    sessions: HashMap<Arc<str>, Session>,
+    /// The rows of all sessions.
+    sessions: HashMap<Arc<str>, SessionRow>,
     commits: u64,
     next_id: i64,
-    /// How many pages the journal has.
-    journal: Arc<AtomicUsize>,
-    /// What the file was like when this process had written to it last.
-    stamp: Stamp,
-    /// SQLite's own count of what other connections have written; this one's transactions don't count.
-    version: i64,
-    /// What was found out, once another program has written to it.
+    /// The length of the journal, in pages.
+    journal_pages: Arc<AtomicUsize>,
+    /// The file after this process wrote to it last.
+    stamp: FileStamp,
+    /// SQLite's count of transactions of other connections (`PRAGMA data_version`).
+    data_version: i64,
+    /// The reason, once another program has written to the file.
     overwritten: Option<String>,
-    /// Whether something could not be written or read, so that what can be read may not be on disk.
+    /// Is true once a write or read has failed: what can be read may not be on disk.
     is_suspect: bool,
 }
 
-/// A store whose file is closed, because something could not be written or read. It still holds the
-/// directory, and knows how far it had come.
-pub struct Closed {
+/// A store whose file was closed after a write or read failed. It still holds the directory, and
+/// the number of transactions that the file must have.
+pub struct ClosedStore {
     directory: Directory,
     commits: u64,
     overwritten: Option<String>,
 }
 
-impl Closed {
-    fn of(directory: Directory, commits: u64) -> Self {
-        Closed { directory, commits, overwritten: None }
+impl ClosedStore {
+    fn new(directory: Directory, commits: u64) -> Self {
+        ClosedStore { directory, commits, overwritten: None }
     }
 
-    /// What is on disk of a session, as far as it can be read now.
-    ///
-    /// # Errors
-    /// [`StoreError`], when it can't.
+    /// Reads a session, as [`Store::load`].
     pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         if !self.directory.has_database() || self.overwritten.is_some() {
-            return Err(StoreError::Io("it is not open".into()));
+            return Err(StoreError::Io("the file is not open".into()));
         }
         let reader = Reader::open(self.directory.path()).map_err(StoreError::Io)?;
         reader.load(session, reach)
     }
 }
 
+/// What a step of longer work leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// There is more to do, or may be.
+    More,
+    Done,
+}
+
+impl Progress {
+    fn more_if(is_more: bool) -> Self {
+        if is_more { Progress::More } else { Progress::Done }
+    }
+
+    /// Is true for [`Progress::More`].
+    pub fn is_more(self) -> bool {
+        self == Progress::More
+    }
+}
+
 impl Store {
-    /// Opens the store of a data directory, which is made where there is none.
+    /// Opens the store of a data directory, and makes it where there is none.
     ///
     /// # Errors
-    /// One line that says what to do: when the directory can't be written or another server uses it;
-    /// when the file in it is not collabd's, is damaged, has lost what was confirmed, or has a format
-    /// that is yet to come. Nothing has been changed then.
+    /// One line that says what to do: the directory can't be written, or another server uses it;
+    /// the file in it is not collabd's, is damaged, lacks confirmed transactions, or has a newer
+    /// format. The directory is unchanged then.
     pub fn open(directory: &Path) -> Result<Self, String> {
         open::open(directory, true)
     }
 
-    /// The same for a server, which may be started before the one before it has ended: where another
-    /// process holds the directory, `waits` is called and that one's end waited for, for `longest` at most.
+    /// Opens it for a server that may be started before the previous one has ended. Where another
+    /// process holds the directory, calls `waits` once and waits for that process to end, for
+    /// `timeout` at most.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_when_free(
         directory: &Path,
-        longest: Duration,
+        timeout: Duration,
         waits: impl FnOnce(),
     ) -> Result<Self, String> {
-        open::open_when_free(directory, longest, waits)
+        open::open_when_free(directory, timeout, waits)
     }
 
-    /// The same for a store that is there: nothing is made where there is nothing.
+    /// Opens a store that exists.
     ///
     /// # Errors
-    /// As [`open`](Self::open), or when there is none.
-    pub fn open_again(directory: &Path) -> Result<Self, String> {
+    /// As [`open`](Self::open), or where there is none.
+    pub fn open_existing(directory: &Path) -> Result<Self, String> {
         open::open(directory, false)
     }
 
-    /// Where it is; absolute.
+    /// The path of the directory; absolute.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The file itself.
+    /// The path of the database; absolute.
     pub fn file(&self) -> PathBuf {
         self.directory.database()
     }
 
-    /// How many transactions there have been, ever.
+    /// How many transactions the file has seen.
     pub fn commits(&self) -> u64 {
         self.commits
     }
 
-    /// The names of all sessions that are stored.
+    /// The names of all stored sessions.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.sessions.keys()
     }
 
-    /// What was kept of a session; `None` where there is no such session.
+    /// Reads a session; `None` where none of this name is stored.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when it can't be brought back as it was; otherwise what the file says.
+    /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged; other kinds where
+    /// the file can't be read.
     pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(None) };
-        // One state of the file for all that is read.
+        // All queries see one state of the file.
         let _reading = self.db.unchecked_transaction()?;
         load::load(&self.db, row, reach).map(Some)
     }
 
-    /// Moves the journal into the database, if it has become long. Not part of [`commit`](Self::commit)
-    /// so that nobody has to wait for it who waits for a change to be on disk.
+    /// Moves the journal into the database, where it has 1000 pages or more. Not a part of
+    /// [`commit`](Self::commit), so that no confirmation waits for it.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing is lost, the journal goes on growing.
-    pub fn tidy_journal(&mut self) -> Result<(), StoreError> {
-        if self.journal.load(Ordering::Relaxed) < JOURNAL_PAGES {
+    /// [`StoreError`]: nothing is lost, the journal grows on.
+    pub fn checkpoint_if_large(&mut self) -> Result<(), StoreError> {
+        if self.journal_pages.load(Ordering::Relaxed) < MAX_JOURNAL_PAGES {
             return Ok(());
         }
-        self.sound()?;
+        self.checkpoint()
+    }
+
+    /// Moves the journal into the database, as far as no reader needs it. Removed rows make the
+    /// file smaller only then.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is lost, the journal grows on.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        // Where it fails, `checkpoint_if_large` tries again.
+        self.journal_pages.store(MAX_JOURNAL_PAGES, Ordering::Relaxed);
+        self.ensure_sound()?;
         let moved = self.move_journal("PASSIVE");
-        self.noting(moved)?;
-        // Counted anew from the next commit on, which begins the journal again.
-        self.journal.store(0, Ordering::Relaxed);
+        self.note_result(moved)?;
+        // The next commit writes the journal from its beginning, and sets its length.
+        self.journal_pages.store(0, Ordering::Relaxed);
         Ok(())
     }
 
-    /// The same however long it is, without waiting for whoever reads: what was removed then makes
-    /// the file smaller.
-    ///
-    /// # Errors
-    /// [`StoreError`]: nothing is lost, the journal goes on growing.
-    pub fn empty_journal(&mut self) -> Result<(), StoreError> {
-        self.journal.store(JOURNAL_PAGES, Ordering::Relaxed);
-        self.tidy_journal()
-    }
-
-    fn move_journal(&mut self, how: &str) -> Result<(), StoreError> {
-        // Its pages must not get amid those of another file.
-        self.look_for_others()?;
-        let moved = self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
-        // Some of it may have been written even where not all could be.
+    fn move_journal(&mut self, mode: &str) -> Result<(), StoreError> {
+        // Pages must not be written into another file.
+        self.check_file()?;
+        let moved = self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+        // A part may have been written even where the checkpoint failed.
         self.stamp.renew(&self.directory.database(), self.directory.lock())?;
         Ok(moved?)
     }
 
-    /// Whether it has to be opened anew before anything is written to it.
+    /// Is true where the file has to be opened again before it can be written to.
     pub fn is_suspect(&self) -> bool {
         self.is_suspect
     }
 
-    /// Closes it, with nothing more written to it: after something could not be written or read.
-    pub fn let_go(self) -> Closed {
-        // It would be a bug of ours, and is about what happens when it is closed.
-        let _ = self.leave_alone();
+    /// Closes the file and writes nothing to it: after a write or read has failed.
+    pub fn close_unwritten(self) -> ClosedStore {
+        // It can fail only by a bug, and the file is closed all the same.
+        let _ = self.keep_journal_on_close();
         let Store { db, directory, commits, overwritten, .. } = self;
         drop(db);
-        Closed { directory, commits, overwritten }
+        ClosedStore { directory, commits, overwritten }
     }
 
-    /// Has nothing more be written to the file, not even when it is closed.
-    fn leave_alone(&self) -> Result<(), StoreError> {
+    /// Has SQLite leave the journal as it is when the file is closed.
+    fn keep_journal_on_close(&self) -> Result<(), StoreError> {
         schema::keep_journal(&self.db, true)
     }
 
-    /// Whether another program that holds the file is waited for, for a second.
-    fn wait_for_others(&self, wait: bool) -> Result<(), StoreError> {
-        let patience = if wait { schema::PATIENCE } else { Duration::ZERO };
-        Ok(self.db.busy_timeout(patience)?)
+    /// How long a write waits for another program that holds the file.
+    fn set_busy_timeout(&self, timeout: Duration) -> Result<(), StoreError> {
+        Ok(self.db.busy_timeout(timeout)?)
     }
 
-    /// Closes it properly: the next start has nothing to recover. Dropping it is safe, too.
+    /// Closes the file: the next start has nothing to recover. Dropping it is safe, too.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing is lost, the next start goes on from the journal.
+    /// [`StoreError`]: nothing is lost, the next start recovers the journal.
     pub fn close(mut self) -> Result<(), StoreError> {
-        self.sound()?;
+        self.ensure_sound()?;
         let released = self.release_numbers();
-        self.noting(released)?;
+        self.note_result(released)?;
         let moved = self.move_journal("TRUNCATE");
-        self.noting(moved)?;
+        self.note_result(moved)?;
         self.db.close().map_err(|(_, error)| StoreError::from(error))?;
-        let note = CommitMarker { commits: self.commits, stopped: true };
-        Ok(self.directory.note_for_good(note)?)
+        let marker = CommitMarker { commits: self.commits, stopped: true };
+        Ok(self.directory.write_marker_synced(marker)?)
     }
 
-    /// One more transaction is on disk.
-    fn committed(&mut self) -> Result<(), StoreError> {
-        self.look_for_others()?;
+    /// Counts a transaction, after SQLite has committed it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it may be in another file: it must not be confirmed then.
+    fn count_commit(&mut self) -> Result<(), StoreError> {
+        self.check_file()?;
         self.commits += 1;
-        // Without it a loss would go unnoticed, no more.
-        let _ = self.directory.note(CommitMarker { commits: self.commits, stopped: false });
+        // Where it fails, a loss of transactions may go unnoticed.
+        let _ = self.directory.write_marker(CommitMarker { commits: self.commits, stopped: false });
         Ok(())
     }
 
-    /// Whether the file is the one that was opened, and as this process has left it.
-    ///
-    /// # Errors
-    /// [`StoreError`], when it is not: nothing may be confirmed then.
-    fn look_for_others(&mut self) -> Result<(), StoreError> {
+    /// Checks that the file is the one that was opened, and as this process left it.
+    fn check_file(&mut self) -> Result<(), StoreError> {
         let file = self.file();
-        if !self.directory.is_still_there() {
+        if !self.directory.is_unchanged() {
             let why = format!(
                 "{} or its -wal file has been removed, or another file has its name",
                 file.display()
             );
             return Err(StoreError::Io(why));
         }
-        if !self.stamp.holds(&file, self.directory.lock())? {
+        if !self.stamp.is_current(&file, self.directory.lock())? {
             let why = format!("another program has written to {}", file.display());
             self.overwritten = Some(why.clone());
             return Err(StoreError::Overwritten(why));
@@ -273,51 +291,47 @@ impl Store {
         Ok(())
     }
 
-    /// Begins to write, if nobody else has written to it by way of SQLite.
+    /// Begins a transaction that writes.
     ///
     /// # Errors
-    /// [`StoreError::Overwritten`], when somebody has: what is in memory would not fit what is there.
+    /// [`StoreError::Overwritten`] where another program has written through SQLite: the rows in
+    /// memory would not fit the file.
     fn begin_writing(&self) -> Result<Transaction<'_>, StoreError> {
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        self.look_for_writers()?;
+        self.check_data_version()?;
         Ok(transaction)
     }
 
-    /// Whether nobody else has written to it by way of SQLite.
-    ///
-    /// # Errors
-    /// [`StoreError::Overwritten`], when somebody has.
-    fn look_for_writers(&self) -> Result<(), StoreError> {
-        match schema::pragma::<i64>(&self.db, "data_version")? == self.version {
-            true => Ok(()),
-            false => {
-                let file = self.file();
-                let why = format!("another program has written to {}", file.display());
-                Err(StoreError::Overwritten(why))
-            }
+    /// Checks that no other program has written through SQLite.
+    fn check_data_version(&self) -> Result<(), StoreError> {
+        if schema::pragma::<i64>(&self.db, "data_version")? == self.data_version {
+            return Ok(());
         }
+        let why = format!("another program has written to {}", self.file().display());
+        Err(StoreError::Overwritten(why))
     }
 
-    /// Whether anything may be written to it.
+    /// Checks that the file may be written to.
     ///
     /// # Errors
-    /// [`StoreError::Io`], when it has to be opened anew first.
-    fn sound(&self) -> Result<(), StoreError> {
+    /// [`StoreError::Io`] where it has to be opened again first.
+    fn ensure_sound(&self) -> Result<(), StoreError> {
         match self.is_suspect {
-            true => Err(StoreError::Io("something could not be written before".into())),
+            true => Err(StoreError::Io("an earlier write has failed".into())),
             false => Ok(()),
         }
     }
 
-    /// Takes note of what came of writing.
-    fn noting<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(StoreError::Overwritten(why)) = &done {
+    /// Passes on the result of a write. After an error that leaves the file in doubt, the store is
+    /// suspect.
+    fn note_result<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Overwritten(why)) = &result {
             self.overwritten = Some(why.clone());
         }
-        if done.as_ref().is_err_and(StoreError::is_suspicious) {
+        if result.as_ref().is_err_and(StoreError::is_suspicious) {
             self.is_suspect = true;
-            let _ = self.leave_alone();
+            let _ = self.keep_journal_on_close();
         }
-        done
+        result
     }
 }

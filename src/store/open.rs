@@ -1,9 +1,10 @@
-//! Opening a store: what is there, whose it is, and whether it is all that was confirmed.
+//! Opens a store: checks that the file is collabd's, is sound, and has every confirmed transaction.
 //!
-//! What a process that didn't end properly has left is written anew before any of it is believed, and so
-//! is everything after something could not be written or read ([`write_anew`]): after a failed fsync,
-//! what can be read is not on disk.
+//! After a failed fsync, what can be read may not be on disk. So everything is written again before
+//! it is used ([`rewrite`]): after a process that did not end properly, and after a write or read
+//! failed.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,179 +14,183 @@ use std::time::{Duration, Instant};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::directory::{CommitMarker, Directory, says_in_use};
+use super::directory::{CommitMarker, Directory, is_in_use_error};
 use super::error::StoreError;
-use super::foreign_writes::Stamp;
+use super::foreign_writes::FileStamp;
 use super::schema::{self, Kind};
-use super::{Closed, Store, create, reserve, rows, wal};
+use super::{ClosedStore, Store, create, reserve, rows, wal};
 
-/// How long the structure of the file is checked at most, after a run that ended properly and after
-/// one that did not. The rest is checked as it is read.
-const CHECK: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
-/// How long others that have the file open are waited for when a store is opened, and when it is opened
-/// again, which is tried again soon.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(100)];
-/// How often it is tried meanwhile.
-const GLANCE: Duration = Duration::from_millis(5);
-/// How large the journal can be at most, in bytes, in which the first start was cut off that an older
-/// version made: its tables, and nothing that was ever confirmed.
-const FIRST_JOURNAL: u64 = 1 << 18;
+/// How long the structure of the file is checked at most, after a proper end. What is left is
+/// checked as it is read.
+const MAX_CHECK_TIME: Duration = Duration::from_millis(250);
+/// How long it is checked at most after a run that did not end properly.
+const MAX_CHECK_TIME_UNCLEAN: Duration = Duration::from_secs(5);
+/// How long the first opening waits for other programs that have the file open.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long opening it again waits for them: the thread `store` tries again soon.
+const BUSY_TIMEOUT_AGAIN: Duration = Duration::from_millis(100);
+/// How often the file is tried meanwhile.
+const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often a directory that another process holds is tried.
+const IN_USE_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The largest journal, in bytes, that an older version leaves when its first start is interrupted:
+/// it holds tables, and nothing that was confirmed.
+const MAX_FIRST_JOURNAL_BYTES: u64 = 1 << 18;
 
-/// Opens the store of a directory; `create` says whether it may be made.
+/// Opens the store of a directory. Makes it where `create` is true and there is none.
 ///
 /// # Errors
 /// One line that says what to do.
 pub fn open(path: &Path, create: bool) -> Result<Store, String> {
-    let (directory, note) = Directory::claim(path, create)?;
-    let place = Place::of(&directory);
-    let is_clean = note.is_some_and(|note| note.stopped);
+    let (directory, marker) = Directory::claim(path, create)?;
+    let paths = Paths::new(&directory);
+    let is_clean = marker.is_some_and(|marker| marker.stopped);
     let was_killed = directory.length("-wal").unwrap_or(0) > 0 && !is_clean;
-    let known = Known { note, create, again: false, was_killed };
-    let mut opening = opened(directory, &known, &place);
-    if let Err((directory, Refusal::StoreError(StoreError::Corrupt(_)))) = opening {
-        // All of it can be read now; it may not have been a moment ago.
-        opening = opened(*directory, &known, &place);
+    let known = Known { marker, create, again: false, was_killed };
+    let mut opened = prepare_and_connect(directory, &known, &paths);
+    if let Err((directory, Refusal::StoreError(StoreError::Corrupt(_)))) = opened {
+        // The whole file can be read now; a moment ago it may not have been.
+        opened = prepare_and_connect(*directory, &known, &paths);
     }
-    let begun = match opening {
+    let begun = match opened {
         Ok(store) => store.begin(),
-        Err((_, Refusal::Said(line))) => return Err(line),
-        Err((directory, Refusal::StoreError(trouble))) => {
-            Err((Box::new(Closed::of(*directory, 0)), trouble))
+        Err((_, Refusal::Line(line))) => return Err(line),
+        Err((directory, Refusal::StoreError(error))) => {
+            Err((Box::new(ClosedStore::new(*directory, 0)), error))
         }
     };
-    begun.map_err(|(_, trouble)| place.line(&trouble))
+    begun.map_err(|(_, error)| paths.line(&error))
 }
 
-/// The same; where another process holds the directory, `waits` is called and that one's end waited for,
-/// for `longest` at most.
+/// Opens a store as [`Store::open_when_free`].
 ///
 /// # Errors
 /// One line that says what to do.
 pub fn open_when_free(
     path: &Path,
-    longest: Duration,
+    timeout: Duration,
     waits: impl FnOnce(),
 ) -> Result<Store, String> {
-    let until = Instant::now() + longest;
+    let until = Instant::now() + timeout;
     let mut waits = Some(waits);
     loop {
         match open(path, true) {
-            Err(line) if says_in_use(&line, path) && Instant::now() < until => {
+            Err(line) if is_in_use_error(&line, path) && Instant::now() < until => {
                 if let Some(waits) = waits.take() {
                     waits();
                 }
-                thread::sleep(GLANCE * 4);
+                thread::sleep(IN_USE_POLL_INTERVAL);
             }
             opened => return opened,
         }
     }
 }
 
-impl Closed {
-    /// Opens it again: everything that is not known to be on disk is written anew, whatever SQLite says
-    /// of it.
+impl ClosedStore {
+    /// Opens the store again, and writes again everything that is not known to be on disk.
     ///
     /// # Errors
-    /// Why that isn't possible now. Nothing has been changed then that was not written anew.
+    /// The reason, and the store that is still closed.
     pub fn open(self) -> Result<Store, (Box<Self>, StoreError)> {
-        let place = Place::of(&self.directory);
-        let trouble = match &self.overwritten {
+        let paths = Paths::new(&self.directory);
+        let error = match &self.overwritten {
             Some(why) => Some(StoreError::Overwritten(why.clone())),
             None if !self.directory.has_database() => Some(StoreError::Io(format!(
                 "{} is gone, or another file has its name: put back the one that was there",
-                place.file
+                paths.file
             ))),
             None => None,
         };
-        if let Some(trouble) = trouble {
-            return Err((Box::new(self), trouble));
+        if let Some(error) = error {
+            return Err((Box::new(self), error));
         }
-        let Closed { directory, commits, .. } = self;
-        let note = Some(CommitMarker { commits, stopped: false });
-        let known = Known { note, create: false, again: true, was_killed: false };
-        match opened(directory, &known, &place) {
+        let ClosedStore { directory, commits, .. } = self;
+        let marker = Some(CommitMarker { commits, stopped: false });
+        let known = Known { marker, create: false, again: true, was_killed: false };
+        match prepare_and_connect(directory, &known, &paths) {
             Ok(store) => store.begin(),
             Err((directory, refusal)) => {
-                let trouble = match refusal {
-                    Refusal::Said(line) => StoreError::Io(line),
-                    Refusal::StoreError(trouble) => trouble,
+                let error = match refusal {
+                    Refusal::Line(line) => StoreError::Io(line),
+                    Refusal::StoreError(error) => error,
                 };
-                Err((Box::new(Closed::of(*directory, commits)), trouble))
+                Err((Box::new(ClosedStore::new(*directory, commits)), error))
             }
         }
     }
 }
 
 impl Store {
-    /// Shows that it can be written, now and not when the first change comes, and that a power failure
-    /// finds all its names.
-    fn begin(mut self) -> Result<Self, (Box<Closed>, StoreError)> {
+    /// Writes an empty transaction, syncs the directory and writes the marker: a store that can't
+    /// be written is refused now, and not when the first change comes.
+    fn begin(mut self) -> Result<Self, (Box<ClosedStore>, StoreError)> {
         let begun = self.commit([]).and_then(|_| {
             self.directory.sync()?;
-            let note = CommitMarker { commits: self.commits, stopped: false };
-            Ok(self.directory.note_for_good(note)?)
+            let marker = CommitMarker { commits: self.commits, stopped: false };
+            Ok(self.directory.write_marker_synced(marker)?)
         });
         match begun {
             Ok(()) => Ok(self),
-            Err(trouble) => Err((Box::new(self.let_go()), trouble)),
+            Err(error) => Err((Box::new(self.close_unwritten()), error)),
         }
     }
 }
 
 /// What is known of a store before it is opened.
 struct Known {
-    /// How far it has come.
-    note: Option<CommitMarker>,
-    /// Whether it may be made.
+    /// The transactions it must have.
+    marker: Option<CommitMarker>,
+    /// Is true where it may be made.
     create: bool,
-    /// Whether this process had it open before.
+    /// Is true where this process had it open before.
     again: bool,
-    /// Whether the process that had it open before this one was killed.
+    /// Is true where the last process that had it open was killed.
     was_killed: bool,
 }
 
 impl Known {
     fn commits(&self) -> u64 {
-        self.note.map_or(0, |note| note.commits)
+        self.marker.map_or(0, |marker| marker.commits)
     }
 
     fn is_clean(&self) -> bool {
-        self.note.is_some_and(|note| note.stopped)
+        self.marker.is_some_and(|marker| marker.stopped)
     }
 }
 
 /// Why a file isn't opened.
 enum Refusal {
-    /// In a line of its own.
-    Said(String),
+    /// A complete line for the operator.
+    Line(String),
     StoreError(StoreError),
 }
 
 impl<T: Into<StoreError>> From<T> for Refusal {
-    fn from(trouble: T) -> Self {
-        Refusal::StoreError(trouble.into())
+    fn from(error: T) -> Self {
+        Refusal::StoreError(error.into())
     }
 }
 
-/// What the files are called, for people.
-struct Place {
+/// The paths of the files, as messages show them.
+struct Paths {
     directory: String,
     file: String,
 }
 
-impl Place {
-    fn of(directory: &Directory) -> Self {
-        Place {
+impl Paths {
+    fn new(directory: &Directory) -> Self {
+        Paths {
             directory: directory.path().display().to_string(),
             file: directory.database().display().to_string(),
         }
     }
 
-    fn line(&self, trouble: &StoreError) -> String {
-        let Place { directory, file } = self;
-        match trouble {
+    /// The line that the operator reads where the store can't be opened.
+    fn line(&self, error: &StoreError) -> String {
+        let Paths { directory, file } = self;
+        match error {
             StoreError::Full(why) | StoreError::Internal(why) | StoreError::Overwritten(why) => {
-                format!("can't use {file}: {why}: {}", trouble.advice())
+                format!("can't use {file}: {why}: {}", error.advice())
             }
             StoreError::Busy(why) => format!(
                 "can't use {file}: {why}: start again when it has ended; it may be a backup that is \
@@ -204,19 +209,19 @@ impl Place {
     }
 }
 
-/// Everything but the first transaction.
-fn opened(
+/// Opens a store, up to its first transaction.
+fn prepare_and_connect(
     mut directory: Directory,
     known: &Known,
-    place: &Place,
+    paths: &Paths,
 ) -> Result<Store, (Box<Directory>, Refusal)> {
-    let result = prepare(&mut directory, known, place)
-        .and_then(|is_checked| connect(&mut directory, known, place, is_checked));
+    let result = prepare(&mut directory, known, paths)
+        .and_then(|checked| connect(&mut directory, known, paths, checked));
     match result {
-        Ok((mut db, sessions, commits, stamp, version)) => {
+        Ok(Connected { mut db, sessions, commits, stamp, data_version }) => {
             let next_id = sessions.values().map(|session| session.id).max().unwrap_or(0) + 1;
-            let journal = Arc::new(AtomicUsize::new(0));
-            let pages = journal.clone();
+            let journal_pages = Arc::new(AtomicUsize::new(0));
+            let pages = journal_pages.clone();
             let hooked = db.wal_hook(Some(move |_: &mut Wal, length| {
                 pages.store(usize::try_from(length).unwrap_or_default(), Ordering::Relaxed);
                 Ok(())
@@ -228,16 +233,16 @@ fn opened(
                     sessions,
                     commits,
                     next_id,
-                    journal,
+                    journal_pages,
                     stamp,
-                    version,
+                    data_version,
                     overwritten: None,
                     is_suspect: false,
                 }),
                 Err(error) => Err((Box::new(directory), error.into())),
             }
         }
-        // SQLite tells wrong content from a disk that can't read only by half.
+        // SQLite reports some failed reads as damage.
         Err(Refusal::StoreError(StoreError::Corrupt(why))) => {
             let refusal = match directory.read_through() {
                 Ok(()) => StoreError::Corrupt(why),
@@ -249,53 +254,64 @@ fn opened(
     }
 }
 
-/// Makes the database, where there is to be a new one; takes it for this process; and writes anew what
-/// may not be on disk. Whether its structure has been checked.
-fn prepare(directory: &mut Directory, known: &Known, place: &Place) -> Result<bool, Refusal> {
-    let Place { file, .. } = place;
+/// How much of the file's structure was checked.
+#[derive(PartialEq, Eq)]
+enum Checked {
+    All,
+    Part,
+    Nothing,
+}
+
+/// Makes the database, where a new one is to be made; locks it; and writes again what may not be on
+/// disk.
+fn prepare(directory: &mut Directory, known: &Known, paths: &Paths) -> Result<Checked, Refusal> {
+    let Paths { file, .. } = paths;
     let journal = directory.length("-wal").unwrap_or(0);
     if directory.length("").unwrap_or(0) == 0 {
-        // A start that was cut off leaves no such file, but an older version's left an empty one.
+        // An interrupted start of an older version leaves an empty file.
         if !(known.create && known.commits() == 0 && journal == 0) {
-            return Err(Refusal::Said(format!(
+            return Err(Refusal::Line(format!(
                 "{file} is missing or empty, but there was a database, of which {file}-wal may hold \
                  the last part: put it or a backup back; to begin anew, name an empty --data-dir"
             )));
         }
-        create::make(directory)?;
+        create::create(directory)?;
     }
-    directory.lock_database().map_err(Refusal::Said)?;
+    directory.lock_database().map_err(Refusal::Line)?;
     if known.again || journal > 0 && !known.is_clean() {
-        return write_anew(directory, known, place);
+        return rewrite(directory, known, paths);
     }
-    Ok(false)
+    Ok(Checked::Nothing)
 }
 
-/// Has everything be on disk that can be read. After a failed fsync it need not be: of the journal the
-/// pages may be in memory alone, and of the database those that were moved there from the journal. The
-/// journal is written over itself. Then all of it, from its beginning, is moved into the database, which
-/// needs a connection that excludes all others: what processes share about the journal says which pages
-/// are in the database already. Whether the structure of the file was checked.
-fn write_anew(directory: &Directory, known: &Known, place: &Place) -> Result<bool, Refusal> {
-    wal::write_again(&directory.file("-wal"))?;
+/// Writes again everything that can be read. After a failed fsync, pages of the journal may be in
+/// memory alone, and so may pages of the database that were moved there from the journal. So the
+/// journal is written over itself, and all of it, from its beginning, is moved into the database.
+/// That needs a connection that excludes all others, because the index that processes share says
+/// which pages are moved already.
+fn rewrite(directory: &Directory, known: &Known, paths: &Paths) -> Result<Checked, Refusal> {
+    wal::rewrite(&directory.file("-wal"))?;
     let mut db = connection(directory)?;
     schema::exclude_others(&db)?;
-    let until = Instant::now() + PATIENCE[usize::from(known.again)];
+    let timeout = if known.again { BUSY_TIMEOUT_AGAIN } else { BUSY_TIMEOUT };
+    let until = Instant::now() + timeout;
     let kind = loop {
         match schema::kind(&db) {
-            Err(StoreError::Busy(_)) if Instant::now() < until => thread::sleep(GLANCE),
+            Err(StoreError::Busy(_)) if Instant::now() < until => {
+                thread::sleep(BUSY_POLL_INTERVAL);
+            }
             kind => break kind?,
         }
     };
-    // Anything else is told from what it is when it is opened as usual.
+    // `connect` reports any other kind.
     if kind != Kind::Ours(schema::FORMAT) {
-        return Ok(false);
+        return Ok(Checked::Nothing);
     }
     schema::configure_writer(&db)?;
-    check(&mut db, CHECK[1])?;
+    check(&mut db, MAX_CHECK_TIME_UNCLEAN)?;
     let (_, commits) = rows::sessions(&db)?;
     if commits < known.commits() {
-        return Err(lacks(place, known.commits() - commits));
+        return Err(lacks_commits(paths, known.commits() - commits));
     }
     let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {
@@ -303,99 +319,112 @@ fn write_anew(directory: &Directory, known: &Known, place: &Place) -> Result<boo
     }
     db.close().map_err(|(_, error)| StoreError::from(error))?;
     directory.sync()?;
-    Ok(true)
+    // A part that was not checked in time is checked as it is read.
+    Ok(Checked::All)
 }
 
 fn connection(directory: &Directory) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(directory.database(), flags)?;
     schema::configure(&db)?;
-    // Until it is known to be as it should be.
+    // The journal is left alone until the file is known to be sound.
     schema::keep_journal(&db, true)?;
     Ok(db)
 }
 
-fn lacks(place: &Place, count: u64) -> Refusal {
-    let Place { file, .. } = place;
-    Refusal::Said(format!(
+fn lacks_commits(paths: &Paths, count: u64) -> Refusal {
+    let Paths { file, .. } = paths;
+    Refusal::Line(format!(
         "{file} lacks {count} transactions that were confirmed: its -wal file was damaged or removed, \
          or it is an older copy: put the right one back; to go on without them, copy {file} alone into \
          an empty directory and name that with --data-dir"
     ))
 }
 
-type Connected = (Connection, std::collections::HashMap<Arc<str>, rows::Session>, u64, Stamp, i64);
+/// An open and checked file.
+struct Connected {
+    db: Connection,
+    sessions: HashMap<Arc<str>, rows::SessionRow>,
+    commits: u64,
+    stamp: FileStamp,
+    data_version: i64,
+}
 
-/// Opens the file as it is used from then on.
+/// Opens the file for use: checks it, migrates it, and reads its sessions.
 fn connect(
     directory: &mut Directory,
     known: &Known,
-    place: &Place,
-    is_checked: bool,
+    paths: &Paths,
+    checked: Checked,
 ) -> Result<Connected, Refusal> {
-    let Place { file, directory: shown } = place;
-    let said = |line: String| Err(Refusal::Said(line));
+    let Paths { file, .. } = paths;
     let mut db = connection(directory)?;
-    let journal = directory.length("-wal").unwrap_or(0);
-    // Nothing was ever confirmed by a version that was killed when it had only begun to make the tables.
-    let may_be_new = known.create && known.commits() == 0 && journal <= FIRST_JOURNAL;
-    let format = match schema::kind(&db)? {
-        Kind::Ours(format) => format,
-        Kind::Empty if may_be_new => 0,
-        Kind::Empty => {
-            return said(format!(
-                "{file} is empty, but there was a database: put it or a backup back; to begin anew, \
-                 name an empty --data-dir"
-            ));
-        }
-        Kind::Newer(format) => {
-            return said(format!(
-                "{file} was written by a newer collabd (format {format}, this one knows up to {}): \
-                 start that version, or use another --data-dir",
-                schema::FORMAT
-            ));
-        }
-        Kind::Foreign => {
-            return said(format!(
-                "{file} is a database, but not collabd's: name another --data-dir than {shown}"
-            ));
-        }
-    };
+    let format = format_of(&db, directory, known, paths)?;
     schema::configure_writer(&db)?;
     let is_unclean = format > 0 && !known.is_clean();
-    if !is_checked && !check(&mut db, CHECK[usize::from(is_unclean)])? && is_unclean {
-        log::info!("{file} is large: most of it is checked as it is read");
+    if checked != Checked::All {
+        let max_time = if is_unclean { MAX_CHECK_TIME_UNCLEAN } else { MAX_CHECK_TIME };
+        if check(&mut db, max_time)? == Checked::Part && is_unclean {
+            log::info!("{file} is large: most of it is checked as it is read");
+        }
     }
     schema::migrate(&mut db, format)?;
     let (sessions, mut commits) = rows::sessions(&db)?;
     if commits < known.commits() {
-        return Err(lacks(place, known.commits() - commits));
+        return Err(lacks_commits(paths, known.commits() - commits));
     }
-    if known.was_killed && reserve::where_none_are(&mut db, sessions.values(), commits + 1)? {
+    if known.was_killed && reserve::reserve_for_all(&mut db, sessions.values(), commits + 1)? {
         commits += 1;
     }
     schema::keep_journal(&db, false)?;
-    directory.opened();
-    let stamp = Stamp::of(&db, &directory.database(), directory.lock())?;
-    let version = schema::pragma(&db, "data_version")?;
-    Ok((db, sessions, commits, stamp, version))
+    directory.set_opened();
+    let stamp = FileStamp::new(&db, &directory.database(), directory.lock())?;
+    let data_version = schema::pragma(&db, "data_version")?;
+    Ok(Connected { db, sessions, commits, stamp, data_version })
 }
 
-/// Checks the structure of the file for so long. Whether it was all checked.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] when something is wrong with it.
-fn check(db: &mut Connection, longest: Duration) -> Result<bool, StoreError> {
-    let until = Instant::now() + longest;
+/// The format of the file; 0 where its tables are to be made.
+fn format_of(
+    db: &Connection,
+    directory: &Directory,
+    known: &Known,
+    paths: &Paths,
+) -> Result<i32, Refusal> {
+    let Paths { file, directory: shown } = paths;
+    let refuse = |line: String| Err(Refusal::Line(line));
+    let journal = directory.length("-wal").unwrap_or(0);
+    // An older version that was killed while it made the tables has confirmed nothing.
+    let may_be_new = known.create && known.commits() == 0 && journal <= MAX_FIRST_JOURNAL_BYTES;
+    match schema::kind(db)? {
+        Kind::Ours(format) => Ok(format),
+        Kind::Empty if may_be_new => Ok(0),
+        Kind::Empty => refuse(format!(
+            "{file} is empty, but there was a database: put it or a backup back; to begin anew, \
+                 name an empty --data-dir"
+        )),
+        Kind::Newer(format) => refuse(format!(
+            "{file} was written by a newer collabd (format {format}, this one knows up to {}): \
+             start that version, or use another --data-dir",
+            schema::FORMAT
+        )),
+        Kind::Foreign => refuse(format!(
+            "{file} is a database, but not collabd's: name another --data-dir than {shown}"
+        )),
+    }
+}
+
+/// Checks the structure of the file, for `max_time` at most.
+fn check(db: &mut Connection, max_time: Duration) -> Result<Checked, StoreError> {
+    let until = Instant::now() + max_time;
     db.progress_handler(1000, Some(move || Instant::now() > until))?;
     let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     db.progress_handler(0, None::<fn() -> bool>)?;
     match found {
-        Ok(found) if found == "ok" => Ok(true),
-        // After a line that says in which database.
+        Ok(found) if found == "ok" => Ok(Checked::All),
+        // The first line names the database.
         Ok(found) => Err(StoreError::Corrupt(found.lines().last().unwrap_or_default().into())),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            Ok(false)
+            Ok(Checked::Part)
         }
         Err(error) => Err(error.into()),
     }
@@ -411,7 +440,7 @@ mod tests {
         let directory = std::env::temp_dir().join(name);
         let store = open(&directory, true).expect("a store");
         let setting = |name| -> i64 { schema::pragma(&store.db, name).expect("a setting") };
-        // Not one of them can be seen from outside before the power fails.
+        // No test can see these settings before a power failure.
         assert_eq!((setting("synchronous"), setting("mmap_size")), (2, 0));
         assert_eq!((setting("fullfsync"), setting("checkpoint_fullfsync")), (1, 1));
         assert_eq!((setting("foreign_keys"), setting("cell_size_check")), (1, 1));

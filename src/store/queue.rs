@@ -1,5 +1,5 @@
-//! The way to the thread `store`: what the hub gives it, without ever waiting, and where readers wait
-//! when it can't keep up.
+//! The queue to the thread `store`. The hub thread pushes and never waits; clients' threads wait
+//! here while the disk is behind.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,63 +9,91 @@ use std::time::{Duration, Instant};
 use super::messages::{Job, WAITER_BYTES, Waiter};
 use crate::kept::{Keep, Lag};
 
-/// More than so many bytes are not waited with; nor more than half of what may wait.
-const PLENTY: usize = 1 << 20;
+/// More bytes than this are written at once instead of collected; so is more than half of the
+/// bound.
+const MAX_GATHERED_BYTES: usize = 1 << 20;
 
-/// Something for the store.
-pub enum Entry {
+/// What the thread `store` is to do.
+pub enum StoreRequest {
     Keep(Keep),
     Wait(Waiter),
     Load(Arc<str>),
     Job(Job),
 }
 
-/// See the module's text. Any thread gives, the thread `store` takes.
-pub struct Queue {
-    state: Mutex<State>,
-    /// The store has something to do.
-    work: Condvar,
-    /// There is room again, or the store has ended.
-    changed: Condvar,
-    /// How many bytes may wait before readers do.
-    bound: usize,
-    /// Whether more wait; looked at without the lock.
-    is_full: AtomicBool,
-    shown: Shown,
+impl StoreRequest {
+    /// The memory it is counted with, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            StoreRequest::Keep(keep) => keep.bytes(),
+            StoreRequest::Wait(_) | StoreRequest::Load(_) | StoreRequest::Job(_) => WAITER_BYTES,
+        }
+    }
+
+    /// Is true where a client or a thread waits for it.
+    fn is_urgent(&self) -> bool {
+        !matches!(self, StoreRequest::Keep(_))
+    }
 }
 
-/// What anybody may know without the lock. Whoever has it writes here, too.
-struct Shown {
+/// The queue. Any thread pushes; the thread `store` takes.
+///
+/// It counts what is queued, and what the thread `store` has taken and not written yet. Where both
+/// together have more bytes than the bound, [`wait_for_room`](Self::wait_for_room) waits.
+pub struct Queue {
+    state: Mutex<QueueState>,
+    /// Signals the thread `store`: there is something to do.
+    work: Condvar,
+    /// Signals waiting threads: there is room, or the thread `store` has ended.
+    changed: Condvar,
+    /// In bytes.
+    bound: usize,
+    /// Is true while more bytes wait than the bound. Read without the lock.
+    is_full: AtomicBool,
+    lag: AtomicLag,
+}
+
+/// How far the disk is behind, read without the lock. Written under the lock, except for `fails`.
+struct AtomicLag {
     opened: Instant,
-    /// What waits, taken or not, in bytes.
+    /// Bytes that are queued or taken.
     bytes: AtomicUsize,
-    /// Since when the oldest of it has waited, in milliseconds since the start, one more than that; zero
-    /// where nothing waits.
+    /// When the oldest entry was pushed: milliseconds since `opened`, plus one; zero where none
+    /// waits.
     since: AtomicU64,
-    /// Whether nothing can be written at present.
+    /// Is true while nothing can be written.
     fails: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    entries: VecDeque<Entry>,
-    /// Of these entries.
+struct QueueState {
+    requests: VecDeque<StoreRequest>,
+    /// Memory of `requests`.
     bytes: usize,
-    /// Of what the store has taken and not written yet.
-    taken: usize,
-    /// Somebody waits for what is in here.
+    /// Memory of what the thread `store` has taken and not written yet.
+    in_flight: usize,
+    /// Is true where one of `requests` is urgent, or they are many.
     is_urgent: bool,
+    /// Is true while the thread `store` waits for `work`.
     is_asleep: bool,
-    /// Since when something has been in here that is to be kept.
-    given_since: Option<Instant>,
-    /// The same of what the store has taken and not written yet.
-    taken_since: Option<Instant>,
+    /// When the first entry of `requests` was pushed.
+    queued_since: Option<Instant>,
+    /// When the first entry that is in flight was pushed.
+    in_flight_since: Option<Instant>,
+    /// Until when the thread `store` is to have ended.
     stop_by: Option<Instant>,
-    /// Whether everything had been written when the store ended.
+    /// The thread `store` has ended; true where everything was written.
     ended: Option<bool>,
 }
 
+impl QueueState {
+    fn total_bytes(&self) -> usize {
+        self.bytes + self.in_flight
+    }
+}
+
 impl Queue {
+    /// An empty queue. `bound` is in bytes.
     pub fn new(bound: usize) -> Self {
         Queue {
             state: Mutex::default(),
@@ -73,7 +101,7 @@ impl Queue {
             changed: Condvar::new(),
             bound,
             is_full: AtomicBool::new(false),
-            shown: Shown {
+            lag: AtomicLag {
                 opened: Instant::now(),
                 bytes: AtomicUsize::default(),
                 since: AtomicU64::default(),
@@ -82,27 +110,24 @@ impl Queue {
         }
     }
 
-    /// Adds something. Wakes the store when it has slept because there was nothing, or when something waits
-    /// for this. `false` when the store has ended: then the entry is dropped.
-    pub fn give(&self, entry: Entry) -> bool {
-        let is_kept = matches!(entry, Entry::Keep(_));
-        let (bytes, is_urgent) = match &entry {
-            Entry::Keep(keep) => (keep.bytes(), false),
-            Entry::Wait(_) | Entry::Load(_) | Entry::Job(_) => (WAITER_BYTES, true),
-        };
+    /// Adds a request, however many wait. Wakes the thread `store` where the queue was empty or is
+    /// urgent. Returns false where that thread has ended: the request is dropped then.
+    pub fn push(&self, request: StoreRequest) -> bool {
+        let bytes = request.bytes();
         let mut state = self.lock();
         if state.ended.is_some() {
             return false;
         }
-        let is_first = state.entries.is_empty();
-        state.entries.push_back(entry);
-        state.bytes += bytes;
-        if is_kept && state.given_since.is_none() {
-            state.given_since = Some(Instant::now());
+        let is_first = state.requests.is_empty();
+        if matches!(request, StoreRequest::Keep(_)) && state.queued_since.is_none() {
+            state.queued_since = Some(Instant::now());
         }
-        self.show(&state);
-        state.is_urgent |= is_urgent || state.bytes > PLENTY.min(self.bound / 2);
-        if state.bytes + state.taken > self.bound {
+        state.bytes += bytes;
+        state.is_urgent |=
+            request.is_urgent() || state.bytes > MAX_GATHERED_BYTES.min(self.bound / 2);
+        state.requests.push_back(request);
+        self.publish_lag(&state);
+        if state.total_bytes() > self.bound {
             self.is_full.store(true, Ordering::Relaxed);
         }
         let wakes = state.is_asleep && (is_first || state.is_urgent);
@@ -114,14 +139,15 @@ impl Queue {
         true
     }
 
-    /// Waits while more than the bound waits for the disk, until `deadline` at most. Whether there is room, or
-    /// the store has ended.
+    /// Waits while more bytes wait for the disk than the bound, until `deadline` at most. Returns
+    /// false where the deadline has passed; true where there is room, or the thread `store` has
+    /// ended.
     pub fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
         if !self.is_full.load(Ordering::Relaxed) {
             return true;
         }
         let mut state = self.lock();
-        while state.ended.is_none() && state.bytes + state.taken > self.bound {
+        while state.ended.is_none() && state.total_bytes() > self.bound {
             let Some(deadline) = deadline else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -136,12 +162,12 @@ impl Queue {
         true
     }
 
-    /// Waits until there is something for the store to do, or until `deadline`, and moves all there
-    /// is into `entries`. What nobody waits for is waited with for `gather`. Returns until when the
-    /// store is to have ended, if it is to end.
+    /// Waits until there is a request or until `deadline`, and moves all requests into `requests`.
+    /// Where none is urgent, more are collected for as long as `gather`. Returns until when the
+    /// thread `store` is to have ended, if it is to end. For that thread alone.
     pub fn take(
         &self,
-        entries: &mut VecDeque<Entry>,
+        requests: &mut VecDeque<StoreRequest>,
         gather: Duration,
         deadline: Option<Instant>,
     ) -> Option<Instant> {
@@ -149,7 +175,7 @@ impl Queue {
         let mut gathered = None;
         while !state.is_urgent && state.stop_by.is_none() {
             let now = Instant::now();
-            if !state.entries.is_empty() && gathered.is_none() {
+            if !state.requests.is_empty() && gathered.is_none() {
                 gathered = Some(now + gather);
             }
             let until = gathered.into_iter().chain(deadline).min();
@@ -166,44 +192,51 @@ impl Queue {
             };
             state.is_asleep = false;
         }
-        self.move_all(&mut state, entries);
+        self.move_all(&mut state, requests);
         state.stop_by
     }
 
-    /// The same without waiting, if somebody waits for what there is; else it is left to gather.
-    pub fn take_what_is_urgent(&self, entries: &mut VecDeque<Entry>) -> Option<Instant> {
+    /// Moves all requests into `requests` where one is urgent, without waiting; otherwise none.
+    /// Returns what [`take`](Self::take) returns. For the thread `store` alone.
+    pub fn take_if_urgent(&self, requests: &mut VecDeque<StoreRequest>) -> Option<Instant> {
         let mut state = self.lock();
         if state.is_urgent || state.stop_by.is_some() {
-            self.move_all(&mut state, entries);
+            self.move_all(&mut state, requests);
         }
         state.stop_by
     }
 
-    fn move_all(&self, state: &mut State, entries: &mut VecDeque<Entry>) {
-        entries.append(&mut state.entries);
-        state.taken += std::mem::take(&mut state.bytes);
-        let given_since = state.given_since.take();
-        state.taken_since = state.taken_since.or(given_since);
+    fn move_all(&self, state: &mut QueueState, requests: &mut VecDeque<StoreRequest>) {
+        debug_assert_eq!(
+            state.bytes,
+            state.requests.iter().map(StoreRequest::bytes).sum::<usize>(),
+            "bytes are those of the requests"
+        );
+        requests.append(&mut state.requests);
+        state.in_flight += std::mem::take(&mut state.bytes);
+        let queued_since = state.queued_since.take();
+        state.in_flight_since = state.in_flight_since.or(queued_since);
         state.is_urgent = false;
     }
 
-    /// Says how much of what the store has taken is still to be written, in bytes.
-    pub fn still_taken(&self, bytes: usize) {
+    /// Notes how many of the bytes that were taken are still to be written. For the thread `store`
+    /// alone.
+    pub fn set_in_flight(&self, bytes: usize) {
         let mut state = self.lock();
-        state.taken = bytes;
+        state.in_flight = bytes;
         if bytes == 0 {
-            state.taken_since = None;
+            state.in_flight_since = None;
         }
-        self.show(&state);
-        let is_full = state.bytes + state.taken > self.bound;
+        self.publish_lag(&state);
+        let is_full = state.total_bytes() > self.bound;
         drop(state);
         if self.is_full.swap(is_full, Ordering::Relaxed) && !is_full {
             self.changed.notify_all();
         }
     }
 
-    /// Asks the store to end, and waits until it has, or until `deadline`. Whether everything it was
-    /// given is on disk.
+    /// Has the thread `store` end, and waits for that until `deadline`. Returns true where
+    /// everything that was pushed is on disk.
     pub fn stop(&self, deadline: Instant) -> bool {
         let mut state = self.lock();
         state.stop_by = Some(deadline);
@@ -220,13 +253,15 @@ impl Queue {
         }
     }
 
-    /// The store has ended: what was given since is returned, and no thread waits any more. Whether
-    /// everything had been `complete` before holds only if nothing was given since.
+    /// Notes that the thread `store` has ended: no thread waits from now on. `complete` says
+    /// whether it has written all it had taken. Returns the requests that came later; an entry
+    /// among them makes it incomplete.
     #[must_use]
-    pub fn end(&self, complete: bool) -> VecDeque<Entry> {
+    pub fn end(&self, complete: bool) -> VecDeque<StoreRequest> {
         let mut state = self.lock();
-        let rest = std::mem::take(&mut state.entries);
-        let complete = complete && !rest.iter().any(|entry| matches!(entry, Entry::Keep(_)));
+        let rest = std::mem::take(&mut state.requests);
+        let complete =
+            complete && !rest.iter().any(|request| matches!(request, StoreRequest::Keep(_)));
         state.ended.get_or_insert(complete);
         self.is_full.store(false, Ordering::Relaxed);
         drop(state);
@@ -234,33 +269,33 @@ impl Queue {
         rest
     }
 
-    fn show(&self, state: &State) {
-        let since = state.taken_since.or(state.given_since);
-        let since = since.map(|since| since.saturating_duration_since(self.shown.opened));
+    fn publish_lag(&self, state: &QueueState) {
+        let since = state.in_flight_since.or(state.queued_since);
+        let since = since.map(|since| since.saturating_duration_since(self.lag.opened));
         let since = since.map_or(0, |since| since.as_millis() as u64 + 1);
-        self.shown.since.store(since, Ordering::Relaxed);
-        self.shown.bytes.store(state.bytes + state.taken, Ordering::Relaxed);
+        self.lag.since.store(since, Ordering::Relaxed);
+        self.lag.bytes.store(state.total_bytes(), Ordering::Relaxed);
     }
 
-    /// Notes whether nothing can be written.
-    pub fn fails(&self, fails: bool) {
-        self.shown.fails.store(fails, Ordering::Relaxed);
+    /// Notes that nothing can be written, or that writing works again.
+    pub fn set_failing(&self, fails: bool) {
+        self.lag.fails.store(fails, Ordering::Relaxed);
     }
 
-    /// How far the disk is behind; while only some of what was taken has been written, at most so far.
-    /// Doesn't wait.
+    /// How far the disk is behind. Its age is an upper bound while a part of what was taken is
+    /// written. Takes no lock.
     pub fn lag(&self) -> Lag {
-        let since = self.shown.since.load(Ordering::Relaxed).checked_sub(1);
+        let since = self.lag.since.load(Ordering::Relaxed).checked_sub(1);
         let waited = since
-            .map(|since| self.shown.opened.elapsed().saturating_sub(Duration::from_millis(since)));
+            .map(|since| self.lag.opened.elapsed().saturating_sub(Duration::from_millis(since)));
         Lag {
-            bytes: self.shown.bytes.load(Ordering::Relaxed),
+            bytes: self.lag.bytes.load(Ordering::Relaxed),
             oldest: waited.unwrap_or_default(),
-            fails: self.shown.fails.load(Ordering::Relaxed),
+            fails: self.lag.fails.load(Ordering::Relaxed),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Looking into a store, beside whoever writes it or when nobody does.
+//! Reads a store, while a server writes it or when none runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,47 +20,48 @@ use crate::files;
 use crate::kept::{Reach, Stored, StoredChange};
 use crate::protocol::Timestamp;
 
-/// A connection that only reads. Every call sees one state of the file, holds nobody up who writes,
-/// and blocks on the disk.
+/// A connection that only reads. Every call sees one state of the file, delays no writer, and
+/// blocks on the disk.
 pub struct Reader {
     db: Connection,
     file: PathBuf,
 }
 
-/// What there is to know about a session without opening it.
+/// Facts about a session that are known without its document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     pub name: Arc<str>,
     pub epoch: Arc<str>,
-    /// The last change.
+    /// The number of the last change.
     pub seq: u64,
-    /// The number the next change gets.
+    /// The number of the next change.
     pub next: u64,
     pub created: Timestamp,
-    /// When its last change was.
+    /// The time of the last change.
     pub changed: Timestamp,
     /// How many changes are stored.
     pub changes: u64,
-    /// How many whole documents are stored.
+    /// How many versions are stored.
     pub versions: u64,
-    /// How much its messages and documents take, in bytes.
+    /// The size of its messages and documents in bytes.
     pub bytes: u64,
 }
 
-/// How far back what is stored of a session goes, without a gap.
+/// How far back the stored part of a session reaches, without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begins {
-    /// From this change on it can be brought back to each; 0 is the empty canvas it began with.
+    /// The first change to whose state the session can be restored; 0 is the empty canvas it began
+    /// with.
     pub states: u64,
-    /// From this one on every change is stored; one more than the last where none is.
+    /// The first of the stored changes; one more than the last where none is stored.
     pub changes: u64,
 }
 
 impl Reader {
-    /// Opens the store of a data directory to look into it.
+    /// Opens the store of a data directory.
     ///
     /// # Errors
-    /// One line that says what to do, when there is none or it is none of this collabd's.
+    /// One line that says what to do: there is no store, or its format is another.
     pub fn open(directory: &Path) -> Result<Self, String> {
         let file = database(directory);
         let shown = file.display();
@@ -69,15 +70,16 @@ impl Reader {
                 "there is no {shown}: name the directory of a server's --data-dir"
             ));
         }
-        // SQLite takes a name that begins with `file:` for an address.
+        // SQLite takes a relative name that begins with `file:` for a URI.
         let file = std::path::absolute(&file).map_err(|error| format!("{shown}: {error}"))?;
-        let failed = |trouble: StoreError| format!("can't read {shown}: {trouble}");
-        // Not to write: a reader, too, has to recover what a crash left, and to share the journal.
+        let failed = |error: StoreError| format!("can't read {shown}: {error}");
+        // A reader, too, recovers the journal after a crash and writes to the shared memory beside
+        // it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&file, flags).map_err(|error| failed(error.into()))?;
         schema::configure(&db).map_err(failed)?;
         db.pragma_update(None, "query_only", true).map_err(|error| failed(error.into()))?;
-        // What is in the journal may not be on disk: that is for whoever writes (`open.rs`).
+        // The journal may not be on disk: only the writer moves it into the database (`open.rs`).
         schema::keep_journal(&db, true).map_err(failed)?;
         match schema::kind(&db).map_err(failed)? {
             Kind::Ours(schema::FORMAT) => Ok(Reader { db, file }),
@@ -94,57 +96,57 @@ impl Reader {
         }
     }
 
-    /// Has every call fail that isn't done by then.
+    /// Has every call fail that is not done at `deadline`.
     ///
     /// # Errors
-    /// [`StoreError::Internal`], never seen.
-    pub fn hurry(&mut self, until: Instant) -> Result<(), StoreError> {
-        Ok(self.db.progress_handler(10_000, Some(move || Instant::now() > until))?)
+    /// [`StoreError::Internal`] where SQLite refuses, which was never seen.
+    pub fn set_deadline(&mut self, deadline: Instant) -> Result<(), StoreError> {
+        Ok(self.db.progress_handler(10_000, Some(move || Instant::now() > deadline))?)
     }
 
-    /// All sessions, by name.
+    /// All sessions, sorted by name.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when what stands about one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] where the row of one is damaged.
     pub fn sessions(&self) -> Result<Vec<Summary>, StoreError> {
         Ok(self.some_sessions(|_| true, None, usize::MAX)?.0)
     }
 
-    /// The sessions that are `wanted`, by name: up to `most` of those after `after`, and how many
-    /// there are in all.
+    /// A page of the sessions that are `wanted`, sorted by name: up to `max` of those after the
+    /// name `after`. Also how many are wanted in all.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when what stands about one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] where the row of one is damaged.
     pub fn some_sessions(
         &self,
         wanted: impl Fn(&str) -> bool,
         after: Option<&str>,
-        most: usize,
+        max: usize,
     ) -> Result<(Vec<Summary>, usize), StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let (sessions, _) = rows::sessions(&self.db)?;
         let wanted = sessions.into_values().filter(|session| wanted(&session.name));
-        let mut found: Vec<rows::Session> = wanted.collect();
+        let mut found: Vec<rows::SessionRow> = wanted.collect();
         let total = found.len();
         found.retain(|session| after.is_none_or(|after| &*session.name > after));
         found.sort_by(|a, b| a.name.cmp(&b.name));
-        let summaries = found.into_iter().take(most).map(|session| self.summary(session));
+        let summaries = found.into_iter().take(max).map(|session| self.summary(session));
         Ok((summaries.collect::<Result<_, StoreError>>()?, total))
     }
 
-    /// One session; `None` where there is none of this name.
+    /// One session; `None` where none of this name is stored.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when what stands about it is not as it was written.
+    /// [`StoreError::SessionCorrupt`] where its row is damaged.
     pub fn session(&self, name: &str) -> Result<Option<Summary>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         rows::session(&self.db, name)?.map(|session| self.summary(session)).transpose()
     }
 
-    fn summary(&self, session: rows::Session) -> Result<Summary, StoreError> {
+    fn summary(&self, session: rows::SessionRow) -> Result<Summary, StoreError> {
         let seq = session.seq;
         let next = seq.max(reserve::skipped(&self.db, &session)?) + 1;
-        let rows::Session { id, name, epoch, created, changed, .. } = session;
+        let rows::SessionRow { id, name, epoch, created, changed, .. } = session;
         let count = |sql: &str| {
             self.db
                 .prepare_cached(sql)?
@@ -161,38 +163,36 @@ impl Reader {
         Ok(Summary { name, epoch, seq, next, created, changed, changes, versions, bytes })
     }
 
-    /// What was kept of a session, as [`Store::load`](super::Store::load).
+    /// Reads a session, as [`Store::load`](super::Store::load).
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when it can't be brought back as it was.
+    /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged.
     pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
         session.map(|session| load::load(&self.db, &session, reach)).transpose()
     }
 
-    /// The whole documents stored of a session, the oldest first; `None` where there is no such
-    /// session.
+    /// The versions of a session, the oldest first; `None` where none of this name is stored.
     ///
     /// # Errors
-    /// [`StoreError`], when they can't be read.
+    /// [`StoreError`] where one is damaged or can't be read.
     pub fn versions(&self, session: &str) -> Result<Option<Vec<Version>>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
         session.map(|session| documents::versions(&self.db, session.id)).transpose()
     }
 
-    /// From which change on a session can be brought back to any, and from which change on every one is
-    /// stored; `None` where there is no such session.
+    /// How far back a session reaches; `None` where none of this name is stored.
     ///
     /// # Errors
-    /// [`StoreError`], when that can't be read.
+    /// [`StoreError`] where a row is damaged or can't be read.
     pub fn begins(&self, session: &str) -> Result<Option<Begins>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
         let changes = session.changes_from;
         let states = match changes {
-            // It began with an empty canvas.
+            // All changes are stored: the session began with an empty canvas.
             0 | 1 => 0,
             _ => {
                 let versions = documents::versions(&self.db, session.id)?;
@@ -203,11 +203,12 @@ impl Reader {
         Ok(Some(Begins { states, changes }))
     }
 
-    /// A session as it was: a whole document, and in `changes` what is to be applied to it. Without
-    /// history. `None` where there is no such session, or not all is stored any more that it takes.
+    /// Reads a session as of an earlier point, without history: a document, and the changes to
+    /// apply to it. `None` where none of this name is stored, or the rows for that point were
+    /// removed.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when something of it is not as it was written.
+    /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged.
     pub fn document_at(
         &self,
         session: &str,
@@ -225,57 +226,58 @@ impl Reader {
         }
     }
 
-    /// Up to `most` of the changes that are stored of a session after change `seq`, in order; there
-    /// may be gaps where the disk failed. Empty, too, where there is no such session.
+    /// Up to `max` stored changes of a session after change `seq`, in order. They have gaps where
+    /// the disk failed. Empty where none of this name is stored.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] where one is damaged.
     pub fn changes_after(
         &self,
         session: &str,
         seq: u64,
-        most: usize,
+        max: usize,
     ) -> Result<Vec<StoredChange>, StoreError> {
-        self.some_changes_after(session, seq, most, usize::MAX)
+        self.some_changes_after(session, seq, max, usize::MAX)
     }
 
-    /// The same, but no more of them once their messages have `bytes` bytes.
+    /// [`changes_after`](Self::changes_after), but no more changes once their messages have
+    /// `max_bytes` bytes.
     ///
     /// # Errors
-    /// [`StoreError::SessionCorrupt`] when one is not as it was written.
+    /// [`StoreError::SessionCorrupt`] where one is damaged.
     pub fn some_changes_after(
         &self,
         session: &str,
         seq: u64,
-        most: usize,
-        bytes: usize,
+        max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<StoredChange>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(Vec::new()) };
         let (mut changes, mut size) = (Vec::new(), 0_usize);
         let range = (seq.saturating_add(1), session.seq);
-        if most > 0 {
+        if max > 0 {
             changes::read(&self.db, session.id, range, Order::OldestFirst, |change| {
                 if change.skipped_after().is_some() {
                     return Ok(true);
                 }
                 size = size.saturating_add(change.frame.len());
                 changes.push(change);
-                Ok(changes.len() < most && size < bytes)
+                Ok(changes.len() < max && size < max_bytes)
             })?;
         }
         Ok(changes)
     }
 
-    /// Copies the store, as it is at this moment, into a new file. `progress` is told how many pages
-    /// of how many are done. To use the copy: stop the server, move its directory away, and put
-    /// the copy as `collabd.db` into a new, empty one.
+    /// Copies the store as of now into a new file. Calls `progress` with the number of copied pages
+    /// and of all pages. To use the copy: stop the server, move its directory away, and put the
+    /// copy as `collabd.db` into a new, empty one.
     ///
     /// # Errors
-    /// One line, when there is such a file already or it can't be written; there is none then.
+    /// One line where the file exists already or can't be written. No file is left then.
     pub fn backup(&self, to: &Path, progress: impl FnMut(u64, u64)) -> Result<(), String> {
         let shown = to.display();
-        // Beside it first: a file of that name is a whole copy.
+        // The copy gets its name when it is complete.
         let mut unfinished = to.as_os_str().to_owned();
         unfinished.push(".new");
         let unfinished = PathBuf::from(unfinished);
@@ -289,9 +291,9 @@ impl Reader {
             files::sync_directory_of(to);
             Ok(())
         });
-        copied.map_err(|trouble| {
+        copied.map_err(|error| {
             let _ = std::fs::remove_file(&unfinished);
-            format!("can't copy {} to {shown}: {trouble}", self.file.display())
+            format!("can't copy {} to {shown}: {error}", self.file.display())
         })
     }
 
@@ -299,7 +301,7 @@ impl Reader {
         let to = std::path::absolute(to)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut copy = Connection::open_with_flags(to, flags)?;
-        // A reading transaction around all steps: each sees the same state, whatever is written.
+        // One transaction around all steps: each sees the same state of the file.
         let _reading = self.db.unchecked_transaction()?;
         self.db.query_row("SELECT count(*) FROM store", [], |_| Ok(()))?;
         {
@@ -317,7 +319,7 @@ impl Reader {
                 }
             }
         }
-        // One file, not one and a journal.
+        // The copy is one file, without a journal beside it.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         copy.close().map_err(|(_, error)| StoreError::from(error))?;
         Ok(())

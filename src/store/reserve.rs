@@ -1,28 +1,28 @@
-//! Numbers of changes are reserved on disk before they are given, so that none is given twice: what was
-//! relayed shortly before a crash may not have been on disk, and somebody may have seen it.
+//! Reserves numbers of changes on disk before the hub gives them, so that none is given twice. A
+//! change that was relayed shortly before a crash may not be on disk, though clients have seen its
+//! number.
 //!
-//! A session that a server uses has a row among its changes that stands ahead of its last one: numbers
-//! up to there may have been given. A server that stops properly removes it. Where one is found when a
-//! session is loaded, the server that wrote it was killed, and the session goes on behind it: the row
-//! then says which numbers were skipped ([`StoredChange::skip`]), and stays for as long as the changes
-//! around it.
+//! Each session that a server uses has a row ahead of its last change: numbers up to there may have
+//! been given. A server that stops properly removes it. Where the row is found when a session is
+//! loaded, its server was killed: the next change gets a number behind the row. The row then names
+//! the skipped numbers ([`StoredChange::skip`]), and stays as long as the changes around it.
 
 use rusqlite::{Connection, params};
 
 use super::changes::{self, NewChange, Order};
-use super::rows::{self, Session, column};
+use super::rows::{self, SessionRow, column};
 use super::{Store, StoreError};
 use crate::kept::StoredChange;
 use crate::protocol::Timestamp;
 
-/// How many numbers are reserved at a time. Half of it is what the hub may be ahead of the disk: while
-/// the disk works it is less than the queue's bound, a hundred thousand changes or so.
+/// How many numbers are reserved at a time. The hub may be half as many changes ahead of the disk;
+/// the bound of the queue holds about a hundred thousand.
 pub const BLOCK: u64 = 10_000_000;
 
-/// What the row of reserved numbers says.
+/// The message in the row of reserved numbers.
 const RESERVED: &[u8] = br#"{"type":"reserved"}"#;
 
-/// What stands ahead of a session's last change.
+/// The rows ahead of a session's last change.
 #[derive(Debug, Default)]
 struct Ahead {
     /// Numbers up to this one are reserved.
@@ -31,7 +31,7 @@ struct Ahead {
     skipped: Option<u64>,
 }
 
-fn ahead(db: &Connection, session: &Session) -> Result<Ahead, StoreError> {
+fn ahead(db: &Connection, session: &SessionRow) -> Result<Ahead, StoreError> {
     let mut ahead = Ahead::default();
     let range = (session.seq + 1, i64::MAX as u64);
     changes::read(db, session.id, range, Order::OldestFirst, |change| {
@@ -44,27 +44,18 @@ fn ahead(db: &Connection, session: &Session) -> Result<Ahead, StoreError> {
     Ok(ahead)
 }
 
-/// Up to which number a session's next changes skip numbers; 0 where they don't.
-///
-/// # Errors
-/// [`StoreError`], when that can't be read.
-pub fn skipped(db: &Connection, session: &Session) -> Result<u64, StoreError> {
+/// The last of the skipped numbers ahead of the last change; 0 where none are skipped.
+pub fn skipped(db: &Connection, session: &SessionRow) -> Result<u64, StoreError> {
     Ok(ahead(db, session)?.skipped.unwrap_or(0))
 }
 
-/// Whether a change of this number follows on the session's last one.
-///
-/// # Errors
-/// [`StoreError`], when that can't be read.
-pub fn follows(db: &Connection, session: &Session, seq: u64) -> Result<bool, StoreError> {
+/// Returns true where change `seq` follows the session's last one, or the skipped numbers after it.
+pub fn follows(db: &Connection, session: &SessionRow, seq: u64) -> Result<bool, StoreError> {
     Ok(seq == session.seq + 1 || seq > 1 && skipped(db, session)? == seq - 1)
 }
 
-/// The last change up to number `seq`, which may be one that was skipped.
-///
-/// # Errors
-/// [`StoreError`], when that can't be read.
-pub fn last_given(db: &Connection, session: &Session, seq: u64) -> Result<u64, StoreError> {
+/// The number of the last change up to `seq`, which may be a skipped number.
+pub fn last_given(db: &Connection, session: &SessionRow, seq: u64) -> Result<u64, StoreError> {
     let mut last = seq;
     changes::read(db, session.id, (seq, session.seq), Order::OldestFirst, |change| {
         last = change.skipped_after().filter(|after| *after < seq).unwrap_or(seq);
@@ -73,18 +64,16 @@ pub fn last_given(db: &Connection, session: &Session, seq: u64) -> Result<u64, S
     Ok(last)
 }
 
-/// Reserves numbers behind `seq`, which is about to be written, where they are about to run out.
-///
-/// # Errors
-/// [`StoreError`], when they can't be.
-pub fn reserve(db: &Connection, session: &mut Session, seq: u64) -> Result<(), StoreError> {
+/// Reserves numbers behind change `seq`, which is about to be written, where less than half a block
+/// is left.
+pub fn reserve(db: &Connection, session: &mut SessionRow, seq: u64) -> Result<(), StoreError> {
     let is_enough = |reserved: Option<u64>| reserved.is_some_and(|most| seq + BLOCK / 2 <= most);
     if is_enough(session.reserved) {
         return Ok(());
     }
     let found = ahead(db, session)?;
     if found.skipped.is_some_and(|skipped| skipped >= seq) {
-        // Not by the hub: it goes on behind them.
+        // The change is not the hub's, which goes on behind the skipped numbers.
         remove(db, session, found.skipped)?;
     }
     if !is_enough(found.reserved) {
@@ -96,27 +85,27 @@ pub fn reserve(db: &Connection, session: &mut Session, seq: u64) -> Result<(), S
     Ok(())
 }
 
-fn put(db: &Connection, session: &Session, seq: u64, message: &[u8]) -> Result<(), StoreError> {
+fn put(db: &Connection, session: &SessionRow, seq: u64, message: &[u8]) -> Result<(), StoreError> {
     let change = NewChange { seq, at: session.changed, user: "", id: None, message };
     changes::add(db, session.id, &change)
 }
 
-fn remove(db: &Connection, session: &Session, seq: Option<u64>) -> Result<(), StoreError> {
+fn remove(db: &Connection, session: &SessionRow, seq: Option<u64>) -> Result<(), StoreError> {
     let Some(seq) = seq else { return Ok(()) };
     let sql = "DELETE FROM changes WHERE session = ? AND seq = ?";
     db.prepare_cached(sql)?.execute(params![session.id, column(seq)?])?;
     Ok(())
 }
 
-/// Reserves numbers for all sessions, if there are none for any: the server before this one was killed, and
-/// its version reserved none, so it may have given some that are not on disk. It is transaction number
-/// `commits`. Whether there was anything to do.
+/// Reserves numbers for all sessions, as transaction number `commits`, where none are reserved for
+/// any: an older version was killed, which reserved none and may have given some that are not on
+/// disk. Returns true where it wrote the transaction.
 ///
 /// # Errors
-/// [`StoreError`], and then nothing has been written.
-pub fn where_none_are<'a>(
+/// [`StoreError`]: nothing is written.
+pub fn reserve_for_all<'a>(
     db: &mut Connection,
-    sessions: impl ExactSizeIterator<Item = &'a Session>,
+    sessions: impl ExactSizeIterator<Item = &'a SessionRow>,
     commits: u64,
 ) -> Result<bool, StoreError> {
     let count = sessions.len() as u64;
@@ -137,16 +126,16 @@ pub fn where_none_are<'a>(
 }
 
 impl Store {
-    /// A server begins to use a session, if there is one of this name: numbers are reserved for it, and
-    /// those that a server may have given that was killed are skipped. It is on disk when this returns.
-    /// To be called once, before the session is loaded.
+    /// Prepares a session for use by a server: reserves numbers for it, and skips those that a
+    /// killed server may have given. It is on disk when this returns. Does nothing where none of
+    /// this name is stored. To be called once, before the session is loaded.
     ///
     /// # Errors
-    /// [`StoreError`], and then nothing has been written.
+    /// [`StoreError`]: nothing is written.
     pub fn begin_use(&mut self, session: &str) -> Result<(), StoreError> {
-        self.sound()?;
+        self.ensure_sound()?;
         let begun = self.skip_and_reserve(session);
-        self.noting(begun)
+        self.note_result(begun)
     }
 
     fn skip_and_reserve(&mut self, session: &str) -> Result<(), StoreError> {
@@ -169,19 +158,20 @@ impl Store {
         rows::write_totals(&transaction, self.commits + 1, count)?;
         transaction.commit()?;
         self.sessions.insert(session.name.clone(), session);
-        self.committed()
+        self.count_commit()
     }
 
-    /// The number that the next change of a session gets.
+    /// The number of a session's next change.
     ///
     /// # Errors
-    /// [`StoreError`], when that can't be read.
+    /// [`StoreError`] where it can't be read.
     pub fn next_number(&self, session: &str) -> Result<u64, StoreError> {
         let Some(session) = self.sessions.get(session) else { return Ok(1) };
         Ok(session.seq.max(skipped(&self.db, session)?) + 1)
     }
 
-    /// The server stops, and everything it has given a number is on disk.
+    /// Releases all reserved numbers. To be called when every change that has a number is on disk,
+    /// before the store is closed.
     pub(super) fn release_numbers(&mut self) -> Result<(), StoreError> {
         let used = self.sessions.values().filter(|session| session.reserved.is_some());
         let transaction = self.begin_writing()?;
@@ -192,8 +182,8 @@ impl Store {
     }
 }
 
-/// What is stored of a session where numbers can't be reserved, because nothing can be written: it goes
-/// on behind numbers that nobody else has been given, in all likelihood.
+/// A random number far behind `seq`: numbers can't be reserved while nothing can be written, and
+/// from there on none has been given, in all likelihood.
 pub fn far_behind(seq: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(Timestamp::now().millis()) % 1000;

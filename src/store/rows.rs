@@ -1,5 +1,6 @@
-//! Rows: written with their check sums, and believed only when the sum is right. Here what all tables
-//! share, and the rows of sessions; those of a session are in `changes.rs` and `documents.rs`.
+//! What the rows of all tables share, and the tables `sessions` and `store`. Every row has a
+//! checksum; one whose checksum is wrong is refused. Other tables are in `changes.rs` and
+//! `documents.rs`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,34 +8,33 @@ use std::sync::Arc;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
-use super::checksum::Sum;
+use super::checksum::Checksum;
 use super::error::StoreError;
 use crate::protocol::Timestamp;
 
-/// A session's own row.
+/// A session's own row (table `sessions`).
 #[derive(Debug, Clone)]
-pub struct Session {
+pub struct SessionRow {
     pub id: i64,
     pub name: Arc<str>,
     pub epoch: Arc<str>,
-    /// The last change.
+    /// The number of the last change.
     pub seq: u64,
     pub created: Timestamp,
     pub changed: Timestamp,
-    /// From here to `seq` every change is stored.
+    /// Every change from this one to `seq` is stored.
     pub changes_from: u64,
-    /// The change as of which the newest whole document is.
+    /// The last change in the newest document.
     pub document: Option<u64>,
-    /// How many ids were taken without a change.
+    /// How many ids without a change were written; each has a number from 1 on.
     pub taken: u64,
-    /// From here to `taken` every one of them is stored.
+    /// Every id from this number to `taken` is stored.
     pub taken_from: u64,
-    /// The number up to which numbers are reserved, since this process has looked; not in the row
-    /// (`reserve.rs`).
+    /// The last number that this process has reserved; not a column (`reserve.rs`).
     pub reserved: Option<u64>,
 }
 
-/// Text as it stands in a row, whatever type Rust has it in.
+/// Bytes that SQLite is to store as text.
 pub struct Text<'a>(pub &'a [u8]);
 
 impl ToSql for Text<'_> {
@@ -43,20 +43,22 @@ impl ToSql for Text<'_> {
     }
 }
 
-/// A number as a column takes it.
+/// A number as SQLite's integer.
 ///
 /// # Errors
-/// [`StoreError::Internal`] for one that no session will ever reach.
+/// [`StoreError::Internal`] where it is too large: no session reaches that.
 pub fn column(number: u64) -> Result<i64, StoreError> {
     i64::try_from(number)
         .map_err(|_| StoreError::Internal(format!("{number} is no number of a change")))
 }
 
+/// A time as SQLite's integer.
 pub fn millis(at: Timestamp) -> i64 {
-    // At most the end of the year 9999.
+    // A timestamp is at most the end of the year 9999.
     at.millis() as i64
 }
 
+/// The error for damaged content.
 pub fn damaged(what: &str) -> StoreError {
     StoreError::SessionCorrupt(format!("{what} is not as it was written"))
 }
@@ -78,15 +80,16 @@ pub fn text_or_none<'a>(row: &'a Row<'_>, place: usize) -> Result<Option<&'a str
     row.get_ref(place)?.as_str_or_null().map_err(|_| damaged("a text"))
 }
 
-pub fn check(is: i64, row: &Row<'_>, place: usize, what: &str) -> Result<(), StoreError> {
-    let should_be: i64 = row.get(place)?;
-    if is == should_be { Ok(()) } else { Err(damaged(what)) }
+/// Compares a computed checksum with the one in this column.
+pub fn check(computed: i64, row: &Row<'_>, place: usize, what: &str) -> Result<(), StoreError> {
+    let stored: i64 = row.get(place)?;
+    if computed == stored { Ok(()) } else { Err(damaged(what)) }
 }
 
-impl Session {
-    /// Notes its last change.
+impl SessionRow {
+    /// Sets the last change.
     pub fn advance(&mut self, seq: u64, at: Timestamp) {
-        // One that began with an id that was taken learns only now when it began.
+        // A session that began with an id without a change has no time yet.
         if self.created.millis() == 0 {
             self.created = at;
         }
@@ -95,7 +98,7 @@ impl Session {
     }
 
     fn sum(&self) -> Result<i64, StoreError> {
-        Ok(Sum::of("sessions")
+        Ok(Checksum::new("sessions")
             .number(self.id)
             .text(self.name.as_bytes())
             .text(self.epoch.as_bytes())
@@ -110,7 +113,7 @@ impl Session {
     }
 
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        let session = Session {
+        let session = SessionRow {
             id: row.get(0)?,
             name: text(row, 1)?.into(),
             epoch: text(row, 2)?.into(),
@@ -130,10 +133,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Writes the row anew, or for the first time.
-    ///
-    /// # Errors
-    /// [`StoreError`], when it can't be written.
+    /// Inserts or updates the row.
     pub fn write(&self, db: &Connection) -> Result<(), StoreError> {
         let sql = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
             ON CONFLICT (id) DO UPDATE SET name = ?2, epoch = ?3, seq = ?4, created = ?5,
@@ -157,16 +157,13 @@ impl Session {
 
 const SESSION: &str = "SELECT * FROM sessions NOT INDEXED";
 
-/// All sessions by name, and how many transactions there have been.
-///
-/// # Errors
-/// [`StoreError::SessionCorrupt`] when one of them is not as it was written, or missing.
-pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, Session>, u64), StoreError> {
+/// All sessions by name, and the number of transactions.
+pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, SessionRow>, u64), StoreError> {
     let mut statement = db.prepare_cached(SESSION)?;
     let mut rows = statement.query([])?;
     let mut sessions = HashMap::new();
     while let Some(row) = rows.next()? {
-        let session = Session::read(row)?;
+        let session = SessionRow::read(row)?;
         sessions.insert(session.name.clone(), session);
     }
     let mut statement = db.prepare_cached("SELECT commits, sessions, sum FROM store")?;
@@ -184,24 +181,19 @@ pub fn sessions(db: &Connection) -> Result<(HashMap<Arc<str>, Session>, u64), St
     Ok((sessions, commits))
 }
 
-/// One session by its name. Doesn't rely on the index of names.
-///
-/// # Errors
-/// [`StoreError`], when it can't be read.
-pub fn session(db: &Connection, name: &str) -> Result<Option<Session>, StoreError> {
+/// A session by its name; `None` where there is none. Doesn't use the index of names, which may be
+/// damaged.
+pub fn session(db: &Connection, name: &str) -> Result<Option<SessionRow>, StoreError> {
     let mut statement = db.prepare_cached(&format!("{SESSION} WHERE name = ?1"))?;
-    let found = statement.query_row([name], |row| Ok(Session::read(row))).optional()?;
+    let found = statement.query_row([name], |row| Ok(SessionRow::read(row))).optional()?;
     found.transpose()
 }
 
 fn totals_sum(commits: u64, sessions: u64) -> Result<i64, StoreError> {
-    Ok(Sum::of("store").number(column(commits)?).number(column(sessions)?).finish())
+    Ok(Checksum::new("store").number(column(commits)?).number(column(sessions)?).finish())
 }
 
-/// Writes how many transactions and sessions there are.
-///
-/// # Errors
-/// [`StoreError`], when it can't be written.
+/// Writes the numbers of transactions and sessions (table `store`).
 pub fn write_totals(db: &Connection, commits: u64, sessions: u64) -> Result<(), StoreError> {
     let values = params![column(commits)?, column(sessions)?, totals_sum(commits, sessions)?];
     let update = "UPDATE store SET commits = ?1, sessions = ?2, sum = ?3";

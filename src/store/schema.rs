@@ -1,12 +1,11 @@
-//! The tables, and how a file of an older format becomes one of the present.
+//! The tables, and the migration of older formats.
 //!
-//! The file says of itself that it is collabd's (`PRAGMA application_id`) and which format it has
-//! (`PRAGMA user_version`). Each format that ever landed has a step here that makes the next one of
-//! it; a step that has landed is never changed.
+//! `PRAGMA application_id` marks the file as collabd's, `PRAGMA user_version` is its format. Each
+//! released format has a step here that makes the next one from it. A released step is never
+//! changed.
 //!
-//! Times are milliseconds since 1970 in UTC, which compare as numbers; the views show them as people
-//! write them. Texts that are JSON are stored as such: SQLite's JSON functions work on them. `sum` is
-//! the check sum of a row (`sum.rs`).
+//! Times are milliseconds since 1970 in UTC; the views show them as text. JSON is stored as text,
+//! so that SQLite's JSON functions work on it. `sum` is the checksum of a row (`checksum.rs`).
 
 use std::time::Duration;
 
@@ -16,17 +15,17 @@ use rusqlite::config::DbConfig;
 use super::error::StoreError;
 use super::rows;
 
-/// How long another program that holds the file is waited for. After that what happens is not on disk
-/// in time, and people are to know.
-pub const PATIENCE: Duration = Duration::from_secs(1);
-/// "clbd".
-const APPLICATION: i32 = 0x636c_6264;
-/// The present format.
+/// How long a write waits for another program that holds the file. After that, changes are not on
+/// disk in time, and the operator is told.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// `PRAGMA application_id` of collabd's files: "clbd".
+const APPLICATION_ID: i32 = 0x636c_6264;
+/// The format that this version writes.
 pub const FORMAT: i32 = STEPS.len() as i32;
 
 type Step = fn(&Connection) -> Result<(), StoreError>;
 
-/// Step 0 makes format 1 of an empty file, step 1 format 2 of format 1, and so on.
+/// Step 0 makes format 1 from an empty file, step 1 makes format 2 from format 1, and so on.
 const STEPS: [Step; 1] = [format_1];
 
 fn format_1(db: &Connection) -> Result<(), StoreError> {
@@ -34,8 +33,8 @@ fn format_1(db: &Connection) -> Result<(), StoreError> {
     rows::write_totals(db, 0, 0)
 }
 
-// SQLite checks its list of free pages only when the table it was told of last is no view
-// (`PRAGMA quick_check`; seen in 3.40 and 3.54): so the views come first.
+// `PRAGMA quick_check` checks the list of free pages only where the last entry of the schema is not
+// a view (seen in SQLite 3.40 and 3.54): so the views come first.
 const FORMAT_1: &str = "
     -- For people.
     CREATE VIEW overview AS SELECT
@@ -111,115 +110,102 @@ const FORMAT_1: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// What a file turned out to be.
+/// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// There is nothing in it.
+    /// An empty file, or a database without tables.
     Empty,
-    /// Ours, of this format.
+    /// Collabd's, in this format.
     Ours(i32),
-    /// Ours, of a format that is yet to come.
+    /// Collabd's, in a format of a newer version.
     Newer(i32),
-    /// A database, but not ours.
+    /// The database of another program.
     Foreign,
 }
 
-/// Looks what the file is, without changing it.
+/// Finds out what the file is, without changing it.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] when it is no database at all, or a broken one.
+/// [`StoreError::Corrupt`] where it is not a database, or a damaged one.
 pub fn kind(db: &Connection) -> Result<Kind, StoreError> {
     let application: i32 = pragma(db, "application_id")?;
     let format: i32 = pragma(db, "user_version")?;
     let objects: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
     Ok(match (application, objects) {
         (0, 0) => Kind::Empty,
-        (APPLICATION, 1..) if format > FORMAT => Kind::Newer(format),
-        (APPLICATION, 1..) if format > 0 => Kind::Ours(format),
-        (APPLICATION, _) => {
+        (APPLICATION_ID, 1..) if format > FORMAT => Kind::Newer(format),
+        (APPLICATION_ID, 1..) if format > 0 => Kind::Ours(format),
+        (APPLICATION_ID, _) => {
             return Err(StoreError::Corrupt(format!("a format {format} there never was")));
         }
         _ => Kind::Foreign,
     })
 }
 
-/// Says how the connection is to work; for one that only reads, too.
-///
-/// # Errors
-/// [`StoreError`], when the file doesn't allow it.
+/// Configures any connection, also one that only reads.
 pub fn configure(db: &Connection) -> Result<(), StoreError> {
-    db.busy_timeout(PATIENCE)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(64);
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A file that shrinks or a disk that fails is an error, not a signal that ends the process.
+    // Without a memory map, a file that shrinks or a disk that fails is an error, and not SIGBUS.
     db.pragma_update(None, "mmap_size", 0)?;
-    // Nothing is written outside the data directory, where there may be no room and no permission.
+    // Outside the data directory there may be no room and no permission.
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }
 
-/// Whether closing leaves the journal as it is, instead of moving it into the database.
-///
-/// # Errors
-/// [`StoreError::Internal`], never seen.
+/// Where `keep` is true, closing leaves the journal as it is, and doesn't move it into the
+/// database.
 pub fn keep_journal(db: &Connection, keep: bool) -> Result<(), StoreError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
 }
 
-/// Has the connection be the only one there is, in this process and in others, from when it reads first.
-/// It makes no use then of what processes share about the journal, but reads it from its beginning.
-///
-/// # Errors
-/// [`StoreError::Internal`], never seen.
+/// Excludes all other connections, of this process and others, from the first read on. The
+/// connection then reads the journal from its beginning, and not the index of it that processes
+/// share.
 pub fn exclude_others(db: &Connection) -> Result<(), StoreError> {
     db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     Ok(())
 }
 
-/// Says how the connection that writes is to work. An empty file becomes a database by it.
-///
-/// # Errors
-/// [`StoreError`], when the file doesn't allow it.
+/// Configures the connection that writes. It makes a database from an empty file.
 pub fn configure_writer(db: &Connection) -> Result<(), StoreError> {
-    // Has to come before the first table, and before the journal mode, which writes the first page.
+    // Must precede the first table, and the journal mode, which writes the first page.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         let why = format!("a journal of the kind {mode}: its file system can't share memory");
         return Err(StoreError::Io(why));
     }
-    // A commit has reached the disk when it returns; on macOS the disk itself, not its cache.
+    // A commit is on disk when it returns; on macOS on the disk itself, and not in its cache.
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "fullfsync", true)?;
     db.pragma_update(None, "checkpoint_fullfsync", true)?;
     Ok(())
 }
 
-/// Makes the present format of the format `from` (0 for an empty file), each step whole or not at
-/// all.
+/// Brings a file from the format `from` (0 for an empty file) to [`FORMAT`], one transaction a
+/// step.
 ///
 /// # Errors
-/// [`StoreError`]: the file is of some format in between then, and the next start goes on from there.
+/// [`StoreError`]: the file has a format in between then, from which the next start goes on.
 pub fn migrate(db: &mut Connection, from: i32) -> Result<(), StoreError> {
     let done = usize::try_from(from).unwrap_or_default();
     for (place, step) in STEPS.iter().enumerate().skip(done) {
         let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         step(&transaction)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", place as i32 + 1)?;
         transaction.commit()?;
     }
     Ok(())
 }
 
-/// A setting of the connection, or a number in the file's head.
-///
-/// # Errors
-/// [`StoreError`], when it can't be read.
+/// Reads a setting of the connection or a number in the file's header.
 pub fn pragma<T: rusqlite::types::FromSql>(db: &Connection, name: &str) -> Result<T, StoreError> {
     Ok(db.pragma_query_value(None, name, |row| row.get(0))?)
 }

@@ -1,57 +1,53 @@
-//! The journal of the database, `collabd.db-wal`, as bytes.
+//! Rewrites the journal of the database, `collabd.db-wal`, byte by byte.
 //!
-//! When an fsync fails, Linux has forgotten what it should have written: the pages stay in memory as if
-//! they were on disk, and the next fsync succeeds. So whoever opens the file after that, this process or
-//! the next one, reads transactions that are not on disk. Before any of it is believed, all of it is
-//! written once more.
+//! After a failed fsync, Linux marks the pages in memory as clean though they are not on disk, and
+//! the next fsync succeeds. A process that opens the file then reads transactions that are not on
+//! disk. So the whole journal is written again before anything in it is used.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// How much is written again at a time, in bytes.
-const PIECE: usize = 1 << 16;
+/// How much is read and written at a time.
+const CHUNK_BYTES: usize = 1 << 16;
 
-/// Writes the journal over itself, so that all of it is on disk that can be read. Nothing where there
-/// is none. Nobody may have the database open, other than to read.
-///
-/// # Errors
-/// When it can't be read or written.
-pub fn write_again(journal: &Path) -> io::Result<()> {
+/// Writes the journal over itself and syncs it: all that can be read is on disk then. Does nothing
+/// where there is none. No program may have the database open to write.
+pub fn rewrite(journal: &Path) -> io::Result<()> {
     let file = match OpenOptions::new().read(true).write(true).open(journal) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
-    let mut piece = vec![0; PIECE];
-    let mut place = 0;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
     loop {
-        let read = read_at(&file, &mut piece, place)?;
+        let read = read_at(&file, &mut chunk, offset)?;
         if read == 0 {
             break;
         }
-        write_at(&file, &piece[..read], place)?;
-        place += read as u64;
+        write_at(&file, &chunk[..read], offset)?;
+        offset += read as u64;
     }
     file.sync_all()
 }
 
 #[cfg(unix)]
-fn read_at(file: &File, piece: &mut [u8], place: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, piece, place)
+fn read_at(file: &File, chunk: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, chunk, offset)
 }
 
 #[cfg(unix)]
-fn write_at(file: &File, piece: &[u8], place: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, piece, place)
+fn write_at(file: &File, chunk: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, chunk, offset)
 }
 
 #[cfg(windows)]
-fn read_at(file: &File, piece: &mut [u8], place: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, piece, place)
+fn read_at(file: &File, chunk: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, chunk, offset)
 }
 
 #[cfg(windows)]
-fn write_at(file: &File, piece: &[u8], place: u64) -> io::Result<()> {
-    let written = std::os::windows::fs::FileExt::seek_write(file, piece, place)?;
-    if written == piece.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+fn write_at(file: &File, chunk: &[u8], offset: u64) -> io::Result<()> {
+    let written = std::os::windows::fs::FileExt::seek_write(file, chunk, offset)?;
+    if written == chunk.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }

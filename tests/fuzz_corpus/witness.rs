@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeySet, Level};
 use collabd::hub::{ConnId, Effect, Event, Hub, Said};
-use collabd::protocol::client::{self, Heard};
+use collabd::protocol::client::{self, Inbound};
 use collabd::protocol::{Frame, inbound};
 
 use crate::checks::rig;
@@ -92,7 +92,7 @@ impl Scene {
                 Event::Message { conn, message: inbound::parse(text).expect("a message") }
             }
             _ => match client::parse(text) {
-                Ok(Heard::Request(request)) => Event::Said { conn, said: Said::Request(request) },
+                Ok(Inbound::Request(request)) => Event::Said { conn, said: Said::Request(request) },
                 other => panic!("{other:?}"),
             },
         };

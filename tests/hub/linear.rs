@@ -15,7 +15,7 @@ use collabd::hub::{
 };
 use collabd::kept::{Stored, StoredChange};
 use collabd::protocol::Timestamp;
-use collabd::protocol::client::{self, Heard};
+use collabd::protocol::client::{self, Inbound};
 use collabd::protocol::inbound::{self, State};
 
 use crate::rig::{START, writer};
@@ -101,7 +101,7 @@ impl Table {
                 self.handle(Event::Message { conn, message });
             }
             Act::Talks(conn, text) => {
-                let Ok(Heard::Request(request)) = client::parse(&text) else { panic!("{text}") };
+                let Ok(Inbound::Request(request)) = client::parse(&text) else { panic!("{text}") };
                 self.handle(Event::Said { conn, said: Said::Request(request) });
             }
             Act::Happens(event) => self.handle(event),

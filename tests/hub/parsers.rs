@@ -4,7 +4,7 @@
 //! A failing case is printed, with the seed that brings it back.
 
 use collabd::hub::Document;
-use collabd::protocol::client::{self, Heard, Request};
+use collabd::protocol::client::{self, Inbound, Request};
 use collabd::protocol::inbound::{self, ClientMessage, State};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -132,15 +132,15 @@ proptest! {
         let text = Value::Object(message).to_string();
         let heard = client::parse(&text);
         match kind.as_str() {
-            "ping" => prop_assert!(matches!(heard, Ok(Heard::Ping { .. })), "{}", text),
-            "connect" => prop_assert!(matches!(heard, Ok(Heard::Connect { .. })), "{}", text),
+            "ping" => prop_assert!(matches!(heard, Ok(Inbound::Ping { .. })), "{}", text),
+            "connect" => prop_assert!(matches!(heard, Ok(Inbound::Connect { .. })), "{}", text),
             _ => match heard {
-                Ok(Heard::Request(Request::Talk(talk))) => {
+                Ok(Inbound::Request(Request::Publish(talk))) => {
                     let said = without(&text, &["client_id", "timestamp"]);
                     prop_assert_eq!(relayed(talk.body.head()), said);
                 }
-                Ok(Heard::Request(Request::Refused { why, .. })) => prop_assert!(why.code == 400),
-                Ok(Heard::Request(_)) => prop_assert!(kind != "x" && kind != "pong"),
+                Ok(Inbound::Request(Request::Refused { why, .. })) => prop_assert!(why.code == 400),
+                Ok(Inbound::Request(_)) => prop_assert!(kind != "x" && kind != "pong"),
                 other => return Err(TestCaseError::fail(format!("{other:?} of {text}"))),
             },
         }

@@ -10,7 +10,7 @@ use collabd::hub::{
 };
 use collabd::kept::Keep;
 use collabd::protocol::Timestamp;
-use collabd::protocol::client::{Heard, parse};
+use collabd::protocol::client::{Inbound, parse};
 use collabd::protocol::inbound::{self, Since};
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ pub fn limits() -> Limits {
 
 /// A key that opens everything and never expires.
 pub fn key(name: &str, level: Level) -> Key {
-    Key { name: name.into(), hash: KeyHash::of(name), level, expires: None, opens: None }
+    Key { name: name.into(), hash: KeyHash::new(name), level, expires: None, opens: None }
 }
 
 /// The same key for these rooms only.
@@ -283,7 +283,7 @@ impl Rig {
     /// Says anything but `connect` and `ping`, as the client's thread would pass it on.
     pub fn say(&mut self, conn: ConnId, message: Value) {
         match parse(&message.to_string()) {
-            Ok(Heard::Request(request)) => {
+            Ok(Inbound::Request(request)) => {
                 self.handle(Event::Said { conn, said: Said::Request(request) });
             }
             other => panic!("{other:?}"),

@@ -38,22 +38,22 @@ impl ConnectionHandler for FragileHandler {
         self.0.join(conn)
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         let is_trap = matches!(heard, Incoming::Text(text) if text.contains("trap for the thread"));
         assert!(!is_trap, "on purpose");
-        self.0.hear(conn, heard)
+        self.0.on_message(conn, heard)
     }
 
-    fn apology(&self) -> Option<Frame> {
-        self.0.apology()
+    fn internal_error(&self) -> Option<Frame> {
+        self.0.internal_error()
     }
 
     fn user(&self) -> &str {
         self.0.user()
     }
 
-    fn place(&self) -> String {
-        self.0.place()
+    fn target(&self) -> String {
+        self.0.target()
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use collabd::http::{Request, Response as Page};
 use collabd::hub::{ConnId, Effect, Event, Now};
 use collabd::net::service::{
-    Act, ConnectionHandler, HubClient, Incoming, Outcome, Reaction, Report, Requester, Service,
-    Work,
+    ConnectionHandler, HubClient, Incoming, Outcome, Reaction, Report, Requester, Service, Work,
+    WorkFn,
 };
 use collabd::net::{
     Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, StateMachine, bind, start,
@@ -53,7 +53,8 @@ impl Service for Probe {
             "/bug" => panic!("on purpose"),
             path if path.starts_with("/work/") => {
                 let path = path["/work".len()..].to_owned();
-                let act: Box<Act> = Box::new(move |body, inside| work(conn, &path, body, inside));
+                let act: Box<WorkFn> =
+                    Box::new(move |body, inside| work(conn, &path, body, inside));
                 Outcome::Work(Work { body: if request.method == "PUT" { 100 } else { 0 }, act })
             }
             "/limited" => Outcome::Upgrade(Box::new(Voice { is_limited: true })),
@@ -84,7 +85,7 @@ fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn HubClient) -> Page
             }
             Page::text(503, "it was cut short")
         }
-        path => match inside.have_done(question(conn, path)) {
+        path => match inside.change(question(conn, path)) {
             Ok(told) => Page::page("text/plain", [body, told].concat()),
             Err(why) => why.page(),
         },
@@ -96,18 +97,18 @@ impl ConnectionHandler for Voice {
         Some(Event::Enter { conn, client: "somebody".into(), debug: false })
     }
 
-    fn hear(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
+    fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
         match heard {
             Incoming::Text(text) => Reaction::Event(Event::Pong { conn, payload: text.into() }),
             _ => Reaction::Nothing,
         }
     }
 
-    fn overrun(&self) -> Option<(u16, &'static str)> {
+    fn overrun_close(&self) -> Option<(u16, &'static str)> {
         self.is_limited.then_some((4001, "rate limit exceeded"))
     }
 
-    fn apology(&self) -> Option<Frame> {
+    fn internal_error(&self) -> Option<Frame> {
         None
     }
 
@@ -115,7 +116,7 @@ impl ConnectionHandler for Voice {
         "somebody"
     }
 
-    fn place(&self) -> String {
+    fn target(&self) -> String {
         "here".into()
     }
 }
@@ -415,7 +416,7 @@ fn the_server_reports_on_itself_while_the_hub_is_stuck() {
         assert!(began.elapsed() < SAFETY_NET, "it is noticed");
     };
     assert_eq!((unwell.status, unwell.body.lines().count()), (503, 1), "{unwell:?}");
-    assert!(unwell.body.contains("the hub has not moved"), "{unwell:?}");
+    assert!(unwell.body.contains("the hub has not finished"), "{unwell:?}");
     for path in ["/metrics", "/connections"] {
         assert_eq!(running.get(path).status, 200, "{path}");
     }

@@ -121,7 +121,7 @@ fn a_disk_that_stays_full_while_much_is_done() {
     running.confirm(given);
     fs::remove_file(filler).expect("removed");
     assert_eq!(running.event(), StoreEvent::Durable(true));
-    assert_eq!(running.event(), StoreEvent::Wanted { session: "s".into() });
+    assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "s".into() });
     running.keep(&[whole("s", "e", given, Why::Regular)]);
     while running.confirmed() < given {}
     assert!(running.stop());
@@ -223,9 +223,9 @@ fn the_confined_process() {
         // Into the pages that the one before has left.
         commit(&mut store, &[large(round)]);
         commit(&mut store, &[large(round)]);
-        while store.prune("s", &retention, at(1), 2000).expect("pruned") {}
+        while store.prune("s", &retention, at(1), 2000).expect("pruned").is_more() {}
     }
-    while store.shrink(500).expect("shrunk") {}
+    while store.shrink(500).expect("shrunk").is_more() {}
     let stored = store.load("s", ALL).expect("loads").expect("is stored");
     assert_eq!((stored.seq, stored.history.len()), (10_000, 10));
     store.close().expect("closed");

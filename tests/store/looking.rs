@@ -216,7 +216,7 @@ fn on(day: u64) -> Timestamp {
 fn versions_after(days: &[u64], retention: &Retention, today: u64) -> Vec<u64> {
     let scratch = Scratch::new();
     let mut store = with_versions(&scratch, days);
-    while store.prune("s", retention, on(today), 7).expect("pruned") {}
+    while store.prune("s", retention, on(today), 7).expect("pruned").is_more() {}
     let last = (days.len() as u64 - 1) * 10;
     let reader = Reader::open(&scratch.data()).expect("a reader");
     let versions = reader.versions("s").expect("are read").expect("is stored");
@@ -275,11 +275,11 @@ fn a_file_shrinks_when_much_is_removed() {
     let mut store = scratch.open();
     let keep = Retention { versions: 1, history: 100, ..FOR_EVER };
     let mut rounds = 1;
-    while store.prune("s", &keep, Timestamp::now(), 1000).expect("pruned") {
+    while store.prune("s", &keep, Timestamp::now(), 1000).expect("pruned").is_more() {
         rounds += 1;
     }
     assert_eq!(rounds, 5);
-    while store.shrink(100).expect("shrunk") {}
+    while store.shrink(100).expect("shrunk").is_more() {}
     store.close().expect("closed");
     let after = fs::metadata(scratch.file("collabd.db")).expect("a file").len();
     assert!(after < before / 10, "{after} of {before} bytes");

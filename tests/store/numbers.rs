@@ -117,7 +117,7 @@ fn what_was_skipped_is_removed_with_what_was_before_it() {
     let scratch = Scratch::new();
     let (mut store, first) = with_versions_after_a_crash(&scratch);
     let retention = Retention { versions: 1, age: Duration::ZERO, history: 1 };
-    while store.prune("s", &retention, at(9), 100).expect("is removed") {}
+    while store.prune("s", &retention, at(9), 100).expect("is removed").is_more() {}
     let stored = store.load("s", ALL).expect("loads").expect("is stored");
     assert_eq!((stored.seq, stored.history.len()), (first + 1, 1));
     assert_eq!(seqs(&store), [first + 1]);
@@ -133,7 +133,7 @@ fn what_was_skipped_takes_no_change_out_of_the_history() {
     for (history, left) in [(9, vec![2, 3, 4, first, first + 1]), (4, vec![3, 4, first, first + 1])]
     {
         let retention = Retention { versions: 1, age: Duration::ZERO, history };
-        while store.prune("s", &retention, at(9), 100).expect("is removed") {}
+        while store.prune("s", &retention, at(9), 100).expect("is removed").is_more() {}
         assert_eq!(seqs(&store), left, "{history}");
         let stored = store.load("s", ALL).expect("loads").expect("is stored");
         assert_eq!(stored.history.last().map(|change| change.seq), Some(first + 1));

@@ -79,7 +79,7 @@ fn the_process() {
         }
         if seq % 8 == 0 {
             running.keeper.job(Box::new(|store| {
-                let _ = store.empty_journal();
+                let _ = store.checkpoint();
                 std::ops::ControlFlow::Break(())
             }));
         }

@@ -230,11 +230,11 @@ proptest! {
         let retention = Retention { versions: keep, age: Duration::ZERO, history };
         for name in model.sessions.keys() {
             let mut rounds = 0;
-            while store.prune(name, &retention, Timestamp::now(), at_a_time).expect("pruned") {
+            while store.prune(name, &retention, Timestamp::now(), at_a_time).expect("pruned").is_more() {
                 rounds += 1;
                 prop_assert!(rounds < 1000);
             }
-            while store.shrink(10).expect("shrunk") {}
+            while store.shrink(10).expect("shrunk").is_more() {}
         }
         drop(store);
         let store = scratch.open();

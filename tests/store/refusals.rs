@@ -105,7 +105,7 @@ fn a_database_that_is_gone_or_empty() {
         }
         expect(&scratch.refused(), &["missing or empty", "back", "--data-dir"]);
         assert_eq!(file.exists(), !is_gone);
-        assert!(Store::open_again(&scratch.data()).is_err());
+        assert!(Store::open_existing(&scratch.data()).is_err());
         fs::write(&file, whole).expect("put back");
         expect_changes(&scratch.open(), "s", 10);
     }
@@ -241,7 +241,7 @@ fn a_directory_that_cannot_be_one() {
     let line = Reader::open(&scratch.path().join("none")).err().expect("refused");
     expect(&line, &["there is no", "--data-dir"]);
     assert!(!scratch.path().join("none").exists());
-    let line = Store::open_again(&scratch.path().join("none")).err().expect("refused");
+    let line = Store::open_existing(&scratch.path().join("none")).err().expect("refused");
     expect(&line, &["none"]);
     assert!(!scratch.path().join("none").exists());
 }

@@ -335,7 +335,7 @@ fn after_a_bug_whoever_waits_for_a_session_is_answered() {
     let (sender, events) = channel();
     let small = Settings { queue_bytes: 10_000, ..settings() };
     let (keeper, thread) = StoreHandle::start(scratch.open(), small, move |event| {
-        assert!(!matches!(event, StoreEvent::Wanted { .. }), "on purpose");
+        assert!(!matches!(event, StoreEvent::SnapshotRequested { .. }), "on purpose");
         sender.send(event).expect("the test hears it");
     })
     .expect("a thread");
@@ -440,7 +440,7 @@ fn what_had_to_be_dropped_is_asked_for_and_confirmed_when_it_is_there() {
     running.confirm(4);
     holder.let_go();
     assert_eq!(running.event(), StoreEvent::Durable(true));
-    assert_eq!(running.event(), StoreEvent::Wanted { session: "busy".into() });
+    assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "busy".into() });
     assert!(running.nothing_confirmed());
     running.keep(&[whole("busy", "e", 300, Why::Regular), change("busy", "e", 301)]);
     running.confirm(301);
@@ -459,7 +459,7 @@ fn a_change_that_does_not_follow_is_not_confirmed_before_a_whole_document_came()
     let running = Running::start(&scratch);
     running.keep(&[change("s", "e", 7), change("t", "e", 1)]);
     running.confirm(7);
-    assert_eq!(running.event(), StoreEvent::Wanted { session: "s".into() });
+    assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "s".into() });
     running.keep(&[change("s", "e", 8)]);
     running.keep(&[whole("s", "e", 8, Why::Regular)]);
     assert_eq!(running.confirmed(), 7);
@@ -473,7 +473,7 @@ fn what_nobody_has_any_more_is_given_up_when_it_is_asked_for() {
     let running = Running::start(&scratch);
     running.keep(&[change("s", "e", 7)]);
     running.confirm(7);
-    assert_eq!(running.event(), StoreEvent::Wanted { session: "s".into() });
+    assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "s".into() });
     // Whoever loads it doesn't have it.
     running.keeper.load("s".into());
     assert_eq!(running.event(), StoreEvent::Loaded { session: "s".into(), stored: Ok(None) });
@@ -648,7 +648,7 @@ fn a_file_that_another_program_writes_over_is_noticed_before_anything_is_confirm
     let older = fs::read(scratch.file("collabd.db")).expect("a file");
     let running = Running::start(&scratch);
     running.keep(&changes("s", 51, 60));
-    running.with_store(|store| store.empty_journal().expect("moved"));
+    running.with_store(|store| store.checkpoint().expect("moved"));
     let touched = fs::OpenOptions::new().write(true).open(scratch.file("collabd.db"));
     touched.expect("a file").set_modified(std::time::SystemTime::UNIX_EPOCH).expect("touched");
     running.keep(&changes("s", 61, 62));

@@ -1,23 +1,21 @@
 //! One user's connection: sends, waits for what must come, listens for what must not.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::frame::CloseFrame;
-use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tungstenite::{Error, Message};
 
-use super::received::{Received, shown};
-use super::report::{Outcome, Trouble, fault};
-use super::wire::{PATIENCE, Wire, is_timeout};
+use super::received::Received;
+use super::report::{Outcome, StepError, fault};
+use crate::client::{TIMEOUT, WebSocket, shown};
 
 /// How long a client listens for what must not come, after everything that must has come.
-pub(super) const LISTEN: Duration = Duration::from_millis(150);
+pub(super) const LISTEN_TIME: Duration = Duration::from_millis(150);
 
 /// What a wait makes of a message.
 pub(super) enum Pick<T> {
@@ -61,19 +59,15 @@ pub(super) struct Client {
     pub(super) user: String,
     /// As the server last told this user.
     pub(super) is_host: bool,
-    socket: WebSocket<Wire>,
-    /// Read, but left for whoever waits next.
+    socket: WebSocket,
+    /// Read, but left for the next wait.
     put_back: VecDeque<Received>,
     /// How it ended, once it has.
     end: Option<String>,
 }
 
 impl Client {
-    /// Speaks WebSocket over `wire`, on which the upgrade is done and `rest` came behind it.
-    pub(super) fn new(user: &str, wire: Wire, rest: Vec<u8>) -> Client {
-        // Every frame leaves at once, so that raw bytes in between keep their place.
-        let config = WebSocketConfig::default().write_buffer_size(0);
-        let socket = WebSocket::from_partially_read(wire, rest, Role::Client, Some(config));
+    pub(super) fn new(user: &str, socket: WebSocket) -> Client {
         let user = user.to_owned();
         Client { user, is_host: false, socket, put_back: VecDeque::new(), end: None }
     }
@@ -100,7 +94,7 @@ impl Client {
 
     /// Sends one frame of any kind.
     pub(super) fn transmit(&mut self, message: Message) -> Outcome<()> {
-        self.socket.get_mut().until(Instant::now() + PATIENCE);
+        self.socket.wire().wait_until(Instant::now() + TIMEOUT);
         match self.socket.send(message) {
             Ok(()) => Ok(()),
             Err(e) => Err(self.why_not_sent(&e.to_string())),
@@ -113,15 +107,15 @@ impl Client {
     /// The write's. The server may have closed before it read all of them, which is its right; what
     /// it said can still be read.
     pub(super) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let wire = self.socket.get_mut();
-        wire.until(Instant::now() + PATIENCE);
+        let wire = self.socket.wire();
+        wire.wait_until(Instant::now() + TIMEOUT);
         wire.write_all(bytes)
     }
 
     /// A send that fails usually means that the server closed; its close frame says more than the
     /// error.
-    fn why_not_sent(&mut self, error: &str) -> Trouble {
-        let deadline = Instant::now() + LISTEN;
+    fn why_not_sent(&mut self, error: &str) -> StepError {
+        let deadline = Instant::now() + LISTEN_TIME;
         loop {
             match self.event(deadline) {
                 Ok(Event::Silence | Event::Closed(_)) | Err(_) => break,
@@ -129,7 +123,7 @@ impl Client {
             }
         }
         let end = self.end.get_or_insert_with(|| error.to_owned());
-        Trouble::Fault(format!("{} could not send: {end}", self.user))
+        StepError::Fault(format!("{} could not send: {end}", self.user))
     }
 
     /// What comes next before `deadline`. Protocol pings are answered on the way.
@@ -143,39 +137,30 @@ impl Client {
         if let Some(end) = &self.end {
             return fault(format!("{}'s connection has ended: {end}", self.user));
         }
-        self.socket.get_mut().until(deadline);
+        self.socket.wire().wait_until(deadline);
         self.read()
     }
 
     /// What comes next before the deadline that is set.
     fn read(&mut self) -> Outcome<Event> {
-        loop {
-            match self.socket.read() {
-                Ok(Message::Text(text)) => {
-                    let message = Received::parse(text.as_str())?;
-                    if message.is("host:changed") {
-                        self.is_host = message.by(&self.user);
-                    }
-                    return Ok(Event::Message(message));
+        match self.socket.read() {
+            Ok(None) => Ok(Event::Silence),
+            Ok(Some(Message::Text(text))) => {
+                let message = Received::parse(text.as_str())?;
+                if message.is("host:changed") {
+                    self.is_host = message.by(&self.user);
                 }
-                Ok(Message::Binary(bytes)) => {
-                    let words = format!("the server sent a binary frame of {} bytes", bytes.len());
-                    return fault(words);
-                }
-                // The answer waits in tungstenite for the next write or read; it should not wait.
-                Ok(Message::Ping(_)) => {
-                    let _ = self.socket.flush();
-                }
-                Ok(Message::Pong(payload)) => return Ok(Event::Pong(payload)),
-                Ok(Message::Close(frame)) => return Ok(Event::Closed(self.closed(frame))),
-                Ok(Message::Frame(_)) => {}
-                Err(Error::Io(e)) if is_timeout(&e) => return Ok(Event::Silence),
-                Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => {
-                    let words = broken_words(&e);
-                    self.end = Some(words.clone());
-                    return fault(format!("{}'s connection: {words}", self.user));
-                }
+                Ok(Event::Message(message))
+            }
+            Ok(Some(Message::Pong(payload))) => Ok(Event::Pong(payload)),
+            Ok(Some(Message::Close(frame))) => Ok(Event::Closed(self.closed(frame))),
+            Ok(Some(other)) => {
+                fault(format!("the server sent a binary frame of {} bytes", other.len()))
+            }
+            Err(e) => {
+                let words = broken_words(&e);
+                self.end = Some(words.clone());
+                fault(format!("{}'s connection: {words}", self.user))
             }
         }
     }
@@ -203,7 +188,7 @@ impl Client {
     /// The connection has ended, and no step has said so yet.
     pub(super) fn skim(&mut self) -> Outcome<()> {
         self.put_back.clear();
-        self.socket.get_mut().without_waiting(Instant::now() + LISTEN);
+        self.socket.wire().never_wait(Instant::now() + LISTEN_TIME);
         while !self.ended() {
             // What breaks the protocol without ending the connection was sent to an earlier step.
             if let Ok(Event::Silence) = self.read() {
@@ -226,10 +211,10 @@ impl Client {
         what: &str,
         pick: impl FnMut(&Received) -> Result<Pick<T>, String>,
     ) -> Outcome<T> {
-        self.wait_within(PATIENCE, what, pick)
+        self.wait_within(TIMEOUT, what, pick)
     }
 
-    /// The same, with a deadline of its own.
+    /// [`wait_for`](Self::wait_for) with a deadline of its own.
     pub(super) fn wait_within<T>(
         &mut self,
         patience: Duration,
@@ -300,12 +285,12 @@ impl Client {
 
     /// Waits until the server closes, whatever it says before.
     pub(super) fn wait_close(&mut self) -> Outcome<Closed> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match self.event(deadline)? {
                 Event::Closed(closed) => return Ok(closed),
                 Event::Silence => {
-                    let time = PATIENCE.as_secs();
+                    let time = TIMEOUT.as_secs();
                     let words =
                         format!("{} expected to be closed, but was not within {time} s", self.user);
                     return fault(words);
@@ -317,21 +302,20 @@ impl Client {
 
     /// After a close frame: waits until the server ends the TCP connection too.
     pub(super) fn wait_tcp_end(&mut self) -> Outcome<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            self.socket.get_mut().until(deadline);
+            self.socket.wire().wait_until(deadline);
             match self.socket.read() {
-                Err(Error::Io(e)) if is_timeout(&e) => {
-                    let time = PATIENCE.as_secs();
+                Ok(None) => {
+                    let time = TIMEOUT.as_secs();
                     let words = format!(
                         "after the close the server left the TCP connection open for {time} s"
                     );
                     return fault(words);
                 }
-                Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
                 // Whatever else it has to say, it is the end that is waited for.
-                Ok(_) | Err(Error::Protocol(ProtocolError::ReceivedAfterClosing)) => {}
-                // However it ends, it has ended: a reset is the usual answer to bytes nobody read.
+                Ok(Some(_)) | Err(Error::Protocol(ProtocolError::ReceivedAfterClosing)) => {}
+                // However it ends, it has ended: a reset is the usual answer to bytes that were not read.
                 Err(_) => return Ok(()),
             }
         }
@@ -339,8 +323,11 @@ impl Client {
 
     /// Begins the close handshake with code 1000.
     pub(super) fn send_close(&mut self) -> Outcome<()> {
-        let frame = CloseFrame { code: CloseCode::Normal, reason: "check done".into() };
-        self.transmit(Message::Close(Some(frame)))
+        self.socket.wire().wait_until(Instant::now() + TIMEOUT);
+        match self.socket.close("check done") {
+            Ok(()) => Ok(()),
+            Err(e) => Err(self.why_not_sent(&e.to_string())),
+        }
     }
 }
 

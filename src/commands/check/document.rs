@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Client, LISTEN, Pick};
+use super::client::{Client, LISTEN_TIME, Pick};
 use super::promises;
 use super::received::Received;
 use super::report::{Outcome, Verdict, fault, skip};
@@ -42,7 +42,7 @@ pub(super) fn confirmation(walk: &mut Walk) -> Verdict {
     Ok(None)
 }
 
-/// The same message again, as after a doubtful connection, is confirmed again and does nothing; another
+/// A message that is sent again, as after a doubtful connection, is confirmed again and does nothing; another
 /// one with its `id` is refused.
 pub(super) fn repeated_id(walk: &mut Walk) -> Verdict {
     if !walk.confirms {
@@ -283,7 +283,7 @@ pub(super) fn new_canvas(walk: &mut Walk) -> Verdict {
         );
         return fault(words);
     }
-    alice.listen(LISTEN, |m| match m.is("sync:state") || m.echoes(ALICE, "command") {
+    alice.listen(LISTEN_TIME, |m| match m.is("sync:state") || m.echoes(ALICE, "command") {
         true => Err(format!("{ALICE} got back its own canvas: {}", m.shown())),
         false => Ok(()),
     })?;

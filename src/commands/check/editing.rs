@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::client::{LISTEN, Pick};
+use super::client::{LISTEN_TIME, Pick};
 use super::promises::{self, OLD_TIME};
-use super::report::{Trouble, Verdict, fault, skip};
+use super::report::{StepError, Verdict, fault, skip};
 use super::walk::{ALICE, Walk, ask_canvas, command, find, lens, pass};
 
 /// How many commands go out in one go for the order.
-const MANY: u64 = 200;
+const COMMANDS_AT_ONCE: u64 = 200;
 
 /// A message's size for the fragments: over what the editor's library sends in one frame, under the
 /// server's default limit.
@@ -34,7 +34,7 @@ pub(super) fn no_echo(walk: &mut Walk) -> Verdict {
     let item = walk.name("item");
     let (alice, bob) = walk.pair()?;
     pass(alice, bob, &command("add_item", &item, lens(&item, 1.0)))?;
-    alice.listen(LISTEN, |m| match m.echoes(ALICE, "command") {
+    alice.listen(LISTEN_TIME, |m| match m.echoes(ALICE, "command") {
         true => Err(format!("{ALICE} got back its own command: {}", m.shown())),
         false => Ok(()),
     })?;
@@ -75,12 +75,12 @@ pub(super) fn order(walk: &mut Walk) -> Verdict {
     let item = walk.name("item");
     let (alice, bob) = walk.pair()?;
     pass(alice, bob, &command("add_item", &item, lens(&item, 0.0)))?;
-    for n in 1..=MANY {
+    for n in 1..=COMMANDS_AT_ONCE {
         alice.send(&command("move_item", &item, json!({"x_mm": n, "y_mm": 0, "angle_deg": 0})))?;
     }
     let (mut next, mut last_seq) = (1, None);
     let mut gap = None;
-    bob.wait_for(&format!("all of {MANY} commands sent in one go"), |m| {
+    bob.wait_for(&format!("all of {COMMANDS_AT_ONCE} commands sent in one go"), |m| {
         // What the server sends by itself to settle items may use up a number.
         if m.settles() {
             last_seq = last_seq.max(m.value["seq"].as_u64());
@@ -89,7 +89,10 @@ pub(super) fn order(walk: &mut Walk) -> Verdict {
             return Ok(Pick::Other);
         }
         if *m.data("x_mm") != next {
-            return Err(format!("expected command {next} of {MANY}; what came is {}", m.shown()));
+            return Err(format!(
+                "expected command {next} of {COMMANDS_AT_ONCE}; what came is {}",
+                m.shown()
+            ));
         }
         // A missing one is another step's fault.
         let seq = m.value["seq"].as_u64();
@@ -102,7 +105,7 @@ pub(super) fn order(walk: &mut Walk) -> Verdict {
         }
         last_seq = seq.or(last_seq);
         next += 1;
-        Ok(if next > MANY { Pick::Take(()) } else { Pick::More })
+        Ok(if next > COMMANDS_AT_ONCE { Pick::Take(()) } else { Pick::More })
     })?;
     match gap {
         Some(words) => fault(words),
@@ -115,7 +118,7 @@ pub(super) fn both_at_once(walk: &mut Walk) -> Verdict {
     let item = walk.name("item");
     let (alice, bob) = walk.pair()?;
     pass(alice, bob, &command("add_item", &item, lens(&item, 0.0)))?;
-    for n in 1..=MANY / 2 {
+    for n in 1..=COMMANDS_AT_ONCE / 2 {
         alice.send(&command("move_item", &item, json!({"x_mm": n, "y_mm": 0, "angle_deg": 0})))?;
         bob.send(&command(
             "move_item",
@@ -126,7 +129,7 @@ pub(super) fn both_at_once(walk: &mut Walk) -> Verdict {
     let mut all: Vec<(u64, Value)> = Vec::new();
     for client in [&mut *alice, &mut *bob] {
         let user = client.user.clone();
-        let (mut left, mut last_seq) = (MANY / 2, 0);
+        let (mut left, mut last_seq) = (COMMANDS_AT_ONCE / 2, 0);
         let what = format!("the other user's {left} commands sent at the same time");
         client.wait_for(&what, |m| {
             if !m.changes(&item) || m.by(&user) {
@@ -191,7 +194,7 @@ pub(super) fn unknown_type(walk: &mut Walk) -> Verdict {
     let message =
         bob.hear("alice's message of a type the server does not know", |m| m.is("check:chat"))?;
     promises::relayed(&message, ALICE, &sent)?;
-    alice.listen(LISTEN, |m| match m.is("check:chat") {
+    alice.listen(LISTEN_TIME, |m| match m.is("check:chat") {
         true => Err(format!("{ALICE} got back its own message: {}", m.shown())),
         false => Ok(()),
     })?;
@@ -218,7 +221,7 @@ pub(super) fn fragments(walk: &mut Walk) -> Verdict {
         // The sender was not read meanwhile. If it was thrown out, that is the answer.
         let _ = alice.skim();
         match alice.end() {
-            Some(end) => Trouble::Fault(format!(
+            Some(end) => StepError::Fault(format!(
                 "on {BIG} bytes in three fragments {end}; \
                  with a limit under 2^20 bytes large canvases cannot be shared"
             )),

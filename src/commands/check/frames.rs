@@ -6,9 +6,9 @@ use serde_json::json;
 use tungstenite::Message;
 
 use super::client::{Client, Event};
-use super::report::{Outcome, Trouble, Verdict, fault};
+use super::report::{Outcome, StepError, Verdict, fault};
 use super::walk::Walk;
-use super::wire::PATIENCE;
+use crate::client::TIMEOUT;
 
 /// One more byte than the promised limit.
 const TOO_BIG: usize = (1 << 20) + 1;
@@ -37,7 +37,7 @@ pub(super) fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A user of its own, in a session of its own: what happens to it is nobody else's trouble.
+/// A user of its own, in a session of its own: what happens to it disturbs no other step.
 fn mallory(walk: &mut Walk) -> Outcome<Client> {
     let name = walk.name("frames");
     let session = format!("{}-{name}", walk.session);
@@ -47,8 +47,8 @@ fn mallory(walk: &mut Walk) -> Outcome<Client> {
 /// Waits until `client` is closed, with `code`, after it sent `what`.
 fn closed_with(client: &mut Client, code: u16, what: &str) -> Verdict {
     let closed = client.wait_close().map_err(|trouble| match trouble {
-        Trouble::Fault(words) => {
-            Trouble::Fault(format!("{what} must be answered with close code {code}; {words}"))
+        StepError::Fault(words) => {
+            StepError::Fault(format!("{what} must be answered with close code {code}; {words}"))
         }
         skip => skip,
     })?;
@@ -104,7 +104,7 @@ pub(super) fn too_big(walk: &mut Walk) -> Verdict {
     // same.
     let _ = client.send_raw(&frame(0x81, true, text.as_bytes()));
     let what = format!("a message of {TOO_BIG} bytes");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let came = loop {
         match client.event(deadline) {
             Ok(Event::Message(m)) if m.is("pong") && m.value["id"] == "check-big" => {
@@ -117,8 +117,8 @@ pub(super) fn too_big(walk: &mut Walk) -> Verdict {
                 return Ok(Some("closed with 1009".to_owned()));
             }
             Ok(Event::Closed(closed)) => break format!("came {}", closed.words()),
-            Ok(Event::Silence) => break format!("nothing came within {} s", PATIENCE.as_secs()),
-            Err(Trouble::Fault(words) | Trouble::Skip(words)) => break words,
+            Ok(Event::Silence) => break format!("nothing came within {} s", TIMEOUT.as_secs()),
+            Err(StepError::Fault(words) | StepError::Skip(words)) => break words,
         }
     };
     fault(format!("{what} must be answered with close code 1009; {came}"))

@@ -7,10 +7,11 @@ use tungstenite::Message;
 
 use super::client::{Event, Pick};
 use super::promises;
-use super::received::{Received, shown};
+use super::received::Received;
 use super::report::{Verdict, fault, skip};
 use super::walk::{ALICE, BOB, Walk, ask_state};
-use super::wire::PATIENCE;
+use crate::client::TIMEOUT;
+use crate::client::shown;
 
 /// Finds the server and upgrades the first connection.
 pub(super) fn connect(walk: &mut Walk) -> Verdict {
@@ -130,7 +131,7 @@ pub(super) fn protocol_ping(walk: &mut Walk) -> Verdict {
     let alice = walk.solo()?;
     for payload in ["check-1", "", "check-3"] {
         alice.transmit(Message::Ping(payload.into()))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let expected = format!("expected a Pong frame with {payload:?} in it");
         loop {
             let came = match alice.event(deadline)? {
@@ -140,7 +141,7 @@ pub(super) fn protocol_ping(walk: &mut Walk) -> Verdict {
                     format!("one with {} came", shown(&String::from_utf8_lossy(&came)))
                 }
                 Event::Closed(closed) => format!("the server closed with {}", closed.words()),
-                Event::Silence => format!("none came within {} s", PATIENCE.as_secs()),
+                Event::Silence => format!("none came within {} s", TIMEOUT.as_secs()),
             };
             return fault(format!("{expected}; {came}"));
         }

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::client::{Client, Closed, LISTEN, Pick};
+use super::client::{Client, Closed, LISTEN_TIME, Pick};
 use super::document::snapshot_item;
 use super::promises;
-use super::received::{Received, shown};
-use super::report::{Outcome, Trouble, Verdict, fault, skip};
+use super::received::Received;
+use super::report::{Outcome, StepError, Verdict, fault, skip};
 use super::walk::{ALICE, BOB, CAROL, Walk, ask_canvas, command, find, lens, pass, pass_last};
+use crate::client::shown;
 
 /// Whether `message` says that `user` came, went or became host, or that the host changed because
 /// of it.
@@ -16,7 +17,7 @@ fn tells_of(message: &Received, user: &str) -> bool {
         || ((message.is("user:left") || message.is("user:joined")) && message.by(user))
 }
 
-/// The same user again: the new connection counts, the old one is told so, the others notice
+/// A second connection of a user: the new one counts, the old one is told so, the others notice
 /// nothing.
 pub(super) fn takeover(walk: &mut Walk) -> Verdict {
     let verdict = take_over(walk);
@@ -41,7 +42,7 @@ fn take_over(walk: &mut Walk) -> Verdict {
         return skip(format!("{ALICE} was not connected"));
     };
     let closed = old.wait_close().map_err(|trouble| match trouble {
-        Trouble::Fault(words) => Trouble::Fault(format!("the old connection: {words}")),
+        StepError::Fault(words) => StepError::Fault(format!("the old connection: {words}")),
         skip => skip,
     })?;
     let ended = old.wait_tcp_end();
@@ -65,12 +66,12 @@ fn take_over(walk: &mut Walk) -> Verdict {
         false => Ok(()),
     };
     pass_last(alice, bob, &there, judge)?;
-    bob.listen(LISTEN, judge)?;
+    bob.listen(LISTEN_TIME, judge)?;
     pass(bob, alice, &command("add_item", &back, lens(&back, 0.0)))?;
     Ok(None)
 }
 
-/// A user of the same name in another session is somebody else.
+/// A user of the same name in another session is another user.
 pub(super) fn isolation(walk: &mut Walk) -> Verdict {
     let (item, last) = (walk.name("item"), walk.name("item"));
     let elsewhere = format!("{}-2", walk.session);
@@ -82,7 +83,7 @@ pub(super) fn isolation(walk: &mut Walk) -> Verdict {
     let (alice, bob) = walk.both()?;
     alice.send(&json!({"type": "check:chat", "text": "for one session"}))?;
     pass(alice, bob, &command("add_item", &item, lens(&item, 0.0)))?;
-    other.listen(LISTEN, |m| match m.is("check:chat") || m.changes(&item) {
+    other.listen(LISTEN_TIME, |m| match m.is("check:chat") || m.changes(&item) {
         true => Err(format!("what was sent in one session came into another: {}", m.shown())),
         false => Ok(()),
     })?;
@@ -150,11 +151,11 @@ pub(super) fn host_canvas(walk: &mut Walk) -> Verdict {
         );
         return fault(words);
     }
-    host.listen(LISTEN, would_wipe)?;
+    host.listen(LISTEN_TIME, would_wipe)?;
     Ok(None)
 }
 
-/// A snapshot from somebody who is not the host and has not just joined changes nothing.
+/// A snapshot from a user who is not the host and has not just joined changes nothing.
 pub(super) fn guest_snapshot(walk: &mut Walk) -> Verdict {
     let (item, last) = (walk.name("item"), walk.name("item"));
     let (alice, bob) = walk.pair()?;

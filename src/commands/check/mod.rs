@@ -1,10 +1,10 @@
-//! `collabd check URL`: joins a server nobody vouches for as two users and says what it does wrong.
+//! `collabd check URL`: joins any server as two users and says what it does wrong.
 //!
 //! It is a client of its own. It shares no code with the server, so that a misunderstanding in the
 //! server's protocol code cannot hide itself here; `docs/PROTOCOL.md` is what it is written from.
 //!
 //! One [`Walk`] goes through [`STEPS`] in order. A step that finds a fault says what it expected
-//! and what came instead, and the walk goes on: who was thrown out joins again, and a step that
+//! and what came instead, and the walk goes on: a user who was thrown out joins again, and a step that
 //! cannot be tried because of a fault already reported is left out, which is not passing. Each wait
 //! has a deadline of its own, so no server can hold the walk up; what must *not* come is listened
 //! for only after what must come has come.
@@ -13,26 +13,23 @@ mod client;
 mod document;
 mod editing;
 mod frames;
-pub(super) mod http;
 mod joining;
 mod membership;
 mod promises;
-pub(super) mod received;
+mod received;
 mod refusals;
 mod report;
 mod staying;
-pub(super) mod target;
 mod tidy;
 mod walk;
-pub(super) mod wire;
 
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::LISTEN;
+use crate::client::Target;
+use client::LISTEN_TIME;
 use report::{Report, Verdict};
-use target::Target;
 use walk::Walk;
 
 /// What `check` was asked to do.
@@ -134,7 +131,7 @@ pub fn run(options: &Options) -> ExitCode {
         // Answers to a step that failed half-way may be under way still; the next step reads them off
         // before it begins, if they are there by then.
         if verdict.is_err() {
-            thread::sleep(LISTEN);
+            thread::sleep(LISTEN_TIME);
         }
     }
     if has_connected {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::received::{Received, shown};
+use super::received::Received;
+use crate::client::shown;
 
 /// A sender's own `timestamp`, which the server must replace.
 pub(super) const OLD_TIME: &str = "1999-12-31T23:59:59.000Z";

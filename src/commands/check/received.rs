@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use crate::client::shown;
+
 /// A message the server sent: one JSON object with a string `type`.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
     /// As it came, for what parsing loses: `12.50` is not `12.5`.
     pub(super) text: String,
-    /// The same, parsed.
+    /// What it says.
     pub(super) value: Value,
 }
 
@@ -38,8 +40,7 @@ impl Received {
         self.value["user_id"] == user
     }
 
-    /// Whether it is a command about `item` that somebody sent, not one the server settles items
-    /// with.
+    /// Whether it is a command about `item` that a user sent, not one the server settles items with.
     pub(super) fn changes(&self, item: &str) -> bool {
         self.is("command") && self.value["command"]["item_id"] == item && !self.settles()
     }
@@ -49,8 +50,7 @@ impl Received {
         self.value["settled"] == true
     }
 
-    /// Whether it is of the kind `user` sees only if somebody else did something: none of it may
-    /// ever come back to its sender.
+    /// Whether it is a message of `user` of this kind that the server has sent back to its sender.
     pub(super) fn echoes(&self, user: &str, kind: &str) -> bool {
         self.is(kind) && self.by(user) && !self.settles()
     }
@@ -63,18 +63,5 @@ impl Received {
     /// The message, short and escaped enough for one line of a terminal.
     pub(super) fn shown(&self) -> String {
         shown(&self.text)
-    }
-}
-
-/// Text from the server, escaped and cut: it may hold anything, and be of any length.
-pub(in crate::commands) fn shown(text: &str) -> String {
-    shown_up_to(160, text)
-}
-
-/// The same, cut after so many characters.
-pub(in crate::commands) fn shown_up_to(longest: usize, text: &str) -> String {
-    match text.char_indices().nth(longest) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}…", &text[..end]),
     }
 }

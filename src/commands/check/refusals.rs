@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use tungstenite::handshake::client::generate_key;
 
 use super::client::{Client, Pick};
-use super::http::{self, Response};
 use super::promises;
-use super::received::shown;
 use super::report::{Outcome, Verdict, fault};
 use super::walk::{ALICE, BOB, Walk, ask_canvas, command, find, lens, pass, pass_last};
-use super::wire::PATIENCE;
+use crate::client::TIMEOUT;
+use crate::client::http::{self, Response};
+use crate::client::shown;
 
 /// How much later than the pong to a later ping an error may come: the two may be made in different
 /// places of a server.
-const LATER: Duration = Duration::from_millis(500);
+const LATE_ERROR_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Sends `text`, which must get an `error`, and a ping after it, which must still be answered.
 fn refused(client: &mut Client, ping: Option<&str>, text: &str) -> Outcome<()> {
@@ -39,7 +39,7 @@ fn refused(client: &mut Client, ping: Option<&str>, text: &str) -> Outcome<()> {
     let refusal = match refusal {
         Some(refusal) => refusal,
         None => {
-            let patience = if ping.is_some() { LATER } else { PATIENCE };
+            let patience = if ping.is_some() { LATE_ERROR_TIMEOUT } else { TIMEOUT };
             let what = format!("an error for {sent}");
             client.wait_within(patience, &what, |m| {
                 Ok(if m.is("error") { Pick::Take(m.clone()) } else { Pick::Other })
@@ -160,7 +160,7 @@ pub(super) fn unknown_path(walk: &mut Walk) -> Verdict {
     ] {
         let mut wire = walk.dial()?;
         let path = walk.target.under_prefix(&path);
-        let response = http::ask_upgrade(&mut wire, &walk.target, &path, &generate_key())?;
+        let response = http::ask_upgrade(&mut wire, &walk.target, &path, &[], &generate_key())?;
         expect_status(&response, 404, asked)?;
     }
     Ok(None)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Why a step did not pass.
 #[derive(Debug, Clone)]
-pub(super) enum Trouble {
+pub(super) enum StepError {
     /// The server did something else than it promises; the words say what was expected and what
     /// came.
     Fault(String),
@@ -14,37 +14,37 @@ pub(super) enum Trouble {
     Skip(String),
 }
 
-impl Trouble {
-    /// The same words, as a reason to leave a step out instead of a fault of that step.
-    pub(super) fn into_skip(self, because: &str) -> Trouble {
+impl StepError {
+    /// Makes of a fault a reason to leave another step out.
+    pub(super) fn into_skip(self, because: &str) -> StepError {
         match self {
-            Trouble::Fault(words) | Trouble::Skip(words) => {
-                Trouble::Skip(format!("{because}: {words}"))
+            StepError::Fault(words) | StepError::Skip(words) => {
+                StepError::Skip(format!("{because}: {words}"))
             }
         }
     }
 }
 
-impl From<String> for Trouble {
-    fn from(words: String) -> Trouble {
-        Trouble::Fault(words)
+impl From<String> for StepError {
+    fn from(words: String) -> StepError {
+        StepError::Fault(words)
     }
 }
 
 /// What a part of a step gives back.
-pub(super) type Outcome<T> = Result<T, Trouble>;
+pub(super) type Outcome<T> = Result<T, StepError>;
 
 /// What a whole step gives back: passed, perhaps with a note for the reader.
 pub(super) type Verdict = Outcome<Option<String>>;
 
-/// A [`Trouble::Fault`], as what a step gives back.
+/// A [`StepError::Fault`], as what a step gives back.
 pub(super) fn fault<T>(words: impl Into<String>) -> Outcome<T> {
-    Err(Trouble::Fault(words.into()))
+    Err(StepError::Fault(words.into()))
 }
 
-/// A [`Trouble::Skip`], likewise.
+/// A [`StepError::Skip`], as what a step gives back.
 pub(super) fn skip<T>(words: impl Into<String>) -> Outcome<T> {
-    Err(Trouble::Skip(words.into()))
+    Err(StepError::Skip(words.into()))
 }
 
 /// Prints the lines and counts them. Nothing reaches the output but through here, so that a key
@@ -94,11 +94,11 @@ impl Report {
                 self.passed += 1;
                 self.line(&format!("✓ {name}: {promise}; {note} ({took})"));
             }
-            Err(Trouble::Fault(words)) => {
+            Err(StepError::Fault(words)) => {
                 self.failed += 1;
                 self.line(&format!("✗ {name}: {words} ({took})"));
             }
-            Err(Trouble::Skip(words)) => {
+            Err(StepError::Skip(words)) => {
                 self.line(&format!("– {name}: skipped: {words}"));
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::client::{Client, Pick};
-use super::report::{Outcome, Trouble, Verdict, fault};
+use super::report::{Outcome, StepError, Verdict, fault};
 use super::walk::{Walk, command};
 
 /// The editor's own heartbeat. A shorter one could keep a connection alive that the editor would
@@ -14,7 +14,7 @@ const EDITOR_BEAT: Duration = Duration::from_secs(30);
 
 /// How long one of the two is read before the other: a server's pings have to be answered
 /// meanwhile.
-const TURN: Duration = Duration::from_millis(50);
+const TURN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Both stay for the time asked for. Alice's heart beats, with a numbered message for Bob each
 /// time; Bob says nothing for as long as an editor would. Nothing may be lost.
@@ -28,7 +28,7 @@ pub(super) fn stay(walk: &mut Walk) -> Verdict {
     let (alice, bob) = walk.pair()?;
     match stay.remain(alice, bob) {
         Ok(beats) => Ok(Some(format!("{beats} heartbeats"))),
-        Err(Trouble::Fault(words)) => {
+        Err(StepError::Fault(words)) => {
             let after = stay.started.elapsed().as_secs_f64();
             fault(format!("{words}; that was {after:.1} s into the stay"))
         }
@@ -64,8 +64,8 @@ impl Stay {
             }
             let beat = Instant::now();
             while beat.elapsed() < between && self.started.elapsed() < self.time {
-                alice.listen(TURN, |_| Ok(()))?;
-                bob.listen(TURN, |_| Ok(()))?;
+                alice.listen(TURN_INTERVAL, |_| Ok(()))?;
+                bob.listen(TURN_INTERVAL, |_| Ok(()))?;
             }
         }
         // That Bob has heard everything does not say yet that he is still heard.

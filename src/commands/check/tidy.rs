@@ -3,44 +3,38 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http::{self, Request};
 use super::report::Report;
-use super::target::Target;
 use super::walk::Walk;
-use super::wire::Wire;
+use crate::client::api::{Api, Server, page_of};
 
-/// How long a server is given to notice that everybody has left, and how often it is asked.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(50);
-/// The longest answer that is read.
-const LONGEST: usize = 64 * 1024;
+/// How long a server is given to notice that all users have left, and how often it is asked.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Removes the sessions of a walk. A server that keeps none for good has no such page, and forgets them
-/// by itself; one that doesn't let them be removed is told of.
+/// by itself; of one that doesn't let them be removed the report says so.
 pub(super) fn remove(walk: &mut Walk, url: &str, report: &Report) {
     walk.leave();
     // The address was taken apart before.
-    let Ok((target, key)) = Target::parse_api(url) else { return };
-    let key = key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
-    let headers: Vec<String> =
-        key.map(|key| format!("Authorization: Bearer {key}")).into_iter().collect();
+    let Ok(api) = Api::find(&Server { url: url.to_owned(), key: None }) else { return };
     let mut left = Vec::new();
     for session in walk.sessions() {
-        let path = target.under_prefix(&format!("/api/sessions/{session}"));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let status = loop {
-            let status = delete(walk, &target, &path, &headers, until);
-            // Somebody is in it: the server has not noticed yet that nobody is.
-            if status != Some(409) || Instant::now() >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            let deleted = api.ask("DELETE", &page_of(&session, ""), None, left);
+            let status = deleted.map_or_else(|refused| refused.status, |_| 200);
+            // The server has not noticed yet that the session is empty.
+            if status != 409 || Instant::now() >= until {
                 break status;
             }
-            thread::sleep(PAUSE);
+            thread::sleep(RETRY_INTERVAL);
         };
         match status {
-            Some(401 | 403 | 409 | 503) => left.push(session),
-            Some(_) => {}
-            // One that has no such page, and doesn't even say so.
-            None => break,
+            401 | 403 | 409 | 503 => left.push(session),
+            // The server gave no answer that makes sense: it has no such page.
+            0 => break,
+            _ => {}
         }
     }
     if !left.is_empty() {
@@ -50,18 +44,4 @@ pub(super) fn remove(walk: &mut Walk, url: &str, report: &Report) {
             left.join(", ")
         ));
     }
-}
-
-/// The status of the answer, where there is one.
-fn delete(
-    walk: &Walk,
-    target: &Target,
-    path: &str,
-    headers: &[String],
-    until: Instant,
-) -> Option<u16> {
-    let (mut wire, _) = Wire::open(walk.addresses()).ok()?;
-    wire.until(until);
-    let request = Request { method: "DELETE", path, headers, body: None, longest: LONGEST };
-    http::send(&mut wire, target, &request).ok().map(|response| response.status)
 }

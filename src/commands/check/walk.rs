@@ -1,18 +1,18 @@
 //! What the steps share: who is connected, to what, and what the server has shown of itself.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::client::{Target, WebSocket, Wire};
+use crate::routes::TEMPORARY_HEADER;
+
 use super::client::{Client, Pick};
-use super::http::upgrade;
 use super::promises;
 use super::received::Received;
-use super::report::{Outcome, Trouble, skip};
-use super::target::Target;
-use super::wire::Wire;
+use super::report::{Outcome, StepError, skip};
 
 /// The two users who are there all the time, and the one who comes late.
 pub(super) const ALICE: &str = "check-alice";
@@ -30,7 +30,7 @@ pub(super) struct Walk {
     pub(super) target: Target,
     /// Where the server was found: all its addresses at first, then the one that answered.
     addresses: Vec<SocketAddr>,
-    /// A name nobody else uses, for sessions of this walk.
+    /// A name that only this walk uses, for its sessions.
     pub(super) session: String,
     /// How long to stay connected.
     pub(super) stay: Duration,
@@ -83,10 +83,7 @@ impl Walk {
 
     /// Looks the host up.
     pub(super) fn resolve(&mut self) -> Outcome<()> {
-        let host = self.target.host.as_str();
-        let found = (host, self.target.port).to_socket_addrs();
-        let found = found.map_err(|e| format!("the name {host:?} could not be looked up: {e}"))?;
-        self.addresses = found.collect();
+        self.addresses = self.target.addresses()?;
         Ok(())
     }
 
@@ -107,17 +104,13 @@ impl Walk {
         ["", "-2", "-3"].map(|more| format!("{}{more}", self.session))
     }
 
-    /// Where the server was found.
-    pub(super) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
     /// Connects `user` to `session`, and reads nothing yet.
     pub(super) fn enter(&mut self, session: &str, user: &str) -> Outcome<Client> {
-        let mut wire = self.dial()?;
+        let wire = self.dial()?;
         let path = self.target.place(session, user);
-        let rest = upgrade(&mut wire, &self.target, &path)?;
-        Ok(Client::new(user, wire, rest))
+        // A collabd doesn't store what a walk leaves behind.
+        let headers = [format!("{TEMPORARY_HEADER}: 1")];
+        Ok(Client::new(user, WebSocket::open(wire, &self.target, &path, &headers)?))
     }
 
     /// Connects `user` to `session` and waits for the greeting, as far as this server greets.
@@ -149,7 +142,7 @@ impl Walk {
 
     /// Alice, as she is.
     pub(super) fn alice(&mut self) -> Outcome<&mut Client> {
-        self.alice.as_mut().ok_or_else(|| Trouble::Skip(format!("{ALICE} is not connected")))
+        self.alice.as_mut().ok_or_else(|| StepError::Skip(format!("{ALICE} is not connected")))
     }
 
     /// Alice and Bob, as they are.

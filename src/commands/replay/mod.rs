@@ -1,11 +1,11 @@
 //! `collabd replay`: plays a recording into a session of a running server, each user on a connection
 //! of its own, at the pace at which it happened or another.
 //!
-//! One more connection, the conductor's, sends the canvas that it starts with and sees what the
-//! server relays. What another user did comes only after what was done before it has been relayed,
-//! so that the changes have the order they had.
+//! One more connection, the observer, sends the canvas that the recording starts with and sees what the
+//! server relays. A change by another user is sent only after the change before it has been relayed, so
+//! that the changes have the order they had.
 
-mod player;
+mod client;
 mod recording;
 
 use std::path::PathBuf;
@@ -17,26 +17,26 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::check::target::Target;
 use super::progress::Progress;
 use super::table::tell;
+use crate::client::Target;
 use crate::os::{Signal, hold_signals, on_signals};
-use player::{Heard, Open, Player, addresses};
+use client::{PendingChanges, ReplayClient, Reply};
 use recording::Recording;
 
 /// What was typed makes no sense.
 const USAGE: u8 = 2;
-/// A pause that nobody has to sit through, after `--speed` has made it shorter.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause between two changes, after `--speed` has made it shorter.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// How long the server has to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How many changes may be unconfirmed, at its own pace and as fast as they are confirmed.
-const UNCONFIRMED: usize = 1000;
-const UNCONFIRMED_AT_MOST_SPEED: usize = 64;
-/// How long a connection may be left unread.
-const ROUND: Duration = Duration::from_millis(5);
+const MAX_UNCONFIRMED: usize = 1000;
+const MAX_UNCONFIRMED_AT_FULL_SPEED: usize = 64;
+/// How often every connection is read.
+const READ_INTERVAL: Duration = Duration::from_millis(5);
 /// A canvas up to this size, in bytes, fits into a message; a larger one is sent item by item.
-const FITS_A_MESSAGE: usize = 900_000;
+const MAX_CANVAS_MESSAGE_BYTES: usize = 900_000;
 
 /// What `replay` is told.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Options {
     pub speed: Option<f64>,
     /// Without one, the session that was recorded.
     pub session: Option<String>,
-    /// Whether what the session has may be replaced.
+    /// What the session has may be replaced.
     pub replace: bool,
 }
 
@@ -61,13 +61,7 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match replay(options, &target) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    super::exit_code(replay(options, &target))
 }
 
 fn replay(options: &Options, target: &Target) -> Result<(), String> {
@@ -77,31 +71,31 @@ fn replay(options: &Options, target: &Target) -> Result<(), String> {
     let stop = is_stopped.clone();
     // Without it Ctrl+C ends everything at once, which the server survives.
     let _ = on_signals(hold_signals(), move |signal| {
-        // A closed terminal ends it, too: nobody looks any more.
+        // A closed terminal ends it, too.
         let (Signal::Stop | Signal::Reload) = signal;
         stop.store(true, Ordering::SeqCst);
     });
-    let mut stage = Stage::enter(target, session, &users, options.replace)?;
+    let mut replay = Replay::begin(target, session, &users, options.replace)?;
     let pace = Pace { speed: options.speed };
     let started = Instant::now();
     let total = recording.changes.len() as u64;
-    let played = stage.set(&recording.document).and_then(|()| {
+    let played = replay.set_canvas(&recording.document).and_then(|()| {
         let (doing, unit) = (format!("playing into {session:?}"), "changes");
         let mut progress = Progress::new(doing, unit);
-        let played = stage.play(&recording, &pace, &is_stopped, &mut progress);
-        progress.end(stage.done, total);
+        let played = replay.play(&recording, &pace, &is_stopped, &mut progress);
+        progress.end(replay.done, total);
         played
     });
-    stage.leave();
+    replay.end();
     played?;
-    if stage.errors > 0 {
+    if replay.errors > 0 {
         return Err(format!(
             "the server refused {} of {total} changes; the first one: {}",
-            stage.errors, stage.first_error
+            replay.errors, replay.first_error
         ));
     }
     if is_stopped.load(Ordering::SeqCst) {
-        return Err(format!("stopped after {} of {total} changes", stage.done));
+        return Err(format!("stopped after {} of {total} changes", replay.done));
     }
     let time = started.elapsed().as_secs_f64();
     tell(&format!(
@@ -120,34 +114,34 @@ impl Pace {
     fn pause(&self, before: u64, offset: u64) -> Duration {
         let Some(speed) = self.speed else { return Duration::ZERO };
         let seconds = Duration::from_millis(offset.saturating_sub(before)).as_secs_f64() / speed;
-        Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+        Duration::try_from_secs_f64(seconds).unwrap_or(MAX_PAUSE).min(MAX_PAUSE)
     }
 
     fn unconfirmed(&self) -> usize {
-        if self.speed.is_some() { UNCONFIRMED } else { UNCONFIRMED_AT_MOST_SPEED }
+        if self.speed.is_some() { MAX_UNCONFIRMED } else { MAX_UNCONFIRMED_AT_FULL_SPEED }
     }
 }
 
 /// All connections, and what is under way on them.
-struct Stage {
-    conductor: Player,
-    players: Vec<Player>,
-    open: Open,
+struct Replay {
+    observer: ReplayClient,
+    clients: Vec<ReplayClient>,
+    pending: PendingChanges,
     /// The number of the next message.
     next: u64,
     /// How many changes have been played.
     done: u64,
     errors: u64,
     first_error: String,
-    /// When the server last said anything of a change.
+    /// When the server last confirmed or relayed a change.
     answered: Instant,
     /// When every connection was read.
-    round: Instant,
+    read_at: Instant,
 }
 
-impl Stage {
-    /// Everybody comes in.
-    fn enter(
+impl Replay {
+    /// Connects all users.
+    fn begin(
         target: &Target,
         session: &str,
         users: &[String],
@@ -155,19 +149,19 @@ impl Stage {
     ) -> Result<Self, String> {
         let bits = getrandom::u64().map_err(|error| format!("no random name: {error}"))?;
         let tag = format!("replay-{bits:016x}");
-        let addresses = addresses(target)?;
-        let mut conductor = Player::enter(target, &addresses, session, &tag, &tag)?;
-        conductor.send("{\"type\":\"sync:request\"}", 0)?;
+        let addresses = target.addresses()?;
+        let mut observer = ReplayClient::join(target, &addresses, session, &tag, &tag)?;
+        observer.send("{\"type\":\"sync:request\"}", 0)?;
         let (mut present, mut has_items) = (None, None);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while present.is_none() || has_items.is_none() {
-            let mut heard = Vec::new();
-            conductor.wait(ROUND, &mut heard)?;
-            for heard in heard {
-                match heard {
-                    Heard::Ack { users } => present = Some(users),
-                    Heard::State { has_items: items } => has_items = Some(items),
-                    Heard::Error { words, .. } => return Err(format!("the server says {words}")),
+            let mut replies = Vec::new();
+            observer.wait(READ_INTERVAL, &mut replies)?;
+            for reply in replies {
+                match reply {
+                    Reply::Ack { users } => present = Some(users),
+                    Reply::State { has_items: items } => has_items = Some(items),
+                    Reply::Error { words, .. } => return Err(format!("the server says {words}")),
                     _ => {}
                 }
             }
@@ -176,39 +170,39 @@ impl Stage {
             }
         }
         if has_items == Some(true) && !replace {
-            conductor.leave();
+            observer.close();
             return Err(format!(
                 "session {session:?} has items: name another one with --session, or say --replace"
             ));
         }
         let present = present.unwrap_or_default();
         if let Some(user) = users.iter().find(|user| present.contains(user)) {
-            conductor.leave();
+            observer.close();
             return Err(format!(
                 "{user:?} is in session {session:?} now, and would be thrown out by the one of the \
                  recording: name another session with --session"
             ));
         }
-        let mut players = Vec::new();
+        let mut clients = Vec::new();
         for user in users {
-            players.push(Player::enter(target, &addresses, session, user, &tag)?);
+            clients.push(ReplayClient::join(target, &addresses, session, user, &tag)?);
         }
         let now = Instant::now();
-        Ok(Stage {
-            conductor,
-            players,
-            open: Open::default(),
+        Ok(Replay {
+            observer,
+            clients,
+            pending: PendingChanges::default(),
             next: 1,
             done: 0,
             errors: 0,
             first_error: String::new(),
             answered: now,
-            round: now,
+            read_at: now,
         })
     }
 
-    /// The canvas that it starts with.
-    fn set(&mut self, document: &RawValue) -> Result<(), String> {
+    /// Sends the canvas that the recording starts with.
+    fn set_canvas(&mut self, document: &RawValue) -> Result<(), String> {
         #[derive(Deserialize)]
         struct Canvas<'a> {
             #[serde(borrow)]
@@ -219,15 +213,15 @@ impl Stage {
             uuid: String,
         }
         let wrong = |_| "the recording's canvas is none: record it again".to_owned();
-        let whole = document.get().len() <= FITS_A_MESSAGE;
+        let whole = document.get().len() <= MAX_CANVAS_MESSAGE_BYTES;
         let first = if whole { document.get() } else { "{\"items\":[]}" };
-        self.conduct(&format!("{{\"type\":\"sync:update\",\"state\":{first}}}"))?;
+        self.send_and_wait(&format!("{{\"type\":\"sync:update\",\"state\":{first}}}"))?;
         if !whole {
             let canvas: Canvas<'_> = serde_json::from_str(document.get()).map_err(wrong)?;
             for item in canvas.items {
                 let Item { uuid } = serde_json::from_str(item.get()).map_err(wrong)?;
                 let id = serde_json::Value::from(uuid);
-                self.conduct(&format!(
+                self.send_and_wait(&format!(
                     "{{\"type\":\"command\",\"command\":{{\"action\":\"add_item\",\"item_id\":{id},\
                      \"data\":{item}}}}}"
                 ))?;
@@ -239,14 +233,14 @@ impl Stage {
         }
     }
 
-    /// The conductor does something, and waits until it is done.
-    fn conduct(&mut self, message: &str) -> Result<(), String> {
-        self.conductor.send(message, self.next)?;
-        self.open.sent(self.next);
+    /// Has the observer send a message, and waits until it is confirmed.
+    fn send_and_wait(&mut self, message: &str) -> Result<(), String> {
+        self.observer.send(message, self.next)?;
+        self.pending.sent(self.next);
         self.next += 1;
         self.answered = Instant::now();
-        while !self.open.confirmed.is_empty() {
-            self.listen(ROUND)?;
+        while !self.pending.not_confirmed.is_empty() {
+            self.read_replies(READ_INTERVAL)?;
         }
         Ok(())
     }
@@ -263,7 +257,7 @@ impl Stage {
         let mut before = (0, None);
         for change in &recording.changes {
             due += pace.pause(before.0, change.offset_ms);
-            // Who sends two in a row has them taken in this order.
+            // The server takes two changes of one user in this order.
             let may_follow = before.1 == Some(change.user);
             self.answered = self.answered.max(due);
             loop {
@@ -271,53 +265,57 @@ impl Stage {
                     return Ok(());
                 }
                 let now = Instant::now();
-                let is_free = (may_follow || self.open.applied.is_empty())
-                    && self.open.confirmed.len() < pace.unconfirmed();
+                let is_free = (may_follow || self.pending.not_applied.is_empty())
+                    && self.pending.not_confirmed.len() < pace.unconfirmed();
                 if now >= due && is_free {
                     break;
                 }
                 let time = due.saturating_duration_since(now);
-                self.listen(if time.is_zero() { ROUND } else { time.min(ROUND) })?;
+                self.read_replies(if time.is_zero() {
+                    READ_INTERVAL
+                } else {
+                    time.min(READ_INTERVAL)
+                })?;
                 progress.at(self.done, total);
             }
-            let player = self.players.get_mut(change.user).ok_or("a user is missing")?;
-            player.send(change.message.get(), self.next)?;
-            self.open.sent(self.next);
+            let client = self.clients.get_mut(change.user).ok_or("a user is missing")?;
+            client.send(change.message.get(), self.next)?;
+            self.pending.sent(self.next);
             self.next += 1;
             self.done += 1;
             before = (change.offset_ms, Some(change.user));
-            if self.round.elapsed() > ROUND {
-                self.listen(Duration::ZERO)?;
+            if self.read_at.elapsed() > READ_INTERVAL {
+                self.read_replies(Duration::ZERO)?;
             }
             progress.at(self.done, total);
         }
         self.answered = Instant::now();
-        while !self.open.confirmed.is_empty() && !is_stopped.load(Ordering::SeqCst) {
-            self.listen(ROUND)?;
+        while !self.pending.not_confirmed.is_empty() && !is_stopped.load(Ordering::SeqCst) {
+            self.read_replies(READ_INTERVAL)?;
         }
         Ok(())
     }
 
-    /// Hears what everybody is told, and waits at most so long for the conductor to be told something.
-    fn listen(&mut self, time: Duration) -> Result<(), String> {
-        let mut heard = Vec::new();
-        match self.open.applied.is_empty() && time.is_zero() {
-            true => self.conductor.hear(&mut heard)?,
-            false => self.conductor.wait(time, &mut heard)?,
+    /// Reads every connection, and waits at most so long for a message to the observer.
+    fn read_replies(&mut self, time: Duration) -> Result<(), String> {
+        let mut replies = Vec::new();
+        match self.pending.not_applied.is_empty() && time.is_zero() {
+            true => self.observer.read_all(&mut replies)?,
+            false => self.observer.wait(time, &mut replies)?,
         }
-        if self.round.elapsed() >= ROUND / 2 {
-            for player in &mut self.players {
-                player.hear(&mut heard)?;
+        if self.read_at.elapsed() >= READ_INTERVAL / 2 {
+            for client in &mut self.clients {
+                client.read_all(&mut replies)?;
             }
-            self.round = Instant::now();
+            self.read_at = Instant::now();
         }
-        for heard in heard {
-            match heard {
-                Heard::Applied(id) => self.open.applied(id),
-                Heard::Confirmed(id) => self.open.answered(id),
-                Heard::Error { id, words } => {
+        for reply in replies {
+            match reply {
+                Reply::Applied(id) => self.pending.applied(id),
+                Reply::Confirmed(id) => self.pending.answered(id),
+                Reply::Error { id, words } => {
                     if let Some(id) = id {
-                        self.open.answered(id);
+                        self.pending.answered(id);
                     }
                     if self.errors == 0 {
                         self.first_error.clone_from(&words);
@@ -325,23 +323,23 @@ impl Stage {
                     self.errors += 1;
                     continue;
                 }
-                Heard::Ack { .. } | Heard::State { .. } => continue,
+                Reply::Ack { .. } | Reply::State { .. } => continue,
             }
             self.answered = Instant::now();
         }
-        if !self.open.confirmed.is_empty() && self.answered.elapsed() > PATIENCE {
+        if !self.pending.not_confirmed.is_empty() && self.answered.elapsed() > TIMEOUT {
             return Err(format!(
                 "the server has confirmed nothing for {} s: see its log",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             ));
         }
         Ok(())
     }
 
-    fn leave(&mut self) {
-        self.players.iter_mut().for_each(Player::leave);
-        self.conductor.leave();
-        self.players.iter_mut().for_each(Player::left);
-        self.conductor.left();
+    fn end(&mut self) {
+        self.clients.iter_mut().for_each(ReplayClient::close);
+        self.observer.close();
+        self.clients.iter_mut().for_each(ReplayClient::wait_for_end);
+        self.observer.wait_for_end();
     }
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::commands::record::FORMAT;
+use crate::commands::record::{ChangeLine, FORMAT, Head};
 
 /// The longest line that is read, in bytes: a document of a gigabyte would be.
-const LONGEST_LINE: usize = 1 << 30;
+const MAX_LINE_BYTES: usize = 1 << 30;
 
 /// A recording that makes sense.
 pub struct Recording {
@@ -25,24 +25,10 @@ pub struct Recording {
 pub struct Change {
     /// Since the first change.
     pub offset_ms: u64,
-    /// Its place among the users.
+    /// The index of its user.
     pub user: usize,
     /// JSON, an object.
     pub message: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    collabd_recording: u64,
-    session: String,
-    document: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    offset_ms: u64,
-    user: String,
-    message: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +38,7 @@ struct Kind {
 }
 
 impl Recording {
-    /// Reads a recording and the names of its users, each at its place.
+    /// Reads a recording, and the names of its users by their index.
     ///
     /// # Errors
     /// One line that says where it is wrong, and nothing of what it says.
@@ -67,7 +53,7 @@ impl Recording {
         for (place, line) in BufReader::new(opened).lines().enumerate() {
             let number = place + 1;
             let line = line.map_err(|error| wrong(number, &format!("can't be read: {error}")))?;
-            if line.len() > LONGEST_LINE {
+            if line.len() > MAX_LINE_BYTES {
                 return Err(wrong(number, "is too long"));
             }
             if head.is_none() {
@@ -79,7 +65,7 @@ impl Recording {
                 head = Some(read);
                 continue;
             }
-            let Line { offset_ms, user, message } =
+            let ChangeLine { offset_ms, user, message } =
                 serde_json::from_str(&line).map_err(|_| wrong(number, "is not a change"))?;
             // What else there is would not be confirmed.
             let is_change = serde_json::from_str::<Kind>(message.get())

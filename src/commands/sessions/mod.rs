@@ -2,35 +2,22 @@
 //! Looking into a directory is possible while a server uses it; changing something there is not,
 //! except through that server.
 
-mod change;
-mod described;
-mod look;
-mod remote;
+mod output;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::remote::Server;
+use super::archive::{CanvasFile, CompactResult, Place};
+use super::progress::Progress;
 use super::whole_file::OutFile;
-use crate::archive;
 use crate::hub::DocumentBounds;
-use crate::kept::Stored;
-use crate::store::{PointInTime, Reader, Retention, StoreError, Summary};
+use crate::store::{PointInTime, Reader, Retention};
 
 /// What `sessions` is told.
 #[derive(Debug)]
 pub struct Options {
     pub place: Place,
     pub action: Action,
-}
-
-/// Where the sessions are stored.
-#[derive(Debug)]
-pub enum Place {
-    /// In a server's data directory.
-    Directory(PathBuf),
-    /// A running server knows.
-    Server(Server),
 }
 
 /// What to do.
@@ -75,105 +62,85 @@ pub enum Action {
 
 /// Does it.
 pub fn run(options: Options) -> ExitCode {
-    let done = match &options.place {
-        Place::Directory(directory) => in_directory(directory, options.action),
-        Place::Server(server) => remote::run(server, options.action),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            crate::logging::say(&format!("collabd: {line}"));
-            ExitCode::FAILURE
-        }
-    }
+    super::exit_code(execute(options))
 }
 
-fn in_directory(directory: &Path, action: Action) -> Result<(), String> {
+fn execute(Options { place, action }: Options) -> Result<(), String> {
+    let archive = place.open()?;
     match action {
-        Action::List { json } => look::list(directory, json),
-        Action::Show { session, json } => look::show(directory, &session, json),
-        Action::Export { session, at, out } => look::export(directory, &session, at, out.as_ref()),
-        Action::Backup { to } => look::backup(directory, &to),
+        Action::List { json } => output::print_listing(&archive.sessions()?, json),
+        Action::Show { session, json } => {
+            output::print_versions(&archive.versions(&session)?, json)
+        }
+        Action::Export { session, at, out } => {
+            let mut json = archive.canvas(&session, at)?;
+            json.push(b'\n');
+            output::write_canvas(&json, out.as_ref())
+        }
+        Action::Backup { to } => match &place {
+            Place::Directory(directory) => backup(directory, &to),
+            Place::Server(_) => Err("a backup is made from the directory, also while the server \
+                                     runs: on its machine, with --data-dir"
+                .into()),
+        },
         Action::Import { session, file, replace, bounds } => {
-            change::import(directory, &session, &file, replace, bounds)
+            let canvas = CanvasFile::read(&file)?;
+            // The file has these, too: what there is of them stays as it is.
+            let (left_out, renamed) = (canvas.state.left_out.clone(), canvas.state.renamed.clone());
+            let done = archive.import(&session, canvas, replace, bounds)?;
+            output::say(&output::imported(&session, &file, &done, &left_out, &renamed))
         }
-        Action::Restore { session, to } => change::restore(directory, &session, to),
-        Action::Delete { session } => change::delete(directory, &session),
+        Action::Restore { session, to } => {
+            let done = archive.restore(&session, to)?;
+            output::say(&output::restored(&session, &done))
+        }
+        Action::Delete { session } => {
+            archive.delete(&session)?;
+            let more = if let Place::Server(_) = &place { " --server" } else { "" };
+            output::say(&format!(
+                "{session:?} and all its versions are gone; collabd sessions compact{more} gives \
+                 the room back"
+            ))
+        }
         Action::Compact { session, retention } => {
-            change::compact(directory, session.as_deref(), retention)
+            compacted(&archive.compact(session.as_deref(), retention)?)
         }
     }
 }
 
-/// What went wrong with the store of a directory, in a line.
-fn told(directory: &Path) -> impl Fn(StoreError) -> String {
-    let shown = directory.display().to_string();
-    move |trouble| format!("{shown}: {trouble}: {}", trouble.advice())
-}
-
-fn unknown(directory: &Path, session: &str) -> String {
-    format!(
-        "there is no session {session:?} in {}: collabd sessions list shows which there are",
-        directory.display()
-    )
-}
-
-/// A session, which has to be there.
-fn summary(reader: &Reader, directory: &Path, session: &str) -> Result<Summary, String> {
-    known(reader.session(session).map_err(told(directory))?, directory, session)
-}
-
-/// What was found of a session, which has to be there.
-fn known<T>(found: Option<T>, directory: &Path, session: &str) -> Result<T, String> {
-    found.ok_or_else(|| unknown(directory, session))
-}
-
-/// A session as it was then; without a point, as it is.
-fn stored(
-    reader: &Reader,
-    directory: &Path,
-    session: &str,
-    point: Option<PointInTime>,
-) -> Result<Stored, String> {
-    let summary = summary(reader, directory, session)?;
-    let wanted = point.unwrap_or(PointInTime::Seq(summary.seq));
-    let found = reader.document_at(session, wanted).map_err(told(directory))?;
-    let first = archive::first_seq(reader, session).map_err(told(directory))?;
-    found.ok_or_else(|| {
-        let point = match wanted {
-            PointInTime::Seq(seq) if seq > summary.seq => {
-                return format!(
-                    "session {session:?} has no change {seq}: its last one is {}",
-                    summary.seq
-                );
-            }
-            PointInTime::Seq(seq) => format!("after change {seq}"),
-            PointInTime::Time(time) => format!("at {time}"),
-        };
-        format!(
-            "what session {session:?} was like {point} isn't stored, or not any more: it can be brought \
-             back to each change from {first} to {}, and to each of the versions that collabd sessions \
-             show lists",
-            summary.seq
-        )
-    })
-}
-
-/// The document that was stored.
-fn document(session: &str, stored: &Stored) -> Result<crate::hub::Document, String> {
-    archive::document(stored).map_err(|damaged| {
-        format!(
-            "session {session:?} can't be used: {damaged}: restore it to one of the versions that \
-             collabd sessions show lists, or from a backup"
-        )
-    })
-}
-
-/// A size for a person.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_240 => format!("{bytes} B"),
-        10_240..10_485_760 => format!("{} KiB", bytes / 1024),
-        _ => format!("{} MiB", bytes / (1 << 20)),
+/// Says what was made compact.
+fn compacted(done: &CompactResult) -> Result<(), String> {
+    output::say(&format!(
+        "{} of {} sessions are compact; the file had {} and has {}",
+        done.sessions - done.damaged.len().min(done.sessions),
+        done.sessions,
+        output::size(done.bytes_before),
+        output::size(done.bytes_after)
+    ))?;
+    match done.damaged.first() {
+        None => Ok(()),
+        Some((name, why)) => Err(format!(
+            "session {name:?} is left as it is: {why}: restore it to one of the versions that \
+             collabd sessions show lists"
+        )),
     }
+}
+
+/// Copies everything in a directory as it is at this moment.
+fn backup(directory: &Path, to: &Path) -> Result<(), String> {
+    let reader = Reader::open(directory)?;
+    let mut progress = Progress::new("copying".into(), "pages");
+    let mut last = (0, 0);
+    let copied = reader.backup(to, |done, total| {
+        last = (done, total);
+        progress.at(done, total);
+    });
+    progress.end(last.0, last.1);
+    copied?;
+    output::say(&format!(
+        "{} is a copy of the sessions in {}: to use it, stop the server, move its directory away, \
+         and put the copy as collabd.db into a new, empty one",
+        to.display(),
+        directory.display()
+    ))
 }

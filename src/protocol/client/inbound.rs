@@ -1,25 +1,24 @@
-//! What a client of the client protocol may say: one text message in, one checked value out.
+//! A client's messages of the client protocol: parses and checks one text message.
 //!
-//! Runs on the client's own thread, so that the hub never parses. What a message may do depends on
-//! whether its sender has authenticated; only the hub knows that, so it is told of refusals, too.
+//! Runs on the client's thread, so the hub never parses. Only the hub knows whether the sender has
+//! authenticated and what it may do, so it gets refused messages, too.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::refusal::{BAD_CHANNEL, LONG_ID, NO_CONTENT, RESERVED_TYPE, Refusal};
-use crate::protocol::inbound::{LONGEST_ID, MessageId};
+use super::refusal::{BAD_CHANNEL, ClientError, LONG_ID, NO_CONTENT, RESERVED_TYPE};
+use crate::protocol::inbound::{MAX_MESSAGE_ID_BYTES, MessageId};
 use crate::protocol::json::{self, Fields, Object};
 use crate::protocol::kind::Kind;
 use crate::protocol::relayed::Body;
 
 /// The longest name of a channel, in characters.
-pub const LONGEST_CHANNEL: usize = 128;
+pub const MAX_CHANNEL_CHARS: usize = 128;
 /// The longest `thread_id` that is counted, in bytes.
-pub const LONGEST_THREAD_ID: usize = 256;
-/// Types only the server sends.
-const SERVERS_TYPES: [&str; 8] = [
+pub const MAX_THREAD_ID_BYTES: usize = 256;
+const SERVER_TYPES: [&str; 8] = [
     "connection_established",
     "connection_success",
     "message_delivered",
@@ -29,126 +28,126 @@ const SERVERS_TYPES: [&str; 8] = [
     "pong",
     "error",
 ];
-/// The fields of a relayed message that the server owns; a sender's own are dropped.
-const SERVERS_FIELDS: [&str; 2] = ["timestamp", "client_id"];
+/// The fields of a relayed message that the server sets. A sender's own are dropped.
+const SERVER_FIELDS: [&str; 2] = ["timestamp", "client_id"];
 
-/// A message that can be read. `Debug` shows no key and no content.
-pub enum Heard {
-    /// Answered with a pong that carries `echo`: the ping's `id` and `t`.
+/// A message that could be parsed. `Debug` shows no key and no content.
+pub enum Inbound {
+    /// Answered with a pong that carries `echo`, the ping's `id` and `t`.
     Ping { echo: Fields },
-    /// `connect`, with its key if it has one that is a string.
+    /// `connect`. `key` is `None` where the message has no string as its key.
     Connect { key: Option<String> },
-    /// Everything else: the hub's business.
+    /// Any other message: the hub handles it.
     Request(Request),
 }
 
-impl Heard {
-    /// Its type, where the protocols know it and it isn't refused.
+impl Inbound {
+    /// The message's type, [`Kind::Other`] where the protocols don't define it or the message is
+    /// refused.
     pub fn kind(&self) -> Kind {
         match self {
-            Heard::Ping { .. } => Kind::Ping,
-            Heard::Connect { .. } => Kind::Connect,
-            Heard::Request(Request::Join(subscription) | Request::Leave(subscription)) => {
-                Kind::of(subscription.kind)
+            Inbound::Ping { .. } => Kind::Ping,
+            Inbound::Connect { .. } => Kind::Connect,
+            Inbound::Request(Request::Join(subscription) | Request::Leave(subscription)) => {
+                Kind::from_name(subscription.kind)
             }
-            Heard::Request(Request::Talk(talk)) => talk.body.kind(),
-            Heard::Request(Request::Refused { .. }) => Kind::Other,
+            Inbound::Request(Request::Publish(publication)) => publication.body.kind(),
+            Inbound::Request(Request::Refused { .. }) => Kind::Other,
         }
     }
 }
 
-impl fmt::Debug for Heard {
+impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Heard::Ping { .. } => f.write_str("Ping"),
-            Heard::Connect { .. } => f.write_str("Connect"),
-            Heard::Request(request) => request.fmt(f),
+            Inbound::Ping { .. } => f.write_str("Ping"),
+            Inbound::Connect { .. } => f.write_str("Connect"),
+            Inbound::Request(request) => request.fmt(f),
         }
     }
 }
 
-/// What only an authenticated client may ask for.
+/// A message that only an authenticated client may send.
 #[derive(Debug)]
 pub enum Request {
     /// `join_channel`, `subscribe`.
     Join(Subscription),
     /// `leave_channel`, `unsubscribe`.
     Leave(Subscription),
-    /// Something to be said to a channel, or to be echoed.
-    Talk(Talk),
-    /// Readable, but not in order: to be answered with an `error`.
-    Refused { why: Refusal, id: Option<MessageId> },
+    /// A message to a channel, or one to be echoed.
+    Publish(Publication),
+    /// A message that breaks a rule; answered with an `error`.
+    Refused { why: ClientError, id: Option<MessageId> },
 }
 
-/// A channel to be joined or left.
+/// A request to join or leave a channel.
 #[derive(Debug)]
 pub struct Subscription {
     pub channel: Arc<str>,
     /// The message's type as it was sent.
     pub kind: &'static str,
-    /// The message's `id`, to be repeated in its confirmation.
     pub id: Option<MessageId>,
 }
 
-/// A message for others, or for the sender alone. `Debug` doesn't show what it says.
-pub struct Talk {
-    /// The message's type.
+/// A message to a channel, or one to be echoed to its sender. `Debug` doesn't show its content.
+pub struct Publication {
     pub kind: Box<str>,
-    /// Where it is said; `None` to be echoed.
+    /// The channel; `None` where the message is echoed.
     pub channel: Option<Arc<str>>,
-    /// `data.thread_id`, if that is a string of at most [`LONGEST_THREAD_ID`] bytes.
+    /// `data.thread_id`, if that is a string of at most [`MAX_THREAD_ID_BYTES`] bytes.
     pub thread: Option<Box<str>>,
-    /// The message's `id`, to be repeated in its confirmation.
+    /// The message's `id`, repeated in the confirmation.
     pub id: Option<MessageId>,
-    /// What the receivers get, less `timestamp` and `client_id`.
+    /// What the receivers get, without `timestamp` and `client_id`.
     pub body: Body,
 }
 
-impl Talk {
-    /// Whether it only points at something: readers may do that.
+impl Publication {
+    /// True where the message only shows a cursor, which readers may send, too.
     pub fn is_cursor(&self) -> bool {
         &*self.kind == "cursor"
     }
 }
 
-impl fmt::Debug for Talk {
+impl fmt::Debug for Publication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Talk").field(&self.body).finish()
+        f.debug_tuple("Publication").field(&self.body).finish()
     }
 }
 
-/// Not JSON, no object, no string `type`, nested too deep, or with an endless number. The client is
-/// told `invalid_format`; after the third in a row the connection is closed with 4002.
+/// A text that is no message: not JSON, no object, without a string `type`, nested too deep, or
+/// with a number of over 400 characters. The client gets `invalid_format`; after the third such
+/// text in a row the connection is closed with 4002.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Checks one text message.
+/// Parses and checks one text message.
 ///
 /// # Errors
-/// [`Unreadable`] for what is no message at all. A message that is merely refused is none of these:
+/// [`Unreadable`] where the text is no message. A message that breaks another rule is
 /// [`Request::Refused`].
-pub fn parse(text: &str) -> Result<Heard, Unreadable> {
-    json::check_proportions(text).map_err(|_| Unreadable)?;
+pub fn parse(text: &str) -> Result<Inbound, Unreadable> {
+    json::check_depth_and_numbers(text).map_err(|_| Unreadable)?;
     let message = Object::parse(text).map_err(|_| Unreadable)?;
     let kind = message.get("type").and_then(json::as_string).ok_or(Unreadable)?;
     Ok(match kind.as_str() {
         "ping" => {
             let echo = message.iter().filter(|(key, _)| matches!(*key, "id" | "t"));
-            Heard::Ping {
+            Inbound::Ping {
                 echo: echo.map(|(key, value)| (json::name(key), value.to_owned())).collect(),
             }
         }
         "connect" => {
             let key = data(&message).and_then(|data| json::as_string(data.get("api_key")?));
-            Heard::Connect { key }
+            Inbound::Connect { key }
         }
-        _ => Heard::Request(request(kind, &message)),
+        _ => Inbound::Request(request(kind, &message)),
     })
 }
 
 fn request(kind: String, message: &Object<'_>) -> Request {
     let id = message.get("id").filter(|id| id.get() != "null");
-    if id.is_some_and(|id| id.get().len() > LONGEST_ID) {
+    if id.is_some_and(|id| id.get().len() > MAX_MESSAGE_ID_BYTES) {
         return Request::Refused { why: LONG_ID, id: None };
     }
     let id = id.map(ToOwned::to_owned);
@@ -157,8 +156,8 @@ fn request(kind: String, message: &Object<'_>) -> Request {
         "subscribe" => subscription("subscribe", message, &id).map(Request::Join),
         "leave_channel" => subscription("leave_channel", message, &id).map(Request::Leave),
         "unsubscribe" => subscription("unsubscribe", message, &id).map(Request::Leave),
-        reserved if SERVERS_TYPES.contains(&reserved) => Err(RESERVED_TYPE),
-        _ => talk(kind, message, &id).map(Request::Talk),
+        reserved if SERVER_TYPES.contains(&reserved) => Err(RESERVED_TYPE),
+        _ => publication(kind, message, &id).map(Request::Publish),
     };
     asked.unwrap_or_else(|why| Request::Refused { why, id })
 }
@@ -167,13 +166,17 @@ fn subscription(
     kind: &'static str,
     message: &Object<'_>,
     id: &Option<MessageId>,
-) -> Result<Subscription, Refusal> {
+) -> Result<Subscription, ClientError> {
     let data = data(message);
     let channel = data.as_ref().and_then(|data| data.get("channel")).ok_or(BAD_CHANNEL)?;
     Ok(Subscription { channel: channel_named(channel)?, kind, id: id.clone() })
 }
 
-fn talk(kind: String, message: &Object<'_>, id: &Option<MessageId>) -> Result<Talk, Refusal> {
+fn publication(
+    kind: String,
+    message: &Object<'_>,
+    id: &Option<MessageId>,
+) -> Result<Publication, ClientError> {
     let channel = message.get("channel").filter(|channel| channel.get() != "null");
     let channel = channel.map(channel_named).transpose()?;
     let data = data(message);
@@ -183,12 +186,12 @@ fn talk(kind: String, message: &Object<'_>, id: &Option<MessageId>) -> Result<Ta
         return Err(NO_CONTENT);
     }
     let thread = field("thread_id").and_then(json::as_string);
-    Ok(Talk {
+    Ok(Publication {
         kind: kind.into(),
         channel,
-        thread: thread.filter(|id| id.len() <= LONGEST_THREAD_ID).map(Into::into),
+        thread: thread.filter(|id| id.len() <= MAX_THREAD_ID_BYTES).map(Into::into),
         id: id.clone(),
-        body: Body::without(message, &SERVERS_FIELDS),
+        body: Body::of_channel(message, &SERVER_FIELDS),
     })
 }
 
@@ -196,14 +199,14 @@ fn data<'a>(message: &Object<'a>) -> Option<Object<'a>> {
     Object::parse(message.get("data")?.get()).ok()
 }
 
-fn channel_named(value: &RawValue) -> Result<Arc<str>, Refusal> {
+fn channel_named(value: &RawValue) -> Result<Arc<str>, ClientError> {
     let name = json::as_string(value).filter(|name| is_channel(name));
     name.map(Into::into).ok_or(BAD_CHANNEL)
 }
 
-/// Whether a channel may have this name.
+/// True where a channel may have this name.
 pub fn is_channel(name: &str) -> bool {
-    (1..=LONGEST_CHANNEL).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    (1..=MAX_CHANNEL_CHARS).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 #[cfg(test)]
@@ -213,21 +216,21 @@ mod tests {
 
     fn request(text: &str) -> Request {
         match parse(text) {
-            Ok(Heard::Request(request)) => request,
+            Ok(Inbound::Request(request)) => request,
             other => panic!("{other:?} of {text}"),
         }
     }
 
-    fn refusal(text: &str) -> Refusal {
+    fn refusal(text: &str) -> ClientError {
         match request(text) {
             Request::Refused { why, .. } => why,
             other => panic!("{other:?} of {text}"),
         }
     }
 
-    fn talk(text: &str) -> Talk {
+    fn publication(text: &str) -> Publication {
         match request(text) {
-            Request::Talk(talk) => talk,
+            Request::Publish(publication) => publication,
             other => panic!("{other:?} of {text}"),
         }
     }
@@ -258,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_ping_wants_its_id_and_t_back() {
-        let Ok(Heard::Ping { echo }) = parse(r#"{"id":7,"x":1,"type":"ping","t":1.50}"#) else {
+        let Ok(Inbound::Ping { echo }) = parse(r#"{"id":7,"x":1,"type":"ping","t":1.50}"#) else {
             panic!()
         };
         let echo: Vec<_> = echo.iter().map(|(key, value)| (&**key, value.get())).collect();
@@ -268,7 +271,7 @@ mod tests {
     #[test]
     fn only_a_string_is_a_key() {
         let key = |text: &str| match parse(text) {
-            Ok(Heard::Connect { key }) => key,
+            Ok(Inbound::Connect { key }) => key,
             other => panic!("{other:?} of {text}"),
         };
         let whole = r#"{"type":"connect","data":{"api_key":"k\u00e9y","connection_type":7}}"#;
@@ -308,14 +311,14 @@ mod tests {
             ("a\\n".into(), false),
         ] {
             let join = format!(r#"{{"type":"join_channel","data":{{"channel":"{name}"}}}}"#);
-            let talk = format!(r#"{{"type":"x","channel":"{name}"}}"#);
+            let publication = format!(r#"{{"type":"x","channel":"{name}"}}"#);
             match good {
                 true => {
                     assert!(matches!(request(&join), Request::Join(_)), "{join}");
-                    assert!(matches!(request(&talk), Request::Talk(_)), "{talk}");
+                    assert!(matches!(request(&publication), Request::Publish(_)), "{publication}");
                 }
                 false => {
-                    assert_eq!((refusal(&join), refusal(&talk)), (BAD_CHANNEL, BAD_CHANNEL));
+                    assert_eq!((refusal(&join), refusal(&publication)), (BAD_CHANNEL, BAD_CHANNEL));
                 }
             }
         }
@@ -339,22 +342,22 @@ mod tests {
                 let text = format!(r#"{{"type":"{kind}","data":{data}}}"#);
                 assert_eq!(refusal(&text), NO_CONTENT, "{text}");
             }
-            talk(&format!(r#"{{"type":"{kind}","data":{{"content":""}}}}"#));
+            publication(&format!(r#"{{"type":"{kind}","data":{{"content":""}}}}"#));
         }
-        talk(r#"{"type":"agent_status"}"#);
-        talk(r#"{"type":"task_update","data":7}"#);
+        publication(r#"{"type":"agent_status"}"#);
+        publication(r#"{"type":"task_update","data":7}"#);
     }
 
     #[test]
     fn the_servers_types_are_reserved() {
-        for kind in SERVERS_TYPES {
+        for kind in SERVER_TYPES {
             assert_eq!(refusal(&format!(r#"{{"type":"{kind}"}}"#)), RESERVED_TYPE);
         }
     }
 
     #[test]
     fn an_id_is_any_json_that_is_short_enough_to_be_repeated() {
-        let id = |text: &str| talk(text).id.map(|id| id.get().to_owned());
+        let id = |text: &str| publication(text).id.map(|id| id.get().to_owned());
         assert_eq!(id(r#"{"type":"x","id":{"a": 1.0}}"#).as_deref(), Some(r#"{"a": 1.0}"#));
         assert_eq!(id(r#"{"type":"x","id":null}"#), None);
         let of_length =
@@ -371,10 +374,13 @@ mod tests {
         let text = r#"{"type":"chat_message","client_id":"mallory","channel":"a","n":1.50,
             "timestamp":"x","user_id":"kept","seq":18446744073709551616,
             "client\u005fid":"mallory","data":{"content" : "hi", "thread_id":"t"}}"#;
-        let talk = talk(text);
+        let publication = publication(text);
         let kept = r#"{"type":"chat_message","channel":"a","n":1.50,"user_id":"kept","seq":18446744073709551616,"data":{"content" : "hi", "thread_id":"t"}"#;
-        assert_eq!(std::str::from_utf8(talk.body.head()).unwrap(), kept);
-        assert_eq!((talk.channel.as_deref(), talk.thread.as_deref()), (Some("a"), Some("t")));
+        assert_eq!(std::str::from_utf8(publication.body.head()).unwrap(), kept);
+        assert_eq!(
+            (publication.channel.as_deref(), publication.thread.as_deref()),
+            (Some("a"), Some("t"))
+        );
     }
 
     #[test]
@@ -382,10 +388,10 @@ mod tests {
         let thread = |length: usize| {
             let id = "t".repeat(length);
             let text = format!(r#"{{"type":"x","data":{{"thread_id":"{id}"}}}}"#);
-            talk(&text).thread.map(|id| id.len())
+            publication(&text).thread.map(|id| id.len())
         };
         assert_eq!((thread(256), thread(257), thread(0)), (Some(256), None, Some(0)));
-        assert!(talk(r#"{"type":"x","data":{"thread_id":7}}"#).thread.is_none());
+        assert!(publication(r#"{"type":"x","data":{"thread_id":7}}"#).thread.is_none());
     }
 
     #[test]
@@ -397,7 +403,7 @@ mod tests {
         ] {
             let shown = format!("{:?}", parse(text));
             assert!(!shown.contains("secret"), "{shown}");
-            // Nor as numbers.
+            // The bytes of "secret" are not shown as numbers either.
             assert!(!shown.contains("115, 101"), "{shown}");
         }
     }

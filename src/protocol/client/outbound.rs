@@ -1,78 +1,79 @@
-//! What the server says on the client protocol. Each function takes whose `client_id` the message
-//! carries: the receiver's own, and on what is relayed the sender's.
+//! The server's messages of the client protocol. `client` is the `client_id` that the message
+//! carries: the receiver's own, and the sender's on a relayed message.
 
 use std::io::Write;
 
 use serde_json::value::RawValue;
 
-use super::refusal::{Refusal, SERVER_ERROR};
+use super::refusal::{ClientError, SERVER_ERROR};
 use crate::protocol::json::{self, Fields};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::relayed::Body;
 use crate::protocol::{Frame, Timestamp};
 
-/// The first message on every connection.
+/// `connection_established`, the first message on every connection.
 pub fn established(client: &str, now: Timestamp) -> Frame {
     let text = "Connection established, waiting for authentication";
     signed(saying(Message::new("connection_established"), text), client, now)
 }
 
-/// The key is good.
+/// `connection_success`: the key is good.
 pub fn connect_success(client: &str, now: Timestamp) -> Frame {
     signed(saying(Message::new("connection_success"), "Connected"), client, now)
 }
 
-/// The `connect` with that key is done with.
+/// `message_delivered` for a `connect` with a good key.
 pub fn connect_delivered(client: &str, now: Timestamp) -> Frame {
     let text = "Authentication message received and processed";
     confirmation("connect", Some(text), None, client, now)
 }
 
-/// A `join_channel`, or `subscribe`, has been read.
+/// `message_delivered` for a `join_channel` or `subscribe`.
 pub fn join_delivered(kind: &str, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
     confirmation(kind, Some("Join channel request received"), id, client, now)
 }
 
-/// A `leave_channel`, or `unsubscribe`, has been read.
+/// `message_delivered` for a `leave_channel` or `unsubscribe`.
 pub fn leave_delivered(kind: &str, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
     confirmation(kind, Some("Leave channel request received"), id, client, now)
 }
 
-/// A message has been handed to everyone it was for.
+/// `message_delivered` for a message that was queued for all its receivers.
 pub fn delivered(kind: &str, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
     confirmation(kind, None, id, client, now)
 }
 
-/// The receiver is a member of the channel.
+/// `subscription_success`: the receiver is a member of the channel.
 pub fn subscribed(channel: &str, client: &str, now: Timestamp) -> Frame {
     membership("subscription_success", channel, "success", "Joined the channel", client, now)
 }
 
-/// The receiver is no member of the channel any more, as it asked.
+/// `unsubscription_success`: the receiver has left the channel, as it asked.
 pub fn unsubscribed(channel: &str, client: &str, now: Timestamp) -> Frame {
     membership("unsubscription_success", channel, "success", "Left the channel", client, now)
 }
 
-/// The receiver is no member of the channel any more: its key doesn't open it now.
+/// `unsubscription_success` with `revoked`: the receiver has lost its membership, because its key
+/// doesn't open the channel any more.
 pub fn revoked(channel: &str, client: &str, now: Timestamp) -> Frame {
     let text = "The key does not open this channel any more";
     membership("unsubscription_success", channel, "revoked", text, client, now)
 }
 
-/// What a member of the channel said, or an echo; `client` is who said it.
+/// A member's message to a channel, or an echo; `client` is its sender.
 pub fn relayed(body: &Body, client: &str, now: Timestamp) -> Frame {
     signed(Message::continuing(body.head(), body.kind()), client, now)
 }
 
-/// `pong`, with what the ping wanted back.
+/// `pong` with the ping's `id` and `t`.
 pub fn pong(echo: &Fields, client: &str, now: Timestamp) -> Frame {
     let pong = Message::new("pong");
     let pong = echo.iter().fold(pong, |pong, (key, value)| pong.raw(key, value.get()));
     signed(pong, client, now)
 }
 
-/// `error`; `id` is that of the message it is about.
-pub fn error(why: Refusal, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
+/// `error`; `id` is the one of the message that it is about.
+pub fn error(why: ClientError, id: Option<&RawValue>, client: &str, now: Timestamp) -> Frame {
     let error = with_data(Message::new("error"), |data| {
         text(data, "message", why.message);
         text(data, "error_type", why.error_type);
@@ -84,18 +85,17 @@ pub fn error(why: Refusal, id: Option<&RawValue>, client: &str, now: Timestamp) 
     signed(error, client, now)
 }
 
-/// `error` 500: a bug on our side; the connection is closed with 1011 after it.
+/// `error` 500 for a bug of the server. The connection is closed with 1011 after it.
 pub fn server_error(client: &str, now: Timestamp) -> Frame {
     error(SERVER_ERROR, None, client, now)
 }
 
-/// The connection is closed next, for this reason.
+/// `disconnect`: the connection is closed next, for this reason.
 pub fn disconnect(reason: &str, client: &str, now: Timestamp) -> Frame {
     let disconnect = Message::new("disconnect");
     signed(with_data(disconnect, |data| text(data, "reason", reason)), client, now)
 }
 
-/// `message_delivered`.
 fn confirmation(
     kind: &str,
     message: Option<&str>,
@@ -156,7 +156,7 @@ fn repeated(data: &mut Vec<u8>, id: Option<&RawValue>) {
     }
 }
 
-/// Adds what every message of the server carries.
+/// Adds the fields that every message of the server has, and encodes the frame.
 fn signed(message: Message, client: &str, now: Timestamp) -> Frame {
     message.timestamp(now).string("client_id", client).finish()
 }
@@ -164,7 +164,7 @@ fn signed(message: Message, client: &str, now: Timestamp) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::super::refusal::INVALID_KEY;
-    use super::super::{Heard, Request, parse};
+    use super::super::{Inbound, Request, parse};
     use super::*;
 
     const SIGNED: &str = r#""timestamp":"1970-01-01T00:00:00.000Z","client_id":"a\"b""#;
@@ -231,16 +231,16 @@ mod tests {
     #[test]
     fn messages_confirmations_and_pongs_to_the_letter() {
         let text = r#"{"type":"x","channel":"c","timestamp":0,"n":1.0,"id":"i"}"#;
-        let Ok(Heard::Request(Request::Talk(talk))) = parse(text) else { panic!() };
+        let Ok(Inbound::Request(Request::Publish(publication))) = parse(text) else { panic!() };
         is(
-            &relayed(&talk.body, CLIENT, now()),
+            &relayed(&publication.body, CLIENT, now()),
             r#"{"type":"x","channel":"c","n":1.0,"id":"i",SIGNED}"#,
         );
         is(
-            &delivered(&talk.kind, talk.id.as_deref(), CLIENT, now()),
+            &delivered(&publication.kind, publication.id.as_deref(), CLIENT, now()),
             r#"{"type":"message_delivered","data":{"original_type":"x","status":"success","id":"i"},SIGNED}"#,
         );
-        let Ok(Heard::Ping { echo }) = parse(r#"{"type":"ping","t":1.50}"#) else { panic!() };
+        let Ok(Inbound::Ping { echo }) = parse(r#"{"type":"ping","t":1.50}"#) else { panic!() };
         is(&pong(&echo, CLIENT, now()), r#"{"type":"pong","t":1.50,SIGNED}"#);
         is(
             &error(super::super::refusal::RESERVED_TYPE, Some(&raw("[1]")), CLIENT, now()),

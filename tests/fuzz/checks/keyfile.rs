@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use collabd::auth::key_entries::{Entries, is_name, to_hex};
+use collabd::auth::key_entries::{KeyEntries, is_name, to_hex};
 use collabd::auth::{Key, KeyHash, Level};
 use collabd::protocol::Timestamp;
 
@@ -26,7 +26,7 @@ pub fn check(input: &[u8]) {
         })
         .copied()
         .collect();
-    match Entries::parse(&file) {
+    match KeyEntries::parse(&file) {
         Ok(entries) => check_taken(entries, &file),
         Err(line) => check_refusal(&line, &file, &secret),
     }
@@ -74,7 +74,7 @@ fn our_words() -> &'static [String] {
             format!(r#"{{"keys":[{{"name":"k"{level}}},{{"name":"k"{level}}}]}}"#),
             format!(r#"{{"keys":[{{"name":"k"{level}}},{{"name":"l"{level}}}]}}"#),
         ];
-        let lines = files.iter().map(|file| Entries::parse(file.as_bytes()).err());
+        let lines = files.iter().map(|file| KeyEntries::parse(file.as_bytes()).err());
         lines.map(|line| line.expect("it is no key file")).collect()
     })
 }
@@ -87,7 +87,7 @@ fn keys_of(file: &[u8]) -> Vec<Fields> {
     list.unwrap_or_default().into_iter().filter_map(Fields::sent).collect()
 }
 
-fn check_taken(mut entries: Entries, file: &[u8]) {
+fn check_taken(mut entries: KeyEntries, file: &[u8]) {
     let keys: Vec<_> = entries.keys().cloned().collect();
     let (mut names, mut hashes) = (HashSet::new(), HashSet::new());
     for key in &keys {
@@ -97,16 +97,18 @@ fn check_taken(mut entries: Entries, file: &[u8]) {
         let _ = (key.opens("a"), key.has_expired(Timestamp::from_millis(0)));
     }
     let written = entries.to_json();
-    let again = Entries::parse(written.as_bytes()).expect("what was written can be read");
+    let again = KeyEntries::parse(written.as_bytes()).expect("what was written can be read");
     assert!(again.keys().eq(&keys), "other keys than before");
     assert_eq!(again.to_json(), written);
     check_others_are_kept(file, &written);
     // As `collabd key new` and `revoke` do it.
     let name = "a key of this test's own";
-    if !names.contains(name) && !hashes.contains(&KeyHash::of(name)) {
-        let (hash, level) = (KeyHash::of(name), Level::Read);
+    if !names.contains(name) && !hashes.contains(&KeyHash::new(name)) {
+        let (hash, level) = (KeyHash::new(name), Level::Read);
         entries.add(Key { name: name.into(), hash, level, expires: None, opens: None });
-        assert!(Entries::parse(entries.to_json().as_bytes()).is_ok_and(|e| e.get(name).is_some()));
+        assert!(
+            KeyEntries::parse(entries.to_json().as_bytes()).is_ok_and(|e| e.get(name).is_some())
+        );
         assert!(entries.remove(name) && entries.to_json() == written);
     }
 }

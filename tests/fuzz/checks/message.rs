@@ -124,7 +124,7 @@ fn check_viewer(said: &str) {
         panic!("anybody may come in")
     };
     let kind = inbound::type_of(said);
-    match viewer.hear(VIEWER, Incoming::Text(said)) {
+    match viewer.on_message(VIEWER, Incoming::Text(said)) {
         Reaction::Event(Event::Look { conn: VIEWER, .. }) => {
             assert_eq!(kind.as_deref(), Some("sync:request"));
         }
@@ -152,7 +152,7 @@ fn check_refusal(told: &str, code: u16) {
     let error = shape::to_editor(told);
     assert_eq!(error.get("code"), Some(&*code.to_string()));
     assert!(error.string("original_type").is_none_or(|kind| kind.chars().count() <= 128));
-    assert!(error.get("id").is_none_or(|id| id.len() <= inbound::LONGEST_ID));
+    assert!(error.get("id").is_none_or(|id| id.len() <= inbound::MAX_MESSAGE_ID_BYTES));
 }
 
 /// What others were told is what was sent, to the letter, less the server's fields and with them.
@@ -296,7 +296,7 @@ pub fn check_client(input: &[u8]) {
     table.effects.clear();
     check_stranger(&mut table, &mut *guests[2], &said);
     table.effects.clear();
-    let event = match guests[0].hear(ANN, Incoming::Text(&said)) {
+    let event = match guests[0].on_message(ANN, Incoming::Text(&said)) {
         Reaction::Event(event) if client::parse(&said).is_err() => {
             return check_unreadable(&mut table, ANN, event);
         }
@@ -360,7 +360,8 @@ fn clients(table: &mut Table) -> [Box<dyn ConnectionHandler>; 3] {
             if conn != EVE {
                 let join = format!(r#"{{"type":"join_channel","data":{{"channel":"{channel}"}}}}"#);
                 for text in [r#"{"type":"connect","data":{"api_key":"development"}}"#, &*join] {
-                    let Reaction::Event(event) = guest.hear(conn, Incoming::Text(text)) else {
+                    let Reaction::Event(event) = guest.on_message(conn, Incoming::Text(text))
+                    else {
                         panic!()
                     };
                     table.handle(event);
@@ -373,7 +374,7 @@ fn clients(table: &mut Table) -> [Box<dyn ConnectionHandler>; 3] {
 
 /// Whoever has shown no key reaches nobody, whatever it says.
 fn check_stranger(table: &mut Table, eve: &mut dyn ConnectionHandler, said: &str) {
-    match eve.hear(EVE, Incoming::Text(said)) {
+    match eve.on_message(EVE, Incoming::Text(said)) {
         Reaction::Event(event) if client::parse(said).is_err() => {
             check_unreadable(table, EVE, event)
         }

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use collabd::auth::{Key, Level};
-use collabd::http::{self, Head, LARGEST_HEAD, Request, body_length, parse_head, percent_decoded};
+use collabd::http::{
+    self, Head, MAX_HEAD_BYTES, Request, body_length, parse_head, percent_decoded,
+};
 use collabd::hub::{ConnId, Effect, Event, Hub, Refusal};
 use collabd::net::service::{Outcome, Report, Requester, Role, Service as _};
 use collabd::net::{Network, forwarded};
@@ -39,7 +41,7 @@ pub fn check(input: &[u8]) {
         }
     }
     match parse_head(&bytes) {
-        Ok(None) => assert!(bytes.len() <= LARGEST_HEAD, "it is waited for without an end"),
+        Ok(None) => assert!(bytes.len() <= MAX_HEAD_BYTES, "it is waited for without an end"),
         Ok(Some(head)) => check_taken(&bytes, &head, &mark),
         Err(refusal) => {
             assert!(matches!(refusal.status(), 400 | 431));
@@ -71,7 +73,7 @@ fn check_taken(bytes: &[u8], head: &Head<'_>, mark: &str) {
 /// A second, stricter reading: lines of printable characters that end with CR LF, each header a
 /// name, a colon and a value, nothing that matters twice.
 fn check_by_the_letter(whole: &[u8], request: &Request<'_>) {
-    assert!(whole.len() <= LARGEST_HEAD);
+    assert!(whole.len() <= MAX_HEAD_BYTES);
     let whole = whole.strip_prefix(b"\r\n").unwrap_or(whole);
     let lines: Vec<&[u8]> = whole[..whole.len() - 4].split(|byte| *byte == b'\n').collect();
     let (last, others) = lines.split_last().expect("a line");
@@ -215,7 +217,7 @@ fn check_answers(request: &Request<'_>, mark: &str) {
             }
             Outcome::Upgrade(guest) => {
                 assert!(matches!(request.method, "GET"));
-                for shown in [guest.user().to_owned(), guest.place()] {
+                for shown in [guest.user().to_owned(), guest.target()] {
                     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
                 }
                 assert!(guest.user().chars().count() <= 128);

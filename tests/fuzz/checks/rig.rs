@@ -44,7 +44,7 @@ pub fn key(
 ) -> Arc<Key> {
     Arc::new(Key {
         name: name.into(),
-        hash: KeyHash::of(secret),
+        hash: KeyHash::new(secret),
         level,
         expires: expires.map(|millis| Timestamp::from_millis(START + millis)),
         opens: opens.map(|rooms| rooms.iter().map(|&room| room.into()).collect()),
@@ -53,7 +53,7 @@ pub fn key(
 
 /// A door with these keys and everything switched on.
 pub fn door(keys: Vec<Arc<Key>>, require_key: bool) -> Router {
-    Router { require_key, debug_endpoints: true, ..Router::new(KeyStore::of(keys)) }
+    Router { require_key, debug_endpoints: true, ..Router::new(KeyStore::from_keys(keys)) }
 }
 
 /// A path's segment that means this text.

@@ -196,14 +196,14 @@ impl World {
     fn neighbour(&self, seat: usize, other: usize) -> Option<&str> {
         let (here, there) = (&self.seats[seat].as_ref()?.guest, &self.seats[other].as_ref()?.guest);
         let are_members = here.role() == Role::Member && there.role() == Role::Member;
-        (are_members && here.place() == there.place()).then(|| there.user())
+        (are_members && here.target() == there.target()).then(|| there.user())
     }
 
     /// What a client's thread does with what it has read.
     fn hear(&mut self, seat: usize, heard: Incoming<'_>, said: Option<(&str, &str)>) {
         let Some(Seat { conn, guest, .. }) = &mut self.seats[seat] else { return };
         let conn = *conn;
-        match guest.hear(conn, heard) {
+        match guest.on_message(conn, heard) {
             Reaction::Event(event) => {
                 let shown = format!("{event:?}");
                 let is_secret = |mark: &str| self.secrets.iter().any(|secret| secret == mark);

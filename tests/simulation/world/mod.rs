@@ -349,7 +349,7 @@ impl World {
         let grant = self.people[person].is_reader.then(|| Grant {
             key: Arc::new(Key {
                 name: "watchers".into(),
-                hash: KeyHash::of("watchers"),
+                hash: KeyHash::new("watchers"),
                 level: Level::Read,
                 expires: None,
                 opens: None,

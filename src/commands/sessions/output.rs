@@ -1,30 +1,16 @@
-//! What only looks, also while a server goes on: the sessions there are, one of them, its canvas, and
-//! a copy of everything.
+//! What `sessions` prints, in the same words whether a directory or a running server is asked.
 
 use std::io::Write as _;
 use std::path::Path;
 
-use super::{document, known, size, stored, told};
-use crate::archive::{About, Listing, Versions};
-use crate::commands::progress::Progress;
+use crate::archive::{Listing, SessionInfo, Versions};
+use crate::commands::archive::ChangeResult;
 use crate::commands::table::{print, printable, table, tell};
 use crate::commands::whole_file::{OutFile, write_file};
-use crate::protocol::Timestamp;
-use crate::store::{PointInTime, Reader};
+use crate::protocol::inbound::{LeftOut, Renamed};
 
-/// A table of all sessions, or JSON.
-pub fn list(directory: &Path, json: bool) -> Result<(), String> {
-    let reader = Reader::open(directory)?;
-    let listing = Listing::of(&reader, |_| true, None, usize::MAX, true);
-    print_listing(&listing.map_err(told(directory))?, json)
-}
-
-/// What there is to know of a session, and its versions.
-pub fn show(directory: &Path, name: &str, json: bool) -> Result<(), String> {
-    let reader = Reader::open(directory)?;
-    let versions = Versions::of(&reader, name).map_err(told(directory))?;
-    print_versions(&known(versions, directory, name)?, json)
-}
+/// How many items of a file that could not be taken are named.
+const MAX_LEFT_OUT_LINES: usize = 20;
 
 /// Prints sessions for people, or as JSON.
 pub fn print_listing(listing: &Listing, json: bool) -> Result<(), String> {
@@ -97,7 +83,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), String> {
 }
 
 /// How many items are on its canvas; `None` where it can't be read.
-fn items(session: &About) -> Option<usize> {
+fn items(session: &SessionInfo) -> Option<usize> {
     session.items.flatten()
 }
 
@@ -106,22 +92,7 @@ fn moment(at: Option<&str>) -> String {
     at.map_or("never".into(), printable)
 }
 
-/// A canvas as an editor would save it.
-pub fn export(
-    directory: &Path,
-    session: &str,
-    at: Option<PointInTime>,
-    out: Option<&OutFile>,
-) -> Result<(), String> {
-    let reader = Reader::open(directory)?;
-    let stored = stored(&reader, directory, session, at)?;
-    let mut json = Vec::new();
-    document(session, &stored)?.write_file(&mut json, Timestamp::now());
-    json.push(b'\n');
-    write_canvas(&json, out)
-}
-
-/// To a file, or to stdout where none is named.
+/// Writes a canvas to a file, or to stdout where none is named.
 pub fn write_canvas(json: &[u8], out: Option<&OutFile>) -> Result<(), String> {
     match out {
         None => print(json),
@@ -131,22 +102,56 @@ pub fn write_canvas(json: &[u8], out: Option<&OutFile>) -> Result<(), String> {
     }
 }
 
-/// A copy of everything as it is at this moment.
-pub fn backup(directory: &Path, to: &Path) -> Result<(), String> {
-    let reader = Reader::open(directory)?;
-    let mut progress = Progress::new("copying".into(), "pages");
-    let mut last = (0, 0);
-    let copied = reader.backup(to, |done, total| {
-        last = (done, total);
-        progress.at(done, total);
-    });
-    progress.end(last.0, last.1);
-    copied?;
-    let text = format!(
-        "{} is a copy of the sessions in {}: to use it, stop the server, move its directory away, and \
-         put the copy as collabd.db into a new, empty one\n",
-        to.display(),
-        directory.display()
-    );
-    tell(&text)
+/// What an import has done.
+pub fn imported(
+    session: &str,
+    file: &Path,
+    done: &ChangeResult,
+    left_out: &[LeftOut],
+    renamed: &[Renamed],
+) -> String {
+    let ChangeResult { seq, items, .. } = done;
+    let mut lines =
+        format!("{session:?} has {items} items from {} as of change {seq}", file.display());
+    for LeftOut { id, why } in left_out.iter().take(MAX_LEFT_OUT_LINES) {
+        let item = id.as_ref().map_or("an item without an id".into(), |id| format!("item {id:?}"));
+        lines.push_str(&format!("\n{item} was left out: {why}"));
+    }
+    if let Some(more @ 1..) = left_out.len().checked_sub(MAX_LEFT_OUT_LINES) {
+        lines.push_str(&format!("\n{more} more were left out"));
+    }
+    for Renamed { id, new } in renamed.iter().take(MAX_LEFT_OUT_LINES) {
+        lines.push_str(&format!("\nseveral items are called {id:?}: one of them is now {new:?}"));
+    }
+    if let Some(more @ 1..) = renamed.len().checked_sub(MAX_LEFT_OUT_LINES) {
+        lines.push_str(&format!("\n{more} more have another id now"));
+    }
+    lines
+}
+
+/// What a restore has done.
+pub fn restored(session: &str, done: &ChangeResult) -> String {
+    let ChangeResult { seq, items, restored_to, was_damaged } = done;
+    let before = match was_damaged {
+        false => "what it was before is a version",
+        true => "what it was before could not be read",
+    };
+    format!(
+        "{session:?} is what it was after change {restored_to}, with {items} items; that is change \
+         {seq}, and {before}"
+    )
+}
+
+/// A size for a person.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} B"),
+        10_240..10_485_760 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / (1 << 20)),
+    }
+}
+
+/// Prints a line.
+pub fn say(line: &str) -> Result<(), String> {
+    tell(&format!("{line}\n"))
 }

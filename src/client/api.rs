@@ -1,23 +1,21 @@
-//! A running server's API, as commands use it.
+//! The API of a running server.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use serde::de::DeserializeOwned;
 
-use super::check::http::{self, Request, Response};
-use super::check::received::shown_up_to;
-use super::check::target::Target;
-use super::check::wire::Wire;
+use super::http::{self, Request, Response};
+use super::{Target, Wire, shown_up_to};
 
 /// How long an answer may be, in bytes: a canvas, or a page of changes.
-const LONGEST: usize = 1 << 30;
+const MAX_ANSWER_BYTES: usize = 1 << 30;
 /// Of what a server says of a refusal so many characters are repeated: all that a collabd says.
-const LONGEST_LINE: usize = 600;
+const MAX_LINE_CHARS: usize = 600;
 /// How long a server is given to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which server, and what opens it. Not checked yet. `Debug` shows neither: an address may have a key
 /// in it.
@@ -34,21 +32,21 @@ impl fmt::Debug for Server {
 }
 
 /// A server that was found.
-pub(super) struct Remote {
+pub struct Api {
     target: Target,
     addresses: Vec<SocketAddr>,
     key: Option<String>,
 }
 
 /// What a server says that doesn't do what it is asked.
-pub(super) struct Refused {
-    pub(super) status: u16,
+pub struct ApiError {
+    pub status: u16,
     /// For the user: who says what, and what can be done.
-    pub(super) line: String,
+    pub line: String,
 }
 
-impl From<Refused> for String {
-    fn from(refused: Refused) -> String {
+impl From<ApiError> for String {
+    fn from(refused: ApiError) -> String {
         refused.line
     }
 }
@@ -63,46 +61,33 @@ impl Server {
     }
 }
 
-impl Remote {
+impl Api {
     /// Finds the server.
-    ///
-    /// # Errors
-    /// One line.
-    pub(super) fn find(server: &Server) -> Result<Self, String> {
+    pub fn find(server: &Server) -> Result<Self, String> {
         let (target, in_address) = Target::parse_api(&server.url)?;
-        let found = (target.host.as_str(), target.port).to_socket_addrs();
-        let found = found.map_err(|error| format!("can't find {}: {error}", target.host))?;
+        let addresses = target.addresses()?;
         let key = server.key.clone().or(in_address).filter(|key| !key.is_empty());
-        Ok(Remote { target, addresses: found.collect(), key })
+        Ok(Api { target, addresses, key })
     }
 
     /// The address as it may be printed.
-    pub(super) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         self.target.shown_api()
     }
 
-    /// Asks for a page, and gives what it says.
-    ///
-    /// # Errors
-    /// See [`Refused`]; of status 0 where there is no answer.
-    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, Refused> {
-        self.ask("GET", path, None, PATIENCE)
+    /// Asks for a page, and gives what it says. The error is of status 0 where there is no answer.
+    pub fn get(&self, path: &str) -> Result<Vec<u8>, ApiError> {
+        self.ask("GET", path, None, TIMEOUT)
     }
 
-    /// The same, read as JSON.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub(super) fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+    /// Asks for a page, and reads it as JSON.
+    pub fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         self.read(&self.get(path)?)
     }
 
     /// Reads what a server says.
-    ///
-    /// # Errors
-    /// One line, where it is nothing that this collabd understands.
-    pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Refused> {
-        serde_json::from_slice(body).map_err(|error| Refused {
+    pub fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
+        serde_json::from_slice(body).map_err(|error| ApiError {
             status: 0,
             line: format!(
                 "what {} answers can't be understood ({error}): is a collabd of this version \
@@ -112,24 +97,22 @@ impl Remote {
         })
     }
 
-    /// Has something done, for which the server has so much time.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub(super) fn ask(
+    /// Sends a request, for which the server has so much time.
+    pub fn ask(
         &self,
         method: &str,
         path: &str,
         body: Option<&[u8]>,
-        patience: Duration,
-    ) -> Result<Vec<u8>, Refused> {
+        timeout: Duration,
+    ) -> Result<Vec<u8>, ApiError> {
         let path = self.target.under_prefix(path);
         let headers: Vec<String> = self.key.as_deref().map(authorization).into_iter().collect();
-        let request = Request { method, path: &path, headers: &headers, body, longest: LONGEST };
+        let request =
+            Request { method, path: &path, headers: &headers, body, longest: MAX_ANSWER_BYTES };
         let unanswered =
-            |why: String| Refused { status: 0, line: format!("{}: {why}", self.shown()) };
+            |why: String| ApiError { status: 0, line: format!("{}: {why}", self.shown()) };
         let (mut wire, _) = Wire::open(&self.addresses).map_err(unanswered)?;
-        wire.until(Instant::now() + patience);
+        wire.wait_until(Instant::now() + timeout);
         let response = http::send(&mut wire, &self.target, &request).map_err(unanswered)?;
         match response.status {
             200 | 201 if response.is_whole() => Ok(response.rest),
@@ -138,12 +121,12 @@ impl Remote {
         }
     }
 
-    fn refused(&self, response: &Response) -> Refused {
+    fn refused(&self, response: &Response) -> ApiError {
         let status = response.status;
         let said = match response.body_line() {
             line if line.is_empty() => format!("{status}, and nothing more"),
             // Escaped: it may be any server.
-            line => format!("{status}, {}", shown_up_to(LONGEST_LINE, &line).trim_matches('"')),
+            line => format!("{status}, {}", shown_up_to(MAX_LINE_CHARS, &line).trim_matches('"')),
         };
         let advice = match (status, &self.key) {
             // It has said so itself.
@@ -156,7 +139,7 @@ impl Remote {
             (405, _) => ": it may be an older collabd",
             _ => "",
         };
-        Refused { status, line: format!("{} says {said}{advice}", self.shown()) }
+        ApiError { status, line: format!("{} says {said}{advice}", self.shown()) }
     }
 }
 
@@ -172,12 +155,12 @@ fn authorization(key: &str) -> String {
 }
 
 /// The page of a session.
-pub(super) fn page_of(session: &str, page: &str) -> String {
+pub fn page_of(session: &str, page: &str) -> String {
     format!("/api/sessions/{}{page}", encoded(session))
 }
 
 /// Percent-encodes all that could mean something in a path or a query.
-pub(super) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {

@@ -1,41 +1,39 @@
 //! One HTTP request and its answer: a WebSocket upgrade, a refusal the server promises, or a page of
 //! its API.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read as _, Write as _};
 
 use serde::Deserialize;
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
-use super::received::shown;
-use super::target::Target;
-use super::wire::{Wire, is_timeout};
-use crate::routes::TEMPORARY_HEADER;
+use super::wire::is_timeout;
+use super::{Target, Wire, shown};
 
 /// The longest head and body that are read, where nothing else is asked for.
-const LONGEST: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What a server answered.
 #[derive(Debug)]
-pub(in crate::commands) struct Response {
-    pub(in crate::commands) status: u16,
+pub struct Response {
+    pub status: u16,
     reason: String,
     headers: Vec<(String, String)>,
     /// What came after the head: the body, or already the first frames.
-    pub(in crate::commands) rest: Vec<u8>,
+    pub rest: Vec<u8>,
 }
 
 /// A request for a page of an API.
-pub(in crate::commands) struct Request<'a> {
-    pub(in crate::commands) method: &'a str,
-    /// And its query, percent-encoded.
-    pub(in crate::commands) path: &'a str,
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// With its query, percent-encoded.
+    pub path: &'a str,
     /// Whole lines, without their ends.
-    pub(in crate::commands) headers: &'a [String],
+    pub headers: &'a [String],
     /// Where it has one.
-    pub(in crate::commands) body: Option<&'a [u8]>,
+    pub body: Option<&'a [u8]>,
     /// How long the answer may be.
-    pub(in crate::commands) longest: usize,
+    pub longest: usize,
 }
 
 /// An error of the API.
@@ -56,13 +54,13 @@ impl Response {
     }
 
     /// Whether its body has come, all of it.
-    pub(in crate::commands) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         let length = self.header("Content-Length").and_then(|value| value.trim().parse().ok());
         length.is_some_and(|length: usize| self.rest.len() >= length)
     }
 
     /// The first line of the body that says something; of an error of the API, its message.
-    pub(in crate::commands) fn body_line(&self) -> String {
+    pub fn body_line(&self) -> String {
         if let Ok(Refusal { error }) = serde_json::from_slice(&self.rest) {
             return error.message;
         }
@@ -71,7 +69,7 @@ impl Response {
     }
 
     /// Status, reason and body line, for a person.
-    pub(super) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let status = format!("{} {}", self.status, self.reason);
         match self.body_line() {
             line if line.is_empty() => status.trim_end().to_owned(),
@@ -80,14 +78,16 @@ impl Response {
     }
 }
 
-/// Asks for a WebSocket at `path`, with the same headers as the editor and no other. Gives the
-/// bytes that came behind the answer.
-///
-/// # Errors
-/// Says what came instead of a WebSocket.
-pub(super) fn upgrade(wire: &mut Wire, target: &Target, path: &str) -> Result<Vec<u8>, String> {
+/// Asks for a WebSocket at `path`, with the same headers as the editor and these. Gives the bytes that
+/// came behind the answer.
+pub(super) fn upgrade(
+    wire: &mut Wire,
+    target: &Target,
+    path: &str,
+    headers: &[String],
+) -> Result<Vec<u8>, String> {
     let key = generate_key();
-    let response = ask_upgrade(wire, target, path, &key)?;
+    let response = ask_upgrade(wire, target, path, headers, &key)?;
     if response.status != 101 {
         return Err(format!("the server refused the connection with {}", response.words()));
     }
@@ -112,40 +112,33 @@ pub(super) fn upgrade(wire: &mut Wire, target: &Target, path: &str) -> Result<Ve
 }
 
 /// Sends the editor's handshake for `path` and gives whatever answer comes.
-///
-/// # Errors
-/// Says why there is no answer.
-pub(super) fn ask_upgrade(
+pub fn ask_upgrade(
     wire: &mut Wire,
     target: &Target,
     path: &str,
+    headers: &[String],
     key: &str,
 ) -> Result<Response, String> {
     let host = target.host_header();
+    let more: String = headers.iter().flat_map(|header| [header, "\r\n"]).collect();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{TEMPORARY_HEADER}: 1\r\n\r\n"
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     );
-    ask(wire, request.as_bytes(), LONGEST)
+    ask(wire, request.as_bytes(), MAX_ANSWER_BYTES)
 }
 
 /// Asks for `path` as a browser would for a page.
-///
-/// # Errors
-/// Says why there is no answer.
-pub(super) fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, String> {
-    send(wire, target, &Request { method: "GET", path, headers: &[], body: None, longest: LONGEST })
+pub fn get(wire: &mut Wire, target: &Target, path: &str) -> Result<Response, String> {
+    send(
+        wire,
+        target,
+        &Request { method: "GET", path, headers: &[], body: None, longest: MAX_ANSWER_BYTES },
+    )
 }
 
 /// Sends a request and gives its answer, the only one on this wire.
-///
-/// # Errors
-/// Says why there is no answer.
-pub(in crate::commands) fn send(
-    wire: &mut Wire,
-    target: &Target,
-    request: &Request<'_>,
-) -> Result<Response, String> {
+pub fn send(wire: &mut Wire, target: &Target, request: &Request<'_>) -> Result<Response, String> {
     let Request { method, path, headers, body, longest } = request;
     let host = target.host_header();
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
@@ -198,26 +191,19 @@ fn ask(wire: &mut Wire, request: &[u8], longest: usize) -> Result<Response, Stri
 /// Appends what comes next to `bytes`; `false` at the end of the connection.
 fn read_more(wire: &mut Wire, bytes: &mut Vec<u8>, longest: usize) -> Result<bool, String> {
     let mut chunk = [0; 16 * 1024];
-    loop {
-        match wire.read(&mut chunk) {
-            Ok(0) => return Ok(false),
-            Ok(count) if bytes.len() + count > longest => {
-                return Err(format!("the HTTP answer is longer than {longest} bytes"));
-            }
-            Ok(count) => {
-                bytes.extend_from_slice(&chunk[..count]);
-                return Ok(true);
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) if is_timeout(&e) => {
-                return Err(
-                    "the server took the connection but did not answer the HTTP request".to_owned()
-                );
-            }
-            Err(e) => {
-                return Err(format!("the connection broke before an HTTP answer came: {e}"));
-            }
+    match wire.read(&mut chunk) {
+        Ok(0) => Ok(false),
+        Ok(count) if bytes.len() + count > longest => {
+            Err(format!("the HTTP answer is longer than {longest} bytes"))
         }
+        Ok(count) => {
+            bytes.extend_from_slice(&chunk[..count]);
+            Ok(true)
+        }
+        Err(e) if is_timeout(&e) => {
+            Err("the server took the connection but did not answer the HTTP request".to_owned())
+        }
+        Err(e) => Err(format!("the connection broke before an HTTP answer came: {e}")),
     }
 }
 

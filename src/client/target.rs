@@ -1,25 +1,24 @@
 //! The address the user typed: taken apart, checked, and never shown with the key in it.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
 /// How an address has to look; the end of every complaint about one.
 const USAGE: &str = "expected ws://HOST[:PORT][/PREFIX], for example ws://lab-pc:8765 \
                      or ws://lab-pc:8765/key/SECRET";
 
 /// A server, and the path prefix it is reached under.
 #[derive(Debug)]
-pub(in crate::commands) struct Target {
+pub struct Target {
     /// Host name or address, an IPv6 one without its brackets.
-    pub(in crate::commands) host: String,
-    pub(in crate::commands) port: u16,
+    pub host: String,
+    pub port: u16,
     /// Percent-encoded, without a slash at its end: empty or `/key/SECRET`.
     prefix: String,
 }
 
 impl Target {
     /// Reads `ws://host[:port][/prefix]` or the same without `ws://`.
-    ///
-    /// # Errors
-    /// One line for the user, which repeats no part of the address that may hold a key.
-    pub(in crate::commands) fn parse(typed: &str) -> Result<Target, String> {
+    pub fn parse(typed: &str) -> Result<Target, String> {
         let typed = typed.trim();
         let rest = match typed.split_once("://") {
             None => typed,
@@ -52,10 +51,7 @@ impl Target {
 
     /// Reads `http://host[:port][/prefix]` or the same without `http://`, or with `ws://`: the
     /// address of a server's API. A key that ends it, as `/key/SECRET`, is no part of the target.
-    ///
-    /// # Errors
-    /// One line for the user, which repeats no part of the address that may hold a key.
-    pub(in crate::commands) fn parse_api(typed: &str) -> Result<(Target, Option<String>), String> {
+    pub fn parse_api(typed: &str) -> Result<(Target, Option<String>), String> {
         let typed = typed.trim();
         let bare = match typed.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
@@ -79,24 +75,31 @@ impl Target {
     }
 
     /// The address of the API as it may be printed.
-    #[cfg(feature = "durable")]
-    pub(in crate::commands) fn shown_api(&self) -> String {
+    pub fn shown_api(&self) -> String {
         self.shown().replacen("ws://", "http://", 1)
     }
 
+    /// The addresses of its host. Blocks on the resolver.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let found =
+            found.map_err(|e| format!("the name {:?} could not be looked up: {e}", self.host))?;
+        Ok(found.collect())
+    }
+
     /// The path of `user`'s place in `session`.
-    pub(in crate::commands) fn place(&self, session: &str, user: &str) -> String {
+    pub fn place(&self, session: &str, user: &str) -> String {
         let [session, user] = [session, user].map(|name| encoded(&name.replace('%', "%25")));
         self.under_prefix(&format!("/ws/{session}/{user}"))
     }
 
     /// `path` with the prefix before it.
-    pub(in crate::commands) fn under_prefix(&self, path: &str) -> String {
+    pub fn under_prefix(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
 
     /// What goes into the `Host` header.
-    pub(in crate::commands) fn host_header(&self) -> String {
+    pub fn host_header(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -105,7 +108,7 @@ impl Target {
     }
 
     /// The address as it may be printed.
-    pub(in crate::commands) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         let mut after_key = false;
         let mut shown = format!("ws://{}", self.host_header());
         for segment in self.prefix.split('/').skip(1) {
@@ -117,7 +120,7 @@ impl Target {
     }
 
     /// The keys in the address, as they were typed and as a server could show them.
-    pub(in crate::commands) fn secrets(&self) -> Vec<String> {
+    pub fn secrets(&self) -> Vec<String> {
         let segments: Vec<&str> = self.prefix.split('/').collect();
         let keys = segments.windows(2).filter(|pair| is_key_marker(pair[0])).map(|pair| pair[1]);
         let mut secrets: Vec<String> = keys
@@ -259,7 +262,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "durable")]
     #[test]
     fn the_address_of_an_api_may_end_with_a_key() {
         for (typed, shown, key) in [

@@ -1,0 +1,122 @@
+//! Of commands and flags as they are typed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::*;
+use crate::commands::serve;
+
+fn parse_with(words: &str, environment: &[(&str, &str)]) -> Result<Command, Usage> {
+    let environment: HashMap<_, _> = environment.iter().copied().collect();
+    parse(words.split_whitespace().map(OsString::from), |name| {
+        environment.get(name).map(OsString::from)
+    })
+}
+
+fn serve(words: &str, environment: &[(&str, &str)]) -> serve::Options {
+    match parse_with(words, environment) {
+        Ok(Command::Serve(options)) => *options,
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+#[test]
+fn bare_it_serves_as_the_earlier_servers_did() {
+    let options = serve("", &[]);
+    assert_eq!((options.listen.host.as_str(), options.listen.port), ("0.0.0.0", 8765));
+    assert_eq!(options.limits.linger, Duration::from_secs(600));
+    assert_eq!(options.config.max_message_bytes, 1 << 20);
+    assert!(options.limits.settle && !options.listen.debug);
+    let options = serve("--host localhost --port 9000 --debug", &[]);
+    assert_eq!((options.listen.host.as_str(), options.listen.port), ("localhost", 9000));
+    assert!(options.listen.debug);
+}
+
+#[test]
+fn what_is_typed_stands_above_the_environment() {
+    let environment = [("COLLABD_PORT", "1"), ("COLLABD_NO_SETTLE", "1"), ("COLLABD_DEBUG", "0")];
+    let options = serve("serve --port=2 --linger 1.5", &environment);
+    assert_eq!(options.listen.port, 2);
+    assert_eq!(options.limits.linger, Duration::from_millis(1500));
+    assert!(!options.limits.settle && !options.listen.debug);
+    assert_eq!(serve("", &environment).listen.port, 1);
+}
+
+#[test]
+fn times_and_sizes_have_units() {
+    let options = serve("--linger 2h --max-message-bytes 64KiB --history-bytes 4096", &[]);
+    assert_eq!(options.limits.linger, Duration::from_secs(7200));
+    assert_eq!(options.config.max_message_bytes, 65_536);
+    assert_eq!(options.limits.history.bytes, 4096);
+}
+
+#[test]
+fn nothing_turns_a_limit_off() {
+    let options = serve("", &[]);
+    assert_eq!(options.config.handshake_timeout, Some(Duration::from_secs(10)));
+    assert_eq!(options.config.queue_bytes, Some(8 << 20));
+    let options = serve("--handshake-timeout 0 --queue-bytes 0", &[]);
+    assert_eq!(options.config.handshake_timeout, None);
+    assert_eq!(options.config.queue_bytes, None);
+    // However large the document is.
+    let options = serve("--queue-bytes 0 --max-document-bytes 1GiB", &[]);
+    assert_eq!(options.config.queue_bytes, None);
+    let environment = [("COLLABD_QUEUE_BYTES", "0"), ("COLLABD_HANDSHAKE_TIMEOUT", "0s")];
+    let options = serve("", &environment);
+    assert!(options.config.queue_bytes.is_none() && options.config.handshake_timeout.is_none());
+}
+
+#[test]
+fn lists_are_typed_once_or_often() {
+    let environment = [("COLLABD_TRUST_PROXY", "10.0.0.1,10.0.0.2")];
+    let proxies = |words| serve(words, &environment).config.trusted_proxies.len();
+    assert_eq!(proxies(""), 2);
+    assert_eq!(proxies("--trust-proxy ::1"), 1);
+    assert_eq!(proxies("--trust-proxy ::1 --trust-proxy 10.0.0.1,10.0.0.3"), 3);
+}
+
+#[test]
+fn what_makes_no_sense_is_answered_with_one_line() {
+    for words in [
+        "--prot 1",
+        "-p 1",
+        "--port",
+        "--port x",
+        "--port 70000",
+        "--linger -1",
+        "--linger soon",
+        "--debug=1",
+        "bake",
+        "serve twice",
+        "check",
+        "check a b",
+        "echo --linger 1",
+        "check a --port 1",
+        "--queue-bytes 1KiB",
+        "--max-message-bytes 3",
+        "--handshake-timeout -1",
+        "--queue-bytes 1KiB --max-document-bytes 1KiB",
+        "--queue-bytes 1023 --max-document-bytes 0",
+        "--idle-timeout 30",
+        "--history-bytes 99999GiB",
+        "--linger nan",
+        "--linger 1e300",
+        "--require-key",
+        "--allow-origin lab",
+        "--trust-proxy proxy",
+    ] {
+        let Usage(line) = parse_with(words, &[]).expect_err(words);
+        assert!(!line.contains('\n') && !line.is_empty(), "{words}: {line}");
+    }
+    assert!(parse_with("", &[("COLLABD_DEBUG", "perhaps")]).is_err());
+    assert!(parse_with("", &[("COLLABD_PORT", "perhaps")]).is_err());
+}
+
+#[test]
+fn help_names_every_option_with_its_default() {
+    let help = help();
+    for flag in flags::all() {
+        assert!(help.contains(&format!("--{}", flag.name)));
+        assert!(help.contains(flag.default));
+    }
+}
