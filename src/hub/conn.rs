@@ -13,8 +13,6 @@ pub trait HasConnection {
     fn conn(&self) -> ConnId;
 }
 
-pub use self::HasConnection as Occupant;
-
 impl HasConnection for ConnId {
     fn conn(&self) -> ConnId {
         *self

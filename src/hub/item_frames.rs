@@ -1,7 +1,9 @@
-//! The frames that tell members of one item. An `update_item` has at most two forms, each encoded once,
-//! when the first receiver needs it: the item as it is, for those who built it, and with its interfaces
-//! moved for editors whose copy has no picture (docs/PROTOCOL.md, "Copies without a picture"). All others
-//! are sent the first, unless it has an `image_path` that is nobody else's business: then the second.
+//! The frames that tell members of one item.
+//!
+//! An `update_item` has at most two forms. The plain form has the item as it is; editors that built the item
+//! are sent it. The moved form has its interfaces moved, for editors whose copy has no picture
+//! (docs/PROTOCOL.md, "Copies without a picture"). Other programs are sent the plain form, or the moved form if
+//! the item's `image_path` has to stay hidden. A form is encoded once, when the first receiver needs it.
 
 use std::cell::OnceCell;
 
@@ -13,10 +15,10 @@ use super::writing;
 use crate::protocol::outbound::{Message, item_command, write_key, write_object};
 use crate::protocol::{Frame, Timestamp, UserId, json};
 
-/// How far a copy is put aside so that its editor notices, in millimetres.
+/// The distance by which a copy is moved aside so that its editor draws its rays again, in millimetres.
 pub(super) const NUDGE_MM: f64 = 1e-6;
 
-/// The `update_item` of one item for all who are told.
+/// The `update_item` of one item, for all its receivers.
 #[derive(Debug)]
 pub struct UpdateFrames<'a> {
     item: &'a Item,
@@ -29,19 +31,19 @@ pub struct UpdateFrames<'a> {
 /// Why an item's whole data are sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Update<'a> {
-    /// To tell how it is: `"settled": true`, without a number.
+    /// To tell what it looks like: `"settled": true`, without a `seq`.
     Settled,
-    /// As the change of this number, by this user.
+    /// To relay the change with this `seq`, by this user.
     Change(u64, &'a UserId),
 }
 
 impl<'a> UpdateFrames<'a> {
-    /// Frames that tell how the item is.
+    /// Frames that tell what the item looks like.
     pub fn settled(item: &'a Item, now: Timestamp) -> Self {
         UpdateFrames::new(item, Update::Settled, now)
     }
 
-    /// Frames that relay a change of it.
+    /// Frames that relay a change of the item.
     pub fn change(item: &'a Item, seq: u64, user: &'a UserId, now: Timestamp) -> Self {
         UpdateFrames::new(item, Update::Change(seq, user), now)
     }
@@ -50,7 +52,7 @@ impl<'a> UpdateFrames<'a> {
         UpdateFrames { item, kind, now, forms: Default::default(), unlocked: Default::default() }
     }
 
-    /// What an editor is sent whose copy has just been built from a message.
+    /// The frames for an editor that has just built its copy from a message.
     pub fn rebuilt(&self) -> impl Iterator<Item = &Frame> {
         let is_moved = self.item.moved_interfaces().is_some();
         let needs_nudge = self.item.is_locked() || writing::is_at_default_place(self.item);
@@ -58,12 +60,12 @@ impl<'a> UpdateFrames<'a> {
         unlocking.into_iter().chain([self.form(is_moved)])
     }
 
-    /// The frame with the item as it is: for everybody but editors.
+    /// The frame for members and viewers that are no editors.
     pub fn plain(&self) -> &Frame {
         self.form(self.item.hides_path())
     }
 
-    /// The frame for this member's copy; `None` where it is an editor and doesn't know such items.
+    /// The frame for this member's copy; `None` for an editor if editors don't know items of this type.
     pub fn for_member(&self, member: &Member) -> Option<&Frame> {
         match member.is_editor {
             true if !self.item.is_for_editors() => None,
@@ -72,10 +74,10 @@ impl<'a> UpdateFrames<'a> {
         }
     }
 
-    /// The frame that goes before the one of [`for_member`](Self::for_member) to an editor; `None` for
-    /// everybody else. It unlocks the copy, so that it takes the place it is sent next (a lock that its
-    /// user has set by a menu is told to nobody), and puts it a nanometre aside, because an editor
-    /// draws its rays anew only where something moves.
+    /// The frame that is sent to an editor before the one of [`for_member`](Self::for_member); `None` for other
+    /// members. It unlocks the copy, so that the copy takes the place that it is sent next: the editor does not
+    /// report a lock that its user sets by a menu. And it moves the copy aside by [`NUDGE_MM`], because an
+    /// editor draws its rays again only where something moves.
     pub fn unlocking(&self, member: &Member) -> Option<&Frame> {
         if !member.is_editor || !self.item.is_for_editors() {
             return None;
@@ -110,14 +112,15 @@ impl<'a> UpdateFrames<'a> {
     }
 }
 
-/// Appends an item's whole data as JSON, as others are shown it, with everything that an editor needs to
+/// Appends an item's whole data as JSON, in the form that is relayed, with the `_type` that an editor needs to
 /// build it.
 pub fn write_whole(item: &Item, json: &mut Vec<u8>) {
     item.write(json);
     complete(item, false, json);
 }
 
-/// Adds what the data of an `update_item` need beside the item's own fields.
+/// Adds to an item's data what a frame needs beside the item's own fields: `_type`, and the values that unlock
+/// a copy and move it aside.
 fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
     let lacks_type = item.field("_type").is_none();
     if !lacks_type && !unlocks {
@@ -125,12 +128,11 @@ fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
     }
     json.pop();
     if lacks_type {
-        // An editor needs a type by this name.
         write_key(json, "_type");
         json.extend_from_slice(item.item_type().get().as_bytes());
     }
     if unlocks {
-        // Of two fields with one name the later one counts.
+        // JSON readers take the later one of two fields with the same name.
         write_key(json, "locked");
         json.extend_from_slice(b"false");
         let x_mm = item.field(PLACE[0]).map(|x_mm| &*x_mm.value);
@@ -143,23 +145,23 @@ fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
     json.push(b'}');
 }
 
-/// An `x_mm` as it is told to put a copy aside; `None` of what is no number.
+/// The `x_mm` that moves a copy aside; `None` if `x_mm` is no number.
 pub fn nudged(x_mm: &RawValue) -> Option<Box<RawValue>> {
     let x_mm = json::as_number(x_mm)? + NUDGE_MM;
     RawValue::from_string(x_mm.to_string()).ok()
 }
 
-/// `remove_item`, for members that may still show it.
+/// `remove_item` for members that may still show the item.
 pub fn settled_remove(id: &str, writer: &UserId, now: Timestamp) -> Frame {
     settled(remove(id), writer, now)
 }
 
-/// `add_item` with the item's whole data, for members that may not show it any more.
+/// `add_item` with the item's whole data, for members that may show the item no more.
 pub fn settled_add(item: &Item, now: Timestamp) -> Frame {
     settled(add(item), &item.writer, now)
 }
 
-/// `add_item` of a component that does nothing.
+/// `add_item` of a component without any interface, which changes no ray.
 pub fn settled_blank(id: &str, writer: &UserId, now: Timestamp) -> Frame {
     let component = json::string("component");
     let command = item_command("add_item", &component, id, |json| {
@@ -169,17 +171,17 @@ pub fn settled_blank(id: &str, writer: &UserId, now: Timestamp) -> Frame {
     settled(command, writer, now)
 }
 
-/// `add_item` with the item's whole data.
+/// `add_item` with the item's whole data, without `user_id` and `seq`.
 pub fn add(item: &Item) -> Message {
     item_command("add_item", item.item_type(), &item.id, |json| write_whole(item, json))
 }
 
-/// `remove_item`.
+/// `remove_item`, without `user_id` and `seq`.
 pub fn remove(id: &str) -> Message {
     item_command("remove_item", RawValue::NULL, id, |json| json.extend_from_slice(b"{}"))
 }
 
-/// `move_item` without the angle, for editors, who would turn its sign.
+/// `move_item` without the angle, for editors: they would turn its sign.
 pub fn place_alone(item: &Item) -> Message {
     item_command("move_item", item.item_type(), &item.id, |json| {
         json.push(b'{');
@@ -193,7 +195,8 @@ pub fn place_alone(item: &Item) -> Message {
     })
 }
 
-/// Whether editors would show the item turned if they were sent its angle by a `move_item`.
+/// Whether an editor would show the item at a wrong angle after a `move_item` with its angle, whose sign it
+/// turns.
 pub fn is_turned(item: &Item) -> bool {
     item.angle().is_some_and(|angle| angle != 0.0)
 }

@@ -27,8 +27,6 @@ pub struct AppliedChange<'a> {
     pub id: Option<&'a str>,
 }
 
-pub use self::AppliedChange as Made;
-
 impl Session {
     /// Whether the session is stored.
     fn is_kept(&self, turn: &Turn<'_>) -> bool {

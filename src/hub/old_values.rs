@@ -1,37 +1,38 @@
-//! The values that an item's fields had once: a file, or a canvas that comes back, may show them.
+//! The values that an item's fields had once. A file or a canvas from an earlier connection may show them.
 //!
-//! Of each only a mark is kept, four bytes made of the field's name and the value's fingerprint. Two
-//! values have one mark by chance once in a few millions; then a value that is new counts as old.
+//! Of each value a mark of four bytes is kept, made of the field's name and the value's fingerprint. Two values
+//! have the same mark by chance once in a few millions. Then a new value counts as an old one.
 
 use std::collections::VecDeque;
 
 use super::item::PastValue;
 
-/// How many marks are kept of values that were at rest.
-const MOST_AT_REST: usize = 128;
-/// How many of places amid a drag: some seconds of one.
-const MOST_PASSED: usize = 2048;
-/// How many of these are stored, the newest.
-const MOST_STORED: usize = 256;
+/// The number of marks that are kept of values at rest.
+const MAX_MARKS_AT_REST: usize = 128;
+/// The number of marks that are kept of places during drags: some seconds of a drag.
+const MAX_MARKS_PASSED: usize = 2048;
+/// The number of marks of places during drags that are stored, the newest.
+const MAX_MARKS_PASSED_STORED: usize = 256;
 
-/// See the module's text. The oldest are forgotten first.
+/// The marks of an item's old values. The oldest are forgotten first.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct OldValues {
     at_rest: VecDeque<u32>,
-    /// Places amid a drag: somebody else may have saved a file or lost the connection just then.
+    /// Marks of places during drags: another user may have saved a file or lost the connection at such a
+    /// moment.
     passed: VecDeque<u32>,
 }
 
 impl OldValues {
-    /// Remembers a value of a field.
+    /// Remembers a value of a field, and its moved form.
     pub fn remember(&mut self, key: &str, past: &PastValue) {
         let moved = past.moved_print.filter(|print| *print != past.print);
         for print in [past.print].into_iter().chain(moved) {
             let mark = mark(key, print);
             match past.is_at_rest {
                 true if self.at_rest.contains(&mark) => {}
-                true => push(&mut self.at_rest, mark, MOST_AT_REST),
-                false => push(&mut self.passed, mark, MOST_PASSED),
+                true => push(&mut self.at_rest, mark, MAX_MARKS_AT_REST),
+                false => push(&mut self.passed, mark, MAX_MARKS_PASSED),
             }
         }
     }
@@ -40,7 +41,7 @@ impl OldValues {
     pub fn remember_at_rest(&mut self, key: &str, print: u64) {
         let mark = mark(key, print);
         if !self.at_rest.contains(&mark) {
-            push(&mut self.at_rest, mark, MOST_AT_REST);
+            push(&mut self.at_rest, mark, MAX_MARKS_AT_REST);
         }
     }
 
@@ -50,7 +51,7 @@ impl OldValues {
         self.at_rest.contains(&mark) || self.passed.contains(&mark)
     }
 
-    /// What it takes of memory, in bytes.
+    /// The memory that the marks take, in bytes.
     pub fn memory(&self) -> usize {
         (self.at_rest.len() + self.passed.len()) * size_of::<u32>()
     }
@@ -60,16 +61,16 @@ impl OldValues {
         self.at_rest.is_empty() && self.passed.is_empty()
     }
 
-    /// What is stored: the marks of values at rest, and of others, as hexadecimal digits.
+    /// The stored form: the marks of values at rest and of places during drags, as hexadecimal digits.
     pub fn to_stored(&self) -> [String; 2] {
         let text = |marks: &mut dyn Iterator<Item = &u32>| {
             marks.map(|mark| format!("{mark:08x}")).collect()
         };
-        let newest = self.passed.len().saturating_sub(MOST_STORED);
+        let newest = self.passed.len().saturating_sub(MAX_MARKS_PASSED_STORED);
         [text(&mut self.at_rest.iter()), text(&mut self.passed.iter().skip(newest))]
     }
 
-    /// What was stored; `None` if it is something else.
+    /// Reads the stored form; `None` if the texts are no marks, or too many.
     pub fn from_stored(at_rest: &str, passed: &str) -> Option<Self> {
         let marks = |text: &str| {
             let marks = text.as_bytes().chunks(8).map(|digits| {
@@ -79,7 +80,7 @@ impl OldValues {
             marks.collect::<Option<VecDeque<_>>>()
         };
         let (at_rest, passed) = (marks(at_rest)?, marks(passed)?);
-        let are_few = at_rest.len() <= MOST_AT_REST && passed.len() <= MOST_PASSED;
+        let are_few = at_rest.len() <= MAX_MARKS_AT_REST && passed.len() <= MAX_MARKS_PASSED;
         are_few.then_some(OldValues { at_rest, passed })
     }
 }
@@ -91,7 +92,8 @@ fn push(marks: &mut VecDeque<u32>, mark: u32, most: usize) {
     marks.push_back(mark);
 }
 
-/// Marks are stored: the function stays as it is (FNV-1a of the name, mixed with the fingerprint).
+/// The mark of a field's value: FNV-1a of the name, mixed with the fingerprint. Marks are stored, so this must
+/// not change.
 fn mark(key: &str, print: u64) -> u32 {
     let of_key = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -112,16 +114,16 @@ mod tests {
     fn what_was_at_rest_outlives_a_drag() {
         let mut old = OldValues::default();
         old.remember("x_mm", &value(7, true));
-        for print in 1000..1000 + 3 * MOST_PASSED as u64 {
+        for print in 1000..1000 + 3 * MAX_MARKS_PASSED as u64 {
             old.remember("x_mm", &value(print, false));
         }
         assert!(old.has("x_mm", 7) && !old.has("y_mm", 7) && !old.has("x_mm", 8));
-        assert!(!old.has("x_mm", 1000) && old.has("x_mm", 999 + 3 * MOST_PASSED as u64));
-        for print in 0..3 * MOST_AT_REST as u64 {
+        assert!(!old.has("x_mm", 1000) && old.has("x_mm", 999 + 3 * MAX_MARKS_PASSED as u64));
+        for print in 0..3 * MAX_MARKS_AT_REST as u64 {
             old.remember("name", &value(print, true));
         }
         assert!(!old.has("x_mm", 7));
-        assert_eq!((old.at_rest.len(), old.passed.len()), (MOST_AT_REST, MOST_PASSED));
+        assert_eq!((old.at_rest.len(), old.passed.len()), (MAX_MARKS_AT_REST, MAX_MARKS_PASSED));
     }
 
     #[test]
@@ -135,12 +137,12 @@ mod tests {
     fn the_newest_are_stored() {
         let mut old = OldValues::default();
         old.remember("x_mm", &value(7, true));
-        for print in 1000..1000 + 2 * MOST_STORED as u64 {
+        for print in 1000..1000 + 2 * MAX_MARKS_PASSED_STORED as u64 {
             old.remember("x_mm", &value(print, false));
         }
         let [at_rest, passed] = old.to_stored();
         let read = OldValues::from_stored(&at_rest, &passed).unwrap();
-        assert!(read.has("x_mm", 7) && read.has("x_mm", 999 + 2 * MOST_STORED as u64));
+        assert!(read.has("x_mm", 7) && read.has("x_mm", 999 + 2 * MAX_MARKS_PASSED_STORED as u64));
         assert!(!read.has("x_mm", 1000));
         for damaged in ["1", "0000000g", "00000000f", "\u{fc}00000\u{fc}"] {
             assert_eq!(OldValues::from_stored(damaged, ""), None);

@@ -66,12 +66,12 @@ impl Session {
         for change in changes {
             // Editors draw a change, and move a locked item, when the item is settled.
             if let Applied::Changed(id) = change {
-                self.item_changed(how.user, id, turn);
+                self.record_item_change(how.user, id, turn);
             }
         }
         let is_removal = |change: &&Applied| matches!(change, Applied::Removed(_));
         if let Some(removal) = changes.iter().find(is_removal) {
-            self.have_rays_drawn(removal.id(), how.except, turn);
+            self.redraw_rays(removal.id(), how.except, turn);
         }
     }
 
@@ -91,7 +91,7 @@ impl Session {
             _ => remove(id),
         };
         let command = command.string("user_id", how.user).timestamp(turn.now.wall);
-        self.applied(command, how.version, turn)
+        self.number_message(command, how.version, turn)
     }
 
     /// Tells members of one change, and viewers if they are not sent the whole document.
@@ -107,7 +107,7 @@ impl Session {
         let shows_viewers = !is_whole(how.why);
         let id = change.id();
         let Some(item) = self.document.get(id) else {
-            self.room.iter_mut().for_each(|member| member.forgets(id));
+            self.room.iter_mut().for_each(|member| member.forget_copy(id));
             self.told_last = tick;
             let told = |member: &&super::member::Member| member.is_recognised();
             for member in self.room.iter().filter(told) {
@@ -137,15 +137,15 @@ impl Session {
             }
             match is_added {
                 true => {
-                    if !member.has_already(id) {
-                        if member.may_have() && turn.limits.settle {
+                    if !member.has_listed(id) {
+                        if member.may_list_unknown_items() && turn.limits.settle {
                             turn.send(member.conn, &settled_remove(id, how.user, wall));
                         }
                         turn.send(member.conn, frame);
                     }
                     if turn.limits.settle {
                         send_settled(member, &update, turn);
-                        self.needs_pings |= member.is_sent_something_urgent(tick);
+                        self.needs_pings |= member.expect_receipt(tick);
                     }
                 }
                 false if member.has_moved_copy(item) || item.hides_path() => {
@@ -161,6 +161,6 @@ impl Session {
             }
         }
         let except = how.except.is_some().then(|| how.user.clone());
-        self.told(id, Part::Whole, Audience::AllBut(except));
+        self.record_told(id, Part::Whole, Audience::AllBut(except));
     }
 }

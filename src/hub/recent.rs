@@ -88,8 +88,6 @@ pub struct ItemSummary {
     place: [Option<f64>; 3],
 }
 
-pub use self::{ActivityKind as Did, ItemSummary as Seen};
-
 /// One or more changes of one kind, by one user, of one item or of the whole document.
 #[derive(Debug)]
 struct Activity {

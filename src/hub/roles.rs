@@ -52,17 +52,17 @@ impl Session {
                 let Some(item) = self.document.get(&id) else { return };
                 turn.send(member.conn, &settled_add(item, turn.now.wall));
                 let update = UpdateFrames::settled(item, turn.now.wall);
-                member.is_sent_item(&id, tick);
+                member.on_item_sent(&id, tick);
                 send_settled(member, &update, turn);
                 self.needs_pings = true;
             }
             // An item of its own that the session never had: its copy is gone.
-            (Action::Remove, None) => self.room[place].forgets(&command.item_id),
+            (Action::Remove, None) => self.room[place].forget_copy(&command.item_id),
             (Action::Other | Action::Remove, _) => {}
             // An item of its own that the session never had stays on its canvas.
-            (_, None) if self.room[place].listed(&command.item_id).is_some() => {}
+            (_, None) if self.room[place].listed_at(&command.item_id).is_some() => {}
             (Action::Add | Action::Update | Action::Move, _) => {
-                self.correct(place, &command.item_id, turn);
+                self.correct_now(place, &command.item_id, turn);
             }
         }
     }
@@ -79,7 +79,7 @@ impl Session {
         | ClientMessage::SyncRequest { .. }
         | ClientMessage::RefusedFullState(_) = message
         {
-            return self.handle_message(place, message, turn);
+            return self.dispatch_message(place, message, turn);
         }
         let rejection = message.read_only("the key permits to watch, not to change");
         turn.send(self.room[place].conn, &outbound::rejected(&rejection));

@@ -9,8 +9,6 @@ use super::context::Turn;
 use super::event::Effect;
 use crate::protocol::Frame;
 
-pub use super::conn::Occupant;
-
 /// A name and members. A member is indexed by its place in the order in which they joined.
 #[derive(Debug)]
 pub struct Room<M> {

@@ -214,7 +214,7 @@ impl Session {
 
     /// Recognises a newcomer as a guest: it starts from the document.
     fn recognise_guest(&mut self, place: usize, has_document: bool, turn: &mut Turn<'_>) {
-        let arrival = self.room[place].is_recognised_as(Arrival::Guest, self.tick);
+        let arrival = self.room[place].recognise_as(Arrival::Guest, self.tick);
         let Arrival::Unknown { waiting, .. } = arrival else { return };
         match waiting {
             Some(request) => self.answer(place, &request, turn),

@@ -1,8 +1,9 @@
-//! Settling: when an item has been still for a moment, everyone is told what it looks like.
+//! Settling: once an item has not been changed for [`SETTLE_DELAY`], members are told what it looks like.
 //!
-//! A sender applies its own change early, so two people who drag one item end up with different
-//! canvases although the order is one; and the editor builds remote items blank, and may show values
-//! that were not taken. One `update_item` with the item's whole data puts all of that right.
+//! Canvases drift apart in two ways. A sender applies its own change before the changes of others that are
+//! numbered earlier, so two users who drag one item see it at different places. And an editor builds remote
+//! items without most of their fields, and may show values that were not taken. One `update_item` with the
+//! item's whole data mends both.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,21 +11,21 @@ use std::time::Duration;
 
 use super::item::Item;
 use super::item_frames::{UpdateFrames, settled_add, settled_blank, settled_remove};
+use super::member::Member;
 use super::session::Session;
 use super::timers::SessionTimer;
 use super::told::{Audience, Part};
 use super::{ConnId, Turn};
 use crate::protocol::UserId;
 
-/// How long an item has to be still.
+/// The time for which an item has to be still before it is settled.
 const SETTLE_DELAY: Duration = Duration::from_millis(300);
-/// Whoever changed an item so shortly before somebody else did is told how it ended.
-const CONTENTION: Duration = Duration::from_secs(2);
+/// If two users change an item within this time, both are told how it ended, the last writer too.
+const CONTENTION_WINDOW: Duration = Duration::from_secs(2);
+/// The number of items among which an item is looked for that is not being changed, to draw rays.
+const MAX_ITEMS_SEARCHED: usize = 100;
 
-/// Among how many items one is looked for that isn't being changed.
-const MAX_SEARCHED: usize = 100;
-
-/// The items that were changed by commands a short while ago.
+/// The items that commands have changed within [`CONTENTION_WINDOW`] or that wait to be settled.
 #[derive(Debug, Default)]
 pub struct Settling {
     items: HashMap<Arc<str>, Activity>,
@@ -33,79 +34,117 @@ pub struct Settling {
 /// What happened to one item lately.
 #[derive(Debug)]
 struct Activity {
-    writer: UserId,
-    /// Who changed it, and when last.
+    /// The user of the last change.
+    last_writer: UserId,
+    /// The users who changed it, and when each did last.
     changes: Vec<(UserId, Duration)>,
-    /// The users who have to be told although the last change was theirs.
-    owed: Vec<(UserId, Owed)>,
-    /// When it will have been still; `None` where everyone knows it already.
+    /// The users who are told even if the last change was theirs.
+    corrections: Vec<(UserId, Correction)>,
+    /// When it will have been still for long enough; `None` once it is settled.
     due: Option<Duration>,
     /// When its timer fires.
     timer: Duration,
 }
 
-/// What a member has to be told of an item.
+/// What a member has to be told because its canvas may show something else than the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owed {
-    /// What it looks like: its copy may show something else.
+pub enum Correction {
+    /// An update: its copy may show other values.
     Update,
-    /// To build it anew: whether it has the item at all is not known.
-    Anew,
+    /// A removal and an add: it may have no copy, or one that messages don't reach.
+    Rebuild,
 }
 
 impl Settling {
-    /// How many items it is about.
+    /// The number of items.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 }
 
 impl Activity {
-    fn by(user: &UserId) -> Self {
+    fn new(user: &UserId) -> Self {
         Activity {
-            writer: user.clone(),
+            last_writer: user.clone(),
             changes: Vec::new(),
-            owed: Vec::new(),
+            corrections: Vec::new(),
             due: None,
             timer: Duration::MAX,
         }
     }
 
-    fn owes(&mut self, user: &UserId, owed: Owed) {
-        match self.owed.iter_mut().find(|(known, _)| known == user) {
-            Some((_, known)) => *known = owed.max(*known),
-            None => self.owed.push((user.clone(), owed)),
+    /// Adds a correction. Of two for one user the stronger one stays.
+    fn add_correction(&mut self, user: &UserId, correction: Correction) {
+        match self.corrections.iter_mut().find(|(known, _)| known == user) {
+            Some((_, known)) => *known = correction.max(*known),
+            None => self.corrections.push((user.clone(), correction)),
         }
+    }
+
+    /// Whether other users than the last writer changed the item within [`CONTENTION_WINDOW`] of the last
+    /// change.
+    fn is_contended(&self) -> bool {
+        let is_by_another = |(user, at): &(UserId, Duration), last: Duration| {
+            *user != self.last_writer && *at + CONTENTION_WINDOW >= last
+        };
+        let last = self.changes.iter().map(|(_, at)| *at).max();
+        last.is_some_and(|last| self.changes.iter().any(|change| is_by_another(change, last)))
+    }
+}
+
+/// Whom to tell how an item ended.
+struct Outcome {
+    last_writer: UserId,
+    corrections: Vec<(UserId, Correction)>,
+    is_changed: bool,
+    is_contended: bool,
+}
+
+impl Outcome {
+    /// What a user has to be told: after a change each user an update, except its last writer. The last writer
+    /// is told too if others changed the item at the same time.
+    fn correction_for(&self, user: &UserId) -> Option<Correction> {
+        let planned = self.corrections.iter().find(|(known, _)| known == user);
+        let is_told = self.is_changed && (*user != self.last_writer || self.is_contended);
+        planned.map(|(_, correction)| *correction).max(is_told.then_some(Correction::Update))
     }
 }
 
 impl Session {
-    /// Records that a user changed an item, so that everyone is told in a moment how it ended.
-    pub fn item_changed(&mut self, user: &UserId, id: &Arc<str>, turn: &mut Turn<'_>) {
+    /// Records that a user changed an item: it is settled once it has been still.
+    pub fn record_item_change(&mut self, user: &UserId, id: &Arc<str>, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
         let now = turn.elapsed();
         let activity = self.activity(user, id);
-        activity.writer = user.clone();
-        activity.changes.retain(|(known, at)| known != user && *at + CONTENTION >= now);
+        activity.last_writer = user.clone();
+        activity.changes.retain(|(known, at)| known != user && *at + CONTENTION_WINDOW >= now);
         activity.changes.push((user.clone(), now));
         self.settle_at(id, now + SETTLE_DELAY, turn);
     }
 
-    /// Records that a user's copy may show something else than the document, so that the user is told in
-    /// a moment what the item looks like.
-    pub fn owe(&mut self, user: &UserId, id: &Arc<str>, owed: Owed, turn: &mut Turn<'_>) {
+    /// Records that a user's copy may show something else than the document: the user is told once the item has
+    /// been still.
+    pub fn schedule_correction(
+        &mut self,
+        user: &UserId,
+        id: &Arc<str>,
+        correction: Correction,
+        turn: &mut Turn<'_>,
+    ) {
         if turn.limits.settle {
-            self.activity(user, id).owes(user, owed);
+            self.activity(user, id).add_correction(user, correction);
             self.settle_at(id, turn.elapsed() + SETTLE_DELAY, turn);
         }
     }
 
     fn activity(&mut self, user: &UserId, id: &Arc<str>) -> &mut Activity {
-        self.settling.items.entry(id.clone()).or_insert_with(|| Activity::by(user))
+        self.settling.items.entry(id.clone()).or_insert_with(|| Activity::new(user))
     }
 
+    /// Sets the time at which an item is settled. A timer that fires earlier stays: [`Self::settle_due`] sets
+    /// it anew.
     fn settle_at(&mut self, id: &Arc<str>, due: Duration, turn: &mut Turn<'_>) {
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         activity.due = Some(due);
@@ -115,7 +154,8 @@ impl Session {
         }
     }
 
-    /// An item's timer has fired: settles it if it has been still, forgets it if it was long ago.
+    /// Handles an item's timer: settles the item if it has been still, and forgets its changes after
+    /// [`CONTENTION_WINDOW`].
     pub fn settle_due(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
         let now = turn.elapsed();
         let Some(activity) = self.settling.items.get_mut(id) else { return };
@@ -128,7 +168,7 @@ impl Session {
         }
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let wake = activity.due.unwrap_or(last + CONTENTION);
+        let wake = activity.due.unwrap_or(last + CONTENTION_WINDOW);
         if wake <= now {
             self.settling.items.remove(id);
         } else {
@@ -139,66 +179,43 @@ impl Session {
 
     fn settle(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
         let Some(activity) = self.settling.items.get_mut(id) else { return };
-        let owed = std::mem::take(&mut activity.owed);
-        let writer = activity.writer.clone();
-        let last = activity.changes.iter().map(|(_, at)| *at).max();
-        let is_changed = last.is_some();
-        let is_contended = last.is_some_and(|last| {
-            activity.changes.iter().any(|(user, at)| *user != writer && *at + CONTENTION >= last)
-        });
-        let owed_to = |user: &UserId| {
-            let owed = owed.iter().find(|(known, _)| known == user).map(|(_, owed)| *owed);
-            let is_told = is_changed && (*user != writer || is_contended);
-            owed.max(is_told.then_some(Owed::Update))
+        let outcome = Outcome {
+            is_changed: !activity.changes.is_empty(),
+            is_contended: activity.is_contended(),
+            corrections: std::mem::take(&mut activity.corrections),
+            last_writer: activity.last_writer.clone(),
         };
-        let now = turn.now.wall;
-        let tick = self.tick;
         if self.document.get(id).is_none() {
-            // Removed by one, changed by another: it must not be left on any canvas.
-            let frame = settled_remove(id, &writer, now);
-            for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
-                // A watcher's own item stays on its canvas.
-                if member.has_already(id) {
-                    continue;
-                }
-                if is_contended || owed.iter().any(|(user, _)| *user == member.user) {
-                    turn.send(member.conn, &frame);
-                    member.is_sent_a_removal(id, tick);
-                    self.needs_pings |= member.is_sent_something_urgent(tick);
-                }
-            }
-            if is_contended {
-                self.viewers.send(&frame, turn);
-            }
-            let remover = self.room.iter().find(|member| member.user == writer);
-            let remover = remover.map(|member| member.conn);
-            return self.have_rays_drawn(id, remover, turn);
+            return self.settle_removed(id, &outcome, turn);
         }
-        if !owed.iter().all(|(_, owed)| *owed == Owed::Update) {
-            self.note_built_anew(id, &owed);
+        if !outcome.corrections.iter().all(|(_, correction)| *correction == Correction::Update) {
+            self.note_built_anew(id, &outcome.corrections);
         }
         let Some(item) = self.document.get(id) else { return };
+        let (now, tick) = (turn.now.wall, self.tick);
         let frames = UpdateFrames::settled(item, now);
         for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
-            let Some(owed) = owed_to(&member.user) else { continue };
-            if owed == Owed::Anew && (item.is_for_editors() || !member.is_editor) {
-                turn.send(member.conn, &settled_remove(id, &writer, now));
+            let Some(correction) = outcome.correction_for(&member.user) else { continue };
+            let can_build = item.is_for_editors() || !member.is_editor;
+            if correction == Correction::Rebuild && can_build {
+                turn.send(member.conn, &settled_remove(id, &outcome.last_writer, now));
                 turn.send(member.conn, &settled_add(item, now));
             }
             send_settled(member, &frames, turn);
-            self.needs_pings |= member.is_sent_something_urgent(tick);
+            self.needs_pings |= member.expect_receipt(tick);
         }
-        if is_changed {
+        if outcome.is_changed {
             self.viewers.send(frames.plain(), turn);
         }
-        let untold = owed_to(&writer).is_none().then(|| writer.clone());
-        match is_changed {
-            true => self.told(id, Part::Whole, Audience::AllBut(untold)),
-            false => {
-                owed.into_iter().for_each(|(user, _)| {
-                    self.told(id, Part::Whole, Audience::Only(user));
-                });
+        match outcome.is_changed {
+            true => {
+                let is_untold = outcome.correction_for(&outcome.last_writer).is_none();
+                let untold = is_untold.then_some(outcome.last_writer);
+                self.record_told(id, Part::Whole, Audience::AllBut(untold));
             }
+            false => outcome.corrections.into_iter().for_each(|(user, _)| {
+                self.record_told(id, Part::Whole, Audience::Only(user));
+            }),
         }
         if let Some(item) = self.document.get_mut(id) {
             item.rests();
@@ -206,15 +223,35 @@ impl Session {
         self.ask_all_soon();
     }
 
-    /// Has editors draw their rays anew after an item was removed: they do where something moves, so an
-    /// item that is not being changed is put aside and back; where there is none, one is built and
-    /// removed. The editor that removed it has drawn them already.
-    pub(super) fn have_rays_drawn(
-        &mut self,
-        id: &str,
-        remover: Option<ConnId>,
-        turn: &mut Turn<'_>,
-    ) {
+    /// Settles an item that is removed. If one user removed it while another changed it, some canvases may still show
+    /// it: it is removed from all.
+    fn settle_removed(&mut self, id: &Arc<str>, outcome: &Outcome, turn: &mut Turn<'_>) {
+        let tick = self.tick;
+        let frame = settled_remove(id, &outcome.last_writer, turn.now.wall);
+        for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
+            // A read-only member that has listed the item keeps it: it is on its own canvas alone.
+            if member.has_listed(id) {
+                continue;
+            }
+            let is_planned = outcome.corrections.iter().any(|(user, _)| *user == member.user);
+            if outcome.is_contended || is_planned {
+                turn.send(member.conn, &frame);
+                member.on_removal_sent(id, tick);
+                self.needs_pings |= member.expect_receipt(tick);
+            }
+        }
+        if outcome.is_contended {
+            self.viewers.send(&frame, turn);
+        }
+        let remover = self.room.iter().find(|member| member.user == outcome.last_writer);
+        let remover = remover.map(|member| member.conn);
+        self.redraw_rays(id, remover, turn);
+    }
+
+    /// Makes editors draw their rays again after an item was removed. An editor draws them where something
+    /// moves, not where something is removed; the editor of the remover has drawn them already. So an item that
+    /// is not being changed is moved aside and back. If there is none, an item is built and removed.
+    pub(super) fn redraw_rays(&mut self, id: &str, remover: Option<ConnId>, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
@@ -224,7 +261,7 @@ impl Session {
         };
         let (now, tick) = (turn.now.wall, self.tick);
         let has_items = self.document.items().any(Item::is_for_editors);
-        let still = self.document.items().take(MAX_SEARCHED).find(is_still);
+        let still = self.document.items().take(MAX_ITEMS_SEARCHED).find(is_still);
         let still = still.map(|item| item.id.clone());
         let still = still.as_ref().and_then(|id| self.document.get(id));
         let frames = still.map(|item| UpdateFrames::settled(item, now));
@@ -234,35 +271,36 @@ impl Session {
             }
             match &frames {
                 Some(frames) => send_settled(member, frames, turn),
-                // Of an item that it has all the same it would be shown another.
-                None if has_items || member.has_already(id) => continue,
+                // An editor that has this item all the same would show it twice.
+                None if has_items || member.has_listed(id) => continue,
                 None => {
                     turn.send(member.conn, &settled_blank(id, &member.user, now));
                     turn.send(member.conn, &settled_remove(id, &member.user, now));
                 }
             }
-            self.needs_pings |= member.is_sent_something_urgent(tick);
+            self.needs_pings |= member.expect_receipt(tick);
         }
         let untold = self.room.iter().find(|member| Some(member.conn) == remover);
         let untold = untold.map(|member| member.user.clone());
         if let Some(id) = still.map(|item| item.id.clone()) {
-            self.told(&id, Part::Whole, Audience::AllBut(untold));
+            self.record_told(&id, Part::Whole, Audience::AllBut(untold));
         }
         self.ask_all_soon();
     }
 
-    /// Notes that the copies of these users are about to be built anew.
-    fn note_built_anew(&mut self, id: &Arc<str>, owed: &[(UserId, Owed)]) {
-        for (user, _) in owed.iter().filter(|(_, owed)| *owed == Owed::Anew) {
+    /// Notes that the copies of the users with a [`Correction::Rebuild`] are about to be built from messages.
+    fn note_built_anew(&mut self, id: &Arc<str>, corrections: &[(UserId, Correction)]) {
+        let rebuilt = corrections.iter().filter(|(_, known)| *known == Correction::Rebuild);
+        for (user, _) in rebuilt {
             self.document.note_builder(id, user, false);
             if let Some(member) = self.room.iter_mut().find(|member| member.user == *user) {
-                member.is_sent_item(id, self.tick);
+                member.on_item_sent(id, self.tick);
             }
         }
     }
 
-    /// Tells one member at once what an item looks like: its own change was not taken.
-    pub fn correct(&mut self, place: usize, id: &str, turn: &mut Turn<'_>) {
+    /// Tells one member at once what an item looks like, because its own change was not taken.
+    pub fn correct_now(&mut self, place: usize, id: &str, turn: &mut Turn<'_>) {
         if !turn.limits.settle {
             return;
         }
@@ -271,24 +309,21 @@ impl Session {
         match self.document.get(id) {
             Some(item) => {
                 send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
-                self.needs_pings |= member.is_sent_something_urgent(tick);
+                self.needs_pings |= member.expect_receipt(tick);
                 let user = member.user.clone();
-                self.told(id, Part::Whole, Audience::Only(user));
+                self.record_told(id, Part::Whole, Audience::Only(user));
             }
             None => {
                 turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));
-                member.is_sent_a_removal(id, tick);
+                member.on_removal_sent(id, tick);
             }
         }
     }
 }
 
-/// Sends a member what an item looks like, in a way that it takes whatever its copy shows.
-pub fn send_settled(
-    member: &super::member::Member,
-    frames: &UpdateFrames<'_>,
-    turn: &mut Turn<'_>,
-) {
+/// Sends a member what an item looks like. To an editor an update goes first that unlocks its copy, because a
+/// locked copy would not take its place.
+pub fn send_settled(member: &Member, frames: &UpdateFrames<'_>, turn: &mut Turn<'_>) {
     for frame in [frames.unlocking(member), frames.for_member(member)].into_iter().flatten() {
         turn.send(member.conn, frame);
     }

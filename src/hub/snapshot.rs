@@ -1,5 +1,6 @@
-//! Taking a snapshot of a canvas (`sync:full_state`) into a session that may have a document, and
-//! telling everyone what came of it (docs/PROTOCOL.md, "Who has the canvas"; the rules are in `merge.rs`).
+//! A member's snapshot of its canvas (`sync:full_state`): it is taken into the session, which may have a
+//! document already, and the members are told what came of it (docs/PROTOCOL.md, "Who has the canvas"). The
+//! rules are in `merge.rs`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use super::Turn;
 use super::bounds::{Allowance, TooBig};
 use super::document::Applied;
-use super::item::INTERFACES;
+use super::item::{INTERFACES, Item, size_completed};
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Arrival, Request};
-use super::merge::{Change, KnownCopy, Merge, Mode, merge};
+use super::merge::{Merge, MergeChange, MergeMode, ReportedCopy, merge};
 use super::publish::Publication;
-use super::recent::{Did, Seen};
+use super::recent::{ActivityKind, ItemSummary};
 use super::session::Session;
-use super::settle::{Owed, send_settled};
+use super::settle::{Correction, send_settled};
 use super::told::{Audience, Part};
 use super::writing::{CopyKind, Written, color_print, is_own, stands_at_origin};
 use crate::kept::Why;
@@ -22,11 +23,23 @@ use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound;
 
-/// Of how many items a sender is told at most that they were left out.
-pub const MAX_LEFT_OUT: usize = 100;
+/// A sender is told of at most this many items that were left out of its message.
+pub const MAX_LEFT_OUT_REPORTED: usize = 100;
+
+/// A snapshot that has been merged and fits.
+struct MergedSnapshot {
+    mode: MergeMode,
+    merge: Merge,
+    /// The ids of all items that the canvas shows.
+    shown: HashSet<Box<str>>,
+    version: u64,
+    /// What the snapshot carries beside its items.
+    extra: Fields,
+}
 
 impl Session {
-    /// Takes `sync:full_state` from the member at `place`, meant for `target`.
+    /// Handles `sync:full_state` from the member at `place`, meant for `target`. The host may send it at any
+    /// time, and each member once on a connection, for itself.
     pub fn take_snapshot(
         &mut self,
         place: usize,
@@ -34,85 +47,115 @@ impl Session {
         target: Option<&str>,
         turn: &mut Turn<'_>,
     ) {
-        let member = &self.room[place];
-        let (conn, user) = (member.conn, member.user.clone());
-        // A program may not name itself: it shows its canvas before it has answered its Ping.
-        let names_itself = match target {
-            Some(target) => *target == *user,
-            None => !member.is_recognised() && self.is_host(place),
-        };
-        let is_first = names_itself && !member.has_shown_canvas;
+        let is_first = self.is_first_snapshot(place, target);
         if !self.is_host(place) && !is_first {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
-            turn.send(conn, &outbound::error("not_host", message, 403, kind, None, None));
+            let error = outbound::error("not_host", message, 403, kind, None, None);
+            turn.send(self.room[place].conn, &error);
             return self.note_origins(place, &snapshot, turn);
         }
-        let bounds = turn.limits.document;
-        if snapshot.items.len() > bounds.items() {
-            let why = TooBig::Items(bounds.items());
-            self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
-            self.leave_canvas_alone(place, turn);
-            return;
+        let max_items = turn.limits.document.items();
+        if snapshot.items.len() > max_items {
+            return self.refuse_snapshot(place, TooBig::Items(max_items), turn);
         }
         self.leave_out(place, &mut snapshot, turn);
         let mode = match is_first {
-            true if self.is_new_design(place, &snapshot) => Mode::Replace,
-            true => Mode::First,
-            false => Mode::Later,
+            true if self.is_new_design(place, &snapshot) => MergeMode::Replace,
+            true => MergeMode::First,
+            false => MergeMode::Later,
         };
-        let shown = shown_ids(&snapshot);
-        let allowance = turn.allowance();
-        let fits_alone = match mode {
-            Mode::Replace => self.document.fits_alone(&snapshot, allowance),
-            _ => Ok(()),
-        };
-        let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
-        let member = &self.room[place];
-        let merged = merge(&self.document, snapshot, member, mode, turn.limits);
-        let fits = fits_alone.and_then(|()| match mode {
-            Mode::Replace => Ok(()),
-            _ => self.fits_merged(&merged, &extra, allowance),
-        });
-        if let Err(why) = fits {
-            self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
-            self.leave_canvas_alone(place, turn);
-            return;
+        match self.merge_snapshot(place, snapshot, mode, turn) {
+            Ok(merged) => self.apply_snapshot(place, merged, is_first, turn),
+            Err(why) => self.refuse_snapshot(place, why, turn),
         }
-        self.room[place].has_shown_canvas |= is_first;
-        for id in &merged.too_large {
-            let why = TooBig::Item(bounds.item).to_string();
+    }
+
+    /// Whether a snapshot is the first one of its connection and meant for its sender. A program may leave out
+    /// the target: then it counts if the host sends it before its Pong.
+    fn is_first_snapshot(&self, place: usize, target: Option<&str>) -> bool {
+        let member = &self.room[place];
+        let names_itself = match target {
+            Some(target) => *target == *member.user,
+            None => !member.is_recognised() && self.is_host(place),
+        };
+        names_itself && !member.has_shown_canvas
+    }
+
+    fn refuse_snapshot(&mut self, place: usize, why: TooBig, turn: &mut Turn<'_>) {
+        self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
+        self.accept_unseen_host(place, turn);
+    }
+
+    /// Merges a snapshot with the document, without changing the document.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for what the snapshot adds.
+    fn merge_snapshot(
+        &self,
+        place: usize,
+        mut snapshot: State,
+        mode: MergeMode,
+        turn: &Turn<'_>,
+    ) -> Result<MergedSnapshot, TooBig> {
+        let allowance = turn.allowance();
+        if mode == MergeMode::Replace {
+            self.document.fits_alone(&snapshot, allowance)?;
+        }
+        let shown = shown_ids(&snapshot);
+        let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
+        let merge = merge(&self.document, snapshot, &self.room[place], mode, turn.limits);
+        if mode != MergeMode::Replace {
+            self.fits_merged(&merge, &extra, allowance)?;
+        }
+        Ok(MergedSnapshot { mode, merge, shown, version, extra })
+    }
+
+    /// Changes the document as a merged snapshot says, and tells the members. `is_first`: the snapshot is the
+    /// first one of its connection.
+    fn apply_snapshot(
+        &mut self,
+        place: usize,
+        merged: MergedSnapshot,
+        is_first: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let MergedSnapshot { mode, merge, shown, version, extra } = merged;
+        let member = &mut self.room[place];
+        let (conn, user) = (member.conn, member.user.clone());
+        member.has_shown_canvas |= is_first;
+        // The sender was sent a state meanwhile: its editor replaces the canvas that the snapshot shows.
+        let is_wiped = is_first && member.state_sent_at.is_some();
+        let why = if mode == MergeMode::Replace { Why::NewDesign } else { Why::Snapshot };
+        let Merge { changes, outdated, removed, reported, too_large, .. } = merge;
+        for id in &too_large {
+            let why = TooBig::Item(turn.limits.document.item).to_string();
             turn.send(conn, &outbound::bad_item(Some(id), &why, "sync:full_state", None));
         }
-        // A state that was sent meanwhile replaces the canvas that the snapshot shows.
-        let is_wiped = is_first && self.room[place].rebuilt.is_some();
-        let removes = merged.changes.iter().any(|change| matches!(change, Change::Remove(_)));
-        let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
-        if removes {
+        if changes.iter().any(|change| matches!(change, MergeChange::Remove(_))) {
             self.keep_version(turn);
             let before = self.version_before(&user, why, turn);
             before.into_iter().for_each(|before| self.versions.add(before, turn.limits.document));
         }
-        let Merge { changes, outdated, removed, known, .. } = merged;
         let crossed = self.note_crossings(place, &changes, turn);
         let applied = self.apply_changes(place, changes, mode, turn);
-        // How a copy stands goes by what the item is now.
-        for copy in known.iter().filter(|_| !is_wiped) {
-            self.note_copy(place, copy);
+        // After the changes: how a copy stands is compared with what the item is now.
+        for copy in reported.iter().filter(|_| !is_wiped) {
+            self.note_reported_copy(place, copy);
         }
-        // A new design forgets, too, what was removed.
-        let is_news = self.set_extra(&extra) || mode == Mode::Replace;
-        let why = if mode == Mode::Replace { Why::NewDesign } else { Why::Snapshot };
+        // A new design forgets the tombstones, too, so it is stored even if no item changed.
+        let is_news = self.set_extra(&extra) || mode == MergeMode::Replace;
         if is_wiped {
-            // It hasn't got any more what it has shown.
-            applied.iter().for_each(|change| self.room[place].forgets(change.id()));
+            // Its canvas doesn't show any more what it has sent.
+            applied.iter().for_each(|change| self.room[place].forget_copy(change.id()));
             self.note_rebuilt(&user, turn);
         }
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
         self.publish(&applied, publication, turn);
         for id in &crossed {
-            self.owe(&user, id, Owed::Update, turn);
+            self.schedule_correction(&user, id, Correction::Update, turn);
         }
         if is_first {
             self.recognise_sharing(place, turn);
@@ -123,8 +166,8 @@ impl Session {
         }
     }
 
-    /// Shows an editor that may only watch, and shares its canvas, what the document has: its own
-    /// items stay on its canvas.
+    /// Tells a read-only editor that shares its canvas what the document has. Its own items stay on its canvas
+    /// and are not taken.
     pub fn show_differences(&mut self, place: usize, snapshot: State, turn: &mut Turn<'_>) {
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
@@ -133,27 +176,27 @@ impl Session {
             let interfaces = item.fields.iter().find(|(key, _)| **key == *INTERFACES);
             let is_moved = interfaces.is_some_and(|(_, value)| stands_at_origin(value));
             let id: Arc<str> = (&*item.id).into();
-            self.room[place].lists(&id, tick);
-            self.room[place].lists_moved(&id, is_moved);
+            self.room[place].note_listed(&id, tick);
+            self.room[place].note_listed_moved(&id, is_moved);
         }
         let member = &self.room[place];
-        let merged = merge(&self.document, snapshot, member, Mode::First, turn.limits);
+        let merged = merge(&self.document, snapshot, member, MergeMode::First, turn.limits);
         let mut outdated = merged.outdated;
         for change in merged.changes {
-            if let Change::Write(id, _) = change {
+            if let MergeChange::Write(id, _) = change {
                 outdated.push(id);
             }
         }
-        for copy in &merged.known {
-            self.note_copy(place, copy);
+        for copy in &merged.reported {
+            self.note_reported_copy(place, copy);
         }
         self.recognise_sharing(place, turn);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
         self.tell_differences(place, &canvas, turn);
     }
 
-    /// Notes how an editor's copies came to be, of whose snapshot nothing else is taken: it lists the copies that
-    /// messages reach, which may be from a file that was opened meanwhile.
+    /// Notes which copies an editor built itself, from a snapshot that is not taken otherwise. It lists the
+    /// copies that messages reach, and they may be from a file that the user opened meanwhile.
     pub(super) fn note_origins(&mut self, place: usize, snapshot: &State, turn: &mut Turn<'_>) {
         let member = &self.room[place];
         if !member.is_editor || !member.is_recognised() {
@@ -170,22 +213,23 @@ impl Session {
             if copy.kind != CopyKind::Blank && is_own != item.builders.contains(&user) {
                 let id = item.id.clone();
                 self.document.note_builder(&id, &user, is_own);
-                self.owe(&user, &id, Owed::Update, turn);
+                self.schedule_correction(&user, &id, Correction::Update, turn);
             }
         }
     }
 
-    /// Takes note of an editor whose canvas can't be taken: at least it is not wiped.
-    pub fn leave_canvas_alone(&mut self, place: usize, turn: &mut Turn<'_>) {
+    /// Recognises a newcomer whose canvas can't be taken as one that shares its canvas: a guest's canvas would
+    /// be replaced by a state.
+    pub fn accept_unseen_host(&mut self, place: usize, turn: &mut Turn<'_>) {
         if !self.room[place].is_recognised() {
             self.recognise_sharing(place, turn);
         }
     }
 
-    /// An editor shares its canvas: its request is answered with no state.
+    /// Notes that an editor shares its canvas. Its request is answered with `"state": null`.
     fn recognise_sharing(&mut self, place: usize, turn: &mut Turn<'_>) {
         let sharing = Arrival::Sharing { is_asked_for: false };
-        let before = self.room[place].is_recognised_as(sharing, self.tick);
+        let before = self.room[place].recognise_as(sharing, self.tick);
         match before {
             Arrival::Unknown { waiting: Some(_), .. } => {
                 self.request(place, Request { since: None }, turn);
@@ -197,7 +241,7 @@ impl Session {
         }
     }
 
-    /// Whether there is room for what a snapshot adds to the document.
+    /// Checks that there is room for what a snapshot adds to the document.
     fn fits_merged(
         &self,
         merged: &Merge,
@@ -215,20 +259,20 @@ impl Session {
         allowance.check_growth(merged.memory_growth + self.document.growth_of_extra(extra))
     }
 
-    /// Leaves out what is too large for the document, and tells the sender of everything that is left
-    /// out.
+    /// Leaves out the items that are too large, and tells the sender of all that are left out, up to
+    /// [`MAX_LEFT_OUT_REPORTED`].
     fn leave_out(&mut self, place: usize, snapshot: &mut State, turn: &mut Turn<'_>) {
         let (conn, kind) = (self.room[place].conn, "sync:full_state");
-        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT) {
+        for item in snapshot.left_out.iter().take(MAX_LEFT_OUT_REPORTED) {
             turn.send(conn, &outbound::left_out(item, kind, None));
         }
         let largest = turn.limits.document.item;
         let why = TooBig::Item(largest).to_string();
         let left_out = &mut snapshot.left_out;
         snapshot.items.retain(|item| {
-            let fits = super::item::size_completed(&item.id, &item.fields) <= largest;
+            let fits = size_completed(&item.id, &item.fields) <= largest;
             if !fits {
-                if left_out.len() < MAX_LEFT_OUT {
+                if left_out.len() < MAX_LEFT_OUT_REPORTED {
                     turn.send(conn, &outbound::bad_item(Some(&item.id), &why, kind, None));
                 }
                 left_out.push(LeftOut { id: Some(item.id.clone()), why: "it is too large" });
@@ -237,64 +281,64 @@ impl Session {
         });
     }
 
-    /// Whether a snapshot begins a new design under an old name: somebody came alone to a session that
-    /// had been left, with a canvas that has nothing of the document's; and nobody has come since and
-    /// changed something.
+    /// Whether a snapshot begins a new design under an old name: its user came to a session without members,
+    /// with a canvas that has no item of the document, and no other user has changed the document since.
     fn is_new_design(&self, place: usize, snapshot: &State) -> bool {
         let member = &self.room[place];
         let Arrival::Unknown { returns_alone: true, .. } = member.arrival else { return false };
         let is_by_others = |users: &[_]| users.iter().any(|user| *user != member.user);
-        // What somebody has removed from the document is of this design, too.
+        // A removed item is of the same design, too.
         let is_known =
             |id| self.document.get(id).is_some() || self.document.removed().get(id).is_some();
-        // In an empty one there is nothing to replace.
+        // An empty document needs no replacing.
         !snapshot.items.is_empty()
             && !self.document.is_empty()
             && !snapshot.items.iter().any(|item| is_known(&item.id))
             && !self
                 .document
                 .items()
-                .any(|item| item.is_written_by_others(&member.user, member.joined))
+                .any(|item| item.is_written_by_others(&member.user, member.joined_at))
             && !self.document.removed().iter().any(|(_, tombstone)| {
-                tombstone.tick > member.joined && is_by_others(&tombstone.users)
+                tombstone.tick > member.joined_at && is_by_others(&tombstone.users)
             })
     }
 
-    /// Which of the items that a snapshot writes to something may be on its way about to its sender.
+    /// The items that the snapshot writes to and that a message on its way to the sender may be about.
     fn note_crossings(
         &mut self,
         place: usize,
-        changes: &[Change],
+        changes: &[MergeChange],
         turn: &Turn<'_>,
     ) -> Vec<Arc<str>> {
         let member = &mut self.room[place];
         let mut crossed = Vec::new();
         for change in changes {
-            let Change::Write(id, _) = change else { continue };
+            let MergeChange::Write(id, _) = change else { continue };
             if self.document.get(id).is_some_and(|item| member.may_be_crossed(item)) {
-                member.has_crossed(turn.elapsed());
+                member.note_crossing(turn.elapsed());
                 crossed.push(id.clone());
             }
         }
         crossed
     }
 
-    /// Notes what a snapshot says of a copy.
-    fn note_copy(&mut self, place: usize, copy: &KnownCopy) {
+    /// Notes what a snapshot reports of a copy.
+    fn note_reported_copy(&mut self, place: usize, copy: &ReportedCopy) {
         let member = &mut self.room[place];
-        member.lists(&copy.id, self.tick);
-        member.says_in_list(&copy.id, &copy.written, self.tick);
+        member.note_listed(&copy.id, self.tick);
+        member.note_reported_in_list(&copy.id, &copy.written, self.tick);
         if let Some(is_own) = copy.is_own {
             self.document.note_builder(&copy.id, &member.user, is_own);
         }
     }
 
-    /// Changes the document as a snapshot wants it.
+    /// Makes the changes of a merged snapshot. Each one fits, because the removals come first and the rest was
+    /// checked.
     fn apply_changes(
         &mut self,
         place: usize,
-        changes: Vec<Change>,
-        mode: Mode,
+        changes: Vec<MergeChange>,
+        mode: MergeMode,
         turn: &mut Turn<'_>,
     ) -> Vec<Applied> {
         let user = self.room[place].user.clone();
@@ -302,21 +346,20 @@ impl Session {
         let mut applied = Vec::with_capacity(changes.len());
         let mut is_cleared = false;
         for change in changes {
-            // What was to be removed comes first, and there was room for the rest.
             match change {
-                Change::Remove(id) => {
-                    let seen = self.document.get(&id).map(Seen::of);
+                MergeChange::Remove(id) => {
+                    let seen = self.document.get(&id).map(ItemSummary::of);
                     self.document.remove(&id, author);
                     let seq = self.history.next_seq() + applied.len() as u64;
                     self.recent.note_removed(seq, &user, seen, turn.now);
                     applied.push(Applied::Removed(id));
                 }
-                Change::Write(id, fields) => {
+                MergeChange::Write(id, fields) => {
                     let _ = self.document.overwrite(&id, fields, author, Allowance::NONE);
                     applied.push(Applied::Changed(id));
                 }
-                Change::Add(item) => {
-                    if mode == Mode::Replace && !is_cleared {
+                MergeChange::Add(item) => {
+                    if mode == MergeMode::Replace && !is_cleared {
                         self.document.forget_removed();
                         is_cleared = true;
                     }
@@ -324,9 +367,9 @@ impl Session {
                         Written { color: color_print(&item.fields), ..Written::default() };
                     let _ = self.document.add(&item.id, item.fields, None, author, Allowance::NONE);
                     let id: Arc<str> = item.id.into();
-                    self.room[place].lists(&id, author.tick);
-                    self.room[place].brings(&id);
-                    self.room[place].says_in_list(&id, &written, author.tick);
+                    self.room[place].note_listed(&id, author.tick);
+                    self.room[place].note_brought(&id);
+                    self.room[place].note_reported_in_list(&id, &written, author.tick);
                     applied.push(Applied::Added(id));
                 }
             }
@@ -334,8 +377,8 @@ impl Session {
         for (n, change) in applied.iter().enumerate() {
             let seq = self.history.next_seq() + n as u64;
             let (did, id) = match change {
-                Applied::Added(id) => (Did::Add, id),
-                Applied::Changed(id) => (Did::Update, id),
+                Applied::Added(id) => (ActivityKind::Add, id),
+                Applied::Changed(id) => (ActivityKind::Update, id),
                 Applied::Removed(_) => continue,
             };
             self.recent.note(seq, &user, did, self.document.get(id), turn.now);
@@ -343,7 +386,7 @@ impl Session {
         applied
     }
 
-    /// Tells the owner of a canvas, as commands, what it lacks and what it shows differently.
+    /// Sends the sender of a snapshot the items that its canvas lacks or shows differently, as commands.
     fn tell_differences(&mut self, place: usize, canvas: &Canvas, turn: &mut Turn<'_>) {
         let (tick, wall) = (self.tick, turn.now.wall);
         for id in &canvas.removed {
@@ -353,22 +396,22 @@ impl Session {
             turn.send(member.conn, &settled_remove(id, by, wall));
         }
         let member = &mut self.room[place];
-        let lacks = |item: &&super::item::Item| {
+        let lacks = |item: &&Item| {
             let is_on_its_way = member.may_be_crossed(item);
-            let is_here = canvas.shown.contains(&*item.id) || member.is_deaf_to(&item.id);
+            let is_here = canvas.shown.contains(&*item.id) || member.has_unreachable_copy(&item.id);
             !is_here && (canvas.is_first || !is_on_its_way)
         };
         let lacking: Vec<Arc<str>> =
             self.document.items().filter(lacks).map(|item| item.id.clone()).collect();
         let mut told: Vec<Arc<str>> = Vec::new();
         for id in lacking {
-            let is_shown = |item: &super::item::Item| !member.is_editor || item.is_for_editors();
+            let is_shown = |item: &Item| !member.is_editor || item.is_for_editors();
             if !self.document.get(&id).is_some_and(is_shown) {
                 continue;
             }
             self.document.note_builder(&id, &member.user, false);
             let Some(item) = self.document.get(&id) else { continue };
-            member.is_sent_item(&id, tick);
+            member.on_item_sent(&id, tick);
             turn.send(member.conn, &settled_add(item, wall));
             if turn.limits.settle {
                 send_settled(member, &UpdateFrames::settled(item, wall), turn);
@@ -383,18 +426,20 @@ impl Session {
         }
         let user = member.user.clone();
         for id in told {
-            self.told(&id, Part::Whole, Audience::Only(user.clone()));
+            self.record_told(&id, Part::Whole, Audience::Only(user.clone()));
         }
         self.ask_all_soon();
     }
 }
 
-/// What a snapshot shows, after what it changed.
+/// What a canvas shows, compared with the document after the snapshot's changes.
 struct Canvas {
     shown: HashSet<Box<str>>,
+    /// The items that it shows differently.
     outdated: Vec<Arc<str>>,
+    /// The items that it shows although they are removed.
     removed: Vec<Box<str>>,
-    /// Whether it is the first one of its connection: nothing is on its way to its sender.
+    /// The snapshot is the first one of its connection: no command is on its way to its sender.
     is_first: bool,
 }
 

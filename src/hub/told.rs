@@ -1,9 +1,9 @@
-//! What members were told of an item, and when; from that follows what a member's copy may show.
+//! What members were told of an item, and when. From that follows what a member's copy may show.
 //!
-//! A member's messages and what it is sent cross. A copy shows, of each field, what its member said
-//! last or what the member was told last, whichever it handled last. The server knows what a member
-//! was told, at which tick of the session, and by its Pongs up to which tick it has handled that; so
-//! it knows at which ticks the document said what the copy may show.
+//! A member's messages and the messages to it cross. A copy shows, of each field, what its member reported last
+//! or what the member was told last: the one that the client handled later. The server knows at which tick of
+//! the session it told the member something, and by the Pongs up to which tick the member has handled that. So
+//! it knows the ticks whose values of the document the copy may show.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::item::PLACE;
 use crate::protocol::UserId;
 use crate::protocol::json::Name;
 
-/// How many tellings are remembered at most: some seconds of a drag.
+/// This many tellings are kept when outdated ones are forgotten: some seconds of a drag.
 const MAX_TELLINGS: usize = 512;
 
-/// The part of an item that somebody was told.
+/// The part of an item that a member was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// `x_mm` and `y_mm`.
@@ -37,10 +37,10 @@ impl Part {
     }
 }
 
-/// Who was told something.
+/// The members that were told something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
-    /// Every member, but for the one that said it.
+    /// All members, except the one whose change it is.
     AllBut(Option<UserId>),
     Only(UserId),
 }
@@ -60,7 +60,8 @@ impl Audience {
 pub struct Told {
     /// In the order of their ticks.
     tellings: Vec<Telling>,
-    /// Everybody had received what was sent at or before this tick when they were last looked through.
+    /// All members had received what was sent at or before this tick when outdated tellings were last
+    /// forgotten.
     received: u64,
 }
 
@@ -72,9 +73,11 @@ struct Telling {
 }
 
 impl Told {
-    /// Somebody is told at this tick. Everybody has received what was sent at or before `received`.
+    /// Notes that members are told a part at this tick. All members have received what was sent at or before
+    /// `received`.
     pub fn note(&mut self, tick: u64, part: Part, to: Audience, received: u64) {
-        // Where a member answers no Pings twice as many are let in, so that not every one costs a clean-up.
+        // If a member answers no Pings, `received` stays. Then tellings are forgotten once for MAX_TELLINGS new
+        // ones, not for each, as that takes time linear in all of them.
         if received > self.received || self.tellings.len() >= 2 * MAX_TELLINGS {
             self.received = received;
             self.forget_outdated();
@@ -82,9 +85,11 @@ impl Told {
         self.tellings.push(Telling { tick, part, to });
     }
 
-    /// Forgets what everybody has received and been told anew since.
+    /// Forgets the tellings that all members have received and been told anew since, and the oldest beyond
+    /// [`MAX_TELLINGS`].
     fn forget_outdated(&mut self) {
-        // The newest that went to all but one, for each part: nobody but that one needs older ones.
+        // For each part, the user that the newest telling to all but one left out: older tellings count for
+        // that user alone.
         let mut newest: [Option<Option<UserId>>; 3] = [const { None }; 3];
         let mut kept = Vec::new();
         for telling in std::mem::take(&mut self.tellings).into_iter().rev() {
@@ -107,7 +112,7 @@ impl Told {
                 let newest = &mut newest[telling.part as usize];
                 *newest = match newest.take() {
                     None => Some(except.clone()),
-                    // Two that left out different users went to everybody.
+                    // Two tellings that left out different users together reached all.
                     Some(_) => Some(None),
                 };
             }
@@ -117,7 +122,7 @@ impl Told {
         self.tellings = kept;
     }
 
-    /// The ticks after `since` at which a user was told of a part, the newest first.
+    /// The ticks after `since` at which a user was told a part, the newest first.
     fn ticks<'a>(
         &'a self,
         user: &'a UserId,
@@ -129,7 +134,7 @@ impl Told {
         of_part.map(|telling| telling.tick)
     }
 
-    /// Whether a user was told of the item at this tick, as far as that is remembered.
+    /// Whether a user was told of the item at this tick. `false` also if that is forgotten.
     pub fn has(&self, user: &UserId, tick: u64) -> bool {
         let first = self.tellings.partition_point(|telling| telling.tick < tick);
         let then = self.tellings[first..].iter().take_while(|telling| telling.tick == tick);
@@ -142,16 +147,16 @@ impl Told {
     }
 }
 
-/// What a member's last message about an item said, of which the server has more to remember than what
-/// the document said after it.
+/// What a member's last message about an item reported. Of the values that were taken the document's own record
+/// is enough, so only the others are here.
 #[derive(Debug, Default, Clone)]
-pub struct Said {
-    /// The tick at which it came.
+pub struct Report {
+    /// The tick at which the message was handled.
     pub tick: u64,
-    /// What was sent at or before this tick the member had certainly received.
+    /// The member had certainly received what was sent at or before this tick when it sent the message.
     pub received: u64,
-    /// The fingerprints of the values that the document didn't take over, by field.
-    pub odd: Vec<(Name, u64)>,
+    /// The fingerprints of the values that the document did not take over, by field.
+    pub refused: Vec<(Name, u64)>,
 }
 
 /// What is known of what a member's copy shows.
@@ -159,25 +164,25 @@ pub struct Said {
 pub struct Sight<'a> {
     pub user: &'a UserId,
     pub told: &'a Told,
-    /// It was not told what was told at or before this tick.
+    /// The member was told nothing at or before this tick.
     pub since: u64,
-    /// Whether it was told the whole item at that very tick.
+    /// Whether the member was told the whole item at tick `since` itself.
     pub is_told_since: bool,
-    /// It has received what was sent at or before this tick.
+    /// The member has received what was sent at or before this tick.
     pub received: u64,
-    pub said: Option<&'a Said>,
+    pub report: Option<&'a Report>,
 }
 
 impl Sight<'_> {
-    /// Whether the copy may show what the document said of a field at some tick of these spans, the
-    /// newest first. Takes time linear in the spans and in what was told.
+    /// Whether the copy may show the value that the document had of a field at a tick of these spans, the
+    /// newest first. Takes time linear in the spans and in the tellings.
     pub fn may_show(&self, key: &str, spans: impl Iterator<Item = Range<u64>> + Clone) -> bool {
         let mut older_spans = spans.clone();
         let Some(mut span) = older_spans.next() else { return false };
-        // What it had received before it spoke, it doesn't show any more.
+        // The member's report has replaced what it had received before.
         let before =
-            |said: &Said| said.received.min(self.received).min(said.tick.saturating_sub(1));
-        let spoken = self.said.map_or(0, before);
+            |report: &Report| report.received.min(self.received).min(report.tick.saturating_sub(1));
+        let spoken = self.report.map_or(0, before);
         let told = self.told.ticks(self.user, Part::with(key), self.since.max(spoken));
         let sent = self.is_told_since.then_some(self.since);
         let mut last = sent;
@@ -186,7 +191,7 @@ impl Sight<'_> {
                 last = Some(tick);
                 break;
             }
-            // It may have handled this, or not yet.
+            // The member may have handled this telling or not.
             while tick < span.start {
                 match older_spans.next() {
                     Some(older) => span = older,
@@ -198,29 +203,32 @@ impl Sight<'_> {
             }
         }
         let shows = |tick: u64| spans.clone().any(|span| span.contains(&tick));
-        match self.said.filter(|said| last.is_none_or(|last| last < said.tick)) {
-            Some(said) => {
-                // It may have handled this before it spoke, or afterwards.
-                last.is_some_and(|last| last > said.received && shows(last))
-                    || (shows(said.tick) && said.odd.iter().all(|(odd, _)| **odd != *key))
+        match self.report.filter(|report| last.is_none_or(|last| last < report.tick)) {
+            Some(report) => {
+                // The member may have handled the last telling before its report or after it.
+                last.is_some_and(|last| last > report.received && shows(last))
+                    || (shows(report.tick)
+                        && report.refused.iter().all(|(refused, _)| **refused != *key))
             }
-            // It has said nothing since.
+            // The member has reported nothing since.
             None => shows(last.unwrap_or(self.received.max(self.since))),
         }
     }
 
-    /// Whether the copy may show a value of a field because its member has said it, although the
-    /// document did not take it.
-    pub fn may_show_said(&self, key: &str, print: u64) -> bool {
-        let Some(said) = self.said else { return false };
-        let is_said = said.odd.iter().any(|(odd, value)| **odd == *key && *value == print);
-        is_said && {
-            let mut told = self.told.ticks(self.user, Part::with(key), said.tick.saturating_sub(1));
+    /// Whether the copy may show a value because its member has reported it, although the document did not take
+    /// it over.
+    pub fn may_show_reported(&self, key: &str, print: u64) -> bool {
+        let Some(report) = self.report else { return false };
+        let is_reported =
+            report.refused.iter().any(|(refused, value)| **refused == *key && *value == print);
+        is_reported && {
+            let mut told =
+                self.told.ticks(self.user, Part::with(key), report.tick.saturating_sub(1));
             !told.any(|tick| tick <= self.received)
         }
     }
 
-    /// Whether something about the item may be on its way to the member.
+    /// Whether a message about the item may be on its way to the member.
     pub fn is_crossed(&self) -> bool {
         let is_sent = self.is_told_since && self.since > self.received;
         is_sent || self.told.is_after(self.user, self.received.max(self.since))
@@ -240,13 +248,13 @@ mod tests {
     }
 
     /// The ticks up to 20 whose values a copy may show.
-    fn shown(told: &Told, received: u64, said: Option<&Said>) -> Vec<u64> {
+    fn shown(told: &Told, received: u64, report: Option<&Report>) -> Vec<u64> {
         let user = user("ann");
         let (since, is_told_since) = (0, false);
-        let sight = Sight { user: &user, told, since, is_told_since, received, said };
+        let sight = Sight { user: &user, told, since, is_told_since, received, report };
         let spans = |tick| std::iter::once(tick..tick + 1);
         let shown: Vec<u64> = (0..20).filter(|tick| sight.may_show("name", spans(*tick))).collect();
-        // Of several spans it finds the right one.
+        // Several spans give the same as each of them.
         for last in 1..20 {
             let spans = (0..last).rev().map(|tick| tick..tick + 1);
             let is_any_shown = shown.iter().any(|tick| *tick < last);
@@ -271,7 +279,7 @@ mod tests {
         assert_eq!(shown(&told, 15, None), [11], "all is received");
         assert_eq!(shown(&told, 10, None), [7, 11], "the last is on its way");
         assert_eq!(shown(&told, 3, None), [3, 7, 11]);
-        let said = |tick, received| Said { tick, received, odd: Vec::new() };
+        let said = |tick, received| Report { tick, received, refused: Vec::new() };
         assert_eq!(shown(&told, 15, Some(&said(10, 9))), [11], "it was told after it spoke");
         assert_eq!(shown(&told, 10, Some(&said(10, 9))), [10, 11]);
         assert_eq!(shown(&told, 15, Some(&said(13, 12))), [13], "it spoke after it was told");
@@ -284,27 +292,35 @@ mod tests {
     fn what_was_said_and_not_taken_is_shown_until_something_else_is_told() {
         let mut told = Told::default();
         told.note(3, Part::Whole, Audience::AllBut(None), 0);
-        let said = Said { tick: 5, received: 4, odd: vec![("name".into(), 77)] };
+        let report = Report { tick: 5, received: 4, refused: vec![("name".into(), 77)] };
         let ann = user("ann");
-        fn sight<'a>(user: &'a UserId, said: &'a Said, told: &'a Told, received: u64) -> Sight<'a> {
+        fn sight<'a>(
+            user: &'a UserId,
+            report: &'a Report,
+            told: &'a Told,
+            received: u64,
+        ) -> Sight<'a> {
             let (since, is_told_since) = (0, false);
-            Sight { user, told, since, is_told_since, received, said: Some(said) }
+            Sight { user, told, since, is_told_since, received, report: Some(report) }
         }
-        assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77));
-        assert!(!sight(&ann, &said, &told, 6).may_show_said("name", 78));
+        assert!(sight(&ann, &report, &told, 6).may_show_reported("name", 77));
+        assert!(!sight(&ann, &report, &told, 6).may_show_reported("name", 78));
         assert!(
-            !sight(&ann, &said, &told, 6).may_show("name", std::iter::once(5..6)),
+            !sight(&ann, &report, &told, 6).may_show("name", std::iter::once(5..6)),
             "the document said something else then"
         );
         told.note(7, Part::Whole, Audience::Only(ann.clone()), 0);
-        assert!(sight(&ann, &said, &told, 6).may_show_said("name", 77), "it may not have arrived");
-        assert!(!sight(&ann, &said, &told, 7).may_show_said("name", 77));
+        assert!(
+            sight(&ann, &report, &told, 6).may_show_reported("name", 77),
+            "it may not have arrived"
+        );
+        assert!(!sight(&ann, &report, &told, 7).may_show_reported("name", 77));
     }
 
     #[test]
     fn what_is_forgotten_makes_no_difference() {
         let users = ["ann", "bob", "cat"];
-        // Every order of a few tellings, by a counter with one digit for each.
+        // All sequences of five tellings: the number has one digit for each.
         for number in 0..(6_usize.pow(5)) {
             let (mut all, mut some) = (Told::default(), Told::default());
             for n in 0..5_u32 {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::hub::bounds::Allowance;
 use crate::hub::document::{Author, Document};
-use crate::hub::told::{Audience, Part, Said, Told};
+use crate::hub::told::{Audience, Part, Report, Told};
 use crate::protocol::inbound::{self, ClientMessage};
 
 const SOURCE: &str = r##"{"_type":"source","x_mm":-300.0,"y_mm":5.0,"angle_deg":0.0,"n_rays":5,"color_hex":"#0000ff"}"##;
@@ -52,13 +52,13 @@ fn own_moved() -> String {
     r#"[{"x1_mm":0.0,"y1_mm":10.0,"x2_mm":0.0,"y2_mm":-10.0,"element_type":"mirror"}]"#.to_owned()
 }
 
-/// A copy of somebody who was told of every write at these ticks but its own, and has received what was
+/// A user with a copy who was told of all writes at these ticks but its own, and has received what was
 /// sent at or before tick `received`.
 struct Owner {
     user: UserId,
     told: Told,
     received: u64,
-    said: Option<Said>,
+    report: Option<Report>,
 }
 
 impl Owner {
@@ -70,8 +70,8 @@ impl Owner {
         }
         let own = writes.iter().chain([&(1, "alice")]).filter(|(_, user)| *user == name);
         let last = own.map(|(tick, _)| *tick).max();
-        let said = last.map(|tick| Said { tick, received, odd: Vec::new() });
-        Owner { user: name.into(), told, received, said }
+        let report = last.map(|tick| Report { tick, received, refused: Vec::new() });
+        Owner { user: name.into(), told, received, report }
     }
 
     fn copy(&self, kind: CopyKind) -> Copy<'_> {
@@ -81,7 +81,7 @@ impl Owner {
             since: 0,
             is_told_since: false,
             received: self.received,
-            said: self.said.as_ref(),
+            report: self.report.as_ref(),
         };
         let is_unseen = matches!(kind, CopyKind::Unseen { .. });
         Copy {
@@ -149,7 +149,7 @@ fn of_a_blank_copy_only_what_is_no_default_counts() {
 }
 
 #[test]
-fn a_colour_counts_when_somebody_chose_it() {
+fn a_colour_counts_when_its_user_chose_it() {
     let bob = Owner::of("bob", 9, &[]);
     let document = document(SOURCE, &[]);
     let green = json::fingerprint(&json::string("#00ff00"));

@@ -42,9 +42,13 @@ impl Session {
         self.receipts_timer = None;
         let (tick, now) = (self.tick, turn.elapsed());
         let tracked = self.room.iter().filter(|member| member.is_tracked());
-        self.received_by_all = tracked.map(|member| member.left_behind(now)).min().unwrap_or(tick);
+        self.received_by_all =
+            tracked.map(|member| member.received_by_copies(now)).min().unwrap_or(tick);
         for member in self.room.iter_mut() {
-            if member.is_tracked() && member.received < self.told_last && !member.is_pinged() {
+            if member.is_tracked()
+                && member.received < self.told_last
+                && !member.has_unanswered_ping()
+            {
                 let ping = member.ping(tick, now);
                 ping.iter().for_each(|ping| turn.send(member.conn, ping));
             }
@@ -54,13 +58,13 @@ impl Session {
     /// Handles a Pong. A newcomer whose canvas hasn't arrived before the Pong to its first Ping is a guest.
     pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if !self.room[place].answers(payload, turn.elapsed()) {
+        if !self.room[place].on_pong(payload, turn.elapsed()) {
             return;
         }
         self.begin();
         if !self.room[place].is_recognised() {
             self.recognise_guest(place, self.document.exists(), turn);
-        } else if let Some(request) = self.room[place].take_waiting() {
+        } else if let Some(request) = self.room[place].take_waiting_request() {
             self.answer(place, &request, turn);
         }
         self.needs_pings |= self.room[place].needs_ping();

@@ -6,7 +6,7 @@ use super::Session;
 use crate::hub::item_frames::UpdateFrames;
 use crate::hub::member::{Arrival, FoundCopy, Request};
 use crate::hub::notes::Note;
-use crate::hub::settle::Owed;
+use crate::hub::settle::Correction;
 use crate::hub::{ConnId, Turn};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, json};
@@ -19,13 +19,18 @@ impl Session {
     pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
         let is_large = self.document.bytes() >= LARGE_DOCUMENT;
         let member = &mut self.room[place];
-        if let Some(items) = member.has_looked_again(self.tick) {
+        if let Some(items) = member.on_second_ack_answered(self.tick) {
             let user = member.user.clone();
             for FoundCopy { id, may_be_gone, is_own } in items {
                 if let Some(is_own) = is_own {
                     self.document.note_builder(&id, &user, is_own);
                 }
-                self.owe(&user, &id, if may_be_gone { Owed::Anew } else { Owed::Update }, turn);
+                self.schedule_correction(
+                    &user,
+                    &id,
+                    if may_be_gone { Correction::Rebuild } else { Correction::Update },
+                    turn,
+                );
             }
             return self.send_null_state(place, turn);
         }
@@ -37,7 +42,7 @@ impl Session {
                 self.send_null_state(place, turn);
             }
             // One answer for all requests that arrive until it has received the last one.
-            _ if is_large && awaits_a_state => member.waits_with(request),
+            _ if is_large && awaits_a_state => member.set_waiting_request(request),
             _ => self.answer(place, &request, turn),
         }
     }
@@ -48,7 +53,7 @@ impl Session {
             let is_editor = self.room[place].is_editor;
             let frames = self.state_frames(is_editor, turn);
             let member = &mut self.room[place];
-            member.is_sent_a_state(self.tick);
+            member.on_state_sent(self.tick);
             self.needs_pings = true;
             frames.iter().for_each(|frame| turn.send(member.conn, frame));
             let user = member.user.clone();
