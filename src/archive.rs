@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::hub::{Damaged, Document, replay};
-use crate::kept::{Keep, Stored, StoredChange, Why};
+use crate::journal::{JournalEntry, SnapshotReason, StoredChange, StoredSession};
 use crate::protocol::json::write_key;
 use crate::protocol::{Timestamp, json};
 use crate::store::{PointInTime, Reader, StoreError, Summary, Version};
@@ -224,12 +224,12 @@ pub fn first_seq(reader: &Reader, session: &str) -> Result<u64, StoreError> {
 ///
 /// # Errors
 /// [`Damaged`], where it isn't what a hub wanted kept.
-pub fn document(stored: &Stored) -> Result<Document, Damaged> {
+pub fn document(stored: &StoredSession) -> Result<Document, Damaged> {
     replay(&stored.document, &stored.changes)
 }
 
 /// A canvas as an editor saves it, which says of which session it is and as of which change.
-pub fn state(session: &str, stored: &Stored, document: &Document) -> Vec<u8> {
+pub fn state(session: &str, stored: &StoredSession, document: &Document) -> Vec<u8> {
     let mut state = Vec::new();
     document.write_file(&mut state, Timestamp::now());
     state.pop();
@@ -242,9 +242,9 @@ pub fn state(session: &str, stored: &Stored, document: &Document) -> Vec<u8> {
 }
 
 /// An earlier document to be stored over what can't be read, as one more change.
-pub fn over_damaged(now: Summary, mut document: Document) -> Keep {
+pub fn over_damaged(now: Summary, mut document: Document) -> JournalEntry {
     document.advance(document.version() + 1);
-    Keep::Whole {
+    JournalEntry::Snapshot {
         session: now.name,
         epoch: now.epoch,
         seq: now.next,
@@ -253,6 +253,6 @@ pub fn over_damaged(now: Summary, mut document: Document) -> Keep {
         document: document.to_stored(),
         frames: Vec::new(),
         id: None,
-        why: Why::Restored,
+        why: SnapshotReason::Restored,
     }
 }

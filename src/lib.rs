@@ -31,7 +31,7 @@
 //! | [`archive`] | what is stored, as it is shown |
 //! | [`store`] | what survives a crash, and the thread that writes it |
 //! | [`hub`] | all state of sessions and channels: events in, effects out |
-//! | [`kept`] | what the hub gives to the store and gets back |
+//! | [`journal`] | what the hub gives to the store and gets back |
 //! | [`auth`] | keys, the file they are in, and checking them |
 //! | [`logging`] | the log, which never makes anyone wait |
 //! | [`http`] | requests before a WebSocket, and their answers |
@@ -55,7 +55,7 @@ pub mod commands;
 mod files;
 pub mod http;
 pub mod hub;
-pub mod kept;
+pub mod journal;
 pub mod logging;
 pub mod net;
 mod os;

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::archive::ArchiveService;
-use crate::hub::{Event, HistoryBounds, NotLoaded, Past};
-use crate::kept::{Journal, Reach, Stored};
+use crate::hub::{Event, HistoryBounds, LoadedSession, NotLoaded};
+use crate::journal::{HistoryWindow, Journal, StoredSession};
 use crate::net::service::{External, Tell};
 use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 
@@ -86,7 +86,7 @@ impl Persistence {
         };
         let history = self.config.history;
         let (changes, bytes) = history.entries();
-        let reach = Reach { changes, bytes };
+        let reach = HistoryWindow { changes, bytes };
         let gate = self.archive.gate();
         let settings = Settings { gate, ..Settings::new(reach, self.archive.retention()) };
         let archive = self.archive.clone();
@@ -129,7 +129,7 @@ fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
         StoreEvent::Lost { first, last } => return External::Lost { first, last },
         StoreEvent::Deleted { number, is_done } => return External::Deleted { number, is_done },
         StoreEvent::Durable(works) => Event::Durable(works),
-        StoreEvent::SnapshotRequested { session } => Event::Wanted { session },
+        StoreEvent::SnapshotRequested { session } => Event::SnapshotRequested { session },
         StoreEvent::Loaded { session, stored } => {
             let past = match stored {
                 Ok(None) => Ok(None),
@@ -141,8 +141,12 @@ fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
     })
 }
 
-fn parse(session: &str, stored: Stored, bounds: HistoryBounds) -> Result<Box<Past>, NotLoaded> {
-    Past::of(stored, bounds).map(Box::new).map_err(|damaged| {
+fn parse(
+    session: &str,
+    stored: StoredSession,
+    bounds: HistoryBounds,
+) -> Result<Box<LoadedSession>, NotLoaded> {
+    LoadedSession::of(stored, bounds).map(Box::new).map_err(|damaged| {
         log::error!(
             "session {session:?} is stored but can't be used: {damaged}; it can't be joined until \
              it is restored from a version or deleted"

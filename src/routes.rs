@@ -31,7 +31,7 @@ use crate::auth::KeyStore;
 use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event};
 #[cfg(feature = "durable")]
-use crate::kept::Journal;
+use crate::journal::Journal;
 #[cfg(feature = "durable")]
 use crate::net::service::Tell;
 use crate::net::service::{Outcome, Report, Requester, Service};

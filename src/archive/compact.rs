@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::archive::document;
-use crate::kept::{Keep, Reach, Why};
+use crate::journal::{HistoryWindow, JournalEntry, SnapshotReason};
 use crate::protocol::Timestamp;
 use crate::store::{Retention, Store, StoreError};
 
@@ -99,7 +99,9 @@ fn store_document(
     session: &Arc<str>,
     retention: &Retention,
 ) -> Result<(), StoreError> {
-    let Some(stored) = store.load(session, Reach { changes: 0, bytes: 0 })? else { return Ok(()) };
+    let Some(stored) = store.load(session, HistoryWindow { changes: 0, bytes: 0 })? else {
+        return Ok(());
+    };
     let Some(last) = stored.changes.last() else { return Ok(()) };
     let at = last.at;
     let document =
@@ -108,7 +110,7 @@ fn store_document(
     if stored.changes.len() < MAX_REPLAYED_CHANGES && !makes_one_go {
         return Ok(());
     }
-    let keep = Keep::Whole {
+    let keep = JournalEntry::Snapshot {
         session: session.clone(),
         epoch: stored.epoch,
         seq: stored.seq,
@@ -117,7 +119,7 @@ fn store_document(
         document: document.to_stored(),
         frames: Vec::new(),
         id: None,
-        why: Why::Regular,
+        why: SnapshotReason::Regular,
     };
     store.commit([&keep]).map(|_| ())
 }

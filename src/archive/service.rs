@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::compact::{CompactResult, Compaction};
 use super::{document, over_damaged};
 use crate::hub::Document;
-use crate::kept::Journal;
-use crate::kept::{Keep, Reach};
+use crate::journal::Journal;
+use crate::journal::{HistoryWindow, JournalEntry};
 use crate::store::{Reader, Retention, Store, StoreError, StoreHandle, Summary};
 
 /// How many requests read at a time.
@@ -190,7 +190,7 @@ impl ArchiveService {
     ) -> Result<u64, ArchiveError> {
         let mut keep = over_damaged(now, earlier);
         self.change(WRITE_TIMEOUT, is_stopping, move |store| {
-            let whole = match store.load(keep.session(), Reach { changes: 0, bytes: 0 }) {
+            let whole = match store.load(keep.session(), HistoryWindow { changes: 0, bytes: 0 }) {
                 Ok(stored) => stored.is_none_or(|stored| document(&stored).is_ok()),
                 Err(StoreError::SessionCorrupt(_)) => false,
                 Err(trouble) => return ControlFlow::Break(Err(trouble)),
@@ -289,9 +289,9 @@ impl Drop for Permit {
 }
 
 /// Stores a whole document as a session's next change, and returns its number.
-fn put(store: &mut Store, keep: &mut Keep) -> Result<u64, StoreError> {
+fn put(store: &mut Store, keep: &mut JournalEntry) -> Result<u64, StoreError> {
     let next = store.next_number(keep.session())?;
-    if let Keep::Whole { seq, .. } = keep {
+    if let JournalEntry::Snapshot { seq, .. } = keep {
         *seq = next;
     }
     store.commit([&*keep]).map(|_| next)

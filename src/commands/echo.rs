@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::listening::{self, ListenOptions};
 use crate::http::Request;
-use crate::hub::{ConnId, Effect, Event, Now};
+use crate::hub::{ConnId, Effect, Event, Time};
 use crate::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Requester, Service};
 use crate::net::{Config, StateMachine};
 use crate::protocol::Frame;
@@ -65,5 +65,5 @@ impl ConnectionHandler for EchoHandler {
 struct NoSessions;
 
 impl StateMachine for NoSessions {
-    fn handle(&mut self, _: Event, _: Now, _: &mut Vec<Effect>) {}
+    fn handle(&mut self, _: Event, _: Time, _: &mut Vec<Effect>) {}
 }

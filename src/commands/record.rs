@@ -24,7 +24,7 @@ use super::archive::{Archive, Place};
 use super::table::tell;
 use super::whole_file::{OutFile, write_file};
 use crate::archive::ChangeInfo;
-use crate::kept::Why;
+use crate::journal::SnapshotReason;
 use crate::protocol::Timestamp;
 use crate::protocol::json::{Object, as_string, write_object};
 
@@ -122,7 +122,7 @@ impl<'a> Recorder<'a> {
             seq: version.seq,
             at: Timestamp::parse(&version.at).unwrap_or(Timestamp::from_millis(0)),
             user: version.user_id.unwrap_or_default(),
-            is_replacement: version.why != Why::Regular.name(),
+            is_replacement: version.why != SnapshotReason::Regular.name(),
         });
         let versions: Vec<Version> = versions.collect();
         // From the beginning, or from the oldest state that can still be brought back. What is missing

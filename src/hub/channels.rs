@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
-pub use super::event::Said;
-use super::footprint::ChannelsFootprint;
+use super::channel_threads::{MAX_THREADS, Threads};
+pub use super::event::ChannelMessage;
 use super::room::Room;
-use super::threads::{MAX_THREADS, Threads};
-use super::{ConnId, Turn};
+use super::stats::ChannelsFootprint;
+use super::{ConnId, Context};
 use crate::protocol::{Frame, Timestamp, UserId};
 
 /// How much memory the threads of all channels may take, in bytes. The oldest are dropped first.
@@ -84,9 +84,9 @@ impl Channels {
     }
 
     /// Sends one frame to every member of a channel.
-    pub fn send(&self, name: &str, frame: &Frame, turn: &mut Turn<'_>) {
+    pub fn send(&self, name: &str, frame: &Frame, cx: &mut Context<'_>) {
         if let Some(channel) = self.channels.get(name) {
-            channel.room.send(frame, turn);
+            channel.room.send(frame, cx);
         }
     }
 

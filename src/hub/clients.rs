@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::{Access, KeyIndex};
 use super::channels::Channels;
-use super::event::Said;
-use super::pass::{KeyIndex, Pass};
+use super::event::ChannelMessage;
 use super::timers::{ClientTimer, Timer};
-use super::{ConnId, ConnMap, Effect, Turn};
+use super::{ConnId, ConnMap, Context, Effect};
 use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::client::refusal::{
     AUTH_TIMEOUT, CHANNELS_FULL, INVALID_FORMAT, INVALID_KEY, NO_MEMBER, NOT_AUTHENTICATED,
@@ -54,17 +54,17 @@ struct Established {
 #[derive(Debug)]
 struct Authenticated {
     who: Established,
-    pass: Pass,
+    pass: Access,
     joined: BTreeSet<Arc<str>>,
 }
 
 impl Clients {
     /// Admits a new connection.
-    pub fn connected(&mut self, conn: ConnId, client: UserId, debug: bool, turn: &mut Turn<'_>) {
-        turn.effects.push(Effect::Admit { conn });
-        turn.send(conn, &outbound::established(&client, turn.now.wall));
-        let until = turn.elapsed() + AUTHENTICATION_TIMEOUT;
-        turn.timers.set(until, Timer::Client(conn, ClientTimer::Authentication));
+    pub fn connected(&mut self, conn: ConnId, client: UserId, debug: bool, cx: &mut Context<'_>) {
+        cx.effects.push(Effect::Admit { conn });
+        cx.send(conn, &outbound::established(&client, cx.now.wall));
+        let until = cx.elapsed() + AUTHENTICATION_TIMEOUT;
+        cx.timers.set(until, Timer::Client(conn, ClientTimer::Authentication));
         let entered = Established { conn, client, debug };
         self.connections.insert(conn, Stage::Established(entered));
     }
@@ -94,80 +94,80 @@ impl Clients {
     }
 
     /// Handles a message.
-    pub fn message(&mut self, conn: ConnId, said: Said, turn: &mut Turn<'_>) {
+    pub fn message(&mut self, conn: ConnId, said: ChannelMessage, cx: &mut Context<'_>) {
         let Some(stage) = self.connections.get_mut(&conn) else { return };
         match (said, stage) {
-            (Said::Connect(key), _) => self.connect(conn, key, turn),
-            (Said::Unreadable { is_last: true }, _) => {
+            (ChannelMessage::Connect(key), _) => self.connect(conn, key, cx),
+            (ChannelMessage::Unreadable { is_last: true }, _) => {
                 let reason = "invalid message format";
-                self.close(conn, INVALID_FORMAT, close::INVALID_FORMAT, reason, turn);
+                self.close(conn, INVALID_FORMAT, close::INVALID_FORMAT, reason, cx);
             }
-            (Said::Unreadable { is_last: false }, stage) => {
+            (ChannelMessage::Unreadable { is_last: false }, stage) => {
                 let client = &stage.established().client;
-                turn.send(conn, &outbound::error(INVALID_FORMAT, None, client, turn.now.wall));
+                cx.send(conn, &outbound::error(INVALID_FORMAT, None, client, cx.now.wall));
             }
-            (Said::Request(request), Stage::Authenticated(client)) => {
-                client.request(request, &mut self.channels, turn);
+            (ChannelMessage::Request(request), Stage::Authenticated(client)) => {
+                client.request(request, &mut self.channels, cx);
             }
-            (Said::Request(_), Stage::Established(_)) => {
-                self.close(conn, NOT_AUTHENTICATED, close::VIOLATION, "not authenticated", turn);
+            (ChannelMessage::Request(_), Stage::Established(_)) => {
+                self.close(conn, NOT_AUTHENTICATED, close::VIOLATION, "not authenticated", cx);
             }
         }
     }
 
     /// Handles a `connect`. A connection may send more than one; the newest valid key counts.
-    fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>, turn: &mut Turn<'_>) {
-        let pass = key.and_then(|grant| Pass::new(grant, turn.keys, turn.now.wall));
+    fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>, cx: &mut Context<'_>) {
+        let pass = key.and_then(|grant| Access::new(grant, cx.keys, cx.now.wall));
         let pass = match pass {
             Ok(pass) => pass,
-            Err(why) => return self.reject_key(conn, why, turn),
+            Err(why) => return self.reject_key(conn, why, cx),
         };
         let Some(stage) = self.connections.get_mut(&conn) else { return };
-        let now = turn.now.wall;
-        turn.send(conn, &outbound::connect_success(&stage.established().client, now));
-        turn.send(conn, &outbound::connect_delivered(&stage.established().client, now));
+        let now = cx.now.wall;
+        cx.send(conn, &outbound::connect_success(&stage.established().client, now));
+        cx.send(conn, &outbound::connect_delivered(&stage.established().client, now));
         match stage {
             Stage::Established(who) => {
                 let mut client = who.authenticate(pass);
-                client.set_expiry_timer(turn);
+                client.set_expiry_timer(cx);
                 *stage = Stage::Authenticated(client);
             }
             Stage::Authenticated(client) => {
                 client.pass.replace(pass);
-                client.apply_changed_access(&mut self.channels, turn);
+                client.apply_changed_access(&mut self.channels, cx);
             }
         }
     }
 
     /// Applies a new set of keys: leaves channels that a key doesn't open any more, closes connections whose
     /// key is gone.
-    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
+    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, cx: &mut Context<'_>) {
         let mut refused = Vec::new();
         for (conn, stage) in &mut self.connections {
             let Stage::Authenticated(client) = stage else { continue };
-            match client.pass.renew(keys, turn.now.wall) {
-                Ok(()) => client.apply_changed_access(&mut self.channels, turn),
+            match client.pass.renew(keys, cx.now.wall) {
+                Ok(()) => client.apply_changed_access(&mut self.channels, cx),
                 Err(why) => refused.push((*conn, why)),
             }
         }
         for (conn, why) in refused {
-            self.close_unauthorized(conn, why, turn);
+            self.close_unauthorized(conn, why, cx);
         }
     }
 
     /// Handles a timer of a connection.
-    pub fn timer_fired(&mut self, conn: ConnId, timer: ClientTimer, turn: &mut Turn<'_>) {
+    pub fn timer_fired(&mut self, conn: ConnId, timer: ClientTimer, cx: &mut Context<'_>) {
         match (timer, self.connections.get_mut(&conn)) {
             (ClientTimer::Authentication, Some(Stage::Established(_))) => {
                 let reason = "authentication timed out";
-                self.close(conn, AUTH_TIMEOUT, close::AUTHENTICATION, reason, turn);
+                self.close(conn, AUTH_TIMEOUT, close::AUTHENTICATION, reason, cx);
             }
             (ClientTimer::Expiry, Some(Stage::Authenticated(client))) => {
-                if !client.pass.timer_fired(turn.elapsed()) {
-                } else if client.pass.has_expired(turn.now.wall) {
-                    self.close_unauthorized(conn, KeyRefusal::Expired, turn);
+                if !client.pass.timer_fired(cx.elapsed()) {
+                } else if client.pass.has_expired(cx.now.wall) {
+                    self.close_unauthorized(conn, KeyRefusal::Expired, cx);
                 } else {
-                    client.set_expiry_timer(turn);
+                    client.set_expiry_timer(cx);
                 }
             }
             _ => {}
@@ -175,11 +175,11 @@ impl Clients {
     }
 
     /// Closes a connection whose event panicked.
-    pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub fn failed(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         let Some(who) = self.connections.get(&conn).map(Stage::established) else { return };
-        turn.send(conn, &outbound::server_error(&who.client, turn.now.wall));
+        cx.send(conn, &outbound::server_error(&who.client, cx.now.wall));
         let reason = "internal server error";
-        turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
+        cx.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
         self.disconnected(conn);
     }
 
@@ -191,29 +191,29 @@ impl Clients {
     }
 
     /// The threads of the channels that a key opens, as JSON; none for a key that is not valid any more.
-    pub fn threads(&self, channel: Option<&str>, grant: Grant, turn: &Turn<'_>) -> Vec<u8> {
-        let now = turn.now.wall;
-        match Pass::new(grant, turn.keys, now) {
+    pub fn threads(&self, channel: Option<&str>, grant: Grant, cx: &Context<'_>) -> Vec<u8> {
+        let now = cx.now.wall;
+        match Access::new(grant, cx.keys, now) {
             Ok(pass) => self.channels.threads(channel, pass.rooms(), now),
             Err(_) => self.channels.threads(channel, Some(&[]), now),
         }
     }
 
     /// Refuses the key of a `connect` and closes the connection.
-    fn reject_key(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+    fn reject_key(&mut self, conn: ConnId, why: KeyRefusal, cx: &mut Context<'_>) {
         let Some(who) = self.connections.get(&conn).map(Stage::established) else { return };
         let why = refusal(why);
-        turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
-        turn.send(conn, &outbound::disconnect(why.message, &who.client, turn.now.wall));
+        cx.send(conn, &outbound::error(why, None, &who.client, cx.now.wall));
+        cx.send(conn, &outbound::disconnect(why.message, &who.client, cx.now.wall));
         let code = close::AUTHENTICATION;
-        turn.effects.push(Effect::Close { conn, code, reason: why.message });
+        cx.effects.push(Effect::Close { conn, code, reason: why.message });
         self.disconnected(conn);
     }
 
     /// Closes a connection whose key is not valid any more.
-    fn close_unauthorized(&mut self, conn: ConnId, why: KeyRefusal, turn: &mut Turn<'_>) {
+    fn close_unauthorized(&mut self, conn: ConnId, why: KeyRefusal, cx: &mut Context<'_>) {
         let why = refusal(why);
-        self.close(conn, why, close::AUTHENTICATION, why.message, turn);
+        self.close(conn, why, close::AUTHENTICATION, why.message, cx);
     }
 
     fn close(
@@ -222,11 +222,11 @@ impl Clients {
         why: ClientError,
         code: u16,
         reason: &'static str,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let Some(who) = self.connections.get(&conn).map(Stage::established) else { return };
-        turn.send(conn, &outbound::error(why, None, &who.client, turn.now.wall));
-        turn.effects.push(Effect::Close { conn, code, reason });
+        cx.send(conn, &outbound::error(why, None, &who.client, cx.now.wall));
+        cx.effects.push(Effect::Close { conn, code, reason });
         self.disconnected(conn);
     }
 }
@@ -242,95 +242,95 @@ impl Stage {
 
 impl Established {
     /// The only constructor of [`Authenticated`].
-    fn authenticate(&self, pass: Pass) -> Authenticated {
+    fn authenticate(&self, pass: Access) -> Authenticated {
         Authenticated { who: self.clone(), pass, joined: BTreeSet::new() }
     }
 }
 
 impl Authenticated {
-    fn request(&mut self, request: Request, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn request(&mut self, request: Request, channels: &mut Channels, cx: &mut Context<'_>) {
         match request {
-            Request::Join(subscription) => self.join(subscription, channels, turn),
-            Request::Leave(subscription) => self.leave(subscription, channels, turn),
-            Request::Publish(talk) => self.talk(talk, channels, turn),
-            Request::Refused { why, id } => self.refuse(why, id, turn),
+            Request::Join(subscription) => self.join(subscription, channels, cx),
+            Request::Leave(subscription) => self.leave(subscription, channels, cx),
+            Request::Publish(talk) => self.talk(talk, channels, cx),
+            Request::Refused { why, id } => self.refuse(why, id, cx),
         }
     }
 
-    fn join(&mut self, subscription: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn join(&mut self, subscription: Subscription, channels: &mut Channels, cx: &mut Context<'_>) {
         let Subscription { channel, kind, id } = subscription;
         if !self.pass.opens(&channel) {
-            return self.refuse(NOT_OPENED, id, turn);
+            return self.refuse(NOT_OPENED, id, cx);
         }
         if !self.joined.contains(&channel) {
             if self.joined.len() >= MAX_JOINED_CHANNELS {
-                return self.refuse(TOO_MANY_JOINED, id, turn);
+                return self.refuse(TOO_MANY_JOINED, id, cx);
             }
-            let joined = channels.join(&channel, self.who.conn, turn.limits.max_channels);
-            let Ok(own_name) = joined else { return self.refuse(CHANNELS_FULL, id, turn) };
+            let joined = channels.join(&channel, self.who.conn, cx.limits.max_channels);
+            let Ok(own_name) = joined else { return self.refuse(CHANNELS_FULL, id, cx) };
             self.joined.insert(own_name);
         }
         let Established { conn, client, .. } = &self.who;
-        turn.send(*conn, &outbound::join_delivered(kind, id.as_deref(), client, turn.now.wall));
-        turn.send(*conn, &outbound::subscribed(&channel, client, turn.now.wall));
+        cx.send(*conn, &outbound::join_delivered(kind, id.as_deref(), client, cx.now.wall));
+        cx.send(*conn, &outbound::subscribed(&channel, client, cx.now.wall));
     }
 
-    fn leave(&mut self, subscription: Subscription, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn leave(&mut self, subscription: Subscription, channels: &mut Channels, cx: &mut Context<'_>) {
         let Subscription { channel, kind, id } = subscription;
         if !self.joined.remove(&channel) {
-            return self.refuse(NOT_JOINED, id, turn);
+            return self.refuse(NOT_JOINED, id, cx);
         }
         let Established { conn, client, .. } = &self.who;
         channels.leave(&channel, *conn);
-        turn.send(*conn, &outbound::leave_delivered(kind, id.as_deref(), client, turn.now.wall));
-        turn.send(*conn, &outbound::unsubscribed(&channel, client, turn.now.wall));
+        cx.send(*conn, &outbound::leave_delivered(kind, id.as_deref(), client, cx.now.wall));
+        cx.send(*conn, &outbound::unsubscribed(&channel, client, cx.now.wall));
     }
 
-    fn talk(&mut self, talk: Publication, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn talk(&mut self, talk: Publication, channels: &mut Channels, cx: &mut Context<'_>) {
         let Established { conn, client, debug } = &self.who;
-        let (may_write, now) = (self.pass.may_write(), turn.now.wall);
+        let (may_write, now) = (self.pass.may_write(), cx.now.wall);
         if talk.channel.is_some() && !may_write && !talk.is_cursor() {
-            return self.refuse(READ_ONLY, talk.id, turn);
+            return self.refuse(READ_ONLY, talk.id, cx);
         }
         let frame = outbound::relayed(&talk.body, client, now);
         match &talk.channel {
             Some(channel) if self.joined.contains(channel) => {
-                channels.send(channel, &frame, turn);
+                channels.send(channel, &frame, cx);
                 // Messages of read-only connections don't count.
                 if let Some(thread) = talk.thread.as_deref().filter(|_| may_write) {
                     channels.count(channel, thread, client, now);
                 }
             }
-            Some(_) if !debug => return self.refuse(NO_MEMBER, talk.id, turn),
-            _ => turn.send(*conn, &frame),
+            Some(_) if !debug => return self.refuse(NO_MEMBER, talk.id, cx),
+            _ => cx.send(*conn, &frame),
         }
-        turn.send(*conn, &outbound::delivered(&talk.kind, talk.id.as_deref(), client, now));
+        cx.send(*conn, &outbound::delivered(&talk.kind, talk.id.as_deref(), client, now));
     }
 
-    fn refuse(&self, why: ClientError, id: Option<MessageId>, turn: &mut Turn<'_>) {
+    fn refuse(&self, why: ClientError, id: Option<MessageId>, cx: &mut Context<'_>) {
         let Established { conn, client, .. } = &self.who;
-        turn.send(*conn, &outbound::error(why, id.as_deref(), client, turn.now.wall));
+        cx.send(*conn, &outbound::error(why, id.as_deref(), client, cx.now.wall));
     }
 
     /// Leaves the channels that its key doesn't open any more.
-    fn apply_changed_access(&mut self, channels: &mut Channels, turn: &mut Turn<'_>) {
+    fn apply_changed_access(&mut self, channels: &mut Channels, cx: &mut Context<'_>) {
         let Established { conn, client, .. } = &self.who;
         let pass = &self.pass;
         self.joined.retain(|channel| {
             let stays = pass.opens(channel);
             if !stays {
                 channels.leave(channel, *conn);
-                turn.send(*conn, &outbound::revoked(channel, client, turn.now.wall));
+                cx.send(*conn, &outbound::revoked(channel, client, cx.now.wall));
             }
             stays
         });
-        self.set_expiry_timer(turn);
+        self.set_expiry_timer(cx);
     }
 
     /// Sets a timer for the next check of the key's expiry, unless an earlier one is set.
-    fn set_expiry_timer(&mut self, turn: &mut Turn<'_>) {
-        if let Some(at) = self.pass.next_timer(turn.now) {
-            turn.timers.set(at, Timer::Client(self.who.conn, ClientTimer::Expiry));
+    fn set_expiry_timer(&mut self, cx: &mut Context<'_>) {
+        if let Some(at) = self.pass.next_timer(cx.now) {
+            cx.timers.set(at, Timer::Client(self.who.conn, ClientTimer::Expiry));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::history::Repeat;
 use super::incoming::Sender;
 use super::message_name::MessageName;
 use super::session::Session;
-use super::{Effect, Turn};
+use super::{Context, Effect};
 use crate::protocol::UserId;
 use crate::protocol::inbound::MessageId;
 use crate::protocol::outbound;
@@ -19,31 +19,31 @@ impl Session {
         place: usize,
         name: &MessageName,
         original_type: &str,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> bool {
         let Some(id) = &name.id else { return false };
         let member = &self.room[place];
         match self.history.repeats(&member.user, id.get(), name.content) {
             Repeat::New => return false,
             Repeat::Same(seq) => {
-                let frame = outbound::delivered(id, seq, original_type, true, turn.now.wall);
-                turn.effects.push(Effect::Confirm { conn: member.conn, frame });
+                let frame = outbound::delivered(id, seq, original_type, true, cx.now.wall);
+                cx.effects.push(Effect::Confirm { conn: member.conn, frame });
             }
             Repeat::Other => {
                 let message = "another message was sent with this `id` before";
                 let kind = Some(original_type);
                 let error =
                     outbound::error("duplicate_id", message, 409, kind, Some(id.get()), None);
-                turn.send(member.conn, &error);
+                cx.send(member.conn, &error);
             }
         }
         true
     }
 
     /// Gives the name of a message to the store that changed nothing.
-    pub(super) fn journal_name(&mut self, user: &UserId, name: &MessageName, turn: &mut Turn<'_>) {
+    pub(super) fn journal_name(&mut self, user: &UserId, name: &MessageName, cx: &mut Context<'_>) {
         if let Some(id) = name.stored() {
-            self.keep_id(user.clone(), id, turn);
+            self.keep_id(user.clone(), id, cx);
         }
     }
 
@@ -53,14 +53,14 @@ impl Session {
         place: usize,
         name: MessageName,
         original_type: &str,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let (Some(id), Some(stored)) = (&name.id, name.stored()) else { return };
         let Sender { conn, user } = self.sender(place);
-        self.history.confirm(&user, &stored, turn.limits.history);
+        self.history.confirm(&user, &stored, cx.limits.history);
         let seq = self.history.seq();
-        let frame = outbound::delivered(id, seq, original_type, false, turn.now.wall);
-        turn.effects.push(Effect::Confirm { conn, frame });
+        let frame = outbound::delivered(id, seq, original_type, false, cx.now.wall);
+        cx.effects.push(Effect::Confirm { conn, frame });
     }
 
     /// Tells the member at `place` that there is no room for its change.
@@ -71,11 +71,11 @@ impl Session {
         original_type: &str,
         id: Option<&MessageId>,
         item_id: Option<&str>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let message = format!("there is no room for this change: {why}");
         let (kind, id) = (Some(original_type), id.map(|id| id.get()));
         let error = outbound::error("document_full", &message, 413, kind, id, item_id);
-        turn.send(self.room[place].conn, &error);
+        cx.send(self.room[place].conn, &error);
     }
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::bounds::Allowance;
-use super::conn::ConnId;
+use super::connection::ConnId;
 use super::event::{Effect, Limits};
-use super::time::Now;
+use super::time::Time;
 use super::timers::Timers;
 use crate::auth::KeySet;
 use crate::protocol::Frame;
 
 /// The time, the limits and the effects of the event that is being handled.
-pub(super) struct Turn<'a> {
-    pub now: Now,
+pub(super) struct Context<'a> {
+    pub now: Time,
     pub limits: &'a Limits,
     pub keys: &'a KeySet,
     pub effects: &'a mut Vec<Effect>,
@@ -23,7 +23,7 @@ pub(super) struct Turn<'a> {
     pub left: usize,
 }
 
-impl Turn<'_> {
+impl Context<'_> {
     /// What a change of the session's document may take.
     pub fn allowance(&self) -> Allowance {
         let together = self.limits.documents_memory;

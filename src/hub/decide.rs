@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use super::Turn;
+use super::Context;
 use super::edit::Edit;
 use super::item::{Item, PLACE, is_fixed};
 use super::member::Member;
-use super::removed::Tombstone;
 use super::session::Session;
+use super::tombstones::Tombstone;
 use super::writing::{CopyKind, with_moved_interfaces, written};
 use crate::protocol::inbound::{Action, Command};
 use crate::protocol::json::Fields;
@@ -57,7 +57,7 @@ struct Edited {
 
 impl Session {
     /// Decides what a command does. Changes nothing but what is known of the sender's copy.
-    pub(super) fn decide(&mut self, edit: &mut Edit, turn: &Turn<'_>) -> Decision {
+    pub(super) fn decide(&mut self, edit: &mut Edit, cx: &Context<'_>) -> Decision {
         let member = &mut self.room[edit.place];
         let Some(item) = self.document.get(&edit.id) else {
             let tombstone = self.document.removed().get(&edit.id);
@@ -66,7 +66,7 @@ impl Session {
         let edited = match edit.command.action {
             Action::Remove | Action::Other => return Decision::Remove,
             _ if edit.command.is_whole => {
-                read_whole(member, item, &mut edit.command, self.tick, turn)
+                read_whole(member, item, &mut edit.command, self.tick, cx)
             }
             Action::Move => read_move(&mut edit.command),
             Action::Add | Action::Update => {
@@ -126,12 +126,12 @@ fn read_whole(
     item: &Item,
     command: &mut Command,
     tick: u64,
-    turn: &Turn<'_>,
+    cx: &Context<'_>,
 ) -> Edited {
     let sent = std::mem::take(&mut command.data);
     let copy = match command.action {
-        Action::Update => member.copy_of_update(item, turn.limits.settle),
-        _ => member.copy_of(item, turn.limits.settle),
+        Action::Update => member.copy_of_update(item, cx.limits.settle),
+        _ => member.copy_of(item, cx.limits.settle),
     };
     let is_gone = copy.is_gone && command.action == Action::Update;
     let is_blank = copy.kind == CopyKind::Blank;

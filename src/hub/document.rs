@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::bounds::{Allowance, TooBig};
 use super::item::{FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed};
-use super::removed::Removed;
+use super::tombstones::Tombstones;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{Action, Command, MAX_VERSION};
 use crate::protocol::json::{self, Fields};
@@ -66,7 +66,7 @@ pub struct Document {
     items: BTreeMap<u64, Item>,
     places: HashMap<Arc<str>, u64>,
     next_place: u64,
-    removed: Removed,
+    removed: Tombstones,
     /// The users who have been members.
     users: HashSet<UserId>,
     news: News,
@@ -83,7 +83,7 @@ impl Document {
     /// Makes a document of its parts; `None` if two items have the same id.
     pub(super) fn from_parts(
         items: Vec<Item>,
-        removed: Removed,
+        removed: Tombstones,
         users: HashSet<UserId>,
         extra: Fields,
         version: u64,
@@ -153,7 +153,7 @@ impl Document {
     }
 
     /// The tombstones of items that were removed and not added again.
-    pub(super) fn removed(&self) -> &Removed {
+    pub(super) fn removed(&self) -> &Tombstones {
         &self.removed
     }
 
@@ -374,7 +374,7 @@ impl Document {
 
     /// Drops all tombstones: a new design begins.
     pub fn forget_removed(&mut self) {
-        self.removed = Removed::default();
+        self.removed = Tombstones::default();
     }
 
     /// Takes over the extra fields of a client's state, if it has any. `true` if the document changes by it.

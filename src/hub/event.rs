@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bounds::{Bounds as DocumentBounds, TooBig};
-use super::conn::ConnId;
+use super::connection::ConnId;
 use super::history::Bounds as HistoryBounds;
-use super::loading::NotLoaded;
-use super::past::Past;
+use super::loaded::LoadedSession;
+use super::pending_requests::NotLoaded;
 use crate::auth::{Grant, KeyRefusal, KeySet};
-use crate::kept::{Keep, PointInTime};
+use crate::journal::{JournalEntry, PointInTime};
 use crate::protocol::client::Request;
 use crate::protocol::inbound::{ClientMessage, Since, State};
 use crate::protocol::{Frame, UserId};
@@ -23,17 +23,17 @@ pub enum Event {
     Join { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
     /// Like [`Join`](Self::Join), but a session that begins with it is not stored until a connection
     /// joins with [`Join`](Self::Join).
-    JoinForNow { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
+    JoinTemporary { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
     /// A connection asks to view a session that exists, in memory or stored: to be sent what members
     /// are sent. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
     View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
     /// A viewer asks for the document, or for the changes after `since`.
-    Look { conn: ConnId, since: Option<Since> },
+    RequestState { conn: ConnId, since: Option<Since> },
     /// A connection of the client protocol was opened, with `debug` at the debug endpoint. Answered with
     /// [`Effect::Admit`].
-    Enter { conn: ConnId, client: UserId, debug: bool },
+    ConnectClient { conn: ConnId, client: UserId, debug: bool },
     /// A message of the client protocol.
-    Said { conn: ConnId, said: Said },
+    ChannelMessage { conn: ConnId, said: ChannelMessage },
     /// An HTTP request for the threads of a channel, or of all channels that its key opens. Answered with
     /// [`Effect::Answer`].
     Threads { conn: ConnId, channel: Option<String>, grant: Grant },
@@ -56,22 +56,22 @@ pub enum Event {
     /// A member answered a protocol Ping with this payload.
     Pong { conn: ConnId, payload: Vec<u8> },
     /// A connection has ended.
-    Gone { conn: ConnId },
+    Disconnected { conn: ConnId },
     /// Handling an event of this connection panicked. The connection is closed, and the others in its
     /// session are sent the whole document, because it isn't known which effects were lost.
     Failed { conn: ConnId },
     /// A new set of keys is in force.
     Keys(Arc<KeySet>),
     /// The answer to [`Effect::Load`]; `None` if nothing of the session is stored.
-    Loaded { session: Arc<str>, past: Result<Option<Box<Past>>, NotLoaded> },
+    Loaded { session: Arc<str>, past: Result<Option<Box<LoadedSession>>, NotLoaded> },
     /// Whether the store can write. The hub begins with `true`.
     Durable(bool),
     /// The store lost entries of this session and needs its whole document.
-    Wanted { session: Arc<str> },
+    SnapshotRequested { session: Arc<str> },
     /// Replaces a session's document with `state`; creates the session if it doesn't exist. Answered
-    /// with [`Effect::AnswerKept`] or [`Effect::Refuse`].
+    /// with [`Effect::AnswerWhenPersisted`] or [`Effect::Refuse`].
     Restore { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
-    /// Creates a session with the document `state`. Answered with [`Effect::AnswerKept`], or with
+    /// Creates a session with the document `state`. Answered with [`Effect::AnswerWhenPersisted`], or with
     /// [`Effect::Refuse`] if the session exists.
     Import { conn: ConnId, session: Arc<str>, state: Box<State>, by: UserId },
     /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
@@ -83,7 +83,7 @@ pub enum Event {
 
 /// A message of the client protocol, as the client's thread has read it.
 #[derive(Debug)]
-pub enum Said {
+pub enum ChannelMessage {
     /// `connect`, with what the thread found out about its key.
     Connect(Result<Grant, KeyRefusal>),
     /// Any other valid message; the thread answers a `ping` itself.
@@ -103,7 +103,7 @@ pub enum Effect {
     /// same `supersedes`, if that is not `None`.
     Send { conn: ConnId, frame: Frame, supersedes: Option<ConnId> },
     /// Give an entry to the store. The frames that tell of it follow. Only with [`Limits::durable`].
-    Keep(Box<Keep>),
+    Persist(Box<JournalEntry>),
     /// Load a session, after everything that was given to the store. Answered with [`Event::Loaded`].
     Load { session: Arc<str> },
     /// Remove all that is stored of a session, before any later entry: the next session of this name
@@ -114,7 +114,7 @@ pub enum Effect {
     /// Answer an HTTP request with a page of JSON.
     Answer { conn: ConnId, body: Vec<u8> },
     /// Answer an HTTP request with a page of JSON once everything before it is on disk.
-    AnswerKept { conn: ConnId, body: Vec<u8> },
+    AnswerWhenPersisted { conn: ConnId, body: Vec<u8> },
     /// Close the connection. The hub has removed it already.
     Close { conn: ConnId, code: u16, reason: &'static str },
 }

@@ -5,7 +5,7 @@
 use super::member::Request;
 use super::message_name::MessageName;
 use super::session::Session;
-use super::{ConnId, Turn};
+use super::{ConnId, Context};
 use crate::protocol::inbound::ClientMessage;
 use crate::protocol::outbound::{self, Message};
 use crate::protocol::relayed::Body;
@@ -19,7 +19,7 @@ pub(super) struct Sender {
 
 impl Session {
     /// Handles a member's message.
-    pub fn message(&mut self, conn: ConnId, message: ClientMessage, turn: &mut Turn<'_>) {
+    pub fn message(&mut self, conn: ConnId, message: ClientMessage, cx: &mut Context<'_>) {
         let Some(place) = self.room.place(conn) else { return };
         self.begin();
         let member = &mut self.room[place];
@@ -33,14 +33,14 @@ impl Session {
         let is_new = !member.is_recognised() && !is_request && !member.is_editor;
         let had_document = self.document.exists();
         if self.room[place].may_write() {
-            self.dispatch_message(place, message, turn);
+            self.dispatch_message(place, message, cx);
         } else {
-            self.handle_readers_message(place, message, turn);
+            self.handle_readers_message(place, message, cx);
         }
         if let Some(place) = self.room.place(conn).filter(|_| is_new) {
-            self.recognise_by_message(place, had_document, turn);
+            self.recognise_by_message(place, had_document, cx);
         }
-        self.finish(turn);
+        self.finish(cx);
     }
 
     /// Handles the message of a member who may write.
@@ -48,37 +48,37 @@ impl Session {
         &mut self,
         place: usize,
         message: ClientMessage,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let conn = self.room[place].conn;
         match message {
-            ClientMessage::Ping { echo } => turn.send(conn, &outbound::pong(&echo, turn.now.wall)),
-            ClientMessage::Command(command) => self.command(place, command, turn),
-            ClientMessage::Relay { body, is_cursor } => self.relay(place, &body, is_cursor, turn),
+            ClientMessage::Ping { echo } => cx.send(conn, &outbound::pong(&echo, cx.now.wall)),
+            ClientMessage::Command(command) => self.command(place, command, cx),
+            ClientMessage::Relay { body, is_cursor } => self.relay(place, &body, is_cursor, cx),
             ClientMessage::SyncRequest { since, .. } => {
-                self.request(place, Request { since }, turn);
+                self.request(place, Request { since }, cx);
             }
             ClientMessage::SyncUpdate { state, id, content } => {
-                self.replace_document(place, state, MessageName { id, content }, turn);
+                self.replace_document(place, state, MessageName { id, content }, cx);
             }
             ClientMessage::FullState { state, target } => {
-                self.take_snapshot(place, state, target.as_deref(), turn);
+                self.take_snapshot(place, state, target.as_deref(), cx);
             }
             ClientMessage::RefusedFullState(rejection) => {
-                turn.send(conn, &outbound::rejected(&rejection));
-                self.accept_unseen_host(place, turn);
+                cx.send(conn, &outbound::rejected(&rejection));
+                self.accept_unseen_host(place, cx);
             }
         }
     }
 
     /// Relays a message that changes no document. Of several cursors of one sender only the newest waits in a
     /// receiver's send queue.
-    fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, turn: &mut Turn<'_>) {
+    fn relay(&mut self, place: usize, body: &Body, is_cursor: bool, cx: &mut Context<'_>) {
         let Sender { conn, user } = self.sender(place);
-        let frame = relayed(body, &user, turn).finish();
+        let frame = relayed(body, &user, cx).finish();
         match is_cursor {
-            true => self.tell_latest_to_others(conn, &frame, turn),
-            false => self.tell_others(conn, &frame, turn),
+            true => self.tell_latest_to_others(conn, &frame, cx),
+            false => self.tell_others(conn, &frame, cx),
         }
     }
 
@@ -90,11 +90,11 @@ impl Session {
 }
 
 /// A member's message as it is relayed, without its `seq`.
-pub(super) fn relayed(body: &Body, user: &UserId, turn: &Turn<'_>) -> Message {
-    Message::continuing(body.head(), body.kind()).string("user_id", user).timestamp(turn.now.wall)
+pub(super) fn relayed(body: &Body, user: &UserId, cx: &Context<'_>) -> Message {
+    Message::continuing(body.head(), body.kind()).string("user_id", user).timestamp(cx.now.wall)
 }
 
 /// A command that begins with `head`, without its `seq`.
-pub(super) fn continued(head: &[u8], user: &UserId, turn: &Turn<'_>) -> Message {
-    Message::continuing(head, Kind::Command).string("user_id", user).timestamp(turn.now.wall)
+pub(super) fn continued(head: &[u8], user: &UserId, cx: &Context<'_>) -> Message {
+    Message::continuing(head, Kind::Command).string("user_id", user).timestamp(cx.now.wall)
 }

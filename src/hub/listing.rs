@@ -3,11 +3,11 @@
 use std::cmp::{Ordering, Reverse};
 use std::io::Write;
 
+use super::access::Access;
 use super::member::Member;
-use super::pass::Pass;
+use super::registry::Sessions;
 use super::session::Session;
-use super::sessions::Sessions;
-use super::{ConnId, Effect, Now, Refusal, Turn};
+use super::{ConnId, Context, Effect, Refusal, Time};
 use crate::auth::Grant;
 use crate::protocol::json;
 use crate::protocol::outbound::write_key;
@@ -23,8 +23,8 @@ const MAX_MEMBERS_IN_DETAILS: usize = 1000;
 
 impl Sessions {
     /// Answers with the sessions in memory that a key opens.
-    pub fn list(&self, conn: ConnId, grant: Option<Grant>, turn: &mut Turn<'_>) {
-        let opens = opened_by(grant, turn);
+    pub fn list(&self, conn: ConnId, grant: Option<Grant>, cx: &mut Context<'_>) {
+        let opens = opened_by(grant, cx);
         let mut found: Vec<&Session> =
             self.iter().filter(|session| opens(session.room.name())).collect();
         let total = found.len();
@@ -37,20 +37,20 @@ impl Sessions {
         for session in found {
             let before = body.len();
             body.extend_from_slice(if body.ends_with(b"[") { b"{" } else { b",{" });
-            session.write_summary(&mut body, MAX_MEMBERS_IN_LIST, turn.now);
+            session.write_summary(&mut body, MAX_MEMBERS_IN_LIST, cx.now);
             body.push(b'}');
             if body.len() > MAX_LIST_BYTES {
                 body.truncate(before);
                 break;
             }
         }
-        let _ = write!(body, "],\"total\":{total},\"timestamp\":\"{}\"}}", turn.now.wall);
-        turn.effects.push(Effect::Answer { conn, body });
+        let _ = write!(body, "],\"total\":{total},\"timestamp\":\"{}\"}}", cx.now.wall);
+        cx.effects.push(Effect::Answer { conn, body });
     }
 
     /// Answers with a session's summary and its last changes.
-    pub fn describe(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
-        self.answer_about(conn, name, grant, turn, |session, now| {
+    pub fn describe(&self, conn: ConnId, name: &str, grant: Option<Grant>, cx: &mut Context<'_>) {
+        self.answer_about(conn, name, grant, cx, |session, now| {
             let mut body = b"{".to_vec();
             session.write_summary(&mut body, MAX_MEMBERS_IN_DETAILS, now);
             body.extend_from_slice(b",\"recent\":");
@@ -61,8 +61,8 @@ impl Sessions {
     }
 
     /// Answers with a session's document.
-    pub fn state(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
-        self.answer_about(conn, name, grant, turn, |session, now| {
+    pub fn state(&self, conn: ConnId, name: &str, grant: Option<Grant>, cx: &mut Context<'_>) {
+        self.answer_about(conn, name, grant, cx, |session, now| {
             let mut body = Vec::new();
             session.document.write_file(&mut body, now.wall);
             body.pop();
@@ -80,15 +80,15 @@ impl Sessions {
         conn: ConnId,
         name: &str,
         grant: Option<Grant>,
-        turn: &mut Turn<'_>,
-        body: impl FnOnce(&Session, Now) -> Result<Vec<u8>, Refusal>,
+        cx: &mut Context<'_>,
+        body: impl FnOnce(&Session, Time) -> Result<Vec<u8>, Refusal>,
     ) {
         let answer = match self.get(name) {
-            _ if !opened_by(grant, turn)(name) => Err(Refusal::KeyRefused),
+            _ if !opened_by(grant, cx)(name) => Err(Refusal::KeyRefused),
             None => Err(Refusal::Unknown),
-            Some(session) => body(session, turn.now),
+            Some(session) => body(session, cx.now),
         };
-        turn.effects.push(match answer {
+        cx.effects.push(match answer {
             Ok(body) => Effect::Answer { conn, body },
             Err(why) => Effect::Refuse { conn, why },
         });
@@ -97,8 +97,8 @@ impl Sessions {
 
 /// Whether a key opens a session: a predicate over names. It is `true` where no key is asked for, and
 /// `false` for a key that is not valid any more.
-fn opened_by(grant: Option<Grant>, turn: &Turn<'_>) -> impl Fn(&str) -> bool + use<> {
-    let pass = grant.map(|grant| Pass::new(grant, turn.keys, turn.now.wall)).transpose();
+fn opened_by(grant: Option<Grant>, cx: &Context<'_>) -> impl Fn(&str) -> bool + use<> {
+    let pass = grant.map(|grant| Access::new(grant, cx.keys, cx.now.wall)).transpose();
     move |name| match &pass {
         Ok(pass) => pass.as_ref().is_none_or(|pass| pass.opens(name)),
         Err(_) => false,
@@ -113,7 +113,7 @@ fn compare_for_list(a: &Session, b: &Session) -> Ordering {
 
 impl Session {
     /// Appends the summary of a session as JSON, without braces. Writing to memory can't fail.
-    fn write_summary(&self, json: &mut Vec<u8>, max_members: usize, now: Now) {
+    fn write_summary(&self, json: &mut Vec<u8>, max_members: usize, now: Time) {
         json.extend_from_slice(b"\"session_id\":");
         json::write_string(json, self.room.name());
         let (epoch, seq) = (&self.epoch, self.history.seq());

@@ -7,9 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conn::HasConnection;
-use super::pass::Pass;
-use super::{ConnId, Now};
+use super::access::Access;
+use super::connection::HasConnection;
+use super::{ConnId, Time};
 use crate::protocol::inbound::Since;
 use crate::protocol::{Frame, Timestamp, UserId};
 pub use copies::FoundCopy;
@@ -27,9 +27,9 @@ pub struct Member {
     pub conn: ConnId,
     pub user: UserId,
     /// The access that its key gave it; `None` where the server asks for no keys.
-    pub pass: Option<Pass>,
+    pub pass: Option<Access>,
     pub connected_at: Timestamp,
-    pub arrival: Arrival,
+    pub arrival: RoleDetection,
     /// Whether the member is the editor: its first message was a `sync:request` that names its user.
     pub is_editor: bool,
     /// Whether it has sent a message.
@@ -75,7 +75,7 @@ pub struct Member {
 /// What is known of a member's canvas. Only the editor knows its mode. But one that shares its canvas answers
 /// its own `user:joined` with the canvas, before it answers the Ping that was sent after `user:joined`.
 #[derive(Debug)]
-pub enum Arrival {
+pub enum RoleDetection {
     /// Not recognised yet: requests wait, because a state would wipe a shared canvas.
     Unknown {
         /// The session had a document, and no other member who may write was there.
@@ -105,18 +105,18 @@ impl Member {
     pub fn new(
         conn: ConnId,
         user: UserId,
-        pass: Option<Pass>,
+        pass: Option<Access>,
         token: [u8; 8],
         returns_alone: bool,
         joined_at: u64,
-        now: Now,
+        now: Time,
     ) -> Self {
         Member {
             conn,
             user,
             pass,
             connected_at: now.wall,
-            arrival: Arrival::Unknown { returns_alone, waiting: None },
+            arrival: RoleDetection::Unknown { returns_alone, waiting: None },
             is_editor: false,
             has_spoken: false,
             has_edited: false,
@@ -141,17 +141,17 @@ impl Member {
 
     /// Whether its key permits more than to watch and to show a cursor.
     pub fn may_write(&self) -> bool {
-        self.pass.as_ref().is_none_or(Pass::may_write)
+        self.pass.as_ref().is_none_or(Access::may_write)
     }
 
     /// Whether the server knows what the member's canvas shows. Only then the member is sent changes.
     pub fn is_recognised(&self) -> bool {
-        !matches!(self.arrival, Arrival::Unknown { .. })
+        !matches!(self.arrival, RoleDetection::Unknown { .. })
     }
 
     /// Notes whether it shares its canvas. A newcomer is sent the changes from this tick on. Returns what was
     /// known before.
-    pub fn recognise_as(&mut self, arrival: Arrival, tick: u64) -> Arrival {
+    pub fn recognise_as(&mut self, arrival: RoleDetection, tick: u64) -> RoleDetection {
         if !self.is_recognised() {
             self.recognised_at = tick - 1;
         }

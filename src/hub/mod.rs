@@ -17,57 +17,57 @@
 //! members for [`Limits::linger`]; a channel without members has nothing but the counts of its threads.
 //! Viewers are sent the same frames as members; they are not listed and can't change anything.
 //!
-//! With [`Limits::durable`] the hub gives each change to the store ([`Effect::Keep`]) and loads a session
+//! With [`Limits::durable`] the hub gives each change to the store ([`Effect::Persist`]) and loads a session
 //! when it is needed ([`Effect::Load`]); memory then holds the sessions that are in use.
 //!
 //! There is no socket, file or clock in this module. One thread calls [`Hub::handle`]. Tests call it with
 //! a clock of their own and run hours of a session in milliseconds.
 
+mod access;
+mod activity;
 mod author;
 mod bounds;
+mod channel_threads;
 pub mod channels;
 mod clients;
 mod confirm;
-mod conn;
+mod connection;
 mod context;
 mod decide;
 mod document;
 mod edit;
 mod event;
 mod field;
-mod footprint;
-mod held;
 mod history;
 mod incoming;
 mod item;
 mod item_frames;
-mod keeping;
 mod listing;
-mod loading;
+mod loaded;
 mod member;
+mod memory_use;
 mod merge;
 mod message_name;
 mod notes;
 mod old_values;
-mod pass;
-mod past;
 mod past_value;
+mod pending_requests;
+mod persistence;
 mod publish;
-mod recent;
+mod reconcile;
+mod registry;
 mod relay;
-mod removed;
 mod replace;
 mod roles;
 mod room;
 mod session;
-mod sessions;
-mod settle;
 mod snapshot;
-mod stored;
-mod threads;
+mod stats;
+mod storage;
 mod time;
 mod timers;
 mod told;
+mod tombstones;
 mod versions;
 mod viewers;
 mod writing;
@@ -76,22 +76,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bounds::{Bounds as DocumentBounds, TooBig};
-pub use conn::{ConnId, ConnMap, NumberHasher};
+pub use connection::{ConnId, ConnMap, NumberHasher};
 pub use document::Document;
-pub use event::{Effect, Event, Limits, Refusal, Said};
-pub use footprint::{ChannelsFootprint, Footprint, Holdings, SessionFootprint};
+pub use event::{ChannelMessage, Effect, Event, Limits, Refusal};
 pub use history::Bounds as HistoryBounds;
-pub use loading::NotLoaded;
-pub use past::{Past, replay};
-pub use stored::Damaged;
-pub use time::Now;
+pub use loaded::{LoadedSession, replay};
+pub use pending_requests::NotLoaded;
+pub use stats::{ChannelsFootprint, DebugStats, HubStats, SessionFootprint};
+pub use storage::Damaged;
+pub use time::Time;
 
 use crate::auth::KeySet;
+use access::KeyIndex;
 use clients::Clients;
-use context::Turn;
+use context::Context;
 use member::Request;
-use pass::KeyIndex;
-use sessions::Sessions;
+use registry::Sessions;
 use timers::{Timer, Timers};
 
 /// How many timers one [`Event::Tick`] fires at most. A canvas moved as a whole has one per item; the rest
@@ -136,69 +136,73 @@ impl Hub {
     /// `now` must not go back between calls. Events of connections that the hub doesn't know, or doesn't
     /// know any more, have no effect.
     #[inline(never)] // a name in thread dumps
-    pub fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+    pub fn handle(&mut self, event: Event, now: Time, effects: &mut Vec<Effect>) {
         let was_failing = self.disk_fails;
         self.note_keys_and_disk(&event);
         let Hub { limits, keys, sessions, clients, timers, disk_fails } = self;
         let disk_fails = *disk_fails;
-        let turn = &mut Turn { now, limits, keys, effects, timers, disk_fails, left: 0 };
+        let cx = &mut Context { now, limits, keys, effects, timers, disk_fails, left: 0 };
         match event {
             Event::Join { conn, session, user, grant } => {
-                sessions.join(conn, session, user, grant, false, turn);
+                sessions.join(conn, session, user, grant, false, cx);
             }
-            Event::JoinForNow { conn, session, user, grant } => {
-                sessions.join(conn, session, user, grant, true, turn);
+            Event::JoinTemporary { conn, session, user, grant } => {
+                sessions.join(conn, session, user, grant, true, cx);
             }
-            Event::View { conn, session, grant } => sessions.view(conn, session, grant, turn),
-            Event::Look { conn, since } => sessions.request_state(conn, &Request { since }, turn),
+            Event::View { conn, session, grant } => sessions.view(conn, session, grant, cx),
+            Event::RequestState { conn, since } => {
+                sessions.request_state(conn, &Request { since }, cx)
+            }
             Event::Message { conn, message } => {
-                sessions.with_session_of(conn, turn, |session, turn| {
-                    session.message(conn, message, turn);
+                sessions.with_session_of(conn, cx, |session, cx| {
+                    session.message(conn, message, cx);
                 });
             }
             Event::Pong { conn, payload } => {
-                sessions.with_session_of(conn, turn, |session, turn| {
-                    session.pong(conn, &payload, turn);
+                sessions.with_session_of(conn, cx, |session, cx| {
+                    session.pong(conn, &payload, cx);
                 });
             }
-            Event::Enter { conn, client, debug } => clients.connected(conn, client, debug, turn),
-            Event::Said { conn, said } => clients.message(conn, said, turn),
+            Event::ConnectClient { conn, client, debug } => {
+                clients.connected(conn, client, debug, cx)
+            }
+            Event::ChannelMessage { conn, said } => clients.message(conn, said, cx),
             Event::Threads { conn, channel, grant } => {
-                let body = clients.threads(channel.as_deref(), grant, turn);
-                turn.effects.push(Effect::Answer { conn, body });
+                let body = clients.threads(channel.as_deref(), grant, cx);
+                cx.effects.push(Effect::Answer { conn, body });
             }
-            Event::Sessions { conn, grant } => sessions.list(conn, grant, turn),
+            Event::Sessions { conn, grant } => sessions.list(conn, grant, cx),
             Event::Details { conn, session, grant } => {
-                sessions.describe(conn, &session, grant, turn);
+                sessions.describe(conn, &session, grant, cx);
             }
-            Event::State { conn, session, grant } => sessions.state(conn, &session, grant, turn),
+            Event::State { conn, session, grant } => sessions.state(conn, &session, grant, cx),
             Event::Versions { conn, session, grant } => {
-                sessions.versions(conn, &session, grant, turn);
+                sessions.versions(conn, &session, grant, cx);
             }
             Event::Version { conn, session, at, grant } => {
-                sessions.version(conn, &session, at, grant, turn);
+                sessions.version(conn, &session, at, grant, cx);
             }
-            Event::Gone { conn } => {
+            Event::Disconnected { conn } => {
                 clients.disconnected(conn);
-                sessions.disconnected(conn, turn);
+                sessions.disconnected(conn, cx);
             }
-            Event::Failed { conn } if clients.has(conn) => clients.failed(conn, turn),
-            Event::Failed { conn } => sessions.failed(conn, turn),
-            Event::Keys(_) => renew_access(clients, sessions, turn),
-            Event::Loaded { session, past } => sessions.loaded(&session, past, turn),
-            Event::Durable(_) if turn.disk_fails != was_failing => sessions.disk_changed(turn),
+            Event::Failed { conn } if clients.has(conn) => clients.failed(conn, cx),
+            Event::Failed { conn } => sessions.failed(conn, cx),
+            Event::Keys(_) => renew_access(clients, sessions, cx),
+            Event::Loaded { session, past } => sessions.loaded(&session, past, cx),
+            Event::Durable(_) if cx.disk_fails != was_failing => sessions.disk_changed(cx),
             Event::Durable(_) => {}
-            Event::Wanted { session } => sessions.snapshot_requested(&session, turn),
+            Event::SnapshotRequested { session } => sessions.snapshot_requested(&session, cx),
             Event::Restore { conn, session, state, by } => {
-                sessions.restore(conn, session, state, by, turn);
+                sessions.restore(conn, session, state, by, cx);
             }
             Event::Import { conn, session, state, by } => {
-                sessions.import(conn, session, state, by, turn);
+                sessions.import(conn, session, state, by, cx);
             }
-            Event::Delete { conn, session } => sessions.delete(conn, session, turn),
-            Event::Tick => run_timers(clients, sessions, turn),
+            Event::Delete { conn, session } => sessions.delete(conn, session, cx),
+            Event::Tick => run_timers(clients, sessions, cx),
         }
-        sessions.free_memory(turn);
+        sessions.free_memory(cx);
     }
 
     /// Takes over what an event says about the keys in force and about the disk.
@@ -218,8 +222,8 @@ impl Hub {
     }
 
     /// How many sessions, members and channels there are, from counters: takes constant time.
-    pub fn holdings(&self) -> Holdings {
-        Holdings {
+    pub fn holdings(&self) -> HubStats {
+        HubStats {
             sessions: self.sessions.len(),
             members: self.sessions.members(),
             channels: self.clients.channels().len(),
@@ -234,18 +238,18 @@ impl Hub {
     }
 }
 
-fn renew_access(clients: &mut Clients, sessions: &mut Sessions, turn: &mut Turn<'_>) {
-    let keys = KeyIndex::new(turn.keys);
-    clients.renew_passes(&keys, turn);
-    sessions.renew_passes(&keys, turn);
+fn renew_access(clients: &mut Clients, sessions: &mut Sessions, cx: &mut Context<'_>) {
+    let keys = KeyIndex::new(cx.keys);
+    clients.renew_passes(&keys, cx);
+    sessions.renew_passes(&keys, cx);
 }
 
-fn run_timers(clients: &mut Clients, sessions: &mut Sessions, turn: &mut Turn<'_>) {
+fn run_timers(clients: &mut Clients, sessions: &mut Sessions, cx: &mut Context<'_>) {
     for _ in 0..TIMERS_AT_ONCE {
-        let Some(timer) = turn.timers.pop_due(turn.now.elapsed) else { break };
+        let Some(timer) = cx.timers.pop_due(cx.now.elapsed) else { break };
         match timer {
-            Timer::Session(name, timer) => sessions.timer_fired(&name, timer, turn),
-            Timer::Client(conn, timer) => clients.timer_fired(conn, timer, turn),
+            Timer::Session(name, timer) => sessions.timer_fired(&name, timer, cx),
+            Timer::Client(conn, timer) => clients.timer_fired(conn, timer, cx),
         }
     }
 }

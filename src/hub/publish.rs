@@ -3,12 +3,12 @@
 
 use super::document::Applied;
 use super::item_frames::{UpdateFrames, add, remove, settled_remove, write_whole};
-use super::keeping::AppliedChange;
+use super::persistence::AppliedChange;
+use super::reconcile::send_settled;
 use super::session::Session;
-use super::settle::send_settled;
 use super::told::{Audience, Part};
-use super::{ConnId, Turn};
-use crate::kept::Why;
+use super::{ConnId, Context};
+use crate::journal::SnapshotReason;
 use crate::protocol::outbound::item_command;
 use crate::protocol::{Frame, UserId};
 
@@ -18,7 +18,7 @@ pub struct Publication<'a> {
     pub user: &'a UserId,
     /// The version of the client's state; 0 without one.
     pub version: u64,
-    pub why: Why,
+    pub why: SnapshotReason,
     /// The id of the client's message in stored form.
     pub id: Option<&'a str>,
     /// A member that is not told: the changes come from its own canvas.
@@ -28,26 +28,26 @@ pub struct Publication<'a> {
 }
 
 /// Whether the document was replaced. Viewers are then sent the new one instead of the changes.
-fn is_whole(why: Why) -> bool {
-    matches!(why, Why::Replaced | Why::Restored | Why::Imported)
+fn is_whole(why: SnapshotReason) -> bool {
+    matches!(why, SnapshotReason::Replaced | SnapshotReason::Restored | SnapshotReason::Imported)
 }
 
 impl Session {
     /// Numbers changes, stores them, and tells members and viewers.
-    pub fn publish(&mut self, changes: &[Applied], how: Publication<'_>, turn: &mut Turn<'_>) {
+    pub fn publish(&mut self, changes: &[Applied], how: Publication<'_>, cx: &mut Context<'_>) {
         let mut frames = Vec::with_capacity(changes.len());
         for change in changes {
-            frames.push(self.number_change(change, how, turn));
+            frames.push(self.number_change(change, how, cx));
         }
         if !changes.is_empty() || how.is_news {
             // The id of a message that changed no item is stored by itself, below.
             let id = how.id.filter(|_| !changes.is_empty());
             let made = AppliedChange { user: how.user, frames: frames.clone(), id };
-            self.keep_made(made, how.why, turn);
+            self.keep_made(made, how.why, cx);
         }
         if changes.is_empty() {
             if let Some(id) = how.id {
-                self.keep_id(how.user.clone(), id.into(), turn);
+                self.keep_id(how.user.clone(), id.into(), cx);
             }
             return;
         }
@@ -58,20 +58,20 @@ impl Session {
         }
         let first = self.history.next_seq() - changes.len() as u64;
         for (n, (change, frame)) in changes.iter().zip(&frames).enumerate() {
-            self.tell_members(change, frame, first + n as u64, how, turn);
+            self.tell_members(change, frame, first + n as u64, how, cx);
         }
         if is_whole(how.why) {
-            self.send_state_to_viewers(turn);
+            self.send_state_to_viewers(cx);
         }
         for change in changes {
             // Editors draw a change, and move a locked item, when the item is settled.
             if let Applied::Changed(id) = change {
-                self.record_item_change(how.user, id, turn);
+                self.record_item_change(how.user, id, cx);
             }
         }
         let is_removal = |change: &&Applied| matches!(change, Applied::Removed(_));
         if let Some(removal) = changes.iter().find(is_removal) {
-            self.redraw_rays(removal.id(), how.except, turn);
+            self.redraw_rays(removal.id(), how.except, cx);
         }
     }
 
@@ -80,7 +80,7 @@ impl Session {
         &mut self,
         change: &Applied,
         how: Publication<'_>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Frame {
         let id = change.id();
         let command = match (change, self.document.get(id)) {
@@ -90,8 +90,8 @@ impl Session {
             }
             _ => remove(id),
         };
-        let command = command.string("user_id", how.user).timestamp(turn.now.wall);
-        self.number_message(command, how.version, turn)
+        let command = command.string("user_id", how.user).timestamp(cx.now.wall);
+        self.number_message(command, how.version, cx)
     }
 
     /// Tells members of one change, and viewers if they are not sent the whole document.
@@ -101,9 +101,9 @@ impl Session {
         frame: &Frame,
         seq: u64,
         how: Publication<'_>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        let (tick, wall) = (self.tick, turn.now.wall);
+        let (tick, wall) = (self.tick, cx.now.wall);
         let shows_viewers = !is_whole(how.why);
         let id = change.id();
         let Some(item) = self.document.get(id) else {
@@ -112,11 +112,11 @@ impl Session {
             let told = |member: &&super::member::Member| member.is_recognised();
             for member in self.room.iter().filter(told) {
                 if Some(member.conn) != how.except {
-                    turn.send(member.conn, frame);
+                    cx.send(member.conn, frame);
                 }
             }
             if shows_viewers {
-                self.viewers.send(frame, turn);
+                self.viewers.send(frame, cx);
             }
             return;
         };
@@ -125,7 +125,7 @@ impl Session {
             true => UpdateFrames::settled(item, wall),
             false => UpdateFrames::change(item, seq, how.user, wall),
         };
-        let is_locked = turn.limits.settle && !is_added && item.may_be_locked_before(tick);
+        let is_locked = cx.limits.settle && !is_added && item.may_be_locked_before(tick);
         let settled = UpdateFrames::settled(item, wall);
         for member in self.room.iter_mut() {
             let is_told = member.is_recognised() && Some(member.conn) != how.except;
@@ -133,31 +133,31 @@ impl Session {
                 continue;
             }
             if is_locked {
-                settled.unlocking(member).iter().for_each(|form| turn.send(member.conn, form));
+                settled.unlocking(member).iter().for_each(|form| cx.send(member.conn, form));
             }
             match is_added {
                 true => {
                     if !member.has_listed(id) {
-                        if member.may_list_unknown_items() && turn.limits.settle {
-                            turn.send(member.conn, &settled_remove(id, how.user, wall));
+                        if member.may_list_unknown_items() && cx.limits.settle {
+                            cx.send(member.conn, &settled_remove(id, how.user, wall));
                         }
-                        turn.send(member.conn, frame);
+                        cx.send(member.conn, frame);
                     }
-                    if turn.limits.settle {
-                        send_settled(member, &update, turn);
+                    if cx.limits.settle {
+                        send_settled(member, &update, cx);
                         self.needs_pings |= member.expect_receipt(tick);
                     }
                 }
                 false if member.has_moved_copy(item) || item.hides_path() => {
-                    update.for_member(member).iter().for_each(|form| turn.send(member.conn, form));
+                    update.for_member(member).iter().for_each(|form| cx.send(member.conn, form));
                 }
-                false => turn.send(member.conn, frame),
+                false => cx.send(member.conn, frame),
             }
         }
         if shows_viewers {
-            self.viewers.send(frame, turn);
-            if is_added && turn.limits.settle {
-                self.viewers.send(update.plain(), turn);
+            self.viewers.send(frame, cx);
+            if is_added && cx.limits.settle {
+                self.viewers.send(update.plain(), cx);
             }
         }
         let except = how.except.is_some().then(|| how.user.clone());

@@ -1,12 +1,12 @@
 //! What the other members and the viewers are sent of a command's change, and what is noted of it.
 
-use super::Turn;
+use super::Context;
 use super::decide::RelayForm;
 use super::edit::{ChangeKind, Edit};
 use super::item::Item;
 use super::item_frames::{self, UpdateFrames, settled_remove};
+use super::reconcile::send_settled;
 use super::session::Session;
-use super::settle::send_settled;
 use super::told::{Audience, Part};
 use crate::protocol::Frame;
 
@@ -17,32 +17,32 @@ impl Session {
         edit: &Edit,
         frame: &Frame,
         kind: &ChangeKind,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         match *kind {
-            ChangeKind::Added { .. } => self.relay_added(edit, frame, turn),
+            ChangeKind::Added { .. } => self.relay_added(edit, frame, cx),
             ChangeKind::Written { relay, has_turned } => {
                 let Some(item) = self.document.get(&edit.id) else { return };
-                let part = self.relay_written(edit, item, frame, relay, has_turned, turn);
-                self.viewers.send(frame, turn);
+                let part = self.relay_written(edit, item, frame, relay, has_turned, cx);
+                self.viewers.send(frame, cx);
                 self.record_told(&edit.id, part, Audience::AllBut(Some(edit.user.clone())));
             }
-            ChangeKind::Removed { .. } => self.relay_removed(edit, frame, turn),
+            ChangeKind::Removed { .. } => self.relay_removed(edit, frame, cx),
         }
     }
 
     /// Tells the others of a new item. A member that has listed the item already is only told what it looks
     /// like.
-    fn relay_added(&mut self, edit: &Edit, frame: &Frame, turn: &mut Turn<'_>) {
+    fn relay_added(&mut self, edit: &Edit, frame: &Frame, cx: &mut Context<'_>) {
         let Edit { conn, user, id, .. } = edit;
         self.note_owners(id);
         let tick = self.tick;
         let Some(item) = self.document.get(id) else { return };
-        let update = UpdateFrames::settled(item, turn.now.wall);
+        let update = UpdateFrames::settled(item, cx.now.wall);
         let seq = self.history.seq();
         // A script may have left out the `_type` that an editor needs.
         let for_editors = item.field("_type").is_none().then(|| {
-            let message = item_frames::add(item).string("user_id", user).timestamp(turn.now.wall);
+            let message = item_frames::add(item).string("user_id", user).timestamp(cx.now.wall);
             message.number("seq", seq).finish()
         });
         for member in self.room.iter_mut().filter(|member| member.conn != *conn) {
@@ -50,20 +50,20 @@ impl Session {
                 continue;
             }
             if !member.has_listed(id) {
-                if member.may_list_unknown_items() && turn.limits.settle {
-                    turn.send(member.conn, &settled_remove(id, user, turn.now.wall));
+                if member.may_list_unknown_items() && cx.limits.settle {
+                    cx.send(member.conn, &settled_remove(id, user, cx.now.wall));
                 }
                 let form = for_editors.as_ref().filter(|_| member.is_editor);
-                turn.send(member.conn, form.unwrap_or(frame));
+                cx.send(member.conn, form.unwrap_or(frame));
             }
-            if turn.limits.settle {
-                send_settled(member, &update, turn);
+            if cx.limits.settle {
+                send_settled(member, &update, cx);
                 self.needs_pings |= member.expect_receipt(tick);
             }
         }
-        self.viewers.send(frame, turn);
-        if turn.limits.settle {
-            self.viewers.send(update.plain(), turn);
+        self.viewers.send(frame, cx);
+        if cx.limits.settle {
+            self.viewers.send(update.plain(), cx);
         }
         self.record_told(id, Part::Whole, Audience::AllBut(Some(user.clone())));
     }
@@ -77,13 +77,13 @@ impl Session {
         frame: &Frame,
         relay: RelayForm,
         has_turned: bool,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Part {
         let seq = self.history.seq();
         let others =
             self.room.iter().filter(|member| member.conn != edit.conn && member.is_recognised());
         // A locked copy doesn't take the place that it is sent: it is unlocked first.
-        let is_locked = turn.limits.settle && item.may_be_locked_before(self.tick);
+        let is_locked = cx.limits.settle && item.may_be_locked_before(self.tick);
         let is_for_all = match relay {
             _ if is_locked => false,
             RelayForm::Update => {
@@ -92,16 +92,16 @@ impl Session {
             _ => item.is_for_editors() && !has_turned && !item_frames::is_turned(item),
         };
         if is_for_all {
-            others.for_each(|member| turn.send(member.conn, frame));
+            others.for_each(|member| cx.send(member.conn, frame));
             return if relay == RelayForm::Update { Part::Whole } else { Part::Place };
         }
         let writer = item.writer.clone();
-        let update = UpdateFrames::change(item, seq, &writer, turn.now.wall);
-        let settled = UpdateFrames::settled(item, turn.now.wall);
+        let update = UpdateFrames::change(item, seq, &writer, cx.now.wall);
+        let settled = UpdateFrames::settled(item, cx.now.wall);
         let alone = std::cell::OnceCell::new();
         for member in others {
             if is_locked {
-                settled.unlocking(member).iter().for_each(|form| turn.send(member.conn, form));
+                settled.unlocking(member).iter().for_each(|form| cx.send(member.conn, form));
             }
             let form = match relay {
                 _ if !member.is_editor => Some(frame),
@@ -115,11 +115,11 @@ impl Session {
                 _ if has_turned => update.for_member(member),
                 _ => Some(alone.get_or_init(|| {
                     let command = item_frames::place_alone(item);
-                    let command = command.string("user_id", &writer).timestamp(turn.now.wall);
+                    let command = command.string("user_id", &writer).timestamp(cx.now.wall);
                     command.number("seq", seq).finish()
                 })),
             };
-            form.iter().for_each(|form| turn.send(member.conn, form));
+            form.iter().for_each(|form| cx.send(member.conn, form));
         }
         match relay == RelayForm::Update || has_turned || is_locked {
             true => Part::Whole,
@@ -128,15 +128,15 @@ impl Session {
     }
 
     /// Tells the others that an item is removed.
-    fn relay_removed(&mut self, edit: &Edit, frame: &Frame, turn: &mut Turn<'_>) {
+    fn relay_removed(&mut self, edit: &Edit, frame: &Frame, cx: &mut Context<'_>) {
         self.room.iter_mut().for_each(|member| member.forget_copy(&edit.id));
         self.told_last = self.tick;
         for member in self.room.iter().filter(|member| member.conn != edit.conn) {
             if member.is_recognised() {
-                turn.send(member.conn, frame);
+                cx.send(member.conn, frame);
             }
         }
-        self.viewers.send(frame, turn);
+        self.viewers.send(frame, cx);
     }
 
     /// Notes which members built their copies of an item that is new to the document themselves: those that

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use super::activity::ActivityKind;
 use super::incoming::Sender;
 use super::item::Item;
 use super::message_name::MessageName;
 use super::publish::Publication;
-use super::recent::ActivityKind;
+use super::reconcile::Correction;
 use super::session::Session;
-use super::settle::Correction;
 use super::snapshot::MAX_LEFT_OUT_REPORTED;
 use super::writing::keep_origin;
-use super::{ConnId, Effect, Refusal, Turn};
-use crate::kept::Why;
+use super::{ConnId, Context, Effect, Refusal};
+use crate::journal::SnapshotReason;
 use crate::protocol::UserId;
 use crate::protocol::inbound::State;
 use crate::protocol::outbound;
@@ -25,18 +25,18 @@ impl Session {
         place: usize,
         state: State,
         name: MessageName,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let Sender { conn, user } = self.sender(place);
-        if self.answer_repeated(place, &name, "sync:update", turn) {
+        if self.answer_repeated(place, &name, "sync:update", cx) {
             return;
         }
         for item in state.left_out.iter().take(MAX_LEFT_OUT_REPORTED) {
             let id = name.id.as_ref().map(|id| id.get());
-            turn.send(conn, &outbound::left_out(item, "sync:update", id));
+            cx.send(conn, &outbound::left_out(item, "sync:update", id));
         }
-        if let Err(why) = self.document.fits_alone(&state, turn.allowance()) {
-            self.refuse_as_too_big(place, why, "sync:update", name.id.as_ref(), None, turn);
+        if let Err(why) = self.document.fits_alone(&state, cx.allowance()) {
+            self.refuse_as_too_big(place, why, "sync:update", name.id.as_ref(), None, cx);
             return;
         }
         self.room[place].note_edit();
@@ -49,24 +49,24 @@ impl Session {
         let removed = self.document.removed().iter();
         let removed = removed.filter(|(_, stone)| member.is_on_its_way(stone.tick));
         let removed: Vec<Arc<str>> = removed.map(|(id, _)| id.clone()).collect();
-        self.put_document(state, &user, Some(conn), &name, Why::Replaced, turn);
+        self.put_document(state, &user, Some(conn), &name, SnapshotReason::Replaced, cx);
         for id in &removed {
             if self.document.get(id).is_some() {
-                self.schedule_correction(&user, id, Correction::Rebuild, turn);
+                self.schedule_correction(&user, id, Correction::Rebuild, cx);
             }
         }
         uncertain.extend(removed);
         for id in uncertain {
-            self.correct_now(place, &id, turn);
+            self.correct_now(place, &id, cx);
         }
-        self.confirm(place, name, "sync:update", turn);
+        self.confirm(place, name, "sync:update", cx);
     }
 
     /// Puts a stored version or an imported file in the document's place, and answers the request once that is
     /// stored. The document before it becomes a version.
-    pub fn restore(&mut self, conn: ConnId, mut state: State, by: &UserId, turn: &mut Turn<'_>) {
-        if let Err(why) = self.document.fits_alone(&state, turn.allowance()) {
-            return turn.effects.push(Effect::Refuse { conn, why: Refusal::TooBig(why) });
+    pub fn restore(&mut self, conn: ConnId, mut state: State, by: &UserId, cx: &mut Context<'_>) {
+        if let Err(why) = self.document.fits_alone(&state, cx.allowance()) {
+            return cx.effects.push(Effect::Refuse { conn, why: Refusal::TooBig(why) });
         }
         self.begin();
         for item in &mut state.items {
@@ -74,12 +74,13 @@ impl Session {
                 keep_origin(known, &mut item.fields);
             }
         }
-        let why = if state.is_from_file { Why::Imported } else { Why::Restored };
-        self.put_document(state, by, None, &MessageName::NONE, why, turn);
+        let why =
+            if state.is_from_file { SnapshotReason::Imported } else { SnapshotReason::Restored };
+        self.put_document(state, by, None, &MessageName::NONE, why, cx);
         let body =
-            outbound::restored(self.room.name(), &self.epoch, self.history.seq(), turn.now.wall);
-        turn.effects.push(Effect::AnswerKept { conn, body });
-        self.finish(turn);
+            outbound::restored(self.room.name(), &self.epoch, self.history.seq(), cx.now.wall);
+        cx.effects.push(Effect::AnswerWhenPersisted { conn, body });
+        self.finish(cx);
     }
 
     /// Puts a state in the document's place, makes a version of the document before it, and tells the members
@@ -90,12 +91,12 @@ impl Session {
         user: &UserId,
         except: Option<ConnId>,
         name: &MessageName,
-        why: Why,
-        turn: &mut Turn<'_>,
+        why: SnapshotReason,
+        cx: &mut Context<'_>,
     ) {
-        self.keep_version(turn);
-        let before = self.version_before(user, why, turn);
-        if matches!(why, Why::Restored | Why::Imported) {
+        self.keep_version(cx);
+        let before = self.version_before(user, why, cx);
+        if matches!(why, SnapshotReason::Restored | SnapshotReason::Imported) {
             self.document.forget_extra();
         }
         // A user who writes through the API counts as one who was in the session.
@@ -104,22 +105,22 @@ impl Session {
         let changes = self.document.replace(state, self.author(user));
         match before {
             _ if changes.is_empty() => self.document.advance(version),
-            Some(before) => self.versions.add(before, turn.limits.document),
+            Some(before) => self.versions.add(before, cx.limits.document),
             None => {}
         }
         self.forget_encoded();
         let did = match why {
-            Why::Restored => ActivityKind::Restore,
-            Why::Imported => ActivityKind::Import,
+            SnapshotReason::Restored => ActivityKind::Restore,
+            SnapshotReason::Imported => ActivityKind::Import,
             _ => ActivityKind::Replace,
         };
         let seq = match changes.len() as u64 {
             0 => self.history.seq(),
             several => self.history.next_seq() - 1 + several,
         };
-        self.recent.note(seq, user, did, None, turn.now);
+        self.recent.note(seq, user, did, None, cx.now);
         let id = name.stored();
         let how = Publication { user, version, why, id: id.as_deref(), except, is_news: true };
-        self.publish(&changes, how, turn);
+        self.publish(&changes, how, cx);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::access::{Access, KeyIndex};
 use super::item_frames::{UpdateFrames, settled_add};
-use super::pass::{KeyIndex, Pass};
+use super::reconcile::send_settled;
 use super::session::{Session, host_changed};
-use super::settle::send_settled;
 use super::timers::SessionTimer;
-use super::{ConnId, Effect, Turn};
+use super::{ConnId, Context, Effect};
 use crate::auth::KeyRefusal;
 use crate::protocol::inbound::{Action, ClientMessage, Command};
 use crate::protocol::{UserId, close, outbound};
@@ -35,25 +35,25 @@ impl Session {
     }
 
     /// Elects a host if one is needed, and tells everyone.
-    pub(super) fn elect_and_announce(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn elect_and_announce(&mut self, cx: &mut Context<'_>) {
         if let Some(host) = self.elect_host() {
-            self.tell_all(&host_changed(&host, turn.now.wall), turn);
+            self.tell_all(&host_changed(&host, cx.now.wall), cx);
         }
     }
 
     /// Sends a reader the item that its refused command is about, because its canvas has changed already.
-    fn correct_reader(&mut self, place: usize, command: &Command, turn: &mut Turn<'_>) {
+    fn correct_reader(&mut self, place: usize, command: &Command, cx: &mut Context<'_>) {
         match (command.action, self.document.get(&command.item_id)) {
-            (Action::Remove, Some(item)) if turn.limits.settle => {
+            (Action::Remove, Some(item)) if cx.limits.settle => {
                 let (id, tick) = (item.id.clone(), self.tick);
                 let member = &mut self.room[place];
                 let user = member.user.clone();
                 self.document.note_builder(&id, &user, false);
                 let Some(item) = self.document.get(&id) else { return };
-                turn.send(member.conn, &settled_add(item, turn.now.wall));
-                let update = UpdateFrames::settled(item, turn.now.wall);
+                cx.send(member.conn, &settled_add(item, cx.now.wall));
+                let update = UpdateFrames::settled(item, cx.now.wall);
                 member.on_item_sent(&id, tick);
-                send_settled(member, &update, turn);
+                send_settled(member, &update, cx);
                 self.needs_pings = true;
             }
             // An item of its own that the session never had: its copy is gone.
@@ -62,7 +62,7 @@ impl Session {
             // An item of its own that the session never had stays on its canvas.
             (_, None) if self.room[place].listed_at(&command.item_id).is_some() => {}
             (Action::Add | Action::Update | Action::Move, _) => {
-                self.correct_now(place, &command.item_id, turn);
+                self.correct_now(place, &command.item_id, cx);
             }
         }
     }
@@ -72,26 +72,26 @@ impl Session {
         &mut self,
         place: usize,
         message: ClientMessage,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         if let ClientMessage::Ping { .. }
         | ClientMessage::Relay { is_cursor: true, .. }
         | ClientMessage::SyncRequest { .. }
         | ClientMessage::RefusedFullState(_) = message
         {
-            return self.dispatch_message(place, message, turn);
+            return self.dispatch_message(place, message, cx);
         }
         let rejection = message.read_only("the key permits to watch, not to change");
-        turn.send(self.room[place].conn, &outbound::rejected(&rejection));
+        cx.send(self.room[place].conn, &outbound::rejected(&rejection));
         match message {
             ClientMessage::FullState { state, target } => {
                 let names_itself = target.as_deref() == Some(&*self.room[place].user);
                 match names_itself && !self.room[place].has_shown_canvas {
-                    true => self.show_differences(place, state, turn),
-                    false => self.note_origins(place, &state, turn),
+                    true => self.show_differences(place, state, cx),
+                    false => self.note_origins(place, &state, cx),
                 }
             }
-            ClientMessage::Command(command) => self.correct_reader(place, &command, turn),
+            ClientMessage::Command(command) => self.correct_reader(place, &command, cx),
             _ => {}
         }
     }
@@ -100,7 +100,7 @@ impl Session {
     pub fn renew_passes(
         &mut self,
         keys: &KeyIndex<'_>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Vec<(ConnId, KeyRefusal)> {
         let mut refused = Vec::new();
         let name = self.room.name().clone();
@@ -108,8 +108,8 @@ impl Session {
         let viewers = self.viewers.iter_mut().map(|viewer| (viewer.conn, &mut viewer.pass));
         for (conn, pass) in members.chain(viewers) {
             let Some(pass) = pass else { continue };
-            match pass.renew(keys, turn.now.wall) {
-                Ok(()) if pass.opens(&name) => set_timer(pass, conn, &name, turn),
+            match pass.renew(keys, cx.now.wall) {
+                Ok(()) if pass.opens(&name) => set_timer(pass, conn, &name, cx),
                 Ok(()) => refused.push((conn, KeyRefusal::Invalid)),
                 Err(why) => refused.push((conn, why)),
             }
@@ -118,43 +118,43 @@ impl Session {
     }
 
     /// Closes members and viewers whose keys don't open the session any more.
-    pub fn disconnect_revoked(&mut self, refused: &[(ConnId, KeyRefusal)], turn: &mut Turn<'_>) {
+    pub fn disconnect_revoked(&mut self, refused: &[(ConnId, KeyRefusal)], cx: &mut Context<'_>) {
         for (conn, why) in refused {
             let (error_type, message, reason) = match why {
                 KeyRefusal::Expired => ("token_expired", "the key has expired", "key expired"),
                 _ => ("invalid_key", "the key was revoked or changed", "key revoked"),
             };
-            turn.send(*conn, &outbound::error(error_type, message, 403, None, None, None));
-            turn.effects.push(Effect::Close { conn: *conn, code: close::POLICY, reason });
+            cx.send(*conn, &outbound::error(error_type, message, 403, None, None, None));
+            cx.effects.push(Effect::Close { conn: *conn, code: close::POLICY, reason });
         }
         let conns: Vec<ConnId> = refused.iter().map(|(conn, _)| *conn).collect();
         conns.iter().for_each(|conn| self.remove_viewer(*conn));
-        self.leave_together(&conns, turn);
+        self.leave_together(&conns, cx);
     }
 
     /// Sets a timer for the next check of a member's or viewer's key, unless an earlier one is set.
-    pub(super) fn set_expiry_timer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub(super) fn set_expiry_timer(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         let name = self.room.name().clone();
         if let Some(pass) = self.pass_mut(conn) {
-            set_timer(pass, conn, &name, turn);
+            set_timer(pass, conn, &name, cx);
         }
     }
 
     /// Handles the timer of a member's or viewer's key. `true` if the key has expired.
-    pub fn has_expired(&mut self, conn: ConnId, turn: &mut Turn<'_>) -> bool {
+    pub fn has_expired(&mut self, conn: ConnId, cx: &mut Context<'_>) -> bool {
         let Some(pass) = self.pass_mut(conn) else { return false };
-        if !pass.timer_fired(turn.elapsed()) {
+        if !pass.timer_fired(cx.elapsed()) {
             return false;
         }
-        let is_over = pass.has_expired(turn.now.wall);
+        let is_over = pass.has_expired(cx.now.wall);
         if !is_over {
-            self.set_expiry_timer(conn, turn);
+            self.set_expiry_timer(conn, cx);
         }
         is_over
     }
 
     /// The access of a member or viewer; `None` where no key is asked for.
-    fn pass_mut(&mut self, conn: ConnId) -> Option<&mut Pass> {
+    fn pass_mut(&mut self, conn: ConnId) -> Option<&mut Access> {
         match self.room.place(conn) {
             Some(place) => self.room[place].pass.as_mut(),
             None => {
@@ -166,8 +166,8 @@ impl Session {
 }
 
 /// Sets a timer for the next check of a key, unless an earlier one is set.
-fn set_timer(pass: &mut Pass, conn: ConnId, session: &Arc<str>, turn: &mut Turn<'_>) {
-    if let Some(at) = pass.next_timer(turn.now) {
-        turn.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
+fn set_timer(pass: &mut Access, conn: ConnId, session: &Arc<str>, cx: &mut Context<'_>) {
+    if let Some(at) = pass.next_timer(cx.now) {
+        cx.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
     }
 }

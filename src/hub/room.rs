@@ -4,8 +4,8 @@
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use super::conn::{ConnId, ConnMap, HasConnection};
-use super::context::Turn;
+use super::connection::{ConnId, ConnMap, HasConnection};
+use super::context::Context;
 use super::event::Effect;
 use crate::protocol::Frame;
 
@@ -115,21 +115,21 @@ impl<M: HasConnection> Room<M> {
     }
 
     /// Sends a frame to all members.
-    pub fn send(&self, frame: &Frame, turn: &mut Turn<'_>) {
-        turn.effects.extend(self.members.iter().map(|member| {
+    pub fn send(&self, frame: &Frame, cx: &mut Context<'_>) {
+        cx.effects.extend(self.members.iter().map(|member| {
             let frame = frame.clone();
             Effect::Send { conn: member.conn(), frame, supersedes: None }
         }));
     }
 
     /// Sends a frame to all members but one.
-    pub fn send_to_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
-        self.send_to_all_but(conn, frame, None, turn);
+    pub fn send_to_others(&self, conn: ConnId, frame: &Frame, cx: &mut Context<'_>) {
+        self.send_to_all_but(conn, frame, None, cx);
     }
 
     /// Sends a frame to all members but the sender. It may replace the sender's earlier ones that are still queued.
-    pub fn send_latest_to_others(&self, sender: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
-        self.send_to_all_but(sender, frame, Some(sender), turn);
+    pub fn send_latest_to_others(&self, sender: ConnId, frame: &Frame, cx: &mut Context<'_>) {
+        self.send_to_all_but(sender, frame, Some(sender), cx);
     }
 
     fn send_to_all_but(
@@ -137,10 +137,10 @@ impl<M: HasConnection> Room<M> {
         conn: ConnId,
         frame: &Frame,
         supersedes: Option<ConnId>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let others = self.members.iter().filter(|member| member.conn() != conn);
-        turn.effects.extend(others.map(|member| {
+        cx.effects.extend(others.map(|member| {
             let frame = frame.clone();
             Effect::Send { conn: member.conn(), frame, supersedes }
         }));

@@ -11,21 +11,21 @@ mod sync;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conn::HasConnection;
+use super::access::Access;
+use super::activity::ActivityLog;
+use super::connection::HasConnection;
 use super::document::Document;
-use super::footprint::SessionFootprint;
-use super::held::MemoryUse;
 use super::history::History;
-use super::keeping::state::{PersistenceState, not_durable};
-use super::member::{Arrival, Member};
-use super::pass::Pass;
-use super::past::Past;
-use super::recent::Recent;
+use super::loaded::LoadedSession;
+use super::member::{Member, RoleDetection};
+use super::memory_use::MemoryUse;
+use super::persistence::state::{PersistenceState, not_durable};
+use super::reconcile::Settling;
 use super::room::Room;
-use super::settle::Settling;
+use super::stats::SessionFootprint;
 use super::timers::SessionTimer;
 use super::versions::Versions;
-use super::{ConnId, Effect, Limits, Turn};
+use super::{ConnId, Context, Effect, Limits};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::Message;
 use crate::protocol::{Frame, Timestamp, UserId, close};
@@ -45,7 +45,7 @@ pub struct Session {
     pub history: History,
     pub settling: Settling,
     pub keeping: PersistenceState,
-    pub recent: Recent,
+    pub recent: ActivityLog,
     pub versions: Versions,
     /// Counts the events that were handled. Frames that are sent for one event have one tick; a Pong tells
     /// up to which tick a member has received everything.
@@ -73,7 +73,7 @@ pub struct Session {
 pub struct Viewer {
     pub conn: ConnId,
     /// What its key permits; `None` where no key is asked for.
-    pub pass: Option<Pass>,
+    pub pass: Option<Access>,
 }
 
 impl HasConnection for Viewer {
@@ -94,7 +94,7 @@ impl Session {
             history: History::default(),
             settling: Settling::default(),
             keeping: PersistenceState::default(),
-            recent: Recent::default(),
+            recent: ActivityLog::default(),
             versions: Versions::default(),
             tick: 1,
             received_by_all: 0,
@@ -109,9 +109,9 @@ impl Session {
     }
 
     /// A session that was loaded.
-    pub fn resume(name: Arc<str>, past: Past) -> Self {
+    pub fn resume(name: Arc<str>, past: LoadedSession) -> Self {
         let keeping = PersistenceState::from_restored(&past);
-        let Past { epoch, document, history, recent, .. } = past;
+        let LoadedSession { epoch, document, history, recent, .. } = past;
         Session { document, history, recent, keeping, ..Session::new(name, epoch) }
     }
 
@@ -120,15 +120,15 @@ impl Session {
         &mut self,
         conn: ConnId,
         user: UserId,
-        pass: Option<Pass>,
+        pass: Option<Access>,
         token: [u8; 8],
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<ConnId> {
         self.begin();
         // The canvas of a read-only member doesn't count.
         let has_writers = self.room.iter().any(Member::may_write);
         let returns_alone = !has_writers && self.document.exists();
-        let (tick, now) = (self.tick, turn.now);
+        let (tick, now) = (self.tick, cx.now);
         let mut member = Member::new(conn, user.clone(), pass, token, returns_alone, tick, now);
         self.empty_since = None;
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
@@ -136,7 +136,7 @@ impl Session {
                 member.connected_at = self.room[place].connected_at;
                 let old = self.room.replace(place, member).conn;
                 let reason = "replaced by a newer connection";
-                turn.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
+                cx.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
                 (place, Some(old))
             }
             None => (self.room.add(member), None),
@@ -145,42 +145,42 @@ impl Session {
             self.document.meet(&user);
         }
         let elected = self.elect_host();
-        turn.effects.push(Effect::Admit { conn });
-        turn.send(conn, &self.acknowledgement(Some(place), turn.now.wall));
-        let joined = user_message("user:joined", &user, turn.now.wall);
+        cx.effects.push(Effect::Admit { conn });
+        cx.send(conn, &self.acknowledgement(Some(place), cx.now.wall));
+        let joined = user_message("user:joined", &user, cx.now.wall);
         match replaced {
-            Some(_) => turn.send(conn, &joined),
-            None => self.tell_all(&joined, turn),
+            Some(_) => cx.send(conn, &joined),
+            None => self.tell_all(&joined, cx),
         }
         if let Some(host) = elected {
             // The newcomer's acknowledgement names the host.
-            self.tell_others(conn, &host_changed(&host, turn.now.wall), turn);
+            self.tell_others(conn, &host_changed(&host, cx.now.wall), cx);
         }
-        let ping = self.room[place].ping(self.tick, turn.elapsed());
-        ping.iter().for_each(|ping| turn.send(conn, ping));
-        if turn.disk_fails {
-            turn.send(conn, &not_durable());
+        let ping = self.room[place].ping(self.tick, cx.elapsed());
+        ping.iter().for_each(|ping| cx.send(conn, ping));
+        if cx.disk_fails {
+            cx.send(conn, &not_durable());
         }
         let arrival = SessionTimer::Arrival(conn);
-        turn.timers.set_in_session(turn.elapsed() + ARRIVAL_TIMEOUT, self.room.name(), arrival);
-        self.set_expiry_timer(conn, turn);
-        self.keep_news(turn);
+        cx.timers.set_in_session(cx.elapsed() + ARRIVAL_TIMEOUT, self.room.name(), arrival);
+        self.set_expiry_timer(conn, cx);
+        self.keep_news(cx);
         replaced
     }
 
     /// Removes a member.
-    pub fn leave(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        self.leave_together(&[conn], turn);
+    pub fn leave(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+        self.leave_together(&[conn], cx);
     }
 
     /// Removes members at one moment, so that none of them becomes host because another leaves.
-    pub(super) fn leave_together(&mut self, conns: &[ConnId], turn: &mut Turn<'_>) {
+    pub(super) fn leave_together(&mut self, conns: &[ConnId], cx: &mut Context<'_>) {
         let left: Vec<Member> = conns.iter().filter_map(|conn| self.room.remove(*conn)).collect();
         for member in &left {
-            self.tell_all(&user_message("user:left", &member.user, turn.now.wall), turn);
+            self.tell_all(&user_message("user:left", &member.user, cx.now.wall), cx);
         }
-        self.elect_and_announce(turn);
-        self.linger_if_empty(turn);
+        self.elect_and_announce(cx);
+        self.linger_if_empty(cx);
     }
 
     /// Its memory.
@@ -193,10 +193,10 @@ impl Session {
 
     /// Answers the request of a newcomer that wasn't recognised in time, without a document: it may still show
     /// its canvas, so its canvas must not change. It is sent the document if it turns out to be a guest.
-    pub fn arrival_timed_out(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub fn arrival_timed_out(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if let Arrival::Unknown { waiting: Some(_), .. } = self.room[place].arrival {
-            self.send_null_state(place, turn);
+        if let RoleDetection::Unknown { waiting: Some(_), .. } = self.room[place].arrival {
+            self.send_null_state(place, cx);
         }
     }
 
@@ -205,20 +205,20 @@ impl Session {
         &mut self,
         place: usize,
         had_document: bool,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         if !self.room[place].is_recognised() {
-            self.recognise_guest(place, had_document, turn);
+            self.recognise_guest(place, had_document, cx);
         }
     }
 
     /// Recognises a newcomer as a guest: it starts from the document.
-    fn recognise_guest(&mut self, place: usize, has_document: bool, turn: &mut Turn<'_>) {
-        let arrival = self.room[place].recognise_as(Arrival::Guest, self.tick);
-        let Arrival::Unknown { waiting, .. } = arrival else { return };
+    fn recognise_guest(&mut self, place: usize, has_document: bool, cx: &mut Context<'_>) {
+        let arrival = self.room[place].recognise_as(RoleDetection::Guest, self.tick);
+        let RoleDetection::Unknown { waiting, .. } = arrival else { return };
         match waiting {
-            Some(request) => self.answer(place, &request, turn),
-            None if has_document => self.send_state(&[place], turn),
+            Some(request) => self.answer(place, &request, cx),
+            None if has_document => self.send_state(&[place], cx),
             None => {}
         }
     }
@@ -239,15 +239,15 @@ impl Session {
 
     /// Recovers from a panic while an event of `conn` was handled: effects may be lost, so all others are sent the
     /// document, and it is given to the store.
-    pub fn recover(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub fn recover(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         if self.document.exists() {
             self.begin();
-            self.keep_document(turn);
+            self.keep_document(cx);
             let others =
                 self.places_except(|member| member.conn == conn || !member.is_recognised());
-            self.send_state(&others, turn);
-            self.send_state_to_viewers(turn);
-            self.finish(turn);
+            self.send_state(&others, cx);
+            self.send_state_to_viewers(cx);
+            self.finish(cx);
         }
     }
 

@@ -5,20 +5,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Turn;
+use super::Context;
+use super::activity::{ActivityKind, ItemSummary};
 use super::bounds::{Allowance, TooBig};
 use super::document::Applied;
 use super::item::{INTERFACES, Item, size_completed};
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
-use super::member::{Arrival, Request};
+use super::member::{Request, RoleDetection};
 use super::merge::{Merge, MergeChange, MergeMode, ReportedCopy, merge};
 use super::publish::Publication;
-use super::recent::{ActivityKind, ItemSummary};
+use super::reconcile::{Correction, send_settled};
 use super::session::Session;
-use super::settle::{Correction, send_settled};
 use super::told::{Audience, Part};
 use super::writing::{CopyKind, Written, color_print, is_own, stands_at_origin};
-use crate::kept::Why;
+use crate::journal::SnapshotReason;
 use crate::protocol::inbound::{LeftOut, State};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound;
@@ -45,29 +45,29 @@ impl Session {
         place: usize,
         mut snapshot: State,
         target: Option<&str>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let is_first = self.is_first_snapshot(place, target);
         if !self.is_host(place) && !is_first {
             let message = "only the session's host can send its canvas to others";
             let kind = Some("sync:full_state");
             let error = outbound::error("not_host", message, 403, kind, None, None);
-            turn.send(self.room[place].conn, &error);
-            return self.note_origins(place, &snapshot, turn);
+            cx.send(self.room[place].conn, &error);
+            return self.note_origins(place, &snapshot, cx);
         }
-        let max_items = turn.limits.document.items();
+        let max_items = cx.limits.document.items();
         if snapshot.items.len() > max_items {
-            return self.refuse_snapshot(place, TooBig::Items(max_items), turn);
+            return self.refuse_snapshot(place, TooBig::Items(max_items), cx);
         }
-        self.leave_out(place, &mut snapshot, turn);
+        self.leave_out(place, &mut snapshot, cx);
         let mode = match is_first {
             true if self.is_new_design(place, &snapshot) => MergeMode::Replace,
             true => MergeMode::First,
             false => MergeMode::Later,
         };
-        match self.merge_snapshot(place, snapshot, mode, turn) {
-            Ok(merged) => self.apply_snapshot(place, merged, is_first, turn),
-            Err(why) => self.refuse_snapshot(place, why, turn),
+        match self.merge_snapshot(place, snapshot, mode, cx) {
+            Ok(merged) => self.apply_snapshot(place, merged, is_first, cx),
+            Err(why) => self.refuse_snapshot(place, why, cx),
         }
     }
 
@@ -82,9 +82,9 @@ impl Session {
         names_itself && !member.has_shown_canvas
     }
 
-    fn refuse_snapshot(&mut self, place: usize, why: TooBig, turn: &mut Turn<'_>) {
-        self.refuse_as_too_big(place, why, "sync:full_state", None, None, turn);
-        self.accept_unseen_host(place, turn);
+    fn refuse_snapshot(&mut self, place: usize, why: TooBig, cx: &mut Context<'_>) {
+        self.refuse_as_too_big(place, why, "sync:full_state", None, None, cx);
+        self.accept_unseen_host(place, cx);
     }
 
     /// Merges a snapshot with the document, without changing the document.
@@ -97,15 +97,15 @@ impl Session {
         place: usize,
         mut snapshot: State,
         mode: MergeMode,
-        turn: &Turn<'_>,
+        cx: &Context<'_>,
     ) -> Result<MergedSnapshot, TooBig> {
-        let allowance = turn.allowance();
+        let allowance = cx.allowance();
         if mode == MergeMode::Replace {
             self.document.fits_alone(&snapshot, allowance)?;
         }
         let shown = shown_ids(&snapshot);
         let (version, extra) = (snapshot.version, std::mem::take(&mut snapshot.extra));
-        let merge = merge(&self.document, snapshot, &self.room[place], mode, turn.limits);
+        let merge = merge(&self.document, snapshot, &self.room[place], mode, cx.limits);
         if mode != MergeMode::Replace {
             self.fits_merged(&merge, &extra, allowance)?;
         }
@@ -119,7 +119,7 @@ impl Session {
         place: usize,
         merged: MergedSnapshot,
         is_first: bool,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let MergedSnapshot { mode, merge, shown, version, extra } = merged;
         let member = &mut self.room[place];
@@ -127,19 +127,23 @@ impl Session {
         member.has_shown_canvas |= is_first;
         // The sender was sent a state meanwhile: its editor replaces the canvas that the snapshot shows.
         let is_wiped = is_first && member.state_sent_at.is_some();
-        let why = if mode == MergeMode::Replace { Why::NewDesign } else { Why::Snapshot };
+        let why = if mode == MergeMode::Replace {
+            SnapshotReason::NewDesign
+        } else {
+            SnapshotReason::Snapshot
+        };
         let Merge { changes, outdated, removed, reported, too_large, .. } = merge;
         for id in &too_large {
-            let why = TooBig::Item(turn.limits.document.item).to_string();
-            turn.send(conn, &outbound::bad_item(Some(id), &why, "sync:full_state", None));
+            let why = TooBig::Item(cx.limits.document.item).to_string();
+            cx.send(conn, &outbound::bad_item(Some(id), &why, "sync:full_state", None));
         }
         if changes.iter().any(|change| matches!(change, MergeChange::Remove(_))) {
-            self.keep_version(turn);
-            let before = self.version_before(&user, why, turn);
-            before.into_iter().for_each(|before| self.versions.add(before, turn.limits.document));
+            self.keep_version(cx);
+            let before = self.version_before(&user, why, cx);
+            before.into_iter().for_each(|before| self.versions.add(before, cx.limits.document));
         }
-        let crossed = self.note_crossings(place, &changes, turn);
-        let applied = self.apply_changes(place, changes, mode, turn);
+        let crossed = self.note_crossings(place, &changes, cx);
+        let applied = self.apply_changes(place, changes, mode, cx);
         // After the changes: how a copy stands is compared with what the item is now.
         for copy in reported.iter().filter(|_| !is_wiped) {
             self.note_reported_copy(place, copy);
@@ -149,26 +153,26 @@ impl Session {
         if is_wiped {
             // Its canvas doesn't show any more what it has sent.
             applied.iter().for_each(|change| self.room[place].forget_copy(change.id()));
-            self.note_rebuilt(&user, turn);
+            self.note_rebuilt(&user, cx);
         }
         let except = (!is_wiped).then_some(conn);
         let publication = Publication { user: &user, version, why, id: None, except, is_news };
-        self.publish(&applied, publication, turn);
+        self.publish(&applied, publication, cx);
         for id in &crossed {
-            self.schedule_correction(&user, id, Correction::Update, turn);
+            self.schedule_correction(&user, id, Correction::Update, cx);
         }
         if is_first {
-            self.recognise_sharing(place, turn);
+            self.recognise_sharing(place, cx);
         }
         if !is_wiped {
             let canvas = Canvas { shown, outdated, removed, is_first };
-            self.tell_differences(place, &canvas, turn);
+            self.tell_differences(place, &canvas, cx);
         }
     }
 
     /// Tells a read-only editor that shares its canvas what the document has. Its own items stay on its canvas
     /// and are not taken.
-    pub fn show_differences(&mut self, place: usize, snapshot: State, turn: &mut Turn<'_>) {
+    pub fn show_differences(&mut self, place: usize, snapshot: State, cx: &mut Context<'_>) {
         self.room[place].has_shown_canvas = true;
         let shown = shown_ids(&snapshot);
         let tick = self.tick;
@@ -180,7 +184,7 @@ impl Session {
             self.room[place].note_listed_moved(&id, is_moved);
         }
         let member = &self.room[place];
-        let merged = merge(&self.document, snapshot, member, MergeMode::First, turn.limits);
+        let merged = merge(&self.document, snapshot, member, MergeMode::First, cx.limits);
         let mut outdated = merged.outdated;
         for change in merged.changes {
             if let MergeChange::Write(id, _) = change {
@@ -190,14 +194,14 @@ impl Session {
         for copy in &merged.reported {
             self.note_reported_copy(place, copy);
         }
-        self.recognise_sharing(place, turn);
+        self.recognise_sharing(place, cx);
         let canvas = Canvas { shown, outdated, removed: Vec::new(), is_first: true };
-        self.tell_differences(place, &canvas, turn);
+        self.tell_differences(place, &canvas, cx);
     }
 
     /// Notes which copies an editor built itself, from a snapshot that is not taken otherwise. It lists the
     /// copies that messages reach, and they may be from a file that the user opened meanwhile.
-    pub(super) fn note_origins(&mut self, place: usize, snapshot: &State, turn: &mut Turn<'_>) {
+    pub(super) fn note_origins(&mut self, place: usize, snapshot: &State, cx: &mut Context<'_>) {
         let member = &self.room[place];
         if !member.is_editor || !member.is_recognised() {
             return;
@@ -209,33 +213,33 @@ impl Session {
             let field = item.field(INTERFACES);
             let is_own = interfaces.and_then(|(_, value)| is_own(item, field, value));
             let Some(is_own) = is_own else { continue };
-            let copy = self.room[place].copy_of(item, turn.limits.settle);
+            let copy = self.room[place].copy_of(item, cx.limits.settle);
             if copy.kind != CopyKind::Blank && is_own != item.builders.contains(&user) {
                 let id = item.id.clone();
                 self.document.note_builder(&id, &user, is_own);
-                self.schedule_correction(&user, &id, Correction::Update, turn);
+                self.schedule_correction(&user, &id, Correction::Update, cx);
             }
         }
     }
 
     /// Recognises a newcomer whose canvas can't be taken as one that shares its canvas: a guest's canvas would
     /// be replaced by a state.
-    pub fn accept_unseen_host(&mut self, place: usize, turn: &mut Turn<'_>) {
+    pub fn accept_unseen_host(&mut self, place: usize, cx: &mut Context<'_>) {
         if !self.room[place].is_recognised() {
-            self.recognise_sharing(place, turn);
+            self.recognise_sharing(place, cx);
         }
     }
 
     /// Notes that an editor shares its canvas. Its request is answered with `"state": null`.
-    fn recognise_sharing(&mut self, place: usize, turn: &mut Turn<'_>) {
-        let sharing = Arrival::Sharing { is_asked_for: false };
+    fn recognise_sharing(&mut self, place: usize, cx: &mut Context<'_>) {
+        let sharing = RoleDetection::Sharing { is_asked_for: false };
         let before = self.room[place].recognise_as(sharing, self.tick);
         match before {
-            Arrival::Unknown { waiting: Some(_), .. } => {
-                self.request(place, Request { since: None }, turn);
+            RoleDetection::Unknown { waiting: Some(_), .. } => {
+                self.request(place, Request { since: None }, cx);
             }
-            Arrival::Sharing { is_asked_for } => {
-                self.room[place].arrival = Arrival::Sharing { is_asked_for };
+            RoleDetection::Sharing { is_asked_for } => {
+                self.room[place].arrival = RoleDetection::Sharing { is_asked_for };
             }
             _ => {}
         }
@@ -261,19 +265,19 @@ impl Session {
 
     /// Leaves out the items that are too large, and tells the sender of all that are left out, up to
     /// [`MAX_LEFT_OUT_REPORTED`].
-    fn leave_out(&mut self, place: usize, snapshot: &mut State, turn: &mut Turn<'_>) {
+    fn leave_out(&mut self, place: usize, snapshot: &mut State, cx: &mut Context<'_>) {
         let (conn, kind) = (self.room[place].conn, "sync:full_state");
         for item in snapshot.left_out.iter().take(MAX_LEFT_OUT_REPORTED) {
-            turn.send(conn, &outbound::left_out(item, kind, None));
+            cx.send(conn, &outbound::left_out(item, kind, None));
         }
-        let largest = turn.limits.document.item;
+        let largest = cx.limits.document.item;
         let why = TooBig::Item(largest).to_string();
         let left_out = &mut snapshot.left_out;
         snapshot.items.retain(|item| {
             let fits = size_completed(&item.id, &item.fields) <= largest;
             if !fits {
                 if left_out.len() < MAX_LEFT_OUT_REPORTED {
-                    turn.send(conn, &outbound::bad_item(Some(&item.id), &why, kind, None));
+                    cx.send(conn, &outbound::bad_item(Some(&item.id), &why, kind, None));
                 }
                 left_out.push(LeftOut { id: Some(item.id.clone()), why: "it is too large" });
             }
@@ -285,7 +289,9 @@ impl Session {
     /// with a canvas that has no item of the document, and no other user has changed the document since.
     fn is_new_design(&self, place: usize, snapshot: &State) -> bool {
         let member = &self.room[place];
-        let Arrival::Unknown { returns_alone: true, .. } = member.arrival else { return false };
+        let RoleDetection::Unknown { returns_alone: true, .. } = member.arrival else {
+            return false;
+        };
         let is_by_others = |users: &[_]| users.iter().any(|user| *user != member.user);
         // A removed item is of the same design, too.
         let is_known =
@@ -308,14 +314,14 @@ impl Session {
         &mut self,
         place: usize,
         changes: &[MergeChange],
-        turn: &Turn<'_>,
+        cx: &Context<'_>,
     ) -> Vec<Arc<str>> {
         let member = &mut self.room[place];
         let mut crossed = Vec::new();
         for change in changes {
             let MergeChange::Write(id, _) = change else { continue };
             if self.document.get(id).is_some_and(|item| member.may_be_crossed(item)) {
-                member.note_crossing(turn.elapsed());
+                member.note_crossing(cx.elapsed());
                 crossed.push(id.clone());
             }
         }
@@ -339,7 +345,7 @@ impl Session {
         place: usize,
         changes: Vec<MergeChange>,
         mode: MergeMode,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Vec<Applied> {
         let user = self.room[place].user.clone();
         let author = self.author(&user);
@@ -351,7 +357,7 @@ impl Session {
                     let seen = self.document.get(&id).map(ItemSummary::of);
                     self.document.remove(&id, author);
                     let seq = self.history.next_seq() + applied.len() as u64;
-                    self.recent.note_removed(seq, &user, seen, turn.now);
+                    self.recent.note_removed(seq, &user, seen, cx.now);
                     applied.push(Applied::Removed(id));
                 }
                 MergeChange::Write(id, fields) => {
@@ -381,19 +387,19 @@ impl Session {
                 Applied::Changed(id) => (ActivityKind::Update, id),
                 Applied::Removed(_) => continue,
             };
-            self.recent.note(seq, &user, did, self.document.get(id), turn.now);
+            self.recent.note(seq, &user, did, self.document.get(id), cx.now);
         }
         applied
     }
 
     /// Sends the sender of a snapshot the items that its canvas lacks or shows differently, as commands.
-    fn tell_differences(&mut self, place: usize, canvas: &Canvas, turn: &mut Turn<'_>) {
-        let (tick, wall) = (self.tick, turn.now.wall);
+    fn tell_differences(&mut self, place: usize, canvas: &Canvas, cx: &mut Context<'_>) {
+        let (tick, wall) = (self.tick, cx.now.wall);
         for id in &canvas.removed {
             let by = self.document.removed().get(id).and_then(|tombstone| tombstone.users.first());
             let member = &self.room[place];
             let by = by.unwrap_or(&member.user);
-            turn.send(member.conn, &settled_remove(id, by, wall));
+            cx.send(member.conn, &settled_remove(id, by, wall));
         }
         let member = &mut self.room[place];
         let lacks = |item: &&Item| {
@@ -412,15 +418,15 @@ impl Session {
             self.document.note_builder(&id, &member.user, false);
             let Some(item) = self.document.get(&id) else { continue };
             member.on_item_sent(&id, tick);
-            turn.send(member.conn, &settled_add(item, wall));
-            if turn.limits.settle {
-                send_settled(member, &UpdateFrames::settled(item, wall), turn);
+            cx.send(member.conn, &settled_add(item, wall));
+            if cx.limits.settle {
+                send_settled(member, &UpdateFrames::settled(item, wall), cx);
             }
             told.push(id);
         }
         for id in &canvas.outdated {
             if let Some(item) = self.document.get(id) {
-                send_settled(member, &UpdateFrames::settled(item, wall), turn);
+                send_settled(member, &UpdateFrames::settled(item, wall), cx);
                 told.push(id.clone());
             }
         }

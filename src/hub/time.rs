@@ -6,7 +6,7 @@ use crate::protocol::Timestamp;
 
 /// The time of one event.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub struct Time {
     /// Since the hub's start; never goes back.
     pub elapsed: Duration,
     /// The system's clock: shown to clients and stored. It may jump.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::DocumentBounds;
-use crate::kept::{PointInTime, Why};
+use crate::journal::{PointInTime, SnapshotReason};
 use crate::protocol::{Timestamp, UserId};
 
 /// How many versions a session has at most, and their size together in documents of the largest size. The
@@ -21,7 +21,7 @@ pub struct Version {
     /// The user who replaced it.
     pub user: UserId,
     /// Why it was replaced.
-    pub why: Why,
+    pub why: SnapshotReason,
     pub items: usize,
     /// In stored form.
     pub document: Vec<u8>,

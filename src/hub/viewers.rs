@@ -1,36 +1,36 @@
 //! The viewers of a session. They are sent the same frames as its members. They are not listed and can't
 //! change anything.
 
-use super::keeping::state::not_durable;
+use super::access::Access;
 use super::member::Request;
-use super::pass::Pass;
+use super::persistence::state::not_durable;
 use super::session::{Session, Viewer};
-use super::{ConnId, Effect, Limits, Turn};
+use super::{ConnId, Context, Effect, Limits};
 use crate::protocol::Frame;
 use crate::protocol::close;
 
 impl Session {
     /// Makes a connection a viewer. It has no canvas of its own to lose, so it is sent the document at once, even
     /// an empty one.
-    pub fn view(&mut self, conn: ConnId, pass: Option<Pass>, turn: &mut Turn<'_>) {
+    pub fn view(&mut self, conn: ConnId, pass: Option<Access>, cx: &mut Context<'_>) {
         self.viewers.add(Viewer { conn, pass });
-        turn.effects.push(Effect::Admit { conn });
-        turn.send(conn, &self.acknowledgement(None, turn.now.wall));
-        self.send_state_to_viewer(conn, turn);
-        if turn.disk_fails {
-            turn.send(conn, &not_durable());
+        cx.effects.push(Effect::Admit { conn });
+        cx.send(conn, &self.acknowledgement(None, cx.now.wall));
+        self.send_state_to_viewer(conn, cx);
+        if cx.disk_fails {
+            cx.send(conn, &not_durable());
         }
-        self.set_expiry_timer(conn, turn);
+        self.set_expiry_timer(conn, cx);
     }
 
     /// Answers a viewer's `sync:request`.
-    pub fn answer_viewer(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
+    pub fn answer_viewer(&mut self, conn: ConnId, request: &Request, cx: &mut Context<'_>) {
         if self.viewers.place(conn).is_none() {
             return;
         }
         let since = self.since(request);
-        if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
-            self.send_state_to_viewer(conn, turn);
+        if !since.is_some_and(|since| self.send_missed(conn, since, cx)) {
+            self.send_state_to_viewer(conn, cx);
         }
     }
 
@@ -53,45 +53,50 @@ impl Session {
     }
 
     /// Closes all viewers, because the session is evicted. Returns their connections.
-    pub fn close_viewers(&mut self, turn: &mut Turn<'_>) -> Vec<ConnId> {
+    pub fn close_viewers(&mut self, cx: &mut Context<'_>) -> Vec<ConnId> {
         let conns: Vec<ConnId> = self.viewers.iter().map(|viewer| viewer.conn).collect();
         let reason = "the session has ended";
         let close = |&conn| Effect::Close { conn, code: close::NORMAL, reason };
-        turn.effects.extend(conns.iter().map(close));
+        cx.effects.extend(conns.iter().map(close));
         conns
     }
 
     /// Sends a frame to all members and viewers.
-    pub(super) fn tell_all(&self, frame: &Frame, turn: &mut Turn<'_>) {
-        self.room.send(frame, turn);
-        self.viewers.send(frame, turn);
+    pub(super) fn tell_all(&self, frame: &Frame, cx: &mut Context<'_>) {
+        self.room.send(frame, cx);
+        self.viewers.send(frame, cx);
     }
 
     /// Sends a frame to all members but one, and to all viewers.
-    pub(super) fn tell_others(&self, conn: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
-        self.room.send_to_others(conn, frame, turn);
-        self.viewers.send(frame, turn);
+    pub(super) fn tell_others(&self, conn: ConnId, frame: &Frame, cx: &mut Context<'_>) {
+        self.room.send_to_others(conn, frame, cx);
+        self.viewers.send(frame, cx);
     }
 
     /// Sends a frame to all members but the sender, and to all viewers. It may replace the sender's earlier ones
     /// that are still queued.
-    pub(super) fn tell_latest_to_others(&self, sender: ConnId, frame: &Frame, turn: &mut Turn<'_>) {
-        self.room.send_latest_to_others(sender, frame, turn);
-        self.viewers.send_latest_to_others(sender, frame, turn);
+    pub(super) fn tell_latest_to_others(
+        &self,
+        sender: ConnId,
+        frame: &Frame,
+        cx: &mut Context<'_>,
+    ) {
+        self.room.send_latest_to_others(sender, frame, cx);
+        self.viewers.send_latest_to_others(sender, frame, cx);
     }
 
     /// Sends the document to all viewers.
-    pub(super) fn send_state_to_viewers(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn send_state_to_viewers(&mut self, cx: &mut Context<'_>) {
         if !self.viewers.is_empty() {
-            let frames = self.state_frames(false, turn);
+            let frames = self.state_frames(false, cx);
             for viewer in self.viewers.iter() {
-                frames.iter().for_each(|frame| turn.send(viewer.conn, frame));
+                frames.iter().for_each(|frame| cx.send(viewer.conn, frame));
             }
         }
     }
 
-    fn send_state_to_viewer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
-        let frames = self.state_frames(false, turn);
-        frames.iter().for_each(|frame| turn.send(conn, frame));
+    fn send_state_to_viewer(&mut self, conn: ConnId, cx: &mut Context<'_>) {
+        let frames = self.state_frames(false, cx);
+        frames.iter().for_each(|frame| cx.send(conn, frame));
     }
 }

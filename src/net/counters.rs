@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::service::Role;
 use crate::http::{REASON_COUNT, Reason};
-use crate::hub::{ConnId, Holdings};
+use crate::hub::{ConnId, HubStats};
 use crate::protocol::kind::KIND_COUNT;
 use crate::protocol::{Frame, Kind, Timestamp};
 
@@ -226,8 +226,8 @@ impl HubCounters {
     }
 
     /// What the hub held after its last batch.
-    pub fn holdings(&self) -> Holdings {
-        Holdings {
+    pub fn holdings(&self) -> HubStats {
+        HubStats {
             sessions: self.sessions.load(Relaxed),
             members: self.members.load(Relaxed),
             channels: self.channels.load(Relaxed),
@@ -327,7 +327,7 @@ impl PendingCounts {
     }
 
     /// Records a batch of events and what the hub holds after it.
-    pub fn batch_done(&self, events: u64, holdings: Holdings, hub: &HubCounters) {
+    pub fn batch_done(&self, events: u64, holdings: HubStats, hub: &HubCounters) {
         if events > 0 {
             hub.batch.add(events, &BATCH_BOUNDS);
         }

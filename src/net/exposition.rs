@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::counters::{BATCH_BOUNDS, CLOSE_CODES, Counters, LATENCY_BOUNDS};
 use super::service::Role;
 use crate::http::Reason;
-use crate::kept::Lag;
+use crate::journal::PersistenceLag;
 use crate::protocol::Kind;
 
 /// The send queues of all open connections.
@@ -31,7 +31,7 @@ pub struct Sources<'a> {
     pub counters: &'a Counters,
     pub queues: Queues,
     /// How far behind the disk is; `None` where sessions are not stored.
-    pub lag: Option<Lag>,
+    pub lag: Option<PersistenceLag>,
     pub threads: usize,
     /// Resident memory in bytes, where the system tells it.
     pub memory: Option<u64>,
@@ -150,7 +150,7 @@ impl Text {
         self.histogram("collabd_hub_batch_events", help, &bounds, &counts, sum as f64);
     }
 
-    fn store(&mut self, lag: Option<Lag>) {
+    fn store(&mut self, lag: Option<PersistenceLag>) {
         let help = "1 where sessions are stored (--data-dir), otherwise 0.";
         self.one("collabd_store_configured", help, u8::from(lag.is_some()));
         let help = "1 while changes are written to the disk, otherwise 0.";
@@ -220,7 +220,7 @@ mod tests {
     use crate::net::counters::PendingCounts;
     use crate::protocol::Frame;
 
-    fn written(counters: &Counters, lag: Option<Lag>) -> String {
+    fn written(counters: &Counters, lag: Option<PersistenceLag>) -> String {
         let queues = Queues { bytes: 77, slow: 2, stalled: 1 };
         write(&Sources { counters, queues, lag, threads: 9, memory: Some(12345) })
     }
@@ -271,7 +271,7 @@ mod tests {
         counters.closed(4001);
         counters.closed(3999);
         counters.opened(Role::Viewer);
-        let lag = Lag { bytes: 4096, oldest: Duration::from_millis(1500), fails: true };
+        let lag = PersistenceLag { bytes: 4096, oldest: Duration::from_millis(1500), fails: true };
         let text = written(&counters, Some(lag));
         for line in [
             "collabd_messages_sent_total{type=\"command\"} 3",

@@ -19,8 +19,8 @@ use super::counters::{Counters, PendingCounts};
 use super::event_queue::Inputs;
 use super::send_queue::{SendQueue, TooSlow};
 use super::service::External;
-use crate::hub::{ConnId, ConnMap, Effect, Event, Holdings, Hub, Now, Refusal};
-use crate::kept::Journal;
+use crate::hub::{ConnId, ConnMap, Effect, Event, Hub, HubStats, Refusal, Time};
+use crate::journal::Journal;
 use crate::protocol::{Frame, Timestamp, close};
 
 #[cfg(test)]
@@ -39,11 +39,11 @@ pub type Answer = Result<Vec<u8>, Refusal>;
 /// What the hub thread drives: the [`Hub`], or a test's own, which may panic.
 pub trait StateMachine: Send {
     /// Handles one event. `now` never goes back.
-    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>);
+    fn handle(&mut self, event: Event, now: Time, effects: &mut Vec<Effect>);
 
     /// How much it holds. Called after every batch: takes constant time.
-    fn holdings(&self) -> Holdings {
-        Holdings::default()
+    fn holdings(&self) -> HubStats {
+        HubStats::default()
     }
 
     /// When it needs its next [`Event::Tick`], as time since its start.
@@ -53,11 +53,11 @@ pub trait StateMachine: Send {
 }
 
 impl StateMachine for Hub {
-    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+    fn handle(&mut self, event: Event, now: Time, effects: &mut Vec<Effect>) {
         Hub::handle(self, event, now, effects);
     }
 
-    fn holdings(&self) -> Holdings {
+    fn holdings(&self) -> HubStats {
         Hub::holdings(self)
     }
 
@@ -211,7 +211,7 @@ impl HubThread {
             Input::Disconnected(conn) => {
                 self.asking.remove(&conn);
                 self.clients.remove(&conn);
-                self.handle(None, Event::Gone { conn });
+                self.handle(None, Event::Disconnected { conn });
             }
             Input::Stop => {}
         }
@@ -227,7 +227,7 @@ impl HubThread {
 
     fn handle_too_slow(&mut self) {
         while let Some(conn) = self.too_slow.pop() {
-            self.handle_event(None, Event::Gone { conn });
+            self.handle_event(None, Event::Disconnected { conn });
         }
     }
 
@@ -272,7 +272,7 @@ impl HubThread {
                     self.push(conn, frame, supersedes);
                 }
                 Effect::Confirm { conn, frame } => self.confirm(conn, frame),
-                Effect::Keep(keep) => {
+                Effect::Persist(keep) => {
                     if let Some(journal) = &self.journal {
                         journal.keep(*keep);
                     }
@@ -293,7 +293,7 @@ impl HubThread {
                 Effect::Answer { conn, body } => {
                     self.reply(conn, Ok(body));
                 }
-                Effect::AnswerKept { conn, body } => self.reply_when_kept(conn, body),
+                Effect::AnswerWhenPersisted { conn, body } => self.reply_when_kept(conn, body),
                 Effect::Refuse { conn, why } => {
                     self.reply(conn, Err(why));
                     self.respond_admission(conn, Err(why));
@@ -422,8 +422,8 @@ impl HubThread {
         self.tally.flushed(&self.counters.hub);
     }
 
-    fn now(&self) -> Now {
-        Now { elapsed: self.counters.started.elapsed(), wall: Timestamp::now() }
+    fn now(&self) -> Time {
+        Time { elapsed: self.counters.started.elapsed(), wall: Timestamp::now() }
     }
 
     fn next_deadline(&self) -> Option<Instant> {

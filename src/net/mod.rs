@@ -54,7 +54,7 @@ use shutdown::Shutdown;
 use spool::Spool;
 use threads::Threads;
 
-use crate::kept::Journal;
+use crate::journal::Journal;
 
 /// How many inputs may wait for the hub thread, each with one message at most. Clients' threads
 /// wait at this bound: back-pressure to those senders alone.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::http::{Reason, Request, Response};
 use crate::hub::{ConnId, Event, Refusal};
-use crate::kept::Journal;
+use crate::journal::Journal;
 use crate::protocol::{Frame, Kind};
 
 /// What is served: which requests there are, and who answers them. All clients' threads share it.
@@ -135,7 +135,7 @@ pub trait HubClient {
     fn ask(&self, event: Event) -> Result<Vec<u8>, Unanswered>;
 
     /// Has the hub change something, and waits until the change is on disk
-    /// ([`Effect::AnswerKept`](crate::hub::Effect::AnswerKept)) or the session is deleted: 10 s at
+    /// ([`Effect::AnswerWhenPersisted`](crate::hub::Effect::AnswerWhenPersisted)) or the session is deleted: 10 s at
     /// most, with the time it waits for room in the journal.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::exposition::{self, Queues};
 use super::os_limits;
 use super::service::{Report, Role};
 use crate::http::Response;
-use crate::kept::Lag;
+use crate::journal::PersistenceLag;
 use crate::protocol::{Kind, Timestamp};
 
 /// The server is unhealthy when the hub works on one input for longer than this.
@@ -63,7 +63,7 @@ impl Shared {
     }
 
     /// How far behind the disk is; `None` where sessions are not stored.
-    fn lag(&self) -> Option<Lag> {
+    fn lag(&self) -> Option<PersistenceLag> {
         self.journal.as_ref().map(|journal| journal.lag())
     }
 

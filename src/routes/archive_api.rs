@@ -17,7 +17,7 @@ use crate::archive::{
 use crate::auth::Grant;
 use crate::http::{Request, Response};
 use crate::hub::{ConnId, Document, Event, Refusal};
-use crate::kept::Stored;
+use crate::journal::StoredSession;
 use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 use crate::protocol::Timestamp;
 use crate::protocol::inbound::State;
@@ -162,7 +162,7 @@ fn as_of(archive: &Arc<ArchiveService>, session: &str, at: Option<PointInTime>) 
 }
 
 /// The response with a stored canvas.
-pub(super) fn canvas(session: &str, stored: &Stored) -> Response {
+pub(super) fn canvas(session: &str, stored: &StoredSession) -> Response {
     match archive::document(stored) {
         Ok(document) => Response::state(archive::state(session, stored, &document)),
         Err(_) => unavailable(ArchiveError::Damaged),
@@ -174,7 +174,7 @@ fn find(
     archive: &Arc<ArchiveService>,
     session: &str,
     at: Option<PointInTime>,
-) -> Result<(Summary, Stored), Response> {
+) -> Result<(Summary, StoredSession), Response> {
     let name: Arc<str> = session.into();
     let found = archive.look(move |reader| {
         let session = &*name;
@@ -321,7 +321,7 @@ fn compact(
 pub(super) fn restore_document(
     conn: ConnId,
     session: &Arc<str>,
-    stored: &Stored,
+    stored: &StoredSession,
     hub: &dyn HubClient,
 ) -> Result<Response, Unanswered> {
     let Ok(document) = archive::document(stored) else {
@@ -334,7 +334,7 @@ pub(super) fn restore_document(
 }
 
 /// The fields of the response that only this thread knows.
-fn restored_to(document: &Document, stored: &Stored) -> Value {
+fn restored_to(document: &Document, stored: &StoredSession) -> Value {
     json!({"items": document.items().count(), "restored_to": stored.seq})
 }
 

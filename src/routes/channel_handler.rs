@@ -58,27 +58,27 @@ impl ChannelHandler {
                 let checked =
                     self.authenticator.check(key.as_deref(), self.from, KeySource::Client);
                 self.had_key |= checked.is_ok();
-                channels::Said::Connect(checked)
+                channels::ChannelMessage::Connect(checked)
             }
-            Ok(client::Inbound::Request(request)) => channels::Said::Request(request),
+            Ok(client::Inbound::Request(request)) => channels::ChannelMessage::Request(request),
             // The hub answers, so that the answer comes after its earlier ones.
             Err(Unreadable) => {
                 self.unreadable += 1;
                 let is_last = self.unreadable >= MAX_UNREADABLE;
-                return Reaction::Event(Event::Said {
+                return Reaction::Event(Event::ChannelMessage {
                     conn,
-                    said: channels::Said::Unreadable { is_last },
+                    said: channels::ChannelMessage::Unreadable { is_last },
                 });
             }
         };
         self.unreadable = 0;
-        Reaction::Event(Event::Said { conn, said })
+        Reaction::Event(Event::ChannelMessage { conn, said })
     }
 }
 
 impl ConnectionHandler for ChannelHandler {
     fn join(&self, conn: ConnId) -> Option<Event> {
-        Some(Event::Enter { conn, client: self.id.clone(), debug: self.debug })
+        Some(Event::ConnectClient { conn, client: self.id.clone(), debug: self.debug })
     }
 
     fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {

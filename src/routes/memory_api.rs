@@ -13,7 +13,7 @@ use super::sessions_api::{ArchiveRequest, NOTHING_STORED};
 use crate::auth::Grant;
 use crate::http::Response;
 use crate::hub::{ConnId, Event};
-use crate::kept::{PointInTime, Stored};
+use crate::journal::{PointInTime, StoredSession};
 use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
 
 impl Router {
@@ -68,12 +68,12 @@ fn find(
     at: PointInTime,
     grant: Option<Grant>,
     hub: &dyn HubClient,
-) -> Result<Stored, Unanswered> {
+) -> Result<StoredSession, Unanswered> {
     let body = hub.ask(Event::Version { conn, session: session.clone(), at, grant })?;
     let Ok(Earlier { epoch, seq, document }) = serde_json::from_slice(&body) else {
         return Err(Unanswered::Lost);
     };
-    Ok(Stored {
+    Ok(StoredSession {
         epoch: epoch.into(),
         seq,
         document: document.get().into(),

@@ -62,7 +62,7 @@ impl ConnectionHandler for SessionHandler {
     fn join(&self, conn: ConnId) -> Option<Event> {
         let (session, user, grant) = (self.session.clone(), self.user.clone(), self.grant.clone());
         Some(match self.is_temporary {
-            true => Event::JoinForNow { conn, session, user, grant },
+            true => Event::JoinTemporary { conn, session, user, grant },
             false => Event::Join { conn, session, user, grant },
         })
     }
@@ -154,7 +154,7 @@ impl ConnectionHandler for ViewerHandler {
                         Reaction::Reply(outbound::pong(&echo, Timestamp::now()))
                     }
                     Ok(ClientMessage::SyncRequest { since, .. }) => {
-                        Reaction::Event(Event::Look { conn, since })
+                        Reaction::Event(Event::RequestState { conn, since })
                     }
                     Ok(ClientMessage::RefusedFullState(rejection)) | Err(rejection) => {
                         Reaction::Reply(outbound::rejected(&rejection))

@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::rows::{
     SessionRow, Text, check, column, damaged, millis, number, text, text_or_none, time,
 };
-use crate::kept::{StoredChange, StoredId};
+use crate::journal::{StoredChange, StoredId};
 use crate::protocol::{Timestamp, UserId};
 
 /// A change to write.

@@ -9,7 +9,7 @@ use super::changes::{self, NewChange};
 use super::documents::{self, NewDocument};
 use super::rows::{self, SessionRow};
 use super::{Store, StoreError, reserve};
-use crate::kept::{Keep, Why};
+use crate::journal::{JournalEntry, SnapshotReason};
 use crate::protocol::{Frame, Timestamp};
 
 impl Store {
@@ -17,13 +17,13 @@ impl Store {
     ///
     /// Entries that are stored already are left as they are, so that a batch may be written twice.
     /// A session is left as it was where its changes don't follow on the stored ones. The names of
-    /// such sessions are returned: each needs a snapshot ([`Keep::Whole`]), which always fits.
+    /// such sessions are returned: each needs a snapshot ([`JournalEntry::Snapshot`]), which always fits.
     ///
     /// # Errors
     /// [`StoreError`]: nothing is written.
     pub fn commit<'a>(
         &mut self,
-        batch: impl IntoIterator<Item = &'a Keep>,
+        batch: impl IntoIterator<Item = &'a JournalEntry>,
     ) -> Result<Vec<Arc<str>>, StoreError> {
         self.ensure_sound()?;
         let written = self.write(batch);
@@ -32,7 +32,7 @@ impl Store {
 
     fn write<'a>(
         &mut self,
-        batch: impl IntoIterator<Item = &'a Keep>,
+        batch: impl IntoIterator<Item = &'a JournalEntry>,
     ) -> Result<Vec<Arc<str>>, StoreError> {
         let transaction = self.begin_writing()?;
         let mut batch_writer = BatchWriter {
@@ -88,19 +88,21 @@ struct BatchWriter<'a> {
 }
 
 impl BatchWriter<'_> {
-    fn write(&mut self, keep: &Keep) -> Result<(), StoreError> {
+    fn write(&mut self, keep: &JournalEntry) -> Result<(), StoreError> {
         let written = match keep {
-            Keep::Change { seq, at, user, frame, id, .. } => {
+            JournalEntry::Change { seq, at, user, frame, id, .. } => {
                 let (id, message) = (id.as_deref(), frame.payload());
                 let change = NewChange { seq: *seq, at: *at, user, id, message };
                 self.write_change(keep, &change)?
             }
-            Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
+            JournalEntry::Snapshot { seq, at, user, document, frames, id, why, .. } => {
                 let user = user.as_deref();
                 let document = NewDocument { seq: *seq, at: *at, user, why: *why, document };
                 self.write_snapshot(keep, &document, frames, id.as_deref())?
             }
-            Keep::Taken { seq, user, id, .. } => self.write_taken(keep, *seq, user, id)?,
+            JournalEntry::ProcessedId { seq, user, id, .. } => {
+                self.write_taken(keep, *seq, user, id)?
+            }
         };
         if written == Written::ChangesMissing && !self.incomplete.contains(keep.session()) {
             self.incomplete.push(keep.session().clone());
@@ -108,7 +110,11 @@ impl BatchWriter<'_> {
         Ok(())
     }
 
-    fn write_change(&mut self, keep: &Keep, change: &NewChange<'_>) -> Result<Written, StoreError> {
+    fn write_change(
+        &mut self,
+        keep: &JournalEntry,
+        change: &NewChange<'_>,
+    ) -> Result<Written, StoreError> {
         let (seq, at) = (change.seq, change.at);
         let Some(mut session) = self.session(keep, seq == 1, Some(at))? else {
             return Ok(Written::ChangesMissing);
@@ -129,7 +135,7 @@ impl BatchWriter<'_> {
     /// Writes a document, the changes that made it (`frames`), and the id of their message.
     fn write_snapshot(
         &mut self,
-        keep: &Keep,
+        keep: &JournalEntry,
         document: &NewDocument<'_>,
         frames: &[Frame],
         id: Option<&str>,
@@ -169,7 +175,7 @@ impl BatchWriter<'_> {
 
     fn write_taken(
         &mut self,
-        keep: &Keep,
+        keep: &JournalEntry,
         seq: u64,
         user: &str,
         id: &str,
@@ -189,7 +195,7 @@ impl BatchWriter<'_> {
     /// stored as of the same change.
     fn put_document(&self, session: i64, new: &NewDocument<'_>) -> Result<(), StoreError> {
         let old = match new.why {
-            Why::Regular => documents::reason(self.db, session, new.seq),
+            SnapshotReason::Regular => documents::reason(self.db, session, new.seq),
             _ => Ok(None),
         };
         // A damaged one is replaced.
@@ -210,7 +216,7 @@ impl BatchWriter<'_> {
     /// is the first of a session (`begins`); otherwise returns `None`.
     fn session(
         &mut self,
-        keep: &Keep,
+        keep: &JournalEntry,
         begins: bool,
         at: Option<Timestamp>,
     ) -> Result<Option<SessionRow>, StoreError> {

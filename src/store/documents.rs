@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::checksum::Checksum;
 use super::error::StoreError;
 use super::rows::{Text, check, column, damaged, millis, number, text, text_or_none, time};
-use crate::kept::Why;
+use crate::journal::SnapshotReason;
 use crate::protocol::{Timestamp, UserId};
 
 /// A stored document, without its content. Every state from the oldest version on can be restored,
@@ -18,7 +18,7 @@ pub struct Version {
     pub at: Timestamp,
     /// The user whose change it is; `None` where it is no change.
     pub user: Option<UserId>,
-    pub why: Why,
+    pub why: SnapshotReason,
     /// The size of the document in bytes.
     pub bytes: u64,
 }
@@ -34,7 +34,7 @@ pub struct NewDocument<'a> {
     pub seq: u64,
     pub at: Timestamp,
     pub user: Option<&'a str>,
-    pub why: Why,
+    pub why: SnapshotReason,
     pub document: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ struct DocumentRow<'a> {
     seq: u64,
     at: Timestamp,
     user: Option<&'a str>,
-    why: Why,
+    why: SnapshotReason,
     bytes: u64,
     content: i64,
 }
@@ -67,7 +67,7 @@ impl<'a> DocumentRow<'a> {
     fn read(session: i64, row: &'a Row<'_>) -> Result<Self, StoreError> {
         let seq = number(row, 0)?;
         let what = format!("what stands about the document as of change {seq}");
-        let why = Why::named(text(row, 3)?).ok_or_else(|| damaged(&what))?;
+        let why = SnapshotReason::named(text(row, 3)?).ok_or_else(|| damaged(&what))?;
         let (at, user) = (time(row, 1)?, text_or_none(row, 2)?);
         let bytes = number(row, 4)?;
         let document_row = DocumentRow { seq, at, user, why, bytes, content: row.get(5)? };
@@ -144,11 +144,11 @@ pub fn reason(
     db: &Connection,
     session: i64,
     seq: u64,
-) -> Result<Option<(Timestamp, Option<UserId>, Why)>, StoreError> {
+) -> Result<Option<(Timestamp, Option<UserId>, SnapshotReason)>, StoreError> {
     let sql = "SELECT at, user, why FROM documents WHERE session = ?1 AND seq = ?2";
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query(params![session, column(seq)?])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let why = Why::named(text(row, 2)?).ok_or_else(|| damaged("a reason"))?;
+    let why = SnapshotReason::named(text(row, 2)?).ok_or_else(|| damaged("a reason"))?;
     Ok(Some((time(row, 0)?, text_or_none(row, 1)?.map(Into::into), why)))
 }

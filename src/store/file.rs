@@ -1,7 +1,7 @@
 //! The database file of the thread `store`: open, closed after a failure, or closed for good.
 
 use super::{ClosedStore, Store, StoreError};
-use crate::kept::Stored;
+use crate::journal::StoredSession;
 
 /// The file in one of its states.
 pub enum StoreFile {
@@ -25,7 +25,11 @@ impl StoreFile {
     }
 
     /// Reads a session; `None` where none of this name is stored.
-    pub fn load(&self, session: &str, reach: super::Reach) -> Result<Option<Stored>, StoreError> {
+    pub fn load(
+        &self,
+        session: &str,
+        reach: super::HistoryWindow,
+    ) -> Result<Option<StoredSession>, StoreError> {
         match self {
             StoreFile::Open(store) => store.load(session, reach),
             StoreFile::Closed(closed) => closed.load(session, reach),

@@ -11,7 +11,7 @@ use super::Store;
 use super::messages::{Job, Settings, StoreEvent, Task, Waiter};
 use super::queue::{Queue, StoreRequest};
 use super::writer::Writer;
-use crate::kept::{Journal, Keep, Lag};
+use crate::journal::{Journal, JournalEntry, PersistenceLag};
 
 /// A handle to the thread `store`. The hub thread pushes to its queue, and clients' threads wait
 /// for room in it. Cheap to clone; any thread may use it.
@@ -70,8 +70,8 @@ impl StoreHandle {
 }
 
 impl Journal for StoreHandle {
-    fn keep(&self, keep: Keep) {
-        self.queue.push(StoreRequest::Keep(keep));
+    fn keep(&self, keep: JournalEntry) {
+        self.queue.push(StoreRequest::Write(keep));
     }
 
     fn confirm(&self, number: u64) -> bool {
@@ -98,7 +98,7 @@ impl Journal for StoreHandle {
         self.queue.wait_for_room(deadline)
     }
 
-    fn lag(&self) -> Lag {
+    fn lag(&self) -> PersistenceLag {
         self.queue.lag()
     }
 }

@@ -7,11 +7,15 @@ use super::documents::{self, StoredDocument};
 use super::error::StoreError;
 use super::reserve;
 use super::rows::SessionRow;
-use crate::kept::{Reach, Stored, StoredChange};
+use crate::journal::{HistoryWindow, StoredChange, StoredSession};
 
 /// Reads a session as of its last change, with as much history as `reach` allows. To be called in a
 /// transaction.
-pub fn load(db: &Connection, session: &SessionRow, reach: Reach) -> Result<Stored, StoreError> {
+pub fn load(
+    db: &Connection,
+    session: &SessionRow,
+    reach: HistoryWindow,
+) -> Result<StoredSession, StoreError> {
     let document = documents::newest_up_to(db, session.id, session.seq)?;
     if document.as_ref().map(|document| document.seq) != session.document {
         return Err(StoreError::SessionCorrupt("the newest document is missing".into()));
@@ -33,7 +37,11 @@ fn missing(seq: u64) -> StoreError {
 
 /// Reads a session as of change `seq`, without history; where that number was skipped, as of the
 /// last change before it. `None` where the rows for that were removed.
-pub fn at(db: &Connection, session: &SessionRow, seq: u64) -> Result<Option<Stored>, StoreError> {
+pub fn at(
+    db: &Connection,
+    session: &SessionRow,
+    seq: u64,
+) -> Result<Option<StoredSession>, StoreError> {
     let seq = reserve::last_given(db, session, seq)?;
     let document = documents::newest_up_to(db, session.id, seq)?;
     if seq == 0 && document.is_none() && session.changes_from > 1 && !has_first(db, session)? {
@@ -64,7 +72,7 @@ fn after(
     session: &SessionRow,
     document: Option<StoredDocument>,
     seq: u64,
-) -> Result<Option<Stored>, StoreError> {
+) -> Result<Option<StoredSession>, StoreError> {
     let (seq_of_document, document) =
         document.map_or((0, Vec::new()), |found| (found.seq, found.document));
     let mut changes: Vec<StoredChange> = Vec::new();
@@ -79,7 +87,8 @@ fn after(
     })?;
     let (epoch, history, taken) = (session.epoch.clone(), Vec::new(), Vec::new());
     let skipped = 0;
-    let stored = Stored { epoch, seq, document, seq_of_document, changes, history, taken, skipped };
+    let stored =
+        StoredSession { epoch, seq, document, seq_of_document, changes, history, taken, skipped };
     Ok((next == seq + 1).then_some(stored))
 }
 
@@ -88,8 +97,8 @@ fn after(
 fn history(
     db: &Connection,
     session: &SessionRow,
-    stored: &Stored,
-    reach: Reach,
+    stored: &StoredSession,
+    reach: HistoryWindow,
 ) -> Result<Vec<StoredChange>, StoreError> {
     let after: usize = stored.changes.iter().map(|change| change.frame.len()).sum();
     let mut bytes = reach.bytes.saturating_sub(after);

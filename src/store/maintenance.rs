@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Progress, Retention, Store, StoreError};
-use crate::kept::Keep;
+use crate::journal::JournalEntry;
 use crate::protocol::Timestamp;
 
 /// How many rows a step removes, about: it takes some milliseconds.
@@ -51,18 +51,18 @@ impl Pruner {
     }
 
     /// Notes entries that were written: their sessions may be due.
-    pub fn note<'a>(&mut self, written: impl Iterator<Item = &'a Keep>) {
+    pub fn note<'a>(&mut self, written: impl Iterator<Item = &'a JournalEntry>) {
         for keep in written {
             match keep {
-                Keep::Whole { session, .. } => self.add(session.clone()),
-                Keep::Taken { session, .. } => {
+                JournalEntry::Snapshot { session, .. } => self.add(session.clone()),
+                JournalEntry::ProcessedId { session, .. } => {
                     let count = self.taken.entry(session.clone()).or_default();
                     *count += 1;
                     if *count > self.retention.history {
                         self.add(session.clone());
                     }
                 }
-                Keep::Change { .. } => {}
+                JournalEntry::Change { .. } => {}
             }
         }
     }
@@ -183,7 +183,7 @@ mod tests {
         let _ = std::fs::remove_dir_all(&directory);
         let mut store = Store::open(&directory).expect("a store");
         for day in 0..10 {
-            let keep = Keep::Whole {
+            let keep = JournalEntry::Snapshot {
                 session: "s".into(),
                 epoch: "e".into(),
                 seq: day,
@@ -192,7 +192,7 @@ mod tests {
                 document: b"{}".to_vec(),
                 frames: Vec::new(),
                 id: None,
-                why: crate::kept::Why::Regular,
+                why: crate::journal::SnapshotReason::Regular,
             };
             store.commit([&keep]).expect("committed");
         }

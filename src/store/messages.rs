@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::{Retention, Store};
-use crate::kept::{Reach, Stored};
+use crate::journal::{HistoryWindow, StoredSession};
 
 /// The memory that a waiter is counted with, in bytes.
 pub const WAITER_BYTES: usize = 256;
@@ -41,7 +41,7 @@ pub enum Job {
 pub enum StoreEvent {
     /// A session was loaded; `None` where none is stored under this name. An error where it can't
     /// be loaded now, or is damaged: the log says which.
-    Loaded { session: Arc<str>, stored: Result<Option<Stored>, ()> },
+    Loaded { session: Arc<str>, stored: Result<Option<StoredSession>, ()> },
     /// Every confirmation up to this number may be sent, except those that were told as lost.
     Persisted { up_to: u64 },
     /// The confirmations from `first` to `last` are never to be sent: their changes are not on disk
@@ -53,7 +53,7 @@ pub enum StoreEvent {
     /// not told.
     Durable(bool),
     /// Entries of this session were dropped. The hub is to journal a snapshot of it
-    /// ([`Keep::Whole`](crate::kept::Keep::Whole)).
+    /// ([`JournalEntry::Snapshot`](crate::journal::JournalEntry::Whole)).
     SnapshotRequested { session: Arc<str> },
 }
 
@@ -68,7 +68,7 @@ pub struct Settings {
     /// The pause before writing is tried again: the first, and the longest.
     pub retry: (Duration, Duration),
     /// How much history is loaded with a session.
-    pub reach: Reach,
+    pub reach: HistoryWindow,
     pub retention: Retention,
     /// Readers in this process hold it to read. The thread `store` holds it to write while it opens
     /// the file again after a failure: the file must not be open elsewhere in the process then.
@@ -77,7 +77,7 @@ pub struct Settings {
 
 impl Settings {
     /// This reach and retention, and defaults for the rest.
-    pub fn new(reach: Reach, retention: Retention) -> Self {
+    pub fn new(reach: HistoryWindow, retention: Retention) -> Self {
         Settings {
             queue_bytes: 16 << 20,
             // With the fsync that follows, a change is on disk within 100 ms.

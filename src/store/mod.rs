@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::kept::{Reach, Stored};
+use crate::journal::{HistoryWindow, StoredSession};
 use directory::{CommitMarker, Directory};
 pub use documents::Version;
 pub use error::StoreError;
@@ -91,7 +91,11 @@ impl ClosedStore {
     }
 
     /// Reads a session, as [`Store::load`].
-    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
+    pub fn load(
+        &self,
+        session: &str,
+        reach: HistoryWindow,
+    ) -> Result<Option<StoredSession>, StoreError> {
         if !self.directory.has_database() || self.overwritten.is_some() {
             return Err(StoreError::Io("the file is not open".into()));
         }
@@ -178,7 +182,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged; other kinds where
     /// the file can't be read.
-    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
+    pub fn load(
+        &self,
+        session: &str,
+        reach: HistoryWindow,
+    ) -> Result<Option<StoredSession>, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(None) };
         // All queries see one state of the file.
         let _reading = self.db.unchecked_transaction()?;

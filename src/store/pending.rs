@@ -12,7 +12,7 @@
 //! | complete: no [`Gap`] | at first; a snapshot that was queued is on disk |
 //! | [`GapState::Incomplete`] | an entry is dropped, or the store finds that one is missing |
 //! | [`GapState::SnapshotRequested`] | the hub is asked for a snapshot |
-//! | [`GapState::SnapshotQueued`] | a snapshot ([`Keep::Whole`]) is pushed |
+//! | [`GapState::SnapshotQueued`] | a snapshot ([`JournalEntry::Snapshot`]) is pushed |
 //!
 //! Only a snapshot closes a gap, so changes of an incomplete session are not taken. No waiter that
 //! was pushed after the first dropped entry of any session is ready before the gap is closed.
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::messages::{Job, WAITER_BYTES, Waiter};
-use crate::kept::Keep;
+use crate::journal::JournalEntry;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +30,7 @@ mod tests;
 /// Everything that waits for the disk. The thread `store` owns it.
 #[derive(Default)]
 pub struct PendingWrites {
-    entries: VecDeque<(u64, Keep)>,
+    entries: VecDeque<(u64, JournalEntry)>,
     waiters: VecDeque<(u64, Waiter)>,
     loads: VecDeque<(u64, Arc<str>)>,
     jobs: VecDeque<(u64, Job)>,
@@ -87,14 +87,14 @@ impl Gap {
 impl PendingWrites {
     /// Adds an entry. Drops a change of an incomplete session: it can't be written before a
     /// snapshot.
-    pub fn push(&mut self, keep: Keep) {
+    pub fn push(&mut self, keep: JournalEntry) {
         let number = self.next;
         self.next += 1;
         if let Some(gap) = self.gaps.get_mut(keep.session())
             && !matches!(gap.state, GapState::SnapshotQueued { .. })
         {
             match keep {
-                Keep::Whole { .. } => gap.set_queued(Some(number)),
+                JournalEntry::Snapshot { .. } => gap.set_queued(Some(number)),
                 _ => return,
             }
         }
@@ -130,7 +130,11 @@ impl PendingWrites {
 
     /// The next entries to write: at most `max_entries`, and no more once they have `max_bytes`
     /// bytes.
-    pub fn batch(&self, max_entries: usize, max_bytes: usize) -> impl Iterator<Item = &Keep> {
+    pub fn batch(
+        &self,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> impl Iterator<Item = &JournalEntry> {
         let end = self.jobs.front().map_or(self.next, |(number, _)| *number);
         let mut left = max_bytes;
         let entries =
@@ -253,7 +257,7 @@ impl PendingWrites {
 
     /// The number of the last snapshot of a session that waits.
     fn last_snapshot(&self, session: &Arc<str>) -> Option<u64> {
-        let is_snapshot = |keep: &Keep| matches!(keep, Keep::Whole { .. });
+        let is_snapshot = |keep: &JournalEntry| matches!(keep, JournalEntry::Snapshot { .. });
         let snapshot =
             self.entries.iter().rfind(|(_, keep)| keep.session() == session && is_snapshot(keep));
         snapshot.map(|(number, _)| *number)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::messages::{Job, WAITER_BYTES, Waiter};
-use crate::kept::{Keep, Lag};
+use crate::journal::{JournalEntry, PersistenceLag};
 
 /// More bytes than this are written at once instead of collected; so is more than half of the
 /// bound.
@@ -15,7 +15,7 @@ const MAX_GATHERED_BYTES: usize = 1 << 20;
 
 /// What the thread `store` is to do.
 pub enum StoreRequest {
-    Keep(Keep),
+    Write(JournalEntry),
     Wait(Waiter),
     Load(Arc<str>),
     Job(Job),
@@ -25,14 +25,14 @@ impl StoreRequest {
     /// The memory it is counted with, in bytes.
     fn bytes(&self) -> usize {
         match self {
-            StoreRequest::Keep(keep) => keep.bytes(),
+            StoreRequest::Write(keep) => keep.bytes(),
             StoreRequest::Wait(_) | StoreRequest::Load(_) | StoreRequest::Job(_) => WAITER_BYTES,
         }
     }
 
     /// Is true where a client or a thread waits for it.
     fn is_urgent(&self) -> bool {
-        !matches!(self, StoreRequest::Keep(_))
+        !matches!(self, StoreRequest::Write(_))
     }
 }
 
@@ -119,7 +119,7 @@ impl Queue {
             return false;
         }
         let is_first = state.requests.is_empty();
-        if matches!(request, StoreRequest::Keep(_)) && state.queued_since.is_none() {
+        if matches!(request, StoreRequest::Write(_)) && state.queued_since.is_none() {
             state.queued_since = Some(Instant::now());
         }
         state.bytes += bytes;
@@ -261,7 +261,7 @@ impl Queue {
         let mut state = self.lock();
         let rest = std::mem::take(&mut state.requests);
         let complete =
-            complete && !rest.iter().any(|request| matches!(request, StoreRequest::Keep(_)));
+            complete && !rest.iter().any(|request| matches!(request, StoreRequest::Write(_)));
         state.ended.get_or_insert(complete);
         self.is_full.store(false, Ordering::Relaxed);
         drop(state);
@@ -284,11 +284,11 @@ impl Queue {
 
     /// How far the disk is behind. Its age is an upper bound while a part of what was taken is
     /// written. Takes no lock.
-    pub fn lag(&self) -> Lag {
+    pub fn lag(&self) -> PersistenceLag {
         let since = self.lag.since.load(Ordering::Relaxed).checked_sub(1);
         let waited = since
             .map(|since| self.lag.opened.elapsed().saturating_sub(Duration::from_millis(since)));
-        Lag {
+        PersistenceLag {
             bytes: self.lag.bytes.load(Ordering::Relaxed),
             oldest: waited.unwrap_or_default(),
             fails: self.lag.fails.load(Ordering::Relaxed),

@@ -17,7 +17,7 @@ use super::rows;
 use super::schema::{self, Kind};
 use super::versions::{self, PointInTime};
 use crate::files;
-use crate::kept::{Reach, Stored, StoredChange};
+use crate::journal::{HistoryWindow, StoredChange, StoredSession};
 use crate::protocol::Timestamp;
 
 /// A connection that only reads. Every call sees one state of the file, delays no writer, and
@@ -167,7 +167,11 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::SessionCorrupt`] where a part of it is missing or damaged.
-    pub fn load(&self, session: &str, reach: Reach) -> Result<Option<Stored>, StoreError> {
+    pub fn load(
+        &self,
+        session: &str,
+        reach: HistoryWindow,
+    ) -> Result<Option<StoredSession>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let session = rows::session(&self.db, session)?;
         session.map(|session| load::load(&self.db, &session, reach)).transpose()
@@ -213,7 +217,7 @@ impl Reader {
         &self,
         session: &str,
         point: PointInTime,
-    ) -> Result<Option<Stored>, StoreError> {
+    ) -> Result<Option<StoredSession>, StoreError> {
         let _reading = self.db.unchecked_transaction()?;
         let Some(session) = rows::session(&self.db, session)? else { return Ok(None) };
         let seq = match point {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use super::changes::{self, NewChange, Order};
 use super::rows::{self, SessionRow, column};
 use super::{Store, StoreError};
-use crate::kept::StoredChange;
+use crate::journal::StoredChange;
 use crate::protocol::Timestamp;
 
 /// How many numbers are reserved at a time. The hub may be half as many changes ahead of the disk;

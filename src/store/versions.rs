@@ -8,7 +8,7 @@ use super::changes::{self, Order};
 use super::documents::{self, Version};
 use super::rows::{self, SessionRow};
 use super::{Progress, Store, StoreError};
-pub use crate::kept::PointInTime;
+pub use crate::journal::PointInTime;
 use crate::protocol::Timestamp;
 
 /// Which versions are kept. One that exceeds the number or the age is removed; the newest never is.

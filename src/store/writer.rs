@@ -3,7 +3,7 @@
 //! One transaction takes all entries that wait, up to a bound. When it is on disk, the
 //! confirmations behind those entries are told. Entries without a waiter are collected for a moment
 //! first. The hub pushes and never waits; while more bytes wait for the disk than a bound, clients'
-//! threads wait ([`StoreHandle::wait_for_room`](crate::kept::Journal::wait_for_room)).
+//! threads wait ([`StoreHandle::wait_for_room`](crate::journal::Journal::wait_for_room)).
 //!
 //! When the disk fails, sessions go on in memory and nothing is confirmed: see `writer/failing.rs`.
 
@@ -143,7 +143,7 @@ impl Writer {
     fn enqueue(&mut self, requests: &mut VecDeque<StoreRequest>) {
         for request in requests.drain(..) {
             match request {
-                StoreRequest::Keep(keep) => self.pending.push(keep),
+                StoreRequest::Write(keep) => self.pending.push(keep),
                 StoreRequest::Wait(waiter) => self.pending.push_waiter(waiter),
                 StoreRequest::Load(session) => self.pending.push_load(session),
                 StoreRequest::Job(job) => self.pending.push_job(job),

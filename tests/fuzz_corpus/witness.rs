@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeySet, Level};
-use collabd::hub::{ConnId, Effect, Event, Hub, Said};
+use collabd::hub::{ChannelMessage, ConnId, Effect, Event, Hub};
 use collabd::protocol::client::{self, Inbound};
 use collabd::protocol::{Frame, inbound};
 
@@ -62,13 +62,16 @@ impl Scene {
             scene.witness.comes(conn, who, None, Duration::ZERO);
             scene.handle(
                 Cause::by(conn),
-                Event::Enter { conn, client: client.into(), debug: false },
+                Event::ConnectClient { conn, client: client.into(), debug: false },
             );
             if conn != DAN {
                 let grant = grant(Level::Write);
                 scene.witness.shows_key(conn, &grant);
                 let cause = Cause::saying(conn, Some((r#"{"type":"connect"}"#, "")));
-                scene.handle(cause, Event::Said { conn, said: Said::Connect(Ok(grant)) });
+                scene.handle(
+                    cause,
+                    Event::ChannelMessage { conn, said: ChannelMessage::Connect(Ok(grant)) },
+                );
             }
         }
         let join = r#"{"type":"join_channel","data":{"channel":"c"}}"#;
@@ -92,7 +95,9 @@ impl Scene {
                 Event::Message { conn, message: inbound::parse(text).expect("a message") }
             }
             _ => match client::parse(text) {
-                Ok(Inbound::Request(request)) => Event::Said { conn, said: Said::Request(request) },
+                Ok(Inbound::Request(request)) => {
+                    Event::ChannelMessage { conn, said: ChannelMessage::Request(request) }
+                }
                 other => panic!("{other:?}"),
             },
         };
@@ -307,7 +312,7 @@ fn what_grows_is_noticed() {
     assert!(!scene.counts(&hub), "it has forgotten everybody");
     std::mem::swap(&mut hub, &mut scene.hub);
     assert!(scene.counts(&hub));
-    let event = Event::Enter { conn: NEW, client: "new".into(), debug: false };
+    let event = Event::ConnectClient { conn: NEW, client: "new".into(), debug: false };
     hub.handle(event, rig::now(Duration::ZERO), &mut Vec::new());
     assert!(!scene.counts(&hub), "it has somebody nobody knows of");
     // One after the other comes and goes, and leaves a timer behind.
@@ -317,7 +322,7 @@ fn what_grows_is_noticed() {
         let mut effects = Vec::new();
         let join = Event::Join { conn, session: "b".into(), user, grant: None };
         scene.hub.handle(join, rig::now(Duration::ZERO), &mut effects);
-        scene.hub.handle(Event::Gone { conn }, rig::now(Duration::ZERO), &mut effects);
+        scene.hub.handle(Event::Disconnected { conn }, rig::now(Duration::ZERO), &mut effects);
     }
     let Scene { hub, .. } = std::mem::replace(&mut scene, Scene::new());
     assert!(!scene.counts(&hub));

@@ -1,7 +1,7 @@
 //! Two steps: a connection is accepted, and has to show a key before anything else.
 
 use collabd::auth::{KeyRefusal, Level};
-use collabd::hub::{Event, Said};
+use collabd::hub::{ChannelMessage, Event};
 use serde_json::{Value, json};
 
 use crate::rig::*;
@@ -103,7 +103,10 @@ fn who_has_not_connected_after_ten_seconds_is_closed() {
     let good = rig.client("good", writer());
     rig.on(late);
     rig.pass(9_000);
-    rig.handle(Event::Said { conn: late, said: Said::Unreadable { is_last: false } });
+    rig.handle(Event::ChannelMessage {
+        conn: late,
+        said: ChannelMessage::Unreadable { is_last: false },
+    });
     assert_eq!(rig.told(late), ["invalid_format"], "what can't be read makes the time no longer");
     rig.pass(999);
     assert_eq!(rig.all(), []);
@@ -198,16 +201,16 @@ fn a_session_and_a_channel_of_one_name_are_strangers() {
 #[test]
 fn what_cannot_be_read_is_answered_in_its_turn_and_the_last_of_a_row_is_the_end() {
     let mut rig = Rig::new();
-    let unreadable = |is_last| Said::Unreadable { is_last };
+    let unreadable = |is_last| ChannelMessage::Unreadable { is_last };
     let conn = rig.enter("web");
     rig.on(conn);
-    rig.handle(Event::Said { conn, said: unreadable(false) });
+    rig.handle(Event::ChannelMessage { conn, said: unreadable(false) });
     rig.connect(conn, Ok(writer()));
-    rig.handle(Event::Said { conn, said: unreadable(false) });
+    rig.handle(Event::ChannelMessage { conn, said: unreadable(false) });
     rig.say(conn, join("a"));
-    rig.handle(Event::Said { conn, said: unreadable(true) });
+    rig.handle(Event::ChannelMessage { conn, said: unreadable(true) });
     rig.say(conn, join("b"));
-    rig.handle(Event::Said { conn, said: unreadable(true) });
+    rig.handle(Event::ChannelMessage { conn, said: unreadable(true) });
     let told = rig.told(conn);
     let delivered = ["message_delivered", "subscription_success"];
     assert_eq!(
@@ -221,7 +224,7 @@ fn what_cannot_be_read_is_answered_in_its_turn_and_the_last_of_a_row_is_the_end(
     );
     let early = rig.enter("early");
     rig.on(early);
-    rig.handle(Event::Said { conn: early, said: unreadable(true) });
+    rig.handle(Event::ChannelMessage { conn: early, said: unreadable(true) });
     let message = "A message is one JSON object with a string `type`, nested at most 100 deep";
     let error = error(&rig, "early", "invalid_format", message, 400);
     assert_eq!(rig.on(early), [error, Done::Closed(4002, "invalid message format")]);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use collabd::hub::{ConnId, Document, Event, HistoryBounds, Hub, Limits, Past, replay};
+use collabd::hub::{ConnId, Document, Event, HistoryBounds, Hub, Limits, LoadedSession, replay};
 use collabd::protocol::inbound::{self, State};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -400,9 +400,9 @@ proptest! {
         let _ = Document::from_stored(&document);
         let _ = State::parse(&String::from_utf8_lossy(&document));
         let bounds = bounds().history;
-        if let Ok(past) = Past::of(stored.clone(), bounds) {
+        if let Ok(past) = LoadedSession::of(stored.clone(), bounds) {
             let mut hub = Hub::new(self::bounds(), 1).with_stored([SESSION.into()]);
-            let now = collabd::hub::Now { elapsed: Default::default(), wall: stopped.rig.wall() };
+            let now = collabd::hub::Time { elapsed: Default::default(), wall: stopped.rig.wall() };
             let (conn, session, user) = (ConnId(1), SESSION, "alice");
             let join =
                 Event::Join { conn, session: session.into(), user: user.into(), grant: None };

@@ -41,7 +41,7 @@ fn where_sessions_do_not_survive_nothing_is_kept() {
     rig.tell(alice, with_id(json!(1), command("add_item", "a", json!({}))));
     rig.tell(alice, with_id(json!(2), command("select", "a", json!({}))));
     rig.tell(alice, canvas("sync:update", &["b"]));
-    rig.handle(Event::Wanted { session: "bench".into() });
+    rig.handle(Event::SnapshotRequested { session: "bench".into() });
     rig.handle(Event::Durable(false));
     rig.handle(Event::Durable(true));
     assert_eq!(rig.kept(), [""; 0]);
@@ -301,7 +301,7 @@ fn a_document_that_is_wanted_is_kept() {
     rig.tell(alice, command("add_item", "a", json!({})));
     rig.kept();
     for session in ["bench", "unknown"] {
-        rig.handle(Event::Wanted { session: session.into() });
+        rig.handle(Event::SnapshotRequested { session: session.into() });
     }
     assert_eq!(rig.kept(), ["regular: 0 up to 1"]);
 }

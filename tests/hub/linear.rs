@@ -11,9 +11,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use collabd::hub::{
-    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Past, Said,
+    ChannelMessage, ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits,
+    LoadedSession, Time,
 };
-use collabd::kept::{Stored, StoredChange};
+use collabd::journal::{StoredChange, StoredSession};
 use collabd::protocol::Timestamp;
 use collabd::protocol::client::{self, Inbound};
 use collabd::protocol::inbound::{self, State};
@@ -60,7 +61,7 @@ enum Act {
     /// A member answers its Pings.
     Pong(ConnId),
     /// A session is read from what is stored, as the store's thread does.
-    Load(Stored),
+    Load(StoredSession),
 }
 
 fn limits() -> Limits {
@@ -84,7 +85,7 @@ impl Table {
     fn handle(&mut self, event: Event) {
         let wall = Timestamp::from_millis(START + self.elapsed.as_millis() as u64);
         let mut effects = Vec::new();
-        self.hub.handle(event, Now { elapsed: self.elapsed, wall }, &mut effects);
+        self.hub.handle(event, Time { elapsed: self.elapsed, wall }, &mut effects);
         for effect in &effects {
             if let Effect::Send { conn, frame, .. } = effect
                 && frame.bytes()[0] == 0x89
@@ -102,7 +103,7 @@ impl Table {
             }
             Act::Talks(conn, text) => {
                 let Ok(Inbound::Request(request)) = client::parse(&text) else { panic!("{text}") };
-                self.handle(Event::Said { conn, said: Said::Request(request) });
+                self.handle(Event::ChannelMessage { conn, said: ChannelMessage::Request(request) });
             }
             Act::Happens(event) => self.handle(event),
             Act::Pass(millis) => {
@@ -118,7 +119,9 @@ impl Table {
                     self.handle(Event::Pong { conn, payload });
                 }
             }
-            Act::Load(stored) => drop(Past::of(stored, limits().history).expect("what was kept")),
+            Act::Load(stored) => {
+                drop(LoadedSession::of(stored, limits().history).expect("what was kept"))
+            }
         }
     }
 }
@@ -432,7 +435,7 @@ fn snapshots() {
     shapes.cost("a new design", 500, |n| {
         let mut script = Script::session(&tiny(n, "0.0"));
         for conn in [ALICE, BOB, EVE] {
-            script.first(Act::Happens(Event::Gone { conn }));
+            script.first(Act::Happens(Event::Disconnected { conn }));
         }
         script.first(Act::Happens(join(ConnId(9), "carol")));
         script.then(Act::Says(ConnId(9), canvas(&[item("new", "1.0", "")], "carol")))
@@ -477,7 +480,7 @@ fn whole_documents() {
         }
         for user in 0..n {
             let conn = ConnId(100 + user as u64);
-            script = script.then(Act::Happens(Event::Look { conn, since: None }));
+            script = script.then(Act::Happens(Event::RequestState { conn, since: None }));
         }
         script
     });
@@ -582,7 +585,7 @@ fn many_members() {
         crowd(n).then(Act::Happens(join(ConnId(9), "z")))
     });
     shapes.cost("one of many who leaves", 200, |n| {
-        crowd(n).then(Act::Happens(Event::Gone { conn: ConnId(100) }))
+        crowd(n).then(Act::Happens(Event::Disconnected { conn: ConnId(100) }))
     });
     // Nobody else hears of it: so many messages of so many members.
     shapes.cost("everybody's ping", 500, |n| {
@@ -596,9 +599,10 @@ fn many_members() {
 }
 
 fn client(conn: ConnId) -> [Act; 2] {
-    let enter = Event::Enter { conn, client: format!("client{}", conn.0).into(), debug: false };
-    let said = Said::Connect(Ok(writer()));
-    [Act::Happens(enter), Act::Happens(Event::Said { conn, said })]
+    let enter =
+        Event::ConnectClient { conn, client: format!("client{}", conn.0).into(), debug: false };
+    let said = ChannelMessage::Connect(Ok(writer()));
+    [Act::Happens(enter), Act::Happens(Event::ChannelMessage { conn, said })]
 }
 
 #[test]
@@ -627,7 +631,7 @@ fn channels() {
         crowd(n).already().then(talk(ConnId(0), 0, 0))
     });
     shapes.cost("one of many who leaves a channel", 500, |n| {
-        crowd(n).already().then(Act::Happens(Event::Gone { conn: ConnId(n as u64 / 2) }))
+        crowd(n).already().then(Act::Happens(Event::Disconnected { conn: ConnId(n as u64 / 2) }))
     });
     shapes.cost("one who joins many channels", 100, |n| {
         let mut script = Script::default();
@@ -664,7 +668,7 @@ fn stored_sessions() {
         let at = Timestamp::from_millis(START);
         StoredChange { seq, at, user: "alice".into(), frame: text.into_bytes(), id: None }
     };
-    let stored = |changes: Vec<StoredChange>| Stored {
+    let stored = |changes: Vec<StoredChange>| StoredSession {
         skipped: 0,
         epoch: "e".into(),
         seq: changes.len() as u64,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use collabd::auth::Level;
-use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Now, Refusal};
+use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Refusal, Time};
 use collabd::protocol::{Timestamp, inbound};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ fn the_document_is_a_file_that_an_editor_can_open() {
     assert_eq!(state(&mut rig, "table"), Err(Refusal::Unknown));
     // To the letter, and nothing twice.
     let mut effects = Vec::new();
-    let now = Now { elapsed: rig.elapsed, wall: rig.wall() };
+    let now = Time { elapsed: rig.elapsed, wall: rig.wall() };
     let conn = ConnId(99);
     rig.hub.handle(Event::State { conn, session: "bench".into(), grant: None }, now, &mut effects);
     let Effect::Answer { body, .. } = &effects[0] else { panic!("{effects:?}") };
@@ -340,7 +340,7 @@ fn what_cannot_be_shown_is_left_out_and_only_the_last_are_remembered() {
 #[test]
 fn a_list_of_very_many_is_cut() {
     let mut hub = Hub::new(limits(), 1);
-    let now = Now { elapsed: Duration::ZERO, wall: Timestamp::from_millis(START) };
+    let now = Time { elapsed: Duration::ZERO, wall: Timestamp::from_millis(START) };
     let mut conns = 0;
     let mut join = |hub: &mut Hub, session: &str, users: usize| {
         for user in 0..users {

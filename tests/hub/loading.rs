@@ -109,7 +109,7 @@ fn ids_are_kept_again_with_the_document_where_what_was_kept_is_lost() {
     member(&mut rig, "bench", "alice");
     rig.commit();
     rig.kept();
-    rig.handle(Event::Wanted { session: "bench".into() });
+    rig.handle(Event::SnapshotRequested { session: "bench".into() });
     let all = ["regular: 0 up to 4", "\"x\" of alice at 4", "\"y\" of alice at 4"];
     assert_eq!(rig.kept(), all);
 }

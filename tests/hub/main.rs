@@ -19,7 +19,7 @@ mod properties;
 mod readers;
 mod restoring;
 mod rig;
-#[path = "../kept/mod.rs"]
+#[path = "../journal/mod.rs"]
 mod store;
 mod threads;
 mod versions;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use collabd::hub::{
-    ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now, Past, Refusal, Said,
+    ChannelMessage, ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits,
+    LoadedSession, Refusal, Time,
 };
-use collabd::kept::Keep;
+use collabd::journal::JournalEntry;
 use collabd::protocol::Timestamp;
 use collabd::protocol::client::{Inbound, parse};
 use collabd::protocol::inbound::{self, Since};
@@ -132,7 +133,8 @@ impl Rig {
         for done in self.store.commit(usize::MAX, 100) {
             if let store::Done::Loaded { session, stored } = done {
                 let bounds = limits().history;
-                let past = stored.map(|stored| Past::of(stored, bounds).expect("what was kept"));
+                let past =
+                    stored.map(|stored| LoadedSession::of(stored, bounds).expect("what was kept"));
                 self.handle(Event::Loaded { session, past: Ok(past.map(Box::new)) });
             }
         }
@@ -150,7 +152,7 @@ impl Rig {
     pub fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();
         let wall = self.wall();
-        self.hub.handle(event, Now { elapsed: self.elapsed, wall }, &mut effects);
+        self.hub.handle(event, Time { elapsed: self.elapsed, wall }, &mut effects);
         for effect in effects {
             if let Effect::Send { conn, frame, .. } = &effect
                 && frame.bytes()[0] == 0x89
@@ -158,7 +160,7 @@ impl Rig {
                 self.pings.insert(*conn, frame.payload().to_vec());
             }
             let (conn, done) = match effect {
-                Effect::Keep(keep) => {
+                Effect::Persist(keep) => {
                     let kept = Done::Kept(in_short(&keep));
                     self.store.keep(*keep);
                     (NOBODY, kept)
@@ -174,7 +176,7 @@ impl Rig {
                 Effect::Admit { conn } => (conn, Done::Admitted),
                 Effect::Refuse { conn, why } => (conn, Done::Refused(why)),
                 Effect::Close { conn, code, reason } => (conn, Done::Closed(code, reason)),
-                Effect::Answer { conn, body } | Effect::AnswerKept { conn, body } => {
+                Effect::Answer { conn, body } | Effect::AnswerWhenPersisted { conn, body } => {
                     (conn, Done::Answered(serde_json::from_slice(&body).expect("JSON")))
                 }
                 Effect::Send { conn, frame, .. } | Effect::Confirm { conn, frame } => {
@@ -254,12 +256,12 @@ impl Rig {
 
     pub fn enter_by(&mut self, client: &str, debug: bool) -> ConnId {
         let conn = self.conn();
-        self.handle(Event::Enter { conn, client: client.into(), debug });
+        self.handle(Event::ConnectClient { conn, client: client.into(), debug });
         conn
     }
 
     pub fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>) {
-        self.handle(Event::Said { conn, said: Said::Connect(key) });
+        self.handle(Event::ChannelMessage { conn, said: ChannelMessage::Connect(key) });
     }
 
     /// A client that has authenticated and read everything so far.
@@ -284,7 +286,7 @@ impl Rig {
     pub fn say(&mut self, conn: ConnId, message: Value) {
         match parse(&message.to_string()) {
             Ok(Inbound::Request(request)) => {
-                self.handle(Event::Said { conn, said: Said::Request(request) });
+                self.handle(Event::ChannelMessage { conn, said: ChannelMessage::Request(request) });
             }
             other => panic!("{other:?}"),
         }
@@ -322,7 +324,7 @@ impl Rig {
     }
 
     pub fn gone(&mut self, conn: ConnId) {
-        self.handle(Event::Gone { conn });
+        self.handle(Event::Disconnected { conn });
     }
 
     pub fn join_session(&mut self, session: &str, user: &str, grant: Option<Grant>) -> ConnId {
@@ -340,7 +342,7 @@ impl Rig {
     /// A viewer asks for the document, or for what it has missed.
     pub fn look(&mut self, conn: ConnId, since: Option<(&str, u64)>) {
         let since = since.map(|(epoch, seq)| Since { epoch: epoch.into(), seq });
-        self.handle(Event::Look { conn, since });
+        self.handle(Event::RequestState { conn, since });
     }
 
     /// The answer to a question that came without a WebSocket.
@@ -384,17 +386,19 @@ impl Rig {
     }
 }
 
-fn in_short(keep: &Keep) -> String {
+fn in_short(keep: &JournalEntry) -> String {
     let id = |id: &Option<Box<str>>| {
         id.as_ref().map_or(String::new(), |id| format!(" as {}", without_print(id)))
     };
     match keep {
-        Keep::Change { seq, user, id: named, .. } => format!("{seq} by {user}{}", id(named)),
-        Keep::Whole { seq, user, frames, id: named, why, .. } => {
+        JournalEntry::Change { seq, user, id: named, .. } => {
+            format!("{seq} by {user}{}", id(named))
+        }
+        JournalEntry::Snapshot { seq, user, frames, id: named, why, .. } => {
             let by = user.as_ref().map_or(String::new(), |user| format!(" by {user}"));
             format!("{}: {} up to {seq}{by}{}", why.name(), frames.len(), id(named))
         }
-        Keep::Taken { seq, user, id, .. } => {
+        JournalEntry::ProcessedId { seq, user, id, .. } => {
             format!("{} of {user} at {seq}", without_print(id))
         }
     }

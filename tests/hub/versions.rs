@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use collabd::auth::Level;
 use collabd::hub::{DocumentBounds, Event, Limits, Refusal, replay};
-use collabd::kept::PointInTime;
+use collabd::journal::PointInTime;
 use collabd::protocol::Timestamp;
 use serde_json::{Value, json};
 

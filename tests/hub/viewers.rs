@@ -1,7 +1,7 @@
 //! Viewers: sent what members are sent, and nobody notices that they are there.
 
 use collabd::auth::Level;
-use collabd::hub::{ConnId, Effect, Event, Limits, Now, Refusal};
+use collabd::hub::{ConnId, Effect, Event, Limits, Refusal, Time};
 use collabd::protocol::inbound;
 use serde_json::{Value, json};
 
@@ -400,7 +400,7 @@ fn viewers_are_told_that_nothing_is_written() {
 /// they go.
 fn sent(rig: &mut Rig, event: Event) -> (usize, usize) {
     let mut effects = Vec::new();
-    let now = Now { elapsed: rig.elapsed, wall: rig.wall() };
+    let now = Time { elapsed: rig.elapsed, wall: rig.wall() };
     rig.hub.handle(event, now, &mut effects);
     let mut frames: Vec<*const u8> = Vec::new();
     let mut receivers = 0;
@@ -460,7 +460,7 @@ fn who_comes_is_shown_what_others_were_shown() {
     let mut states = Vec::new();
     for conn in [ConnId(900), ConnId(901)] {
         let mut effects = Vec::new();
-        let now = Now { elapsed: rig.elapsed, wall: rig.wall() };
+        let now = Time { elapsed: rig.elapsed, wall: rig.wall() };
         rig.hub.handle(
             Event::View { conn, session: "bench".into(), grant: None },
             now,

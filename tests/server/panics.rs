@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use collabd::auth::KeyStore;
 use collabd::http::Request;
-use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Time};
 use collabd::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Requester, Service};
 use collabd::net::{
     Config, ConnectionLimits, RateLimits, SendMode, ServerHandle, StateMachine, bind, start,
@@ -59,7 +59,7 @@ impl ConnectionHandler for FragileHandler {
 
 impl StateMachine for FragileHub {
     /// Handles the event whole before it panics, and loses the effects: the worst case.
-    fn handle(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+    fn handle(&mut self, event: Event, now: Time, effects: &mut Vec<Effect>) {
         let is_trap = match &event {
             Event::Message { message: ClientMessage::Command(command), .. } => {
                 command.body.head().windows(4).any(|window| window == b"trap")

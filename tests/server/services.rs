@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use collabd::http::{Request, Response as Page};
-use collabd::hub::{ConnId, Effect, Event, Now};
+use collabd::hub::{ConnId, Effect, Event, Time};
 use collabd::net::service::{
     ConnectionHandler, HubClient, Incoming, Outcome, Reaction, Report, Requester, Service, Work,
     WorkFn,
@@ -70,7 +70,7 @@ impl Service for Probe {
         }
         let look = self.looks.fetch_add(1, Ordering::Relaxed);
         assert!(look != 1, "on purpose");
-        Some(Event::Wanted { session: format!("look {look}").into() })
+        Some(Event::SnapshotRequested { session: format!("look {look}").into() })
     }
 }
 
@@ -94,7 +94,7 @@ fn work(conn: ConnId, path: &str, body: Vec<u8>, inside: &dyn HubClient) -> Page
 
 impl ConnectionHandler for Voice {
     fn join(&self, conn: ConnId) -> Option<Event> {
-        Some(Event::Enter { conn, client: "somebody".into(), debug: false })
+        Some(Event::ConnectClient { conn, client: "somebody".into(), debug: false })
     }
 
     fn on_message(&mut self, conn: ConnId, heard: Incoming<'_>) -> Reaction {
@@ -140,9 +140,9 @@ impl Desk {
 }
 
 impl StateMachine for Desk {
-    fn handle(&mut self, event: Event, _now: Now, effects: &mut Vec<Effect>) {
+    fn handle(&mut self, event: Event, _now: Time, effects: &mut Vec<Effect>) {
         match event {
-            Event::Enter { conn, .. } => {
+            Event::ConnectClient { conn, .. } => {
                 effects.push(Effect::Admit { conn });
                 self.members.push(conn);
             }
@@ -167,8 +167,8 @@ impl StateMachine for Desk {
             Event::Pong { payload, .. } => {
                 self.tell_all(&String::from_utf8_lossy(&payload), effects);
             }
-            Event::Wanted { session: seen } => self.tell_all(&seen, effects),
-            Event::Gone { conn } => {
+            Event::SnapshotRequested { session: seen } => self.tell_all(&seen, effects),
+            Event::Disconnected { conn } => {
                 self.members.retain(|member| *member != conn);
                 self.gone.push(conn);
             }

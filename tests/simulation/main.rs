@@ -6,8 +6,8 @@
 //! before, `SEED=17` one again; a failing run prints its seed.
 
 mod editor;
-#[path = "../kept/mod.rs"]
-mod kept;
+#[path = "../journal/mod.rs"]
+mod journal;
 mod python;
 mod random;
 mod script;

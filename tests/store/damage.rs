@@ -6,15 +6,15 @@
 use std::fs;
 use std::path::Path;
 
-use collabd::kept::{Keep, Why};
+use collabd::journal::{JournalEntry, SnapshotReason};
 use collabd::store::{PointInTime, Reader, Store};
 
 use super::model::Model;
 use super::scratch::{ALL, Scratch, at, change, changes, commit, copy, document, taken, whole};
 
 /// What every session holds: enough for each table to have several pages.
-fn history(session: &str) -> Vec<Vec<Keep>> {
-    let replaced = Keep::Whole {
+fn history(session: &str) -> Vec<Vec<JournalEntry>> {
+    let replaced = JournalEntry::Snapshot {
         session: session.into(),
         epoch: "e".into(),
         seq: 41,
@@ -23,12 +23,12 @@ fn history(session: &str) -> Vec<Vec<Keep>> {
         document: document(session, 41),
         frames: vec![collabd::protocol::Frame::text("{\"type\":\"sync:state\"}")],
         id: Some("41".into()),
-        why: Why::Replaced,
+        why: SnapshotReason::Replaced,
     };
     let ids = (0..40).map(|n| taken(session, "e", 40, &format!("\"{n}\"")));
     vec![
         changes(session, 1, 20),
-        vec![whole(session, "e", 20, Why::Snapshot)],
+        vec![whole(session, "e", 20, SnapshotReason::Snapshot)],
         changes(session, 21, 40),
         ids.collect(),
         vec![replaced],
@@ -96,7 +96,7 @@ fn look_and_go_on(directory: &Path, model: &Model) -> Found {
     let mut model = model.clone();
     let mut store = Store::open(directory).expect("was opened before");
     for name in SESSIONS {
-        let more: Vec<Keep> = (61..90).map(|seq| change(name, "e", seq)).collect();
+        let more: Vec<JournalEntry> = (61..90).map(|seq| change(name, "e", seq)).collect();
         if store.commit(&more).is_err() {
             return Found::Refused;
         }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use collabd::kept::{Journal as _, Keep, Why};
+use collabd::journal::{Journal as _, JournalEntry, SnapshotReason};
 use collabd::protocol::Frame;
 use collabd::store::{Retention, Store, StoreEvent};
 
@@ -122,7 +122,7 @@ fn a_disk_that_stays_full_while_much_is_done() {
     fs::remove_file(filler).expect("removed");
     assert_eq!(running.event(), StoreEvent::Durable(true));
     assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "s".into() });
-    running.keep(&[whole("s", "e", given, Why::Regular)]);
+    running.keep(&[whole("s", "e", given, SnapshotReason::Regular)]);
     while running.confirmed() < given {}
     assert!(running.stop());
     let store = scratch.open();
@@ -233,9 +233,9 @@ fn the_confined_process() {
 }
 
 /// A whole canvas of a thousand items that takes the place of another one.
-fn large(round: u64) -> Keep {
+fn large(round: u64) -> JournalEntry {
     let frame = |n: u64| Frame::text(&super::scratch::message("s", (round - 1) * 1000 + n));
-    Keep::Whole {
+    JournalEntry::Snapshot {
         session: "s".into(),
         epoch: "e".into(),
         seq: round * 1000,
@@ -244,7 +244,7 @@ fn large(round: u64) -> Keep {
         document: vec![b'x'; 300_000],
         frames: (1..=1000).map(frame).collect(),
         id: Some(round.to_string().into()),
-        why: Why::Replaced,
+        why: SnapshotReason::Replaced,
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Reach, Why};
+use collabd::journal::{HistoryWindow, SnapshotReason};
 use collabd::store::Retention;
 
 use super::scratch::{ALL, Scratch, change, changes, commit, whole};
@@ -91,14 +91,14 @@ fn a_session_with_a_hundred_thousand_changes() {
     assert_eq!(stored.changes.len() as u64, count);
     drop(stored);
 
-    commit(&mut store, &[whole("s", "e", count, Why::Regular)]);
+    commit(&mut store, &[whole("s", "e", count, SnapshotReason::Regular)]);
     commit(&mut store, &changes("s", count + 1, count + 100));
     store.close().expect("closed");
     let begun = Instant::now();
     let mut store = scratch.open();
     println!("opened: {:?}", begun.elapsed());
     let history = count as usize / 10;
-    let reach = Reach { changes: history, bytes: 8 << 20 };
+    let reach = HistoryWindow { changes: history, bytes: 8 << 20 };
     let begun = Instant::now();
     let stored = store.load("s", reach).expect("loads").expect("is stored");
     println!(

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Journal as _, Why};
+use collabd::journal::{Journal as _, SnapshotReason};
 use collabd::store::{PointInTime, Reader, Store};
 
 use super::scratch::{ALL, Scratch, at, change, document, message, whole};
@@ -44,7 +44,7 @@ fn the_process() {
         let seq = seqs[place];
         running.keeper.keep(change(session, "e", seq));
         if seq.is_multiple_of(REGULAR) {
-            running.keeper.keep(whole(session, "e", seq, Why::Regular));
+            running.keeper.keep(whole(session, "e", seq, SnapshotReason::Regular));
         }
         if round % 2 == 0 {
             running.after(move || {

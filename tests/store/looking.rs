@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use collabd::kept::{Keep, Why};
+use collabd::journal::{JournalEntry, SnapshotReason};
 use collabd::protocol::Timestamp;
 use collabd::store::{PointInTime, Reader, Retention, Store};
 use rusqlite::Connection;
@@ -23,7 +23,7 @@ fn a_person_can_read_it() {
     let scratch = Scratch::new();
     let mut store = scratch.open();
     commit(&mut store, &changes("table 1", 1, 4));
-    commit(&mut store, &[whole("table 1", "e", 4, Why::NewDesign)]);
+    commit(&mut store, &[whole("table 1", "e", 4, SnapshotReason::NewDesign)]);
     // While the server runs.
     let db = Connection::open(scratch.file("collabd.db")).expect("a database");
     let row: (String, i64, String, String, i64, i64) = db
@@ -156,7 +156,7 @@ fn a_session_that_is_removed_is_gone_and_may_begin_anew() {
     let scratch = Scratch::new();
     let mut store = scratch.open();
     commit(&mut store, &changes("s", 1, 50));
-    commit(&mut store, &[whole("s", "e", 50, Why::Regular), taken("s", "e", 50, "1")]);
+    commit(&mut store, &[whole("s", "e", 50, SnapshotReason::Regular), taken("s", "e", 50, "1")]);
     commit(&mut store, &changes("t", 1, 5));
     assert!(store.delete("s").expect("deleted"));
     assert!(!store.delete("s").expect("nothing to delete"));
@@ -197,8 +197,8 @@ fn a_session_that_begins_anew_overwrites_nothing() {
 fn with_versions(scratch: &Scratch, days: &[u64]) -> Store {
     let mut store = scratch.open();
     for (place, day) in (0..).zip(days) {
-        let mut version = whole("s", "e", place * 10, Why::Regular);
-        if let Keep::Whole { at, .. } = &mut version {
+        let mut version = whole("s", "e", place * 10, SnapshotReason::Regular);
+        if let JournalEntry::Snapshot { at, .. } = &mut version {
             *at = on(*day);
         }
         if place > 0 {
@@ -269,7 +269,7 @@ fn a_file_shrinks_when_much_is_removed() {
     let scratch = Scratch::new();
     let mut store = scratch.open();
     commit(&mut store, &changes("s", 1, 5000));
-    commit(&mut store, &[whole("s", "e", 5000, Why::Regular)]);
+    commit(&mut store, &[whole("s", "e", 5000, SnapshotReason::Regular)]);
     store.close().expect("closed");
     let before = fs::metadata(scratch.file("collabd.db")).expect("a file").len();
     let mut store = scratch.open();

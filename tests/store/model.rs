@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use collabd::kept::{Keep, Reach, Stored, StoredChange, StoredId, Why};
+use collabd::journal::{
+    HistoryWindow, JournalEntry, SnapshotReason, StoredChange, StoredId, StoredSession,
+};
 use collabd::protocol::{Timestamp, UserId};
 use collabd::store::{PointInTime, Store, Version};
 
@@ -11,7 +13,7 @@ pub struct Session {
     pub epoch: String,
     pub seq: u64,
     pub changes: BTreeMap<u64, StoredChange>,
-    pub documents: BTreeMap<u64, (Timestamp, Option<UserId>, Why, Vec<u8>)>,
+    pub documents: BTreeMap<u64, (Timestamp, Option<UserId>, SnapshotReason, Vec<u8>)>,
     pub taken: Vec<StoredId>,
 }
 
@@ -22,17 +24,17 @@ pub struct Model {
 
 impl Model {
     /// Whether it follows on what there is.
-    pub fn keep(&mut self, keep: &Keep) -> bool {
+    pub fn keep(&mut self, keep: &JournalEntry) -> bool {
         let begins = match keep {
-            Keep::Change { seq, .. } => *seq == 1,
-            Keep::Whole { .. } => true,
-            Keep::Taken { seq, .. } => *seq == 0,
+            JournalEntry::Change { seq, .. } => *seq == 1,
+            JournalEntry::Snapshot { .. } => true,
+            JournalEntry::ProcessedId { seq, .. } => *seq == 0,
         };
         let Some(session) = self.session(keep.session(), keep.epoch(), begins) else {
             return false;
         };
         match keep.clone() {
-            Keep::Change { seq, at, user, frame, id, .. } => {
+            JournalEntry::Change { seq, at, user, frame, id, .. } => {
                 if seq == session.seq + 1 {
                     let frame = frame.payload().to_vec();
                     session.changes.insert(seq, StoredChange { seq, at, user, frame, id });
@@ -40,11 +42,12 @@ impl Model {
                 }
                 seq <= session.seq
             }
-            Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
+            JournalEntry::Snapshot { seq, at, user, document, frames, id, why, .. } => {
                 if seq < session.seq {
                     return true;
                 }
-                let old = session.documents.get(&seq).cloned().filter(|_| why == Why::Regular);
+                let old =
+                    session.documents.get(&seq).cloned().filter(|_| why == SnapshotReason::Regular);
                 let (at_then, by, why) =
                     old.map_or((at, user.clone(), why), |(at, user, why, _)| (at, user, why));
                 session.documents.insert(seq, (at_then, by, why, document));
@@ -63,7 +66,7 @@ impl Model {
                 session.seq = seq;
                 true
             }
-            Keep::Taken { seq, user, id, .. } => {
+            JournalEntry::ProcessedId { seq, user, id, .. } => {
                 if seq <= session.seq {
                     session.taken.push(StoredId { seq, user, id });
                 }
@@ -94,7 +97,7 @@ impl Model {
     }
 
     /// Expects that a store gives back what this does.
-    pub fn expect(&self, store: &Store, reach: Reach) {
+    pub fn expect(&self, store: &Store, reach: HistoryWindow) {
         let mut names: Vec<String> = store.names().map(|name| name.to_string()).collect();
         names.sort();
         assert_eq!(names, self.sessions.keys().cloned().collect::<Vec<_>>());
@@ -123,7 +126,7 @@ impl Model {
 }
 
 impl Session {
-    pub fn load(&self, reach: Reach) -> Stored {
+    pub fn load(&self, reach: HistoryWindow) -> StoredSession {
         let mut stored = self.at(self.seq).expect("the present is there");
         let mut left = reach.changes.saturating_sub(stored.changes.len());
         let used: usize = stored.changes.iter().map(|change| change.frame.len()).sum();
@@ -146,7 +149,7 @@ impl Session {
         stored
     }
 
-    pub fn at(&self, seq: u64) -> Option<Stored> {
+    pub fn at(&self, seq: u64) -> Option<StoredSession> {
         let newest = self.documents.range(..=seq).next_back();
         if seq == 0 && newest.is_none() && self.seq > 0 && !self.changes.contains_key(&1) {
             // What was there at first may have been removed.
@@ -156,7 +159,7 @@ impl Session {
             newest.map_or((0, Vec::new()), |(seq, entry)| (*seq, entry.3.clone()));
         let changes = (seq_of_document + 1..=seq).map(|seq| self.changes.get(&seq).cloned());
         let changes = changes.collect::<Option<Vec<_>>>()?;
-        (seq <= self.seq).then(|| Stored {
+        (seq <= self.seq).then(|| StoredSession {
             epoch: self.epoch.as_str().into(),
             seq,
             document,
@@ -169,7 +172,7 @@ impl Session {
     }
 
     /// Whether this makes the state after its change, even if from an older document than need be.
-    pub fn is_right(&self, state: &Stored) -> bool {
+    pub fn is_right(&self, state: &StoredSession) -> bool {
         let document = self.documents.get(&state.seq_of_document).map(|entry| &entry.3);
         let begins = state.seq_of_document == 0 && state.document.is_empty();
         let changes = state.seq_of_document + 1..=state.seq;

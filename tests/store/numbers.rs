@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use collabd::kept::{Keep, Stored};
+use collabd::journal::{JournalEntry, StoredSession};
 use collabd::store::{PointInTime, Reader, Retention, Store};
 use rusqlite::Connection;
 
 use super::scratch::{ALL, Scratch, at, change, changes, commit, whole};
-use collabd::kept::Why;
+use collabd::journal::SnapshotReason;
 
 /// Goes on with a session as a server that was just started does.
-fn used_again(scratch: &Scratch) -> (Store, Stored) {
+fn used_again(scratch: &Scratch) -> (Store, StoredSession) {
     let mut store = scratch.open();
     store.begin_use("s").expect("numbers are reserved");
     let stored = store.load("s", ALL).expect("loads").expect("is stored");
@@ -26,7 +26,7 @@ fn with_versions_after_a_crash(scratch: &Scratch) -> (Store, u64) {
     let (mut store, stored) = used_again(scratch);
     let first = stored.skipped + 1;
     for seq in [first, first + 1] {
-        commit(&mut store, &[change("s", "e", seq), whole("s", "e", seq, Why::Regular)]);
+        commit(&mut store, &[change("s", "e", seq), whole("s", "e", seq, SnapshotReason::Regular)]);
     }
     (store, first)
 }
@@ -64,7 +64,7 @@ fn after_a_crash_a_session_goes_on_behind_what_may_have_been_given() {
     }
     let (mut store, stored) = used_again(&scratch);
     let third = stored.skipped + 1;
-    let made = Keep::Whole {
+    let made = JournalEntry::Snapshot {
         session: "s".into(),
         epoch: "e".into(),
         seq: third + 1,
@@ -73,7 +73,7 @@ fn after_a_crash_a_session_goes_on_behind_what_may_have_been_given() {
         document: b"{}".to_vec(),
         frames: vec![collabd::protocol::Frame::text("1"), collabd::protocol::Frame::text("2")],
         id: None,
-        why: Why::Snapshot,
+        why: SnapshotReason::Snapshot,
     };
     commit(&mut store, &[made, change("s", "e", third + 2)]);
     let all = [1, 2, 3, 4, first, first + 1, third, third + 1, third + 2];

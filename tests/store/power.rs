@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use collabd::kept::Journal as _;
+use collabd::journal::Journal as _;
 use collabd::store::Store;
 
 use super::scratch::{Scratch, change, expect_changes};

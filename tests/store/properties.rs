@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use collabd::kept::{Keep, Reach, Why};
+use collabd::journal::{HistoryWindow, JournalEntry, SnapshotReason};
 use collabd::protocol::{Frame, Timestamp};
 use collabd::store::{PointInTime, Reader, Retention};
 use proptest::collection::vec;
@@ -81,12 +81,12 @@ struct Maker {
 }
 
 impl Maker {
-    fn is_live(&self, keep: &Keep) -> bool {
+    fn is_live(&self, keep: &JournalEntry) -> bool {
         let session = SESSIONS.iter().position(|name| **name == **keep.session());
         session.is_some_and(|session| **keep.epoch() == *format!("e{}", self.live[session].epoch))
     }
 
-    fn make(&mut self, step: &Step) -> Option<Keep> {
+    fn make(&mut self, step: &Step) -> Option<JournalEntry> {
         self.clock += 7;
         if self.clock.is_multiple_of(11) {
             self.clock = self.clock * 5 % 900;
@@ -110,7 +110,7 @@ impl Maker {
                 let seq = live.seq;
                 let frame = Frame::text(&message(name, seq));
                 let id = id.then(|| format!("{seq}").into());
-                Some(Keep::Change { session, epoch, seq, at, user: by, frame, id })
+                Some(JournalEntry::Change { session, epoch, seq, at, user: by, frame, id })
             }
             Step::Whole { why, is_change, id, .. } => {
                 // A snapshot may be several changes.
@@ -121,12 +121,22 @@ impl Maker {
                 let seq = live.seq;
                 let user = (is_change || id).then_some(by);
                 let id = id.then(|| format!("\"w{seq}\"").into());
-                let (document, why) = (document(name, seq + self.clock), Why::ALL[why]);
-                Some(Keep::Whole { session, epoch, seq, at, user, document, frames, id, why })
+                let (document, why) = (document(name, seq + self.clock), SnapshotReason::ALL[why]);
+                Some(JournalEntry::Snapshot {
+                    session,
+                    epoch,
+                    seq,
+                    at,
+                    user,
+                    document,
+                    frames,
+                    id,
+                    why,
+                })
             }
             Step::Taken { id, .. } => {
                 let (seq, id) = (live.seq, format!("\"t{id}\"").into());
-                Some(Keep::Taken { session, epoch, seq, user: by, id })
+                Some(JournalEntry::ProcessedId { session, epoch, seq, user: by, id })
             }
             Step::Lost { .. } => {
                 live.seq += 1;
@@ -141,7 +151,7 @@ impl Maker {
 }
 
 /// Has a store and a model live through the same.
-fn live_through(scratch: &Scratch, steps: &[Step], reach: Reach) -> Model {
+fn live_through(scratch: &Scratch, steps: &[Step], reach: HistoryWindow) -> Model {
     let mut store = Some(scratch.open());
     let (mut model, mut batch, mut given) = (Model::default(), Vec::new(), Vec::new());
     let mut maker = Maker { live: [Live::default(); SESSIONS.len()], clock: 0 };
@@ -165,7 +175,7 @@ fn live_through(scratch: &Scratch, steps: &[Step], reach: Reach) -> Model {
                     let seq = known.map_or(0, |known| known.seq);
                     if !model.keep(keep) {
                         expected.push(name);
-                    } else if matches!(keep, Keep::Whole { .. }) && keep.seq() >= seq {
+                    } else if matches!(keep, JournalEntry::Snapshot { .. }) && keep.seq() >= seq {
                         expected.retain(|lacking| *lacking != name);
                     }
                 }
@@ -193,10 +203,10 @@ fn live_through(scratch: &Scratch, steps: &[Step], reach: Reach) -> Model {
     model
 }
 
-fn reach() -> impl Strategy<Value = Reach> {
+fn reach() -> impl Strategy<Value = HistoryWindow> {
     prop_oneof![
         Just(ALL),
-        (0..40usize, 0..6000usize).prop_map(|(changes, bytes)| Reach { changes, bytes }),
+        (0..40usize, 0..6000usize).prop_map(|(changes, bytes)| HistoryWindow { changes, bytes }),
     ]
 }
 
@@ -249,7 +259,7 @@ proptest! {
                 prop_assert_eq!(reader.document_at(name, PointInTime::Seq(seq)).unwrap(), session.at(seq));
             }
             // And what catching up needs.
-            let reach = Reach { changes: reach.changes.min(history), ..reach };
+            let reach = HistoryWindow { changes: reach.changes.min(history), ..reach };
             let (is, was) = (store.load(name, reach).unwrap().unwrap(), session.load(reach));
             prop_assert_eq!(&is.changes, &was.changes);
             // Where a version goes, the first change does.

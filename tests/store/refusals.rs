@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use collabd::kept::Why;
+use collabd::journal::SnapshotReason;
 use collabd::store::{Reader, Store};
 use rusqlite::Connection;
 
@@ -321,7 +321,11 @@ fn make_the_fixture_of_this_format() {
     let scratch = Scratch::new();
     let mut store = scratch.open();
     let taken = super::scratch::taken("s", "e", 11, "\"t\"");
-    let parts = [changes("s", 1, 8), vec![whole("s", "e", 8, Why::Regular)], changes("s", 9, 12)];
+    let parts = [
+        changes("s", 1, 8),
+        vec![whole("s", "e", 8, SnapshotReason::Regular)],
+        changes("s", 9, 12),
+    ];
     commit(&mut store, &parts.concat());
     commit(&mut store, &[taken]);
     store.close().expect("closed");

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use collabd::kept::{Keep, Reach, Why};
+use collabd::journal::{HistoryWindow, JournalEntry, SnapshotReason};
 use collabd::protocol::{Frame, Timestamp, UserId};
 use collabd::store::Store;
 
 /// Everything there is.
-pub const ALL: Reach = Reach { changes: usize::MAX, bytes: usize::MAX };
+pub const ALL: HistoryWindow = HistoryWindow { changes: usize::MAX, bytes: usize::MAX };
 
 /// Gone when the test ends.
 pub struct Scratch(PathBuf);
@@ -110,8 +110,8 @@ pub fn document(session: &str, seq: u64) -> Vec<u8> {
         .into_bytes()
 }
 
-pub fn change(session: &str, epoch: &str, seq: u64) -> Keep {
-    Keep::Change {
+pub fn change(session: &str, epoch: &str, seq: u64) -> JournalEntry {
+    JournalEntry::Change {
         session: session.into(),
         epoch: epoch.into(),
         seq,
@@ -122,8 +122,8 @@ pub fn change(session: &str, epoch: &str, seq: u64) -> Keep {
     }
 }
 
-pub fn whole(session: &str, epoch: &str, seq: u64, why: Why) -> Keep {
-    Keep::Whole {
+pub fn whole(session: &str, epoch: &str, seq: u64, why: SnapshotReason) -> JournalEntry {
+    JournalEntry::Snapshot {
         session: session.into(),
         epoch: epoch.into(),
         seq,
@@ -136,18 +136,18 @@ pub fn whole(session: &str, epoch: &str, seq: u64, why: Why) -> Keep {
     }
 }
 
-pub fn taken(session: &str, epoch: &str, seq: u64, id: &str) -> Keep {
+pub fn taken(session: &str, epoch: &str, seq: u64, id: &str) -> JournalEntry {
     let (session, epoch): (Arc<str>, Arc<str>) = (session.into(), epoch.into());
-    Keep::Taken { session, epoch, seq, user: user(seq), id: id.into() }
+    JournalEntry::ProcessedId { session, epoch, seq, user: user(seq), id: id.into() }
 }
 
 /// The changes from one to another, both included.
-pub fn changes(session: &str, from: u64, to: u64) -> Vec<Keep> {
+pub fn changes(session: &str, from: u64, to: u64) -> Vec<JournalEntry> {
     (from..=to).map(|seq| change(session, "e", seq)).collect()
 }
 
 /// Gives a store some changes, and expects that it took them.
-pub fn commit(store: &mut Store, keeps: &[Keep]) {
+pub fn commit(store: &mut Store, keeps: &[JournalEntry]) {
     let lacking = store.commit(keeps).expect("committed");
     assert_eq!(lacking, Vec::<Arc<str>>::new());
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::kept::{Journal, Keep, Lag, Reach, Why};
+use collabd::journal::{HistoryWindow, Journal, JournalEntry, PersistenceLag, SnapshotReason};
 use collabd::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 use rusqlite::Connection;
 
@@ -37,7 +37,7 @@ struct Waiting {
 }
 
 pub fn settings() -> Settings {
-    let reach = Reach { changes: 1000, bytes: 1 << 20 };
+    let reach = HistoryWindow { changes: 1000, bytes: 1 << 20 };
     let retention = Retention { versions: 0, age: Duration::ZERO, history: 1000 };
     Settings {
         // Tried again at once: these tests wait for it.
@@ -89,7 +89,7 @@ impl Running {
         self.keeper.confirm(number);
     }
 
-    pub fn keep(&self, keeps: &[Keep]) {
+    pub fn keep(&self, keeps: &[JournalEntry]) {
         keeps.iter().for_each(|keep| self.keeper.keep(keep.clone()));
     }
 
@@ -212,7 +212,7 @@ fn a_session_is_loaded_as_it_is_after_everything_given_before() {
     let scratch = Scratch::on_disk();
     let running = Running::start(&scratch);
     running.keep(&changes("s", 1, 30));
-    running.keep(&[whole("s", "e", 30, Why::Regular)]);
+    running.keep(&[whole("s", "e", 30, SnapshotReason::Regular)]);
     running.keeper.load("s".into());
     running.keeper.load("t".into());
     let StoreEvent::Loaded { session, stored: Ok(Some(stored)) } = running.event() else {
@@ -413,7 +413,7 @@ fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
     assert_eq!(running.event(), StoreEvent::Durable(true));
     assert_eq!((running.confirmed(), running.confirmed()), (10, 15));
     let until = Instant::now() + SAFETY_NET;
-    while running.keeper.lag() != Lag::default() {
+    while running.keeper.lag() != PersistenceLag::default() {
         assert!(Instant::now() < until, "nothing waits: {:?}", running.keeper.lag());
     }
     assert!(running.stop());
@@ -442,7 +442,7 @@ fn what_had_to_be_dropped_is_asked_for_and_confirmed_when_it_is_there() {
     assert_eq!(running.event(), StoreEvent::Durable(true));
     assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "busy".into() });
     assert!(running.nothing_confirmed());
-    running.keep(&[whole("busy", "e", 300, Why::Regular), change("busy", "e", 301)]);
+    running.keep(&[whole("busy", "e", 300, SnapshotReason::Regular), change("busy", "e", 301)]);
     running.confirm(301);
     let order: Vec<u64> = (0..4).map(|_| running.confirmed()).collect();
     assert_eq!(order, [1, 300, 4, 301]);
@@ -461,7 +461,7 @@ fn a_change_that_does_not_follow_is_not_confirmed_before_a_whole_document_came()
     running.confirm(7);
     assert_eq!(running.event(), StoreEvent::SnapshotRequested { session: "s".into() });
     running.keep(&[change("s", "e", 8)]);
-    running.keep(&[whole("s", "e", 8, Why::Regular)]);
+    running.keep(&[whole("s", "e", 8, SnapshotReason::Regular)]);
     assert_eq!(running.confirmed(), 7);
     assert!(running.stop());
     expect_changes(&scratch.open(), "t", 1);

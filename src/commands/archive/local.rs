@@ -10,10 +10,10 @@ use super::{Archive, CanvasFile, ChangeResult, CompactResult, exists};
 use crate::archive::compact::Compaction;
 use crate::archive::{self, BY, ChangesPage, Listing, Versions, over_damaged};
 use crate::hub::{
-    ConnId, Document, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, NotLoaded, Now,
-    Past, Refusal,
+    ConnId, Document, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, LoadedSession,
+    NotLoaded, Refusal, Time,
 };
-use crate::kept::{Keep, Reach, Stored};
+use crate::journal::{HistoryWindow, JournalEntry, StoredSession};
 use crate::protocol::inbound::State;
 use crate::protocol::{Timestamp, UserId};
 use crate::store::{PointInTime, Reader, Retention, Store, StoreError, Summary};
@@ -58,7 +58,7 @@ impl<'a> LocalArchive<'a> {
         reader: &Reader,
         session: &str,
         at: Option<PointInTime>,
-    ) -> Result<(Stored, Document), String> {
+    ) -> Result<(StoredSession, Document), String> {
         let last = self.summary(reader, session)?.seq;
         let wanted = at.unwrap_or(PointInTime::Seq(last));
         let Some(stored) = self.with_line(reader.document_at(session, wanted))? else {
@@ -86,22 +86,25 @@ impl<'a> LocalArchive<'a> {
         let seed =
             getrandom::u64().map_err(|error| format!("the system has no randomness: {error}"))?;
         let mut hub = Hub::new(limits(bounds), seed).with_stored(store.names().cloned());
-        let now = Now { elapsed: Duration::ZERO, wall: Timestamp::now() };
+        let now = Time { elapsed: Duration::ZERO, wall: Timestamp::now() };
         let (name, by): (Arc<str>, UserId) = (session.into(), BY.into());
         let mut effects = Vec::new();
         let restore =
             Event::Restore { conn: ConnId(0), session: name.clone(), state: Box::new(state), by };
         hub.handle(restore, now, &mut effects);
         if effects.iter().any(|effect| matches!(effect, Effect::Load { .. })) {
-            let stored = self.with_line(store.load(session, Reach { changes: 0, bytes: 0 }))?;
-            let past = stored.map(|stored| Past::of(stored, NO_HISTORY).map(Box::new)).transpose();
+            let stored =
+                self.with_line(store.load(session, HistoryWindow { changes: 0, bytes: 0 }))?;
+            let past = stored
+                .map(|stored| LoadedSession::of(stored, NO_HISTORY).map(Box::new))
+                .transpose();
             let past = past.map_err(|_| NotLoaded);
             hub.handle(Event::Loaded { session: name, past }, now, &mut effects);
         }
         let mut keeps = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Keep(keep) => keeps.push(*keep),
+                Effect::Persist(keep) => keeps.push(*keep),
                 Effect::Refuse { why: Refusal::TooBig(why), .. } => {
                     return Err(format!(
                         "the canvas is too large: {why}; --max-document-bytes and \
@@ -118,7 +121,7 @@ impl<'a> LocalArchive<'a> {
             }
         }
         self.with_line(store.commit(&keeps))?;
-        Ok(keeps.last().map_or(0, Keep::seq))
+        Ok(keeps.last().map_or(0, JournalEntry::seq))
     }
 }
 
@@ -177,8 +180,8 @@ impl Archive for LocalArchive<'_> {
         let reader = self.reader()?;
         let (earlier, document) = self.stored(&reader, session, Some(to))?;
         let items = document.items().count();
-        let can_be_read = match store.load(session, Reach { changes: 0, bytes: 0 }) {
-            Ok(now) => now.is_some_and(|now| Past::of(now, NO_HISTORY).is_ok()),
+        let can_be_read = match store.load(session, HistoryWindow { changes: 0, bytes: 0 }) {
+            Ok(now) => now.is_some_and(|now| LoadedSession::of(now, NO_HISTORY).is_ok()),
             Err(StoreError::SessionCorrupt(_)) => false,
             Err(error) => return self.with_line(Err(error)),
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Session;
 use crate::hub::timers::SessionTimer;
-use crate::hub::{Limits, Turn};
+use crate::hub::{Context, Limits};
 
 /// When a session is checked again that has expired and could not be evicted.
 const EVICTION_RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -23,35 +23,35 @@ pub struct EvictionCost {
 
 impl Session {
     /// Starts the time after which the session expires, if it has no members and the time isn't running.
-    pub fn linger_if_empty(&mut self, turn: &mut Turn<'_>) {
+    pub fn linger_if_empty(&mut self, cx: &mut Context<'_>) {
         if self.room.is_empty() && self.empty_since.is_none() {
             self.forget_encoded();
-            self.empty_since = Some(turn.elapsed());
-            self.set_linger_timer(turn);
+            self.empty_since = Some(cx.elapsed());
+            self.set_linger_timer(cx);
             if let Some(at) = self.receipts_timer.take() {
-                turn.timers.cancel(at, self.room.name(), SessionTimer::Receipts);
+                cx.timers.cancel(at, self.room.name(), SessionTimer::Receipts);
             }
         }
     }
 
     /// Sets a timer for the moment at which the session may expire, unless one is set: members may come and
     /// leave many times meanwhile.
-    pub(super) fn set_linger_timer(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn set_linger_timer(&mut self, cx: &mut Context<'_>) {
         if let (Some(since), None) = (self.empty_since, self.linger_timer) {
             // A session that has expired and must stay is checked again later.
-            let until = match since + turn.limits.linger {
-                until if until > turn.elapsed() => until,
-                _ => turn.elapsed() + EVICTION_RETRY_INTERVAL,
+            let until = match since + cx.limits.linger {
+                until if until > cx.elapsed() => until,
+                _ => cx.elapsed() + EVICTION_RETRY_INTERVAL,
             };
             self.linger_timer = Some(until);
-            turn.timers.set_in_session(until, self.room.name(), SessionTimer::Linger);
+            cx.timers.set_in_session(until, self.room.name(), SessionTimer::Linger);
         }
     }
 
     /// Handles the timer: sets it again, as the session was not evicted.
-    pub fn linger_timer_fired(&mut self, turn: &mut Turn<'_>) {
-        if self.linger_timer.take_if(|at| *at <= turn.elapsed()).is_some() {
-            self.set_linger_timer(turn);
+    pub fn linger_timer_fired(&mut self, cx: &mut Context<'_>) {
+        if self.linger_timer.take_if(|at| *at <= cx.elapsed()).is_some() {
+            self.set_linger_timer(cx);
         }
     }
 

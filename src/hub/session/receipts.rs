@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Session;
 use crate::hub::timers::SessionTimer;
-use crate::hub::{ConnId, Turn};
+use crate::hub::{ConnId, Context};
 
 /// How often tracked members are pinged while they are told of changes.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -16,31 +16,31 @@ impl Session {
     }
 
     /// Ends an event: stores news of the document, and pings members whose receipts are needed.
-    pub(in crate::hub) fn finish(&mut self, turn: &mut Turn<'_>) {
-        self.keep_news(turn);
-        let (tick, now) = (self.tick, turn.elapsed());
+    pub(in crate::hub) fn finish(&mut self, cx: &mut Context<'_>) {
+        self.keep_news(cx);
+        let (tick, now) = (self.tick, cx.elapsed());
         let is_behind = self.told_last > self.received_by_all && !self.room.is_empty();
         if is_behind && self.receipts_timer.is_none() {
-            self.set_receipts_timer(turn);
+            self.set_receipts_timer(cx);
         }
         if std::mem::take(&mut self.needs_pings) {
             for member in self.room.iter_mut().filter(|member| member.needs_ping()) {
                 let ping = member.ping(tick, now);
-                ping.iter().for_each(|ping| turn.send(member.conn, ping));
+                ping.iter().for_each(|ping| cx.send(member.conn, ping));
             }
         }
     }
 
-    fn set_receipts_timer(&mut self, turn: &mut Turn<'_>) {
-        let at = turn.elapsed() + PING_INTERVAL;
+    fn set_receipts_timer(&mut self, cx: &mut Context<'_>) {
+        let at = cx.elapsed() + PING_INTERVAL;
         self.receipts_timer = Some(at);
-        turn.timers.set_in_session(at, self.room.name(), SessionTimer::Receipts);
+        cx.timers.set_in_session(at, self.room.name(), SessionTimer::Receipts);
     }
 
     /// Computes what all tracked members have received, and pings those that are behind.
-    pub fn check_receipts(&mut self, turn: &mut Turn<'_>) {
+    pub fn check_receipts(&mut self, cx: &mut Context<'_>) {
         self.receipts_timer = None;
-        let (tick, now) = (self.tick, turn.elapsed());
+        let (tick, now) = (self.tick, cx.elapsed());
         let tracked = self.room.iter().filter(|member| member.is_tracked());
         self.received_by_all =
             tracked.map(|member| member.received_by_copies(now)).min().unwrap_or(tick);
@@ -50,26 +50,26 @@ impl Session {
                 && !member.has_unanswered_ping()
             {
                 let ping = member.ping(tick, now);
-                ping.iter().for_each(|ping| turn.send(member.conn, ping));
+                ping.iter().for_each(|ping| cx.send(member.conn, ping));
             }
         }
     }
 
     /// Handles a Pong. A newcomer whose canvas hasn't arrived before the Pong to its first Ping is a guest.
-    pub fn pong(&mut self, conn: ConnId, payload: &[u8], turn: &mut Turn<'_>) {
+    pub fn pong(&mut self, conn: ConnId, payload: &[u8], cx: &mut Context<'_>) {
         let Some(place) = self.room.place(conn) else { return };
-        if !self.room[place].on_pong(payload, turn.elapsed()) {
+        if !self.room[place].on_pong(payload, cx.elapsed()) {
             return;
         }
         self.begin();
         if !self.room[place].is_recognised() {
-            self.recognise_guest(place, self.document.exists(), turn);
+            self.recognise_guest(place, self.document.exists(), cx);
         } else if let Some(request) = self.room[place].take_waiting_request() {
-            self.answer(place, &request, turn);
+            self.answer(place, &request, cx);
         }
         self.needs_pings |= self.room[place].needs_ping();
         if self.needs_pings {
-            self.finish(turn);
+            self.finish(cx);
         }
     }
 }

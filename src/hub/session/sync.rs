@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::hub::item_frames::UpdateFrames;
-use crate::hub::member::{Arrival, FoundCopy, Request};
+use crate::hub::member::{FoundCopy, Request, RoleDetection};
 use crate::hub::notes::Note;
-use crate::hub::settle::Correction;
-use crate::hub::{ConnId, Turn};
+use crate::hub::reconcile::Correction;
+use crate::hub::{ConnId, Context};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, json};
 
@@ -16,7 +16,7 @@ const LARGE_DOCUMENT: usize = 64 << 10;
 
 impl Session {
     /// Handles a member's `sync:request`. It waits until a newcomer is recognised.
-    pub fn request(&mut self, place: usize, request: Request, turn: &mut Turn<'_>) {
+    pub fn request(&mut self, place: usize, request: Request, cx: &mut Context<'_>) {
         let is_large = self.document.bytes() >= LARGE_DOCUMENT;
         let member = &mut self.room[place];
         if let Some(items) = member.on_second_ack_answered(self.tick) {
@@ -29,44 +29,46 @@ impl Session {
                     &user,
                     &id,
                     if may_be_gone { Correction::Rebuild } else { Correction::Update },
-                    turn,
+                    cx,
                 );
             }
-            return self.send_null_state(place, turn);
+            return self.send_null_state(place, cx);
         }
         let awaits_a_state = member.may_be_wiped();
         match &mut member.arrival {
-            Arrival::Unknown { waiting, .. } => *waiting = Some(request),
-            Arrival::Sharing { is_asked_for } if !*is_asked_for && request.since.is_none() => {
+            RoleDetection::Unknown { waiting, .. } => *waiting = Some(request),
+            RoleDetection::Sharing { is_asked_for }
+                if !*is_asked_for && request.since.is_none() =>
+            {
                 *is_asked_for = true;
-                self.send_null_state(place, turn);
+                self.send_null_state(place, cx);
             }
             // One answer for all requests that arrive until it has received the last one.
             _ if is_large && awaits_a_state => member.set_waiting_request(request),
-            _ => self.answer(place, &request, turn),
+            _ => self.answer(place, &request, cx),
         }
     }
 
     /// Sends the document to these members.
-    pub fn send_state(&mut self, places: &[usize], turn: &mut Turn<'_>) {
+    pub fn send_state(&mut self, places: &[usize], cx: &mut Context<'_>) {
         for &place in places {
             let is_editor = self.room[place].is_editor;
-            let frames = self.state_frames(is_editor, turn);
+            let frames = self.state_frames(is_editor, cx);
             let member = &mut self.room[place];
             member.on_state_sent(self.tick);
             self.needs_pings = true;
-            frames.iter().for_each(|frame| turn.send(member.conn, frame));
+            frames.iter().for_each(|frame| cx.send(member.conn, frame));
             let user = member.user.clone();
             if is_editor {
-                self.note_rebuilt(&user, turn);
+                self.note_rebuilt(&user, cx);
             }
         }
     }
 
     /// Records and stores that a user's canvas is built anew from the document.
-    pub(in crate::hub) fn note_rebuilt(&mut self, user: &UserId, turn: &mut Turn<'_>) {
+    pub(in crate::hub) fn note_rebuilt(&mut self, user: &UserId, cx: &mut Context<'_>) {
         if self.document.remove_builder(user) {
-            self.keep_note(user, &Note::Rebuilt, turn);
+            self.keep_note(user, &Note::Rebuilt, cx);
         }
     }
 
@@ -74,16 +76,16 @@ impl Session {
     pub(in crate::hub) fn state_frames(
         &mut self,
         for_editors: bool,
-        turn: &Turn<'_>,
+        cx: &Context<'_>,
     ) -> Arc<[Frame]> {
         let seq = self.history.seq();
         let encoded = &self.encoded[usize::from(for_editors)];
         if let Some((_, frames)) = encoded.as_ref().filter(|(as_of, _)| *as_of == seq) {
             return frames.clone();
         }
-        let now = turn.now.wall;
+        let now = cx.now.wall;
         let mut frames = vec![self.state_frame(seq, for_editors, now)];
-        let items = self.document.items().filter(|_| turn.limits.settle);
+        let items = self.document.items().filter(|_| cx.limits.settle);
         for item in items.filter(|item| !for_editors || item.is_for_editors()) {
             let update = UpdateFrames::settled(item, now);
             match for_editors {
@@ -97,18 +99,18 @@ impl Session {
     }
 
     /// Answers a request with `null`, which changes nothing on the receiver's canvas.
-    pub fn send_null_state(&self, place: usize, turn: &mut Turn<'_>) {
-        let state = self.state_message(self.history.seq(), turn.now.wall, |json| {
+    pub fn send_null_state(&self, place: usize, cx: &mut Context<'_>) {
+        let state = self.state_message(self.history.seq(), cx.now.wall, |json| {
             json.extend_from_slice(b"null");
         });
-        turn.send(self.room[place].conn, &state);
+        cx.send(self.room[place].conn, &state);
     }
 
-    pub(super) fn answer(&mut self, place: usize, request: &Request, turn: &mut Turn<'_>) {
+    pub(super) fn answer(&mut self, place: usize, request: &Request, cx: &mut Context<'_>) {
         let since = self.since(request);
         let conn = self.room[place].conn;
-        if !since.is_some_and(|since| self.send_missed(conn, since, turn)) {
-            self.send_state(&[place], turn);
+        if !since.is_some_and(|since| self.send_missed(conn, since, cx)) {
+            self.send_state(&[place], cx);
         }
     }
 
@@ -124,15 +126,15 @@ impl Session {
         &self,
         conn: ConnId,
         since: u64,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> bool {
         let Some(missed) = self.history.after(since) else { return false };
-        missed.for_each(|frame| turn.send(conn, frame));
+        missed.for_each(|frame| cx.send(conn, frame));
         let done = Message::new("sync:done")
             .string("epoch", &self.epoch)
             .number("seq", self.history.seq())
-            .timestamp(turn.now.wall);
-        turn.send(conn, &done.finish());
+            .timestamp(cx.now.wall);
+        cx.send(conn, &done.finish());
         true
     }
 

@@ -16,7 +16,7 @@ struct Reporter {
 }
 
 fn join(conn: ConnId) -> Event {
-    Event::Enter { conn, client: "ann".into(), debug: false }
+    Event::ConnectClient { conn, client: "ann".into(), debug: false }
 }
 
 fn say(conn: ConnId) -> Event {
@@ -28,9 +28,9 @@ fn question(conn: ConnId) -> Event {
 }
 
 impl StateMachine for Reporter {
-    fn handle(&mut self, event: Event, _now: Now, effects: &mut Vec<Effect>) {
+    fn handle(&mut self, event: Event, _now: Time, effects: &mut Vec<Effect>) {
         effects.push(match event {
-            Event::Enter { conn, .. } => match &mut self.waiting {
+            Event::ConnectClient { conn, .. } => match &mut self.waiting {
                 Some(waiting) => return waiting.push(conn),
                 None => Effect::Admit { conn },
             },

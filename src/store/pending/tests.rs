@@ -6,23 +6,33 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kept::Why;
+use crate::journal::SnapshotReason;
 use crate::protocol::{Frame, Timestamp};
 
 fn at() -> Timestamp {
     Timestamp::from_millis(0)
 }
 
-fn change(session: &str, seq: u64) -> Keep {
+fn change(session: &str, seq: u64) -> JournalEntry {
     let frame = Frame::text("a change");
     let (session, epoch, user) = (session.into(), "e".into(), "u".into());
-    Keep::Change { session, epoch, seq, at: at(), user, frame, id: None }
+    JournalEntry::Change { session, epoch, seq, at: at(), user, frame, id: None }
 }
 
-fn snapshot(session: &str, seq: u64) -> Keep {
-    let (session, epoch, why) = (session.into(), "e".into(), Why::Regular);
+fn snapshot(session: &str, seq: u64) -> JournalEntry {
+    let (session, epoch, why) = (session.into(), "e".into(), SnapshotReason::Regular);
     let (document, user) = (Vec::new(), None);
-    Keep::Whole { session, epoch, seq, at: at(), user, document, frames: Vec::new(), id: None, why }
+    JournalEntry::Snapshot {
+        session,
+        epoch,
+        seq,
+        at: at(),
+        user,
+        document,
+        frames: Vec::new(),
+        id: None,
+        why,
+    }
 }
 
 fn seqs(pending: &PendingWrites) -> Vec<(String, u64)> {
@@ -194,7 +204,7 @@ proptest! {
                     }
                     for keep in &batch {
                         let last = disk.entry(keep.session().to_string()).or_default();
-                        if matches!(keep, Keep::Whole { .. }) || keep.seq() == *last + 1 {
+                        if matches!(keep, JournalEntry::Snapshot { .. }) || keep.seq() == *last + 1 {
                             *last = keep.seq();
                             incomplete.retain(|name| name != keep.session());
                         } else if keep.seq() > *last {

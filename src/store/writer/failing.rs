@@ -201,7 +201,7 @@ impl Writer {
             StoreRequest::Job(Job::Delete { number, .. }) => {
                 StoreEvent::Deleted { number, is_done: false }
             }
-            StoreRequest::Keep(_)
+            StoreRequest::Write(_)
             | StoreRequest::Wait(Waiter::Thread(_))
             | StoreRequest::Job(Job::Task(_)) => return,
         });

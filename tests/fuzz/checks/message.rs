@@ -125,7 +125,7 @@ fn check_viewer(said: &str) {
     };
     let kind = inbound::type_of(said);
     match viewer.on_message(VIEWER, Incoming::Text(said)) {
-        Reaction::Event(Event::Look { conn: VIEWER, .. }) => {
+        Reaction::Event(Event::RequestState { conn: VIEWER, .. }) => {
             assert_eq!(kind.as_deref(), Some("sync:request"));
         }
         Reaction::Reply(frame) => match (kind.as_deref(), text(&frame).expect("a text")) {
@@ -392,7 +392,7 @@ fn check_stranger(table: &mut Table, eve: &mut dyn ConnectionHandler, said: &str
         Reaction::Reply(frame) => check_reply(text(&frame).expect("a text"), said),
         _ => panic!("one message alone ends no connection here"),
     }
-    table.handle(Event::Gone { conn: EVE });
+    table.handle(Event::Disconnected { conn: EVE });
 }
 
 /// What can't be read is answered to its sender, and that is all.

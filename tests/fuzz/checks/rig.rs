@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use collabd::auth::{Key, KeyHash, KeyStore, Level};
 use collabd::http::{Response, parse_head};
-use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Now};
+use collabd::hub::{ConnId, DocumentBounds, HistoryBounds, Limits, Time};
 use collabd::net::service::{Outcome, Requester, Service as _};
 use collabd::protocol::Timestamp;
 use collabd::routes::Router;
@@ -30,8 +30,8 @@ pub fn limits() -> Limits {
 }
 
 /// The moment `elapsed` after the hub's start.
-pub fn now(elapsed: Duration) -> Now {
-    Now { elapsed, wall: Timestamp::from_millis(START + elapsed.as_millis() as u64) }
+pub fn now(elapsed: Duration) -> Time {
+    Time { elapsed, wall: Timestamp::from_millis(START + elapsed.as_millis() as u64) }
 }
 
 /// A key, by what it is called and by itself; `opens` is the rooms it is good for, or all.

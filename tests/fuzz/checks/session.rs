@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeySet, Level};
-use collabd::hub::{ConnId, Effect, Event, Hub, Limits, Said as HubSaid};
+use collabd::hub::{ChannelMessage as HubSaid, ConnId, Effect, Event, Hub, Limits};
 use collabd::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Role};
 use collabd::protocol::Frame;
 use collabd::routes::Router;
@@ -208,7 +208,7 @@ impl World {
                 let shown = format!("{event:?}");
                 let is_secret = |mark: &str| self.secrets.iter().any(|secret| secret == mark);
                 assert!(!marks::find(shown.as_bytes()).any(is_secret), "{shown}");
-                if let Event::Said { said: HubSaid::Connect(Ok(grant)), .. } = &event {
+                if let Event::ChannelMessage { said: HubSaid::Connect(Ok(grant)), .. } = &event {
                     self.witness.shows_key(conn, grant);
                 }
                 let cause = Cause::saying(conn, said);
@@ -222,7 +222,7 @@ impl World {
 
     fn leave(&mut self, seat: usize) {
         if let Some(Seat { conn, .. }) = self.seats[seat].take() {
-            self.handle(Cause::gone(conn), Event::Gone { conn });
+            self.handle(Cause::gone(conn), Event::Disconnected { conn });
         }
     }
 

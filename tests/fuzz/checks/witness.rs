@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::auth::{Grant, KeySet};
-use collabd::hub::{ConnId, Effect, Limits, Now};
+use collabd::hub::{ConnId, Effect, Limits, Time};
 use collabd::protocol::Frame;
 
 use super::growth::{Growth, Reason};
@@ -142,7 +142,7 @@ enum Scope {
 /// What is known of the event that is being watched.
 struct Scene<'a> {
     cause: &'a Cause<'a>,
-    now: Now,
+    now: Time,
     speaker: Option<Conn>,
     kind: Option<String>,
     channel: Option<String>,
@@ -275,7 +275,7 @@ impl Witness {
     }
 
     /// Watches all that one event led to.
-    pub fn sees(&mut self, cause: &Cause<'_>, effects: &[Effect], now: Now) {
+    pub fn sees(&mut self, cause: &Cause<'_>, effects: &[Effect], now: Time) {
         self.event += 1;
         let speaker = cause.from.and_then(|from| self.conns.get(&from)).cloned();
         let is_late = speaker.as_ref().is_some_and(|speaker| speaker.stage == Stage::Closed);
@@ -352,10 +352,10 @@ impl Witness {
     fn see(&mut self, scene: &Scene<'_>, effect: &Effect) {
         let cause = scene.cause;
         match effect {
-            Effect::Keep(_)
+            Effect::Persist(_)
             | Effect::Load { .. }
             | Effect::Delete { .. }
-            | Effect::AnswerKept { .. } => {
+            | Effect::AnswerWhenPersisted { .. } => {
                 panic!("no session is durable here")
             }
             Effect::Admit { conn } => {

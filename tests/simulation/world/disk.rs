@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use collabd::hub::{Document, Past, replay};
-use collabd::kept::{Keep, Stored};
+use collabd::hub::{Document, LoadedSession, replay};
+use collabd::journal::{JournalEntry, StoredSession};
 
 use super::*;
-use crate::kept::{Done, ModelStore};
+use crate::journal::{Done, ModelStore};
 
 /// How far back a session is loaded.
 const REACH: usize = 50;
@@ -58,7 +58,7 @@ impl World {
         self.disk().due.get_or_insert(at);
     }
 
-    pub fn keep(&mut self, keep: Keep) {
+    pub fn keep(&mut self, keep: JournalEntry) {
         self.disk().store.keep(keep);
         self.schedule();
     }
@@ -92,7 +92,7 @@ impl World {
             }
         }
         for session in self.disk().store.wanted() {
-            self.handle(Event::Wanted { session });
+            self.handle(Event::SnapshotRequested { session });
         }
         if self.disk().store.waiting() > 0 {
             self.schedule();
@@ -114,11 +114,12 @@ impl World {
         assert!(disk.has_dropped || kept.has_taken(&user, &id), "{user}'s {id} is not stored");
     }
 
-    fn loaded(&mut self, session: Arc<str>, stored: Option<Stored>) {
+    fn loaded(&mut self, session: Arc<str>, stored: Option<StoredSession>) {
         self.log(|| format!("loaded as of {:?}", stored.as_ref().map(|stored| stored.seq)));
         let seq = stored.as_ref().map(|stored| stored.seq);
         let bounds = self.limits.history;
-        let past = stored.map(|stored| Past::of(stored, bounds).expect("what a hub wanted kept"));
+        let past =
+            stored.map(|stored| LoadedSession::of(stored, bounds).expect("what a hub wanted kept"));
         let newest = self.disk().moments.last_key_value().map(|(seq, _)| *seq);
         self.handle(Event::Loaded { session, past: Ok(past.map(Box::new)) });
         if std::mem::take(&mut self.disk().restores_then) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collabd::auth::{Grant, Key, KeyHash, Level};
-use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Now};
+use collabd::hub::{ConnId, DocumentBounds, Effect, Event, HistoryBounds, Hub, Limits, Time};
 use collabd::protocol::{Frame, Timestamp};
 use serde_json::Value;
 

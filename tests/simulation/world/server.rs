@@ -25,7 +25,7 @@ impl World {
                     let ClientMessage::SyncRequest { since, .. } = parsed else {
                         panic!("viewers say nothing else: {text}")
                     };
-                    return self.handle(Event::Look { conn, since });
+                    return self.handle(Event::RequestState { conn, since });
                 }
 
                 if self.people[person].is_reader {
@@ -47,7 +47,7 @@ impl World {
             Parcel::Down(_) | Parcel::Ping(_) => unreachable!("nobody sends that"),
             Parcel::End => {
                 self.members.remove(&conn);
-                self.handle(Event::Gone { conn });
+                self.handle(Event::Disconnected { conn });
                 self.connections.remove(&conn);
             }
         }
@@ -105,7 +105,7 @@ impl World {
     pub fn handle(&mut self, event: Event) {
         let wall = Timestamp::from_millis(1_700_000_000_000 + self.now.as_millis() as u64);
         let mut effects = std::mem::take(&mut self.effects);
-        let now = Now { elapsed: self.now - self.started, wall };
+        let now = Time { elapsed: self.now - self.started, wall };
         self.hub.handle(event, now, &mut effects);
         self.refused = None;
         let mut kept = None;
@@ -143,7 +143,7 @@ impl World {
                     }
                     continue;
                 }
-                Effect::Keep(keep) => {
+                Effect::Persist(keep) => {
                     kept = kept.max(Some(keep.seq()));
                     self.keep(*keep);
                     continue;
@@ -153,7 +153,7 @@ impl World {
                     continue;
                 }
                 // Of a document that was restored.
-                Effect::AnswerKept { .. } => continue,
+                Effect::AnswerWhenPersisted { .. } => continue,
                 Effect::Refuse { why: Refusal::NotWritten, .. } => continue,
                 Effect::Refuse { conn, why: Refusal::Unknown } => {
                     let connection = self.connections.remove(&conn).expect("it asked");

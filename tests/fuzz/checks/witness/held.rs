@@ -6,7 +6,7 @@ use super::*;
 
 impl Witness {
     /// Nobody is in whose key isn't good any more, nobody who should have shown one by now.
-    pub(super) fn check_who_is_in(&self, cause: &Cause<'_>, now: Now) {
+    pub(super) fn check_who_is_in(&self, cause: &Cause<'_>, now: Time) {
         for conn in self.conns.values().filter(|conn| conn.stage == Stage::In) {
             if let Some(grant) = &conn.grant {
                 let key = in_force(grant, &self.keys).expect("a key that is gone");

@@ -8,12 +8,12 @@ mod viewing;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::held::MemoryUse;
-use super::loading::{PendingRequest, PendingRequests};
-use super::pass::{KeyIndex, Pass};
+use super::access::{Access, KeyIndex};
+use super::memory_use::MemoryUse;
+use super::pending_requests::{PendingRequest, PendingRequests};
 use super::session::Session;
 use super::timers::SessionTimer;
-use super::{ConnId, ConnMap, Effect, Refusal, Turn};
+use super::{ConnId, ConnMap, Context, Effect, Refusal};
 use crate::auth::{Grant, KeyRefusal};
 use crate::protocol::{UserId, close, outbound};
 
@@ -76,11 +76,11 @@ impl Sessions {
     pub fn with_session_of(
         &mut self,
         conn: ConnId,
-        turn: &mut Turn<'_>,
-        act: impl FnOnce(&mut Session, &mut Turn<'_>),
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Session, &mut Context<'_>),
     ) {
         if let Some(name) = self.members.get(&conn).cloned() {
-            self.with_session(&name, turn, act);
+            self.with_session(&name, cx, act);
         }
     }
 
@@ -93,22 +93,22 @@ impl Sessions {
         user: UserId,
         grant: Option<Grant>,
         for_now: bool,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        let issue = |grant| Pass::new(grant, turn.keys, turn.now.wall);
+        let issue = |grant| Access::new(grant, cx.keys, cx.now.wall);
         let pass = match grant.clone().map(issue).transpose() {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
-            _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
+            _ => return cx.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
         // A read-only connection must not replace a writer's.
-        let may_write = pass.as_ref().is_none_or(Pass::may_write);
+        let may_write = pass.as_ref().is_none_or(Access::may_write);
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
-            return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
+            return cx.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
-        self.evict_if_expired(&name, turn);
+        self.evict_if_expired(&name, cx);
         let begins = !self.by_name.contains_key(&name);
-        match self.ensure_available(&name, AccessMode::Member, turn) {
-            Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
+        match self.ensure_available(&name, AccessMode::Member, cx) {
+            Err(why) => return cx.effects.push(Effect::Refuse { conn, why }),
             Ok(Availability::Loading) => {
                 return self.loading.add(name, conn, PendingRequest::Join { user, grant });
             }
@@ -117,14 +117,14 @@ impl Sessions {
         let token = self.random.next().to_be_bytes();
         // Registered first: if the rest panics, the connection can still be closed.
         self.members.insert(conn, name.clone());
-        let join = |session: &mut Session, turn: &mut Turn<'_>| {
+        let join = |session: &mut Session, cx: &mut Context<'_>| {
             match for_now {
                 true => session.keeping.is_temporary |= begins,
-                false => session.start_persisting(turn),
+                false => session.start_persisting(cx),
             }
-            session.join(conn, user, pass, token, turn)
+            session.join(conn, user, pass, token, cx)
         };
-        if let Some(replaced) = self.with_session(&name, turn, join).flatten() {
+        if let Some(replaced) = self.with_session(&name, cx, join).flatten() {
             self.members.remove(&replaced);
         }
     }
@@ -137,9 +137,9 @@ impl Sessions {
         &mut self,
         name: &Arc<str>,
         mode: AccessMode,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Availability, Refusal> {
-        self.evict_if_expired(name, turn);
+        self.evict_if_expired(name, cx);
         if self.by_name.contains_key(name) {
             return Ok(Availability::Ready);
         }
@@ -147,7 +147,7 @@ impl Sessions {
         if is_loading && (mode == AccessMode::Viewer || self.loading.is_counted(name)) {
             return Ok(Availability::Loading);
         }
-        if !self.make_room(mode, turn) {
+        if !self.make_room(mode, cx) {
             return Err(Refusal::Full);
         }
         if is_loading {
@@ -155,7 +155,7 @@ impl Sessions {
         }
         if self.stored.contains(name) {
             self.loading.begin(name.clone());
-            turn.effects.push(Effect::Load { session: name.clone() });
+            cx.effects.push(Effect::Load { session: name.clone() });
             return Ok(Availability::Loading);
         }
         let epoch = format!("{:016x}", self.random.next()).into();
@@ -164,63 +164,63 @@ impl Sessions {
     }
 
     /// Removes a connection from its session, or from the requests for a session that is being loaded.
-    pub fn disconnected(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub fn disconnected(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         self.loading.remove(conn);
-        self.remove_viewer(conn, turn);
-        self.with_session_of(conn, turn, |session, turn| session.leave(conn, turn));
+        self.remove_viewer(conn, cx);
+        self.with_session_of(conn, cx, |session, cx| session.leave(conn, cx));
         if let Some(name) = self.members.remove(&conn) {
-            self.evict_if_expired(&name, turn);
+            self.evict_if_expired(&name, cx);
         }
     }
 
     /// Closes a connection whose event panicked, and recovers its session.
-    pub fn failed(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub fn failed(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         // Other connections are HTTP requests and can't be sent a frame.
         if self.members.contains_key(&conn) || self.viewers.contains_key(&conn) {
-            turn.send(conn, &outbound::server_error());
+            cx.send(conn, &outbound::server_error());
         }
         let reason = "internal server error";
-        turn.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
-        self.with_session_of(conn, turn, |session, turn| session.recover(conn, turn));
-        self.disconnected(conn, turn);
+        cx.effects.push(Effect::Close { conn, code: close::INTERNAL_ERROR, reason });
+        self.with_session_of(conn, cx, |session, cx| session.recover(conn, cx));
+        self.disconnected(conn, cx);
     }
 
     /// Handles a timer of a session.
-    pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, turn: &mut Turn<'_>) {
+    pub fn timer_fired(&mut self, name: &Arc<str>, timer: SessionTimer, cx: &mut Context<'_>) {
         if timer == SessionTimer::Linger {
-            self.evict_if_expired(name, turn);
+            self.evict_if_expired(name, cx);
         }
         let mut expired = None;
-        self.with_session(name, turn, |session, turn| {
+        self.with_session(name, cx, |session, cx| {
             session.begin();
             match timer {
-                SessionTimer::Linger => session.linger_timer_fired(turn),
-                SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, turn),
+                SessionTimer::Linger => session.linger_timer_fired(cx),
+                SessionTimer::Arrival(conn) => session.arrival_timed_out(conn, cx),
                 SessionTimer::Settle(item) => {
-                    session.settle_due(&item, turn);
-                    session.finish(turn);
+                    session.settle_due(&item, cx);
+                    session.finish(cx);
                 }
                 SessionTimer::Receipts => {
-                    session.check_receipts(turn);
-                    session.finish(turn);
+                    session.check_receipts(cx);
+                    session.finish(cx);
                 }
                 SessionTimer::Expiry(conn) => {
-                    expired = session.has_expired(conn, turn).then_some(conn);
+                    expired = session.has_expired(conn, cx).then_some(conn);
                 }
             }
         });
         if let Some(conn) = expired {
-            self.disconnect_revoked(name, &[(conn, KeyRefusal::Expired)], turn);
+            self.disconnect_revoked(name, &[(conn, KeyRefusal::Expired)], cx);
         }
     }
 
     /// Applies a new set of keys: closes connections whose key doesn't open their session any more.
-    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, turn: &mut Turn<'_>) {
+    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, cx: &mut Context<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
             let refused =
-                self.with_session(&name, turn, |session, turn| session.renew_passes(keys, turn));
-            self.disconnect_revoked(&name, &refused.unwrap_or_default(), turn);
+                self.with_session(&name, cx, |session, cx| session.renew_passes(keys, cx));
+            self.disconnect_revoked(&name, &refused.unwrap_or_default(), cx);
         }
     }
 
@@ -230,27 +230,27 @@ impl Sessions {
         &mut self,
         name: &str,
         refused: &[(ConnId, KeyRefusal)],
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        self.with_session(name, turn, |session, turn| session.disconnect_revoked(refused, turn));
+        self.with_session(name, cx, |session, cx| session.disconnect_revoked(refused, cx));
         for (conn, _) in refused {
             self.members.remove(conn);
             self.viewers.remove(conn);
         }
-        self.evict_if_expired(name, turn);
+        self.evict_if_expired(name, cx);
     }
 
     /// Starts the time after which a session without members expires, if it isn't running.
-    pub(super) fn linger_if_empty(&mut self, name: &Arc<str>, turn: &mut Turn<'_>) {
-        self.with_session(name, turn, |session, turn| session.linger_if_empty(turn));
-        self.evict_if_expired(name, turn);
+    pub(super) fn linger_if_empty(&mut self, name: &Arc<str>, cx: &mut Context<'_>) {
+        self.with_session(name, cx, |session, cx| session.linger_if_empty(cx));
+        self.evict_if_expired(name, cx);
     }
 
     /// Evicts a session that has expired.
-    pub(super) fn evict_if_expired(&mut self, name: &str, turn: &mut Turn<'_>) {
+    pub(super) fn evict_if_expired(&mut self, name: &str, cx: &mut Context<'_>) {
         let session = self.by_name.get(name);
-        if session.is_some_and(|session| session.is_expired(turn.now.elapsed, turn.limits)) {
-            self.evict(name, turn);
+        if session.is_some_and(|session| session.is_expired(cx.now.elapsed, cx.limits)) {
+            self.evict(name, cx);
         }
     }
 
@@ -258,32 +258,32 @@ impl Sessions {
     /// member's session evicts the one without members with which least is lost
     /// ([`Session::eviction_cost`]); a viewer's session evicts none that has viewers. Takes time linear in the
     /// sessions.
-    pub(super) fn make_room(&mut self, mode: AccessMode, turn: &mut Turn<'_>) -> bool {
-        let most = turn.limits.max_sessions;
+    pub(super) fn make_room(&mut self, mode: AccessMode, cx: &mut Context<'_>) -> bool {
+        let most = cx.limits.max_sessions;
         if most == 0 || self.by_name.len() + self.loading.counted_sessions() < most {
             return true;
         }
         let sessions = self.by_name.values();
         let spared = sessions
             .filter(|session| mode == AccessMode::Member || session.viewers.is_empty())
-            .filter_map(|session| Some((session.eviction_cost(turn.limits)?, session.room.name())))
+            .filter_map(|session| Some((session.eviction_cost(cx.limits)?, session.room.name())))
             .min();
         match spared.map(|(_, name)| name.clone()) {
-            Some(name) => self.evict(&name, turn),
+            Some(name) => self.evict(&name, cx),
             None => false,
         }
     }
 
     /// Removes a session from memory, and closes its viewers. `false` if it wasn't there.
-    pub(super) fn evict(&mut self, name: &str, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn evict(&mut self, name: &str, cx: &mut Context<'_>) -> bool {
         let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
         self.uncount(&session);
-        for conn in session.close_viewers(turn) {
+        for conn in session.close_viewers(cx) {
             self.viewers.remove(&conn);
         }
         // Timers of evicted sessions would add up.
         if let Some(at) = session.linger_timer() {
-            turn.timers.cancel(at, &name, SessionTimer::Linger);
+            cx.timers.cancel(at, &name, SessionTimer::Linger);
         }
         if session.keeping.has_begun {
             self.stored.insert(name);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{AccessMode, Availability, Sessions};
 use crate::auth::Grant;
-use crate::hub::loading::PendingRequest;
+use crate::hub::access::Access;
 use crate::hub::member::Request;
-use crate::hub::pass::Pass;
-use crate::hub::{ConnId, Effect, Refusal, Turn};
+use crate::hub::pending_requests::PendingRequest;
+use crate::hub::{ConnId, Context, Effect, Refusal};
 
 impl Sessions {
     /// Makes a connection a viewer, or refuses it.
@@ -17,22 +17,22 @@ impl Sessions {
         conn: ConnId,
         name: Arc<str>,
         grant: Option<Grant>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        let issue = |grant| Pass::new(grant, turn.keys, turn.now.wall);
+        let issue = |grant| Access::new(grant, cx.keys, cx.now.wall);
         let pass = match grant.clone().map(issue).transpose() {
             Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
-            _ => return turn.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
+            _ => return cx.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
-        self.evict_if_expired(&name, turn);
+        self.evict_if_expired(&name, cx);
         let is_known = self.by_name.contains_key(&name)
             || self.stored.contains(&name)
             || self.loading.has(&name);
         if !is_known {
-            return turn.effects.push(Effect::Refuse { conn, why: Refusal::Unknown });
+            return cx.effects.push(Effect::Refuse { conn, why: Refusal::Unknown });
         }
-        match self.ensure_available(&name, AccessMode::Viewer, turn) {
-            Err(why) => return turn.effects.push(Effect::Refuse { conn, why }),
+        match self.ensure_available(&name, AccessMode::Viewer, cx) {
+            Err(why) => return cx.effects.push(Effect::Refuse { conn, why }),
             Ok(Availability::Loading) => {
                 return self.loading.add(name, conn, PendingRequest::View { grant });
             }
@@ -41,24 +41,24 @@ impl Sessions {
         let Some(session) = self.by_name.get_mut(&name) else { return };
         // Registered first: if the rest panics, the connection can still be closed.
         self.viewers.insert(conn, name);
-        session.view(conn, pass, turn);
+        session.view(conn, pass, cx);
     }
 
     /// Answers a viewer's request for the document, or for the changes that it has missed.
-    pub fn request_state(&mut self, conn: ConnId, request: &Request, turn: &mut Turn<'_>) {
+    pub fn request_state(&mut self, conn: ConnId, request: &Request, cx: &mut Context<'_>) {
         let name = self.viewers.get(&conn);
         if let Some(session) = name.and_then(|name| self.by_name.get_mut(name)) {
-            session.answer_viewer(conn, request, turn);
+            session.answer_viewer(conn, request, cx);
         }
     }
 
     /// Removes a viewer, if the connection is one.
-    pub(super) fn remove_viewer(&mut self, conn: ConnId, turn: &mut Turn<'_>) {
+    pub(super) fn remove_viewer(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         let Some(name) = self.viewers.remove(&conn) else { return };
         if let Some(session) = self.by_name.get_mut(&name) {
             session.remove_viewer(conn);
         }
-        self.evict_if_expired(&name, turn);
+        self.evict_if_expired(&name, cx);
     }
 
     /// The number of viewers of all sessions.

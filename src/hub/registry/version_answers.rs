@@ -7,13 +7,13 @@ use serde_json::json;
 use super::Sessions;
 use crate::auth::Grant;
 use crate::hub::session::Session;
-use crate::hub::{ConnId, Refusal, Turn};
-use crate::kept::PointInTime;
+use crate::hub::{ConnId, Context, Refusal};
+use crate::journal::PointInTime;
 
 impl Sessions {
     /// Answers with the list of a session's versions, in the form in which a store's versions are listed.
-    pub fn versions(&self, conn: ConnId, name: &str, grant: Option<Grant>, turn: &mut Turn<'_>) {
-        self.answer_about(conn, name, grant, turn, |session, now| {
+    pub fn versions(&self, conn: ConnId, name: &str, grant: Option<Grant>, cx: &mut Context<'_>) {
+        self.answer_about(conn, name, grant, cx, |session, now| {
             let versions = session.versions.iter().map(|version| {
                 json!({
                     "seq": version.seq, "at": version.at.to_string(), "user_id": &*version.user,
@@ -47,9 +47,9 @@ impl Sessions {
         name: &str,
         point: PointInTime,
         grant: Option<Grant>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        self.answer_about(conn, name, grant, turn, |session, _| {
+        self.answer_about(conn, name, grant, cx, |session, _| {
             let (seq, document) = session.stored_at(point).ok_or(Refusal::NotKept)?;
             let epoch = &session.epoch;
             let mut body = Vec::with_capacity(document.len() + 100);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::time::Now;
+use super::time::Time;
 use crate::auth::{Grant, Key, KeyHash, KeyRefusal, KeySet, Level};
 use crate::protocol::Timestamp;
 
@@ -13,13 +13,13 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The grant of a connection's key, with the timer that checks its expiry.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Access {
     grant: Grant,
     /// When the timer fires that checks the expiry; `None` while none is set.
     timer: Option<Duration>,
 }
 
-impl Pass {
+impl Access {
     /// The access that a grant gives. If `keys` are newer than the set the grant was found in, the key is
     /// looked up again.
     ///
@@ -33,11 +33,11 @@ impl Pass {
         if grant.key.has_expired(now) {
             return Err(KeyRefusal::Expired);
         }
-        Ok(Pass { grant, timer: None })
+        Ok(Access { grant, timer: None })
     }
 
     /// Takes over another grant; the timer stays.
-    pub fn replace(&mut self, newer: Pass) {
+    pub fn replace(&mut self, newer: Access) {
         self.grant = newer.grant;
     }
 
@@ -75,7 +75,7 @@ impl Pass {
 
     /// When a timer has to be set to check the expiry, at most a minute ahead; `None` if the key doesn't expire,
     /// or if a timer is set that fires earlier.
-    pub fn next_timer(&mut self, now: Now) -> Option<Duration> {
+    pub fn next_timer(&mut self, now: Time) -> Option<Duration> {
         let expires = self.grant.key.expires?;
         let left = Duration::from_millis(expires.millis().saturating_sub(now.wall.millis()));
         let at = now.elapsed + left.min(EXPIRY_CHECK_INTERVAL);

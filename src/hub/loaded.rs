@@ -1,19 +1,19 @@
 //! A session made from what the store has: its document, its history and its last changes.
 //!
-//! [`Past::of`] parses and replays. It runs on the thread that read the store, so that the hub doesn't
+//! [`LoadedSession::of`] parses and replays. It runs on the thread that read the store, so that the hub doesn't
 //! wait for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::activity::ActivityLog;
 use super::author::Author;
 use super::bounds::Allowance;
 use super::document::{Document, Outcome};
 use super::history::{self, History};
 use super::notes::Note;
-use super::recent::Recent;
-use super::stored::Damaged;
-use crate::kept::{Stored, StoredChange, StoredId};
+use super::storage::Damaged;
+use crate::journal::{StoredChange, StoredId, StoredSession};
 use crate::protocol::inbound;
 use crate::protocol::{Frame, Kind, UserId};
 
@@ -25,23 +25,23 @@ const REST_MILLIS: u64 = 300;
 
 /// A session made from what the store has, for the hub to go on with.
 #[derive(Debug)]
-pub struct Past {
+pub struct LoadedSession {
     pub(super) epoch: Arc<str>,
     pub(super) document: Document,
     pub(super) history: History,
-    pub(super) recent: Recent,
+    pub(super) recent: ActivityLog,
     /// The size of the last whole document in stored form, and the number and bytes of the changes after it.
     pub(super) whole: usize,
     pub(super) changes: (usize, usize),
 }
 
-impl Past {
+impl LoadedSession {
     /// Makes a session of what was stored. The history reaches back as far as it was loaded and `bounds` allow.
     ///
     /// # Errors
     /// [`Damaged`], if something is missing or is not what a hub gives to the store.
-    pub fn of(stored: Stored, bounds: history::Bounds) -> Result<Self, Damaged> {
-        let Stored {
+    pub fn of(stored: StoredSession, bounds: history::Bounds) -> Result<Self, Damaged> {
+        let StoredSession {
             epoch,
             seq,
             document,
@@ -97,10 +97,10 @@ impl Past {
         let recent =
             earlier.iter().chain(&changes).skip(recent.saturating_sub(MAX_ACTIVITY_CHANGES));
         let recent = recent.filter(|change| change.skipped_after().is_none());
-        let recent = Recent::from_stored(recent, &document);
+        let recent = ActivityLog::from_stored(recent, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
-        Ok(Past { epoch, document, history, recent, whole, changes })
+        Ok(LoadedSession { epoch, document, history, recent, whole, changes })
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use collabd::hub::ConnId;
-use collabd::kept::{Keep, Stored, StoredChange, StoredId, Why};
+use collabd::journal::{JournalEntry, SnapshotReason, StoredChange, StoredId, StoredSession};
 use collabd::protocol::{Frame, Timestamp, UserId};
 
 /// How many numbers are reserved at a time.
@@ -18,12 +18,12 @@ pub const BLOCK: u64 = 1000;
 #[derive(Debug)]
 pub enum Done {
     Confirmed { conn: ConnId, frame: Frame },
-    Loaded { session: Arc<str>, stored: Option<Stored> },
+    Loaded { session: Arc<str>, stored: Option<StoredSession> },
 }
 
 #[derive(Debug)]
 enum Entry {
-    Keep(Keep),
+    Write(JournalEntry),
     Confirm(ConnId, Frame),
     Load(Arc<str>),
     Delete(Arc<str>),
@@ -36,7 +36,7 @@ pub struct Kept {
     pub seq: u64,
     /// Numbers up to this one are not given any more.
     pub skipped: u64,
-    pub documents: BTreeMap<u64, (Why, Vec<u8>)>,
+    pub documents: BTreeMap<u64, (SnapshotReason, Vec<u8>)>,
     pub changes: BTreeMap<u64, StoredChange>,
     pub taken: Vec<StoredId>,
 }
@@ -53,8 +53,8 @@ pub struct ModelStore {
 }
 
 impl ModelStore {
-    pub fn keep(&mut self, keep: Keep) {
-        self.waiting.push_back(Entry::Keep(keep));
+    pub fn keep(&mut self, keep: JournalEntry) {
+        self.waiting.push_back(Entry::Write(keep));
     }
 
     pub fn confirm(&mut self, conn: ConnId, frame: Frame) {
@@ -79,7 +79,7 @@ impl ModelStore {
         let mut done = Vec::new();
         for _ in 0..most.min(self.waiting.len()) {
             match self.waiting.pop_front().expect("there are so many") {
-                Entry::Keep(keep) => self.write(keep, &mut done),
+                Entry::Write(keep) => self.write(keep, &mut done),
                 Entry::Confirm(conn, frame) if self.lacking.is_empty() => {
                     done.push(Done::Confirmed { conn, frame });
                 }
@@ -98,7 +98,7 @@ impl ModelStore {
     /// were reserved for them.
     pub fn crash(&mut self) {
         let lost = self.waiting.iter().filter_map(|entry| match entry {
-            Entry::Keep(keep) => Some(keep.session().clone()),
+            Entry::Write(keep) => Some(keep.session().clone()),
             _ => None,
         });
         let lost: Vec<Arc<str>> = lost.chain(self.lacking.drain(..)).collect();
@@ -116,7 +116,7 @@ impl ModelStore {
         let waiting = std::mem::take(&mut self.waiting);
         for entry in waiting {
             match entry {
-                Entry::Keep(keep) => self.lacks(keep.session()),
+                Entry::Write(keep) => self.lacks(keep.session()),
                 other => self.waiting.push_back(other),
             }
         }
@@ -132,7 +132,7 @@ impl ModelStore {
     pub fn wanted(&self) -> Vec<Arc<str>> {
         let comes = |session: &Arc<str>| {
             self.waiting.iter().any(|entry| {
-                matches!(entry, Entry::Keep(keep @ Keep::Whole { .. }) if keep.session() == session)
+                matches!(entry, Entry::Write(keep @ JournalEntry::Snapshot { .. }) if keep.session() == session)
             })
         };
         self.lacking.iter().filter(|session| !comes(session)).cloned().collect()
@@ -147,7 +147,7 @@ impl ModelStore {
     }
 
     /// A session to go on from, with a history that reaches back as far as wanted.
-    pub fn stored(&self, session: &str, reach: usize) -> Option<Stored> {
+    pub fn stored(&self, session: &str, reach: usize) -> Option<StoredSession> {
         let kept = self.sessions.get(session)?;
         let mut stored = kept.at(kept.seq).expect("the newest is always there");
         let mut next = stored.seq_of_document;
@@ -165,9 +165,9 @@ impl ModelStore {
         Some(stored)
     }
 
-    fn write(&mut self, keep: Keep, done: &mut Vec<Done>) {
+    fn write(&mut self, keep: JournalEntry, done: &mut Vec<Done>) {
         if self.lacking.contains(keep.session()) {
-            if !matches!(keep, Keep::Whole { .. }) {
+            if !matches!(keep, JournalEntry::Snapshot { .. }) {
                 return;
             }
             self.lacking.retain(|session| session != keep.session());
@@ -198,7 +198,7 @@ fn changes_of(stored: &[StoredChange]) -> usize {
 impl Kept {
     /// The document as of change `seq` and what it takes to get there; `None` where something of it
     /// was never stored.
-    pub fn at(&self, seq: u64) -> Option<Stored> {
+    pub fn at(&self, seq: u64) -> Option<StoredSession> {
         let newest = self.documents.range(..=seq).next_back();
         let (seq_of_document, document) =
             newest.map_or((0, Vec::new()), |(seq, (_, document))| (*seq, document.clone()));
@@ -208,7 +208,7 @@ impl Kept {
             (change.before() == last).then_some(change.seq)
         });
         let is_complete = last == Some(seq);
-        is_complete.then(|| Stored {
+        is_complete.then(|| StoredSession {
             epoch: self.epoch.clone(),
             seq,
             document,
@@ -229,14 +229,14 @@ impl Kept {
             || self.taken.iter().any(|taken| *taken.user == *user && is_it(&taken.id))
     }
 
-    fn write(&mut self, keep: Keep) {
+    fn write(&mut self, keep: JournalEntry) {
         match keep {
-            Keep::Change { seq, at, user, frame, id, .. } => {
+            JournalEntry::Change { seq, at, user, frame, id, .. } => {
                 assert_eq!(seq, self.seq.max(self.skipped) + 1, "a change is missing before it");
                 self.skip(at);
                 self.add(seq, at, user, &frame, id);
             }
-            Keep::Whole { seq, at, user, document, frames, id, why, .. } => {
+            JournalEntry::Snapshot { seq, at, user, document, frames, id, why, .. } => {
                 assert!(seq >= self.seq, "older than what is stored");
                 match frames.split_last() {
                     Some((last, earlier)) => {
@@ -257,7 +257,7 @@ impl Kept {
                 self.seq = seq;
                 self.documents.insert(seq, (why, document));
             }
-            Keep::Taken { seq, user, id, .. } => {
+            JournalEntry::ProcessedId { seq, user, id, .. } => {
                 assert!(seq <= self.seq, "as of a change that is yet to come");
                 self.taken.push(StoredId { seq, user, id });
                 self.taken.sort_by_key(|taken| taken.seq);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::hub::past::Past;
+use crate::hub::loaded::LoadedSession;
 use crate::protocol::{Frame, outbound};
 
 /// The whole document is written once there are this many changes since the last time and they have as many
@@ -19,7 +19,7 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 pub struct PersistenceState {
     /// Something was given: the session can be loaded.
     pub has_begun: bool,
-    /// Nothing is stored: the session began with [`Event::JoinForNow`](crate::hub::Event).
+    /// Nothing is stored: the session began with [`Event::JoinTemporary`](crate::hub::Event).
     pub is_temporary: bool,
     /// When this hub gave something last.
     pub(super) last: Option<Duration>,
@@ -35,7 +35,7 @@ pub struct PersistenceState {
 
 impl PersistenceState {
     /// The state of a session that was loaded.
-    pub fn from_restored(past: &Past) -> Self {
+    pub fn from_restored(past: &LoadedSession) -> Self {
         let (changes, bytes) = past.changes;
         PersistenceState {
             has_begun: true,

@@ -15,7 +15,7 @@ use super::member::Member;
 use super::session::Session;
 use super::timers::SessionTimer;
 use super::told::{Audience, Part};
-use super::{ConnId, Turn};
+use super::{ConnId, Context};
 use crate::protocol::UserId;
 
 /// The time for which an item has to be still before it is settled.
@@ -112,16 +112,16 @@ impl Outcome {
 
 impl Session {
     /// Records that a user changed an item: it is settled once it has been still.
-    pub fn record_item_change(&mut self, user: &UserId, id: &Arc<str>, turn: &mut Turn<'_>) {
-        if !turn.limits.settle {
+    pub fn record_item_change(&mut self, user: &UserId, id: &Arc<str>, cx: &mut Context<'_>) {
+        if !cx.limits.settle {
             return;
         }
-        let now = turn.elapsed();
+        let now = cx.elapsed();
         let activity = self.activity(user, id);
         activity.last_writer = user.clone();
         activity.changes.retain(|(known, at)| known != user && *at + CONTENTION_WINDOW >= now);
         activity.changes.push((user.clone(), now));
-        self.settle_at(id, now + SETTLE_DELAY, turn);
+        self.settle_at(id, now + SETTLE_DELAY, cx);
     }
 
     /// Records that a user's copy may show something else than the document: the user is told once the item has
@@ -131,11 +131,11 @@ impl Session {
         user: &UserId,
         id: &Arc<str>,
         correction: Correction,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        if turn.limits.settle {
+        if cx.limits.settle {
             self.activity(user, id).add_correction(user, correction);
-            self.settle_at(id, turn.elapsed() + SETTLE_DELAY, turn);
+            self.settle_at(id, cx.elapsed() + SETTLE_DELAY, cx);
         }
     }
 
@@ -145,26 +145,26 @@ impl Session {
 
     /// Sets the time at which an item is settled. A timer that fires earlier stays: [`Self::settle_due`] sets
     /// it anew.
-    fn settle_at(&mut self, id: &Arc<str>, due: Duration, turn: &mut Turn<'_>) {
+    fn settle_at(&mut self, id: &Arc<str>, due: Duration, cx: &mut Context<'_>) {
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         activity.due = Some(due);
         if due < activity.timer {
             activity.timer = due;
-            turn.timers.set_in_session(due, self.room.name(), SessionTimer::Settle(id.clone()));
+            cx.timers.set_in_session(due, self.room.name(), SessionTimer::Settle(id.clone()));
         }
     }
 
     /// Handles an item's timer: settles the item if it has been still, and forgets its changes after
     /// [`CONTENTION_WINDOW`].
-    pub fn settle_due(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
-        let now = turn.elapsed();
+    pub fn settle_due(&mut self, id: &Arc<str>, cx: &mut Context<'_>) {
+        let now = cx.elapsed();
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         if activity.timer > now {
             return;
         }
         if activity.due.is_some_and(|due| due <= now) {
             activity.due = None;
-            self.settle(id, turn);
+            self.settle(id, cx);
         }
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
@@ -173,11 +173,11 @@ impl Session {
             self.settling.items.remove(id);
         } else {
             activity.timer = wake;
-            turn.timers.set_in_session(wake, self.room.name(), SessionTimer::Settle(id.clone()));
+            cx.timers.set_in_session(wake, self.room.name(), SessionTimer::Settle(id.clone()));
         }
     }
 
-    fn settle(&mut self, id: &Arc<str>, turn: &mut Turn<'_>) {
+    fn settle(&mut self, id: &Arc<str>, cx: &mut Context<'_>) {
         let Some(activity) = self.settling.items.get_mut(id) else { return };
         let outcome = Outcome {
             is_changed: !activity.changes.is_empty(),
@@ -186,26 +186,26 @@ impl Session {
             last_writer: activity.last_writer.clone(),
         };
         if self.document.get(id).is_none() {
-            return self.settle_removed(id, &outcome, turn);
+            return self.settle_removed(id, &outcome, cx);
         }
         if !outcome.corrections.iter().all(|(_, correction)| *correction == Correction::Update) {
             self.note_built_anew(id, &outcome.corrections);
         }
         let Some(item) = self.document.get(id) else { return };
-        let (now, tick) = (turn.now.wall, self.tick);
+        let (now, tick) = (cx.now.wall, self.tick);
         let frames = UpdateFrames::settled(item, now);
         for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
             let Some(correction) = outcome.correction_for(&member.user) else { continue };
             let can_build = item.is_for_editors() || !member.is_editor;
             if correction == Correction::Rebuild && can_build {
-                turn.send(member.conn, &settled_remove(id, &outcome.last_writer, now));
-                turn.send(member.conn, &settled_add(item, now));
+                cx.send(member.conn, &settled_remove(id, &outcome.last_writer, now));
+                cx.send(member.conn, &settled_add(item, now));
             }
-            send_settled(member, &frames, turn);
+            send_settled(member, &frames, cx);
             self.needs_pings |= member.expect_receipt(tick);
         }
         if outcome.is_changed {
-            self.viewers.send(frames.plain(), turn);
+            self.viewers.send(frames.plain(), cx);
         }
         match outcome.is_changed {
             true => {
@@ -225,9 +225,9 @@ impl Session {
 
     /// Settles an item that is removed. If one user removed it while another changed it, some canvases may still show
     /// it: it is removed from all.
-    fn settle_removed(&mut self, id: &Arc<str>, outcome: &Outcome, turn: &mut Turn<'_>) {
+    fn settle_removed(&mut self, id: &Arc<str>, outcome: &Outcome, cx: &mut Context<'_>) {
         let tick = self.tick;
-        let frame = settled_remove(id, &outcome.last_writer, turn.now.wall);
+        let frame = settled_remove(id, &outcome.last_writer, cx.now.wall);
         for member in self.room.iter_mut().filter(|member| member.is_recognised()) {
             // A read-only member that has listed the item keeps it: it is on its own canvas alone.
             if member.has_listed(id) {
@@ -235,31 +235,31 @@ impl Session {
             }
             let is_planned = outcome.corrections.iter().any(|(user, _)| *user == member.user);
             if outcome.is_contended || is_planned {
-                turn.send(member.conn, &frame);
+                cx.send(member.conn, &frame);
                 member.on_removal_sent(id, tick);
                 self.needs_pings |= member.expect_receipt(tick);
             }
         }
         if outcome.is_contended {
-            self.viewers.send(&frame, turn);
+            self.viewers.send(&frame, cx);
         }
         let remover = self.room.iter().find(|member| member.user == outcome.last_writer);
         let remover = remover.map(|member| member.conn);
-        self.redraw_rays(id, remover, turn);
+        self.redraw_rays(id, remover, cx);
     }
 
     /// Makes editors draw their rays again after an item was removed. An editor draws them where something
     /// moves, not where something is removed; the editor of the remover has drawn them already. So an item that
     /// is not being changed is moved aside and back. If there is none, an item is built and removed.
-    pub(super) fn redraw_rays(&mut self, id: &str, remover: Option<ConnId>, turn: &mut Turn<'_>) {
-        if !turn.limits.settle {
+    pub(super) fn redraw_rays(&mut self, id: &str, remover: Option<ConnId>, cx: &mut Context<'_>) {
+        if !cx.limits.settle {
             return;
         }
         let is_still = |item: &&Item| {
             let activity = self.settling.items.get(&item.id);
             item.is_for_editors() && activity.is_none_or(|activity| activity.due.is_none())
         };
-        let (now, tick) = (turn.now.wall, self.tick);
+        let (now, tick) = (cx.now.wall, self.tick);
         let has_items = self.document.items().any(Item::is_for_editors);
         let still = self.document.items().take(MAX_ITEMS_SEARCHED).find(is_still);
         let still = still.map(|item| item.id.clone());
@@ -270,12 +270,12 @@ impl Session {
                 continue;
             }
             match &frames {
-                Some(frames) => send_settled(member, frames, turn),
+                Some(frames) => send_settled(member, frames, cx),
                 // An editor that has this item all the same would show it twice.
                 None if has_items || member.has_listed(id) => continue,
                 None => {
-                    turn.send(member.conn, &settled_blank(id, &member.user, now));
-                    turn.send(member.conn, &settled_remove(id, &member.user, now));
+                    cx.send(member.conn, &settled_blank(id, &member.user, now));
+                    cx.send(member.conn, &settled_remove(id, &member.user, now));
                 }
             }
             self.needs_pings |= member.expect_receipt(tick);
@@ -300,21 +300,21 @@ impl Session {
     }
 
     /// Tells one member at once what an item looks like, because its own change was not taken.
-    pub fn correct_now(&mut self, place: usize, id: &str, turn: &mut Turn<'_>) {
-        if !turn.limits.settle {
+    pub fn correct_now(&mut self, place: usize, id: &str, cx: &mut Context<'_>) {
+        if !cx.limits.settle {
             return;
         }
         let tick = self.tick;
         let member = &mut self.room[place];
         match self.document.get(id) {
             Some(item) => {
-                send_settled(member, &UpdateFrames::settled(item, turn.now.wall), turn);
+                send_settled(member, &UpdateFrames::settled(item, cx.now.wall), cx);
                 self.needs_pings |= member.expect_receipt(tick);
                 let user = member.user.clone();
                 self.record_told(id, Part::Whole, Audience::Only(user));
             }
             None => {
-                turn.send(member.conn, &settled_remove(id, &member.user, turn.now.wall));
+                cx.send(member.conn, &settled_remove(id, &member.user, cx.now.wall));
                 member.on_removal_sent(id, tick);
             }
         }
@@ -323,8 +323,8 @@ impl Session {
 
 /// Sends a member what an item looks like. To an editor an update goes first that unlocks its copy, because a
 /// locked copy would not take its place.
-pub fn send_settled(member: &Member, frames: &UpdateFrames<'_>, turn: &mut Turn<'_>) {
+pub fn send_settled(member: &Member, frames: &UpdateFrames<'_>, cx: &mut Context<'_>) {
     for frame in [frames.unlocking(member), frames.for_member(member)].into_iter().flatten() {
-        turn.send(member.conn, frame);
+        cx.send(member.conn, frame);
     }
 }

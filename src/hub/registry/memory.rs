@@ -1,9 +1,9 @@
 //! The memory of all documents and versions, and its bound.
 
 use super::Sessions;
-use crate::hub::held::MemoryUse;
+use crate::hub::memory_use::MemoryUse;
 use crate::hub::session::Session;
-use crate::hub::{Limits, Turn};
+use crate::hub::{Context, Limits};
 
 impl Sessions {
     /// The memory of all documents and versions, in bytes.
@@ -16,13 +16,13 @@ impl Sessions {
     pub(in crate::hub) fn with_session<R>(
         &mut self,
         name: &str,
-        turn: &mut Turn<'_>,
-        act: impl FnOnce(&mut Session, &mut Turn<'_>) -> R,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let session = self.by_name.get_mut(name)?;
-        turn.left = self.memory.left(session.counted_memory, turn.limits);
-        let result = act(session, turn);
-        let after = session.memory_use(turn.limits);
+        cx.left = self.memory.left(session.counted_memory, cx.limits);
+        let result = act(session, cx);
+        let after = session.memory_use(cx.limits);
         self.memory.replace(std::mem::replace(&mut session.counted_memory, after), after);
         Some(result)
     }
@@ -43,9 +43,9 @@ impl Sessions {
     /// Evicts until the documents and versions are within [`Limits::documents_memory`], or nothing can be evicted:
     /// first stored sessions without members, in the order in which they were left, those with viewers last; then
     /// the oldest versions of any session.
-    pub(in crate::hub) fn free_memory(&mut self, turn: &mut Turn<'_>) {
-        let most = turn.limits.documents_memory;
-        debug_assert!(self.is_count_right(turn.limits), "{:?} is not what there is", self.memory);
+    pub(in crate::hub) fn free_memory(&mut self, cx: &mut Context<'_>) {
+        let most = cx.limits.documents_memory;
+        debug_assert!(self.is_count_right(cx.limits), "{:?} is not what there is", self.memory);
         while most > 0 && self.memory() > most {
             if self.memory.evictable > 0 {
                 let evictable =
@@ -53,13 +53,13 @@ impl Sessions {
                 let first = evictable
                     .min_by_key(|session| (!session.viewers.is_empty(), session.empty_since()));
                 let Some(name) = first.map(|session| session.room.name().clone()) else { return };
-                self.evict(&name, turn);
+                self.evict(&name, cx);
             } else if self.memory.versions > 0 {
                 let with =
                     self.by_name.values().filter(|session| session.counted_memory.versions > 0);
                 let first = with.min_by_key(|session| session.versions.oldest());
                 let Some(name) = first.map(|session| session.room.name().clone()) else { return };
-                self.with_session(&name, turn, |session, _| session.versions.evict_oldest());
+                self.with_session(&name, cx, |session, _| session.versions.evict_oldest());
             } else {
                 return;
             }

@@ -1,4 +1,4 @@
-//! What the hub gives to the store ([`Keep`], [`Journal`]) and gets back ([`Stored`]), as plain data.
+//! What the hub gives to the store ([`JournalEntry`], [`Journal`]) and gets back ([`StoredSession`]), as plain data.
 //!
 //! The hub and the store import this module and not each other. `Debug` shows sizes, never contents.
 
@@ -15,14 +15,14 @@ const ENTRY_OVERHEAD: usize = 160;
 
 /// One entry for the store. The hub gives entries in the order in which they happened.
 #[derive(Clone)]
-pub enum Keep {
+pub enum JournalEntry {
     /// One applied change of one item, as it was relayed to the others: a `command` with `seq`,
     /// `user_id` and `timestamp`.
     Change {
         session: Arc<str>,
         epoch: Arc<str>,
         /// 1 is a session's first change; each is one more than the one before it, or than
-        /// [`Stored::skipped`].
+        /// [`StoredSession::skipped`].
         seq: u64,
         at: Timestamp,
         user: UserId,
@@ -32,7 +32,7 @@ pub enum Keep {
     },
     /// The whole document as of change `seq`: written where a change can't be replayed from its
     /// relayed form, and from time to time. It doesn't depend on earlier entries.
-    Whole {
+    Snapshot {
         session: Arc<str>,
         epoch: Arc<str>,
         seq: u64,
@@ -46,11 +46,11 @@ pub enum Keep {
         frames: Vec<Frame>,
         /// The `id` of the sender's message, as JSON.
         id: Option<Box<str>>,
-        why: Why,
+        why: SnapshotReason,
     },
     /// The `id` of a message that was processed and changed nothing, or a note of the hub's own, as of
     /// change `seq`.
-    Taken {
+    ProcessedId {
         session: Arc<str>,
         epoch: Arc<str>,
         seq: u64,
@@ -63,7 +63,7 @@ pub enum Keep {
 
 /// Why a whole document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum SnapshotReason {
     /// A `sync:update` replaced it.
     Replaced,
     /// A host's snapshot was merged into it.
@@ -78,20 +78,26 @@ pub enum Why {
     Regular,
 }
 
-impl Why {
+impl SnapshotReason {
     /// Every reason.
-    pub const ALL: [Why; 6] =
-        [Why::Replaced, Why::Snapshot, Why::NewDesign, Why::Restored, Why::Imported, Why::Regular];
+    pub const ALL: [SnapshotReason; 6] = [
+        SnapshotReason::Replaced,
+        SnapshotReason::Snapshot,
+        SnapshotReason::NewDesign,
+        SnapshotReason::Restored,
+        SnapshotReason::Imported,
+        SnapshotReason::Regular,
+    ];
 
     /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
-            Why::Replaced => "replaced",
-            Why::Snapshot => "snapshot",
-            Why::NewDesign => "new design",
-            Why::Restored => "restored",
-            Why::Imported => "imported",
-            Why::Regular => "regular",
+            SnapshotReason::Replaced => "replaced",
+            SnapshotReason::Snapshot => "snapshot",
+            SnapshotReason::NewDesign => "new design",
+            SnapshotReason::Restored => "restored",
+            SnapshotReason::Imported => "imported",
+            SnapshotReason::Regular => "regular",
         }
     }
 
@@ -101,41 +107,43 @@ impl Why {
     }
 }
 
-impl Keep {
+impl JournalEntry {
     /// The session's id.
     pub fn session(&self) -> &Arc<str> {
         match self {
-            Keep::Change { session, .. }
-            | Keep::Whole { session, .. }
-            | Keep::Taken { session, .. } => session,
+            JournalEntry::Change { session, .. }
+            | JournalEntry::Snapshot { session, .. }
+            | JournalEntry::ProcessedId { session, .. } => session,
         }
     }
 
     /// The epoch of the session: it differs when a session of the same name begins anew.
     pub fn epoch(&self) -> &Arc<str> {
         match self {
-            Keep::Change { epoch, .. } | Keep::Whole { epoch, .. } | Keep::Taken { epoch, .. } => {
-                epoch
-            }
+            JournalEntry::Change { epoch, .. }
+            | JournalEntry::Snapshot { epoch, .. }
+            | JournalEntry::ProcessedId { epoch, .. } => epoch,
         }
     }
 
     /// The number of the change, or of the last change before the entry.
     pub fn seq(&self) -> u64 {
         match self {
-            Keep::Change { seq, .. } | Keep::Whole { seq, .. } | Keep::Taken { seq, .. } => *seq,
+            JournalEntry::Change { seq, .. }
+            | JournalEntry::Snapshot { seq, .. }
+            | JournalEntry::ProcessedId { seq, .. } => *seq,
         }
     }
 
     /// About how much memory the entry takes, in bytes.
     pub fn bytes(&self) -> usize {
         let texts = match self {
-            Keep::Change { frame, id, .. } => frame.bytes().len() + length(id),
-            Keep::Whole { document, frames, id, .. } => {
+            JournalEntry::Change { frame, id, .. } => frame.bytes().len() + length(id),
+            JournalEntry::Snapshot { document, frames, id, .. } => {
                 let frames = frames.iter().map(|frame| frame.bytes().len() + ENTRY_OVERHEAD);
                 document.len() + frames.sum::<usize>() + length(id)
             }
-            Keep::Taken { id, .. } => id.len(),
+            JournalEntry::ProcessedId { id, .. } => id.len(),
         };
         ENTRY_OVERHEAD + texts
     }
@@ -145,12 +153,12 @@ fn length(id: &Option<Box<str>>) -> usize {
     id.as_ref().map_or(0, |id| id.len())
 }
 
-impl fmt::Debug for Keep {
+impl fmt::Debug for JournalEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
-            Keep::Change { .. } => "Change".to_owned(),
-            Keep::Whole { why, .. } => format!("Whole, {}", why.name()),
-            Keep::Taken { .. } => "Taken".to_owned(),
+            JournalEntry::Change { .. } => "Change".to_owned(),
+            JournalEntry::Snapshot { why, .. } => format!("Whole, {}", why.name()),
+            JournalEntry::ProcessedId { .. } => "Taken".to_owned(),
         };
         let (session, seq, bytes) = (self.session(), self.seq(), self.bytes());
         write!(f, "{kind}({session:?} {seq}, {bytes} bytes)")
@@ -159,7 +167,7 @@ impl fmt::Debug for Keep {
 
 /// Everything the store has of a session, as far as the hub needs it to go on.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredSession {
     pub epoch: Arc<str>,
     /// The number of the last change.
     pub seq: u64,
@@ -169,7 +177,7 @@ pub struct Stored {
     pub seq_of_document: u64,
     /// All changes after the document, in order.
     pub changes: Vec<StoredChange>,
-    /// The newest changes up to the document that fit the [`Reach`] asked for, in order and without a
+    /// The newest changes up to the document that fit the [`HistoryWindow`] asked for, in order and without a
     /// gap. Clients catch up with them, and repeated ids are found by them.
     pub history: Vec<StoredChange>,
     /// Ids that were processed without a change, and notes, in order, as far back as the history.
@@ -229,7 +237,7 @@ pub struct StoredId {
 /// here waits for a disk, except [`wait_for_room`](Self::wait_for_room). Results arrive as events.
 pub trait Journal: Send + Sync {
     /// Queues an entry to be written.
-    fn keep(&self, keep: Keep);
+    fn keep(&self, keep: JournalEntry);
 
     /// Asks for an event when everything that was given before is on disk. `number` grows by one from call to
     /// call. `false` when the store has ended: there will be no event.
@@ -251,7 +259,7 @@ pub trait Journal: Send + Sync {
     fn wait_for_room(&self, deadline: Option<Instant>) -> bool;
 
     /// How far the disk is behind. Any thread may call it; it waits for no other thread.
-    fn lag(&self) -> Lag;
+    fn lag(&self) -> PersistenceLag;
 }
 
 /// A state of a session's document in the past.
@@ -277,14 +285,14 @@ impl PointInTime {
 
 /// How much history is loaded with a session: at most this many changes and bytes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reach {
+pub struct HistoryWindow {
     pub changes: usize,
     pub bytes: usize,
 }
 
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored")
+        f.debug_struct("StoredSession")
             .field("epoch", &self.epoch)
             .field("seq", &self.seq)
             .field("document", &self.document.len())
@@ -311,7 +319,7 @@ impl fmt::Debug for StoredId {
 
 /// How far the disk is behind the hub.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Lag {
+pub struct PersistenceLag {
     /// How many bytes wait to be written.
     pub bytes: usize,
     /// How long the oldest of them has waited; zero if none waits.
@@ -329,7 +337,7 @@ mod tests {
         let (session, epoch, at): (Arc<str>, Arc<str>, _) =
             ("s".into(), "e".into(), Timestamp::from_millis(0));
         let keeps = [
-            Keep::Change {
+            JournalEntry::Change {
                 session: session.clone(),
                 epoch: epoch.clone(),
                 seq: 1,
@@ -338,7 +346,7 @@ mod tests {
                 frame: Frame::text("SECRET"),
                 id: Some("SECRET".into()),
             },
-            Keep::Whole {
+            JournalEntry::Snapshot {
                 session: session.clone(),
                 epoch: epoch.clone(),
                 seq: 1,
@@ -347,9 +355,15 @@ mod tests {
                 document: b"SECRET".to_vec(),
                 frames: vec![Frame::text("SECRET")],
                 id: None,
-                why: Why::Replaced,
+                why: SnapshotReason::Replaced,
             },
-            Keep::Taken { session, epoch, seq: 1, user: "u".into(), id: "SECRET".into() },
+            JournalEntry::ProcessedId {
+                session,
+                epoch,
+                seq: 1,
+                user: "u".into(),
+                id: "SECRET".into(),
+            },
         ];
         let change = StoredChange {
             seq: 1,
@@ -358,7 +372,7 @@ mod tests {
             frame: b"SECRET".to_vec(),
             id: Some("SECRET".into()),
         };
-        let stored = Stored {
+        let stored = StoredSession {
             skipped: 0,
             epoch: "e".into(),
             seq: 1,
@@ -376,9 +390,9 @@ mod tests {
 
     #[test]
     fn a_reason_is_known_by_its_name() {
-        for why in Why::ALL {
-            assert_eq!(Why::named(why.name()), Some(why));
+        for why in SnapshotReason::ALL {
+            assert_eq!(SnapshotReason::named(why.name()), Some(why));
         }
-        assert_eq!(Why::named("regularly"), None);
+        assert_eq!(SnapshotReason::named("regularly"), None);
     }
 }

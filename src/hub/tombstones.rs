@@ -14,7 +14,7 @@ const MAX_REMOVERS: usize = 64;
 
 /// The tombstones of a document, by id and by age.
 #[derive(Debug, Default)]
-pub struct Removed {
+pub struct Tombstones {
     by_id: HashMap<Arc<str>, Tombstone>,
     order: BTreeMap<u64, Arc<str>>,
     count: u64,
@@ -39,7 +39,7 @@ impl Tombstone {
     }
 }
 
-impl Removed {
+impl Tombstones {
     /// The tombstone of an item.
     pub fn get(&self, id: &str) -> Option<&Tombstone> {
         self.by_id.get(id)
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_and_one_that_came_back_takes_no_room() {
-        let mut removed = Removed::default();
+        let mut removed = Tombstones::default();
         for n in 0..MAX_TOMBSTONES {
             removed.add(n.to_string().into(), vec!["alice".into()], 1, OldValues::default());
         }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn everybody_who_removed_it_is_named_once() {
-        let mut removed = Removed::default();
+        let mut removed = Tombstones::default();
         removed.add("a".into(), vec!["alice".into()], 1, OldValues::default());
         for (user, is_news) in [("bob", true), ("bob", false), ("alice", false)] {
             assert_eq!(removed.add_remover("a", &user.into()), is_news);

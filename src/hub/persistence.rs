@@ -9,8 +9,8 @@ use super::document::News;
 use super::notes::Note;
 use super::session::Session;
 use super::versions::Version;
-use super::{Effect, Turn};
-use crate::kept::{Keep, Why};
+use super::{Context, Effect};
+use crate::journal::{JournalEntry, SnapshotReason};
 use crate::protocol::{Frame, Timestamp, UserId};
 use state::not_durable;
 
@@ -19,7 +19,7 @@ const UNCONFIRMED_WINDOW: Duration = Duration::from_secs(60);
 /// If more items than this have news at once, the whole document is written instead of notes.
 const MAX_NOTES: usize = 100;
 
-/// Changes that were applied together, for [`Keep::Whole`].
+/// Changes that were applied together, for [`JournalEntry::Snapshot`].
 pub struct AppliedChange<'a> {
     pub user: &'a UserId,
     pub frames: Vec<Frame>,
@@ -29,14 +29,14 @@ pub struct AppliedChange<'a> {
 
 impl Session {
     /// Whether the session is stored.
-    fn is_kept(&self, turn: &Turn<'_>) -> bool {
-        turn.limits.durable && !self.keeping.is_temporary
+    fn is_kept(&self, cx: &Context<'_>) -> bool {
+        cx.limits.durable && !self.keeping.is_temporary
     }
 
     /// Ends `is_temporary`: a connection joined with [`Event::Join`](super::Event::Join).
-    pub fn start_persisting(&mut self, turn: &mut Turn<'_>) {
+    pub fn start_persisting(&mut self, cx: &mut Context<'_>) {
         if std::mem::take(&mut self.keeping.is_temporary) && self.history.seq() > 0 {
-            self.keep_document(turn);
+            self.keep_document(cx);
         }
     }
 
@@ -46,57 +46,57 @@ impl Session {
         user: &UserId,
         frame: &Frame,
         id: Option<&str>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        if !self.is_kept(turn) {
+        if !self.is_kept(cx) {
             return;
         }
-        let keep = Keep::Change {
+        let keep = JournalEntry::Change {
             session: self.room.name().clone(),
             epoch: self.epoch.clone(),
             seq: self.history.seq(),
-            at: turn.now.wall,
+            at: cx.now.wall,
             user: user.clone(),
             frame: frame.clone(),
             id: id.map(Into::into),
         };
-        self.keep(keep, turn);
+        self.keep(keep, cx);
         self.document.note_user_stored(user);
         let keeping = &mut self.keeping;
         if keeping.changes == 0 {
-            keeping.since = turn.elapsed();
+            keeping.since = cx.elapsed();
         }
         keeping.changes += 1;
         keeping.bytes += frame.payload().len();
-        if keeping.is_due(turn.elapsed()) {
-            self.keep_document(turn);
+        if keeping.is_due(cx.elapsed()) {
+            self.keep_document(cx);
         }
     }
 
     /// Gives the stored id of a message to the store that was processed without a change.
-    pub fn keep_id(&mut self, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
-        self.keep_taken(self.history.seq(), user, id, turn);
+    pub fn keep_id(&mut self, user: UserId, id: Box<str>, cx: &mut Context<'_>) {
+        self.keep_taken(self.history.seq(), user, id, cx);
     }
 
     /// Gives a note to the store.
-    pub fn keep_note(&mut self, user: &UserId, note: &Note, turn: &mut Turn<'_>) {
-        self.keep_taken(self.history.seq(), user.clone(), note.to_stored(), turn);
+    pub fn keep_note(&mut self, user: &UserId, note: &Note, cx: &mut Context<'_>) {
+        self.keep_taken(self.history.seq(), user.clone(), note.to_stored(), cx);
     }
 
     /// Gives the document's news to the store as notes. They wait until something of the session is stored.
-    pub(super) fn keep_news(&mut self, turn: &mut Turn<'_>) {
-        if self.is_kept(turn) && !self.keeping.has_begun {
+    pub(super) fn keep_news(&mut self, cx: &mut Context<'_>) {
+        if self.is_kept(cx) && !self.keeping.has_begun {
             return;
         }
         let News { users, built } = self.document.take_news();
-        if !self.is_kept(turn) {
+        if !self.is_kept(cx) {
             return;
         }
         if built.len() > MAX_NOTES {
-            return self.keep_document(turn);
+            return self.keep_document(cx);
         }
         for user in users {
-            self.keep_note(&user, &Note::Joined, turn);
+            self.keep_note(&user, &Note::Joined, cx);
         }
         for id in built {
             let Some(item) = self.document.get(&id) else { continue };
@@ -104,53 +104,63 @@ impl Session {
                 (&*id).into(),
                 item.builders.iter().map(|user| (&**user).into()).collect(),
             );
-            self.keep_note(&"".into(), &note, turn);
+            self.keep_note(&"".into(), &note, cx);
         }
     }
 
-    fn keep_taken(&mut self, seq: u64, user: UserId, id: Box<str>, turn: &mut Turn<'_>) {
-        if self.is_kept(turn) {
+    fn keep_taken(&mut self, seq: u64, user: UserId, id: Box<str>, cx: &mut Context<'_>) {
+        if self.is_kept(cx) {
             let (session, epoch) = (self.room.name().clone(), self.epoch.clone());
-            self.keep(Keep::Taken { session, epoch, seq, user, id }, turn);
+            self.keep(JournalEntry::ProcessedId { session, epoch, seq, user, id }, cx);
         }
     }
 
     /// Gives the whole document to the store after changes that can't be replayed.
-    pub fn keep_made(&mut self, made: AppliedChange<'_>, why: Why, turn: &mut Turn<'_>) {
-        self.keep_whole(Some(made), why, turn.now.wall, turn);
+    pub fn keep_made(
+        &mut self,
+        made: AppliedChange<'_>,
+        why: SnapshotReason,
+        cx: &mut Context<'_>,
+    ) {
+        self.keep_whole(Some(made), why, cx.now.wall, cx);
     }
 
     /// Gives the whole document to the store.
-    pub fn keep_document(&mut self, turn: &mut Turn<'_>) {
-        self.keep_whole(None, Why::Regular, turn.now.wall, turn);
+    pub fn keep_document(&mut self, cx: &mut Context<'_>) {
+        self.keep_whole(None, SnapshotReason::Regular, cx.now.wall, cx);
     }
 
     /// Gives everything to the store that a later load needs: entries were lost.
-    pub fn keep_all(&mut self, turn: &mut Turn<'_>) {
-        self.keep_document(turn);
+    pub fn keep_all(&mut self, cx: &mut Context<'_>) {
+        self.keep_document(cx);
         // The ids get the current `seq`: the stored history may not reach back to their own.
         let taken = self.history.processed_ids().map(|(user, id)| (user.clone(), id));
         for (user, id) in taken.collect::<Vec<_>>() {
-            self.keep_id(user, id, turn);
+            self.keep_id(user, id, cx);
         }
     }
 
     /// Gives the whole document to the store before it is replaced, so that it becomes a version. Does nothing if
     /// the store has it already.
-    pub fn keep_version(&mut self, turn: &mut Turn<'_>) {
+    pub fn keep_version(&mut self, cx: &mut Context<'_>) {
         if self.keeping.changes > 0 {
             // The time of its last change sorts it before the change that replaces it.
-            let at = self.recent.changed_at().unwrap_or(turn.now.wall);
-            self.keep_whole(None, Why::Regular, at, turn);
+            let at = self.recent.changed_at().unwrap_or(cx.now.wall);
+            self.keep_whole(None, SnapshotReason::Regular, at, cx);
         }
     }
 
     /// The document before it is replaced, as a version in memory. The caller adds it to
     /// [`Versions`](super::versions::Versions) afterwards. `None` if the store has versions.
-    pub fn version_before(&self, user: &UserId, why: Why, turn: &Turn<'_>) -> Option<Version> {
-        (!turn.limits.durable && self.document.exists()).then(|| Version {
+    pub fn version_before(
+        &self,
+        user: &UserId,
+        why: SnapshotReason,
+        cx: &Context<'_>,
+    ) -> Option<Version> {
+        (!cx.limits.durable && self.document.exists()).then(|| Version {
             seq: self.history.seq(),
-            at: self.recent.changed_at().unwrap_or(turn.now.wall),
+            at: self.recent.changed_at().unwrap_or(cx.now.wall),
             user: user.clone(),
             why,
             items: self.document.len(),
@@ -161,11 +171,11 @@ impl Session {
     fn keep_whole(
         &mut self,
         made: Option<AppliedChange<'_>>,
-        why: Why,
+        why: SnapshotReason,
         at: Timestamp,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        if !self.is_kept(turn) {
+        if !self.is_kept(cx) {
             return;
         }
         let document = self.document.to_stored();
@@ -174,7 +184,7 @@ impl Session {
         (keeping.whole, keeping.changes, keeping.bytes) = (document.len(), 0, 0);
         let user = made.as_ref().map(|made| made.user.clone());
         let id = made.as_ref().and_then(|made| made.id).map(Into::into);
-        let keep = Keep::Whole {
+        let keep = JournalEntry::Snapshot {
             session: self.room.name().clone(),
             epoch: self.epoch.clone(),
             seq: self.history.seq(),
@@ -185,25 +195,25 @@ impl Session {
             id,
             why,
         };
-        self.keep(keep, turn);
+        self.keep(keep, cx);
     }
 
     /// The store began or ceased to fail: tells everyone, or makes up for entries that may be lost.
-    pub fn disk_changed(&mut self, turn: &mut Turn<'_>) {
-        if turn.disk_fails {
-            let lately = |last| last + UNCONFIRMED_WINDOW >= turn.elapsed();
+    pub fn disk_changed(&mut self, cx: &mut Context<'_>) {
+        if cx.disk_fails {
+            let lately = |last| last + UNCONFIRMED_WINDOW >= cx.elapsed();
             self.keeping.is_at_risk |= self.keeping.last.is_some_and(lately);
-            self.tell_all(&not_durable(), turn);
+            self.tell_all(&not_durable(), cx);
         } else if self.keeping.is_at_risk {
             self.keeping.is_at_risk = false;
-            self.keep_all(turn);
+            self.keep_all(cx);
         }
     }
 
-    fn keep(&mut self, keep: Keep, turn: &mut Turn<'_>) {
+    fn keep(&mut self, keep: JournalEntry, cx: &mut Context<'_>) {
         self.keeping.has_begun = true;
-        self.keeping.last = Some(turn.elapsed());
-        self.keeping.is_at_risk |= turn.disk_fails;
-        turn.effects.push(Effect::Keep(Box::new(keep)));
+        self.keeping.last = Some(cx.elapsed());
+        self.keeping.is_at_risk |= cx.disk_fails;
+        cx.effects.push(Effect::Persist(Box::new(keep)));
     }
 }

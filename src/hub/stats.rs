@@ -6,7 +6,7 @@ use super::Hub;
 
 /// What a hub holds at one moment, for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Footprint {
+pub struct DebugStats {
     /// Timers that are set, outdated ones included.
     pub timers: usize,
     /// Connections that are members of a session.
@@ -64,10 +64,10 @@ pub struct ChannelsFootprint {
 impl Hub {
     /// Counts what the hub holds, in time linear in sessions and channels.
     #[doc(hidden)]
-    pub fn footprint(&self) -> Footprint {
+    pub fn footprint(&self) -> DebugStats {
         let joined = self.clients.joined();
         let (channels, overall) = self.clients.channels().footprints();
-        Footprint {
+        DebugStats {
             timers: self.timers.len(),
             members: self.sessions.members(),
             viewers: self.sessions.viewers(),
@@ -83,7 +83,7 @@ impl Hub {
 
 /// How much a hub holds, for the metrics.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Holdings {
+pub struct HubStats {
     /// Sessions in memory.
     pub sessions: usize,
     /// Members of all of them.

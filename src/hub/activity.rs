@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::document::Document;
 use super::item::Item;
-use super::time::Now;
-use crate::kept::StoredChange;
+use super::time::Time;
+use crate::journal::StoredChange;
 use crate::protocol::inbound::{self, Action, Command};
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Timestamp, UserId, json};
@@ -102,14 +102,14 @@ struct Activity {
 
 /// The activity of a session.
 #[derive(Debug, Default)]
-pub struct Recent {
+pub struct ActivityLog {
     /// The newest last.
     activities: VecDeque<Activity>,
     changed_at: Option<Timestamp>,
     minutes: PerMinute,
 }
 
-impl Recent {
+impl ActivityLog {
     /// When the document was changed last; `None` if that isn't known.
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.changed_at
@@ -126,7 +126,7 @@ impl Recent {
         changes: impl Iterator<Item = &'a StoredChange>,
         document: &Document,
     ) -> Self {
-        let mut recent = Recent::default();
+        let mut recent = ActivityLog::default();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
             let command = inbound::parse_stored(text);
@@ -163,7 +163,7 @@ impl Recent {
         user: &UserId,
         kind: ActivityKind,
         item: Option<&Item>,
-        now: Now,
+        now: Time,
     ) {
         self.minutes.count(now.elapsed);
         let before = item.and_then(|item| self.take_coalesced(user, kind, &item.id, now.wall));
@@ -177,7 +177,7 @@ impl Recent {
     }
 
     /// Records change `seq`, which removed an item. `item` is the item before it.
-    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<ItemSummary>, now: Now) {
+    pub fn note_removed(&mut self, seq: u64, user: &UserId, item: Option<ItemSummary>, now: Time) {
         self.minutes.count(now.elapsed);
         self.push(Activity {
             seq,

@@ -33,7 +33,7 @@ use serde_json::value::RawValue;
 use super::document::Document;
 use super::item::{Field, Item, PastValue, default_builders};
 use super::old_values::OldValues;
-use super::removed::Removed;
+use super::tombstones::Tombstones;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{MAX_ITEM_ID_BYTES, MAX_VERSION};
 use crate::protocol::json::{self, Object};
@@ -225,7 +225,7 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
     }
     let removed: Vec<&RawValue> =
         part(&stored, "removed").ok_or("it has no list of removed items")?;
-    let mut remembered = Removed::default();
+    let mut remembered = Tombstones::default();
     for tombstone in removed {
         let (id, users) = read_tombstone(tombstone, &users)?;
         remembered.add(id.into(), users, 0, OldValues::default());
@@ -323,5 +323,5 @@ fn read_item(item: &RawValue, writers: &Writers, users: &[UserId]) -> Result<Ite
 }
 
 #[cfg(test)]
-#[path = "stored_tests.rs"]
+#[path = "storage_tests.rs"]
 mod tests;
