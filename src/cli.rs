@@ -12,13 +12,14 @@ mod serve;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod values;
+mod variables;
 
 use std::ffi::OsString;
 
 use lexopt::Arg;
 
 use crate::commands;
-use args::Args;
 use echoed::nearest;
 pub use environment::remarks;
 
@@ -122,17 +123,17 @@ fn command(mut line: Line<'_>) -> Result<Command, Usage> {
     let command = line.words.next().unwrap_or_else(|| "serve".into());
     match command.as_str() {
         "serve" => {
-            let args = Args::read(&mut line, "serve", &[flags::LISTEN, flags::SERVE])?;
+            let args = flag::read(&mut line, "serve", &[flags::LISTEN, flags::SERVE])?;
             Ok(Command::Serve(Box::new(serve::serve(args)?)))
         }
         "echo" => {
-            let args = Args::read(&mut line, "echo", &[flags::LISTEN, flags::ECHO])?;
+            let args = flag::read(&mut line, "echo", &[flags::LISTEN, flags::ECHO])?;
             Ok(Command::Echo(serve::echo(args)?))
         }
         "check" => {
             let needed = "check needs a server's address, like: collabd check ws://localhost:8765";
             let url = line.words.next().ok_or_else(|| Usage(needed.into()))?;
-            let seconds = Args::read(&mut line, "check", &[flags::CHECK])?.seconds;
+            let seconds = flag::read(&mut line, "check", &[flags::CHECK])?.seconds;
             Ok(Command::Check(commands::check::Options { url, seconds }))
         }
         "key" => key::parse(line).map(Command::Key),

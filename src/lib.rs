@@ -19,7 +19,7 @@
 //!
 //! # The map
 //!
-//! From the top down: a module uses those below it and none above (`tests/layers.rs`).
+//! From the top down: a module uses those below it and none above (`tests/layers`).
 //!
 //! | module | what it is |
 //! |---|---|

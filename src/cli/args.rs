@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::flag::{Flag, FlagValue};
-use super::{Line, Usage};
+use super::values::FlagValue;
 use crate::auth::Level;
 use crate::commands::ListenOptions;
 use crate::hub::{DocumentBounds, HistoryBounds, Limits};
@@ -73,27 +72,8 @@ pub(super) struct StoredArgs {
 }
 
 impl Args {
-    /// The values of the flags in these tables, once all words of a command have been taken.
-    pub fn read(line: &mut Line<'_>, command: &str, tables: &[&[Flag]]) -> Result<Self, Usage> {
-        if line.words.next().is_some() {
-            return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
-        }
-        let flags = || tables.iter().copied().flatten();
-        let is_foreign = |(name, _): &&(&str, String)| flags().all(|flag| flag.name != *name);
-        if let Some((name, _)) = line.typed.iter().find(is_foreign) {
-            return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
-        }
-        let mut args = Args::empty();
-        for flag in flags() {
-            let typed = line.typed.iter().filter(|(name, _)| *name == flag.name);
-            let typed: Vec<&str> = typed.map(|(_, value)| value.as_str()).collect();
-            flag.apply(&mut args, &typed, line.environment)?;
-        }
-        Ok(args)
-    }
-
     /// No flag is set, and no limit.
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         let config = Config {
             room: ConnectionLimits { connections: 0, per_address: 0 },
             trusted_proxies: Vec::new(),

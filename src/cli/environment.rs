@@ -5,16 +5,10 @@ use std::ffi::OsString;
 use super::echoed::{may_be_key, nearest};
 use super::flag::Flag;
 use super::flags;
+use super::variables::{PREFIX, is_of_kubernetes, variable};
 
-/// What all variables of collabd begin with.
-const PREFIX: &str = "COLLABD_";
 /// How many variables are remarked on.
 const MAX_REMARKS: usize = 10;
-
-/// The variable that sets an option: `--log-file` is `COLLABD_LOG_FILE`.
-pub(super) fn variable(name: &str) -> String {
-    format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
-}
 
 /// A line for each variable that begins like collabd's and is none of them. Its value is not repeated.
 pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
@@ -50,33 +44,6 @@ pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec
     remarks.sort_unstable();
     remarks.truncate(MAX_REMARKS);
     remarks
-}
-
-/// Whether it is one of the variables by which Kubernetes tells of a service that is called `collabd`, or
-/// `collabd-…`: `COLLABD_PORT=tcp://10.0.0.1:8765`, `COLLABD_PORT_8765_TCP_ADDR`,
-/// `COLLABD_SERVICE_HOST`.
-pub fn is_of_kubernetes(name: &str, value: &str) -> bool {
-    let Some(name) = name.strip_prefix(PREFIX) else { return false };
-    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|begin| value.starts_with(begin));
-    let ends = |part: &str| name == part || name.ends_with(&format!("_{part}"));
-    if ends("PORT") && is_address {
-        return true;
-    }
-    if ends("SERVICE_HOST") || ends("SERVICE_PORT") {
-        return true;
-    }
-    // `…SERVICE_PORT_NAME`, and `…PORT_8765_TCP` with what follows it.
-    let begins = |part: &str| {
-        let at = format!("_{name}").find(&format!("_{part}_"))?;
-        name.get(at + part.len() + 1..)
-    };
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    begins("SERVICE_PORT").is_some()
-        || begins("PORT").is_some_and(|rest| {
-            let mut parts = rest.split('_');
-            parts.next().is_some_and(is_number)
-                && parts.next().is_some_and(|kind| ["TCP", "UDP", "SCTP"].contains(&kind))
-        })
 }
 
 #[cfg(test)]

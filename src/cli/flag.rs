@@ -1,13 +1,12 @@
 //! A flag: its name, what `--help` says of it, the environment variable that sets it, and what it sets.
 
 use std::ffi::OsString;
-use std::str::FromStr;
-use std::time::Duration;
 
 use super::args::Args;
 use super::echoed::shown;
-use super::environment::{is_of_kubernetes, variable};
-use super::{Usage, text};
+use super::values::{BadValue, FlagValue};
+use super::variables::{is_of_kubernetes, variable};
+use super::{Line, Usage, text};
 
 /// One flag. A command has one or more tables of them (`super::flags`).
 pub(super) struct Flag {
@@ -37,28 +36,6 @@ enum Set {
     Value(fn(&mut Args, FlagValue) -> Result<(), BadValue>),
     /// It can be typed several times, or once with commas between.
     List(fn(&mut Args) -> &mut Vec<String>),
-}
-
-/// The value of a flag, as text.
-#[derive(Debug, Clone)]
-pub(super) struct FlagValue {
-    pub text: String,
-    /// On the command line; otherwise it is the environment's, or the default.
-    pub is_typed: bool,
-}
-
-/// Why a value is refused.
-pub(super) enum BadValue {
-    /// What the value has to be: `a whole number in its range`.
-    Wanted(&'static str),
-    /// The whole line for the user.
-    Line(String),
-}
-
-impl From<Usage> for BadValue {
-    fn from(Usage(line): Usage) -> Self {
-        BadValue::Line(line)
-    }
 }
 
 pub(super) const fn flag(
@@ -175,46 +152,21 @@ fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
     }
 }
 
-/// Puts a value where it belongs, if there is one.
-pub(super) fn set<T>(place: &mut T, value: Result<T, BadValue>) -> Result<(), BadValue> {
-    *place = value?;
-    Ok(())
-}
-
-/// Puts a text where it belongs.
-pub(super) fn some<T: From<String>>(
-    place: &mut Option<T>,
-    given: FlagValue,
-) -> Result<(), BadValue> {
-    set(place, Ok(Some(given.text.into())))
-}
-
-impl FlagValue {
-    pub fn number<T: FromStr>(&self) -> Result<T, BadValue> {
-        self.text.parse().map_err(|_| BadValue::Wanted("a whole number in its range"))
+/// The values of the flags in these tables, once all words of a command have been taken.
+pub(super) fn read(line: &mut Line<'_>, command: &str, tables: &[&[Flag]]) -> Result<Args, Usage> {
+    if line.words.next().is_some() {
+        return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
     }
-
-    /// A size in bytes, with a unit or without.
-    pub fn bytes(&self) -> Result<usize, BadValue> {
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-        let with_unit =
-            units.iter().find_map(|(unit, shift)| Some((self.text.strip_suffix(unit)?, *shift)));
-        let (digits, shift) = with_unit.unwrap_or((&self.text, 0));
-        let bytes: Option<u32> = digits.trim().parse().ok();
-        let bytes = bytes.and_then(|bytes| usize::try_from(u64::from(bytes) << shift).ok());
-        // Twice a bound still has to be a number.
-        let bytes = bytes.filter(|bytes| *bytes <= 1 << 40);
-        bytes.ok_or(BadValue::Wanted("a number of bytes, like 65536, 64KiB or 8MiB"))
+    let flags = || tables.iter().copied().flatten();
+    let is_foreign = |(name, _): &&(&str, String)| flags().all(|flag| flag.name != *name);
+    if let Some((name, _)) = line.typed.iter().find(is_foreign) {
+        return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
     }
-
-    /// A time, in seconds or with a unit.
-    pub fn duration(&self) -> Result<Duration, BadValue> {
-        const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-        let duration = match self.text.parse::<f64>() {
-            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-            Err(_) => humantime::parse_duration(&self.text).ok(),
-        };
-        let duration = duration.filter(|duration| *duration <= MAX_DURATION);
-        duration.ok_or(BadValue::Wanted("a time of at most ten years, like 30, 0.5, 500ms or 10m"))
+    let mut args = Args::empty();
+    for flag in flags() {
+        let typed = line.typed.iter().filter(|(name, _)| *name == flag.name);
+        let typed: Vec<&str> = typed.map(|(_, value)| value.as_str()).collect();
+        flag.apply(&mut args, &typed, line.environment)?;
     }
+    Ok(args)
 }

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::args::Args;
-use super::flag::{BadValue, Flag, FlagValue, flag, list, set, some, switch};
-use super::{Usage, key};
+use super::Usage;
+use super::flag::{Flag, flag, list, switch};
+use super::values::{self, BadValue, FlagValue, set, some};
 use crate::auth::Level;
 
 /// All flags there are, and whose they are.
@@ -127,13 +128,13 @@ pub(super) const KEY: &[Flag] = &[
 ];
 
 pub(super) const KEY_NEW: &[Flag] = &[
-    flag("name", "NAME", "", |a, v| set(&mut a.key.name, key::name(&v.text).map(Some)),
+    flag("name", "NAME", "", |a, v| set(&mut a.key.name, values::key_name(&v.text).map(Some)),
         "what people call the key: at most 64 characters").typed_only(),
     flag("level", "LEVEL", "write", level,
         "what it permits: read, write or admin").typed_only(),
-    flag("expires", "TIME", "", |a, v| set(&mut a.key.expires, key::expires(&v.text).map(Some)),
+    flag("expires", "TIME", "", |a, v| set(&mut a.key.expires, values::expires(&v.text).map(Some)),
         "when it ends: like 2h, 30d or 2026-12-20T00:00:00Z").typed_only(),
-    flag("sessions", "A,B", "", |a, v| set(&mut a.key.sessions, key::sessions(&v.text).map(Some)),
+    flag("sessions", "A,B", "", |a, v| set(&mut a.key.sessions, values::sessions(&v.text).map(Some)),
         "the sessions and channels it opens; without it, all").typed_only(),
 ];
 
@@ -247,7 +248,7 @@ fn speed(given: &FlagValue) -> Result<Option<f64>, BadValue> {
 
 /// The name of a session that can be joined.
 pub(super) fn session_name(name: &str) -> Result<String, Usage> {
-    match key::is_place(name) {
+    match values::is_place(name) {
         true => Ok(name.to_owned()),
         false => Err(Usage(
             "a session's name has to be 1 to 128 characters long, without control characters"

@@ -1,13 +1,8 @@
 //! What can be typed after `collabd key`. A word may be a key by mistake, so none is repeated.
 
-use super::args::Args;
-use super::echoed::shown;
-use super::flag::BadValue;
-use super::{Line, Usage, flags};
+use super::{Line, Usage, flag, flags};
 use crate::auth::Level;
-use crate::auth::key_entries::is_name;
 use crate::commands::key::{Action, NewKey, Options};
-use crate::protocol::Timestamp;
 
 /// Makes sense of the words after `key` and of the flags.
 pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
@@ -15,7 +10,7 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
     let action = line.words.next();
     let (args, action) = match action.as_deref() {
         Some("new") => {
-            let args = Args::read(&mut line, "key new", &[flags::KEY, flags::KEY_NEW])?;
+            let args = flag::read(&mut line, "key new", &[flags::KEY, flags::KEY_NEW])?;
             let name = args.key.name.clone().ok_or_else(|| {
                 refused("key new needs a name, like: collabd key new --name alice --level write")
             })?;
@@ -23,12 +18,12 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
             let (expires, opens) = (args.key.expires, args.key.sessions.clone());
             (args, Action::New(NewKey { name, level, expires, opens }))
         }
-        Some("list") => (Args::read(&mut line, "key list", &[flags::KEY])?, Action::List),
+        Some("list") => (flag::read(&mut line, "key list", &[flags::KEY])?, Action::List),
         Some("revoke") => {
             let name = line.words.next().ok_or_else(|| {
                 refused("key revoke needs the key's name, like: collabd key revoke alice")
             })?;
-            (Args::read(&mut line, "key revoke", &[flags::KEY])?, Action::Revoke { name })
+            (flag::read(&mut line, "key revoke", &[flags::KEY])?, Action::Revoke { name })
         }
         _ => {
             return Err(refused("key is followed by new, list or revoke: see collabd --help"));
@@ -39,51 +34,6 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
         true => Err(refused("--file has to be the name of a file")),
         false => Ok(Options { file, action }),
     }
-}
-
-pub(super) fn name(name: &str) -> Result<String, BadValue> {
-    match is_name(name) {
-        true => Ok(name.to_owned()),
-        false => Err(BadValue::Line(
-            "--name has to be 1 to 64 characters long, without control characters".into(),
-        )),
-    }
-}
-
-/// A moment, or a time from now on. A bare number could be meant in days as well as in seconds.
-pub(super) fn expires(value: &str) -> Result<Timestamp, BadValue> {
-    let now = Timestamp::now();
-    let moment = match humantime::parse_duration(value) {
-        Ok(time) => {
-            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            Some(Timestamp::from_millis(now.millis().saturating_add(millis)))
-        }
-        Err(_) => Timestamp::parse(value),
-    };
-    match moment {
-        Some(moment) if moment > now => Ok(moment),
-        Some(_) => Err(BadValue::Line(format!(
-            "--expires has to be in the future, {} is not",
-            shown(value)
-        ))),
-        None => Err(BadValue::Wanted(
-            "a time with its unit, like 90m, 2h or 30d, or a moment like 2026-12-20T00:00:00Z",
-        )),
-    }
-}
-
-/// Names of sessions and channels. One with a comma in it can be written into the key file.
-pub(super) fn sessions(value: &str) -> Result<Vec<Box<str>>, BadValue> {
-    let names: Vec<Box<str>> = value.split(',').map(|name| name.trim().into()).collect();
-    match names.iter().all(|name| is_place(name)) {
-        true => Ok(names),
-        false => Err(BadValue::Wanted("names of 1 to 128 characters with commas between")),
-    }
-}
-
-/// Whether a session or a channel can have this name.
-pub(super) fn is_place(name: &str) -> bool {
-    (1..=128).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
 #[cfg(test)]

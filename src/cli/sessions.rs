@@ -2,8 +2,9 @@
 
 use super::args::Args;
 use super::echoed::shown;
-use super::flag::{Flag, FlagValue};
+use super::flag::{self, Flag};
 use super::flags::{self, session_name};
+use super::values::FlagValue;
 use super::{Line, Usage};
 use crate::client::api::Server;
 use crate::commands::archive::Place;
@@ -48,7 +49,7 @@ pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
         let like = format!("{command} {usage}");
         return refused(format!("{command} is typed like: collabd {}", like.trim_end()));
     }
-    let args = Args::read(&mut line, &command, &[flags::PLACE, table])?;
+    let args = flag::read(&mut line, &command, &[flags::PLACE, table])?;
     let place = place(&args)?;
     if matches!(place, Place::Server(_)) {
         if name == "backup" {
@@ -115,7 +116,7 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
 /// Makes sense of the words after `record` and of the flags.
 pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let args = Args::read(&mut line, "record", &[flags::PLACE, flags::RECORD])?;
+    let args = flag::read(&mut line, "record", &[flags::PLACE, flags::RECORD])?;
     let out = args.stored.out.clone().filter(|out| !out.as_os_str().is_empty());
     let (Ok([session]), Some(path)) = (<[String; 1]>::try_from(words), out) else {
         return refused("record is typed like: collabd record SESSION --out FILE");
@@ -130,7 +131,7 @@ pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
 /// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
 pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let stored = Args::read(&mut line, "replay", &[flags::REPLAY])?.stored;
+    let stored = flag::read(&mut line, "replay", &[flags::REPLAY])?.stored;
     let Ok([file, url]) = <[String; 2]>::try_from(words) else {
         return refused(
             "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME",

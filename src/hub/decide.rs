@@ -6,15 +6,26 @@
 
 use std::sync::Arc;
 
-use super::Context;
-use super::edit::Edit;
 use super::item::{Item, PLACE, is_fixed};
 use super::member::Member;
+use super::message_name::MessageName;
 use super::session::Session;
 use super::tombstones::Tombstone;
 use super::writing::{CopyKind, with_moved_interfaces, written};
+use super::{ConnId, Context};
+use crate::protocol::UserId;
 use crate::protocol::inbound::{Action, Command};
 use crate::protocol::json::Fields;
+
+/// A command about an item while it is handled.
+pub(super) struct Edit {
+    pub place: usize,
+    pub conn: ConnId,
+    pub user: UserId,
+    pub id: Arc<str>,
+    pub command: Command,
+    pub name: MessageName,
+}
 
 /// What a command does.
 pub(super) enum Decision {

@@ -3,11 +3,11 @@
 //! `decide.rs` says what a command does, this file does it, and `relay.rs` tells the other members.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
+use super::Context;
 use super::activity::{ActivityKind, ItemSummary};
 use super::bounds::TooBig;
-use super::decide::{Decision, RelayForm};
+use super::decide::{Decision, Edit, RelayForm};
 use super::document::Author;
 use super::incoming::{Sender, continued, relayed};
 use super::item::PLACE;
@@ -15,25 +15,14 @@ use super::item_frames::{self, settled_remove};
 use super::message_name::MessageName;
 use super::notes::Note;
 use super::persistence::AppliedChange;
-use super::reconcile::Correction;
 use super::session::Session;
+use super::settling::Correction;
 use super::writing::{Written, color_print};
-use super::{ConnId, Context};
 use crate::journal::SnapshotReason;
 use crate::protocol::inbound::{Action, Command};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::Message;
 use crate::protocol::{Frame, UserId};
-
-/// A command about an item while it is handled.
-pub(super) struct Edit {
-    pub place: usize,
-    pub conn: ConnId,
-    pub user: UserId,
-    pub id: Arc<str>,
-    pub command: Command,
-    pub name: MessageName,
-}
 
 /// What a command has changed in the document.
 pub(super) struct CommandChange {

@@ -4,6 +4,7 @@
 //! editor made from a message. A copy made from a message has no picture, so its origin and its `interfaces`
 //! stand elsewhere: such copies are sent and report "moved" interfaces.
 
+mod defaults;
 mod size;
 
 use std::cell::OnceCell;
@@ -12,10 +13,9 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::author::Author;
-use super::item_frames;
+use super::nudge::nudged;
 use super::old_values::OldValues;
 use super::told::Told;
-use super::writing;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, Name, is_string};
 use crate::protocol::outbound::{write_key, write_object};
@@ -23,6 +23,10 @@ use crate::protocol::{UserId, geometry};
 
 pub(super) use super::field::{FIELD_MEMORY, Field, PLACE};
 pub(super) use super::past_value::PastValue;
+use defaults::default_print;
+pub(super) use defaults::{
+    default_of, is_at_default_place, is_blank_default, is_default, looks_blank,
+};
 use size::ITEM_MEMORY;
 pub(super) use size::{
     FIELD_OVERHEAD, find, is_fixed, is_identity, memory_completed, size_completed, size_of_fields,
@@ -181,7 +185,7 @@ impl Item {
             return None;
         }
         let middle = geometry::first_middle(interfaces)?;
-        (!picture.is_empty() && !writing::is_near(middle, (0.0, 0.0))).then_some(middle)
+        (!picture.is_empty() && !geometry::is_near(middle, (0.0, 0.0))).then_some(middle)
     }
 
     /// Whether editors know items of its type. They read it from `_type`, if it has one.
@@ -279,9 +283,7 @@ impl Item {
                         "angle_deg" => normalised_angle_print(&self.fields[place].value),
                         // A still item was also sent with a nudged place.
                         "x_mm" if self.fields[place].is_at_rest => {
-                            item_frames::nudged(&self.fields[place].value)
-                                .as_deref()
-                                .map(json::fingerprint)
+                            nudged(&self.fields[place].value).as_deref().map(json::fingerprint)
                         }
                         "item_type" => {
                             self.derived.is_plain.take();
@@ -293,7 +295,7 @@ impl Item {
                 }
                 None => {
                     let mut field = Field::new(key, value, author);
-                    let default = writing::default_print(self, &field.key);
+                    let default = default_print(self, &field.key);
                     field.past.extend(default.map(|print| PastValue {
                         print,
                         moved_print: None,
@@ -391,7 +393,8 @@ pub(super) fn is_plain(fields: &[Field]) -> bool {
     let path = value(IMAGE_PATH);
     let has_picture = !matches!(path.get(), "null" | "\"\"");
     let middle = geometry::first_middle(value(INTERFACES)).unwrap_or_default();
-    let stands_so = writing::is_near(middle, (0.0, 0.0)) && !is_unsafe_image_path(IMAGE_PATH, path);
+    let stands_so =
+        geometry::is_near(middle, (0.0, 0.0)) && !is_unsafe_image_path(IMAGE_PATH, path);
     value("item_type").get() == "\"component\"" && (!has_picture || stands_so)
 }
 

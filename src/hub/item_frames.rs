@@ -9,14 +9,11 @@ use std::cell::OnceCell;
 
 use serde_json::value::RawValue;
 
-use super::item::{Item, PLACE};
+use super::item::{Item, PLACE, default_of, is_at_default_place};
 use super::member::Member;
-use super::writing;
+use super::nudge::nudged;
 use crate::protocol::outbound::{Message, item_command, write_key, write_object};
 use crate::protocol::{Frame, Timestamp, UserId, json};
-
-/// The distance by which a copy is moved aside so that its editor draws its rays again, in millimetres.
-pub(super) const NUDGE_MM: f64 = 1e-6;
 
 /// The `update_item` of one item, for all its receivers.
 #[derive(Debug)]
@@ -55,7 +52,7 @@ impl<'a> UpdateFrames<'a> {
     /// The frames for an editor that has just built its copy from a message.
     pub fn rebuilt(&self) -> impl Iterator<Item = &Frame> {
         let is_moved = self.item.moved_interfaces().is_some();
-        let needs_nudge = self.item.is_locked() || writing::is_at_default_place(self.item);
+        let needs_nudge = self.item.is_locked() || is_at_default_place(self.item);
         let unlocking = needs_nudge.then(|| self.unlocking_form(is_moved));
         unlocking.into_iter().chain([self.form(is_moved)])
     }
@@ -76,7 +73,7 @@ impl<'a> UpdateFrames<'a> {
 
     /// The frame that is sent to an editor before the one of [`for_member`](Self::for_member); `None` for other
     /// members. It unlocks the copy, so that the copy takes the place that it is sent next: the editor does not
-    /// report a lock that its user sets by a menu. And it moves the copy aside by [`NUDGE_MM`], because an
+    /// report a lock that its user sets by a menu. And it moves the copy aside by [`NUDGE_MM`](super::nudge::NUDGE_MM), because an
     /// editor draws its rays again only where something moves.
     pub fn unlocking(&self, member: &Member) -> Option<&Frame> {
         if !member.is_editor || !self.item.is_for_editors() {
@@ -136,19 +133,13 @@ fn complete(item: &Item, unlocks: bool, json: &mut Vec<u8>) {
         write_key(json, "locked");
         json.extend_from_slice(b"false");
         let x_mm = item.field(PLACE[0]).map(|x_mm| &*x_mm.value);
-        let x_mm = x_mm.or_else(|| writing::default_of(item, PLACE[0]));
+        let x_mm = x_mm.or_else(|| default_of(item, PLACE[0]));
         if let Some(x_mm) = x_mm.and_then(nudged) {
             write_key(json, PLACE[0]);
             json.extend_from_slice(x_mm.get().as_bytes());
         }
     }
     json.push(b'}');
-}
-
-/// The `x_mm` that moves a copy aside; `None` if `x_mm` is no number.
-pub fn nudged(x_mm: &RawValue) -> Option<Box<RawValue>> {
-    let x_mm = json::as_number(x_mm)? + NUDGE_MM;
-    RawValue::from_string(x_mm.to_string()).ok()
 }
 
 /// `remove_item` for members that may still show the item.

@@ -1,11 +1,10 @@
-//! Settling: once an item has not been changed for [`SETTLE_DELAY`], members are told what it looks like.
+//! Settling: once an item has not been changed for a moment (`settling.rs`), members are told what it looks like.
 //!
 //! Canvases drift apart in two ways. A sender applies its own change before the changes of others that are
 //! numbered earlier, so two users who drag one item see it at different places. And an editor builds remote
 //! items without most of their fields, and may show values that were not taken. One `update_item` with the
 //! item's whole data mends both.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,115 +12,22 @@ use super::item::Item;
 use super::item_frames::{UpdateFrames, settled_add, settled_blank, settled_remove};
 use super::member::Member;
 use super::session::Session;
+use super::settling::{Correction, Outcome};
 use super::timers::SessionTimer;
 use super::told::{Audience, Part};
 use super::{ConnId, Context};
 use crate::protocol::UserId;
 
-/// The time for which an item has to be still before it is settled.
-const SETTLE_DELAY: Duration = Duration::from_millis(300);
-/// If two users change an item within this time, both are told how it ended, the last writer too.
-const CONTENTION_WINDOW: Duration = Duration::from_secs(2);
 /// The number of items among which an item is looked for that is not being changed, to draw rays.
 const MAX_ITEMS_SEARCHED: usize = 100;
-
-/// The items that commands have changed within [`CONTENTION_WINDOW`] or that wait to be settled.
-#[derive(Debug, Default)]
-pub struct Settling {
-    items: HashMap<Arc<str>, Activity>,
-}
-
-/// What happened to one item lately.
-#[derive(Debug)]
-struct Activity {
-    /// The user of the last change.
-    last_writer: UserId,
-    /// The users who changed it, and when each did last.
-    changes: Vec<(UserId, Duration)>,
-    /// The users who are told even if the last change was theirs.
-    corrections: Vec<(UserId, Correction)>,
-    /// When it will have been still for long enough; `None` once it is settled.
-    due: Option<Duration>,
-    /// When its timer fires.
-    timer: Duration,
-}
-
-/// What a member has to be told because its canvas may show something else than the document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Correction {
-    /// An update: its copy may show other values.
-    Update,
-    /// A removal and an add: it may have no copy, or one that messages don't reach.
-    Rebuild,
-}
-
-impl Settling {
-    /// The number of items.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-}
-
-impl Activity {
-    fn new(user: &UserId) -> Self {
-        Activity {
-            last_writer: user.clone(),
-            changes: Vec::new(),
-            corrections: Vec::new(),
-            due: None,
-            timer: Duration::MAX,
-        }
-    }
-
-    /// Adds a correction. Of two for one user the stronger one stays.
-    fn add_correction(&mut self, user: &UserId, correction: Correction) {
-        match self.corrections.iter_mut().find(|(known, _)| known == user) {
-            Some((_, known)) => *known = correction.max(*known),
-            None => self.corrections.push((user.clone(), correction)),
-        }
-    }
-
-    /// Whether other users than the last writer changed the item within [`CONTENTION_WINDOW`] of the last
-    /// change.
-    fn is_contended(&self) -> bool {
-        let is_by_another = |(user, at): &(UserId, Duration), last: Duration| {
-            *user != self.last_writer && *at + CONTENTION_WINDOW >= last
-        };
-        let last = self.changes.iter().map(|(_, at)| *at).max();
-        last.is_some_and(|last| self.changes.iter().any(|change| is_by_another(change, last)))
-    }
-}
-
-/// Whom to tell how an item ended.
-struct Outcome {
-    last_writer: UserId,
-    corrections: Vec<(UserId, Correction)>,
-    is_changed: bool,
-    is_contended: bool,
-}
-
-impl Outcome {
-    /// What a user has to be told: after a change each user an update, except its last writer. The last writer
-    /// is told too if others changed the item at the same time.
-    fn correction_for(&self, user: &UserId) -> Option<Correction> {
-        let planned = self.corrections.iter().find(|(known, _)| known == user);
-        let is_told = self.is_changed && (*user != self.last_writer || self.is_contended);
-        planned.map(|(_, correction)| *correction).max(is_told.then_some(Correction::Update))
-    }
-}
 
 impl Session {
     /// Records that a user changed an item: it is settled once it has been still.
     pub fn record_item_change(&mut self, user: &UserId, id: &Arc<str>, cx: &mut Context<'_>) {
-        if !cx.limits.settle {
-            return;
+        if cx.limits.settle {
+            let timer = self.settling.record_change(user, id, cx.elapsed());
+            self.set_settle_timer(id, timer, cx);
         }
-        let now = cx.elapsed();
-        let activity = self.activity(user, id);
-        activity.last_writer = user.clone();
-        activity.changes.retain(|(known, at)| known != user && *at + CONTENTION_WINDOW >= now);
-        activity.changes.push((user.clone(), now));
-        self.settle_at(id, now + SETTLE_DELAY, cx);
     }
 
     /// Records that a user's copy may show something else than the document: the user is told once the item has
@@ -134,57 +40,28 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         if cx.limits.settle {
-            self.activity(user, id).add_correction(user, correction);
-            self.settle_at(id, cx.elapsed() + SETTLE_DELAY, cx);
+            let timer = self.settling.add_correction(user, id, correction, cx.elapsed());
+            self.set_settle_timer(id, timer, cx);
         }
     }
 
-    fn activity(&mut self, user: &UserId, id: &Arc<str>) -> &mut Activity {
-        self.settling.items.entry(id.clone()).or_insert_with(|| Activity::new(user))
-    }
-
-    /// Sets the time at which an item is settled. A timer that fires earlier stays: [`Self::settle_due`] sets
-    /// it anew.
-    fn settle_at(&mut self, id: &Arc<str>, due: Duration, cx: &mut Context<'_>) {
-        let Some(activity) = self.settling.items.get_mut(id) else { return };
-        activity.due = Some(due);
-        if due < activity.timer {
-            activity.timer = due;
-            cx.timers.set_in_session(due, self.room.name(), SessionTimer::Settle(id.clone()));
+    fn set_settle_timer(&self, id: &Arc<str>, timer: Option<Duration>, cx: &mut Context<'_>) {
+        if let Some(timer) = timer {
+            cx.timers.set_in_session(timer, self.room.name(), SessionTimer::Settle(id.clone()));
         }
     }
 
-    /// Handles an item's timer: settles the item if it has been still, and forgets its changes after
-    /// [`CONTENTION_WINDOW`].
+    /// Handles an item's timer: settles the item if it has been still.
     pub fn settle_due(&mut self, id: &Arc<str>, cx: &mut Context<'_>) {
         let now = cx.elapsed();
-        let Some(activity) = self.settling.items.get_mut(id) else { return };
-        if activity.timer > now {
-            return;
+        if let Some(outcome) = self.settling.on_timer(id, now) {
+            self.settle(id, outcome, cx);
         }
-        if activity.due.is_some_and(|due| due <= now) {
-            activity.due = None;
-            self.settle(id, cx);
-        }
-        let Some(activity) = self.settling.items.get_mut(id) else { return };
-        let last = activity.changes.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let wake = activity.due.unwrap_or(last + CONTENTION_WINDOW);
-        if wake <= now {
-            self.settling.items.remove(id);
-        } else {
-            activity.timer = wake;
-            cx.timers.set_in_session(wake, self.room.name(), SessionTimer::Settle(id.clone()));
-        }
+        let timer = self.settling.after_timer(id, now);
+        self.set_settle_timer(id, timer, cx);
     }
 
-    fn settle(&mut self, id: &Arc<str>, cx: &mut Context<'_>) {
-        let Some(activity) = self.settling.items.get_mut(id) else { return };
-        let outcome = Outcome {
-            is_changed: !activity.changes.is_empty(),
-            is_contended: activity.is_contended(),
-            corrections: std::mem::take(&mut activity.corrections),
-            last_writer: activity.last_writer.clone(),
-        };
+    fn settle(&mut self, id: &Arc<str>, outcome: Outcome, cx: &mut Context<'_>) {
         if self.document.get(id).is_none() {
             return self.settle_removed(id, &outcome, cx);
         }
@@ -255,10 +132,7 @@ impl Session {
         if !cx.limits.settle {
             return;
         }
-        let is_still = |item: &&Item| {
-            let activity = self.settling.items.get(&item.id);
-            item.is_for_editors() && activity.is_none_or(|activity| activity.due.is_none())
-        };
+        let is_still = |item: &&Item| item.is_for_editors() && !self.settling.is_waiting(&item.id);
         let (now, tick) = (cx.now.wall, self.tick);
         let has_items = self.document.items().any(Item::is_for_editors);
         let still = self.document.items().take(MAX_ITEMS_SEARCHED).find(is_still);

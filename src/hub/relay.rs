@@ -1,8 +1,9 @@
 //! What the other members and the viewers are sent of a command's change, and what is noted of it.
 
 use super::Context;
+use super::decide::Edit;
 use super::decide::RelayForm;
-use super::edit::{ChangeKind, Edit};
+use super::edit::ChangeKind;
 use super::item::Item;
 use super::item_frames::{self, UpdateFrames, settled_remove};
 use super::reconcile::send_settled;

@@ -11,24 +11,23 @@
 //! are pure: they depend on the item, the message and what is known of the sender's copy, and take time linear
 //! in these.
 
-mod defaults;
 mod moved_interfaces;
 
 use std::cell::OnceCell;
 
 use serde_json::value::RawValue;
 
-use super::item::{Field, IMAGE_PATH, INTERFACES, Item, PLACE, find, is_fixed};
-use super::item_frames::NUDGE_MM;
+use super::item::{
+    Field, IMAGE_PATH, INTERFACES, Item, PLACE, find, is_blank_default, is_default, is_fixed,
+    looks_blank,
+};
+use super::nudge::NUDGE_MM;
 use super::told::Sight;
 use crate::protocol::json::{self, Fields, Name, Object};
 use crate::protocol::{UserId, geometry};
-pub use defaults::{default_of, default_print, is_at_default_place};
-use defaults::{is_blank_default, is_default, looks_blank};
 use moved_interfaces::is_moved_copy;
 pub use moved_interfaces::{
-    is_near, is_own, keep_origin, moved_back, stands_at_origin, with_hidden_path,
-    with_moved_interfaces,
+    is_own, keep_origin, moved_back, stands_at_origin, with_hidden_path, with_moved_interfaces,
 };
 
 /// The colour that the editor reports of each source that it built from a message.
@@ -160,7 +159,8 @@ pub fn written(item: &Item, mut sent: Fields, copy: Copy<'_>) -> Written {
         if matches!(verdict, Verdict::Chosen)
             && matches!(copy.kind, CopyKind::Unseen { .. })
             && *key == *INTERFACES
-            && geometry::first_middle(&value).is_some_and(|middle| !is_near(middle, (0.0, 0.0)))
+            && geometry::first_middle(&value)
+                .is_some_and(|middle| !geometry::is_near(middle, (0.0, 0.0)))
         {
             written.is_own = Some(true);
         }

@@ -134,6 +134,11 @@ fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
 }
 
+/// Whether two points, in millimetres, are the same but for rounding.
+pub fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
+    (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use super::Session;
 use crate::hub::item_frames::UpdateFrames;
 use crate::hub::member::{FoundCopy, Request, RoleDetection};
 use crate::hub::notes::Note;
-use crate::hub::reconcile::Correction;
+use crate::hub::settling::Correction;
 use crate::hub::{ConnId, Context};
 use crate::protocol::outbound::{Message, write_key};
 use crate::protocol::{Frame, Timestamp, UserId, json};

@@ -23,7 +23,7 @@ pub(super) fn is_moved_copy(item: &Item, interfaces: &RawValue, copy: Copy<'_>) 
 
 /// Whether the middle of the first interface is the item's origin.
 pub fn stands_at_origin(interfaces: &RawValue) -> bool {
-    geometry::first_middle(interfaces).is_some_and(|middle| is_near(middle, (0.0, 0.0)))
+    geometry::first_middle(interfaces).is_some_and(|middle| geometry::is_near(middle, (0.0, 0.0)))
 }
 
 /// Whether the sender of these interfaces built its copy itself; `None` where they do not show that. `field`
@@ -34,21 +34,16 @@ pub fn is_own(item: &Item, field: Option<&Field>, interfaces: &RawValue) -> Opti
         Some(field) if field.value.get() == interfaces.get() => own,
         _ => geometry::first_middle(interfaces)?,
     };
-    match is_near(said, (0.0, 0.0)) {
+    match geometry::is_near(said, (0.0, 0.0)) {
         true => Some(false),
-        false => is_near(said, own).then_some(true),
+        false => geometry::is_near(said, own).then_some(true),
     }
 }
 
 /// Whether the middle of the first interface is where the item has it.
 fn stands_as(item: &Item, interfaces: &RawValue) -> bool {
     let middles = item.offset().zip(geometry::first_middle(interfaces));
-    middles.is_some_and(|(own, said)| is_near(own, said))
-}
-
-/// Whether two points of an item are the same, but for rounding.
-pub fn is_near(a: (f64, f64), b: (f64, f64)) -> bool {
-    (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6
+    middles.is_some_and(|(own, said)| geometry::is_near(own, said))
 }
 
 /// The fields of a program that was sent the item without its `image_path` and with its interfaces moved: these

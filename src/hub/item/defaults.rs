@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::hub::item::{IMAGE_PATH, INTERFACES, Item, PLACE};
+use super::{IMAGE_PATH, INTERFACES, Item, PLACE};
 use crate::protocol::json::{self, Fields, Name};
 
 /// The values of a component.
@@ -66,13 +66,13 @@ pub fn default_print(item: &Item, key: &str) -> Option<u64> {
 }
 
 /// Whether a value is the one that an editor takes for a field that it was not sent.
-pub(super) fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
+pub fn is_default(item: &Item, key: &str, value: &RawValue) -> bool {
     default_of(item, key).is_some_and(|default| json::same_value(default, value))
 }
 
 /// Whether a value is one of a blank copy. A blank copy has no picture yet, so its editor doesn't put it behind
 /// everything else, as [`default_of`] says of a background.
-pub(super) fn is_blank_default(item: &Item, key: &str, value: &RawValue) -> bool {
+pub fn is_blank_default(item: &Item, key: &str, value: &RawValue) -> bool {
     is_default(item, key, value) || (key == "z_value" && json::as_number(value) == Some(0.0))
 }
 
@@ -98,7 +98,7 @@ pub fn is_at_default_place(item: &Item) -> bool {
 
 /// Whether a copy of a canvas that is seen for the first time looks like a new one of an editor: it is at the
 /// place of new copies, and has no interfaces although the item has some.
-pub(super) fn looks_blank(item: &Item, said: &Fields) -> bool {
+pub fn looks_blank(item: &Item, said: &Fields) -> bool {
     let is_default = |(key, value): &(Name, Box<RawValue>)| match &**key {
         key if PLACE.contains(&key) => !is_place_chosen(item, key, value),
         INTERFACES => value.get() == "[]" || item.field(INTERFACES).is_none(),

@@ -1,6 +1,8 @@
 //! The layers of the source: what each module may use, held against the `use` lines and paths that stand in it.
 //! A module uses what stands below it and never what stands above, so no two use each other.
 
+mod imports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ const LAYERS: &[&str] = &[
     "http",
     "logging",
     "auth",
-    "kept",
+    "journal",
     "hub",
     "store",
     "archive",
@@ -117,6 +119,46 @@ fn every_module_uses_only_what_stands_below_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let missing: Vec<_> = LAYERS.iter().filter(|layer| !seen.contains(**layer)).collect();
     assert!(missing.is_empty(), "there is no module {missing:?}");
+}
+
+/// Files are read one by one: two that use each other can only be understood together.
+#[test]
+fn no_files_use_each_other() {
+    let files: Vec<_> = files(&source())
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("src/main.rs") && !is_of_tests(path))
+        .map(|(path, code)| (imports::module_of(&source(), &path), code))
+        .collect();
+    let circles = imports::circles(&imports::imports(&files));
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+fn is_of_tests(path: &Path) -> bool {
+    path.file_stem()
+        .is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"))
+}
+
+/// The reader of paths finds circles through braces, `super` and what a module passes on.
+#[test]
+fn circles_are_found() {
+    let files = |texts: [(&str, &str); 4]| {
+        let split = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+        texts.map(|(module, code)| (split(module), code.to_owned()))
+    };
+    let circle = files([
+        ("a", "pub use b::{B, C};"),
+        ("a::b", "use super::c::{self, D};"),
+        ("a::c", "use crate::{e, a::{B as Other}};"),
+        ("e", "fn f() {}"),
+    ]);
+    assert_eq!(imports::circles(&imports::imports(&circle)), [["a::b", "a::c"]]);
+    let none = files([
+        ("a", "pub use b::B;"),
+        ("a::b", "use super::super::e::E;"),
+        ("a::c", "fn f() -> crate::a::B { self::g() }"),
+        ("e", "const X: &str = stringify!(whatever::a);"),
+    ]);
+    assert!(imports::circles(&imports::imports(&none)).is_empty());
 }
 
 #[test]
