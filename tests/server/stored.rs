@@ -705,7 +705,7 @@ fn a_damaged_session_is_restored_while_the_server_runs() {
     let list = remote.succeeds(&["sessions", "list"]);
     assert!(list.contains("table  damaged"), "{list}");
     let line = remote.fails(&["sessions", "export", "table"]);
-    assert!(line.contains("restore it"), "{line}");
+    assert!(line.contains("restore one of its versions"), "{line}");
     remote.fails(&["sessions", "restore", "table", "--to", "4"]);
     let compact = remote.run(&["sessions", "compact"]);
     assert_eq!(compact.code, Some(1), "{}", compact.err);
