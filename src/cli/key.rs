@@ -43,6 +43,7 @@ mod tests {
 
     use super::*;
     use crate::cli::{Command, parse};
+    use crate::protocol::Timestamp;
 
     fn key_with(words: &[&str], environment: &[(&str, &str)]) -> Result<Options, Usage> {
         let words = ["key"].iter().chain(words).map(OsString::from);
