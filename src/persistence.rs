@@ -31,10 +31,10 @@ pub struct RetentionConfig {
 pub struct Persistence {
     config: RetentionConfig,
     archive: Arc<ArchiveService>,
-    state: Mutex<PersistenceState>,
+    state: Mutex<StoreLifecycle>,
 }
 
-enum PersistenceState {
+enum StoreLifecycle {
     Opened(Box<Store>),
     /// The thread `store` has the store.
     Running(StoreHandle, JoinHandle<()>),
@@ -64,7 +64,7 @@ impl Persistence {
         let (remembered, _) = history.entries();
         let retention = Retention { versions, age, history: remembered };
         let archive = Arc::new(ArchiveService::new(store.directory().to_owned(), retention));
-        let state = Mutex::new(PersistenceState::Opened(Box::new(store)));
+        let state = Mutex::new(StoreLifecycle::Opened(Box::new(store)));
         Ok((Persistence { config, archive, state }, names))
     }
 
@@ -79,8 +79,7 @@ impl Persistence {
     /// When the system refuses a thread.
     pub fn begin(&self, tell: Tell) -> io::Result<Option<Arc<dyn Journal>>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let PersistenceState::Opened(store) =
-            std::mem::replace(&mut *state, PersistenceState::Ended)
+        let StoreLifecycle::Opened(store) = std::mem::replace(&mut *state, StoreLifecycle::Ended)
         else {
             return Ok(None);
         };
@@ -98,15 +97,15 @@ impl Persistence {
         };
         let (handle, thread) = StoreHandle::start(*store, settings, events)?;
         self.archive.open(handle.clone());
-        *state = PersistenceState::Running(handle.clone(), thread);
+        *state = StoreLifecycle::Running(handle.clone(), thread);
         Ok(Some(Arc::new(handle)))
     }
 
     /// Has the thread `store` write everything and end, and waits for that until `deadline`.
     pub fn end(&self, deadline: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let PersistenceState::Running(handle, thread) =
-            std::mem::replace(&mut *state, PersistenceState::Ended)
+        let StoreLifecycle::Running(handle, thread) =
+            std::mem::replace(&mut *state, StoreLifecycle::Ended)
         else {
             return;
         };

@@ -54,7 +54,7 @@ struct Established {
 #[derive(Debug)]
 struct Authenticated {
     who: Established,
-    pass: Access,
+    access: Access,
     joined: BTreeSet<Arc<str>>,
 }
 
@@ -117,9 +117,9 @@ impl Clients {
 
     /// Handles a `connect`. A connection may send more than one; the newest valid key counts.
     fn connect(&mut self, conn: ConnId, key: Result<Grant, KeyRefusal>, cx: &mut Context<'_>) {
-        let pass = key.and_then(|grant| Access::new(grant, cx.keys, cx.now.wall));
-        let pass = match pass {
-            Ok(pass) => pass,
+        let access = key.and_then(|grant| Access::new(grant, cx.keys, cx.now.wall));
+        let access = match access {
+            Ok(access) => access,
             Err(why) => return self.reject_key(conn, why, cx),
         };
         let Some(stage) = self.connections.get_mut(&conn) else { return };
@@ -128,12 +128,12 @@ impl Clients {
         cx.send(conn, &outbound::connect_delivered(&stage.established().client, now));
         match stage {
             Stage::Established(who) => {
-                let mut client = who.authenticate(pass);
+                let mut client = who.authenticate(access);
                 client.set_expiry_timer(cx);
                 *stage = Stage::Authenticated(client);
             }
             Stage::Authenticated(client) => {
-                client.pass.replace(pass);
+                client.access.replace(access);
                 client.apply_changed_access(&mut self.channels, cx);
             }
         }
@@ -141,11 +141,11 @@ impl Clients {
 
     /// Applies a new set of keys: leaves channels that a key doesn't open any more, closes connections whose
     /// key is gone.
-    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, cx: &mut Context<'_>) {
+    pub fn renew_access(&mut self, keys: &KeyIndex<'_>, cx: &mut Context<'_>) {
         let mut refused = Vec::new();
         for (conn, stage) in &mut self.connections {
             let Stage::Authenticated(client) = stage else { continue };
-            match client.pass.renew(keys, cx.now.wall) {
+            match client.access.renew(keys, cx.now.wall) {
                 Ok(()) => client.apply_changed_access(&mut self.channels, cx),
                 Err(why) => refused.push((*conn, why)),
             }
@@ -163,8 +163,8 @@ impl Clients {
                 self.close(conn, AUTH_TIMEOUT, close::AUTHENTICATION, reason, cx);
             }
             (ClientTimer::Expiry, Some(Stage::Authenticated(client))) => {
-                if !client.pass.timer_fired(cx.elapsed()) {
-                } else if client.pass.has_expired(cx.now.wall) {
+                if !client.access.timer_fired(cx.elapsed()) {
+                } else if client.access.has_expired(cx.now.wall) {
                     self.close_unauthorized(conn, KeyRefusal::Expired, cx);
                 } else {
                     client.set_expiry_timer(cx);
@@ -194,7 +194,7 @@ impl Clients {
     pub fn threads(&self, channel: Option<&str>, grant: Grant, cx: &Context<'_>) -> Vec<u8> {
         let now = cx.now.wall;
         match Access::new(grant, cx.keys, now) {
-            Ok(pass) => self.channels.threads(channel, pass.rooms(), now),
+            Ok(access) => self.channels.threads(channel, access.rooms(), now),
             Err(_) => self.channels.threads(channel, Some(&[]), now),
         }
     }
@@ -242,8 +242,8 @@ impl Stage {
 
 impl Established {
     /// The only constructor of [`Authenticated`].
-    fn authenticate(&self, pass: Access) -> Authenticated {
-        Authenticated { who: self.clone(), pass, joined: BTreeSet::new() }
+    fn authenticate(&self, access: Access) -> Authenticated {
+        Authenticated { who: self.clone(), access, joined: BTreeSet::new() }
     }
 }
 
@@ -259,7 +259,7 @@ impl Authenticated {
 
     fn join(&mut self, subscription: Subscription, channels: &mut Channels, cx: &mut Context<'_>) {
         let Subscription { channel, kind, id } = subscription;
-        if !self.pass.opens(&channel) {
+        if !self.access.opens(&channel) {
             return self.refuse(NOT_OPENED, id, cx);
         }
         if !self.joined.contains(&channel) {
@@ -288,7 +288,7 @@ impl Authenticated {
 
     fn talk(&mut self, talk: Publication, channels: &mut Channels, cx: &mut Context<'_>) {
         let Established { conn, client, debug } = &self.who;
-        let (may_write, now) = (self.pass.may_write(), cx.now.wall);
+        let (may_write, now) = (self.access.may_write(), cx.now.wall);
         if talk.channel.is_some() && !may_write && !talk.is_cursor() {
             return self.refuse(READ_ONLY, talk.id, cx);
         }
@@ -315,9 +315,9 @@ impl Authenticated {
     /// Leaves the channels that its key doesn't open any more.
     fn apply_changed_access(&mut self, channels: &mut Channels, cx: &mut Context<'_>) {
         let Established { conn, client, .. } = &self.who;
-        let pass = &self.pass;
+        let access = &self.access;
         self.joined.retain(|channel| {
-            let stays = pass.opens(channel);
+            let stays = access.opens(channel);
             if !stays {
                 channels.leave(channel, *conn);
                 cx.send(*conn, &outbound::revoked(channel, client, cx.now.wall));
@@ -329,7 +329,7 @@ impl Authenticated {
 
     /// Sets a timer for the next check of the key's expiry, unless an earlier one is set.
     fn set_expiry_timer(&mut self, cx: &mut Context<'_>) {
-        if let Some(at) = self.pass.next_timer(cx.now) {
+        if let Some(at) = self.access.next_timer(cx.now) {
             cx.timers.set(at, Timer::Client(self.who.conn, ClientTimer::Expiry));
         }
     }

@@ -43,7 +43,7 @@ impl Session {
     /// Gives the name of a message to the store that changed nothing.
     pub(super) fn journal_name(&mut self, user: &UserId, name: &MessageName, cx: &mut Context<'_>) {
         if let Some(id) = name.stored() {
-            self.keep_id(user.clone(), id, cx);
+            self.journal_id(user.clone(), id, cx);
         }
     }
 

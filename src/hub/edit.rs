@@ -12,9 +12,9 @@ use super::document::Author;
 use super::incoming::{Sender, continued, relayed};
 use super::item::PLACE;
 use super::item_frames::{self, settled_remove};
+use super::journaling::AppliedChange;
 use super::message_name::MessageName;
 use super::notes::Note;
-use super::persistence::AppliedChange;
 use super::session::Session;
 use super::settling::Correction;
 use super::writing::{Written, color_print};
@@ -75,7 +75,7 @@ impl Session {
         match self.apply(&mut edit, decision, cx) {
             Ok(Some(CommandChange { message, hides_path, kind })) => {
                 let frame = self.number_message(message, 0, cx);
-                self.journal_change(&edit, &frame, hides_path, cx);
+                self.journal_edit(&edit, &frame, hides_path, cx);
                 self.record_activity(&edit, &kind, cx);
                 self.relay_change(&edit, &frame, &kind, cx);
                 self.reconcile_change(&edit, &kind, cx);
@@ -147,7 +147,7 @@ impl Session {
                 self.journal_name(&edit.user, &edit.name, cx);
                 if self.document.remove_again(&edit.id, &edit.user) {
                     let note = Note::RemovedAgain((&*edit.id).into());
-                    self.keep_note(&edit.user, &note, cx);
+                    self.journal_note(&edit.user, &note, cx);
                 }
                 Ok(None)
             }
@@ -267,20 +267,14 @@ impl Session {
 
     /// Gives a change to the store: its frame, or the whole document where the frame leaves out a part of the
     /// item.
-    fn journal_change(
-        &mut self,
-        edit: &Edit,
-        frame: &Frame,
-        hides_path: bool,
-        cx: &mut Context<'_>,
-    ) {
+    fn journal_edit(&mut self, edit: &Edit, frame: &Frame, hides_path: bool, cx: &mut Context<'_>) {
         let id = edit.name.stored();
         if hides_path {
             let frames = vec![frame.clone()];
             let change = AppliedChange { user: &edit.user, frames, id: id.as_deref() };
-            return self.keep_made(change, SnapshotReason::Regular, cx);
+            return self.journal_with_document(change, SnapshotReason::Regular, cx);
         }
-        self.keep_change(&edit.user, frame, id.as_deref(), cx);
+        self.journal_change(&edit.user, frame, id.as_deref(), cx);
     }
 
     /// Adds a change to the activity log.
@@ -292,11 +286,11 @@ impl Session {
             ChangeKind::Removed { item, .. } => {
                 let seq = self.history.seq();
                 let item = Some(item.clone());
-                return self.recent.note_removed(seq, &edit.user, item, cx.now);
+                return self.activity.note_removed(seq, &edit.user, item, cx.now);
             }
         };
         let Some(item) = self.document.get(&edit.id) else { return };
-        self.recent.note(self.history.seq(), &edit.user, did, Some(item), cx.now);
+        self.activity.note(self.history.seq(), &edit.user, did, Some(item), cx.now);
     }
 
     /// Plans what the members have to be told after a change so that all canvases show the same.

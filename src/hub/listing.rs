@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::access::Access;
 use super::member::Member;
-use super::registry::Sessions;
+use super::registry::Registry;
 use super::session::Session;
 use super::{ConnId, Context, Effect, Refusal, Time};
 use crate::auth::Grant;
@@ -21,7 +21,7 @@ const MAX_MEMBERS_IN_LIST: usize = 100;
 /// How many members the answer about one session has.
 const MAX_MEMBERS_IN_DETAILS: usize = 1000;
 
-impl Sessions {
+impl Registry {
     /// Answers with the sessions in memory that a key opens.
     pub fn list(&self, conn: ConnId, grant: Option<Grant>, cx: &mut Context<'_>) {
         let opens = opened_by(grant, cx);
@@ -54,7 +54,7 @@ impl Sessions {
             let mut body = b"{".to_vec();
             session.write_summary(&mut body, MAX_MEMBERS_IN_DETAILS, now);
             body.extend_from_slice(b",\"recent\":");
-            session.recent.write(&mut body);
+            session.activity.write(&mut body);
             let _ = write!(body, ",\"timestamp\":\"{}\"}}", now.wall);
             Ok(body)
         });
@@ -98,16 +98,17 @@ impl Sessions {
 /// Whether a key opens a session: a predicate over names. It is `true` where no key is asked for, and
 /// `false` for a key that is not valid any more.
 fn opened_by(grant: Option<Grant>, cx: &Context<'_>) -> impl Fn(&str) -> bool + use<> {
-    let pass = grant.map(|grant| Access::new(grant, cx.keys, cx.now.wall)).transpose();
-    move |name| match &pass {
-        Ok(pass) => pass.as_ref().is_none_or(|pass| pass.opens(name)),
+    let access = grant.map(|grant| Access::new(grant, cx.keys, cx.now.wall)).transpose();
+    move |name| match &access {
+        Ok(access) => access.as_ref().is_none_or(|access| access.opens(name)),
         Err(_) => false,
     }
 }
 
 /// Sessions with members first, then by the time of the last change, then by name.
 fn compare_for_list(a: &Session, b: &Session) -> Ordering {
-    let order = |session: &Session| (session.room.is_empty(), Reverse(session.recent.changed_at()));
+    let order =
+        |session: &Session| (session.room.is_empty(), Reverse(session.activity.changed_at()));
     order(a).cmp(&order(b)).then_with(|| a.room.name().cmp(b.room.name()))
 }
 
@@ -130,13 +131,13 @@ impl Session {
             member.write(json, self.is_host(place));
         }
         json.extend_from_slice(b"],\"changed_at\":");
-        let _ = match self.recent.changed_at() {
+        let _ = match self.activity.changed_at() {
             Some(at) => write!(json, "\"{at}\""),
             None => write!(json, "null"),
         };
         json.extend_from_slice(b",\"changes_per_minute\":");
-        self.recent.write_minutes(json, now.elapsed);
-        let _ = write!(json, ",\"stored\":{}", self.keeping.has_begun);
+        self.activity.write_minutes(json, now.elapsed);
+        let _ = write!(json, ",\"stored\":{}", self.journal.has_begun);
     }
 }
 

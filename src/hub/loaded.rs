@@ -29,7 +29,7 @@ pub struct LoadedSession {
     pub(super) epoch: Arc<str>,
     pub(super) document: Document,
     pub(super) history: History,
-    pub(super) recent: ActivityLog,
+    pub(super) activity: ActivityLog,
     /// The size of the last whole document in stored form, and the number and bytes of the changes after it.
     pub(super) whole: usize,
     pub(super) changes: (usize, usize),
@@ -93,14 +93,14 @@ impl LoadedSession {
         let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
         // Everything it has is stored.
         document.take_news();
-        let recent = earlier.len() + changes.len();
-        let recent =
-            earlier.iter().chain(&changes).skip(recent.saturating_sub(MAX_ACTIVITY_CHANGES));
-        let recent = recent.filter(|change| change.skipped_after().is_none());
-        let recent = ActivityLog::from_stored(recent, &document);
+        let count = earlier.len() + changes.len();
+        let newest =
+            earlier.iter().chain(&changes).skip(count.saturating_sub(MAX_ACTIVITY_CHANGES));
+        let newest = newest.filter(|change| change.skipped_after().is_none());
+        let activity = ActivityLog::from_stored(newest, &document);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
-        Ok(LoadedSession { epoch, document, history, recent, whole, changes })
+        Ok(LoadedSession { epoch, document, history, activity, whole, changes })
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Member {
     pub conn: ConnId,
     pub user: UserId,
     /// The access that its key gave it; `None` where the server asks for no keys.
-    pub pass: Option<Access>,
+    pub access: Option<Access>,
     pub connected_at: Timestamp,
     pub arrival: RoleDetection,
     /// Whether the member is the editor: its first message was a `sync:request` that names its user.
@@ -105,7 +105,7 @@ impl Member {
     pub fn new(
         conn: ConnId,
         user: UserId,
-        pass: Option<Access>,
+        access: Option<Access>,
         token: [u8; 8],
         returns_alone: bool,
         joined_at: u64,
@@ -114,7 +114,7 @@ impl Member {
         Member {
             conn,
             user,
-            pass,
+            access,
             connected_at: now.wall,
             arrival: RoleDetection::Unknown { returns_alone, waiting: None },
             is_editor: false,
@@ -141,7 +141,7 @@ impl Member {
 
     /// Whether its key permits more than to watch and to show a cursor.
     pub fn may_write(&self) -> bool {
-        self.pass.as_ref().is_none_or(Access::may_write)
+        self.access.as_ref().is_none_or(Access::may_write)
     }
 
     /// Whether the server knows what the member's canvas shows. Only then the member is sent changes.

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `event` | everything that goes in and comes out |
 //! | `context` | what the handlers of one event share |
-//! | `sessions` | which sessions exist, are being loaded or may be evicted |
+//! | `registry` | which sessions exist, are being loaded or may be evicted |
 //! | `session` | one session: its document, members, host, history and viewers |
 //! | `document`, `item`, `field` | what is on a canvas, and who wrote it |
 //! | `clients`, `channels` | the client protocol: connections, channels, threads |
 //! | `room` | a name and its members: what a session and a channel share |
-//! | `keeping`, `past`, `stored` | what the store is given, and a session made from what it gives back |
-//! | `pass` | what a connection's key permits |
+//! | `journaling`, `loaded`, `storage` | what the store is given, and a session made from what it gives back |
+//! | `access` | what a connection's key permits |
 //! | `timers` | deadlines, as data |
 //!
 //! A connection is in one session at most; a client may be in many channels. A session outlives its
@@ -42,6 +42,7 @@ mod history;
 mod incoming;
 mod item;
 mod item_frames;
+mod journaling;
 mod listing;
 mod loaded;
 mod member;
@@ -53,7 +54,6 @@ mod nudge;
 mod old_values;
 mod past_value;
 mod pending_requests;
-mod persistence;
 mod publish;
 mod reconcile;
 mod registry;
@@ -93,7 +93,7 @@ use access::KeyIndex;
 use clients::Clients;
 use context::Context;
 use member::Request;
-use registry::Sessions;
+use registry::Registry;
 use timers::{Timer, Timers};
 
 /// How many timers one [`Event::Tick`] fires at most. A canvas moved as a whole has one per item; the rest
@@ -106,7 +106,7 @@ pub struct Hub {
     limits: Limits,
     /// The newest set of keys that an [`Event::Keys`] brought.
     keys: Arc<KeySet>,
-    sessions: Sessions,
+    sessions: Registry,
     clients: Clients,
     timers: Timers,
     /// The store can't write, by the last [`Event::Durable`].
@@ -120,7 +120,7 @@ impl Hub {
         Hub {
             limits,
             keys: Arc::default(),
-            sessions: Sessions::new(seed),
+            sessions: Registry::new(seed),
             clients: Clients::default(),
             timers: Timers::default(),
             disk_fails: false,
@@ -240,13 +240,13 @@ impl Hub {
     }
 }
 
-fn renew_access(clients: &mut Clients, sessions: &mut Sessions, cx: &mut Context<'_>) {
+fn renew_access(clients: &mut Clients, sessions: &mut Registry, cx: &mut Context<'_>) {
     let keys = KeyIndex::new(cx.keys);
-    clients.renew_passes(&keys, cx);
-    sessions.renew_passes(&keys, cx);
+    clients.renew_access(&keys, cx);
+    sessions.renew_access(&keys, cx);
 }
 
-fn run_timers(clients: &mut Clients, sessions: &mut Sessions, cx: &mut Context<'_>) {
+fn run_timers(clients: &mut Clients, sessions: &mut Registry, cx: &mut Context<'_>) {
     for _ in 0..TIMERS_AT_ONCE {
         let Some(timer) = cx.timers.pop_due(cx.now.elapsed) else { break };
         match timer {

@@ -3,7 +3,7 @@
 
 use super::document::Applied;
 use super::item_frames::{UpdateFrames, add, remove, settled_remove, write_whole};
-use super::persistence::AppliedChange;
+use super::journaling::AppliedChange;
 use super::reconcile::send_settled;
 use super::session::Session;
 use super::told::{Audience, Part};
@@ -43,11 +43,11 @@ impl Session {
             // The id of a message that changed no item is stored by itself, below.
             let id = how.id.filter(|_| !changes.is_empty());
             let made = AppliedChange { user: how.user, frames: frames.clone(), id };
-            self.keep_made(made, how.why, cx);
+            self.journal_with_document(made, how.why, cx);
         }
         if changes.is_empty() {
             if let Some(id) = how.id {
-                self.keep_id(how.user.clone(), id.into(), cx);
+                self.journal_id(how.user.clone(), id.into(), cx);
             }
             return;
         }

@@ -1,6 +1,7 @@
 //! All sessions: which exist, which are in memory, and which connection is in which.
 
 mod admin;
+mod loading;
 mod memory;
 mod version_answers;
 mod viewing;
@@ -19,7 +20,7 @@ use crate::protocol::{UserId, close, outbound};
 
 /// All sessions, and the connections in them.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct Registry {
     /// The sessions in memory.
     pub(super) by_name: HashMap<Arc<str>, Session>,
     /// The names of stored sessions: of all that are not in memory, and of some that are.
@@ -33,10 +34,10 @@ pub struct Sessions {
     random: Random,
 }
 
-impl Sessions {
+impl Registry {
     /// No sessions. Epochs and ping tokens follow from `seed`.
     pub fn new(seed: u64) -> Self {
-        Sessions {
+        Registry {
             by_name: HashMap::new(),
             stored: HashSet::new(),
             loading: PendingRequests::default(),
@@ -96,12 +97,12 @@ impl Sessions {
         cx: &mut Context<'_>,
     ) {
         let issue = |grant| Access::new(grant, cx.keys, cx.now.wall);
-        let pass = match grant.clone().map(issue).transpose() {
-            Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
+        let access = match grant.clone().map(issue).transpose() {
+            Ok(access) if access.as_ref().is_none_or(|access| access.opens(&name)) => access,
             _ => return cx.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
         // A read-only connection must not replace a writer's.
-        let may_write = pass.as_ref().is_none_or(Access::may_write);
+        let may_write = access.as_ref().is_none_or(Access::may_write);
         if !may_write && self.by_name.get(&name).is_some_and(|session| session.has_writer(&user)) {
             return cx.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused });
         }
@@ -119,10 +120,10 @@ impl Sessions {
         self.members.insert(conn, name.clone());
         let join = |session: &mut Session, cx: &mut Context<'_>| {
             match for_now {
-                true => session.keeping.is_temporary |= begins,
+                true => session.journal.is_temporary |= begins,
                 false => session.start_persisting(cx),
             }
-            session.join(conn, user, pass, token, cx)
+            session.join(conn, user, access, token, cx)
         };
         if let Some(replaced) = self.with_session(&name, cx, join).flatten() {
             self.members.remove(&replaced);
@@ -215,11 +216,11 @@ impl Sessions {
     }
 
     /// Applies a new set of keys: closes connections whose key doesn't open their session any more.
-    pub fn renew_passes(&mut self, keys: &KeyIndex<'_>, cx: &mut Context<'_>) {
+    pub fn renew_access(&mut self, keys: &KeyIndex<'_>, cx: &mut Context<'_>) {
         let names: Vec<Arc<str>> = self.by_name.keys().cloned().collect();
         for name in names {
             let refused =
-                self.with_session(&name, cx, |session, cx| session.renew_passes(keys, cx));
+                self.with_session(&name, cx, |session, cx| session.renew_access(keys, cx));
             self.disconnect_revoked(&name, &refused.unwrap_or_default(), cx);
         }
     }
@@ -285,7 +286,7 @@ impl Sessions {
         if let Some(at) = session.linger_timer() {
             cx.timers.cancel(at, &name, SessionTimer::Linger);
         }
-        if session.keeping.has_begun {
+        if session.journal.has_begun {
             self.stored.insert(name);
         }
         true

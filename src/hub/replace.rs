@@ -94,7 +94,7 @@ impl Session {
         why: SnapshotReason,
         cx: &mut Context<'_>,
     ) {
-        self.keep_version(cx);
+        self.journal_version(cx);
         let before = self.version_before(user, why, cx);
         if matches!(why, SnapshotReason::Restored | SnapshotReason::Imported) {
             self.document.forget_extra();
@@ -118,7 +118,7 @@ impl Session {
             0 => self.history.seq(),
             several => self.history.next_seq() - 1 + several,
         };
-        self.recent.note(seq, user, did, None, cx.now);
+        self.activity.note(seq, user, did, None, cx.now);
         let id = name.stored();
         let how = Publication { user, version, why, id: id.as_deref(), except, is_news: true };
         self.publish(&changes, how, cx);

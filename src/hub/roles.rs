@@ -97,19 +97,19 @@ impl Session {
     }
 
     /// Applies a new set of keys. Returns the members and viewers whose keys don't open the session any more.
-    pub fn renew_passes(
+    pub fn renew_access(
         &mut self,
         keys: &KeyIndex<'_>,
         cx: &mut Context<'_>,
     ) -> Vec<(ConnId, KeyRefusal)> {
         let mut refused = Vec::new();
         let name = self.room.name().clone();
-        let members = self.room.iter_mut().map(|member| (member.conn, &mut member.pass));
-        let viewers = self.viewers.iter_mut().map(|viewer| (viewer.conn, &mut viewer.pass));
-        for (conn, pass) in members.chain(viewers) {
-            let Some(pass) = pass else { continue };
-            match pass.renew(keys, cx.now.wall) {
-                Ok(()) if pass.opens(&name) => set_timer(pass, conn, &name, cx),
+        let members = self.room.iter_mut().map(|member| (member.conn, &mut member.access));
+        let viewers = self.viewers.iter_mut().map(|viewer| (viewer.conn, &mut viewer.access));
+        for (conn, access) in members.chain(viewers) {
+            let Some(access) = access else { continue };
+            match access.renew(keys, cx.now.wall) {
+                Ok(()) if access.opens(&name) => set_timer(access, conn, &name, cx),
                 Ok(()) => refused.push((conn, KeyRefusal::Invalid)),
                 Err(why) => refused.push((conn, why)),
             }
@@ -135,18 +135,18 @@ impl Session {
     /// Sets a timer for the next check of a member's or viewer's key, unless an earlier one is set.
     pub(super) fn set_expiry_timer(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         let name = self.room.name().clone();
-        if let Some(pass) = self.pass_mut(conn) {
-            set_timer(pass, conn, &name, cx);
+        if let Some(access) = self.pass_mut(conn) {
+            set_timer(access, conn, &name, cx);
         }
     }
 
     /// Handles the timer of a member's or viewer's key. `true` if the key has expired.
     pub fn has_expired(&mut self, conn: ConnId, cx: &mut Context<'_>) -> bool {
-        let Some(pass) = self.pass_mut(conn) else { return false };
-        if !pass.timer_fired(cx.elapsed()) {
+        let Some(access) = self.pass_mut(conn) else { return false };
+        if !access.timer_fired(cx.elapsed()) {
             return false;
         }
-        let is_over = pass.has_expired(cx.now.wall);
+        let is_over = access.has_expired(cx.now.wall);
         if !is_over {
             self.set_expiry_timer(conn, cx);
         }
@@ -156,18 +156,18 @@ impl Session {
     /// The access of a member or viewer; `None` where no key is asked for.
     fn pass_mut(&mut self, conn: ConnId) -> Option<&mut Access> {
         match self.room.place(conn) {
-            Some(place) => self.room[place].pass.as_mut(),
+            Some(place) => self.room[place].access.as_mut(),
             None => {
                 let place = self.viewers.place(conn)?;
-                self.viewers[place].pass.as_mut()
+                self.viewers[place].access.as_mut()
             }
         }
     }
 }
 
 /// Sets a timer for the next check of a key, unless an earlier one is set.
-fn set_timer(pass: &mut Access, conn: ConnId, session: &Arc<str>, cx: &mut Context<'_>) {
-    if let Some(at) = pass.next_timer(cx.now) {
+fn set_timer(access: &mut Access, conn: ConnId, session: &Arc<str>, cx: &mut Context<'_>) {
+    if let Some(at) = access.next_timer(cx.now) {
         cx.timers.set_in_session(at, session, SessionTimer::Expiry(conn));
     }
 }

@@ -16,10 +16,10 @@ use super::activity::ActivityLog;
 use super::connection::HasConnection;
 use super::document::Document;
 use super::history::History;
+use super::journaling::progress::{JournalProgress, not_durable};
 use super::loaded::LoadedSession;
 use super::member::{Member, RoleDetection};
 use super::memory_use::MemoryUse;
-use super::persistence::state::{PersistenceState, not_durable};
 use super::room::Room;
 use super::settling::Settling;
 use super::stats::SessionFootprint;
@@ -44,8 +44,8 @@ pub struct Session {
     pub document: Document,
     pub history: History,
     pub settling: Settling,
-    pub keeping: PersistenceState,
-    pub recent: ActivityLog,
+    pub journal: JournalProgress,
+    pub activity: ActivityLog,
     pub versions: Versions,
     /// Counts the events that were handled. Frames that are sent for one event have one tick; a Pong tells
     /// up to which tick a member has received everything.
@@ -73,7 +73,7 @@ pub struct Session {
 pub struct Viewer {
     pub conn: ConnId,
     /// What its key permits; `None` where no key is asked for.
-    pub pass: Option<Access>,
+    pub access: Option<Access>,
 }
 
 impl HasConnection for Viewer {
@@ -93,8 +93,8 @@ impl Session {
             document: Document::default(),
             history: History::default(),
             settling: Settling::default(),
-            keeping: PersistenceState::default(),
-            recent: ActivityLog::default(),
+            journal: JournalProgress::default(),
+            activity: ActivityLog::default(),
             versions: Versions::default(),
             tick: 1,
             received_by_all: 0,
@@ -110,9 +110,9 @@ impl Session {
 
     /// A session that was loaded.
     pub fn resume(name: Arc<str>, past: LoadedSession) -> Self {
-        let keeping = PersistenceState::from_restored(&past);
-        let LoadedSession { epoch, document, history, recent, .. } = past;
-        Session { document, history, recent, keeping, ..Session::new(name, epoch) }
+        let journal = JournalProgress::from_restored(&past);
+        let LoadedSession { epoch, document, history, activity, .. } = past;
+        Session { document, history, activity, journal, ..Session::new(name, epoch) }
     }
 
     /// Makes a connection a member. Returns the connection that it replaces, if its user is a member already.
@@ -120,7 +120,7 @@ impl Session {
         &mut self,
         conn: ConnId,
         user: UserId,
-        pass: Option<Access>,
+        access: Option<Access>,
         token: [u8; 8],
         cx: &mut Context<'_>,
     ) -> Option<ConnId> {
@@ -129,7 +129,7 @@ impl Session {
         let has_writers = self.room.iter().any(Member::may_write);
         let returns_alone = !has_writers && self.document.exists();
         let (tick, now) = (self.tick, cx.now);
-        let mut member = Member::new(conn, user.clone(), pass, token, returns_alone, tick, now);
+        let mut member = Member::new(conn, user.clone(), access, token, returns_alone, tick, now);
         self.empty_since = None;
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
@@ -164,7 +164,7 @@ impl Session {
         let arrival = SessionTimer::Arrival(conn);
         cx.timers.set_in_session(cx.elapsed() + ARRIVAL_TIMEOUT, self.room.name(), arrival);
         self.set_expiry_timer(conn, cx);
-        self.keep_news(cx);
+        self.journal_news(cx);
         replaced
     }
 
@@ -242,7 +242,7 @@ impl Session {
     pub fn recover(&mut self, conn: ConnId, cx: &mut Context<'_>) {
         if self.document.exists() {
             self.begin();
-            self.keep_document(cx);
+            self.journal_document(cx);
             let others =
                 self.places_except(|member| member.conn == conn || !member.is_recognised());
             self.send_state(&others, cx);

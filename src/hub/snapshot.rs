@@ -139,7 +139,7 @@ impl Session {
             cx.send(conn, &outbound::bad_item(Some(id), &why, "sync:full_state", None));
         }
         if changes.iter().any(|change| matches!(change, MergeChange::Remove(_))) {
-            self.keep_version(cx);
+            self.journal_version(cx);
             let before = self.version_before(&user, why, cx);
             before.into_iter().for_each(|before| self.versions.add(before, cx.limits.document));
         }
@@ -358,7 +358,7 @@ impl Session {
                     let seen = self.document.get(&id).map(ItemSummary::of);
                     self.document.remove(&id, author);
                     let seq = self.history.next_seq() + applied.len() as u64;
-                    self.recent.note_removed(seq, &user, seen, cx.now);
+                    self.activity.note_removed(seq, &user, seen, cx.now);
                     applied.push(Applied::Removed(id));
                 }
                 MergeChange::Write(id, fields) => {
@@ -388,7 +388,7 @@ impl Session {
                 Applied::Changed(id) => (ActivityKind::Update, id),
                 Applied::Removed(_) => continue,
             };
-            self.recent.note(seq, &user, did, self.document.get(id), cx.now);
+            self.activity.note(seq, &user, did, self.document.get(id), cx.now);
         }
         applied
     }

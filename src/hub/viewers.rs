@@ -2,8 +2,8 @@
 //! change anything.
 
 use super::access::Access;
+use super::journaling::progress::not_durable;
 use super::member::Request;
-use super::persistence::state::not_durable;
 use super::session::{Session, Viewer};
 use super::{ConnId, Context, Effect, Limits};
 use crate::protocol::Frame;
@@ -12,8 +12,8 @@ use crate::protocol::close;
 impl Session {
     /// Makes a connection a viewer. It has no canvas of its own to lose, so it is sent the document at once, even
     /// an empty one.
-    pub fn view(&mut self, conn: ConnId, pass: Option<Access>, cx: &mut Context<'_>) {
-        self.viewers.add(Viewer { conn, pass });
+    pub fn view(&mut self, conn: ConnId, access: Option<Access>, cx: &mut Context<'_>) {
+        self.viewers.add(Viewer { conn, access });
         cx.effects.push(Effect::Admit { conn });
         cx.send(conn, &self.acknowledgement(None, cx.now.wall));
         self.send_state_to_viewer(conn, cx);
@@ -49,7 +49,7 @@ impl Session {
     /// Whether viewers keep it in memory after it has expired. They do if it is stored: it would be loaded again as
     /// it is. A session that isn't stored ends in spite of its viewers.
     pub(super) fn is_held_by_viewers(&self, limits: &Limits) -> bool {
-        limits.durable && self.keeping.has_begun && !self.viewers.is_empty()
+        limits.durable && self.journal.has_begun && !self.viewers.is_empty()
     }
 
     /// Closes all viewers, because the session is evicted. Returns their connections.

@@ -1,11 +1,11 @@
 //! The memory of all documents and versions, and its bound.
 
-use super::Sessions;
+use super::Registry;
 use crate::hub::memory_use::MemoryUse;
 use crate::hub::session::Session;
 use crate::hub::{Context, Limits};
 
-impl Sessions {
+impl Registry {
     /// The memory of all documents and versions, in bytes.
     pub fn memory(&self) -> usize {
         self.memory.documents + self.memory.versions

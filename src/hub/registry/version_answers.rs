@@ -4,13 +4,13 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::Sessions;
+use super::Registry;
 use crate::auth::Grant;
 use crate::hub::session::Session;
 use crate::hub::{ConnId, Context, Refusal};
 use crate::journal::PointInTime;
 
-impl Sessions {
+impl Registry {
     /// Answers with the list of a session's versions, in the form in which a store's versions are listed.
     pub fn versions(&self, conn: ConnId, name: &str, grant: Option<Grant>, cx: &mut Context<'_>) {
         self.answer_about(conn, name, grant, cx, |session, now| {
@@ -29,8 +29,8 @@ impl Sessions {
                 "seq": seq,
                 "session": {
                     "session_id": name, "epoch": &*session.epoch, "seq": seq, "created_at": null,
-                    "changed_at": session.recent.changed_at().map(|at| at.to_string()),
-                    "changed_by": session.recent.changed_by().map(|user| &**user),
+                    "changed_at": session.activity.changed_at().map(|at| at.to_string()),
+                    "changed_by": session.activity.changed_by().map(|user| &**user),
                     "changes": 0, "versions": count, "bytes": bytes,
                     "items": session.document.len(), "members": session.room.len(),
                 },
@@ -66,7 +66,7 @@ impl Session {
     /// The document, or its newest version at or before `point`, in stored form, with the number of its last
     /// change; `None` if there is none.
     fn stored_at(&self, point: PointInTime) -> Option<(u64, Vec<u8>)> {
-        let (seq, changed_at) = (self.history.seq(), self.recent.changed_at());
+        let (seq, changed_at) = (self.history.seq(), self.activity.changed_at());
         let is_present = match point {
             PointInTime::Seq(asked) if asked > seq => return None,
             PointInTime::Seq(asked) => asked == seq,

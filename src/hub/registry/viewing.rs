@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{AccessMode, Availability, Sessions};
+use super::{AccessMode, Availability, Registry};
 use crate::auth::Grant;
 use crate::hub::access::Access;
 use crate::hub::member::Request;
 use crate::hub::pending_requests::PendingRequest;
 use crate::hub::{ConnId, Context, Effect, Refusal};
 
-impl Sessions {
+impl Registry {
     /// Makes a connection a viewer, or refuses it.
     pub fn view(
         &mut self,
@@ -20,8 +20,8 @@ impl Sessions {
         cx: &mut Context<'_>,
     ) {
         let issue = |grant| Access::new(grant, cx.keys, cx.now.wall);
-        let pass = match grant.clone().map(issue).transpose() {
-            Ok(pass) if pass.as_ref().is_none_or(|pass| pass.opens(&name)) => pass,
+        let access = match grant.clone().map(issue).transpose() {
+            Ok(access) if access.as_ref().is_none_or(|access| access.opens(&name)) => access,
             _ => return cx.effects.push(Effect::Refuse { conn, why: Refusal::KeyRefused }),
         };
         self.evict_if_expired(&name, cx);
@@ -41,7 +41,7 @@ impl Sessions {
         let Some(session) = self.by_name.get_mut(&name) else { return };
         // Registered first: if the rest panics, the connection can still be closed.
         self.viewers.insert(conn, name);
-        session.view(conn, pass, cx);
+        session.view(conn, access, cx);
     }
 
     /// Answers a viewer's request for the document, or for the changes that it has missed.

@@ -63,13 +63,13 @@ impl Session {
     /// Whether the session has been without members for [`Limits::linger`], and may leave memory.
     pub fn is_expired(&self, now: Duration, limits: &Limits) -> bool {
         self.empty_since.is_some_and(|since| now >= since + limits.linger)
-            && !self.keeping.is_at_risk
+            && !self.journal.is_at_risk
             && !self.is_held_by_viewers(limits)
     }
 
     /// Whether it can leave memory at any time: it is stored, and has no members.
     pub(super) fn is_evictable(&self, limits: &Limits) -> bool {
-        limits.durable && self.room.is_empty() && !self.keeping.is_at_risk
+        limits.durable && self.room.is_empty() && !self.journal.is_at_risk
     }
 
     /// What would be lost with it; `None` if it has to stay. It stays while it has members or isn't stored yet.

@@ -17,7 +17,7 @@ impl Session {
 
     /// Ends an event: stores news of the document, and pings members whose receipts are needed.
     pub(in crate::hub) fn finish(&mut self, cx: &mut Context<'_>) {
-        self.keep_news(cx);
+        self.journal_news(cx);
         let (tick, now) = (self.tick, cx.elapsed());
         let is_behind = self.told_last > self.received_by_all && !self.room.is_empty();
         if is_behind && self.receipts_timer.is_none() {

@@ -68,7 +68,7 @@ impl Session {
     /// Records and stores that a user's canvas is built anew from the document.
     pub(in crate::hub) fn note_rebuilt(&mut self, user: &UserId, cx: &mut Context<'_>) {
         if self.document.remove_builder(user) {
-            self.keep_note(user, &Note::Rebuilt, cx);
+            self.journal_note(user, &Note::Rebuilt, cx);
         }
     }
 

@@ -16,7 +16,7 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// What of a session the store was given so far.
 #[derive(Debug, Default)]
-pub struct PersistenceState {
+pub struct JournalProgress {
     /// Something was given: the session can be loaded.
     pub has_begun: bool,
     /// Nothing is stored: the session began with [`Event::JoinTemporary`](crate::hub::Event).
@@ -33,16 +33,16 @@ pub struct PersistenceState {
     pub(super) since: Duration,
 }
 
-impl PersistenceState {
+impl JournalProgress {
     /// The state of a session that was loaded.
     pub fn from_restored(past: &LoadedSession) -> Self {
         let (changes, bytes) = past.changes;
-        PersistenceState {
+        JournalProgress {
             has_begun: true,
             whole: past.whole,
             changes,
             bytes,
-            ..PersistenceState::default()
+            ..JournalProgress::default()
         }
     }
 
@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn a_document_is_due_after_many_changes_and_even_a_huge_one_after_very_many() {
-        let keeping = |whole, changes, bytes| PersistenceState {
+        let progress = |whole, changes, bytes| JournalProgress {
             whole,
             changes,
             bytes,
-            ..PersistenceState::default()
+            ..JournalProgress::default()
         };
         for (whole, changes, bytes, is_due) in [
             (100, MIN_CHANGES - 1, 1000, false),
@@ -79,8 +79,8 @@ mod tests {
             (1 << 30, MAX_CHANGES - 1, 1 << 20, false),
             (1 << 30, MAX_CHANGES, 1 << 20, true),
         ] {
-            let keeping = keeping(whole, changes, bytes);
-            assert_eq!(keeping.is_due(Duration::ZERO), is_due, "{keeping:?}");
+            let progress = progress(whole, changes, bytes);
+            assert_eq!(progress.is_due(Duration::ZERO), is_due, "{progress:?}");
         }
     }
 }
