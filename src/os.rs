@@ -185,8 +185,8 @@ mod names {
 pub enum Signal {
     /// To stop: Ctrl+C, SIGTERM, a console that is closed.
     Stop,
-    /// To open its files again: SIGHUP, where there is one.
-    #[cfg_attr(windows, allow(dead_code))]
+    /// To open its files again: SIGHUP. Windows has no such signal.
+    #[cfg_attr(windows, allow(dead_code, reason = "Windows has no SIGHUP"))]
     Reload,
 }
 

@@ -14,7 +14,7 @@ pub fn shown(word: &str) -> String {
     }
 }
 
-/// Whether a word looks too random to be typed by heart.
+/// True if a word looks random, so that it may be a key.
 pub fn may_be_key(word: &str) -> bool {
     let runs = word.split(|c: char| !c.is_ascii_alphanumeric());
     let is_random =

@@ -115,7 +115,7 @@ pub(super) fn sessions(value: &str) -> Result<Vec<Box<str>>, BadValue> {
     }
 }
 
-/// Whether a session or a channel can have this name.
+/// True if a session or a channel can have this name.
 pub(super) fn is_place(name: &str) -> bool {
     (1..=128).contains(&name.chars().count()) && !name.contains(char::is_control)
 }

@@ -8,7 +8,7 @@ pub(super) fn variable(name: &str) -> String {
     format!("COLLABD_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// Whether it is one of the variables by which Kubernetes tells of a service that is called `collabd`, or
+/// True for a variable that Kubernetes sets for a service whose name is `collabd`, or
 /// `collabd-…`: `COLLABD_PORT=tcp://10.0.0.1:8765`, `COLLABD_PORT_8765_TCP_ADDR`,
 /// `COLLABD_SERVICE_HOST`.
 pub fn is_of_kubernetes(name: &str, value: &str) -> bool {

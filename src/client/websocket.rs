@@ -82,7 +82,7 @@ impl WebSocket {
     }
 }
 
-/// Whether a call has nothing to read or no room to write, and the connection goes on.
+/// True for the error of a call that had nothing to read, or no room to write. The connection goes on.
 pub fn is_not_ready(error: &Error) -> bool {
     matches!(error, Error::Io(error) if is_timeout(error))
 }

@@ -74,7 +74,10 @@ pub struct Call<'a> {
     /// What the request's key permits; `None` where no key was needed.
     pub grant: Option<Grant>,
     /// Who makes the request, for the log; empty where nothing is changed.
-    #[cfg_attr(not(feature = "durable"), allow(dead_code))]
+    #[cfg_attr(
+        not(feature = "durable"),
+        allow(dead_code, reason = "only stored sessions are changed")
+    )]
     pub by: String,
 }
 

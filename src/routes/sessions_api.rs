@@ -20,7 +20,10 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
 
 /// A request about sessions that needs more than one question to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "durable"), allow(dead_code))]
+#[cfg_attr(
+    not(feature = "durable"),
+    allow(dead_code, reason = "without stored sessions every request is answered alike")
+)]
 pub enum ArchiveRequest {
     Stored,
     /// A session's canvas, as it is or was.
