@@ -1,0 +1,27 @@
+// What only the API knows, asked for every two seconds.
+
+async function keepAsking(mine) {
+  const { id } = session;
+  for (let round = 0; mine === turn; round++) {
+    try {
+      const began = performance.now();
+      const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask("server")]);
+      const timeline = server.durable && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
+      if (mine !== turn) return;
+      write($("version"), server.server.version);
+      session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
+      for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
+      if (round === 0 && !session.changes.length) told.recent.forEach(tellRecent);
+      if (timeline) takeTimeline(timeline);
+      panels.members = true;
+      flushSoon();
+      await rest(9 * (performance.now() - began));
+    } catch {} // the socket says what is wrong
+    await rest(1900);
+  }
+}
+
+function tellRecent({ user_id: user, item_id: id, item_type, label, at, action, ...place }) {
+  const text = { add_item: "added", update_item: "changed", move_item: "moved", remove_item: "removed", replace: "replaced the table" }[action];
+  if (text) tell({ user, id, text, at, title: label ?? (id && titleOf({ item_type })), tail: text === "moved" ? ` to ${position(place)}` : "" });
+}

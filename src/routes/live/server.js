@@ -1,0 +1,79 @@
+// The server's address, its API and the key.
+
+const HERE = new URL(".", location.href.split(/[?#]/)[0]);
+const SOCKETS = HERE.href.replace(/^http/, "ws");
+let key = sessionStorage.getItem("collabd.key");
+
+/** Asks the API; throws its refusal. */
+async function ask(path) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const response = await fetch(new URL(`api/${path}`, HERE), { headers, cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(10000) });
+  const { ok, status } = response;
+  if (!ok) throw { status, message: ((await response.json().catch(() => 0))?.error?.message ?? "").slice(0, 200), wantsKey: [401, 403, 429].includes(status) };
+  const answer = await response.json();
+  // A state's time stamp is its own.
+  if (answer.timestamp && !answer.items) clockBehind = Date.parse(answer.timestamp) - Date.now();
+  return answer;
+}
+const askSession = (id, more = "") => ask(`sessions/${encodeURIComponent(id)}${more}`);
+
+/** Asks for a key; resolves when there is one, or when it is refused. */
+function askForKey({ status }) {
+  const dialog = $("key-dialog");
+  write($("key-why"), status === 429 ? "Too many wrong keys came from this address. Wait a minute." : key ? "That key doesn’t open this." : "");
+  $("key-form").onsubmit = (event) => {
+    event.preventDefault();
+    key = $("key").value.replace(/[^!-~]/g, "");
+    sessionStorage.setItem("collabd.key", key);
+    $("key").value = "";
+    dialog.close();
+  };
+  $("key-cancel").onclick = () => dialog.close();
+  dialog.showModal();
+  return new Promise((done) => (dialog.onclose = done));
+}
+
+const line = {
+  failures: 0,
+  wake() {}, // ends a wait
+  show(is, text, canHurry = false) {
+    $("line").dataset.is = is;
+    write($("line-text"), text);
+    $("hurry").hidden = !canHurry;
+  },
+  up() {
+    if (this.failures > 0) say("Connected again");
+    this.failures = 0;
+    this.show("up", "Live");
+  },
+  /** Waits, longer each time; a click or the network's return ends it. */
+  async down(what, longest = 15) {
+    if (this.failures++ === 0) say(`${what}. Trying again`);
+    let left = Math.min(longest, 2 ** (this.failures - 2)) * (0.8 + 0.4 * Math.random());
+    const hurried = new Promise((done) => (this.wake = () => done((left = 0))));
+    for (; left > 0; left -= 1) {
+      this.show("lost", `${what}. Trying again in ${Math.ceil(left)} s`, true);
+      await Promise.race([hurried, pause(Math.min(1, left) * 1000)]);
+    }
+    this.show("wait", `${what}. Trying again…`);
+  },
+  /** Until there is another key, or the person asks for it. */
+  async locked(refusal) {
+    const before = key;
+    this.show("lost", "A key is needed");
+    await askForKey(refusal);
+    if (key !== before) return;
+    $("hurry").hidden = false;
+    await new Promise((done) => (this.wake = done));
+  },
+};
+$("hurry").onclick = () => line.wake();
+addEventListener("online", () => line.wake());
+
+// A page nobody sees asks nothing.
+async function rest(milliseconds) {
+  await pause(milliseconds);
+  if (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+}
+
+let turn = 0; // what a view has begun goes on while it is its turn

@@ -1,0 +1,133 @@
+// One session's socket, and what it says.
+
+function watchSession(id) {
+  const mine = ++turn;
+  session = { id, items: new Map(), members: new Map(), quality: new Map(), changes: [], seq: 0, known: false, timeline: null, past: null };
+  for (const kept of [scene, lively, cursors, rows, looks]) kept.clear();
+  for (const list of ["items", "members", "changes", "versions"]) $(list).replaceChildren();
+  Object.assign(panels, { items: true, changes: true });
+  view.follows = true;
+  $("how-here").append($("join"));
+  write($("session-title"), id);
+  $("session-name").value = id;
+  $("page-url").value = location.href;
+  flush();
+  keepWatching(mine);
+}
+
+async function keepWatching(mine) {
+  for (line.show("wait", "Connecting…"); mine === turn; ) {
+    const { code, reason, told } = await talk(mine);
+    let refusal = null;
+    // Only the API says why a WebSocket was refused.
+    if (!told && mine === turn) await askSession(session.id).catch((error) => (refusal = error));
+    if (mine !== turn) return;
+    $("table").classList.add("gone");
+    if (refusal?.wantsKey) await line.locked(refusal);
+    else if (refusal?.status === 404) await line.down("This session isn’t open", 4);
+    else if (code === 1000) await line.down("The session has ended");
+    else await line.down(`The connection is lost${reason ? ` (${reason})` : ""}`);
+  }
+}
+
+/** One connection, until it ends; resolves with how. */
+function talk(mine) {
+  return new Promise((done) => {
+    const socket = new WebSocket(`${SOCKETS}${key ? `key/${encodeURIComponent(key)}/` : ""}view/${encodeURIComponent(session.id)}`);
+    let [told, heard] = [false, performance.now()];
+    const finish = ({ code, reason }) => {
+      clearInterval(pulse);
+      socket.onclose = socket.onmessage = null;
+      socket.close();
+      done({ code, reason, told });
+    };
+    // A cable that was pulled says nothing.
+    const pulse = setInterval(() => {
+      if (performance.now() - heard > 20000) finish({ code: 4000, reason: "no answer" });
+      else if (socket.readyState === 1) socket.send('{"type":"ping"}');
+    }, 5000);
+    session.leave = () => finish({});
+    socket.onclose = finish;
+    socket.onmessage = ({ data }) => {
+      if (mine !== turn) return;
+      [told, heard] = [true, performance.now()];
+      hear(JSON.parse(data));
+    };
+  });
+}
+
+function hear(message) {
+  const { type, user_id: user, timestamp: at } = message;
+  const { members } = session;
+  if (message.seq > session.seq || type === "connection:ack") session.seq = message.seq;
+  if (type === "connection:ack") {
+    members.clear();
+    cursors.clear();
+    for (const member of message.users) members.set(member.user_id, member);
+    panels.members = true;
+  } else if (type === "sync:state") takeState(message.state, at);
+  else if (type === "command") takeCommand(message.command, message);
+  else if (type === "cursor") takeCursor(message);
+  else if (type === "user:joined") {
+    members.set(user, { user_id: user, is_host: !members.size });
+    comeOrGo(user, "joined", at);
+  } else if (type === "user:left") {
+    members.delete(user);
+    cursors.delete(user);
+    comeOrGo(user, "left", at);
+  } else if (type === "host:changed") {
+    for (const member of members.values()) member.is_host = member.user_id === user;
+    if (user) comeOrGo(user, "is the host now", at);
+  }
+  flushSoon();
+}
+
+function comeOrGo(user, text, at) {
+  panels.members = true;
+  tell({ user, text, at });
+  say(`${user} ${text}`);
+  redraw();
+}
+
+function takeState(state, at) {
+  const items = state?.items ?? [];
+  session.items = new Map(items.filter(idOf).map((item) => [idOf(item), item]));
+  $("table").classList.remove("gone");
+  line.up();
+  // Before, it may be stored and not open.
+  if (!session.known) keepAsking(turn);
+  else tell({ text: `The whole table came anew: ${counted(session.items.size, "item")}`, at });
+  session.known = true;
+  if (!session.past) setScene(session.items);
+}
+
+function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: user, settled, timestamp: at }) {
+  const { items, past } = session;
+  if (typeof id !== "string") return;
+  const before = items.get(id);
+  let after;
+  if (action === "add_item") after = { ...before, ...data, item_type: data.item_type ?? type };
+  else if (!before) return;
+  else if (action === "update_item") after = { ...before, ...data };
+  else if (action === "move_item") {
+    // The rest of what an editor sends with it may be blank.
+    after = { ...before };
+    for (const field of PLACE) if (field in data) after[field] = data[field];
+  } else if (action !== "remove_item") return;
+  if (after) items.set(id, after);
+  else items.delete(id);
+  if (!past) after ? touch(id, after, settled ? null : user) : lose(id);
+  const words = !settled && wordsFor(before, after);
+  if (words) tell({ user, id, title: titleOf(after ?? before), at, ...words });
+}
+
+/** Where somebody points. Scripts say it in one of these ways; the editor never does. */
+function takeCursor(message) {
+  for (const where of [message, message.position, message.data]) {
+    const [x, y] = [where?.x_mm ?? where?.x, where?.y_mm ?? where?.y];
+    if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
+    const to = { toX: millimetres(x), toY: millimetres(y), toAngle: 0 };
+    cursors.set(message.user_id, { x: to.toX, y: to.toY, angle: 0, ...cursors.get(message.user_id), ...to });
+    return redraw();
+  }
+}
