@@ -21,6 +21,5 @@ function route() {
 }
 
 $("logo").src = document.querySelector("link[rel=icon]").href;
-$("server-url").value = SOCKETS.replace(/\/$/, "");
 addEventListener("hashchange", route);
 route();

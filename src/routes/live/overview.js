@@ -7,8 +7,7 @@ async function watchOverview() {
   const mine = ++turn;
   before = null;
   $("how").append($("join"));
-  $("session-name").value = "default";
-  $("page-url").value = HERE.href;
+  showJoining();
   for (let asked = ""; mine === turn; ) {
     try {
       const began = performance.now();
@@ -37,7 +36,7 @@ async function watchOverview() {
 }
 
 function showFigures(server, { sessions }) {
-  write($("version"), server.server.version);
+  learn(server);
   const now = { ...server, at: performance.now() };
   const rate = (counter) => (before ? `${short.format(Math.round((1000 * (now[counter] - before[counter])) / (now.at - before.at)))}/s` : "–");
   const { members, viewers, clients } = server.connections;

@@ -9,8 +9,7 @@ function watchSession(id) {
   view.follows = true;
   $("how-here").append($("join"));
   write($("session-title"), id);
-  $("session-name").value = id;
-  $("page-url").value = location.href;
+  showJoining();
   flush();
   keepWatching(mine);
 }
