@@ -26,6 +26,7 @@ const LIVE: &str = concat!(
     include_str!("live/words.js"),
     include_str!("live/addresses.js"),
     include_str!("live/qr.js"),
+    include_str!("live/shapes.js"),
     include_str!("live/dom.js"),
     include_str!("live/people.js"),
     include_str!("live/server.js"),

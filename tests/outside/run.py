@@ -29,6 +29,7 @@ PROGRAMS = {
     "page: text": ["node", HERE.parent / "page" / "test_text.mjs"],
     "page: addresses": ["node", HERE.parent / "page" / "test_addresses.mjs"],
     "page: qr": ["node", HERE.parent / "page" / "test_qr.mjs"],
+    "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "live: joining": ["node", HERE / "test_live_joining.mjs"],
