@@ -1,9 +1,11 @@
 // How to join: the addresses that others can use, the fields to copy, and the page's address as a QR code.
 
 let addresses = addressesFor(HERE, null);
+let joining = "default"; // the session that the overview tells how to join
 
 /** Takes what the server says of itself. */
 function learn(server) {
+  line.upAt = Date.now();
   write($("version"), server.server.version);
   const told = addressesFor(HERE, server.addresses);
   if (JSON.stringify(told) === JSON.stringify(addresses)) return;
@@ -21,9 +23,9 @@ function showJoining() {
   choice.replaceChildren(...addresses.map(({ socket }) => make("option", { textContent: new URL(socket).host, value: socket })));
   choice.value = chosen.socket;
   choice.hidden = choice.labels[0].hidden = addresses.length < 2;
-  const link = pageAt(chosen.page, session?.id ?? null);
+  const link = pageAt(chosen.page, session?.id ?? (joining === "default" ? null : joining));
   $("server-url").value = chosen.socket;
-  $("session-name").value = session?.id ?? "default";
+  $("session-name").value = session?.id ?? joining;
   $("forward").value = `collabd forward ${chosen.socket}`;
   $("page-url").value = link;
   if ($("qr").title === link) return;
@@ -47,6 +49,16 @@ function copyFrom(field, button) {
   setTimeout(write, 1500, button, "Copy");
 }
 
+/** Tells on the overview how to join this session. */
+function tellHowToJoin(id) {
+  joining = id;
+  showJoining();
+  write($("how-title"), id === "default" ? "Join from Optiverse" : `Join “${id}” from Optiverse`);
+  $("how-title").focus({ preventScroll: true });
+  $("how").scrollIntoView();
+}
+
+$("join-any").onclick = () => tellHowToJoin("default");
 $("address").onchange = showJoining;
 for (const button of document.querySelectorAll(".copy button")) {
   const field = button.previousElementSibling;

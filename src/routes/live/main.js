@@ -11,6 +11,7 @@ function route() {
   session = null;
   line.wake();
   line.failures = 0;
+  line.gone(false);
   $("overview").hidden = id !== null;
   $("session").hidden = id === null;
   document.body.classList.toggle("at-table", id !== null);

@@ -11,6 +11,7 @@ async function keepAsking(mine) {
       learn(server);
       session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
       for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
+      showClash($("clash"), told.members);
       if (round === 0 && !session.changes.length) told.recent.forEach(tellRecent);
       if (timeline) takeTimeline(timeline);
       panels.members = true;

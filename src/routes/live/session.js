@@ -23,8 +23,8 @@ async function keepWatching(mine) {
     if (mine !== turn) return;
     $("table").classList.add("gone");
     if (refusal?.wantsKey) await line.locked(refusal);
-    else if (refusal?.status === 404) await line.down("This session isn’t open", 4);
-    else if (code === 1000) await line.down("The session has ended");
+    else if (refusal?.status === 404) await line.down("This session isn’t open", { longest: 4, isGone: false });
+    else if (code === 1000) await line.down("The session has ended", { isGone: false });
     else await line.down(`The connection is lost${reason ? ` (${reason})` : ""}`);
   }
 }
