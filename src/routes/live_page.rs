@@ -22,10 +22,12 @@ const LIVE: &str = concat!(
     include_str!("live/body.html"),
     "<script>\n\"use strict\";\n",
     // One scope. A file's functions may use any other's; its top level, only those above it.
+    include_str!("live/theme.js"),
+    include_str!("live/addresses.js"),
+    include_str!("live/keys.js"),
     include_str!("live/text.js"),
     include_str!("live/items.js"),
     include_str!("live/words.js"),
-    include_str!("live/addresses.js"),
     include_str!("live/qr.js"),
     include_str!("live/listing.js"),
     include_str!("live/shapes.js"),

@@ -95,4 +95,128 @@ atPage("on the server's own machine the page offers the addresses that others re
   page.expected.push(/status of 404|WebSocket connection to/);
 });
 
+/** With two keys, that read and that write; sessions ask for one. */
+const withKeys = (desk) => {
+  const { keys } = desk;
+  Object.assign(desk, { reading: keys.make("a reader", "read"), writing: keys.make("a writer", "write") });
+  return ["--keys", keys.path, "--require-key"];
+};
+
+/** Nothing of a page shows this key: not its address, its history, its elements, its fields or its QR code. */
+async function hides(page, key) {
+  assert.ok(!page.page.url().includes(key), "the address");
+  assert.ok(!(await page.page.content()).includes(key), "its elements");
+  const kept = await page.page.evaluate(() => [
+    ...[...document.querySelectorAll("input, select, option")].map((field) => field.value),
+    JSON.stringify(history.state), document.title, document.cookie, JSON.stringify(localStorage),
+  ]);
+  assert.ok(!kept.join(" ").includes(key), "its fields");
+  if (await page.page.locator("#qr svg").isVisible()) assert.ok(!(await qrText(page)).includes(key), "its QR code");
+}
+
+atPage(
+  "a key behind the # opens the page, and is taken out of the address at once",
+  async ({ look, member, reading, writing, server }) => {
+    const alice = await member("wall", "alice", `/key/${writing}`).joined();
+    await alice.table([item("l", "lens", "a lens", 0, 0)]);
+    const home = `http://127.0.0.1:${server.port}/`;
+    for (const [where, left, shown] of [
+      [`#key=${reading}`, "", ".card"],
+      [`#/?key=${reading}`, "#/", ".card"],
+      [`#/session/wall?key=${reading}`, "#/session/wall", "#items"],
+    ]) {
+      const page = await look(where);
+      await page.isLive();
+      await page.shows(shown === ".card" ? "wall" : "a lens", shown);
+      assert.equal(page.page.url(), home + left);
+      if (shown === "#items") await page.page.locator("summary").click();
+      await page.until("the fields", () => document.querySelector("#page-url").value);
+      await hides(page, reading);
+      await page.page.reload();
+      await page.isLive();
+      // Back in history there is no key either.
+      assert.equal(await page.page.evaluate(() => history.length), 2);
+    }
+    // In a page that is open already.
+    const page = await look();
+    page.expected.push(/status of 401|status of 403|WebSocket connection to/);
+    await page.page.getByRole("button", { name: "Not now" }).click();
+    await page.page.evaluate((hash) => (location.hash = hash), `#/session/wall?key=${reading}`);
+    await page.shows("a lens", "#items");
+    assert.equal(page.page.url(), `${home}#/session/wall`);
+    await hides(page, reading);
+    const asked = [];
+    page.page.on("request", (request) => asked.push(request.url()));
+    await page.page.reload();
+    await page.isLive();
+    assert.ok(asked.length && asked.every((url) => !url.includes(reading)), "no request has it in its address");
+  },
+  withKeys,
+);
+
+atPage(
+  "a key can be changed and forgotten",
+  async ({ look, member, reading, writing }) => {
+    await member("guarded", "alice", `/key/${writing}`).joined();
+    const page = await look(`#key=${reading}`);
+    page.expected.push(/status of 401/);
+    await page.shows("guarded", ".card");
+    const menu = page.page.getByRole("button", { name: "Key…" });
+    const dialog = page.page.locator("#key-dialog");
+    await menu.click();
+    await page.shows("A key is in use.", "#key-dialog");
+    assert.deepEqual(await page.barriers(), []);
+    await dialog.getByRole("button", { name: "Not now" }).click();
+    await page.shows("guarded", ".card");
+    await menu.click();
+    await dialog.getByLabel("Key", { exact: true }).fill(writing);
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await page.isLive();
+    assert.equal(await page.page.evaluate(() => sessionStorage.getItem("collabd.key")), writing);
+    await hides(page, writing);
+    await menu.click();
+    await dialog.getByRole("button", { name: "Forget the key" }).click();
+    await page.shows("A key is needed", "#line");
+    assert.equal(await page.page.evaluate(() => sessionStorage.length), 0);
+    assert.ok(!(await dialog.isVisible()), "it isn't asked for at once");
+    await page.page.getByRole("button", { name: "Try now" }).click();
+    await page.shows("No key is in use.", "#key-dialog");
+    await dialog.getByLabel("Key", { exact: true }).fill(reading);
+    await dialog.getByLabel("Key", { exact: true }).press("Enter");
+    await page.isLive();
+  },
+  withKeys,
+);
+
+atPage("light, dark or as the system has it: chosen by hand, remembered, and readable", async ({ look, member }) => {
+  const alice = await member("themes", "alice").joined();
+  await alice.table([item("l", "lens", "a lens", 0, 0), item("m", "mirror", "M1", 300, 200)]);
+  for (const colorScheme of ["light", "dark"]) {
+    const page = await look(sessionPage("themes"), { colorScheme });
+    await page.shows("a lens", "#items");
+    const shown = () =>
+      page.page.evaluate(() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.documentElement).colorScheme, colours?.table]);
+    const settled = (table) => page.until("the drawing's colours", (table) => colours?.table === table, table);
+    const [LIGHT, DARK] = [["rgb(242, 244, 247)", "light", "#fbfcfd"], ["rgb(13, 18, 23)", "dark", "#10161c"]];
+    const system = colorScheme === "dark" ? DARK : LIGHT;
+    const button = page.page.getByRole("button", { name: "Theme:" });
+    for (const [name, expected] of [["system", system], ["light", LIGHT], ["dark", DARK], ["system", system], ["light", LIGHT]]) {
+      await page.shows(`Theme: ${name}`, "header");
+      await settled(expected[2]);
+      assert.deepEqual(await shown(), expected, name);
+      assert.deepEqual(await page.barriers(), []);
+      if (name !== "light" || system === DARK) await page.page.reload().then(() => page.shows("a lens", "#items"));
+      await settled(expected[2]);
+      await button.click();
+    }
+    // As the system changes.
+    await page.shows("Theme: dark", "header");
+    await button.click();
+    const other = colorScheme === "dark" ? LIGHT : DARK;
+    await page.page.emulateMedia({ colorScheme: other[1] });
+    await settled(other[2]);
+    assert.deepEqual(await shown(), other);
+  }
+});
+
 await main(closeBrowser);

@@ -17,10 +17,10 @@ let colours = null; // of the theme, by tone
 let framed = false; // a frame has been asked for
 let lastFrame = 0;
 
-matchMedia("(prefers-color-scheme: dark)").onchange = () => {
+addEventListener("themechange", () => {
   colours = null;
   renew();
-};
+});
 
 new ResizeObserver(([{ contentRect: { width, height } }]) => {
   Object.assign(view, { width, height, ratio: Math.min(3, devicePixelRatio) });

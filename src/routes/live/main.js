@@ -22,5 +22,12 @@ function route() {
 }
 
 $("logo").src = document.querySelector("link[rel=icon]").href;
+$("key-menu").onclick = async () => {
+  const before = key;
+  await askForKey();
+  if (key === before) return;
+  say(key ? "The key was changed" : "The key was forgotten");
+  route();
+};
 addEventListener("hashchange", route);
 route();

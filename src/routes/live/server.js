@@ -1,8 +1,7 @@
-// The server's address, its API and the key.
+// The server's address, its API, and how the connection is.
 
 const HERE = new URL(".", location.href.split(/[?#]/)[0]);
 const SOCKETS = HERE.href.replace(/^http/, "ws");
-let key = sessionStorage.getItem("collabd.key");
 
 /** A request to the API; resolves to the answer, and throws a refusal. */
 async function request(path, { headers = {}, longest = 10000, ...options } = {}) {
@@ -21,22 +20,6 @@ async function ask(path) {
   return answer;
 }
 const askSession = (id, more = "") => ask(`sessions/${encodeURIComponent(id)}${more}`);
-
-/** Asks for a key; resolves when there is one, or when it is refused. */
-function askForKey({ status }) {
-  const dialog = $("key-dialog");
-  write($("key-why"), status === 429 ? "Too many wrong keys came from this address. Wait a minute." : key ? "That key doesn’t open this." : "");
-  $("key-form").onsubmit = (event) => {
-    event.preventDefault();
-    key = $("key").value.replace(/[^!-~]/g, "");
-    sessionStorage.setItem("collabd.key", key);
-    $("key").value = "";
-    dialog.close();
-  };
-  $("key-cancel").onclick = () => dialog.close();
-  dialog.showModal();
-  return new Promise((done) => (dialog.onclose = done));
-}
 
 const line = {
   failures: 0,
@@ -76,7 +59,8 @@ const line = {
   async locked(refusal) {
     const before = key;
     this.show("lost", "A key is needed");
-    await askForKey(refusal);
+    if (!isForgotten) await askForKey(refusal);
+    isForgotten = false;
     if (key !== before) return;
     $("hurry").hidden = false;
     await new Promise((done) => (this.wake = done));
