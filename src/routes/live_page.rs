@@ -22,6 +22,7 @@ const LIVE: &str = concat!(
     // One scope. A file's functions may use any other's; its top level, only those above it.
     include_str!("live/text.js"),
     include_str!("live/items.js"),
+    include_str!("live/properties.js"),
     include_str!("live/words.js"),
     include_str!("live/dom.js"),
     include_str!("live/people.js"),

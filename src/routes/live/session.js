@@ -2,7 +2,7 @@
 
 function watchSession(id) {
   const mine = ++turn;
-  session = { id, items: new Map(), members: new Map(), quality: new Map(), changes: [], seq: 0, known: false, timeline: null, past: null };
+  session = { id, items: new Map(), members: new Map(), quality: new Map(), changes: [], seq: 0, known: false, behind: false, timeline: null, past: null };
   for (const kept of [scene, lively, cursors, rows, looks]) kept.clear();
   for (const list of ["items", "members", "changes", "versions"]) $(list).replaceChildren();
   Object.assign(panels, { items: true, changes: true });
@@ -65,7 +65,8 @@ function hear(message) {
     cursors.clear();
     for (const member of message.users) members.set(member.user_id, member);
     panels.members = true;
-  } else if (type === "sync:state") takeState(message.state, at);
+  } else if (type === "sync:state") takeState(message.state);
+  else if (type === "session:activity") tellChange(message);
   else if (type === "command") takeCommand(message.command, message);
   else if (type === "cursor") takeCursor(message);
   else if (type === "user:joined") {
@@ -84,24 +85,23 @@ function hear(message) {
 
 function comeOrGo(user, text, at) {
   panels.members = true;
-  tell({ user, text, at });
+  tell({ user_id: user, text, at });
   say(`${user} ${text}`);
   redraw();
 }
 
-function takeState(state, at) {
+function takeState(state) {
   const items = state?.items ?? [];
   session.items = new Map(items.filter(idOf).map((item) => [idOf(item), item]));
   $("table").classList.remove("gone");
   line.up();
   // Before, it may be stored and not open.
   if (!session.known) keepAsking(turn);
-  else tell({ text: `The whole table came anew: ${counted(session.items.size, "item")}`, at });
-  session.known = true;
+  session.known = session.behind = true;
   if (!session.past) setScene(session.items);
 }
 
-function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: user, settled, timestamp: at }) {
+function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: user, settled, timestamp: at, seq }) {
   const { items, past } = session;
   if (typeof id !== "string") return;
   const before = items.get(id);
@@ -117,8 +117,11 @@ function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: 
   if (after) items.set(id, after);
   else items.delete(id);
   if (!past) after ? touch(id, after, settled ? null : user) : lose(id);
-  const words = !settled && wordsFor(before, after);
-  if (words) tell({ user, id, title: titleOf(after ?? before), at, ...words });
+  if (settled) return;
+  const { x_mm, y_mm, angle_deg } = after ?? before;
+  const did = after && before && action === "add_item" ? "update_item" : action;
+  const changes = after && before ? changesBetween(before, after) : [];
+  tellChange({ seq, user_id: user, item_id: id, action: did, at, title: titleOf(after ?? before), x_mm, y_mm, angle_deg, changes });
 }
 
 /** Where somebody points. Scripts say it in one of these ways; the editor never does. */

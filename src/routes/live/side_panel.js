@@ -1,13 +1,34 @@
 // The panels beside the table.
 
-/** A new line, or the same one for who goes on with the same thing. */
-function tell(change) {
-  const { changes } = session;
-  const last = changes.find((other) => other.user === change.user);
-  if (last?.id && last.id === change.id && last.text === change.text && Date.parse(change.at) - Date.parse(last.at) < 5000) Object.assign(last, change, { node: null });
-  else changes.unshift(change);
-  changes.length = Math.min(changes.length, 50);
+const LINES = 50; // of the last changes, at most
+
+/** A new line. */
+function tell(line) {
+  session.changes.unshift(line);
+  session.changes.length = Math.min(session.changes.length, LINES);
   panels.changes = true;
+}
+
+/** A change as a new line, or as the same line where somebody goes on with the same thing. */
+function tellChange(change) {
+  const { changes } = session;
+  const last = change.item_id ? changes.findIndex((other) => other.item_id === change.item_id) : -1;
+  const isSame = last >= 0 && goesOn(changes[last], change);
+  tell(isSame ? together(...changes.splice(last, 1), change) : change);
+}
+
+/** The last changes as the API tells them, with what has happened since and who came and went. */
+function takeRecent({ recent, seq }) {
+  const isNews = (line) => !line.action || line.seq > seq;
+  const known = session.changes.filter(isNews);
+  const isKnown = (change) => known.some((line) => line.item_id && line.item_id === change.item_id && goesOn(change, line));
+  const told = recent.filter((change) => !isKnown(change)).map((change) => ({ ...change, title: change.label ?? titleOfRecent(change) }));
+  session.changes = [...known, ...told.reverse()].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, LINES);
+  panels.changes = true;
+}
+
+function titleOfRecent({ item_id: id, item_type }) {
+  return id && titleOf(session.items.get(id) ?? { item_type });
 }
 
 // The panels beside the table, filled anew at most five times a second.
@@ -72,13 +93,12 @@ function fillMembers() {
 }
 
 function fillChanges() {
-  const { changes } = session;
-  $("changes").replaceChildren(...changes.map((change) => {
-    const { user, text, title, tail = "", at } = change;
+  const lines = session.changes.map((change) => (change.action ? { ...change, ...wordsFor(change) } : change)).filter((line) => line.text);
+  $("changes").replaceChildren(...lines.map(({ user_id: user, text, title, tail = "", at }) => {
     const words = make("p", {}, ...(user ? [name(user), " "] : []), text, ...(title ? [" ", name(title)] : []), tail);
-    return (change.node ??= make("li", {}, user ? marker(user) : "", words, make("time", { textContent: new Date(at).toLocaleTimeString() })));
+    return make("li", {}, user ? marker(user) : "", words, make("time", { textContent: clock(at), title: new Date(at).toLocaleString() }));
   }));
-  if (!changes.length) $("changes").append(soft("li", "Nothing yet."));
+  if (!lines.length) $("changes").append(soft("li", "Nothing yet."));
 }
 
 /** Asks the API for connections, earlier changes and the timeline. */
