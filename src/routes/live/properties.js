@@ -60,6 +60,15 @@ function valueOf(field, value) {
   return withUnit(text.length > 300 ? `${text.slice(0, 299)}…` : text, typeof value === "number" || Array.isArray(value) ? unitOf(field) : "");
 }
 
+/** Whether an item is what is searched for: each word stands in its name, its kind or its id. */
+function isFound(words, { id, title, data }) {
+  if (!words.length) return true;
+  const text = `${title}\n${kindInWords(data)}\n${id}`.toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+const wordsOf = (search) => search.toLowerCase().split(/\s+/).filter(Boolean);
+const kindInWords = (data) => KINDS[kindOf(typeOf(data))] ?? typeOf(data);
+
 /** The order in which fields are listed and told: as in PROPERTIES, then by name. */
 function byRank(a, b) {
   const [one, other] = [partsOf(a), partsOf(b)];
@@ -71,7 +80,8 @@ function byRank(a, b) {
 function listed(data) {
   const own = ["name", "category", "interfaces", "uuid", "item_uuid", "item_type", "_type", ...PLACE, "locked"];
   const lines = (object, left, prefix = "") => {
-    const fields = Object.keys(object).filter((field) => !left.includes(field)).sort(byRank).slice(0, 100);
+    const isEmpty = (field) => object[field] === null || object[field] === "";
+    const fields = Object.keys(object).filter((field) => !left.includes(field) && !isEmpty(field)).sort(byRank).slice(0, 100);
     return fields.map((field) => [labelOf(field), valueOf(field, object[field])]);
   };
   const groups = [{ title: "", lines: lines(data, own) }];
@@ -79,8 +89,7 @@ function listed(data) {
   interfaces.forEach((each, n) => {
     if (typeof each !== "object" || each === null) return;
     const title = `${interfaces.length > 1 ? `Interface ${n + 1}: ` : ""}${valueOf("element_type", each.element_type ?? "interface")}`;
-    const more = isText(each.name) ? [] : ["name"];
-    const inside = lines(each, ["element_type", ...ENDS, ...more]);
+    const inside = lines(each, ["element_type", ...ENDS]);
     if (ENDS.every((end) => Number.isFinite(each[end]))) {
       const [x1, y1, x2, y2] = ENDS.map((end) => plainValue(each[end]));
       inside.push(["from, to", `(${x1}, ${y1}), (${x2}, ${y2}) mm`], ["length", `${plainValue(+Math.hypot(x2 - x1, y2 - y1).toPrecision(4))} mm`]);

@@ -2,11 +2,13 @@
 
 function watchSession(id) {
   const mine = ++turn;
-  session = { id, items: new Map(), members: new Map(), quality: new Map(), changes: [], seq: 0, known: false, behind: false, timeline: null, past: null };
-  for (const kept of [scene, lively, cursors, rows, looks]) kept.clear();
+  session = { id, items: new Map(), members: new Map(), quality: new Map(), authors: new Map(), changes: [], seq: 0, known: false, behind: false, timeline: null, past: null };
+  for (const kept of [scene, lively, cursors, rows, memberRows, looks]) kept.clear();
   for (const list of ["items", "members", "changes", "versions"]) $(list).replaceChildren();
   Object.assign(panels, { items: true, changes: true });
   view.follows = true;
+  $("search").value = "";
+  stopFollowing();
   $("how-here").append($("join"));
   write($("session-title"), id);
   $("session-name").value = id;
@@ -75,6 +77,7 @@ function hear(message) {
   } else if (type === "user:left") {
     members.delete(user);
     cursors.delete(user);
+    if (session.following === user) stopFollowing();
     comeOrGo(user, "left", at);
   } else if (type === "host:changed") {
     for (const member of members.values()) member.is_host = member.user_id === user;
@@ -98,6 +101,7 @@ function takeState(state) {
   // Before, it may be stored and not open.
   if (!session.known) keepAsking(turn);
   session.known = session.behind = true;
+  session.authors.clear();
   if (!session.past) setScene(session.items);
 }
 
@@ -118,6 +122,10 @@ function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: 
   else items.delete(id);
   if (!past) after ? touch(id, after, settled ? null : user) : lose(id);
   if (settled) return;
+  session.authors.set(id, { user, at });
+  if (!after && id === session.chosen) session.lost = { data: before, user, at };
+  if (after && id === session.chosen) session.lost = undefined;
+  followChange(user, id);
   const { x_mm, y_mm, angle_deg } = after ?? before;
   const did = after && before && action === "add_item" ? "update_item" : action;
   const changes = after && before ? changesBetween(before, after) : [];
@@ -130,6 +138,7 @@ function takeCursor(message) {
     const [x, y] = [where?.x_mm ?? where?.x, where?.y_mm ?? where?.y];
     if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
     const to = { toX: millimetres(x), toY: millimetres(y), toAngle: 0 };
+    followTo(message.user_id, { ...to, wide: 0 });
     cursors.set(message.user_id, { x: to.toX, y: to.toY, angle: 0, ...cursors.get(message.user_id), ...to });
     return redraw();
   }

@@ -9,7 +9,7 @@ const WHOLE = { replace: "replaced the table", restore: "restored an earlier ver
 
 const position = ({ x_mm, y_mm }) => `(${fixed(millimetres(x_mm))}, ${fixed(millimetres(y_mm))})`;
 const same = (a, b) => a === b || (typeof a === "object" && JSON.stringify(a) === JSON.stringify(b));
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isFields = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Which fields differ between two objects. */
 function fieldsBetween(before, after, prefix = "") {
@@ -30,7 +30,7 @@ function changesBetween(before, after) {
     if (change.field !== "interfaces" || !Array.isArray(old) || !Array.isArray(now)) return change;
     if (old.length !== now.length) return { field: "interfaces.length", before: old.length, after: now.length };
     return now.flatMap((each, n) => {
-      if (isObject(each) && isObject(old[n])) return fieldsBetween(old[n], each, `interfaces[${n}].`);
+      if (isFields(each) && isFields(old[n])) return fieldsBetween(old[n], each, `interfaces[${n}].`);
       return same(each, old[n]) ? [] : { field: `interfaces[${n}]`, before: old[n], after: each };
     });
   });
