@@ -44,6 +44,9 @@ pub enum Event {
     /// An HTTP request about one session. Answered with [`Effect::Answer`], or with [`Effect::Refuse`]
     /// if it isn't in memory.
     Details { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// An HTTP request for one item: its fields, and who changed it last. Answered like
+    /// [`Details`](Self::Details); [`Refusal::NoItem`] where the document doesn't have it.
+    Item { conn: ConnId, session: Arc<str>, item: Box<str>, grant: Option<Grant> },
     /// An HTTP request for a session's document. Answered like [`Details`](Self::Details).
     State { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
     /// An HTTP request for the list of a session's versions in memory, where sessions are not stored.
@@ -139,6 +142,8 @@ pub enum Refusal {
     Exists,
     /// There is no such session.
     Unknown,
+    /// The document doesn't have this item.
+    NoItem,
     /// There is no version of that time.
     NotKept,
     /// The disk fails, so the change can't be written.

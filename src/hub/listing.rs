@@ -60,6 +60,30 @@ impl Registry {
         });
     }
 
+    /// Answers with one item of a session, and who changed it last.
+    pub fn item(
+        &self,
+        conn: ConnId,
+        name: &str,
+        id: &str,
+        grant: Option<Grant>,
+        cx: &mut Context<'_>,
+    ) {
+        self.answer_about(conn, name, grant, cx, |session, now| {
+            let item = session.document.get(id).ok_or(Refusal::NoItem)?;
+            let mut body = b"{\"item\":".to_vec();
+            item.write(&mut body);
+            write_key(&mut body, "changed_by");
+            json::write_string(&mut body, &item.writer);
+            let _ = match item.changed_at {
+                Some(at) => write!(body, ",\"changed_at\":\"{at}\""),
+                None => write!(body, ",\"changed_at\":null"),
+            };
+            let _ = write!(body, ",\"timestamp\":\"{}\"}}", now.wall);
+            Ok(body)
+        });
+    }
+
     /// Answers with a session's document.
     pub fn state(&self, conn: ConnId, name: &str, grant: Option<Grant>, cx: &mut Context<'_>) {
         self.answer_about(conn, name, grant, cx, |session, now| {

@@ -38,6 +38,7 @@ mod document;
 mod edit;
 mod event;
 mod field;
+mod field_changes;
 mod history;
 mod incoming;
 mod item;
@@ -178,6 +179,9 @@ impl Hub {
             Event::Sessions { conn, grant } => sessions.list(conn, grant, cx),
             Event::Details { conn, session, grant } => {
                 sessions.describe(conn, &session, grant, cx);
+            }
+            Event::Item { conn, session, item, grant } => {
+                sessions.item(conn, &session, &item, grant, cx);
             }
             Event::State { conn, session, grant } => sessions.state(conn, &session, grant, cx),
             Event::Versions { conn, session, grant } => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::activity::ActivityKind;
+use super::activity::{ActivityKind, Counts};
 use super::incoming::Sender;
 use super::item::Item;
 use super::message_name::MessageName;
@@ -102,7 +102,7 @@ impl Session {
         // A user who writes through the API counts as one who was in the session.
         self.document.meet(user);
         let version = state.version;
-        let changes = self.document.replace(state, self.author(user));
+        let changes = self.document.replace(state, self.author(user, cx));
         match before {
             _ if changes.is_empty() => self.document.advance(version),
             Some(before) => self.versions.add(before, cx.limits.document),
@@ -118,9 +118,14 @@ impl Session {
             0 => self.history.seq(),
             several => self.history.next_seq() - 1 + several,
         };
-        self.activity.note(seq, user, did, None, cx.now);
+        self.activity.note_whole(seq, user, did, Counts::of(&changes), cx.now);
         let id = name.stored();
         let how = Publication { user, version, why, id: id.as_deref(), except, is_news: true };
         self.publish(&changes, how, cx);
+        if !self.viewers.is_empty()
+            && let Some(done) = self.activity.last()
+        {
+            self.viewers.send(&done, cx);
+        }
     }
 }

@@ -16,13 +16,14 @@ pub use super::rejection::{LeftOut, Rejection};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
 pub use super::state::{MAX_LISTED_UNNAMED, Renamed, State, StateItem};
 
-const SERVER_TYPES: [&str; 9] = [
+const SERVER_TYPES: [&str; 10] = [
     "connection:ack",
     "user:joined",
     "user:left",
     "host:changed",
     "sync:state",
     "sync:done",
+    "session:activity",
     "message_delivered",
     "pong",
     "error",

@@ -208,6 +208,22 @@ pub static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        path: "/api/sessions/{id}/items/{item}",
+        kind: RouteKind::Page,
+        endpoints: &[get(
+            Permission::Reader,
+            Router::item,
+            EndpointDoc {
+                id: "item",
+                summary: "One item of a session in memory, and who changed it last",
+                parameters: &[],
+                body: None,
+                answers: &[json("The item.", &["item", "changed_by", "changed_at", "timestamp"])],
+                refusals: &[404],
+            },
+        )],
+    },
+    Route {
         path: "/api/sessions/{id}/state",
         kind: RouteKind::Page,
         endpoints: &[

@@ -481,7 +481,7 @@ fn a_hundred_viewers_cost_what_a_hundred_members_do() {
     };
     let (members, viewers) = (sent_to(false), sent_to(true));
     assert_eq!(members, [(1, 100), (2, 200), (1, 100), (2, 200)], "the last are two changes");
-    assert_eq!(viewers, [(1, 100), (2, 200), (1, 100), (3, 300)], "a state, and two items");
+    assert_eq!(viewers, [(1, 100), (2, 200), (1, 100), (4, 400)], "a state, two items, who did it");
 }
 
 /// The document is encoded once for all who come before it changes.

@@ -88,7 +88,7 @@ atPage("only the place of a move_item counts, and what the server settles is no 
   const table = await look(sessionPage("settles"));
   await table.shows("Lens f=100", "#items button");
   // What was done before is told, too.
-  await table.shows("alice replaced the table", "#changes");
+  await table.shows("alice replaced the table: 1 item added", "#changes");
   await alice.command("move_item", "l", { name: "", object_height_mm: 1, x_mm: 11, y_mm: 21, angle_deg: 0 });
   await table.until("the move", () => scene.get("l").x === 11);
   assert.equal((await table.drawn("l")).title, "Lens f=100");
@@ -96,7 +96,7 @@ atPage("only the place of a move_item counts, and what the server settles is no 
   await table.until("the settled item", () => !lively.size);
   assert.deepEqual(await table.page.locator("#changes li p").allInnerTexts(), [
     "alice moved Lens f=100 to (11.0, 21.0)",
-    "alice replaced the table",
+    "alice replaced the table: 1 item added",
   ]);
   await alice.command("update_item", "l", { angle_deg: 350 });
   await table.shows("alice turned Lens f=100 to 350.0°", "#changes");

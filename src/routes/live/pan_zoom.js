@@ -12,10 +12,17 @@ function fit() {
   renew();
 }
 
+/** As somebody asks for it. */
+function fitAll() {
+  stopFollowing();
+  fit();
+}
+
 function pan(dx, dy) {
   view.x -= dx / view.scale;
   view.y += dy / view.scale;
   view.follows = false;
+  stopFollowing();
   renew();
 }
 
@@ -51,22 +58,13 @@ canvas.addEventListener("wheel", (event) => {
 
 $("in").onclick = () => zoom(1.4);
 $("out").onclick = () => zoom(1 / 1.4);
-$("fit").onclick = fit;
+$("fit").onclick = fitAll;
 const KEYS = {
   ArrowLeft: () => pan(80, 0), ArrowRight: () => pan(-80, 0), ArrowUp: () => pan(0, 80), ArrowDown: () => pan(0, -80),
-  "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: fit, Escape: () => choose(undefined),
+  "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: fitAll,
 };
 canvas.onkeydown = (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
   event.preventDefault();
   KEYS[event.key]();
 };
-
-/** Marks an item and brings it into sight. */
-function choose(id) {
-  session.chosen = id;
-  for (const [other, { node }] of rows) node.classList.toggle("chosen", other === id);
-  const chosen = scene.get(id);
-  if (chosen && !inSight(chosen, 0)) Object.assign(view, { x: chosen.toX, y: chosen.toY, follows: false });
-  renew();
-}

@@ -12,7 +12,10 @@ async function keepAsking(mine) {
       session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
       for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
       showClash($("clash"), told.members);
-      if (round === 0 && !session.changes.length) told.recent.forEach(tellRecent);
+      if (session.behind) {
+        session.behind = false;
+        takeRecent(told);
+      }
       if (timeline) takeTimeline(timeline);
       panels.members = true;
       flushSoon();
@@ -20,9 +23,4 @@ async function keepAsking(mine) {
     } catch {} // the socket says what is wrong
     await rest(1900);
   }
-}
-
-function tellRecent({ user_id: user, item_id: id, item_type, label, at, action, ...place }) {
-  const text = { add_item: "added", update_item: "changed", move_item: "moved", remove_item: "removed", replace: "replaced the table" }[action];
-  if (text) tell({ user, id, text, at, title: label ?? (id && titleOf({ item_type })), tail: text === "moved" ? ` to ${position(place)}` : "" });
 }

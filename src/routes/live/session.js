@@ -2,11 +2,13 @@
 
 function watchSession(id) {
   const mine = ++turn;
-  session = { id, items: new Map(), members: new Map(), quality: new Map(), changes: [], seq: 0, known: false, timeline: null, past: null };
-  for (const kept of [scene, lively, cursors, rows, looks]) kept.clear();
+  session = { id, items: new Map(), members: new Map(), quality: new Map(), authors: new Map(), changes: [], seq: 0, known: false, behind: false, timeline: null, past: null };
+  for (const kept of [scene, lively, cursors, rows, memberRows, looks]) kept.clear();
   for (const list of ["items", "members", "changes", "versions"]) $(list).replaceChildren();
   Object.assign(panels, { items: true, changes: true });
   view.follows = true;
+  $("search").value = "";
+  stopFollowing();
   $("how-here").append($("join"));
   write($("session-title"), id);
   showJoining();
@@ -64,7 +66,8 @@ function hear(message) {
     cursors.clear();
     for (const member of message.users) members.set(member.user_id, member);
     panels.members = true;
-  } else if (type === "sync:state") takeState(message.state, at);
+  } else if (type === "sync:state") takeState(message.state);
+  else if (type === "session:activity") tellChange(message);
   else if (type === "command") takeCommand(message.command, message);
   else if (type === "cursor") takeCursor(message);
   else if (type === "user:joined") {
@@ -73,6 +76,7 @@ function hear(message) {
   } else if (type === "user:left") {
     members.delete(user);
     cursors.delete(user);
+    if (session.following === user) stopFollowing();
     comeOrGo(user, "left", at);
   } else if (type === "host:changed") {
     for (const member of members.values()) member.is_host = member.user_id === user;
@@ -83,24 +87,24 @@ function hear(message) {
 
 function comeOrGo(user, text, at) {
   panels.members = true;
-  tell({ user, text, at });
+  tell({ user_id: user, text, at });
   say(`${user} ${text}`);
   redraw();
 }
 
-function takeState(state, at) {
+function takeState(state) {
   const items = state?.items ?? [];
   session.items = new Map(items.filter(idOf).map((item) => [idOf(item), item]));
   $("table").classList.remove("gone");
   line.up();
   // Before, it may be stored and not open.
   if (!session.known) keepAsking(turn);
-  else tell({ text: `The whole table came anew: ${counted(session.items.size, "item")}`, at });
-  session.known = true;
+  session.known = session.behind = true;
+  session.authors.clear();
   if (!session.past) setScene(session.items);
 }
 
-function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: user, settled, timestamp: at }) {
+function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: user, settled, timestamp: at, seq }) {
   const { items, past } = session;
   if (typeof id !== "string") return;
   const before = items.get(id);
@@ -116,8 +120,15 @@ function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: 
   if (after) items.set(id, after);
   else items.delete(id);
   if (!past) after ? touch(id, after, settled ? null : user) : lose(id);
-  const words = !settled && wordsFor(before, after);
-  if (words) tell({ user, id, title: titleOf(after ?? before), at, ...words });
+  if (settled) return;
+  session.authors.set(id, { user, at });
+  if (!after && id === session.chosen) session.lost = { data: before, user, at };
+  if (after && id === session.chosen) session.lost = undefined;
+  followChange(user, id);
+  const { x_mm, y_mm, angle_deg } = after ?? before;
+  const did = after && before && action === "add_item" ? "update_item" : action;
+  const changes = after && before ? changesBetween(before, after) : [];
+  tellChange({ seq, user_id: user, item_id: id, action: did, at, title: titleOf(after ?? before), x_mm, y_mm, angle_deg, changes });
 }
 
 /** Where somebody points. Scripts say it in one of these ways; the editor never does. */
@@ -126,6 +137,7 @@ function takeCursor(message) {
     const [x, y] = [where?.x_mm ?? where?.x, where?.y_mm ?? where?.y];
     if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
     const to = { toX: millimetres(x), toY: millimetres(y), toAngle: 0 };
+    followTo(message.user_id, { ...to, wide: 0 });
     cursors.set(message.user_id, { x: to.toX, y: to.toY, angle: 0, ...cursors.get(message.user_id), ...to });
     return redraw();
   }

@@ -1,0 +1,151 @@
+// The live page in Chromium: what it says of an item, of who did what, and of what was before.
+
+import assert from "node:assert/strict";
+import path from "node:path";
+import { closeBrowser } from "./browser.mjs";
+import { atPage, item, sessionPage } from "./live_page.mjs";
+import { main } from "./ws_story.mjs";
+
+const stored = ({ keys }) => ["--data-dir", path.join(keys.folder, "data")];
+const lens = (id, name, x, efl_mm = 50) => {
+  const one = item(id, "lens", name, x, 0);
+  return { ...one, interfaces: [{ ...one.interfaces[0], efl_mm }] };
+};
+const lines = (table) => table.page.locator("#changes li p").allInnerTexts();
+
+atPage("what was done is told in the same words when it is seen and after a reload", async ({ look, member, server }) => {
+  const alice = await member("words", "alice").joined();
+  await alice.table([lens("l", "L1", 0), lens("m", "L2", 100)]);
+  const table = await look(sessionPage("words"));
+  await table.shows("L1", "#items button");
+  const { interfaces } = lens("l", "L1", 0, 60);
+  await alice.command("update_item", "l", { interfaces });
+  await alice.command("update_item", "l", { interfaces: lens("l", "L1", 0, 75).interfaces, locked: true });
+  await table.shows("alice changed L1: locked, focal length 50 → 75 mm", "#changes");
+  for (const x_mm of [10, 20]) await alice.command("move_item", "m", { x_mm, y_mm: 0, angle_deg: 0 });
+  await table.shows("alice moved L2 to (20.0, 0.0)", "#changes");
+  await alice.command("add_item", "n", item("n", "mirror", "M1", 5, 5));
+  await alice.command("remove_item", "n", {});
+  await table.shows("alice removed M1", "#changes");
+  const restored = await fetch(`http://127.0.0.1:${server.port}/api/sessions/words/versions`).then((page) => page.json());
+  const to = restored.versions[0].seq;
+  const done = await fetch(`http://127.0.0.1:${server.port}/api/sessions/words/restore?to=${to}`, { method: "POST" });
+  assert.equal(done.status, 200);
+  await table.shows("collabd restored an earlier version", "#changes");
+  const before = await lines(table);
+  assert.deepEqual(before, [
+    "collabd restored an earlier version: 2 items changed",
+    "alice removed M1",
+    "alice added M1 at (5.0, 5.0)",
+    "alice moved L2 to (20.0, 0.0)",
+    "alice changed L1: locked, focal length 50 → 75 mm",
+    "alice replaced the table: 2 items added",
+  ]);
+  await table.page.reload();
+  await table.shows("alice moved L2", "#changes");
+  assert.deepEqual(await lines(table), before);
+}, stored);
+
+const PANEL = "#chosen";
+const chosenId = (table) => table.page.evaluate(() => session.chosen);
+
+atPage("an item is chosen by search and keyboard alone, and its panel tells all of it", async ({ look, member }) => {
+  const alice = await member("asking", "alice").joined();
+  const source = item("s", "source", "", 0, 0, 0, 6);
+  const both = lens("l2", "L2 f=50", 30);
+  both.interfaces.push({ ...both.interfaces[0], element_type: "refractive_interface", n1: 1, n2: 1.5 });
+  await alice.table([source, lens("l1", "L1 f=50", -30), both, item("m", "mirror", "M1", 1e5, 5, 45)]);
+  const table = await look(sessionPage("asking"));
+  await table.shows("M1", "#items button");
+  const { keyboard } = table.page;
+  await table.page.locator("#lively").focus();
+  await keyboard.press("/");
+  await keyboard.type("LENS l");
+  await table.shows("2 of 4 items found", "#items-more");
+  assert.deepEqual(await table.page.locator("#items button").allInnerTexts(), ["L1 f=50", "L2 f=50"]);
+  await keyboard.press("ArrowDown");
+  await keyboard.press("ArrowDown");
+  await keyboard.press("Enter");
+  await table.shows("L2 f=50", `${PANEL} h2`);
+  for (const text of ["Lens", "(30.0, 0.0) mm", "0.0°", "no", "40 mm", "by alice", "Interface 1: lens", "50 mm", "refracting surface", "1.5", "l2"])
+    await table.shows(text, PANEL);
+  assert.equal(await table.page.locator("#items [aria-current]").innerText(), "L2 f=50");
+  await alice.command("update_item", "l2", { interfaces: lens("l2", "", 0, 75).interfaces, locked: true });
+  await table.shows("75 mm", PANEL);
+  await table.shows("yes", PANEL);
+  await keyboard.press("Escape");
+  await table.until("nothing to be chosen", () => session.chosen === undefined && document.querySelector("#chosen").hidden);
+  // By kind and by id; what is out of sight comes into it.
+  await table.page.evaluate(() => Object.assign(view, { x: 0, y: 0, scale: 1, follows: false }));
+  await keyboard.press("/");
+  await keyboard.type("mirror");
+  await keyboard.press("Enter");
+  await table.until("the mirror in view", () => session.chosen === "m" && view.x === 100000);
+  await table.page.locator("#search").fill("s");
+  await table.page.locator("#search").fill("nothing like this");
+  await table.shows("None of 4 items found", "#items-more");
+  await table.page.locator("#search").press("Escape");
+  assert.equal(await chosenId(table), "m", "the first Escape is the search's");
+  await table.until("all of them", () => document.querySelectorAll("#items tr").length === 4);
+  // Somebody else removes it.
+  await alice.command("remove_item", "m", {});
+  await table.shows("alice removed it", PANEL);
+  await table.page.getByRole("button", { name: "Let go" }).click();
+  await table.page.locator("#search").fill("source");
+  await table.page.locator("#search").press("Enter");
+  for (const text of ["Source", "633 nm", "1500 mm", "rays"]) await table.shows(text, PANEL);
+  assert.deepEqual(await table.barriers(), []);
+  await table.page.evaluate(() => (document.execCommand = (what) => (window.copied = what + getSelection())));
+  await table.page.getByRole("button", { name: "Copy id" }).click();
+  assert.equal(await table.page.evaluate(() => window.copied), "copys");
+});
+
+atPage("1,200 items are usable: a part is listed, and the others are found", async ({ look, member }) => {
+  const alice = await member("crowd", "alice").joined();
+  await alice.table(Array.from({ length: 1200 }, (_, n) => item(`i${n}`, "lens", `item ${n}`, (n % 40) * 60, Math.floor(n / 40) * 60)));
+  const table = await look(sessionPage("crowd"));
+  await table.shows("The first 500 of 1,200 items are listed", "#items-more");
+  assert.equal(await table.page.locator("#items tr").count(), 500);
+  await table.page.locator("#search").fill("item 1199");
+  await table.page.locator("#search").press("Enter");
+  await table.shows("item 1199", `${PANEL} h2`);
+  // A click on the table's item does the same, whatever the list shows.
+  await table.page.evaluate(() => choose("i7"));
+  await table.shows("item 7", `${PANEL} h2`);
+});
+
+atPage("a person is followed until somebody moves the view", async ({ look, member }) => {
+  const alice = await member("follow", "alice").joined();
+  const bob = await member("follow", "bob").joined();
+  await alice.table([lens("l", "L1", 0), item("m", "mirror", "M1", 300, 0)]);
+  const table = await look(sessionPage("follow"), { viewport: { width: 320, height: 700 } });
+  await table.shows("L1", "#items button");
+  const button = table.page.getByRole("button", { name: "Follow bob" });
+  await button.focus();
+  await table.page.keyboard.press("Enter");
+  await table.shows("Following bob", "#following");
+  const isInSight = (id) => table.until(`${id} in sight`, (id) => inSight(scene.get(id), 0), id);
+  await bob.command("move_item", "l", { x_mm: 9000, y_mm: -4000, angle_deg: 0 });
+  await isInSight("l");
+  // What others do moves nothing.
+  const where = await table.page.evaluate(() => [view.x, view.y]);
+  await alice.command("move_item", "m", { x_mm: -9000, y_mm: 0, angle_deg: 0 });
+  await table.until("the mirror's move", () => scene.get("m").toX === -9000);
+  assert.deepEqual(await table.page.evaluate(() => [view.x, view.y]), where);
+  bob.send({ type: "cursor", x: -5000, y: 100 });
+  await table.until("bob's cursor in sight", () => Math.abs(view.x + 5000) < 1);
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  assert.equal(await table.page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
+  assert.deepEqual(await table.barriers(), []);
+  await table.page.locator("#lively").press("ArrowLeft");
+  await table.until("nobody to be followed", () => document.querySelector("#following").hidden);
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+  await button.click();
+  await table.page.getByRole("button", { name: "Stop", exact: true }).click();
+  await table.until("nobody to be followed", () => document.querySelector("#following").hidden);
+  await button.click();
+  bob.end();
+  await table.until("bob to be gone", () => document.querySelector("#following").hidden && session.members.size === 1);
+});
+
+await main(closeBrowser);
