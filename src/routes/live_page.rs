@@ -24,6 +24,7 @@ const LIVE: &str = concat!(
     include_str!("live/items.js"),
     include_str!("live/words.js"),
     include_str!("live/shapes.js"),
+    include_str!("live/tracer.js"),
     include_str!("live/dom.js"),
     include_str!("live/people.js"),
     include_str!("live/server.js"),

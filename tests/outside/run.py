@@ -28,6 +28,7 @@ PROGRAMS = {
     "client ends": [PYTHON, HERE / "test_client_ends.py"],
     "page: text": ["node", HERE.parent / "page" / "test_text.mjs"],
     "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
+    "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "chromium": ["node", HERE / "test_chromium.mjs"],
