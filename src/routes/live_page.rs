@@ -33,6 +33,7 @@ const LIVE: &str = concat!(
     include_str!("live/qr.js"),
     include_str!("live/listing.js"),
     include_str!("live/shapes.js"),
+    include_str!("live/tracer.js"),
     include_str!("live/dom.js"),
     include_str!("live/people.js"),
     include_str!("live/server.js"),

@@ -31,6 +31,7 @@ PROGRAMS = {
     "page: listing": ["node", HERE.parent / "page" / "test_listing.mjs"],
     "page: qr": ["node", HERE.parent / "page" / "test_qr.mjs"],
     "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
+    "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "live: overview": ["node", HERE / "test_live_overview.mjs"],
