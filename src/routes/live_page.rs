@@ -44,6 +44,7 @@ const LIVE: &str = concat!(
     include_str!("live/scene.js"),
     include_str!("live/drawing.js"),
     include_str!("live/pan_zoom.js"),
+    include_str!("live/first_state.js"),
     include_str!("live/session.js"),
     include_str!("live/side_panel.js"),
     include_str!("live/chosen.js"),

@@ -1,12 +1,12 @@
 // The cards of the overview, one for each session.
 
 const cards = new Map(); // by session id, in the order in which they are shown
-let listed = { sessions: [], total: 0 }; // as the server told it last
+let lastTold = { sessions: [], total: 0 }; // as the server told it last
 
 const hasMouse = matchMedia("(hover: hover)");
 
 function showSessions(told) {
-  listed = told;
+  lastTold = told;
   const known = new Map(told.sessions.map((each) => [each.session_id, each]));
   for (const [id, { node }] of cards) {
     if (known.has(id)) continue;
@@ -34,8 +34,8 @@ function arrangeCards() {
   arrange($("sessions"), shown.map((card) => card.node));
   $("nobody").hidden = cards.size > 0;
   $("none").hidden = !cards.size || shown.length > 0;
-  $("more").hidden = listed.total <= cards.size;
-  write($("more"), `${counted(listed.total - cards.size, "more session")} not shown.`);
+  $("more").hidden = lastTold.total <= cards.size;
+  write($("more"), `${counted(lastTold.total - cards.size, "more session")} not shown.`);
   return shown.length;
 }
 

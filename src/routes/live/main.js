@@ -8,6 +8,7 @@ function route() {
   } catch {} // then it is what it says
   const again = turn > 0;
   session?.leave?.();
+  stopThumbnails();
   session = null;
   line.wake();
   line.failures = 0;

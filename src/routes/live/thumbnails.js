@@ -4,6 +4,7 @@ const THUMBNAIL = [132, 84]; // width and height
 const MOST_BYTES = 2e6; // of a document that is fetched for its thumbnail
 const cardsByNode = new WeakMap();
 let isDrawing = false;
+let fetching = new AbortController(); // aborted when the overview is left: a slow line has other things to carry
 
 const inView = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) cardsByNode.get(target).isSeen = isIntersecting;
@@ -28,13 +29,18 @@ async function drawThumbnails(mine) {
   isDrawing = false;
 }
 
+function stopThumbnails() {
+  fetching.abort();
+  fetching = new AbortController();
+}
+
 async function drawThumbnail(card) {
   const { session_id: id, epoch, seq, items, bytes } = card.session;
   // Of a table on which people are working.
   card.drawAfter = performance.now() + 3000;
   let paths = [];
   if (items && bytes <= MOST_BYTES) {
-    const response = await request(`sessions/${encodeURIComponent(id)}/state`, { headers: card.tag ? { "If-None-Match": card.tag } : {} });
+    const response = await request(`sessions/${encodeURIComponent(id)}/state`, { signal: fetching.signal, headers: card.tag ? { "If-None-Match": card.tag } : {} });
     card.tag = response.headers.get("ETag");
     paths = response.status === 304 ? null : thumbnail((await response.json()).items, ...THUMBNAIL);
   }
