@@ -17,6 +17,7 @@ const LIVE: &str = concat!(
     include_str!("live/cards.css"),
     include_str!("live/session.css"),
     include_str!("live/joining.css"),
+    include_str!("live/manage.css"),
     include_str!("live/chosen.css"),
     include_str!("live/window.css"),
     "</style>\n</head>\n",
@@ -51,6 +52,7 @@ const LIVE: &str = concat!(
     include_str!("live/following.js"),
     include_str!("live/refresh.js"),
     include_str!("live/timeline.js"),
+    include_str!("live/manage.js"),
     include_str!("live/main.js"),
     "</script>\n</body>\n</html>\n",
 );

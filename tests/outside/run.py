@@ -37,6 +37,7 @@ PROGRAMS = {
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "live: overview": ["node", HERE / "test_live_overview.mjs"],
     "live: slow line": ["node", HERE / "test_live_slow.mjs"],
+    "live: managing": ["node", HERE / "test_live_manage.mjs"],
     "live: joining": ["node", HERE / "test_live_joining.mjs"],
     "page: words": ["node", HERE.parent / "page" / "test_words.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],

@@ -38,6 +38,7 @@ async function watchOverview() {
 
 function showFigures(server, { sessions }) {
   learn(server);
+  learnPermission(server.may_administer, false);
   const now = { ...server, at: performance.now() };
   const rate = (counter) => (before ? `${short.format(Math.round((1000 * (now[counter] - before[counter])) / (now.at - before.at)))}/s` : "–");
   const { members, viewers, clients } = server.connections;

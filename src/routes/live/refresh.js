@@ -7,8 +7,11 @@ async function keepAsking(mine) {
       const began = performance.now();
       const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask("server")]);
       const timeline = server.durable && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
+      // A key may be for some sessions only.
+      const here = server.may_administer || !key ? server : await ask(`server?session=${encodeURIComponent(id)}`);
       if (mine !== turn) return;
       learn(server);
+      learnPermission(server.may_administer, here.may_administer);
       session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
       for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
       showClash($("clash"), told.members);
