@@ -28,6 +28,7 @@ PROGRAMS = {
     "client ends": [PYTHON, HERE / "test_client_ends.py"],
     "page: text": ["node", HERE.parent / "page" / "test_text.mjs"],
     "page: words": ["node", HERE.parent / "page" / "test_words.mjs"],
+    "page: past": ["node", HERE.parent / "page" / "test_past.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "live: asking": ["node", HERE / "test_live_asking.mjs"],

@@ -37,6 +37,7 @@ function redraw() {
 
 function renew() {
   view.stale = true;
+  noteAddress();
   redraw();
 }
 
@@ -244,7 +245,9 @@ function drawLively(now) {
   }
   // Whoever points is named there.
   for (const each of glowing) if (few && !cursors.has(each.by)) drawTag(each.by, screenX(each.x), screenY(each.y) - reach(each) - 14);
-  for (const [user, cursor] of cursors) {
+  drawDifferences(quick);
+  // Nobody pointed there then.
+  for (const [user, cursor] of session.past ? [] : cursors) {
     const [x, y] = [screenX(cursor.x), screenY(cursor.y)];
     quick.translate(x, y);
     quick.fillStyle = colourOf(user);
