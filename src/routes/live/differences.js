@@ -52,9 +52,9 @@ function localTime(milliseconds) {
   return isNaN(at) ? "" : new Date(milliseconds - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }
 
-/** A moment on the axis: with its date where the axis is longer than a day. */
-function tickText(milliseconds, span) {
+/** A moment on an axis of `span` milliseconds: with its date where the axis is longer than half a day, or where it is asked for. */
+function tickText(milliseconds, span, hasDate) {
   const at = new Date(milliseconds);
   const time = at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(span < 300000 && { second: "2-digit" }) });
-  return span < 86400000 / 2 ? time : `${at.toLocaleDateString(undefined, { day: "numeric", month: "short" })} ${time}`;
+  return span < 43200000 && !hasDate ? time : `${at.toLocaleDateString(undefined, { day: "numeric", month: "short" })} ${time}`;
 }

@@ -46,16 +46,18 @@ function fillTimeline() {
 
 /** The moments below the slider, and a mark for each version (the newest 200). */
 function fillTicks({ versions }, first, last) {
-  const ticks = JSON.stringify([first, last, versions.length, session.times.size]);
+  const wide = $("ticks").clientWidth || 600;
+  const ticks = JSON.stringify([first, last, versions.length, session.times.size, wide]);
   if (session.ticks === ticks) return;
   session.ticks = ticks;
   const place = (seq) => (seq - first) / Math.max(1, last - first);
   const times = [...session.times].filter(([seq, at]) => seq >= first && seq <= last && !isNaN(at));
   const span = Math.max(...times.map(([, at]) => at)) - Math.min(...times.map(([, at]) => at));
   const at = (share) => `${(share * 100).toFixed(2)}%`;
-  const labels = spaced(times.map(([seq, time]) => [place(seq), time]), span < 43200000 ? 0.16 : 0.24).map(([share, time]) => {
+  // The first one says the day, too.
+  const labels = spaced(times.map(([seq, time]) => [place(seq), time]), 118 / wide).map(([share, time], n) => {
     const anchor = share < 0.1 ? "start" : share > 0.9 ? "end" : "middle";
-    return svg("g", {}, svg("line", { x1: at(share), x2: at(share), y1: 0, y2: 5 }), svg("text", { x: at(share), y: 22, "text-anchor": anchor }, tickText(time, span)));
+    return svg("g", {}, svg("line", { x1: at(share), x2: at(share), y1: 0, y2: 5 }), svg("text", { x: at(share), y: 22, "text-anchor": anchor }, tickText(time, span, n === 0)));
   });
   const marks = versions.slice(-200).filter(({ seq }) => seq >= first).map(({ seq, at: when, why }) => {
     const title = svg("title", {}, `${clock(when)}: ${reasonInWords(why)}`);
