@@ -29,6 +29,7 @@ PROGRAMS = {
     "page: text": ["node", HERE.parent / "page" / "test_text.mjs"],
     "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
     "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
+    "page: labels": ["node", HERE.parent / "page" / "test_labels.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "chromium": ["node", HERE / "test_chromium.mjs"],
