@@ -172,6 +172,24 @@ mod tests {
         assert_ne!(*tag, Page::new("<p>another page").tag);
     }
 
+    /// The script is one scope: of two functions with one name the later one would be called by both.
+    #[test]
+    fn no_two_functions_of_the_script_have_one_name() {
+        let script = text_of(LIVE, "script").unwrap_or_default();
+        let mut names: Vec<&str> = script
+            .lines()
+            .filter_map(|line| {
+                let (name, _) =
+                    line.trim_start_matches("async ").strip_prefix("function ")?.split_once('(')?;
+                Some(name)
+            })
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert!(count > 100 && names.len() == count, "{} of {count}", names.len());
+    }
+
     #[test]
     fn the_live_page_has_one_style_and_one_script_and_nothing_that_a_policy_forbids() {
         for element in ["script", "style"] {
