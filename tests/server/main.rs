@@ -14,6 +14,7 @@ mod joining;
 mod keys;
 mod limits;
 mod logging;
+mod managing;
 mod memory;
 mod pages;
 mod panics;
