@@ -158,13 +158,15 @@ impl Response {
         if !preferences.takes_gzip {
             return page;
         }
+        // A browser tells its page how many bytes it has unpacked, but not of how many.
+        let plain_length = format!("Collabd-Length: {}", page.body.len());
         match gzip::compressed(&page.body).filter(|packed| packed.len() < page.body.len()) {
             Some(packed) => Response {
                 body: packed.into(),
                 // The packed body has other bytes but the same meaning: its tag is a weak one (RFC
                 // 9110 §8.8.1).
                 tag: page.tag.as_ref().map(|tag| format!("W/{tag}")),
-                ..page.with("Content-Encoding: gzip")
+                ..page.with("Content-Encoding: gzip").with(plain_length)
             },
             None => page,
         }

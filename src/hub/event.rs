@@ -25,8 +25,9 @@ pub enum Event {
     /// joins with [`Join`](Self::Join).
     JoinTemporary { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
     /// A connection asks to view a session that exists, in memory or stored: to be sent what members
-    /// are sent. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
-    View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// are sent. It has the document as of `since` already, if that is given. Answered with [`Effect::Admit`] or
+    /// [`Effect::Refuse`].
+    View { conn: ConnId, session: Arc<str>, grant: Option<Grant>, since: Option<Since> },
     /// A viewer asks for the document, or for the changes after `since`.
     RequestState { conn: ConnId, since: Option<Since> },
     /// A connection of the client protocol was opened, with `debug` at the debug endpoint. Answered with

@@ -152,7 +152,7 @@ impl Session {
         );
         for (place, member) in self.room.iter().take(max_members).enumerate() {
             json.extend_from_slice(if place == 0 { b"{" } else { b",{" });
-            member.write(json, self.is_host(place));
+            member.write(json, self.is_host(place), now);
         }
         json.extend_from_slice(b"],\"changed_at\":");
         let _ = match self.activity.changed_at() {
@@ -167,15 +167,17 @@ impl Session {
 
 impl Member {
     /// Appends a member as JSON, after the opening brace.
-    fn write(&self, json: &mut Vec<u8>, is_host: bool) {
+    fn write(&self, json: &mut Vec<u8>, is_host: bool, now: Time) {
         json.extend_from_slice(b"\"user_id\":");
         json::write_string(json, &self.user);
         let read_only = !self.may_write();
         let _ = write!(
             json,
             ",\"is_host\":{is_host},\"connected_at\":\"{}\",\"read_only\":{read_only},\
-             \"connection\":{},\"round_trip_ms\":",
-            self.connected_at, self.conn.0,
+             \"connection\":{},\"takeovers\":{},\"round_trip_ms\":",
+            self.connected_at,
+            self.conn.0,
+            self.takeovers(now.elapsed),
         );
         let _ = match self.round_trip() {
             Some(trip) => write!(json, "{:.1}}}", trip.as_secs_f64() * 1000.0),

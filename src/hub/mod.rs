@@ -153,7 +153,9 @@ impl Hub {
             Event::JoinTemporary { conn, session, user, grant } => {
                 sessions.join(conn, session, user, grant, true, cx);
             }
-            Event::View { conn, session, grant } => sessions.view(conn, session, grant, cx),
+            Event::View { conn, session, grant, since } => {
+                sessions.view(conn, session, grant, since, cx);
+            }
             Event::RequestState { conn, since } => {
                 sessions.request_state(conn, &Request { since }, cx)
             }

@@ -50,7 +50,7 @@ pub enum ClientMessage {
 }
 
 /// A position in the order of changes, from which a client wants to catch up.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {
     pub epoch: String,
     pub seq: u64,

@@ -521,7 +521,18 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[get(
             Permission::Reader,
             Router::view,
-            about_socket("view", "Looks at a session without being in it"),
+            EndpointDoc {
+                parameters: &[
+                    query(
+                        "epoch",
+                        "string",
+                        "with `since`: the `epoch` of the state that you have",
+                    ),
+                    query("since", "integer", "its `seq`: only what came after it is sent"),
+                ],
+                refusals: &[400, 404, 426],
+                ..about_socket("view", "Looks at a session without being in it")
+            },
         )],
     },
     Route {

@@ -43,6 +43,35 @@ fn recent(rig: &mut Rig) -> Vec<String> {
     recent.collect()
 }
 
+/// How often a user's connections took over from one another, as the list of sessions says it.
+fn takeovers(rig: &mut Rig) -> Value {
+    rig.list(None)["sessions"][0]["members"][0]["takeovers"].clone()
+}
+
+#[test]
+fn takeovers_of_a_user_are_counted_for_five_minutes() {
+    let mut rig = Rig::new();
+    rig.join_session("bench", "alice", None);
+    assert_eq!(takeovers(&mut rig), 0);
+    for count in 1..=3 {
+        rig.pass(60_000);
+        rig.join_session("bench", "alice", None);
+        assert_eq!(takeovers(&mut rig), count);
+    }
+    // Another user's joining is none, and neither is coming back after having left.
+    let bob = rig.join_session("bench", "bob", None);
+    assert_eq!(takeovers(&mut rig), 3);
+    rig.gone(bob);
+    rig.pass(240_000);
+    assert_eq!(takeovers(&mut rig), 2, "the first was five minutes and more ago");
+    rig.pass(60_001);
+    assert_eq!(takeovers(&mut rig), 0);
+    for _ in 0..150 {
+        rig.join_session("bench", "alice", None);
+    }
+    assert_eq!(takeovers(&mut rig), 100, "no more are counted");
+}
+
 #[test]
 fn a_session_is_described_with_its_members() {
     let mut rig = Rig::new();
@@ -62,9 +91,9 @@ fn a_session_is_described_with_its_members() {
         "viewers": 1, "member_count": 2,
         "members": [
             {"user_id": "alice", "is_host": true, "connected_at": START_SHOWN, "read_only": false,
-             "connection": conn_of_alice, "round_trip_ms": 12.0},
+             "connection": conn_of_alice, "takeovers": 0, "round_trip_ms": 12.0},
             {"user_id": "bob", "is_host": false, "connected_at": at(&rig), "read_only": true,
-             "connection": bob.0, "round_trip_ms": null},
+             "connection": bob.0, "takeovers": 0, "round_trip_ms": null},
         ],
         "changed_at": at(&rig),
         "changes_per_minute": minutes(&[(0, 1)]),

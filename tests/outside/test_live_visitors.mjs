@@ -22,7 +22,7 @@ atPage("the page is one file of a bounded size, and its policy lets nothing else
   // It says how to join in the words of the editor's own menus and dialog.
   for (const words of [
     "View → Magnetic snap", "Collaboration → Connect/Host Session…", "Connect to server", "Host server",
-    "Server URL", "Session ID", "Your Name", "Start Server", "collabd sessions import",
+    "Server URL", "Session ID", "Your Name", "Start Server", "collabd sessions import", "collabd forward",
   ])
     assert.ok(page.includes(`<b>${words}</b>`) || page.includes(`${words}</label>`) || page.includes(`not ${words}`), words);
   // No markup is ever made of text.

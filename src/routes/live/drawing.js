@@ -23,7 +23,7 @@ function recolour() {
   colours = null;
   renew();
 }
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+addEventListener("themechange", recolour);
 
 new ResizeObserver(([{ contentRect: { width, height } }]) => {
   Object.assign(view, { width, height, ratio: Math.min(3, devicePixelRatio) });

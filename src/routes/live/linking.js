@@ -13,7 +13,6 @@ function noteAddress() {
     const at = wish?.at ?? past?.seq;
     const hash = addressOf({ id, at, view: view.follows ? null : view, item: item ?? wish?.item });
     if (hash !== location.hash) history.replaceState(history.state, "", hash);
-    $("page-url").value = location.href;
   }, 500);
 }
 

@@ -5,9 +5,11 @@ function route() {
   const id = wish && wish.id;
   const again = turn > 0;
   session?.leave?.();
+  stopThumbnails();
   session = null;
   line.wake();
   line.failures = 0;
+  line.gone(false);
   $("overview").hidden = id !== null;
   $("session").hidden = id === null;
   document.body.classList.toggle("at-table", id !== null);
@@ -18,6 +20,12 @@ function route() {
 }
 
 $("logo").src = document.querySelector("link[rel=icon]").href;
-$("server-url").value = SOCKETS.replace(/\/$/, "");
+$("key-menu").onclick = async () => {
+  const before = key;
+  await askForKey();
+  if (key === before) return;
+  say(key ? "The key was changed" : "The key was forgotten");
+  route();
+};
 addEventListener("hashchange", route);
 route();

@@ -8,9 +8,10 @@ async function keepAsking(mine) {
       const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask("server")]);
       const timeline = server.durable && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
       if (mine !== turn) return;
-      write($("version"), server.server.version);
+      learn(server);
       session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
       for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
+      showClash($("clash"), told.members);
       if (session.behind) {
         session.behind = false;
         takeRecent(told);

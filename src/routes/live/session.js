@@ -2,7 +2,7 @@
 
 function watchSession(id, wish) {
   const mine = ++turn;
-  session = { id, wish, items: new Map(), members: new Map(), quality: new Map(), authors: new Map(), times: new Map(), states: [], changes: [], seq: 0, known: false, behind: false, timeline: null, past: null };
+  session = { id, wish, items: new Map(), members: new Map(), quality: new Map(), authors: new Map(), times: new Map(), states: [], changes: [], epoch: null, seq: 0, known: false, isAsking: false, behind: false, timeline: null, past: null };
   for (const kept of [scene, lively, cursors, rows, memberRows, looks]) kept.clear();
   for (const list of ["items", "members", "changes", "versions"]) $(list).replaceChildren();
   Object.assign(panels, { items: true, changes: true });
@@ -11,23 +11,23 @@ function watchSession(id, wish) {
   stopFollowing();
   $("how-here").append($("join"));
   write($("session-title"), id);
-  $("session-name").value = id;
-  $("page-url").value = location.href;
+  showJoining();
   flush();
   keepWatching(mine);
 }
 
 async function keepWatching(mine) {
   for (line.show("wait", "Connecting…"); mine === turn; ) {
-    const { code, reason, told } = await talk(mine);
-    let refusal = null;
+    let refusal = await fetchFirstState(mine);
+    if (mine !== turn) return;
+    const { code, reason, told } = refusal ? {} : await talk(mine);
     // Only the API says why a WebSocket was refused.
-    if (!told && mine === turn) await askSession(session.id).catch((error) => (refusal = error));
+    if (!told && !refusal && mine === turn) await askSession(session.id).catch((error) => (refusal = error));
     if (mine !== turn) return;
     $("table").classList.add("gone");
     if (refusal?.wantsKey) await line.locked(refusal);
-    else if (refusal?.status === 404) await line.down("This session isn’t open", 4);
-    else if (code === 1000) await line.down("The session has ended");
+    else if (refusal?.status === 404) await line.down("This session isn’t open", { longest: 4, isGone: false });
+    else if (code === 1000) await line.down("The session has ended", { isGone: false });
     else await line.down(`The connection is lost${reason ? ` (${reason})` : ""}`);
   }
 }
@@ -35,7 +35,8 @@ async function keepWatching(mine) {
 /** One connection, until it ends; resolves with how. */
 function talk(mine) {
   return new Promise((done) => {
-    const socket = new WebSocket(`${SOCKETS}${key ? `key/${encodeURIComponent(key)}/` : ""}view/${encodeURIComponent(session.id)}`);
+    const since = session.epoch ? `?epoch=${encodeURIComponent(session.epoch)}&since=${session.seq}` : "";
+    const socket = new WebSocket(`${SOCKETS}${key ? `key/${encodeURIComponent(key)}/` : ""}view/${encodeURIComponent(session.id)}${since}`);
     let [told, heard] = [false, performance.now()];
     const finish = ({ code, reason }) => {
       clearInterval(pulse);
@@ -61,13 +62,18 @@ function talk(mine) {
 function hear(message) {
   const { type, user_id: user, timestamp: at } = message;
   const { members } = session;
-  if (message.seq > session.seq || type === "connection:ack") session.seq = message.seq;
+  // What the acknowledgement names is still to come.
+  if (type !== "connection:ack" && message.seq > session.seq) session.seq = message.seq;
   if (type === "connection:ack") {
     members.clear();
     cursors.clear();
     for (const member of message.users) members.set(member.user_id, member);
     panels.members = true;
-  } else if (type === "sync:state") takeState(message.state);
+  } else if (type === "sync:state") {
+    Object.assign(session, { epoch: message.epoch, seq: message.seq });
+    takeState(message.state);
+    goLive();
+  } else if (type === "sync:done") goLive();
   else if (type === "session:activity") tellChange(message);
   else if (type === "command") takeCommand(message.command, message);
   else if (type === "cursor") takeCursor(message);
@@ -93,13 +99,19 @@ function comeOrGo(user, text, at) {
   redraw();
 }
 
+/** All that was missed has come. */
+function goLive() {
+  $("table").classList.remove("gone");
+  line.up();
+  session.behind = true;
+  // Before, it may be stored and not open.
+  if (!session.isAsking) keepAsking(turn);
+  session.isAsking = true;
+}
+
 function takeState(state) {
   const items = state?.items ?? [];
   session.items = new Map(items.filter(idOf).map((item) => [idOf(item), item]));
-  $("table").classList.remove("gone");
-  line.up();
-  // Before, it may be stored and not open.
-  if (!session.known) keepAsking(turn);
   session.known = session.behind = true;
   session.authors.clear();
   panels.since = true;

@@ -75,7 +75,7 @@ function plate(at, half) {
 }
 
 /** The parts of one surface. `alone`: it is the only one of its item. `middle` of the picture lies behind a mirror. */
-function partsOf(surface, alone, middle) {
+function surfaceParts(surface, alone, middle) {
   const { of, does, x1, y1, x2, y2 } = surface;
   const { length, at, bow } = along(surface);
   const tone = does === "polariser" || does === "rotator" ? "waveplate" : does;
@@ -165,7 +165,7 @@ function shapeOf(data) {
       [box[0], box[1], box[2], box[3]] = [Math.min(box[0], x), Math.min(box[1], -y), Math.max(box[2], x), Math.max(box[3], -y)];
     }
   }
-  return { kind, parts: [...glassOf(surfaces), ...surfaces.flatMap((each) => partsOf(each, surfaces.length === 1, middle))], box };
+  return { kind, parts: [...glassOf(surfaces), ...surfaces.flatMap((each) => surfaceParts(each, surfaces.length === 1, middle))], box };
 }
 
 const SOURCE_ARROW = 18; // millimetres
