@@ -1,4 +1,4 @@
-// How smoothly the live page draws: 500 items, and 10 people who drag at 60 changes a second each. Prints what it measures;
+// How smoothly the live page draws: 500 items with the beams of 100 sources, and 10 people who drag at 60 changes a second each. Prints what it measures;
 // on a machine without a graphics card, or with other work to do, that says more about the machine than about the page.
 
 import { setTimeout as after } from "node:timers/promises";
@@ -21,10 +21,18 @@ const items = Array.from({ length: ITEMS }, (_, n) => ({
 await people[0].table(items);
 
 const look = await Look.open(server, "#/session/frames");
-await look.until("the table", (count) => scene.size === count, ITEMS);
+await look.until("the table", (count) => scene.size === count && !tracer.behind, ITEMS);
+const traced = () => look.page.evaluate(() => [[...tracer.rays()].length, [...tracer.rays()].reduce((sum, { legs }) => sum + legs.length, 0), tracer.thin]);
+console.log("%d rays in %d legs, 1 in %d", ...(await traced()));
+
+const inspector = await look.page.context().newCDPSession(look.page);
+await inspector.send("Performance.enable", { timeDomain: "threadTicks" });
+/** Seconds of processor time that the page's script has had, messages included. */
+const scripted = async () => (await inspector.send("Performance.getMetrics")).metrics.find(({ name }) => name === "ScriptDuration").value;
 
 /** Counts frames, and how long the page's own part of each takes, while `what` goes on. */
 async function measure(what) {
+  const before = await scripted();
   await look.page.evaluate(() => {
     const real = (window.realFrame ??= requestAnimationFrame);
     window.spent = [];
@@ -44,6 +52,7 @@ async function measure(what) {
     });
   });
   await what();
+  const script = 1000 * ((await scripted()) - before);
   const { spent, intervals } = await look.page.evaluate(
     () => ((window.counting = false), { spent: window.spent, intervals: window.intervals.slice(1) }),
   );
@@ -52,7 +61,7 @@ async function measure(what) {
   const own = spent.length
     ? `the page's part of one ${at(spent, 0.5)} ms, 99 % within ${at(spent, 0.99)} ms`
     : "none of them drawn";
-  return `${((1000 * intervals.length) / total).toFixed(1)} frames/s (99 % within ${at(intervals, 0.99)} ms, ${late} of ${intervals.length} late), ${own}`;
+  return `${((1000 * intervals.length) / total).toFixed(1)} frames/s (99 % within ${at(intervals, 0.99)} ms, ${late} of ${intervals.length} late), ${own}, ${(script / intervals.length).toFixed(1)} ms of processor time a frame for all script`;
 }
 
 console.log(`nothing moves: ${await measure(() => after(2000))}`);
@@ -79,6 +88,7 @@ const dragging = await measure(async () => {
   }
 });
 console.log(`${PEOPLE} drag, ${Math.round(sent / SECONDS)} messages/s: ${dragging}`);
+console.log("then %d rays in %d legs, 1 in %d", ...(await traced()));
 const panning = await measure(async () => {
   for (let n = 0; n < 120; n++)
     await look.page.evaluate((n) => (pan(6 * Math.sin(n / 9), 4), new Promise((done) => setTimeout(done, 16))), n);

@@ -167,7 +167,12 @@ impl ActivityLog {
             let Some(kind) = kind else { continue };
             let fields = command.as_ref().map(|command| {
                 let known = known.entry(command.item_id.clone()).or_default();
-                let found = || FieldChanges::of_known(known, &command.data);
+                let found = || match kind {
+                    ActivityKind::Update | ActivityKind::Move => {
+                        FieldChanges::of_known(known, &command.data)
+                    }
+                    _ => FieldChanges::default(),
+                };
                 let fields = written.remove(seq).unwrap_or_else(found);
                 learn(known, &command.data);
                 if kind == ActivityKind::Remove {

@@ -75,24 +75,26 @@ impl FieldChanges {
         changes
     }
 
-    /// What a relayed message changes, of an item of which these fields are known. What isn't known can't be
-    /// compared.
+    /// What a relayed message changes, of an item of which these fields are known. Where nothing is known it says
+    /// only that more was changed. Takes time linear in both.
     pub fn of_known(known: &Fields, fields: &Fields) -> Self {
-        let value =
-            |key: &str| known.iter().find(|(name, _)| **name == *key).map(|(_, value)| &**value);
-        let number = |key| value(key).and_then(json::as_number);
         let mut changes = FieldChanges::default();
-        if fields.iter().any(|(key, _)| PLACE.contains(&&**key)) {
-            changes.place = Some(PLACE.map(number));
-        }
-        for (key, after) in fields.iter().filter(|(key, after)| !is_fixed(key, after)) {
-            match (&**key, value(key)) {
-                (key, _) if PLACE.contains(&key) => {}
-                (_, None) => {}
+        let (mut place, mut has_place) = ([None; 3], false);
+        for ((key, after), found) in fields.iter().zip(find_in(known, fields)) {
+            let before = found.and_then(|found| known.get(found)).map(|(_, value)| &**value);
+            if let Some(coordinate) = PLACE.iter().position(|name| *name == key) {
+                has_place = true;
+                place[coordinate] = before.and_then(json::as_number);
+                continue;
+            }
+            match (&**key, before) {
+                (key, _) if is_fixed(key, after) => {}
+                (_, None) => changes.has_more |= known.is_empty(),
                 (INTERFACES, Some(before)) => changes.compare_interfaces(before, after),
                 (key, before) => changes.compare(key, before, Some(after)),
             }
         }
+        changes.place = has_place.then_some(place);
         changes
     }
 

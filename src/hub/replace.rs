@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::activity::{ActivityKind, Counts};
 use super::document::Applied;
+use super::field_changes::FieldChanges;
 use super::incoming::Sender;
 use super::item::Item;
 use super::message_name::MessageName;
@@ -103,7 +104,8 @@ impl Session {
         let Some(item) = self.document.get(id) else { return };
         let change = Applied::Added(item.id.clone());
         let seq = self.history.next_seq();
-        self.activity.note_item(seq, by, ActivityKind::Add, item, Default::default(), cx.now);
+        let written = FieldChanges::default();
+        self.activity.note_item(seq, by, ActivityKind::Add, item, written, cx.now);
         let why = SnapshotReason::Regular;
         let how = Publication { user: by, version: 0, why, id: None, except: None, is_news: false };
         self.publish(&[change], how, cx);

@@ -466,6 +466,28 @@ fn what_was_done_last_in_a_stored_session_is_known_when_it_is_loaded() {
     assert_eq!(after["changes_per_minute"], minutes(&[]));
 }
 
+/// A stored document in between: of what was done before it that is known which its own frames tell.
+#[test]
+fn what_was_done_before_the_last_stored_document_is_known_from_its_frames() {
+    let mut rig = Rig::durable();
+    let alice = member(&mut rig, "bench", "alice");
+    let item = json!({"item_type": "component", "x_mm": 1, "name": "old", "wavelength_nm": 1});
+    rig.tell(alice, command("add_item", "a", item));
+    for (name, wavelength) in [("new", 2), ("newer", 3)] {
+        rig.pass(3000);
+        let data = json!({"name": name, "wavelength_nm": wavelength});
+        rig.tell(alice, command("update_item", "a", data));
+    }
+    rig.tell(alice, json!({"type": "sync:update", "state": {"items": [{"uuid": "z"}]}}));
+    rig.commit();
+    let before = changes(&mut rig);
+    rig.restart(Limits { durable: true, ..limits() });
+    member(&mut rig, "bench", "bob");
+    assert_eq!(changes(&mut rig)[..3], before[..3]);
+    let expected = json!([["name", "new", "newer"], ["wavelength_nm", 2, 3]]);
+    assert_eq!(before[2], expected);
+}
+
 #[test]
 fn what_cannot_be_shown_is_left_out_and_only_the_last_are_remembered() {
     let mut rig = Rig::new();

@@ -12,7 +12,7 @@ import { startServer } from "./ws_story.mjs";
 const MINUTES = Number(process.argv[2] ?? 6);
 const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
 
-// Each faces along its angle, counter-clockwise: at 0 a component's line lies along y.
+// Each faces along its angle, clockwise: at 0 a component's line lies along y.
 const TABLE = [
   item("hene", "source", "", -375, 0, 0, 22),
   item("f50", "lens", "Lens f=50", -275, 0, 0, 36),

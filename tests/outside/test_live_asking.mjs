@@ -148,4 +148,106 @@ atPage("a person is followed until somebody moves the view", async ({ look, memb
   await table.until("bob to be gone", () => document.querySelector("#following").hidden && session.members.size === 1);
 });
 
+atPage("the past has dates, versions with their reason, and the difference to now in words and outlines", async ({ look, member }) => {
+  const alice = await member("past", "alice").joined();
+  await alice.table([lens("l", "L1", 0), lens("k", "L2", 60), item("m", "mirror", "M1", 100, 0)]);
+  await alice.command("move_item", "l", { x_mm: 10, y_mm: 0, angle_deg: 0 });
+  await alice.command("update_item", "k", { interfaces: lens("k", "L2", 60, 75).interfaces });
+  await alice.command("remove_item", "m", {});
+  await alice.command("add_item", "n", item("n", "source", "", -50, 0));
+  const table = await look(sessionPage("past"));
+  await table.until("the last change", () => Number(document.querySelector("#moment").max) === 7);
+  await table.until("the axis' dates", () => document.querySelectorAll("#ticks text").length >= 1);
+  await table.until("the version's mark", () => document.querySelector("#ticks .version title")?.textContent.includes("the table was replaced"));
+  assert.match(await table.page.locator("#versions option").nth(1).innerText(), /the table was replaced · alice$/);
+  // Step by step, by keyboard.
+  const earlier = table.page.getByRole("button", { name: "One change earlier" });
+  await earlier.focus();
+  await table.page.keyboard.press("Enter");
+  await table.shows("As it was after change 6", "#when");
+  await table.shows("by alice: removed M1", "#when");
+  await table.shows("1 added", "#since-sum");
+  await table.page.keyboard.press("Enter");
+  await table.shows("by alice: changed L2: focal length 50 → 75 mm", "#when");
+  await table.shows("1 removed, 1 added", "#since-sum");
+  await table.page.keyboard.press("Enter");
+  await table.shows("by alice: moved L1 to (10.0, 0.0)", "#when");
+  await table.page.keyboard.press("Enter");
+  await table.shows("As it was after change 3", "#when");
+  const since = () => table.page.locator("#since li").allInnerTexts();
+  await table.shows("1 removed, 1 added, 1 moved, 1 changed", "#since-sum");
+  assert.deepEqual(await since(), ["−removed M1", "+added Source at (-50.0, 0.0)", "→moved L1 to (10.0, 0.0)", "≠changed L2: focal length 50 → 75 mm"]);
+  // Each kind has a line of its own, whatever its colour.
+  const dashes = await table.page.evaluate(() => {
+    const seen = [];
+    const own = quick.setLineDash;
+    quick.setLineDash = (dash) => seen.push(String(dash));
+    drawDifferences(quick);
+    quick.setLineDash = own;
+    return seen.filter((_, n) => n % 2 === 0);
+  });
+  assert.equal(new Set(dashes).size, 4);
+  // Cursors belong to now, and what happens now is in the difference.
+  alice.send({ type: "cursor", x: 30, y: 40 });
+  await table.until("the cursor to be known", () => cursors.has("alice"));
+  await table.until("a frame", () => !framed && (redraw(), true));
+  const drawn = await table.page.evaluate(() => {
+    const seen = [];
+    const own = quick.fillText;
+    quick.fillText = (text) => seen.push(text);
+    drawLively(performance.now());
+    quick.fillText = own;
+    return seen;
+  });
+  assert.ok(!drawn.some((text) => text.includes("alice")) && drawn.includes("+"), `${drawn}`);
+  await alice.command("update_item", "k", { locked: true });
+  await table.shows("changed L2: locked, focal length", "#since");
+  assert.deepEqual(await table.barriers(), []);
+  await table.page.setViewportSize({ width: 320, height: 700 });
+  assert.equal(await table.page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
+  // A moment that is typed, in local time: the state of that second, and a future one is now.
+  const typed = await table.page.evaluate(() => localTime(session.past.at + 1000));
+  const goTo = table.page.getByLabel("Date and time");
+  await goTo.fill("2001-01-01T00:00:00");
+  await table.shows("can’t be shown", "#when");
+  await goTo.fill("2100-01-01T00:00:00");
+  await table.shows("Now. Drag to look back", "#when");
+  await goTo.fill(typed);
+  await table.until("a moment of the past, or now", () => session.past?.items || !session.past);
+  await table.page.getByRole("button", { name: "Now", exact: true }).click();
+  await table.until("the present", () => document.querySelector("#since-box").hidden && scene.has("n") && !session.past);
+  table.expected.push(/status of 404/);
+}, stored);
+
+atPage("a link shows the session, the moment, the item and the view; old and bad ones work", async ({ look, member }) => {
+  const alice = await member("a link?", "alice").joined();
+  await alice.table([lens("l", "L1", 0), item("m", "mirror", "M1", 100, 0)]);
+  await alice.command("move_item", "l", { x_mm: 10, y_mm: 0, angle_deg: 0 });
+  const table = await look(sessionPage("a link?"));
+  await table.shows("L1", "#items button");
+  const entries = await table.page.evaluate(() => history.length);
+  await table.page.locator("#items button", { hasText: "M1" }).click();
+  await table.page.locator("#lively").press("+");
+  await table.page.getByRole("button", { name: "One change earlier" }).click();
+  await table.until("the address", () => /at=2&view=[^&]+&item=m$/.test(location.hash));
+  const shown = () => table.page.evaluate(() => [session.past?.seq, session.chosen, view.x.toFixed(0), view.scale.toPrecision(3)]);
+  const before = await shown();
+  assert.equal(await table.page.evaluate(() => history.length), entries, "no entry of the history");
+  const other = await look(await table.page.evaluate(() => location.hash));
+  await other.shows("As it was after change 2", "#when");
+  await other.shows("M1", "#chosen h2");
+  assert.deepEqual(await other.page.evaluate(() => [session.past?.seq, session.chosen, view.x.toFixed(0), view.scale.toPrecision(3)]), before);
+  assert.equal(await other.page.evaluate(() => scene.get("l").toX), 0);
+  // Back to now, let go, and fit: the plain address again.
+  await other.page.getByRole("button", { name: "Now", exact: true }).click();
+  await other.page.getByRole("button", { name: "Fit" }).click();
+  await other.page.getByRole("button", { name: "Let go" }).click();
+  await other.until("the plain address", () => location.hash === "#/session/a%20link%3F");
+  const odd = await look(`${sessionPage("a link?")}?at=99999&view=1,nonsense&item=gone&more=1`);
+  odd.expected.push(/status of 404/);
+  await odd.shows("L1", "#items button");
+  await odd.until("now, all of it in view", () => !session.past && view.follows && scene.size === 2);
+  await odd.isLive();
+}, stored);
+
 await main(closeBrowser);

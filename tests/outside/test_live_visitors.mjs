@@ -1,16 +1,18 @@
 // The live page in Chromium for whoever looks at it: with a key, by keyboard, on a phone, after an outage, and never harmed.
 
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
 import { closeBrowser } from "./browser.mjs";
 import { atPage, item, sessionPage } from "./live_page.mjs";
 import { main } from "./ws_story.mjs";
 
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 
-atPage("the page is one small file, and its policy lets nothing else in", async ({ server }) => {
+atPage("the page is one file of a bounded size, and its policy lets nothing else in", async ({ server }) => {
   const response = await fetch(`http://127.0.0.1:${server.port}/`);
   const page = await response.text();
   assert.ok(Buffer.byteLength(page) < 250_000, `${Buffer.byteLength(page)} bytes`);
+  assert.ok(gzipSync(page).length < 70_000, `${gzipSync(page).length} bytes`);
   assert.match(
     response.headers.get("content-security-policy"),
     /^default-src 'none'; script-src 'sha256-[^ ]+'; style-src 'sha256-[^ ]+'; connect-src 'self';/,

@@ -111,6 +111,7 @@ story("only what a change can have to do with is traced again, and nothing after
   const before = whole.map(({ legs }) => legs);
   const lens = items.find(({ category }) => category === "lenses");
   tracer.set(lens.item_uuid, { ...lens, name: "another name", notes: "n", z_value: 4 }, placeOf(lens));
+  assert.equal(tracer.behind, false, "nothing to do");
   assert.equal(tracer.trace(1), false);
   const far = { ...lens, item_uuid: "far", x_mm: 5000, y_mm: 5000 };
   tracer.set("far", far, placeOf(far));
@@ -123,6 +124,14 @@ story("only what a change can have to do with is traced again, and nothing after
   tracer.set("b", block, placeOf(block));
   assert.equal(tracer.trace(1), true);
   assert.deepEqual(whole.flatMap(({ legs }, n) => (legs === before[n] ? [] : [n])), [1]);
+  // A source that is new or gone is all there is to do.
+  tracer.set("new", { ...source, item_uuid: "new", y_mm: 9000 }, { x: 0, y: 9000, angle: 0 });
+  assert.equal(tracer.behind, true);
+  assert.equal(tracer.trace(1), true);
+  tracer.remove("new");
+  assert.equal(tracer.behind, true);
+  assert.equal(tracer.trace(1), true);
+  assert.equal(tracer.behind, false);
 });
 
 const plate = (element_type, x_mm, more) => ({ _type: "component", item_uuid: `${element_type} ${x_mm}`, x_mm, y_mm: 0, angle_deg: 0, interfaces: [{ x1_mm: 0, y1_mm: 50, x2_mm: 0, y2_mm: -50, element_type, ...more }] });

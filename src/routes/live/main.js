@@ -1,11 +1,8 @@
 // What is shown stands behind the # of the address.
 
 function route() {
-  const [, encoded = null] = /^#\/session\/(.+)$/.exec(location.hash) ?? [];
-  let id = encoded;
-  try {
-    id = encoded && decodeURIComponent(encoded);
-  } catch {} // then it is what it says
+  const wish = readAddress(location.hash);
+  const id = wish && wish.id;
   const again = turn > 0;
   session?.leave?.();
   stopThumbnails();
@@ -18,7 +15,7 @@ function route() {
   document.body.classList.toggle("at-table", id !== null);
   document.title = id === null ? "collabd" : `${id} – collabd`;
   if (id === null) watchOverview();
-  else watchSession(id);
+  else watchSession(id, wish);
   if (again) $(id === null ? "overview-title" : "session-title").focus();
 }
 

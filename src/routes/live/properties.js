@@ -24,20 +24,20 @@ const RANKS = new Map(Object.keys(PROPERTIES).map((field, rank) => [field, rank]
 const LONGEST_VALUE = 40; // characters; a longer value isn't shown in a line
 
 /** `interfaces[1].efl_mm` in its parts: which interface, and the field's own name. */
-function partsOf(field) {
+function fieldParts(field) {
   const [, n, own] = /^interfaces(?:\[(\d+)\])?\.(.+)$/s.exec(field) ?? [, undefined, field];
   return { n: n === undefined ? -1 : Number(n), own };
 }
 
 /** What people call a field. The first interface needs no number. */
 function labelOf(field) {
-  const { n, own } = partsOf(field);
+  const { n, own } = fieldParts(field);
   const label = Object.hasOwn(PROPERTIES, own) ? PROPERTIES[own][0] : own;
   return n > 0 ? `interface ${n + 1}: ${label}` : label;
 }
 
 function unitOf(field) {
-  const { own } = partsOf(field);
+  const { own } = fieldParts(field);
   return (Object.hasOwn(PROPERTIES, own) && PROPERTIES[own][1]) || "";
 }
 
@@ -55,7 +55,7 @@ function plainValue(value, quoted = true) {
 
 /** A value as it is listed, at most 300 characters of it. */
 function valueOf(field, value) {
-  if (partsOf(field).own === "element_type" && typeof value === "string") return (ELEMENTS[value] ?? value.replaceAll("_", " ")).slice(0, 300);
+  if (fieldParts(field).own === "element_type" && typeof value === "string") return (ELEMENTS[value] ?? value.replaceAll("_", " ")).slice(0, 300);
   const text = plainValue(value, false);
   return withUnit(text.length > 300 ? `${text.slice(0, 299)}…` : text, typeof value === "number" || Array.isArray(value) ? unitOf(field) : "");
 }
@@ -71,7 +71,7 @@ const kindInWords = (data) => KINDS[kindOf(typeOf(data))] ?? typeOf(data);
 
 /** The order in which fields are listed and told: as in PROPERTIES, then by name. */
 function byRank(a, b) {
-  const [one, other] = [partsOf(a), partsOf(b)];
+  const [one, other] = [fieldParts(a), fieldParts(b)];
   const rank = ({ own }) => RANKS.get(own) ?? 999;
   return rank(one) - rank(other) || one.n - other.n || (a < b ? -1 : a > b ? 1 : 0);
 }

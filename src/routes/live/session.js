@@ -1,8 +1,8 @@
 // One session's socket, and what it says.
 
-function watchSession(id) {
+function watchSession(id, wish) {
   const mine = ++turn;
-  session = { id, items: new Map(), members: new Map(), quality: new Map(), authors: new Map(), changes: [], epoch: null, seq: 0, known: false, isAsking: false, behind: false, timeline: null, past: null };
+  session = { id, wish, items: new Map(), members: new Map(), quality: new Map(), authors: new Map(), times: new Map(), states: [], changes: [], epoch: null, seq: 0, known: false, isAsking: false, behind: false, timeline: null, past: null };
   for (const kept of [scene, lively, cursors, rows, memberRows, looks]) kept.clear();
   for (const list of ["items", "members", "changes", "versions"]) $(list).replaceChildren();
   Object.assign(panels, { items: true, changes: true });
@@ -114,7 +114,9 @@ function takeState(state) {
   session.items = new Map(items.filter(idOf).map((item) => [idOf(item), item]));
   session.known = session.behind = true;
   session.authors.clear();
+  panels.since = true;
   if (!session.past) setScene(session.items);
+  grantWish();
 }
 
 function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: user, settled, timestamp: at, seq }) {
@@ -133,6 +135,7 @@ function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: 
   if (after) items.set(id, after);
   else items.delete(id);
   if (!past) after ? touch(id, after, settled ? null : user) : lose(id);
+  if (past) panels.since = true;
   if (settled) return;
   session.authors.set(id, { user, at });
   if (!after && id === session.chosen) session.lost = { data: before, user, at };

@@ -57,11 +57,16 @@ function edgeTo({ x1, y1, x2, y2, radius }, backwards = false) {
   return [`A${short3(r)} ${short3(r)} 0 0 ${radius > 0 !== backwards ? 0 : 1}`, to];
 }
 
-/** Points by their place along a surface (0 to 1 from end to end) and beside it, in millimetres to its right. */
-function along({ x1, y1, x2, y2 }) {
+/**
+ * Points by their place along a surface (0 to 1 from end to end) and beside it, in millimetres to its right. `bow` is how far
+ * its middle lies to its right.
+ */
+function along({ x1, y1, x2, y2, radius }) {
   const length = Math.hypot(x2 - x1, y2 - y1);
   const [ux, uy] = length ? [(x2 - x1) / length, (y2 - y1) / length] : [0, 1];
-  return { length, at: (share, beside = 0) => [x1 + (x2 - x1) * share + uy * beside, y1 + (y2 - y1) * share - ux * beside] };
+  const r = Math.abs(radius);
+  const bow = r >= length / 2 && r <= 1e7 ? Math.sign(radius) * (r - Math.sqrt(r * r - (length * length) / 4)) : 0;
+  return { length, bow, at: (share, beside = 0) => [x1 + (x2 - x1) * share + uy * beside, y1 + (y2 - y1) * share - ux * beside] };
 }
 
 /** A plate along a surface. */
@@ -72,7 +77,7 @@ function plate(at, half) {
 /** The parts of one surface. `alone`: it is the only one of its item. `middle` of the picture lies behind a mirror. */
 function surfaceParts(surface, alone, middle) {
   const { of, does, x1, y1, x2, y2 } = surface;
-  const { length, at } = along(surface);
+  const { length, at, bow } = along(surface);
   const tone = does === "polariser" || does === "rotator" ? "waveplate" : does;
   const line = { d: pathOf("M", [x1, y1], ...edgeTo(surface)), tone, fill: 0, line: 2 };
   const area = (d, fill = 0.2, width = 1.4) => ({ d, tone, fill, line: width });
@@ -88,7 +93,9 @@ function surfaceParts(surface, alone, middle) {
     // Its back is hatched: the side of the picture's middle.
     const toMiddle = (middle[0] - (x1 + x2) / 2) * (y2 - y1) - (middle[1] - (y1 + y2) / 2) * (x2 - x1);
     const deep = length * 0.09 * (toMiddle < -1e-6 * length ? -1 : 1);
-    const hatch = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((n) => ["M", at((n + 0.6) / 8), "L", at((n + 0.1) / 8, deep)]);
+    // An arc is about a parabola.
+    const arc = (share, beside = 0) => at(share, beside + bow * 4 * share * (1 - share));
+    const hatch = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((n) => ["M", arc((n + 0.6) / 8), "L", arc((n + 0.1) / 8, deep)]);
     return [{ ...line, d: pathOf(...hatch), line: 1 }, { ...line, line: 2.6 }];
   }
   if (does === "splitter" || does === "dichroic") {
@@ -152,9 +159,9 @@ function shapeOf(data) {
   const middle = hasPicture(data) ? [x1 - finite(first.x1_mm), y1 - finite(first.y1_mm)] : [0, 0];
   const box = [Infinity, Infinity, -Infinity, -Infinity];
   for (const each of surfaces) {
-    const { at, length } = along(each);
-    const sag = each.radius ? Math.min(length / 2, length ** 2 / 8 / Math.abs(each.radius)) : length * 0.05;
-    for (const [x, y] of [at(0), at(1), at(0.5, sag), at(0.5, -sag)]) {
+    const { at, length, bow } = along(each);
+    const deep = length * 0.05;
+    for (const [x, y] of [at(0), at(1), at(0.5, bow + deep), at(0.5, bow - deep)]) {
       [box[0], box[1], box[2], box[3]] = [Math.min(box[0], x), Math.min(box[1], -y), Math.max(box[2], x), Math.max(box[3], -y)];
     }
   }

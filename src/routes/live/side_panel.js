@@ -33,7 +33,7 @@ function titleOfRecent({ item_id: id, item_type }) {
 
 // The panels beside the table, filled anew at most five times a second.
 
-const panels = { items: false, touched: new Set(), changes: false, members: false, chosen: false };
+const panels = { items: false, touched: new Set(), changes: false, members: false, chosen: false, since: false };
 const rows = new Map(); // of the list of items, by id
 const ROWS = 500; // at most; the rest is found by searching
 let flushing = null;
@@ -52,6 +52,7 @@ function flush() {
   if (panels.members) fillMembers();
   if (panels.changes) fillChanges();
   if (session.timeline) fillTimeline();
+  fillSince();
   $("timeline").hidden = !session.timeline;
   Object.assign(panels, { items: false, changes: false, members: false, chosen: false });
 }

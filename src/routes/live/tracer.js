@@ -241,7 +241,9 @@ class Tracer {
     this.moved = new Set(); // elements that are new or elsewhere, or are no more
     this.thin = this.leastThin = 1; // one ray in so many is traced
     this.late = 0; // how many times in a row time has run out
-    this.unsorted = true;
+    this.stale = 0; // rays that are still to be traced
+    this.unsorted = true; // `elements` is to be made anew
+    this.gone = true; // rays that were there are no more
   }
 
   /** An item is like this now. */
@@ -263,7 +265,10 @@ class Tracer {
       item.elements = elements;
       this.unsorted = true;
     }
-    if (source || old?.source) item.rays = this.newRays(item);
+    if (!source && !old?.source) return;
+    item.rays = this.newRays(item);
+    this.stale += item.rays.length;
+    this.gone = true;
   }
 
   /** The rays of a source; until they are traced they stay where they were. */
@@ -275,7 +280,7 @@ class Tracer {
 
   remove(id) {
     for (const each of this.items.get(id)?.elements ?? []) this.moved.add(Object.assign(each, { half: 0 }));
-    this.unsorted = this.items.delete(id) || this.unsorted;
+    this.unsorted = this.gone = this.items.delete(id) || this.unsorted;
   }
 
   /** Rays are thinned, or no longer. */
@@ -295,20 +300,21 @@ class Tracer {
 
   /** Whether something is still to be traced. */
   get behind() {
-    return this.moved.size > 0 || this.stale > 0;
+    return this.moved.size > 0 || this.stale > 0 || this.unsorted || this.gone;
   }
 
   /**
    * Traces for at most about so many milliseconds. At rest all rays are traced, in several steps if need be; else they are
-   * thinned where there is no time for all of them. True where a ray has changed.
+   * thinned where there is no time for all of them, or to draw them (`pressed`). True where a ray has changed.
    */
-  trace(budget, atRest = true) {
+  trace(budget, atRest = true, pressed = false) {
     const end = this.clock() + budget;
     if (this.unsorted) this.elements = [...this.items.values()].flatMap(({ elements }) => elements);
     this.unsorted = false;
     this.sift();
     if (atRest) this.setThin(this.leastThin);
-    let [changed, total, legs] = [false, 0, 0];
+    let [changed, total, legs] = [this.gone, 0, 0];
+    this.gone = false;
     this.stale = 0;
     for (const ray of this.rays()) {
       total++;
@@ -321,8 +327,10 @@ class Tracer {
       this.stale += ray.stale;
     }
     if (total > MOST_RAYS_IN_ALL || legs > MOST_LEGS_IN_ALL) this.leastThin = Math.min(MOST_THINNED, this.thin * 2);
-    this.late = this.stale && !atRest ? this.late + 1 : 0;
-    if (this.late >= 3 || this.leastThin > this.thin) {
+    this.late = (this.stale || pressed) && !atRest ? this.late + 1 : 0;
+    const sources = [...this.items.values()].reduce((sum, { source }) => sum + source, 0);
+    // Of every source one ray is left.
+    if ((this.late >= 3 || this.leastThin > this.thin) && total > sources) {
       this.late = 0;
       this.setThin(Math.max(this.leastThin, Math.min(MOST_THINNED, this.thin * 2)));
       this.stale = 1;
