@@ -31,6 +31,7 @@ PROGRAMS = {
     "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
     "page: labels": ["node", HERE.parent / "page" / "test_labels.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
+    "live: table": ["node", HERE / "test_live_table.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "chromium": ["node", HERE / "test_chromium.mjs"],
     "crowd": [PYTHON, HERE / "test_crowd.py"],
