@@ -65,8 +65,9 @@ export class Member extends Connection {
 
   /** The whole table at once. */
   async table(items) {
-    this.send({ type: "sync:update", id: "table", state: { items, version: 1 } });
-    await this.confirmed("table");
+    const id = `table ${(this.count = (this.count ?? 0) + 1)}`;
+    this.send({ type: "sync:update", id, state: { items, version: 1 } });
+    await this.confirmed(id);
   }
 
   async confirmed(id) {

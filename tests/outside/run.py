@@ -39,6 +39,7 @@ PROGRAMS = {
     "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
     "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
+    "live: table": ["node", HERE / "test_live_table.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "live: overview": ["node", HERE / "test_live_overview.mjs"],
     "live: slow line": ["node", HERE / "test_live_slow.mjs"],

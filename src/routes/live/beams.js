@@ -86,7 +86,7 @@ function drawBeams() {
   light.clearRect(0, 0, view.width, view.height);
   const groups = beamsByColour();
   const legs = [...groups.values()].flat().reduce((sum, { length }) => sum + length / 4, 0);
-  light.lineWidth = legs > FINE ? 1 / view.ratio : 1.4;
+  light.lineWidth = legs > FINE ? 1 / view.ratio : 1.8;
   for (const [colour, shades] of groups) {
     light.strokeStyle = colour;
     shades.forEach((ends, shade) => {

@@ -157,10 +157,14 @@ function drawGrid() {
   rule(colours.axis, 1e12, true);
 }
 
-function drawScaleBar() {
+/** The length of the scale in pixels, and what it says. */
+function scaleBar() {
   const length = roundUp(70 / view.scale);
-  const [wide, y] = [length * view.scale, view.height - 15];
-  const text = length < 1000 ? `${+length.toPrecision(1)} mm` : `${grouped.format(length / 1000)} m`;
+  return { wide: length * view.scale, text: length < 1000 ? `${+length.toPrecision(1)} mm` : `${grouped.format(length / 1000)} m` };
+}
+
+function drawScaleBar() {
+  const [{ wide, text }, y] = [scaleBar(), view.height - 15];
   still.strokeStyle = still.fillStyle = colours.ink;
   still.beginPath();
   for (const [dx, dy] of [[0, -5], [0, 0], [wide, 0], [wide, -5]]) still.lineTo(16.5 + dx, y + 0.5 + dy);
@@ -225,14 +229,18 @@ function around(context, it, rim) {
 
 const labelWidth = (it) => (it.width ||= still.measureText(it.label).width);
 
-/** Names: of the largest first, where there is room. */
-function drawLabels(items) {
+/** The names of items in sight: of the largest first. */
+function labelsFor(items) {
   still.font = FONT;
-  const wanted = items
+  return items
     .filter((it) => inSight(it) && (items.length < 60 || it.size * view.scale > 9))
     .sort((a, b) => (a.kind === "background") - (b.kind === "background") || b.size - a.size)
     .slice(0, 600)
     .map((it) => ({ it, box: screenBox(it), width: labelWidth(it) }));
+}
+
+function drawLabels(items) {
+  const wanted = labelsFor(items);
   placeLabels(wanted, view.width, view.height - 24).forEach((spot, n) => spot && writeLabel(still, wanted[n].it.label, spot.x, spot.y));
 }
 

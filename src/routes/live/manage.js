@@ -134,7 +134,7 @@ async function askRestore() {
   // What is there now is none to go back to.
   const earlier = versions.filter(({ seq }) => seq < session.seq);
   const options = earlier.slice(-200).reverse().map(({ seq, at, user_id }) => make("option", { value: seq, textContent: `${clock(at)}${user_id ? ` ${user_id}` : ""}` }));
-  if (past?.shown) options.unshift(make("option", { value: past.shown, textContent: `what is shown: after change ${grouped.format(past.shown)}` }));
+  if (past?.seq) options.unshift(make("option", { value: past.seq, textContent: `what is shown: after change ${grouped.format(past.seq)}` }));
   if (!options.length) return announce("There is no version of ", name(id), " to go back to.");
   const select = make("select", {}, ...options);
   askBefore({
