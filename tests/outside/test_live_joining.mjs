@@ -129,7 +129,7 @@ atPage(
       await page.isLive();
       await page.shows(shown === ".card" ? "wall" : "a lens", shown);
       assert.equal(page.page.url(), home + left);
-      if (shown === "#items") await page.page.locator("summary").click();
+      if (shown === "#items") await page.page.getByText("Join this session from Optiverse").click();
       await page.until("the fields", () => document.querySelector("#page-url").value);
       await hides(page, reading);
       await page.page.reload();

@@ -64,6 +64,26 @@ atPage("sessions are filtered and sorted, and each says how to join it", async (
   await page.until("the session to be default again", () => document.querySelector("#session-name").value === "default");
 });
 
+atPage("who leaves a session just when its address is noted is at the overview", async ({ look, member }) => {
+  await member("bench", "alice").joined();
+  const page = await look(sessionPage("bench"));
+  await page.isLive();
+  await page.page.evaluate(() => {
+    // The time is up after the address is another one, and before the browser says so.
+    clearTimeout(noting);
+    noting = null;
+    const wait = window.setTimeout;
+    let note = null;
+    window.setTimeout = (act) => (note = act);
+    noteAddress();
+    window.setTimeout = wait;
+    location.hash = "#/";
+    note();
+  });
+  await page.shows("bench", ".card");
+  assert.match(page.page.url(), /#\/$/);
+});
+
 atPage("thumbnails are of the tables in sight, fetched one at a time and after a change", async ({ look, member }) => {
   const many = [];
   for (let n = 0; n < 30; n++) {

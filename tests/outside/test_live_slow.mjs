@@ -3,10 +3,12 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { closeBrowser } from "./browser.mjs";
+import { pure } from "../page/sources.mjs";
 import { Look, atPage, item, sessionPage } from "./live_page.mjs";
 import { SlowLine } from "./slow_line.mjs";
 import { main } from "./ws_story.mjs";
 
+const { bytes } = pure(["text"], ["bytes"]);
 const KINDS = ["lens", "mirror", "splitter", "waveplate", "source", "dichroic"];
 const many = (count) =>
   Array.from({ length: count }, (_, n) => ({
@@ -38,7 +40,7 @@ atPage("a table of 2,000 items appears behind a line of 30 kB a second, and says
   // A socket would have brought all of it unpacked; the thumbnail that was on its way is given up.
   assert.ok(carried < length / 5, `${carried} bytes of ${length}`);
   const told = await page.page.evaluate(() => [...lines].filter((text) => text.startsWith("Loading")));
-  assert.ok(told.length > 3 && told.every((text) => text.endsWith(` of ${(length / 1000).toPrecision(3)} kB`)), told.join("\n"));
+  assert.ok(told.length > 3 && told.every((text) => text.endsWith(` of ${bytes(length)}`)), told.join("\n"));
   const parts = told.map((text) => parseFloat(text.slice("Loading: ".length)));
   assert.deepEqual(parts, [...parts].sort((a, b) => a - b));
   // It is followed from there.

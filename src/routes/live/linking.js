@@ -8,7 +8,8 @@ function noteAddress() {
   const mine = session;
   noting = setTimeout(() => {
     noting = null;
-    if (mine !== session) return;
+    // It may have been left already, and the page not told yet.
+    if (mine !== session || readAddress(location.hash)?.id !== session.id) return;
     const { id, past, chosen: item, wish } = session;
     const at = wish?.at ?? past?.seq;
     const hash = addressOf({ id, at, view: view.follows ? null : view, item: item ?? wish?.item });
