@@ -313,6 +313,15 @@ impl Service for Router {
         path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    fn routes(&self) -> Vec<&'static str> {
+        table::ROUTES.iter().map(|route| route.path).collect()
+    }
+
+    fn route_of(&self, path: &str) -> Option<usize> {
+        let found = table::find(path).ok()?.route;
+        table::ROUTES.iter().position(|route| std::ptr::eq(route, found))
+    }
+
     /// Reloads the key file if it has changed.
     fn watch(&self) -> Option<Event> {
         self.authenticator.keys().reload(false).map(Event::Keys)

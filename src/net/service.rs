@@ -48,6 +48,17 @@ pub trait Service: Send + Sync + 'static {
         false
     }
 
+    /// The paths of all routes as they are documented, for the metrics. Called once.
+    fn routes(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The place in [`routes`](Self::routes) of the route that a path has; `None` where it has none. The path is
+    /// as sent, without its query.
+    fn route_of(&self, _path: &str) -> Option<usize> {
+        None
+    }
+
     /// Looks for changes outside that the hub must know, in the key file.
     ///
     /// Called at the start and then about once a second, on the thread `watch`. It may block that

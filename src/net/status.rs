@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::Shared;
 use super::connection_stats::SendState;
 use super::exposition::{self, Queues};
-use super::os_limits;
 use super::service::{Report, Role};
 use crate::http::Response;
 use crate::journal::PersistenceLag;
+use crate::os::{process_use, resident_memory};
 use crate::protocol::{Kind, Timestamp};
 
 /// The server is unhealthy when the hub works on one input for longer than this.
@@ -84,22 +84,24 @@ impl Shared {
     fn metrics(&self) -> String {
         exposition::write(&exposition::Sources {
             counters: &self.counters,
+            http: &self.http,
             queues: self.queues(),
+            limits: self.connections.limits(),
+            queue_limit: self.config.queue_bytes,
             lag: self.lag(),
+            store: self.journal.as_ref().map(|journal| journal.stats()).unwrap_or_default(),
             threads: self.threads.running(),
-            memory: os_limits::resident_memory(),
+            process: process_use(),
         })
     }
 
     fn server(&self) -> String {
         let counters = &self.counters;
-        let all = |of: &dyn Fn(Kind) -> [u64; 2]| {
-            Kind::all()
-                .map(of)
-                .fold([0; 2], |[n, bytes], [more, larger]| [n + more, bytes + larger])
-        };
-        let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
-        let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
+        let add = |[n, bytes]: [u64; 2], [more, larger]: [u64; 2]| [n + more, bytes + larger];
+        let received = Kind::from_clients().map(|kind| counters.received_of(kind));
+        let [messages_in, bytes_in] = received.fold([0; 2], add);
+        let sent = Kind::to_clients().map(|kind| counters.sent_of(kind));
+        let [messages_out, bytes_out] = sent.fold([0; 2], add);
         let (hub, unhealthy_reason) = (counters.hub.holdings(), self.unhealthy_reason());
         let open = |role| counters.open(role);
         let [pages, members, viewers, clients] = Role::ALL.map(open);
@@ -121,7 +123,7 @@ impl Shared {
             hub.sessions,
             hub.channels,
             self.queues().bytes,
-            os_limits::resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
+            resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
             self.threads.running(),
             Timestamp::now(),
         )

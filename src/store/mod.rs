@@ -11,6 +11,7 @@
 mod changes;
 mod checksum;
 mod commit;
+mod counters;
 mod create;
 mod directory;
 mod documents;
@@ -165,6 +166,12 @@ impl Store {
     /// The path of the database; absolute.
     pub fn file(&self) -> PathBuf {
         self.directory.database()
+    }
+
+    /// The size of the database and of its journal, in bytes; 0 for one that isn't there or can't be
+    /// looked at.
+    pub fn sizes(&self) -> [u64; 2] {
+        ["", "-wal"].map(|suffix| self.directory.length(suffix).unwrap_or(0))
     }
 
     /// How many transactions the file has seen.
