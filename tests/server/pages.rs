@@ -420,14 +420,14 @@ fn limits_stand_beside_what_they_limit() {
         "--max-sessions",
         "7",
         "--queue-bytes",
-        "2MiB",
+        "16MiB",
     ]);
     let before = metrics(&server);
     for (name, value) in [
         ("collabd_connections_limit", 40.0),
         ("collabd_connections_per_address_limit", 30.0),
         ("collabd_sessions_limit", 7.0),
-        ("collabd_queue_limit_bytes", f64::from(2 << 20)),
+        ("collabd_queue_limit_bytes", f64::from(16 << 20)),
     ] {
         assert_eq!(before[name], value, "{name}");
     }
