@@ -113,7 +113,8 @@ def rules():
     for text in re.split(r"^ +- alert: ", RULES.read_text(), flags=re.MULTILINE)[1:]:
         name = text.split("\n", 1)[0]
         severity = re.search(r"severity: (\w+)", text)[1]
-        found[name] = severity, {key: json.loads(value) for key, value in re.findall(r'^ +(summary|description): (".*")$', text, re.MULTILINE)}
+        annotations = re.findall(r'^ +(summary|description): (".*")$', text, flags=re.MULTILINE)
+        found[name] = severity, {key: json.loads(value) for key, value in annotations}
     return found
 
 
@@ -150,6 +151,8 @@ def alerts(stage):
     for alert, (_, annotations) in rules().items():
         expect_equal(set(annotations), {"summary", "description"}, f"what {alert} says")
         expect("http" not in str(annotations), f"no address in what {alert} says")
+    rows = re.findall(r"^\| (\w+) \|", MANUAL.read_text().split("**Alerts.**")[1].split("**Dashboard.**")[0], flags=re.MULTILINE)
+    expect_equal([f"Collabd{row}" for row in rows if row != "alert"], list(rules()), "the alerts in the manual")
     folder = stage.folder()
     for alert, (firing, by, fine) in CASES.items():
         tests = []
