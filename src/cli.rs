@@ -1,6 +1,8 @@
 //! What can be typed: commands, options, their defaults and units, and the help that lists them.
 
 mod args;
+#[cfg(feature = "durable")]
+mod data_directory;
 mod echoed;
 mod environment;
 mod flag;
@@ -59,13 +61,13 @@ collabd: people edit one optical table together; this is the server between them
   collabd key list [OPTIONS]    the names of the keys, and what each opens
   collabd key revoke NAME [OPTIONS]
                                 have a key open nothing any more
-  collabd sessions list [--json] --data-dir DIR | --server URL
+  collabd sessions list [--json] [--data-dir DIR | --server URL]
                                 the sessions that are stored in a directory, or by a running server
   collabd sessions show SESSION [--json] …
                                 one of them, and the versions it can be brought back to
   collabd sessions export SESSION [OPTIONS] …
                                 a canvas as an editor saves it, as it is or as it was
-  collabd sessions backup FILE --data-dir DIR
+  collabd sessions backup FILE [--data-dir DIR]
                                 a copy of everything, also while a server runs
   collabd sessions import SESSION FILE [OPTIONS] …
   collabd sessions restore SESSION --to SEQ|TIME …
@@ -124,7 +126,7 @@ fn command(mut line: Line<'_>) -> Result<Command, Usage> {
     match command.as_str() {
         "serve" => {
             let args = flag::read(&mut line, "serve", &[flags::LISTEN, flags::SERVE])?;
-            Ok(Command::Serve(Box::new(serve::serve(args)?)))
+            Ok(Command::Serve(Box::new(serve::serve(args, &line)?)))
         }
         "echo" => {
             let args = flag::read(&mut line, "echo", &[flags::LISTEN, flags::ECHO])?;

@@ -76,6 +76,9 @@ pub struct Router {
     /// Stores the sessions; `None` where they are only in memory.
     #[cfg(feature = "durable")]
     pub persistence: Option<Persistence>,
+    /// Why sessions are not stored, where nobody has asked for that.
+    #[cfg(feature = "durable")]
+    pub not_stored: Option<String>,
 }
 
 impl Router {
@@ -93,6 +96,8 @@ impl Router {
             refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
             persistence: None,
+            #[cfg(feature = "durable")]
+            not_stored: None,
         }
     }
 
@@ -286,9 +291,17 @@ impl Service for Router {
     }
 
     fn notes(&self) -> Vec<String> {
-        let in_memory = "sessions are kept in memory only, and are forgotten when the server stops: \
-                         --data-dir DIR stores them";
-        if self.stores() { Vec::new() } else { vec![in_memory.into()] }
+        let in_memory = "sessions are kept in memory only, and are forgotten when the server stops";
+        match self.not_stored() {
+            Some(why) => vec![format!("{in_memory}: {why}")],
+            None if self.stores() => Vec::new(),
+            None => vec![in_memory.into()],
+        }
+    }
+
+    #[cfg(feature = "durable")]
+    fn not_stored(&self) -> Option<&str> {
+        self.not_stored.as_deref()
     }
 
     /// Lets a page read the API's response where its origin is allowed.

@@ -81,8 +81,10 @@ pub(super) const SERVE: &[Flag] = &[
         "close a client with 1008 that says nothing for so long, at least 45; 0 never does; one \
          that answers no Ping for 90 s is closed all the same"),
     flag("data-dir", "DIR", "", |a, v| set(&mut a.stored.data_dir, Ok(Some(v))),
-        "store sessions there, so that they survive; without it they are forgotten with the \
-         server"),
+        "store sessions there [$STATE_DIRECTORY, or this user's own: ~/.local/share/collabd, \
+         %LOCALAPPDATA%\\collabd]"),
+    switch("in-memory", |a| &mut a.serve.in_memory,
+        "store no sessions: they are forgotten when the server stops"),
     flag("keep-versions", "NUMBER", "1000", |a, v| set(&mut a.stored.keep_versions, v.number()),
         "versions of each stored session to go back to; 0 for any number; the newest always stays"),
     flag("keep-days", "DAYS", "90", |a, v| set(&mut a.stored.keep_days, v.number()),
@@ -140,7 +142,7 @@ pub(super) const KEY_NEW: &[Flag] = &[
 
 pub(super) const PLACE: &[Flag] = &[
     flag("data-dir", "DIR", "", |a, v| set(&mut a.stored.data_dir, Ok(Some(v))),
-        "the directory that a server was given with --data-dir"),
+        "the directory that a server was given with --data-dir [the one that serve takes by default]"),
     flag("server", "URL", "", |a, v| set(&mut a.stored.server, Ok(Some(v))),
         "or a server that runs, like http://localhost:8765"),
     flag("key", "KEY", "", |a, v| some(&mut a.stored.key, v),

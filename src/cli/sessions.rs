@@ -1,6 +1,9 @@
 //! What can be typed after `collabd sessions`, `collabd record` and `collabd replay`.
 
+use std::ffi::OsString;
+
 use super::args::Args;
+use super::data_directory::default_directory;
 use super::echoed::shown;
 use super::flag::{self, Flag};
 use super::flags::{self, session_name};
@@ -50,7 +53,7 @@ pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
         return refused(format!("{command} is typed like: collabd {}", like.trim_end()));
     }
     let args = flag::read(&mut line, &command, &[flags::PLACE, table])?;
-    let place = place(&args)?;
+    let place = place(&args, line.environment)?;
     if matches!(place, Place::Server(_)) {
         if name == "backup" {
             return refused(
@@ -122,7 +125,7 @@ pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
         return refused("record is typed like: collabd record SESSION --out FILE");
     };
     let out = OutFile { path, replaces: args.stored.force };
-    Ok(record::Options { place: place(&args)?, session, out })
+    Ok(record::Options { place: place(&args, line.environment)?, session, out })
 }
 
 /// Makes sense of the words after `replay` and of the flags.
@@ -141,12 +144,13 @@ pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
     Ok(replay::Options { file: file.into(), url, speed: stored.speed, session, replace })
 }
 
-/// Where the sessions are stored: what is typed counts more than the environment.
+/// Where the sessions are stored: what is typed counts more than the environment. Where nothing is
+/// named, in the directory that a server takes by default.
 ///
 /// # Errors
-/// [`Usage`], where neither a directory nor a server is named, or both are; nothing of an address is
+/// [`Usage`], where both a directory and a server are named, or an empty one; nothing of an address is
 /// repeated.
-fn place(args: &Args) -> Result<Place, Usage> {
+fn place(args: &Args, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Place, Usage> {
     let split = |place: &Option<FlagValue>| {
         place.as_ref().map_or((String::new(), false), |given| (given.text.clone(), given.is_typed))
     };
@@ -164,10 +168,15 @@ fn place(args: &Args) -> Result<Place, Usage> {
             server.check().map_err(Usage)?;
             Ok(Place::Server(server))
         }
-        _ => refused(
-            "which sessions? name the server's directory with --data-dir DIR or \
-             COLLABD_DATA_DIR, or a server that runs with --server URL or COLLABD_SERVER",
-        ),
+        _ => match default_directory(environment) {
+            Some(directory) if args.stored.data_dir.is_none() && args.stored.server.is_none() => {
+                Ok(Place::Directory(directory))
+            }
+            _ => refused(
+                "which sessions? name the server's directory with --data-dir DIR or \
+                 COLLABD_DATA_DIR, or a server that runs with --server URL or COLLABD_SERVER",
+            ),
+        },
     }
 }
 
@@ -183,8 +192,6 @@ fn point(flag: &str, value: &str) -> Result<PointInTime, Usage> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
     use crate::cli::{Command, parse};
     use crate::protocol::Timestamp;
@@ -241,6 +248,7 @@ mod tests {
             ("--server http://a --key l", &[key], "http://a l"),
             ("", &[server, key], "http://b k"),
             ("", &[directory, key], "there"),
+            ("", &[("STATE_DIRECTORY", "/var/lib/collabd")], "/var/lib/collabd"),
         ] {
             assert_eq!(place(words, environment).as_deref(), Ok(expected), "{words}");
         }

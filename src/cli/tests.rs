@@ -42,6 +42,25 @@ fn what_is_typed_stands_above_the_environment() {
     assert_eq!(serve("", &environment).listen.port, 1);
 }
 
+#[cfg(feature = "durable")]
+#[test]
+fn where_sessions_are_stored() {
+    use serve::Storage;
+    let place = |words: &str, environment: &[(&str, &str)]| serve(words, environment).storage.place;
+    let chosen = |path: &str| Storage::Chosen(path.into());
+    let (data, memory) = (("COLLABD_DATA_DIR", "there"), ("COLLABD_IN_MEMORY", "1"));
+    assert_eq!(place("--data-dir here", &[data, memory]), chosen("here"));
+    assert_eq!(place("--in-memory", &[data]), Storage::InMemory);
+    assert_eq!(place("", &[data]), chosen("there"));
+    assert_eq!(place("", &[memory]), Storage::InMemory);
+    let state = [("STATE_DIRECTORY", "/var/lib/collabd")];
+    assert_eq!(place("", &state), Storage::Default(Some("/var/lib/collabd".into())));
+    assert_eq!(place("", &[]), Storage::Default(None));
+    for (words, environment) in [("--data-dir a --in-memory", &[][..]), ("", &[data, memory])] {
+        assert!(parse_with(words, environment).is_err(), "{words}");
+    }
+}
+
 #[test]
 fn times_and_sizes_have_units() {
     let options = serve("--linger 2h --max-message-bytes 64KiB --history-bytes 4096", &[]);

@@ -32,6 +32,11 @@ pub trait Service: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Why sessions are not stored, where nobody has asked for that: a line that says what to do.
+    fn not_stored(&self) -> Option<&str> {
+        None
+    }
+
     /// Ends the service's own threads, until `deadline` at the latest. Called after the hub thread
     /// has ended.
     fn end(&self, _deadline: Instant) {}

@@ -11,6 +11,8 @@ use super::connection_stats::SendState;
 use super::exposition::{self, Queues};
 use super::os_limits;
 use super::service::{Report, Role};
+use serde_json::json;
+
 use crate::http::Response;
 use crate::journal::PersistenceLag;
 use crate::protocol::{Kind, Timestamp};
@@ -27,13 +29,22 @@ impl Shared {
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
             Report::Health => match self.unhealthy_reason() {
-                None => Response::text(200, "ok"),
+                None => Response::text(200, &self.healthy()),
                 Some(why) => Response::text(503, why),
             },
             Report::Metrics => Response::page(exposition::CONTENT_TYPE, self.metrics()),
             Report::Server => Response::json(self.server()),
             Report::Connections => Response::json(self.all_connections()),
         }
+    }
+
+    /// What a server says that is well: `ok`, and why it forgets sessions where nobody wants that.
+    fn healthy(&self) -> String {
+        self.service.not_stored().map_or("ok".into(), |why| {
+            format!(
+                "ok, but sessions are kept in memory only, and forgotten when the server stops: {why}"
+            )
+        })
     }
 
     /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
@@ -105,7 +116,7 @@ impl Shared {
         let [pages, members, viewers, clients] = Role::ALL.map(open);
         format!(
             "{{\"server\":{{\"name\":\"collabd\",\"version\":\"{}\"}},\"started_at\":\"{}\",\
-             \"uptime_seconds\":{},\"durable\":{},\"healthy\":{},\"reason\":{},\
+             \"uptime_seconds\":{},\"durable\":{},\"not_stored\":{},\"healthy\":{},\"reason\":{},\
              \"connections\":{{\"open\":{},\"members\":{members},\"viewers\":{viewers},\
              \"clients\":{clients}}},\"sessions\":{},\"channels\":{},\
              \"messages_in\":{messages_in},\"messages_out\":{messages_out},\
@@ -115,6 +126,7 @@ impl Shared {
             counters.started_at,
             counters.started.elapsed().as_secs(),
             self.lag().is_some_and(|lag| !lag.fails),
+            self.service.not_stored().map_or("null".into(), |why| json!(why).to_string()),
             unhealthy_reason.is_none(),
             unhealthy_reason.map_or("null".into(), |why| format!("\"{why}\"")),
             pages + members + viewers + clients,
