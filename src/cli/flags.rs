@@ -7,32 +7,21 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::Usage;
+use super::command_table::{COMMANDS, CommandSpec};
 use super::flag::{Flag, flag, list, switch};
 use super::values::{self, BadValue, FlagValue, set, some};
 use crate::auth::Level;
 
-/// All flags there are, and whose they are.
-pub(super) const TABLES: &[(&str, &[Flag])] = &[
-    ("serve and echo", LISTEN),
-    ("serve", SERVE),
-    ("echo", ECHO),
-    ("check", CHECK),
-    ("key", KEY),
-    ("key new", KEY_NEW),
-    ("sessions and record", PLACE),
-    ("sessions list and show", LIST),
-    ("sessions export", EXPORT),
-    ("sessions import", IMPORT),
-    ("sessions restore", RESTORE),
-    ("sessions delete", DELETE),
-    ("sessions compact", COMPACT),
-    ("record", RECORD),
-    ("replay", REPLAY),
-];
-
+/// All flags there are.
 pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
-    TABLES.iter().flat_map(|(_, table)| *table)
+    COMMANDS.iter().flat_map(CommandSpec::flags)
 }
+
+pub(super) const CONFIG: &[Flag] = &[
+    flag("config", "FILE", "", |_, _| Ok(()),
+        "take options from this file, a line each, like port = 8765; what is typed and the environment \
+         count more"),
+];
 
 pub(super) const LISTEN: &[Flag] = &[
     flag("host", "ADDRESS", "0.0.0.0", |a, v| set(&mut a.listen.host, Ok(v.text)),
