@@ -14,6 +14,7 @@ mod flags;
 mod help;
 mod key;
 mod manual;
+mod read_args;
 mod serve;
 #[cfg(feature = "durable")]
 mod sessions;
@@ -31,6 +32,7 @@ use command_table::{COMMANDS, CommandSpec};
 use config_file::ConfigFile;
 use echoed::nearest;
 pub use environment::remarks;
+use read_args::read_args;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ pub fn parse(
             Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
             Arg::Value(word) => words.push(text(word)?),
             Arg::Long(name) => {
-                let flag = flags::all().find(|flag| flag.name == name);
+                let flag = command_table::all_flags().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| unknown(&format!("--{name}")))?;
                 let value = match flag.is_switch() {
                     true => String::new(),
@@ -130,28 +132,28 @@ fn take_command(words: &mut Vec<String>) -> Result<&'static CommandSpec, Usage> 
 fn command(spec: &'static CommandSpec, mut line: Line<'_>) -> Result<Command, Usage> {
     match spec.name {
         "serve" => {
-            let args = flag::read(&mut line, spec)?;
+            let args = read_args(&mut line, spec)?;
             Ok(Command::Serve(Box::new(serve::serve(args, &line)?)))
         }
         "config check" => config_check::table(&mut line, spec).map(Command::Print),
-        "echo" => Ok(Command::Echo(serve::echo(flag::read(&mut line, spec)?)?)),
+        "echo" => Ok(Command::Echo(serve::echo(read_args(&mut line, spec)?)?)),
         "check" => {
             let needed = "check needs a server's address, like: collabd check ws://localhost:8765";
             let url = line.words.next().ok_or_else(|| Usage(needed.into()))?;
-            let seconds = flag::read(&mut line, spec)?.seconds;
+            let seconds = read_args(&mut line, spec)?.seconds;
             Ok(Command::Check(commands::check::Options { url, seconds }))
         }
         "key new" | "key list" | "key revoke" => key::parse(line, spec).map(Command::Key),
         "completions" => {
             let shell = line.words.next().unwrap_or_default();
-            flag::read(&mut line, spec)?;
+            read_args(&mut line, spec)?;
             let script = manual::completions(&shell).ok_or_else(|| {
                 Usage("completions is followed by bash, zsh, fish or powershell".into())
             })?;
             Ok(Command::Print(script))
         }
         "man" => {
-            flag::read(&mut line, spec)?;
+            read_args(&mut line, spec)?;
             Ok(Command::Print(manual::page()))
         }
         #[cfg(feature = "durable")]
@@ -170,7 +172,7 @@ fn command(spec: &'static CommandSpec, mut line: Line<'_>) -> Result<Command, Us
 /// The name is not repeated where it may be a key.
 fn unknown(option: &str) -> Usage {
     let name = option.trim_start_matches('-');
-    let meant = nearest(name, flags::all().map(|flag| flag.name));
+    let meant = nearest(name, command_table::all_flags().map(|flag| flag.name));
     let meant = meant.map_or(String::new(), |meant| format!(", perhaps --{meant} was meant"));
     match echoed::may_be_key(name) {
         true => Usage(format!("there is no such option{meant}: see collabd --help")),

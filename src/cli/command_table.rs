@@ -188,3 +188,8 @@ pub(super) fn beginning_with(words: &[String]) -> Vec<&'static CommandSpec> {
     };
     COMMANDS.iter().filter(begins).collect()
 }
+
+/// All flags there are; one that several commands have, several times.
+pub(super) fn all_flags() -> impl Iterator<Item = &'static Flag> {
+    COMMANDS.iter().flat_map(CommandSpec::flags)
+}

@@ -1,7 +1,8 @@
 //! `collabd config check`: what is in force, and where it comes from.
 
 use super::command_table::CommandSpec;
-use super::flag::{self, Origin};
+use super::flag::Origin;
+use super::read_args::read_args;
 use super::{Line, Usage, serve};
 use crate::logging::without_keys;
 
@@ -10,7 +11,7 @@ use crate::logging::without_keys;
 /// # Errors
 /// [`Usage`], as the server would refuse them.
 pub(super) fn table(line: &mut Line<'_>, command: &CommandSpec) -> Result<String, Usage> {
-    let args = flag::read(line, command)?;
+    let args = read_args(line, command)?;
     serve::serve(args, line)?;
     let mut table = String::new();
     for flag in command.flags().filter(|flag| flag.name != "config") {

@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 
 use super::args::Args;
-use super::command_table::CommandSpec;
-use super::config_file::ConfigFile;
+use super::config_file::Kind;
 use super::echoed::shown;
 use super::values::{BadValue, FlagValue};
 use super::variables::{PREFIX, is_of_kubernetes, variable};
@@ -82,8 +81,12 @@ impl Flag {
         matches!(self.set, Set::Switch(_))
     }
 
-    pub fn is_list(&self) -> bool {
-        matches!(self.set, Set::List(_))
+    fn kind(&self) -> Kind {
+        match self.set {
+            Set::Switch(_) => Kind::Switch,
+            Set::Value(_) => Kind::Value,
+            Set::List(_) => Kind::List,
+        }
     }
 
     /// Its name in a configuration file: that of its variable, as a flag is written.
@@ -107,7 +110,7 @@ impl Flag {
         let mut typed: Vec<String> = typed.map(|(_, value)| value.clone()).collect();
         if let Some(last) = typed.pop() {
             return Ok((
-                if self.is_list() {
+                if self.kind() == Kind::List {
                     typed.push(last);
                     typed
                 } else {
@@ -119,15 +122,17 @@ impl Flag {
         if let Some(texts) = self.in_environment(line.environment)? {
             return Ok((texts, Origin::Environment));
         }
-        if let Some(texts) = line.file.as_ref().and_then(|file| file.values(self)) {
-            return Ok((texts.to_vec(), Origin::File));
+        if let (Some(file), Some(name)) = (&line.file, self.file_key())
+            && let Some(texts) = file.values(&name, self.kind())?
+        {
+            return Ok((texts, Origin::File));
         }
         let default = Some(self.default.to_owned()).filter(|default| !default.is_empty());
         Ok((default.into_iter().collect(), Origin::Default))
     }
 
     /// Sets what the flag sets.
-    fn apply(&self, args: &mut Args, line: &Line<'_>) -> Result<(), Usage> {
+    pub fn apply(&self, args: &mut Args, line: &Line<'_>) -> Result<(), Usage> {
         let (texts, origin) = self.given(line)?;
         texts.iter().try_for_each(|text| self.update(args, text, origin, line))
     }
@@ -199,25 +204,4 @@ fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
         "" | "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(Usage(format!("{variable} has to be 1 or 0, not {}", shown(value)))),
     }
-}
-
-/// The values of a command's flags, once all its words have been taken. Reads the configuration file.
-pub(super) fn read(line: &mut Line<'_>, command: &CommandSpec) -> Result<Args, Usage> {
-    let name = command.name;
-    if line.words.next().is_some() {
-        return Err(Usage(format!("{name} is given a word too many: see collabd help {name}")));
-    }
-    let is_foreign = |(typed, _): &&(&str, String)| command.flags().all(|flag| flag.name != *typed);
-    if let Some((typed, _)) = line.typed.iter().find(is_foreign) {
-        return Err(Usage(format!("{name} has no option --{typed}: see collabd help {name}")));
-    }
-    if let Some(flag) = command.flags().find(|flag| flag.name == "config") {
-        let (paths, _) = flag.given(line)?;
-        line.file = paths.first().map(|path| ConfigFile::read(path)).transpose()?;
-    }
-    let mut args = Args::empty();
-    for flag in command.flags() {
-        flag.apply(&mut args, line)?;
-    }
-    Ok(args)
 }

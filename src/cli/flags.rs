@@ -7,15 +7,9 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::Usage;
-use super::command_table::{COMMANDS, CommandSpec};
 use super::flag::{Flag, flag, list, switch};
 use super::values::{self, BadValue, FlagValue, set, some};
 use crate::auth::Level;
-
-/// All flags there are.
-pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
-    COMMANDS.iter().flat_map(CommandSpec::flags)
-}
 
 pub(super) const CONFIG: &[Flag] = &[
     flag("config", "FILE", "", |_, _| Ok(()),

@@ -1,7 +1,8 @@
 //! What can be typed after `collabd key`. A word may be a key by mistake, so none is repeated.
 
 use super::command_table::CommandSpec;
-use super::{Line, Usage, flag};
+use super::read_args::read_args;
+use super::{Line, Usage};
 use crate::auth::Level;
 use crate::commands::key::{Action, NewKey, Options};
 
@@ -10,7 +11,7 @@ pub(super) fn parse(mut line: Line<'_>, command: &CommandSpec) -> Result<Options
     let refused = |why: &str| Usage(why.into());
     let (args, action) = match command.name {
         "key new" => {
-            let args = flag::read(&mut line, command)?;
+            let args = read_args(&mut line, command)?;
             let name = args.key.name.clone().ok_or_else(|| {
                 refused("key new needs a name, like: collabd key new --name alice --level write")
             })?;
@@ -18,12 +19,12 @@ pub(super) fn parse(mut line: Line<'_>, command: &CommandSpec) -> Result<Options
             let (expires, opens) = (args.key.expires, args.key.sessions.clone());
             (args, Action::New(NewKey { name, level, expires, opens }))
         }
-        "key list" => (flag::read(&mut line, command)?, Action::List),
+        "key list" => (read_args(&mut line, command)?, Action::List),
         _ => {
             let name = line.words.next().ok_or_else(|| {
                 refused("key revoke needs the key's name, like: collabd key revoke alice")
             })?;
-            (flag::read(&mut line, command)?, Action::Revoke { name })
+            (read_args(&mut line, command)?, Action::Revoke { name })
         }
     };
     let file = args.key.file;

@@ -6,8 +6,8 @@ use super::args::Args;
 use super::command_table::CommandSpec;
 use super::data_directory::default_directory;
 use super::echoed::shown;
-use super::flag;
 use super::flags::session_name;
+use super::read_args::read_args;
 use super::values::FlagValue;
 use super::{Line, Usage};
 use crate::client::api::Server;
@@ -32,7 +32,7 @@ pub(super) fn sessions(mut line: Line<'_>, command: &CommandSpec) -> Result<Opti
     if !(min..=max).contains(&words.len()) {
         return refused(format!("{} is typed like: {}", command.name, command.typed()));
     }
-    let args = flag::read(&mut line, command)?;
+    let args = read_args(&mut line, command)?;
     let place = place(&args, line.environment)?;
     if matches!(place, Place::Server(_)) {
         if command.name == "sessions backup" {
@@ -99,7 +99,7 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
 /// Makes sense of the words after `record` and of the flags.
 pub(super) fn record(mut line: Line<'_>, command: &CommandSpec) -> Result<record::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let args = flag::read(&mut line, command)?;
+    let args = read_args(&mut line, command)?;
     let out = args.stored.out.clone().filter(|out| !out.as_os_str().is_empty());
     let (Ok([session]), Some(path)) = (<[String; 1]>::try_from(words), out) else {
         return refused("record is typed like: collabd record SESSION --out FILE");
@@ -114,7 +114,7 @@ pub(super) fn record(mut line: Line<'_>, command: &CommandSpec) -> Result<record
 /// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
 pub(super) fn replay(mut line: Line<'_>, command: &CommandSpec) -> Result<replay::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let stored = flag::read(&mut line, command)?.stored;
+    let stored = read_args(&mut line, command)?.stored;
     let Ok([file, url]) = <[String; 2]>::try_from(words) else {
         return refused(
             "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME",

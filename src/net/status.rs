@@ -29,7 +29,7 @@ impl Shared {
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
             Report::Health => match self.unhealthy_reason() {
-                None => Response::text(200, &self.healthy()),
+                None => Response::text(200, self.healthy()),
                 Some(why) => Response::text(503, why),
             },
             Report::Metrics => Response::page(exposition::CONTENT_TYPE, self.metrics()),
