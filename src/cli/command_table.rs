@@ -158,6 +158,7 @@ const CHANGES: &str = "Changes what the running server of --server stores, which
 
 impl CommandSpec {
     /// The fewest and the most words after the command's own.
+    #[cfg(any(test, feature = "durable"))]
     pub fn word_bounds(&self) -> (usize, usize) {
         let words = self.usage.split(' ').take_while(|word| !word.starts_with("--"));
         let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
