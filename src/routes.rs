@@ -147,10 +147,12 @@ impl Router {
             return Err(Response::upgrade_required(NO_WEBSOCKET));
         }
         let of_query = match endpoint.permission {
-            Permission::Admin if ids.is_empty() => request.query_value("session"),
+            Permission::Admin if route.session_of(&ids).is_none() => {
+                request.query_value("session").filter(|_| ids.is_empty())
+            }
             _ => None,
         };
-        let session = ids.first().or(of_query.as_ref()).map(String::as_str);
+        let session = route.session_of(&ids).or(of_query.as_deref());
         let key = admission::key_of(key, is_handshake, request);
         let is_for_programs = self.is_for_programs(request.path);
         let from = from.address;
@@ -221,8 +223,8 @@ impl Router {
         Ok(Outcome::Report(Report::Metrics))
     }
 
-    fn server(&self, _: Call<'_>) -> Result<Outcome, Response> {
-        Ok(Outcome::Report(Report::Server))
+    fn server(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Report(Report::Server { may_administer: self.may_administer(&call) }))
     }
 
     fn connections(&self, _: Call<'_>) -> Result<Outcome, Response> {

@@ -1,7 +1,7 @@
 //! What every command that listens does: start logging, bind, say where, serve, stop when told.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,32 +145,12 @@ fn announce(what: &str, addrs: &[SocketAddr]) {
         text.push_str(&format!("listening on {addr}\n"));
     }
     text.push_str("others connect to:\n");
-    for addr in addrs {
-        for ip in reachable(addr.ip()) {
-            text.push_str(&format!("  ws://{}\n", SocketAddr::new(ip, addr.port())));
-        }
+    for addr in net::reachable(addrs) {
+        text.push_str(&format!("  ws://{addr}\n"));
     }
     text.push_str("Ctrl+C stops it\n");
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// The addresses others can type in: those of this machine where the server listens on all of
-/// them, the ones other machines can reach first.
-fn reachable(ip: IpAddr) -> Vec<IpAddr> {
-    if !ip.is_unspecified() {
-        return vec![ip];
-    }
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut ips: Vec<IpAddr> = interfaces
-        .into_iter()
-        .map(|interface| interface.ip())
-        .filter(|found| found.is_ipv4() || ip.is_ipv6())
-        .filter(|found| !matches!(found, IpAddr::V6(v6) if v6.is_unicast_link_local()))
-        .collect();
-    ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
-    ips.dedup();
-    ips
 }
 
 /// Says in one line why nothing can be served.

@@ -33,7 +33,7 @@ impl Shared {
                 Some(why) => Response::text(503, why),
             },
             Report::Metrics => Response::page(exposition::CONTENT_TYPE, self.metrics()),
-            Report::Server => Response::json(self.server()),
+            Report::Server { may_administer } => Response::json(self.server(may_administer)),
             Report::Connections => Response::json(self.all_connections()),
         }
     }
@@ -102,7 +102,7 @@ impl Shared {
         })
     }
 
-    fn server(&self) -> String {
+    fn server(&self, may_administer: bool) -> String {
         let counters = &self.counters;
         let all = |of: &dyn Fn(Kind) -> [u64; 2]| {
             Kind::all()
@@ -112,11 +112,14 @@ impl Shared {
         let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
         let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
         let (hub, unhealthy_reason) = (counters.hub.holdings(), self.unhealthy_reason());
+        let addresses = super::reachable(&self.addrs).into_iter();
+        let addresses: Vec<String> = addresses.map(|addr| format!("\"ws://{addr}\"")).collect();
         let open = |role| counters.open(role);
         let [pages, members, viewers, clients] = Role::ALL.map(open);
         format!(
             "{{\"server\":{{\"name\":\"collabd\",\"version\":\"{}\"}},\"started_at\":\"{}\",\
-             \"uptime_seconds\":{},\"durable\":{},\"not_stored\":{},\"healthy\":{},\"reason\":{},\
+             \"uptime_seconds\":{},\"addresses\":[{}],\"may_administer\":{may_administer},\
+             \"durable\":{},\"not_stored\":{},\"healthy\":{},\"reason\":{},\
              \"connections\":{{\"open\":{},\"members\":{members},\"viewers\":{viewers},\
              \"clients\":{clients}}},\"sessions\":{},\"channels\":{},\
              \"messages_in\":{messages_in},\"messages_out\":{messages_out},\
@@ -125,6 +128,7 @@ impl Shared {
             env!("CARGO_PKG_VERSION"),
             counters.started_at,
             counters.started.elapsed().as_secs(),
+            addresses.join(","),
             self.lag().is_some_and(|lag| !lag.fails),
             self.service.not_stored().map_or("null".into(), |why| json!(why).to_string()),
             unhealthy_reason.is_none(),
