@@ -22,6 +22,7 @@ mod table;
 
 #[cfg(feature = "durable")]
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Instant;
@@ -183,6 +184,14 @@ impl Router {
             return Err(Response::text(403, WRONG_ORIGIN).with_reason(Reason::Origin));
         }
         Ok(())
+    }
+
+    /// The directory in which sessions are stored; `None` where they are not.
+    pub fn directory(&self) -> Option<&Path> {
+        #[cfg(feature = "durable")]
+        return self.persistence.as_ref().map(|persistence| persistence.archive().directory());
+        #[cfg(not(feature = "durable"))]
+        None
     }
 
     /// True where sessions are stored.

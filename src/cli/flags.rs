@@ -91,6 +91,8 @@ pub(super) const SERVE: &[Flag] = &[
         "serve /debug/client_…, which echoes what is sent to a channel"),
     switch("dev-keys", |a| &mut a.serve.dev_keys,
         "accept two keys that everybody knows: for development only"),
+    switch("open", |a| &mut a.listen.open,
+        "open the live page in this machine's browser").typed_only(),
     switch("no-settle", |a| &mut a.serve.no_settle,
         "never send items again once they are still (docs/PROTOCOL.md, Settling)"),
 ];

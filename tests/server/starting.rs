@@ -19,9 +19,31 @@ fn it_says_where_it_is() {
     assert_ne!(port, 0);
     let first = format!("collabd {} serves sessions", env!("CARGO_PKG_VERSION"));
     assert_eq!(server.printed, format!("{first}\nlistening on 127.0.0.1:{port}\n"));
-    assert_eq!(server.prints(), "others connect to:\n");
+    let join = server.prints();
+    assert!(join.contains("Collaboration → Connect/Host Session…") && join.contains("Server URL"));
     assert_eq!(server.prints(), format!("  ws://127.0.0.1:{port}\n"));
+    assert_eq!(server.prints(), format!("to watch, in a browser: http://127.0.0.1:{port}/\n"));
+    assert_eq!(server.prints(), "tables are in memory only, and forgotten when it stops\n");
     assert_eq!(server.prints(), "Ctrl+C stops it\n");
+}
+
+#[test]
+#[cfg(unix)]
+fn it_opens_its_page_in_the_browser() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = crate::support::Folder::new();
+    let (program, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
+    std::fs::write(&program, "#!/bin/sh\necho \"$1\" > \"$OPENED\"\n").expect("written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("its own");
+    std::fs::copy(&program, folder.path().join("open")).expect("written");
+    let mut command = collabd(&["--host", "0.0.0.0", "--port", "0", "--open"]);
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+    command.env("PATH", path).env("OPENED", &opened);
+    let server = Server::spawn(command);
+    let page = format!("http://127.0.0.1:{}/\n", server.addr().port());
+    while !std::fs::read_to_string(&opened).is_ok_and(|text| text == page) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -36,7 +58,7 @@ fn it_can_be_joined_as_soon_as_it_says_so() {
 fn listening_on_all_addresses_it_names_those_that_others_can_type() {
     let mut server = Server::spawn(collabd(&["--host", "0.0.0.0", "--port", "0"]));
     let port = server.addr().port();
-    assert_eq!(server.prints(), "others connect to:\n");
+    assert!(server.prints().starts_with("to join, in Optiverse: "));
     let mut named = Vec::new();
     loop {
         let line = server.prints();
