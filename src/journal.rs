@@ -251,6 +251,10 @@ pub trait Journal: Send + Sync {
     /// `number` whether it is removed. `false` when the store has ended: there will be no event.
     fn delete(&self, session: Arc<str>, number: u64) -> bool;
 
+    /// Renames all that is stored of a session, after everything that was given before. An event says under
+    /// `number` whether it is done. `false` when the store has ended: there will be no event.
+    fn rename(&self, session: Arc<str>, to: Arc<str>, number: u64) -> bool;
+
     /// A channel that receives once when everything that was given before is on disk and its events are sent. It
     /// disconnects when the store has ended.
     fn flushed(&self) -> Receiver<()>;

@@ -47,6 +47,8 @@ pub struct SessionFootprint {
     /// The versions in memory, and their bytes in stored form.
     pub versions: usize,
     pub version_bytes: usize,
+    /// The bytes of the removed items that are kept.
+    pub removed_bytes: usize,
 }
 
 /// What the channels hold, for tests.

@@ -218,7 +218,7 @@ impl Text {
     }
 
     fn store(&mut self, Sources { counters, lag, store, .. }: &Sources<'_>) {
-        let help = "1 where sessions are stored (--data-dir), otherwise 0.";
+        let help = "1 where sessions are stored, otherwise 0.";
         self.one("collabd_store_configured", help, u8::from(lag.is_some()));
         let help = "1 while changes are written to the disk, otherwise 0.";
         self.one("collabd_durable", help, u8::from(lag.is_some_and(|lag| !lag.fails)));

@@ -286,6 +286,7 @@ impl HubThread {
                     }
                 }
                 Effect::Delete { conn, session, body } => self.delete(conn, session, body),
+                Effect::Rename { conn, session, to } => self.rename(conn, session, to),
                 Effect::Admit { conn } => {
                     // Its send queue holds the answer to its handshake.
                     if let Some(client) = self.clients.get(&conn) {
@@ -364,6 +365,16 @@ impl HubThread {
             self.reply(conn, Err(Refusal::NotWritten));
         } else if let Some(reply) = self.asking.remove(&conn) {
             self.deleting.insert(conn.0, (reply, body));
+        }
+    }
+
+    /// Has the journal rename a session, which tells the hub when that is done.
+    fn rename(&mut self, conn: ConnId, session: Arc<str>, to: Arc<str>) {
+        let is_asked =
+            self.journal.as_ref().is_some_and(|journal| journal.rename(session, to, conn.0));
+        if !is_asked {
+            // The store has ended: no session is loaded any more.
+            self.reply(conn, Err(Refusal::NotWritten));
         }
     }
 

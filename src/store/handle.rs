@@ -88,6 +88,11 @@ impl Journal for StoreHandle {
         self.queue.push(StoreRequest::Job(Job::Delete { session, number }))
     }
 
+    /// Answered with [`StoreEvent::Renamed`].
+    fn rename(&self, session: Arc<str>, to: Arc<str>, number: u64) -> bool {
+        self.queue.push(StoreRequest::Job(Job::Rename { session, to, number }))
+    }
+
     fn flushed(&self) -> Receiver<()> {
         let (done, flushed) = crossbeam_channel::bounded(1);
         self.queue.push(StoreRequest::Wait(Waiter::Thread(done)));

@@ -57,6 +57,11 @@ pub use writer::Writer;
 /// The journal is moved into the database when it has so many pages, of 4 KiB each.
 const MAX_JOURNAL_PAGES: usize = 1000;
 
+/// The version of SQLite in this program.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
 /// The store of a data directory. For one thread at a time. Every call blocks on the disk.
 pub struct Store {
     /// Dropped first: closing it moves the journal into the database.

@@ -184,6 +184,10 @@ impl Journal for NoDisk {
         false
     }
 
+    fn rename(&self, _session: Arc<str>, _to: Arc<str>, _number: u64) -> bool {
+        false
+    }
+
     fn flushed(&self) -> crossbeam_channel::Receiver<()> {
         crossbeam_channel::never()
     }

@@ -15,10 +15,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::file::StoreFile;
-use super::super::messages::{Job, StoreEvent, Waiter};
+use super::super::messages::{StoreEvent, Waiter};
 use super::super::queue::StoreRequest;
 use super::super::{Progress, StoreError, reserve, schema};
-use super::Writer;
+use super::{Writer, not_done};
 use crate::journal::StoreTrouble;
 
 /// The longest pause before a damaged file is opened again, as a multiple of the usual one: opening
@@ -203,12 +203,11 @@ impl Writer {
             StoreRequest::Wait(Waiter::Confirmation(number)) => {
                 StoreEvent::Lost { first: number, last: number }
             }
-            StoreRequest::Job(Job::Delete { number, .. }) => {
-                StoreEvent::Deleted { number, is_done: false }
-            }
-            StoreRequest::Write(_)
-            | StoreRequest::Wait(Waiter::Thread(_))
-            | StoreRequest::Job(Job::Task(_)) => return,
+            StoreRequest::Job(job) => match not_done(job) {
+                Some(event) => event,
+                None => return,
+            },
+            StoreRequest::Write(_) | StoreRequest::Wait(Waiter::Thread(_)) => return,
         });
     }
 
