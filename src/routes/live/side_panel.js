@@ -129,7 +129,7 @@ function changeLine(change) {
   const isGone = change.action === "remove_item" && session.may && !session.items.has(id) && !isComeBackLater(change);
   const said = JSON.stringify([user, text, title, tail, at, isGone]);
   if (change.said === said) return change.node;
-  const words = make("p", {}, ...(user ? [name(user), " "] : []), text, ...(title ? [" ", name(title)] : []), tail);
+  const words = make("p", {}, ...(user ? [name(user), " "] : []), text, ...(title ? [" ", name(title)] : []), make("bdi", { textContent: tail }));
   if (isGone) words.append(" ", make("button", { className: "small", onclick: () => bringBack(id) }, "Bring it back", make("span", { className: "unseen", textContent: ` ${title}` })));
   change.said = said;
   return (change.node = make("li", {}, user ? marker(user) : "", words, make("time", { textContent: clock(at), title: new Date(at).toLocaleString() })));
