@@ -176,7 +176,7 @@ atPage("the past has dates, versions with their reason, and the difference to no
   await table.shows("As it was after change 3", "#when");
   const since = () => table.page.locator("#since li").allInnerTexts();
   await table.shows("1 removed, 1 added, 1 moved, 1 changed", "#since-sum");
-  assert.deepEqual(await since(), ["−removed M1", "+added Source at (-50.0, 0.0)", "→moved L1 to (10.0, 0.0)", "≠changed L2: focal length 50 → 75 mm"]);
+  assert.deepEqual(await since(), ["−removed M1 by alice", "+added Source at (-50.0, 0.0)", "→moved L1 to (10.0, 0.0)", "≠changed L2: focal length 50 → 75 mm"]);
   // Each kind has a line of its own, whatever its colour.
   const dashes = await table.page.evaluate(() => {
     const seen = [];

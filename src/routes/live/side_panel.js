@@ -130,9 +130,9 @@ function changeLine(change) {
   const said = JSON.stringify([user, text, title, tail, at, isGone]);
   if (change.said === said) return change.node;
   const words = make("p", {}, ...(user ? [name(user), " "] : []), text, ...(title ? [" ", name(title)] : []), make("bdi", { textContent: tail }));
-  if (isGone) words.append(" ", make("button", { className: "small", onclick: () => bringBack(id) }, "Bring it back", make("span", { className: "unseen", textContent: ` ${title}` })));
+  const back = isGone ? [make("button", { onclick: () => bringBack(id) }, "Bring it back", make("span", { className: "unseen", textContent: ` ${title}` }))] : [];
   change.said = said;
-  return (change.node = make("li", {}, user ? marker(user) : "", words, make("time", { textContent: clock(at), title: new Date(at).toLocaleString() })));
+  return (change.node = make("li", {}, user ? marker(user) : "", words, ...back, make("time", { textContent: clock(at), title: new Date(at).toLocaleString() })));
 }
 
 /** Whether an item was removed again since: only its last removal has the button. */
