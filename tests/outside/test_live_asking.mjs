@@ -176,7 +176,7 @@ atPage("the past has dates, versions with their reason, and the difference to no
   await table.shows("As it was after change 3", "#when");
   const since = () => table.page.locator("#since li").allInnerTexts();
   await table.shows("1 removed, 1 added, 1 moved, 1 changed", "#since-sum");
-  assert.deepEqual(await since(), ["−removed M1", "+added Source at (-50.0, 0.0)", "→moved L1 to (10.0, 0.0)", "≠changed L2: focal length 50 → 75 mm"]);
+  assert.deepEqual(await since(), ["−removed M1 by alice", "+added Source at (-50.0, 0.0)", "→moved L1 to (10.0, 0.0)", "≠changed L2: focal length 50 → 75 mm"]);
   // Each kind has a line of its own, whatever its colour.
   const dashes = await table.page.evaluate(() => {
     const seen = [];
@@ -249,5 +249,53 @@ atPage("a link shows the session, the moment, the item and the view; old and bad
   await odd.until("now, all of it in view", () => !session.past && view.follows && scene.size === 2);
   await odd.isLive();
 }, stored);
+
+atPage("who removed an item is told, and whoever may brings it back by keyboard", async ({ look, member }) => {
+  const alice = await member("back", "alice").joined();
+  const bob = await member("back", "bob").joined();
+  await alice.table([lens("l", "L1", 0, 75), item("m", "mirror", "M1", 100, 0)]);
+  const table = await look(sessionPage("back"));
+  await table.page.locator("#items button", { hasText: "L1" }).click();
+  await table.shows("L1", "#chosen h2");
+  await bob.command("remove_item", "l", {});
+  await table.shows("bob removed it", PANEL);
+  await table.shows("bob removed L1", "#changes");
+  const button = table.page.getByRole("button", { name: "Bring it back L1" });
+  await button.focus();
+  // Others go on; the focus stays.
+  await alice.command("move_item", "m", { x_mm: 90, y_mm: 0, angle_deg: 0 });
+  await table.shows("alice moved M1", "#changes");
+  assert.deepEqual(await table.barriers(), []);
+  await table.page.keyboard.press("Enter");
+  await table.until("the lens", () => scene.get("l")?.data.interfaces[0].efl_mm === 75);
+  await table.shows("collabd added L1 at (0.0, 0.0)", "#changes");
+  assert.equal(await table.page.getByRole("button", { name: "Bring it back" }).count(), 0);
+  await table.until("the panel to say no more of it", () => document.querySelector("#chosen-lost").hidden);
+  await bob.command("remove_item", "l", {});
+  await table.page.locator("#bring-back").click();
+  await table.until("the lens again", () => scene.has("l"));
+});
+
+atPage(
+  "who may only read sees who removed an item, and no button",
+  async ({ look, member, reading, writing }) => {
+    const alice = await member("guarded", "alice", `/key/${writing}`).joined();
+    await alice.table([lens("l", "L1", 0)]);
+    await alice.command("remove_item", "l", {});
+    const table = await look(sessionPage("guarded"));
+    table.expected.push(/status of 401/);
+    const field = table.page.locator("#key-dialog").getByLabel("Key");
+    await field.fill(reading);
+    await field.press("Enter");
+    await table.shows("alice removed L1", "#changes");
+    await table.until("what the key permits", () => session.may === false);
+    assert.equal(await table.page.getByRole("button", { name: "Bring it back" }).count(), 0);
+  },
+  (desk) => {
+    desk.reading = desk.keys.make("reads", "read");
+    desk.writing = desk.keys.make("writes", "write");
+    return ["--keys", desk.keys.path, "--require-key"];
+  },
+);
 
 await main(closeBrowser);

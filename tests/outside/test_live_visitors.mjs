@@ -62,7 +62,7 @@ atPage("names are text, however hostile they are", async ({ look, member }) => {
   await people[4].command("update_item", "<b>0", { name: "<b>bold</b>", notes: "<img src=x onerror=alert(3)>" });
   await table.shows("<b>bold</b>", "#items bdi");
   await table.shows(
-    `${hostile[4]} changed <b>bold</b>: name “<img src=x onerror=alert(1)>'s lens” → “<b>bold</b>”, notes “<img src=x onerror=alert(3)>”`,
+    `${hostile[4]} changed <b>bold</b>: name “<img src=x onerror=alert(1)>'s lens” → “<b>bold</b>”, notes none → “<img src=x onerror=alert(3)>”`,
     "#changes",
   );
   people[2].send({ type: "cursor", x: 1, y: 1 });

@@ -34,12 +34,15 @@ const pair = (label, ...value) => [make("dt", { textContent: label }), make("dd"
 let chosenShown = ""; // what the panel shows, as text: it is made anew only after a change
 
 function fillChosen() {
-  const { chosen: id, lost, past } = session;
-  const data = scene.get(id)?.data ?? lost?.data;
+  const { chosen: id, past } = session;
+  const data = scene.get(id)?.data ?? session.lost?.data;
   $("chosen").hidden = !data;
   if (!data) return void (chosenShown = "");
-  const author = past || lost ? null : session.authors.get(id);
-  const shown = JSON.stringify([id, data, author, lost?.user, Boolean(past), Math.floor(Date.now() / 60000)]);
+  // Who has removed it, be it later than the moment that is shown.
+  const isGone = session.known && !session.items.has(id);
+  const removal = isGone ? session.changes.find((change) => change.action === "remove_item" && change.item_id === id) ?? {} : null;
+  const author = past || isGone ? null : session.authors.get(id);
+  const shown = JSON.stringify([id, data, author, removal?.at, isGone, session.may, Boolean(past), Math.floor(Date.now() / 60000)]);
   if (shown === chosenShown) return;
   chosenShown = shown;
   write($("chosen-title"), titleOf(data));
@@ -54,9 +57,9 @@ function fillChosen() {
   }
   $("chosen-facts").replaceChildren(...nodes);
   write($("chosen-id"), id);
-  $("chosen-lost").replaceChildren(...(lost ? [name(lost.user ?? "Somebody"), ` removed it, ${clock(lost.at)}.`] : []));
-  $("chosen-lost").hidden = !lost;
-  $("bring-back").hidden = !lost || Boolean(past);
+  $("chosen-lost").replaceChildren(...(isGone ? [removal.user_id ? name(removal.user_id) : "Somebody", ` removed it${removal.at ? `, ${clock(removal.at)}` : ""}.`] : []));
+  $("chosen-lost").hidden = !isGone;
+  $("bring-back").hidden = !isGone || !session.may;
 }
 
 $("let-go").onclick = () => {
@@ -71,6 +74,22 @@ $("copy-id").onclick = async () => {
   write($("copy-id"), "Copied");
   setTimeout(write, 1500, $("copy-id"), "Copy id");
 };
+
+$("bring-back").onclick = () => bringBack(session.chosen);
+
+/** Has the server put a removed item back, for people who may change the session. */
+async function bringBack(id) {
+  const path = `sessions/${encodeURIComponent(session.id)}/items/${encodeURIComponent(id)}/restore`;
+  try {
+    await request(path, { method: "POST" });
+    say("It is back");
+  } catch ({ message }) {
+    tell({ text: `It can’t be brought back: ${message || "the server doesn’t answer"}`, at: new Date().toISOString() });
+    say("It can’t be brought back");
+  }
+  panels.chosen = true;
+  flushSoon();
+}
 
 // Searching the list.
 

@@ -5,13 +5,15 @@ async function keepAsking(mine) {
   for (let round = 0; mine === turn; round++) {
     try {
       const began = performance.now();
-      const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask("server")]);
+      const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask(`server?session=${encodeURIComponent(id)}`)]);
       const timeline = server.durable && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
       // A key may be for some sessions only.
-      const here = server.may_administer || !key ? server : await ask(`server?session=${encodeURIComponent(id)}`);
+      const all = server.may_administer && key ? await ask("server") : server;
       if (mine !== turn) return;
       learn(server);
-      learnPermission(server.may_administer, here.may_administer);
+      learnPermission(all.may_administer, server.may_administer);
+      if (session.may !== server.may_administer) panels.changes = panels.chosen = true;
+      session.may = server.may_administer;
       session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
       for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
       showClash($("clash"), told.members);

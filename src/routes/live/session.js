@@ -138,7 +138,7 @@ function takeCommand({ action, item_type: type, item_id: id, data }, { user_id: 
   if (past) panels.since = true;
   if (settled) return;
   session.authors.set(id, { user, at });
-  if (!after && id === session.chosen) session.lost = { data: before, user, at };
+  if (!after && id === session.chosen) session.lost = { data: before };
   if (after && id === session.chosen) session.lost = undefined;
   followChange(user, id);
   const { x_mm, y_mm, angle_deg } = after ?? before;

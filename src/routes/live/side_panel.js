@@ -118,10 +118,22 @@ function newMemberRow(user) {
 }
 
 function fillChanges() {
-  const lines = session.changes.map((change) => (change.action ? { ...change, ...wordsFor(change) } : change)).filter((line) => line.text);
-  $("changes").replaceChildren(...lines.map(({ user_id: user, text, title, tail = "", at }) => {
-    const words = make("p", {}, ...(user ? [name(user), " "] : []), text, ...(title ? [" ", name(title)] : []), tail);
-    return make("li", {}, user ? marker(user) : "", words, make("time", { textContent: clock(at), title: new Date(at).toLocaleString() }));
-  }));
-  if (!lines.length) $("changes").append(soft("li", "Nothing yet."));
+  const lines = session.changes.map((change) => changeLine(change)).filter(Boolean);
+  arrange($("changes"), lines.length ? lines : [soft("li", "Nothing yet.")]);
 }
+
+/** A change's line; the same one while it says the same, so that the focus stays. Null where there is nothing to say. */
+function changeLine(change) {
+  const { user_id: user, item_id: id, text, title, tail = "", at } = change.action ? { ...change, ...(wordsFor(change) ?? { text: "" }) } : change;
+  if (!text) return null;
+  const isGone = change.action === "remove_item" && session.may && !session.items.has(id) && !isComeBackLater(change);
+  const said = JSON.stringify([user, text, title, tail, at, isGone]);
+  if (change.said === said) return change.node;
+  const words = make("p", {}, ...(user ? [name(user), " "] : []), text, ...(title ? [" ", name(title)] : []), make("bdi", { textContent: tail }));
+  const back = isGone ? [make("button", { onclick: () => bringBack(id) }, "Bring it back", make("span", { className: "unseen", textContent: ` ${title}` }))] : [];
+  change.said = said;
+  return (change.node = make("li", {}, user ? marker(user) : "", words, ...back, make("time", { textContent: clock(at), title: new Date(at).toLocaleString() })));
+}
+
+/** Whether an item was removed again since: only its last removal has the button. */
+const isComeBackLater = (change) => session.changes.find((other) => other.item_id === change.item_id) !== change;

@@ -139,7 +139,8 @@ function compareWithNow() {
   const nodes = past.differences.slice(0, SINCE).map((one) => {
     const { text = one.how, tail = "" } = wordsFor(one) ?? {};
     const mark = make("span", { "aria-hidden": true, className: `mark ${one.how}`, textContent: OUTLINES[one.how][2] });
-    return make("li", {}, mark, `${text} `, name(one.title), tail);
+    const removal = one.how === "removed" && session.changes.find((change) => change.action === "remove_item" && change.item_id === one.id);
+    return make("li", {}, mark, `${text} `, name(one.title), tail, ...(removal ? [" by ", name(removal.user_id)] : []));
   });
   if (past.differences.length > SINCE) nodes.push(soft("li", `and ${grouped.format(past.differences.length - SINCE)} more`));
   $("since").replaceChildren(...nodes);
