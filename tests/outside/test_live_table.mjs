@@ -237,6 +237,8 @@ atPage("on paper there is the table alone, in light colours", async ({ look, mem
   await table.until("the table", () => scene.size === 2);
   await traced(table);
   await table.page.emulateMedia({ media: "print" });
+  // The canvases have no size now, and are the same again afterwards.
+  await table.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await table.page.evaluate(() => dispatchEvent(new Event("beforeprint")));
   const visible = await table.page.evaluate(() => [...document.body.children].filter((each) => each.checkVisibility()).map(({ id, tagName }) => id || tagName));
   assert.deepEqual(visible, ["printed"]);
@@ -246,6 +248,11 @@ atPage("on paper there is the table alone, in light colours", async ({ look, mem
   assert.equal(await table.page.locator("#printed rect").first().getAttribute("fill"), "#fbfcfd");
   await table.page.evaluate(() => dispatchEvent(new Event("afterprint")));
   assert.equal(await table.page.locator("#printed svg").count(), 0);
+  const before = await table.page.evaluate(() => view.scale);
+  await table.page.emulateMedia({ media: "screen" });
+  await table.until("the table", () => document.querySelector("#lively").checkVisibility() && !framed);
+  assert.equal(await table.page.evaluate(() => view.scale), before);
+  assert.ok((await pixel(table, "still", 100, 0))[3] > 0);
 });
 
 await main(closeBrowser);

@@ -26,10 +26,14 @@ function recolour() {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 
 new ResizeObserver(([{ contentRect: { width, height } }]) => {
+  // Nothing of it is to be seen: it is on paper, say.
+  if (!width || !height) return;
   Object.assign(view, { width, height, ratio: Math.min(3, devicePixelRatio) });
   for (const { canvas } of [still, light, quick]) Object.assign(canvas, { width: width * view.ratio, height: height * view.ratio });
   if (view.follows) fit();
-  renew();
+  view.stale = true;
+  // A canvas of another size is empty: the browser would show it so until the next frame.
+  frame(performance.now());
 }).observe($("table"));
 
 function redraw() {
