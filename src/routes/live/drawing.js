@@ -177,6 +177,14 @@ function drawScaleBar() {
   still.fillText(text, 21, y - 7);
 }
 
+/** A source's colour on this theme's table. */
+function inkOf(colour, ink = colours) {
+  ink.inks ??= new Map();
+  if (ink.inks.size > 500) ink.inks.clear();
+  if (!ink.inks.has(colour)) ink.inks.set(colour, colourOn(colour, ink.table));
+  return ink.inks.get(colour);
+}
+
 /** Draws in millimetres about an item's place, turned as it is. */
 function onItem(context, { x, y, angle }) {
   const [step, turned] = [view.ratio * view.scale, radians(angle)];
@@ -195,7 +203,7 @@ function drawItem(context, it) {
     // Lines are as wide at any scale, but thinner on small items.
     const thin = Math.max(0.5, Math.min(1, pixels / 40)) / view.scale;
     it.shape.parts.forEach(({ tone, colour, fill, line, dash }, n) => {
-      const ink = colour ?? colours[tone];
+      const ink = colour ? inkOf(colour) : colours[tone];
       if (fill) {
         context.fillStyle = ink;
         context.globalAlpha = fill;
@@ -214,7 +222,8 @@ function drawItem(context, it) {
   if (pixels >= TINY) return;
   // A small flag beside it.
   const [x, y] = [screenX(it.x), screenY(it.y)];
-  context.fillStyle = it.shape.parts[0].colour ?? colours[it.shape.parts[0].tone];
+  const [{ colour, tone }] = it.shape.parts;
+  context.fillStyle = colour ? inkOf(colour) : colours[tone];
   context.beginPath();
   for (const [dx, dy] of [[0, 0], [1, 0], [1, -4], [8, -7], [0, -10]]) context.lineTo(x + dx, y + dy);
   context.fill();
