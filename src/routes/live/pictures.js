@@ -56,7 +56,7 @@ const PICTURES = {
     const whole = picture.getContext("2d");
     whole.fillStyle = colours.table;
     whole.fillRect(0, 0, picture.width, picture.height);
-    for (const { canvas } of [still, light, quick]) whole.drawImage(canvas, 0, 0);
+    for (const { canvas } of LAYERS) whole.drawImage(canvas, 0, 0);
     const name = fileNameFor(session.id, "png");
     return new Promise((done, fail) => picture.toBlob((blob) => (blob ? done(download(name, blob)) : fail(new Error("the browser makes none"))), "image/png"));
   },
