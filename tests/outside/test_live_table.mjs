@@ -147,9 +147,14 @@ atPage("the pointer names an item, a click or a tap chooses it, and a drag moves
   await table.until("the table", () => scene.size === 4);
   const at = async (x, y) => table.page.mouse.move(...(await inWindow(table, x, y)));
   const hovered = (id) => table.until(`${id} to be named`, (id) => (view.hovered ?? null) === id && !framed, id);
+  const named = () => table.page.evaluate(() => quick.getImageData(0, 0, quick.canvas.width, quick.canvas.height).data.some((each) => each));
+  await table.until("rest", () => !lively.size && !framed);
+  await at(-2000, 2000);
+  assert.equal(await named(), false);
   const chosen = (id) => table.until(`${id} to be chosen`, (id) => (session.chosen ?? null) === id, id);
   await at(200, 100);
   await hovered("m");
+  assert.equal(await named(), true);
   // Of what lies one upon the other the smallest, the table last.
   await at(60, 0);
   await hovered("tiny");
@@ -167,9 +172,6 @@ atPage("the pointer names an item, a click or a tap chooses it, and a drag moves
   await table.page.mouse.up();
   assert.notEqual(await table.page.evaluate(() => view.x), before);
   await chosen("l");
-  await at(-2000, 2000);
-  await table.page.evaluate(() => view.follows);
-  await table.page.getByRole("button", { name: "Fit" }).click();
   const phone = await look(sessionPage("room"), { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
   await phone.until("the table", () => scene.size === 4);
   await phone.page.touchscreen.tap(...(await inWindow(phone, 200, 100)));
@@ -237,6 +239,8 @@ atPage("on paper there is the table alone, in light colours", async ({ look, mem
   await table.until("the table", () => scene.size === 2);
   await traced(table);
   await table.page.emulateMedia({ media: "print" });
+  // The canvases have no size now, and are the same again afterwards.
+  await table.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await table.page.evaluate(() => dispatchEvent(new Event("beforeprint")));
   const visible = await table.page.evaluate(() => [...document.body.children].filter((each) => each.checkVisibility()).map(({ id, tagName }) => id || tagName));
   assert.deepEqual(visible, ["printed"]);
@@ -246,6 +250,11 @@ atPage("on paper there is the table alone, in light colours", async ({ look, mem
   assert.equal(await table.page.locator("#printed rect").first().getAttribute("fill"), "#fbfcfd");
   await table.page.evaluate(() => dispatchEvent(new Event("afterprint")));
   assert.equal(await table.page.locator("#printed svg").count(), 0);
+  const before = await table.page.evaluate(() => view.scale);
+  await table.page.emulateMedia({ media: "screen" });
+  await table.until("the table", () => document.querySelector("#lively").checkVisibility() && !framed);
+  assert.equal(await table.page.evaluate(() => view.scale), before);
+  assert.ok((await pixel(table, "still", 100, 0))[3] > 0);
 });
 
 await main(closeBrowser);

@@ -81,6 +81,9 @@ function beamsByColour() {
   return groups;
 }
 
+/** Weak rays are a little more opaque than they are intense, to be seen. */
+const opacityOf = (shade) => (shade / SHADES) ** 0.7;
+
 function drawBeams() {
   onTable(light);
   light.clearRect(0, 0, view.width, view.height);
@@ -88,10 +91,10 @@ function drawBeams() {
   const legs = [...groups.values()].flat().reduce((sum, { length }) => sum + length / 4, 0);
   light.lineWidth = legs > FINE ? 1 / view.ratio : 1.8;
   for (const [colour, shades] of groups) {
-    light.strokeStyle = colour;
+    light.strokeStyle = inkOf(colour);
     shades.forEach((ends, shade) => {
       if (!ends.length) return;
-      light.globalAlpha = shade / SHADES;
+      light.globalAlpha = opacityOf(shade);
       light.beginPath();
       for (let n = 0; n < ends.length; n += 4) {
         light.moveTo(ends[n], ends[n + 1]);

@@ -13,7 +13,7 @@ function drawingAsSvg(ink) {
   const add = (tag, attributes, ...children) => drawing.append(svg(tag, attributes, ...children));
   add("rect", { width, height, fill: ink.table });
   const shown = inOrder([...scene.values()].filter((it) => inSight(it))).map((it) => ({ it, shape: it.shape, place: { x: it.toX, y: it.toY, angle: it.toAngle } }));
-  const draw = (some) => some.forEach((each) => pathsOf(each, screenX, screenY, scale, (tone) => ink[tone], 2).forEach((attributes) => add("path", attributes)));
+  const draw = (some) => some.forEach((each) => pathsOf(each, screenX, screenY, scale, (tone, colour) => (colour ? inkOf(colour, ink) : ink[tone]), 2).forEach((attributes) => add("path", attributes)));
   const isBehind = ({ shape }) => shape.kind === "background";
   draw(shown.filter(isBehind));
   if (25 * scale > 12) {
@@ -29,7 +29,7 @@ function drawingAsSvg(ink) {
       shades.forEach((ends, shade) => {
         let d = "";
         for (let n = 0; n < ends.length; n += 4) d += `M${short3(ends[n])} ${short3(ends[n + 1])}L${short3(ends[n + 2])} ${short3(ends[n + 3])}`;
-        if (d) add("path", { d, fill: "none", stroke: colour, "stroke-opacity": +(shade / SHADES).toFixed(2), "stroke-width": 1.2 });
+        if (d) add("path", { d, fill: "none", stroke: inkOf(colour, ink), "stroke-opacity": +opacityOf(shade).toFixed(2), "stroke-width": 1.2 });
       });
     }
   }
@@ -56,7 +56,7 @@ const PICTURES = {
     const whole = picture.getContext("2d");
     whole.fillStyle = colours.table;
     whole.fillRect(0, 0, picture.width, picture.height);
-    for (const { canvas } of [still, light, quick]) whole.drawImage(canvas, 0, 0);
+    for (const { canvas } of LAYERS) whole.drawImage(canvas, 0, 0);
     const name = fileNameFor(session.id, "png");
     return new Promise((done, fail) => picture.toBlob((blob) => (blob ? done(download(name, blob)) : fail(new Error("the browser makes none"))), "image/png"));
   },
