@@ -118,10 +118,10 @@ atPage("500 items are drawn and listed", async ({ look, member }) => {
     "mirror",
     "source",
     "splitter",
-    "other",
+    "waveplate",
   ]);
   await table.shows("Beam splitter", "#items span");
-  await table.shows("waveplates", "#items span");
+  await table.shows("Waveplate", "#items span");
   // Each is to be seen: where it stands the picture isn't as it would be without it.
   const unseen = () =>
     table.page.evaluate(() => {
@@ -149,17 +149,14 @@ atPage("500 items are drawn and listed", async ({ look, member }) => {
   assert.equal(await unseen(), 0);
 });
 
-atPage("a component's line lies along y, and angles turn counter-clockwise", async ({ look }) => {
+atPage("an interface lies where the editor has it, and angles turn clockwise", async ({ look }) => {
   const table = await look();
-  const along = (kind, angle) =>
-    table.page.evaluate(
-      // Where a point on the drawing's x axis comes to lie, with y up.
-      ([kind, angle]) => [Math.cos(turnOf({ kind, angle })), -Math.sin(turnOf({ kind, angle }))].map((n) => n.toFixed(3)),
-      [kind, angle],
-    );
-  assert.deepEqual(await along("lens", 0), ["0.000", "1.000"]);
-  assert.deepEqual(await along("lens", 30), ["-0.500", "0.866"]);
-  assert.deepEqual(await along("source", 30), ["0.866", "0.500"]);
+  const ends = (item) => table.page.evaluate((item) => elementsOf(item, placeOf(item)).map(({ ax, ay, bx, by }) => [ax, ay, bx, by].map((n) => n.toFixed(3)).join(" "))[0], item);
+  assert.equal(await ends(item("l", "lens", "L", 10, 20)), "10.000 40.000 10.000 0.000");
+  // What the editor's own canvas says: an interface from (0, 0) to (100, 0), turned by 30, ends at (86.603, -50).
+  const line = item("l", "lens", "L", 0, 0, 30);
+  Object.assign(line.interfaces[0], { x1_mm: 0, y1_mm: 0, x2_mm: 100, y2_mm: 0 });
+  assert.equal(await ends(line), "0.000 0.000 86.603 -50.000");
 });
 
 atPage(
