@@ -51,9 +51,10 @@ function showBeams(anew, since) {
 }
 
 function tellThinned() {
-  const { thin } = tracer;
-  $("thinned").hidden = thin === 1;
-  if (thin > 1) write($("thinned"), `Beams are thinned: 1 ray in ${thin}`);
+  const { thin, cut } = tracer;
+  const told = [thin > 1 && `Beams are thinned: 1 ray in ${thin}`, cut && `Beams meet the first ${grouped.format(MOST_SURFACES_IN_ALL)} surfaces only`].filter(Boolean);
+  $("thinned").hidden = !told.length;
+  write($("thinned"), told.join(". "));
 }
 
 /** Legs by colour and shade: for each, pixels of both ends, one after the other. `clipped` to the window. */

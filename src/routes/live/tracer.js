@@ -12,6 +12,7 @@ const MOST_RAYS = 2001; // of one source, as in the editor
 const MOST_LEGS = 600; // of one ray; a hostile table of splitters would have 2 to the power of 80
 const MOST_RAYS_IN_ALL = 16384;
 const MOST_LEGS_IN_ALL = 100_000;
+const MOST_SURFACES_IN_ALL = 5000; // rays pass through what is more
 const MOST_THINNED = 256;
 
 const radians = (value) => (value * Math.PI) / 180;
@@ -253,6 +254,7 @@ class Tracer {
     this.late = 0; // how many times in a row time has run out
     this.stale = 0; // rays that are still to be traced
     this.unsorted = true; // `elements` is to be made anew
+    this.cut = false; // there are more surfaces than rays are traced through
     this.gone = true; // rays that were there are no more
   }
 
@@ -319,7 +321,11 @@ class Tracer {
    */
   trace(budget, atRest = true, pressed = false) {
     const end = this.clock() + budget;
-    if (this.unsorted) this.elements = [...this.items.values()].flatMap(({ elements }) => elements);
+    if (this.unsorted) {
+      const all = [...this.items.values()].flatMap(({ elements }) => elements);
+      this.cut = all.length > MOST_SURFACES_IN_ALL;
+      this.elements = all.slice(0, MOST_SURFACES_IN_ALL);
+    }
     if (this.unsorted || this.moved.size) this.outlines = outlinesOf(this.elements);
     this.unsorted = false;
     this.sift();
