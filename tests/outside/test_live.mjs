@@ -132,7 +132,9 @@ atPage("500 items are drawn and listed", async ({ look, member }) => {
           const [middleX, middleY] = [Math.round(screenX(x) * view.ratio), Math.round(screenY(y) * view.ratio)];
           let sum = 0;
           for (let dy = -6; dy <= 6; dy++)
-            for (let dx = -6; dx <= 6; dx++) sum += data[4 * ((middleY + dy) * width + middleX + dx)] ?? 0;
+            for (let dx = -6; dx <= 6; dx++)
+              // All channels and their places: sums of one may be equal by chance.
+              for (let c = 0; c < 4; c++) sum = (sum * 31 + (data[4 * ((middleY + dy) * width + middleX + dx) + c] ?? 0)) % 4294967291;
           return sum;
         });
       };
