@@ -65,8 +65,9 @@ export class Member extends Connection {
 
   /** The whole table at once. */
   async table(items) {
-    this.send({ type: "sync:update", id: "table", state: { items, version: 1 } });
-    await this.confirmed("table");
+    const id = `table ${(this.count = (this.count ?? 0) + 1)}`;
+    this.send({ type: "sync:update", id, state: { items, version: 1 } });
+    await this.confirmed(id);
   }
 
   async confirmed(id) {
@@ -156,12 +157,14 @@ export function item(item_uuid, kind, name, x_mm, y_mm, angle_deg = 0, height = 
       ...{ custom_jones_ex_real: 1, custom_jones_ex_imag: 0, custom_jones_ey_real: 0, custom_jones_ey_imag: 0 },
     };
   const [category, does] = COMPONENTS[kind] ?? [kind, null];
-  const ends = { x1_mm: 0, y1_mm: height / 2, x2_mm: 0, y2_mm: -height / 2, name: "" };
+  // The editor's mirrors begin at their lower end, its lenses at their upper one.
+  const top = kind === "mirror" ? -height / 2 : height / 2;
+  const ends = { x1_mm: 0, y1_mm: top, x2_mm: 0, y2_mm: -top, name: "" };
   return {
     _type: "component",
     ...placed,
     ...{ name, category, object_height_mm: height, mm_per_pixel: height / 1000, image_path: "", notes: null },
-    reference_line_mm: does ? [0, height / 2, 0, -height / 2] : null,
+    reference_line_mm: does ? [0, top, 0, -top] : null,
     interfaces: does ? [{ ...ends, ...does }] : [],
   };
 }

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { main, story } from "../outside/ws_story.mjs";
 import { pure } from "./sources.mjs";
 
-const { colourOfSource, coveredBy, drawnAs, placeOf, shapeOf, surfacesOf, thumbnail } = pure(
+const { colourOfSource, colourOn, coveredBy, drawnAs, placeOf, shapeOf, surfacesOf, thumbnail } = pure(
   ["text", "shapes"],
-  ["colourOfSource", "coveredBy", "drawnAs", "placeOf", "shapeOf", "surfacesOf", "thumbnail"],
+  ["colourOfSource", "colourOn", "coveredBy", "drawnAs", "placeOf", "shapeOf", "surfacesOf", "thumbnail"],
 );
 
 const component = (...interfaces) => ({
@@ -126,6 +126,19 @@ story("a thumbnail shows the table, backgrounds behind, within its size", () => 
   assert.ok(paths.some(({ d }) => /^M-1.25 -1.25h2.5/.test(d)));
   assert.deepEqual(thumbnail([], 200, 100), []);
   assert.ok(thumbnail(Array.from({ length: 5000 }, () => source), 200, 100).length < 2000);
+});
+
+story("a source's colour is seen on a light and on a dark ground", () => {
+  const bright = (hex) => [0.21, 0.72, 0.07].reduce((sum, share, n) => sum + share * parseInt(hex.slice(1 + 2 * n, 3 + 2 * n), 16), 0) / 255;
+  for (const ground of ["#fbfcfd", "#10161c"]) {
+    for (const colour of ["#000000", "#ffffff", "#dc143c", "#00ff00", "#0000ff", "#ffff00", "#226622", "#8800aa", "#808080"]) {
+      const drawn = colourOn(colour, ground);
+      assert.ok(/^#[\da-f]{6}$/.test(drawn) && Math.abs(bright(drawn) - bright(ground)) > 0.27, `${colour} on ${ground}: ${drawn}`);
+    }
+    assert.equal(colourOn("#dc143c", "#fbfcfd"), "#dc143c");
+    assert.equal(colourOn("#00ff00", "#10161c"), "#00ff00");
+  }
+  assert.equal(colourOn("#00ff00", "rgb(1, 2, 3)"), "#00ff00");
 });
 
 main();

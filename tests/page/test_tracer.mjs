@@ -149,6 +149,13 @@ story("a table whose rays multiply without end is traced to a bound", () => {
   assert.equal(raysOf({ ...lamp, n_rays: 1e9 }, placeOf(lamp)).length, 2001);
 });
 
+story("a table of more surfaces than anybody has is traced through the first of them, and says so", () => {
+  const many = (count) => Array.from({ length: count }, (_, n) => ({ ...plate("lens", 10 + n), item_uuid: `${n}` }));
+  const crowded = fresh([lamp, ...many(6000)]);
+  assert.deepEqual([crowded.cut, crowded.elements.length], [true, 5000]);
+  assert.equal(fresh([lamp, ...many(4999)]).cut, false);
+});
+
 story("whatever a client sends, rays have finite places", () => {
   const odd = [undefined, null, NaN, Infinity, -Infinity, 1e308, -1e308, 1e-308, 0, -1, "12", "", "__proto__", [], {}, true];
   let seed = 3;

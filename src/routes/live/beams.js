@@ -51,9 +51,10 @@ function showBeams(anew, since) {
 }
 
 function tellThinned() {
-  const { thin } = tracer;
-  $("thinned").hidden = thin === 1;
-  if (thin > 1) write($("thinned"), `Beams are thinned: 1 ray in ${thin}`);
+  const { thin, cut } = tracer;
+  const told = [thin > 1 && `Beams are thinned: 1 ray in ${thin}`, cut && `Beams meet the first ${grouped.format(MOST_SURFACES_IN_ALL)} surfaces only`].filter(Boolean);
+  $("thinned").hidden = !told.length;
+  write($("thinned"), told.join(". "));
 }
 
 /** Legs by colour and shade: for each, pixels of both ends, one after the other. `clipped` to the window. */
@@ -81,17 +82,20 @@ function beamsByColour() {
   return groups;
 }
 
+/** Weak rays are a little more opaque than they are intense, to be seen. */
+const opacityOf = (shade) => (shade / SHADES) ** 0.7;
+
 function drawBeams() {
   onTable(light);
   light.clearRect(0, 0, view.width, view.height);
   const groups = beamsByColour();
   const legs = [...groups.values()].flat().reduce((sum, { length }) => sum + length / 4, 0);
-  light.lineWidth = legs > FINE ? 1 / view.ratio : 1.4;
+  light.lineWidth = legs > FINE ? 1 / view.ratio : 1.8;
   for (const [colour, shades] of groups) {
-    light.strokeStyle = colour;
+    light.strokeStyle = inkOf(colour);
     shades.forEach((ends, shade) => {
       if (!ends.length) return;
-      light.globalAlpha = shade / SHADES;
+      light.globalAlpha = opacityOf(shade);
       light.beginPath();
       for (let n = 0; n < ends.length; n += 4) {
         light.moveTo(ends[n], ends[n + 1]);

@@ -1,9 +1,11 @@
-// Drawing. `still` has the table and the items at rest; `beams` above it has the rays, and `lively` what moves or glows, and the
-// cursors. A frame is drawn only after a change.
+// Drawing, on four canvases, one above the other: `still` has the table and the items at rest, `light` the beams, `written` the names
+// and the scale, and `quick` what moves or glows, and the cursors. A frame is drawn only after a change.
 
 const still = $("still").getContext("2d");
 const quick = $("lively").getContext("2d");
 const light = $("beams").getContext("2d");
+const written = $("labels").getContext("2d");
+const LAYERS = [still, light, written, quick];
 const view = {
   x: 0, y: 0, scale: 1, // the middle in millimetres, and pixels a millimetre
   width: 0, height: 0, ratio: 1, // of the canvas in CSS pixels, and device pixels a CSS pixel
@@ -26,10 +28,14 @@ function recolour() {
 addEventListener("themechange", recolour);
 
 new ResizeObserver(([{ contentRect: { width, height } }]) => {
+  // Nothing of it is to be seen: it is on paper, say.
+  if (!width || !height) return;
   Object.assign(view, { width, height, ratio: Math.min(3, devicePixelRatio) });
-  for (const { canvas } of [still, light, quick]) Object.assign(canvas, { width: width * view.ratio, height: height * view.ratio });
+  for (const { canvas } of LAYERS) Object.assign(canvas, { width: width * view.ratio, height: height * view.ratio });
   if (view.follows) fit();
-  renew();
+  view.stale = true;
+  // A canvas of another size is empty: the browser would show it so until the next frame.
+  frame(performance.now());
 }).observe($("table"));
 
 function redraw() {
@@ -106,8 +112,10 @@ function drawStill() {
     const style = getComputedStyle(document.documentElement);
     colours = Object.fromEntries(TONES.map((tone) => [tone, style.getPropertyValue(`--${tone}`).trim()]));
   }
-  onTable(still);
-  still.clearRect(0, 0, view.width, view.height);
+  for (const layer of [still, written]) {
+    onTable(layer);
+    layer.clearRect(0, 0, view.width, view.height);
+  }
   const standing = inOrder(scene.values()).filter((each) => !lively.has(each));
   const front = standing.findIndex(({ kind }) => kind !== "background");
   const behind = front < 0 ? standing.length : front;
@@ -157,17 +165,29 @@ function drawGrid() {
   rule(colours.axis, 1e12, true);
 }
 
-function drawScaleBar() {
+/** The length of the scale in pixels, and what it says. */
+function scaleBar() {
   const length = roundUp(70 / view.scale);
-  const [wide, y] = [length * view.scale, view.height - 15];
-  const text = length < 1000 ? `${+length.toPrecision(1)} mm` : `${grouped.format(length / 1000)} m`;
-  still.strokeStyle = still.fillStyle = colours.ink;
-  still.beginPath();
-  for (const [dx, dy] of [[0, -5], [0, 0], [wide, 0], [wide, -5]]) still.lineTo(16.5 + dx, y + 0.5 + dy);
-  still.stroke();
-  still.font = FONT;
-  still.textAlign = "left";
-  still.fillText(text, 21, y - 7);
+  return { wide: length * view.scale, text: length < 1000 ? `${+length.toPrecision(1)} mm` : `${grouped.format(length / 1000)} m` };
+}
+
+function drawScaleBar() {
+  const [{ wide, text }, y] = [scaleBar(), view.height - 15];
+  written.strokeStyle = written.fillStyle = colours.ink;
+  written.beginPath();
+  for (const [dx, dy] of [[0, -5], [0, 0], [wide, 0], [wide, -5]]) written.lineTo(16.5 + dx, y + 0.5 + dy);
+  written.stroke();
+  written.font = FONT;
+  written.textAlign = "left";
+  written.fillText(text, 21, y - 7);
+}
+
+/** A source's colour on this theme's table. */
+function inkOf(colour, ink = colours) {
+  ink.inks ??= new Map();
+  if (ink.inks.size > 500) ink.inks.clear();
+  if (!ink.inks.has(colour)) ink.inks.set(colour, colourOn(colour, ink.table));
+  return ink.inks.get(colour);
 }
 
 /** Draws in millimetres about an item's place, turned as it is. */
@@ -188,7 +208,7 @@ function drawItem(context, it) {
     // Lines are as wide at any scale, but thinner on small items.
     const thin = Math.max(0.5, Math.min(1, pixels / 40)) / view.scale;
     it.shape.parts.forEach(({ tone, colour, fill, line, dash }, n) => {
-      const ink = colour ?? colours[tone];
+      const ink = colour ? inkOf(colour) : colours[tone];
       if (fill) {
         context.fillStyle = ink;
         context.globalAlpha = fill;
@@ -207,7 +227,8 @@ function drawItem(context, it) {
   if (pixels >= TINY) return;
   // A small flag beside it.
   const [x, y] = [screenX(it.x), screenY(it.y)];
-  context.fillStyle = it.shape.parts[0].colour ?? colours[it.shape.parts[0].tone];
+  const [{ colour, tone }] = it.shape.parts;
+  context.fillStyle = colour ? inkOf(colour) : colours[tone];
   context.beginPath();
   for (const [dx, dy] of [[0, 0], [1, 0], [1, -4], [8, -7], [0, -10]]) context.lineTo(x + dx, y + dy);
   context.fill();
@@ -225,15 +246,19 @@ function around(context, it, rim) {
 
 const labelWidth = (it) => (it.width ||= still.measureText(it.label).width);
 
-/** Names: of the largest first, where there is room. */
-function drawLabels(items) {
+/** The names of items in sight: of the largest first. */
+function labelsFor(items) {
   still.font = FONT;
-  const wanted = items
+  return items
     .filter((it) => inSight(it) && (items.length < 60 || it.size * view.scale > 9))
     .sort((a, b) => (a.kind === "background") - (b.kind === "background") || b.size - a.size)
     .slice(0, 600)
     .map((it) => ({ it, box: screenBox(it), width: labelWidth(it) }));
-  placeLabels(wanted, view.width, view.height - 24).forEach((spot, n) => spot && writeLabel(still, wanted[n].it.label, spot.x, spot.y));
+}
+
+function drawLabels(items) {
+  const wanted = labelsFor(items);
+  placeLabels(wanted, view.width, view.height - 24).forEach((spot, n) => spot && writeLabel(written, wanted[n].it.label, spot.x, spot.y));
 }
 
 function writeLabel(context, label, x, y) {

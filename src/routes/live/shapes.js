@@ -215,7 +215,7 @@ function coveredBy(box, { x, y, angle }) {
 const inOrder = (drawn) => [...drawn].sort((a, b) => (b.shape.kind === "background") - (a.shape.kind === "background"));
 
 /**
- * The attributes of SVG's `path` elements that draw a part at this place, at this scale; `paint` gives a tone its colour. An
+ * The attributes of SVG's `path` elements that draw a part at this place, at this scale; `paint` gives a tone, or a colour of its own, the colour it is drawn in. An
  * item smaller than `least` pixels is a square of that size.
  */
 function pathsOf({ shape, place }, toX, toY, scale, paint, least = 0) {
@@ -223,10 +223,10 @@ function pathsOf({ shape, place }, toX, toY, scale, paint, least = 0) {
   const where = `translate(${short3(toX(place.x))} ${short3(toY(place.y))})`;
   if (Math.max(right - left, bottom - top) * scale < least) {
     const [{ tone, colour }] = shape.parts;
-    return [{ d: `M${-least / 2} ${-least / 2}h${least}v${least}h${-least}z`, transform: where, fill: colour ?? paint(tone), stroke: "none" }];
+    return [{ d: `M${-least / 2} ${-least / 2}h${least}v${least}h${-least}z`, transform: where, fill: paint(tone, colour), stroke: "none" }];
   }
   return shape.parts.map(({ d, tone, colour, fill, line, dash }) => {
-    const ink = colour ?? paint(tone);
+    const ink = paint(tone, colour);
     const attributes = { d, transform: `${where} rotate(${short3(place.angle)}) scale(${+scale.toPrecision(6)})`, fill: fill ? ink : "none", stroke: line ? ink : "none" };
     if (fill) attributes["fill-opacity"] = fill;
     if (line) attributes["stroke-width"] = +(line / scale).toPrecision(4);
@@ -250,7 +250,7 @@ function thumbnail(items, width, height) {
   const thin = (part) => ({ ...part, line: part.line && Math.max(0.7, part.line * 0.55) });
   return drawn.flatMap(({ shape, place }) => {
     const small = { ...shape, parts: shape.parts.map(thin) };
-    return pathsOf({ shape: small, place }, (x) => (x - middleX) * scale + width / 2, (y) => (middleY - y) * scale + height / 2, scale, (tone) => `var(--${tone})`, 2.5);
+    return pathsOf({ shape: small, place }, (x) => (x - middleX) * scale + width / 2, (y) => (middleY - y) * scale + height / 2, scale, (tone, colour) => colour ?? `var(--${tone})`, 2.5);
   });
 }
 
@@ -262,4 +262,18 @@ function boundsOf(drawn) {
     [bounds[0], bounds[1], bounds[2], bounds[3]] = [Math.min(bounds[0], left), Math.min(bounds[1], low), Math.max(bounds[2], right), Math.max(bounds[3], high)];
   }
   return bounds;
+}
+
+/** A source's colour as it is drawn on this ground: a dark one is lighter on a dark ground, a bright one darker on a light one. */
+function colourOn(colour, ground) {
+  const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  const bright = ([red, green, blue]) => (0.21 * red + 0.72 * green + 0.07 * blue) / 255;
+  if (!/^#[\da-f]{6}$/i.test(ground)) return colour;
+  const [own, below] = [parts(colour), bright(parts(ground))];
+  const [light, far] = [bright(own), 0.28];
+  if (Math.abs(light - below) >= far) return colour;
+  // As much white or black as it takes.
+  const to = below < 0.5 ? 255 : 0;
+  const mixed = Math.min(1, (below < 0.5 ? below + far - light : light - below + far) / Math.abs(to / 255 - light || 1));
+  return `#${own.map((part) => Math.round(part + (to - part) * mixed).toString(16).padStart(2, "0")).join("")}`;
 }

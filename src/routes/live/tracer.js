@@ -12,6 +12,7 @@ const MOST_RAYS = 2001; // of one source, as in the editor
 const MOST_LEGS = 600; // of one ray; a hostile table of splitters would have 2 to the power of 80
 const MOST_RAYS_IN_ALL = 16384;
 const MOST_LEGS_IN_ALL = 100_000;
+const MOST_SURFACES_IN_ALL = 5000; // rays pass through what is more
 const MOST_THINNED = 256;
 
 const radians = (value) => (value * Math.PI) / 180;
@@ -190,11 +191,18 @@ function leaving({ does, law, tx, ty, cx, cy, r, ox, oy }, x, y, ray) {
   }
 }
 
+/** Middles and half lengths of these, three numbers each: most are passed over by these alone. */
+function outlinesOf(elements) {
+  const outlines = new Float64Array(3 * elements.length);
+  elements.forEach(({ cx, cy, half }, n) => outlines.set([cx, cy, half + 1e-6], 3 * n));
+  return outlines;
+}
+
 /**
  * The way of one ray: its legs `{ x1, y1, x2, y2, vx, vy, intensity, before, hit }`, where `before` is the number of the leg
  * that it goes on from (-1: it comes from the source), and its ends, each the number of its last leg and an intensity.
  */
-function traceRay(start, elements) {
+function traceRay(start, elements, outlines = outlinesOf(elements)) {
   const [legs, ends] = [[], []];
   const stack = [{ ...start, intensity: 1, hits: 0, before: -1, last: null }];
   while (stack.length && legs.length < MOST_LEGS) {
@@ -205,7 +213,10 @@ function traceRay(start, elements) {
       continue;
     }
     let [nearest, way] = [null, ray.length];
-    for (const element of elements) {
+    for (let n = 0, at = 0; n < elements.length; n++, at += 3) {
+      const beside = (outlines[at] - x) * vy - (outlines[at + 1] - y) * vx;
+      if (beside > outlines[at + 2] || -beside > outlines[at + 2]) continue;
+      const element = elements[n];
       if (element === ray.last) continue;
       const t = distanceTo(element, x, y, vx, vy);
       if (t > NEAR && (nearest ? t < way : t <= way)) [nearest, way] = [element, t];
@@ -243,6 +254,7 @@ class Tracer {
     this.late = 0; // how many times in a row time has run out
     this.stale = 0; // rays that are still to be traced
     this.unsorted = true; // `elements` is to be made anew
+    this.cut = false; // there are more surfaces than rays are traced through
     this.gone = true; // rays that were there are no more
   }
 
@@ -309,7 +321,12 @@ class Tracer {
    */
   trace(budget, atRest = true, pressed = false) {
     const end = this.clock() + budget;
-    if (this.unsorted) this.elements = [...this.items.values()].flatMap(({ elements }) => elements);
+    if (this.unsorted) {
+      const all = [...this.items.values()].flatMap(({ elements }) => elements);
+      this.cut = all.length > MOST_SURFACES_IN_ALL;
+      this.elements = all.slice(0, MOST_SURFACES_IN_ALL);
+    }
+    if (this.unsorted || this.moved.size) this.outlines = outlinesOf(this.elements);
     this.unsorted = false;
     this.sift();
     if (atRest) this.setThin(this.leastThin);
@@ -319,7 +336,7 @@ class Tracer {
     for (const ray of this.rays()) {
       total++;
       if (ray.stale && this.clock() < end) {
-        ray.legs = traceRay(ray.start, this.elements).legs;
+        ray.legs = traceRay(ray.start, this.elements, this.outlines).legs;
         ray.stale = false;
         changed = true;
       }
