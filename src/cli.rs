@@ -29,6 +29,8 @@ pub enum Command {
     Serve(Box<commands::serve::Options>),
     Echo(commands::echo::Options),
     Check(commands::check::Options),
+    Forward(commands::forward::Options),
+    InstallShim(commands::install_shim::Options),
     Key(commands::key::Options),
     #[cfg(feature = "durable")]
     Sessions(commands::sessions::Options),
@@ -45,8 +47,18 @@ pub enum Command {
 pub struct Usage(pub String);
 
 /// The first words that there are.
-const COMMANDS: [&str; 8] =
-    ["serve", "echo", "check", "key", "sessions", "record", "replay", "help"];
+const COMMANDS: [&str; 10] = [
+    "serve",
+    "echo",
+    "check",
+    "forward",
+    "install-shim",
+    "key",
+    "sessions",
+    "record",
+    "replay",
+    "help",
+];
 
 const INTRODUCTION: &str = "\
 collabd: people edit one optical table together; this is the server between them.
@@ -54,6 +66,10 @@ collabd: people edit one optical table together; this is the server between them
   collabd [serve] [OPTIONS]     serve sessions: editors connect to ws://THIS-MACHINE:PORT
   collabd echo [OPTIONS]        echo every message: the first thing to try when nothing connects
   collabd check URL [OPTIONS]   walk through the protocol against any server and say what is wrong
+  collabd forward URL [OPTIONS] let an editor here host on the collabd at URL: it listens on
+                                ws://localhost:8765, where *Host server* connects
+  collabd install-shim CHECKOUT [--remove]
+                                have the editor's *Start Server* start this collabd
   collabd key new --name NAME [OPTIONS]
                                 make a key and print it once; the key file keeps only its hash
   collabd key list [OPTIONS]    the names of the keys, and what each opens
@@ -136,6 +152,8 @@ fn command(mut line: Line<'_>) -> Result<Command, Usage> {
             let seconds = flag::read(&mut line, "check", &[flags::CHECK])?.seconds;
             Ok(Command::Check(commands::check::Options { url, seconds }))
         }
+        "forward" => forward(line).map(Command::Forward),
+        "install-shim" => install_shim(line).map(Command::InstallShim),
         "key" => key::parse(line).map(Command::Key),
         #[cfg(feature = "durable")]
         "sessions" => sessions::sessions(line).map(Command::Sessions),
@@ -156,6 +174,28 @@ fn command(mut line: Line<'_>) -> Result<Command, Usage> {
             Err(Usage(format!("there is no such command{meant}: see collabd --help")))
         }
     }
+}
+
+/// What `forward` is told.
+fn forward(mut line: Line<'_>) -> Result<commands::forward::Options, Usage> {
+    let needed = "forward needs a server's address, like: collabd forward ws://lab-pc:8765";
+    let url = line.words.next().ok_or_else(|| Usage(needed.into()))?;
+    let args = flag::read(&mut line, "forward", &[flags::FORWARD])?;
+    let port = args.listen.port;
+    let typed_file = args.stored.key_file.as_ref().is_some_and(|file| file.is_typed);
+    let key = args.stored.key.filter(|key| !key.is_empty() && !typed_file);
+    let key_file = args.stored.key_file.map(|file| file.text).filter(|file| !file.is_empty());
+    Ok(commands::forward::Options { url, key, key_file: key_file.map(Into::into), port })
+}
+
+/// What `install-shim` is told.
+fn install_shim(mut line: Line<'_>) -> Result<commands::install_shim::Options, Usage> {
+    let needed = "install-shim needs the folder of the editor's checkout, like: collabd install-shim \
+                  ~/optiverse";
+    let checkout = line.words.next().filter(|word| !word.is_empty());
+    let checkout = checkout.ok_or_else(|| Usage(needed.into()))?.into();
+    let args = flag::read(&mut line, "install-shim", &[flags::INSTALL_SHIM])?;
+    Ok(commands::install_shim::Options { checkout, removes: args.removes })
 }
 
 /// The name is not repeated where it may be a key.

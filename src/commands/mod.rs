@@ -4,6 +4,8 @@
 pub mod archive;
 pub mod check;
 pub mod echo;
+pub mod forward;
+pub mod install_shim;
 pub mod key;
 mod listening;
 #[cfg(feature = "durable")]

@@ -46,7 +46,7 @@ use event_queue::EventQueue;
 pub use forwarded::Network;
 pub use hub_thread::StateMachine;
 use hub_thread::{HubThread, Input};
-pub use listener::{BindError, bind};
+pub use listener::{BindError, bind, bind_loopback, find_dead_peer};
 pub use os_limits::half_of_the_memory;
 pub use rate_limit::RateLimits;
 use semaphore::Semaphore;
