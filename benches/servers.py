@@ -56,6 +56,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, "COLLABD_IN_MEMORY": "1"},
         )
         self.addr = None
         self.listens = threading.Event()

@@ -13,9 +13,6 @@ use crate::journal::{HistoryWindow, Journal, StoredSession};
 use crate::net::service::{External, Tell};
 use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 
-/// How long a server waits for the one before it to end. That one may be waiting for slow clients.
-const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What is kept of a session beside its newest state.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionConfig {
@@ -43,19 +40,20 @@ enum StoreLifecycle {
 
 impl Persistence {
     /// Opens the store of a data directory, and returns the names of its sessions. Blocks on the
-    /// disk.
+    /// disk, and for `patience` at most while another server uses the directory.
     ///
     /// # Errors
     /// One line that says what to do.
     pub fn open(
         directory: &Path,
         config: RetentionConfig,
+        patience: Duration,
     ) -> Result<(Self, Vec<Arc<str>>), String> {
-        let store = Store::open_when_free(directory, TAKEOVER_TIMEOUT, || {
+        let store = Store::open_when_free(directory, patience, || {
             log::warn!(
                 "another collabd uses the data directory {}: waiting {} s for it to end",
                 directory.display(),
-                TAKEOVER_TIMEOUT.as_secs()
+                patience.as_secs()
             );
         })?;
         let names: Vec<_> = store.names().cloned().collect();

@@ -22,6 +22,7 @@ mod table;
 
 #[cfg(feature = "durable")]
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Instant;
@@ -76,6 +77,9 @@ pub struct Router {
     /// Stores the sessions; `None` where they are only in memory.
     #[cfg(feature = "durable")]
     pub persistence: Option<Persistence>,
+    /// Why sessions are not stored, where nobody has asked for that.
+    #[cfg(feature = "durable")]
+    pub not_stored: Option<String>,
 }
 
 impl Router {
@@ -93,6 +97,8 @@ impl Router {
             refusals: RefusalLog::default(),
             #[cfg(feature = "durable")]
             persistence: None,
+            #[cfg(feature = "durable")]
+            not_stored: None,
         }
     }
 
@@ -178,6 +184,14 @@ impl Router {
             return Err(Response::text(403, WRONG_ORIGIN).with_reason(Reason::Origin));
         }
         Ok(())
+    }
+
+    /// The directory in which sessions are stored; `None` where they are not.
+    pub fn directory(&self) -> Option<&Path> {
+        #[cfg(feature = "durable")]
+        return self.persistence.as_ref().map(|persistence| persistence.archive().directory());
+        #[cfg(not(feature = "durable"))]
+        None
     }
 
     /// True where sessions are stored.
@@ -288,9 +302,17 @@ impl Service for Router {
     }
 
     fn notes(&self) -> Vec<String> {
-        let in_memory = "sessions are kept in memory only, and are forgotten when the server stops: \
-                         --data-dir DIR stores them";
-        if self.stores() { Vec::new() } else { vec![in_memory.into()] }
+        let in_memory = "sessions are kept in memory only, and are forgotten when the server stops";
+        match self.not_stored() {
+            Some(why) => vec![format!("{in_memory}: {why}")],
+            None if self.stores() => Vec::new(),
+            None => vec![in_memory.into()],
+        }
+    }
+
+    #[cfg(feature = "durable")]
+    fn not_stored(&self) -> Option<&str> {
+        self.not_stored.as_deref()
     }
 
     /// Lets a page read the API's response where its origin is allowed.
@@ -313,6 +335,15 @@ impl Service for Router {
     fn is_for_programs(&self, path: &str) -> bool {
         let path = path.trim_start_matches('/');
         path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    fn routes(&self) -> Vec<&'static str> {
+        table::ROUTES.iter().map(|route| route.path).collect()
+    }
+
+    fn route_of(&self, path: &str) -> Option<usize> {
+        let found = table::find(path).ok()?.route;
+        table::ROUTES.iter().position(|route| std::ptr::eq(route, found))
     }
 
     /// Reloads the key file if it has changed.

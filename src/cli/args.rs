@@ -36,6 +36,7 @@ pub(super) struct ServeArgs {
     pub dev_keys: bool,
     pub debug_endpoints: bool,
     pub no_settle: bool,
+    pub in_memory: bool,
     pub allow_origin: Vec<String>,
     pub allow_host: Vec<String>,
     pub trust_proxy: Vec<String>,

@@ -11,30 +11,11 @@ use super::flag::{Flag, flag, list, switch};
 use super::values::{self, BadValue, FlagValue, set, some};
 use crate::auth::Level;
 
-/// All flags there are, and whose they are.
-pub(super) const TABLES: &[(&str, &[Flag])] = &[
-    ("serve and echo", LISTEN),
-    ("serve", SERVE),
-    ("echo", ECHO),
-    ("check", CHECK),
-    ("forward", FORWARD),
-    ("install-shim", INSTALL_SHIM),
-    ("key", KEY),
-    ("key new", KEY_NEW),
-    ("sessions and record", PLACE),
-    ("sessions list and show", LIST),
-    ("sessions export", EXPORT),
-    ("sessions import", IMPORT),
-    ("sessions restore", RESTORE),
-    ("sessions delete", DELETE),
-    ("sessions compact", COMPACT),
-    ("record", RECORD),
-    ("replay", REPLAY),
+pub(super) const CONFIG: &[Flag] = &[
+    flag("config", "FILE", "", |_, _| Ok(()),
+        "take options from this file, a line each, like port = 8765; what is typed and the environment \
+         count more"),
 ];
-
-pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
-    TABLES.iter().flat_map(|(_, table)| *table)
-}
 
 pub(super) const LISTEN: &[Flag] = &[
     flag("host", "ADDRESS", "0.0.0.0", |a, v| set(&mut a.listen.host, Ok(v.text)),
@@ -83,8 +64,10 @@ pub(super) const SERVE: &[Flag] = &[
         "close a client with 1008 that says nothing for so long, at least 45; 0 never does; one \
          that answers no Ping for 90 s is closed all the same"),
     flag("data-dir", "DIR", "", |a, v| set(&mut a.stored.data_dir, Ok(Some(v))),
-        "store sessions there, so that they survive; without it they are forgotten with the \
-         server"),
+        "store sessions there [$STATE_DIRECTORY, or this user's own: ~/.local/share/collabd, \
+         %LOCALAPPDATA%\\collabd]"),
+    switch("in-memory", |a| &mut a.serve.in_memory,
+        "store no sessions: they are forgotten when the server stops"),
     flag("keep-versions", "NUMBER", "1000", |a, v| set(&mut a.stored.keep_versions, v.number()),
         "versions of each stored session to go back to; 0 for any number; the newest always stays"),
     flag("keep-days", "DAYS", "90", |a, v| set(&mut a.stored.keep_days, v.number()),
@@ -108,6 +91,8 @@ pub(super) const SERVE: &[Flag] = &[
         "serve /debug/client_…, which echoes what is sent to a channel"),
     switch("dev-keys", |a| &mut a.serve.dev_keys,
         "accept two keys that everybody knows: for development only"),
+    switch("open", |a| &mut a.listen.open,
+        "open the live page in this machine's browser").typed_only(),
     switch("no-settle", |a| &mut a.serve.no_settle,
         "never send items again once they are still (docs/PROTOCOL.md, Settling)"),
 ];
@@ -156,7 +141,7 @@ pub(super) const KEY_NEW: &[Flag] = &[
 
 pub(super) const PLACE: &[Flag] = &[
     flag("data-dir", "DIR", "", |a, v| set(&mut a.stored.data_dir, Ok(Some(v))),
-        "the directory that a server was given with --data-dir"),
+        "the directory that a server was given with --data-dir [the one that serve takes by default]"),
     flag("server", "URL", "", |a, v| set(&mut a.stored.server, Ok(Some(v))),
         "or a server that runs, like http://localhost:8765"),
     flag("key", "KEY", "", |a, v| some(&mut a.stored.key, v),

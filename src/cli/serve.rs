@@ -3,9 +3,11 @@
 #[cfg(feature = "durable")]
 use std::path::PathBuf;
 
-use super::Usage;
 use super::args::{Args, ServeArgs};
+#[cfg(feature = "durable")]
+use super::data_directory::default_directory;
 use super::echoed::shown;
+use super::{Line, Usage};
 use crate::commands::{echo, serve};
 use crate::net::{Config, Network, SendMode, half_of_the_memory};
 #[cfg(feature = "durable")]
@@ -19,12 +21,16 @@ pub(super) fn echo(args: Args) -> Result<echo::Options, Usage> {
 }
 
 /// What `serve` is told.
-pub(super) fn serve(args: Args) -> Result<serve::Options, Usage> {
+pub(super) fn serve(args: Args, line: &Line<'_>) -> Result<serve::Options, Usage> {
     if cfg!(not(feature = "durable")) && args.stored.data_dir.is_some() {
         let why = "--data-dir needs a collabd that was built with the feature `durable`";
         return Err(Usage(why.into()));
     }
     let config = config(&args)?;
+    #[cfg(feature = "durable")]
+    let place = storage(&args, line)?;
+    #[cfg(not(feature = "durable"))]
+    let _ = line;
     let mut limits = args.limits;
     if config.queue_bytes.is_some_and(|bytes| bytes < 2 * limits.document.document) {
         return Err(Usage(
@@ -35,7 +41,6 @@ pub(super) fn serve(args: Args) -> Result<serve::Options, Usage> {
     }
     limits.documents_memory = args.serve.documents_memory.unwrap_or_else(half_of_the_memory);
     limits.settle = !args.serve.no_settle;
-    limits.durable = args.stored.data_dir.is_some();
     #[cfg(feature = "durable")]
     let keeping = RetentionConfig {
         versions: args.stored.keep_versions,
@@ -47,11 +52,30 @@ pub(super) fn serve(args: Args) -> Result<serve::Options, Usage> {
         config,
         access: access(args.serve)?,
         #[cfg(feature = "durable")]
-        data: args.stored.data_dir.map(|directory| {
-            let directory = PathBuf::from(directory.text);
-            serve::DataOptions { directory, keeping }
-        }),
+        storage: serve::StorageOptions { place, keeping },
         limits,
+    })
+}
+
+/// Where sessions are stored. What was typed counts more than the environment.
+#[cfg(feature = "durable")]
+fn storage(args: &Args, line: &Line<'_>) -> Result<serve::Storage, Usage> {
+    let is_typed = |flag: &str| line.typed.iter().any(|(name, _)| *name == flag);
+    let chosen = args.stored.data_dir.as_ref();
+    match (is_typed("data-dir"), is_typed("in-memory")) {
+        (true, true) => {
+            return Err(Usage("--data-dir or --in-memory? sessions are stored, or not".into()));
+        }
+        (false, false) if chosen.is_some() && args.serve.in_memory => {
+            let why = "COLLABD_DATA_DIR or COLLABD_IN_MEMORY? sessions are stored, or not";
+            return Err(Usage(why.into()));
+        }
+        (false, _) if args.serve.in_memory => return Ok(serve::Storage::InMemory),
+        _ => {}
+    }
+    Ok(match chosen {
+        Some(directory) => serve::Storage::Chosen(PathBuf::from(&directory.text)),
+        None => serve::Storage::Default(default_directory(line.environment)),
     })
 }
 

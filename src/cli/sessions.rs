@@ -1,9 +1,13 @@
 //! What can be typed after `collabd sessions`, `collabd record` and `collabd replay`.
 
+use std::ffi::OsString;
+
 use super::args::Args;
+use super::command_table::CommandSpec;
+use super::data_directory::default_directory;
 use super::echoed::shown;
-use super::flag::{self, Flag};
-use super::flags::{self, session_name};
+use super::flags::session_name;
+use super::read_args::read_args;
 use super::values::FlagValue;
 use super::{Line, Usage};
 use crate::client::api::Server;
@@ -17,42 +21,21 @@ use crate::store::{PointInTime, Retention};
 /// told otherwise.
 const KEPT_CHANGES: usize = 10_000;
 
-/// The actions: what is typed after each, how many words that is, and the flags.
-const ACTIONS: [(&str, &str, usize, usize, &[Flag]); 8] = [
-    ("list", "", 0, 0, flags::LIST),
-    ("show", "SESSION", 1, 1, flags::LIST),
-    ("export", "SESSION", 1, 1, flags::EXPORT),
-    ("backup", "FILE", 1, 1, &[]),
-    ("import", "SESSION FILE", 2, 2, flags::IMPORT),
-    ("restore", "SESSION --to SEQ|TIME", 1, 1, flags::RESTORE),
-    ("delete", "SESSION --yes", 1, 1, flags::DELETE),
-    ("compact", "[SESSION]", 0, 1, flags::COMPACT),
-];
-
 fn refused<T>(why: impl Into<String>) -> Result<T, Usage> {
     Err(Usage(why.into()))
 }
 
 /// Makes sense of the words after `sessions` and of the flags.
-pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
-    let action = line.words.next().unwrap_or_default();
-    let Some(&(name, usage, min, max, table)) = ACTIONS.iter().find(|(name, ..)| *name == action)
-    else {
-        return refused(
-            "sessions is followed by list, show, export, backup, import, restore, delete or \
-             compact: see collabd --help",
-        );
-    };
-    let command = format!("sessions {name}");
+pub(super) fn sessions(mut line: Line<'_>, command: &CommandSpec) -> Result<Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
+    let (min, max) = command.word_bounds();
     if !(min..=max).contains(&words.len()) {
-        let like = format!("{command} {usage}");
-        return refused(format!("{command} is typed like: collabd {}", like.trim_end()));
+        return refused(format!("{} is typed like: {}", command.name, command.typed()));
     }
-    let args = flag::read(&mut line, &command, &[flags::PLACE, table])?;
-    let place = place(&args)?;
+    let args = read_args(&mut line, command)?;
+    let place = place(&args, line.environment)?;
     if matches!(place, Place::Server(_)) {
-        if name == "backup" {
+        if command.name == "sessions backup" {
             return refused(
                 "sessions backup copies a server's directory, also while the server runs: name \
                  that with --data-dir, on its machine",
@@ -62,7 +45,7 @@ pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
             return refused("with --server, that server's own limits are the ones that count");
         }
     }
-    Ok(Options { place, action: action_of(name, words, args)? })
+    Ok(Options { place, action: action_of(command.name, words, args)? })
 }
 
 fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage> {
@@ -70,9 +53,9 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
     let mut word = || words.next().unwrap_or_default();
     let stored = args.stored;
     Ok(match name {
-        "list" => Action::List { json: stored.json },
-        "show" => Action::Show { session: word(), json: stored.json },
-        "export" => {
+        "sessions list" => Action::List { json: stored.json },
+        "sessions show" => Action::Show { session: word(), json: stored.json },
+        "sessions export" => {
             if stored.out.as_ref().is_some_and(|out| out.as_os_str().is_empty()) {
                 return refused("--out has to be the name of a file");
             }
@@ -80,14 +63,14 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
             let out = stored.out.map(|path| OutFile { path, replaces: stored.force });
             Action::Export { session: word(), at, out }
         }
-        "backup" => Action::Backup { to: word().into() },
-        "import" => Action::Import {
+        "sessions backup" => Action::Backup { to: word().into() },
+        "sessions import" => Action::Import {
             session: session_name(&word())?,
             file: word().into(),
             replace: stored.replace,
             bounds: args.limits.document,
         },
-        "restore" => match stored.to {
+        "sessions restore" => match stored.to {
             Some(to) => Action::Restore { session: word(), to: point("to", &to)? },
             None => {
                 return refused(
@@ -96,14 +79,14 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
                 );
             }
         },
-        "delete" if !stored.yes => {
+        "sessions delete" if !stored.yes => {
             return refused(format!(
                 "sessions delete removes {:?} and all its versions for ever: say it again with \
                  --yes",
                 word()
             ));
         }
-        "delete" => Action::Delete { session: word() },
+        "sessions delete" => Action::Delete { session: word() },
         _ => {
             let (versions, age) = (stored.keep_versions, super::days(stored.keep_days));
             let retention = Retention { versions, age, history: KEPT_CHANGES };
@@ -114,24 +97,24 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
 }
 
 /// Makes sense of the words after `record` and of the flags.
-pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
+pub(super) fn record(mut line: Line<'_>, command: &CommandSpec) -> Result<record::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let args = flag::read(&mut line, "record", &[flags::PLACE, flags::RECORD])?;
+    let args = read_args(&mut line, command)?;
     let out = args.stored.out.clone().filter(|out| !out.as_os_str().is_empty());
     let (Ok([session]), Some(path)) = (<[String; 1]>::try_from(words), out) else {
         return refused("record is typed like: collabd record SESSION --out FILE");
     };
     let out = OutFile { path, replaces: args.stored.force };
-    Ok(record::Options { place: place(&args)?, session, out })
+    Ok(record::Options { place: place(&args, line.environment)?, session, out })
 }
 
 /// Makes sense of the words after `replay` and of the flags.
 ///
 /// # Errors
 /// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
-pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
+pub(super) fn replay(mut line: Line<'_>, command: &CommandSpec) -> Result<replay::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let stored = flag::read(&mut line, "replay", &[flags::REPLAY])?.stored;
+    let stored = read_args(&mut line, command)?.stored;
     let Ok([file, url]) = <[String; 2]>::try_from(words) else {
         return refused(
             "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME",
@@ -141,12 +124,13 @@ pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
     Ok(replay::Options { file: file.into(), url, speed: stored.speed, session, replace })
 }
 
-/// Where the sessions are stored: what is typed counts more than the environment.
+/// Where the sessions are stored: what is typed counts more than the environment. Where nothing is
+/// named, in the directory that a server takes by default.
 ///
 /// # Errors
-/// [`Usage`], where neither a directory nor a server is named, or both are; nothing of an address is
+/// [`Usage`], where both a directory and a server are named, or an empty one; nothing of an address is
 /// repeated.
-fn place(args: &Args) -> Result<Place, Usage> {
+fn place(args: &Args, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Place, Usage> {
     let split = |place: &Option<FlagValue>| {
         place.as_ref().map_or((String::new(), false), |given| (given.text.clone(), given.is_typed))
     };
@@ -168,10 +152,15 @@ fn place(args: &Args) -> Result<Place, Usage> {
             server.check().map_err(Usage)?;
             Ok(Place::Server(server))
         }
-        _ => refused(
-            "which sessions? name the server's directory with --data-dir DIR or \
-             COLLABD_DATA_DIR, or a server that runs with --server URL or COLLABD_SERVER",
-        ),
+        _ => match default_directory(environment) {
+            Some(directory) if args.stored.data_dir.is_none() && args.stored.server.is_none() => {
+                Ok(Place::Directory(directory))
+            }
+            _ => refused(
+                "which sessions? name the server's directory with --data-dir DIR or \
+                 COLLABD_DATA_DIR, or a server that runs with --server URL or COLLABD_SERVER",
+            ),
+        },
     }
 }
 
@@ -187,8 +176,6 @@ fn point(flag: &str, value: &str) -> Result<PointInTime, Usage> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
     use crate::cli::{Command, parse};
     use crate::protocol::Timestamp;
@@ -245,6 +232,7 @@ mod tests {
             ("--server http://a --key l", &[key], "http://a l"),
             ("", &[server, key], "http://b k"),
             ("", &[directory, key], "there"),
+            ("", &[("STATE_DIRECTORY", "/var/lib/collabd")], "/var/lib/collabd"),
         ] {
             assert_eq!(place(words, environment).as_deref(), Ok(expected), "{words}");
         }

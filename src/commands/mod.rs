@@ -1,7 +1,9 @@
 //! What collabd can be told to do, one file or folder a command. An error is one line for the user.
 
+mod announcement;
 #[cfg(feature = "durable")]
 pub mod archive;
+mod browser;
 pub mod check;
 pub mod echo;
 pub mod forward;

@@ -2,15 +2,29 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(feature = "durable")]
+use std::sync::Arc;
+#[cfg(feature = "durable")]
+use std::time::Duration;
 
-use super::listening::{self, ListenOptions};
+use super::announcement::Announcement;
+use super::listening::{self, ListenOptions, Made};
 use crate::auth::KeyStore;
 use crate::hub::{Hub, Limits};
 use crate::net::Config;
+use crate::net::service::Service;
 #[cfg(feature = "durable")]
 use crate::persistence::{Persistence, RetentionConfig};
 use crate::routes::origin::Origins;
 use crate::routes::{Hosts, Router};
+
+/// How long a server waits for the one before it to leave the data directory. That one may be waiting
+/// for slow clients.
+#[cfg(feature = "durable")]
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for the default directory, which may be in use for good.
+#[cfg(feature = "durable")]
+const DEFAULT_TAKEOVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What `serve` is told.
 #[derive(Debug)]
@@ -19,17 +33,29 @@ pub struct Options {
     pub config: Config,
     pub limits: Limits,
     pub access: AccessOptions,
-    /// Where sessions are stored, if they are.
     #[cfg(feature = "durable")]
-    pub data: Option<DataOptions>,
+    pub storage: StorageOptions,
 }
 
 /// Where sessions are stored, and for how long.
 #[cfg(feature = "durable")]
 #[derive(Debug)]
-pub struct DataOptions {
-    pub directory: PathBuf,
+pub struct StorageOptions {
+    pub place: Storage,
     pub keeping: RetentionConfig,
+}
+
+/// Where sessions are stored.
+#[cfg(feature = "durable")]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Nowhere: the operator wants it so.
+    InMemory,
+    /// In this directory, which the operator has named. Where it can't be used, nothing is served.
+    Chosen(PathBuf),
+    /// In the user's or the service's own directory. Where it can't be used, or where there is none
+    /// (`None`), sessions are kept in memory, and the server says so.
+    Default(Option<PathBuf>),
 }
 
 /// Which clients may connect.
@@ -55,17 +81,20 @@ pub fn run(options: Options) -> ExitCode {
     let Options { listen, config, limits, access, .. } = options;
     // What can be exported can be imported.
     let largest_canvas = config.max_message_bytes.max(limits.document.document);
-    listening::run("sessions", &listen, config, || {
+    listening::run(&listen, config, || {
         let keys = KeyStore::open(access.keys, access.dev_keys)?;
-        let hub = Hub::new(limits, seed);
         #[cfg(feature = "durable")]
-        let (hub, persistence) = match options.data {
-            Some(data) => {
-                let (persistence, names) = Persistence::open(&data.directory, data.keeping)?;
-                (hub.with_stored(names), Some(persistence))
+        let (hub, persistence, not_stored) = {
+            let (store, not_stored) = open_store(options.storage)?;
+            let limits = Limits { durable: store.is_some(), ..limits };
+            let hub = Hub::new(limits, seed);
+            match store {
+                Some((persistence, names)) => (hub.with_stored(names), Some(persistence), None),
+                None => (hub, None, not_stored),
             }
-            None => (hub, None),
         };
+        #[cfg(not(feature = "durable"))]
+        let hub = Hub::new(limits, seed);
         let router = Router {
             origins: access.origins,
             hosts: access.hosts,
@@ -74,8 +103,49 @@ pub fn run(options: Options) -> ExitCode {
             largest_canvas,
             #[cfg(feature = "durable")]
             persistence,
+            #[cfg(feature = "durable")]
+            not_stored,
             ..Router::new(keys)
         };
-        Ok((Box::new(router), Box::new(hub)))
+        let tables = match router.directory() {
+            Some(directory) => format!("tables are stored in {}", directory.display()),
+            None => match router.not_stored() {
+                Some(why) => {
+                    format!("tables are in memory only, and forgotten when it stops: {why}")
+                }
+                None => "tables are in memory only, and forgotten when it stops".into(),
+            },
+        };
+        let announcement = Announcement { what: "sessions", tables: Some(tables) };
+        Ok(Made { service: Box::new(router), machine: Box::new(hub), announcement })
     })
+}
+
+/// The opened store with the names of its sessions, or why there is none though nobody has asked for
+/// that. Blocks on the disk.
+///
+/// # Errors
+/// One line where a directory that was chosen can't be used.
+#[cfg(feature = "durable")]
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn open_store(
+    options: StorageOptions,
+) -> Result<(Option<(Persistence, Vec<Arc<str>>)>, Option<String>), String> {
+    let StorageOptions { place, keeping } = options;
+    match place {
+        Storage::InMemory => Ok((None, None)),
+        Storage::Chosen(directory) => Persistence::open(&directory, keeping, TAKEOVER_TIMEOUT)
+            .map(|store| (Some(store), None)),
+        Storage::Default(None) => {
+            let why = "there is neither a home directory nor STATE_DIRECTORY: name a directory with \
+                       --data-dir DIR";
+            Ok((None, Some(why.into())))
+        }
+        Storage::Default(Some(directory)) => {
+            match Persistence::open(&directory, keeping, DEFAULT_TAKEOVER_TIMEOUT) {
+                Ok(store) => Ok((Some(store), None)),
+                Err(why) => Ok((None, Some(why))),
+            }
+        }
+    }
 }

@@ -242,6 +242,7 @@ impl Hub {
             channels: self.clients.channels().len(),
             documents_memory: self.sessions.memory(),
             most_documents_memory: self.limits.documents_memory,
+            most_sessions: self.limits.max_sessions,
         }
     }
 

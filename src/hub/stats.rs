@@ -95,4 +95,6 @@ pub struct HubStats {
     /// The memory of all documents and versions, in bytes, and its bound; 0 for none.
     pub documents_memory: usize,
     pub most_documents_memory: usize,
+    /// How many sessions may be in memory; 0 for any number.
+    pub most_sessions: usize,
 }

@@ -18,6 +18,7 @@ pub mod forwarded;
 mod frame_queue;
 mod handshake;
 mod housekeeping;
+mod http_counters;
 mod hub_thread;
 mod listener;
 mod os_limits;
@@ -44,6 +45,7 @@ use connections::Connections;
 use counters::Counters;
 use event_queue::EventQueue;
 pub use forwarded::Network;
+use http_counters::HttpCounters;
 pub use hub_thread::StateMachine;
 use hub_thread::{HubThread, Input};
 pub use listener::{BindError, bind, bind_loopback, find_dead_peer};
@@ -119,6 +121,7 @@ struct Shared {
     spool: Spool,
     stopping: Shutdown,
     counters: Arc<Counters>,
+    http: HttpCounters,
     /// Where changes are made durable; `None` where they are not.
     journal: Option<Arc<dyn Journal>>,
 }
@@ -182,6 +185,7 @@ pub fn start(
         service.begin(Box::new(move |event| drop(external.send(Input::External(event)))))?;
     let counters = Arc::new(Counters::new());
     let hub_thread = HubThread::new(machine, journal.clone(), counters.clone());
+    let http = HttpCounters::new(service.routes());
     let shared = Arc::new(Shared {
         service,
         config,
@@ -195,6 +199,7 @@ pub fn start(
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
+        http,
         journal,
     });
     threads.spawn("hub".into(), None, move || hub_thread.run(&events))?;

@@ -32,6 +32,11 @@ pub trait Service: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Why sessions are not stored, where nobody has asked for that: a line that says what to do.
+    fn not_stored(&self) -> Option<&str> {
+        None
+    }
+
     /// Ends the service's own threads, until `deadline` at the latest. Called after the hub thread
     /// has ended.
     fn end(&self, _deadline: Instant) {}
@@ -46,6 +51,17 @@ pub trait Service: Send + Sync + 'static {
     /// elsewhere. The path is as sent, without its query.
     fn is_for_programs(&self, _path: &str) -> bool {
         false
+    }
+
+    /// The paths of all routes as they are documented, for the metrics. Called once.
+    fn routes(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The place in [`routes`](Self::routes) of the route that a path has; `None` where it has none. The path is
+    /// as sent, without its query.
+    fn route_of(&self, _path: &str) -> Option<usize> {
+        None
     }
 
     /// Looks for changes outside that the hub must know, in the key file.

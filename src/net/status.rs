@@ -9,10 +9,12 @@ use std::time::Duration;
 use super::Shared;
 use super::connection_stats::SendState;
 use super::exposition::{self, Queues};
-use super::os_limits;
 use super::service::{Report, Role};
+use serde_json::json;
+
 use crate::http::Response;
 use crate::journal::PersistenceLag;
+use crate::os::{process_use, resident_memory};
 use crate::protocol::{Kind, Timestamp};
 
 /// The server is unhealthy when the hub works on one input for longer than this.
@@ -27,13 +29,22 @@ impl Shared {
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
             Report::Health => match self.unhealthy_reason() {
-                None => Response::text(200, "ok"),
+                None => Response::text(200, self.healthy()),
                 Some(why) => Response::text(503, why),
             },
             Report::Metrics => Response::page(exposition::CONTENT_TYPE, self.metrics()),
             Report::Server { may_administer } => Response::json(self.server(may_administer)),
             Report::Connections => Response::json(self.all_connections()),
         }
+    }
+
+    /// What a server says that is well: `ok`, and why it forgets sessions where nobody wants that.
+    fn healthy(&self) -> String {
+        self.service.not_stored().map_or("ok".into(), |why| {
+            format!(
+                "ok, but sessions are kept in memory only, and forgotten when the server stops: {why}"
+            )
+        })
     }
 
     /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
@@ -84,22 +95,24 @@ impl Shared {
     fn metrics(&self) -> String {
         exposition::write(&exposition::Sources {
             counters: &self.counters,
+            http: &self.http,
             queues: self.queues(),
+            limits: self.connections.limits(),
+            queue_limit: self.config.queue_bytes,
             lag: self.lag(),
+            store: self.journal.as_ref().map(|journal| journal.stats()).unwrap_or_default(),
             threads: self.threads.running(),
-            memory: os_limits::resident_memory(),
+            process: process_use(),
         })
     }
 
     fn server(&self, may_administer: bool) -> String {
         let counters = &self.counters;
-        let all = |of: &dyn Fn(Kind) -> [u64; 2]| {
-            Kind::all()
-                .map(of)
-                .fold([0; 2], |[n, bytes], [more, larger]| [n + more, bytes + larger])
-        };
-        let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
-        let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
+        let add = |[n, bytes]: [u64; 2], [more, larger]: [u64; 2]| [n + more, bytes + larger];
+        let received = Kind::from_clients().map(|kind| counters.received_of(kind));
+        let [messages_in, bytes_in] = received.fold([0; 2], add);
+        let sent = Kind::to_clients().map(|kind| counters.sent_of(kind));
+        let [messages_out, bytes_out] = sent.fold([0; 2], add);
         let (hub, unhealthy_reason) = (counters.hub.holdings(), self.unhealthy_reason());
         let addresses = super::reachable(&self.addrs).into_iter();
         let addresses: Vec<String> = addresses.map(|addr| format!("\"ws://{addr}\"")).collect();
@@ -107,7 +120,8 @@ impl Shared {
         let [pages, members, viewers, clients] = Role::ALL.map(open);
         format!(
             "{{\"server\":{{\"name\":\"collabd\",\"version\":\"{}\"}},\"started_at\":\"{}\",\
-             \"uptime_seconds\":{},\"addresses\":[{}],\"may_administer\":{may_administer},\"durable\":{},\"healthy\":{},\"reason\":{},\
+             \"uptime_seconds\":{},\"addresses\":[{}],\"may_administer\":{may_administer},\
+             \"durable\":{},\"not_stored\":{},\"healthy\":{},\"reason\":{},\
              \"connections\":{{\"open\":{},\"members\":{members},\"viewers\":{viewers},\
              \"clients\":{clients}}},\"sessions\":{},\"channels\":{},\
              \"messages_in\":{messages_in},\"messages_out\":{messages_out},\
@@ -118,13 +132,14 @@ impl Shared {
             counters.started.elapsed().as_secs(),
             addresses.join(","),
             self.lag().is_some_and(|lag| !lag.fails),
+            self.service.not_stored().map_or("null".into(), |why| json!(why).to_string()),
             unhealthy_reason.is_none(),
             unhealthy_reason.map_or("null".into(), |why| format!("\"{why}\"")),
             pages + members + viewers + clients,
             hub.sessions,
             hub.channels,
             self.queues().bytes,
-            os_limits::resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
+            resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
             self.threads.running(),
             Timestamp::now(),
         )

@@ -357,6 +357,18 @@ mod tests {
         }
     }
 
+    /// The metrics count by them.
+    #[test]
+    fn every_documented_status_is_one_that_is_counted() {
+        for endpoint in ROUTES.iter().flat_map(|route| route.endpoints) {
+            let answers = endpoint.about.answers.iter().map(|answer| answer.status);
+            for status in answers.chain(endpoint.about.refusals.iter().copied()) {
+                let is_known = crate::http::STATUSES.iter().any(|(known, _)| *known == status);
+                assert!(is_known, "{} {status}", endpoint.about.id);
+            }
+        }
+    }
+
     #[test]
     fn each_endpoint_has_a_name_of_its_own() {
         let mut ids: Vec<&str> =

@@ -13,8 +13,8 @@ use crate::net::service::Outcome;
 /// The 404 of a path about stored sessions on a server that stores none.
 pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     true => {
-        "this server stores no sessions: /api/sessions lists those in memory; start the server \
-         with --data-dir to store them"
+        "this server stores no sessions: /api/sessions lists those in memory; it was started with \
+         --in-memory, or /healthz says why it can't store them"
     }
     false => "this collabd stores no sessions: it was built without the feature `durable`",
 };

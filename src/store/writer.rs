@@ -67,6 +67,7 @@ impl Writer {
         events: Box<dyn Fn(StoreEvent) + Send>,
         queue: Arc<Queue>,
     ) -> Self {
+        queue.counters.set_sizes(store.sizes());
         Writer {
             queue,
             pruner: Pruner::new(settings.retention, &store),
@@ -179,7 +180,13 @@ impl Writer {
         if !matches!(self.health, Health::Working) {
             return Progress::Done;
         }
-        Progress::more_if(did_work || maintained.is_more())
+        let progress = Progress::more_if(did_work || maintained.is_more());
+        if progress.is_more()
+            && let Ok(store) = self.file.store()
+        {
+            self.queue.counters.set_sizes(store.sizes());
+        }
+        progress
     }
 
     /// Checkpoints the journal and removes old versions, a little at a time.
@@ -250,6 +257,7 @@ impl Writer {
             let begun = Instant::now();
             let incomplete = store.commit(batch())?;
             self.last_took = begun.elapsed();
+            self.queue.counters.committed(self.last_took);
             self.pruner.note(batch());
             for keep in batch() {
                 if !self.in_use.contains(keep.session()) {

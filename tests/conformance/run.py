@@ -118,6 +118,7 @@ class Server:
         self.process = subprocess.Popen(
             [BINARY, *command, "--host", "127.0.0.1", "--port", "0"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            env={**os.environ, "COLLABD_IN_MEMORY": "1"},
         )
         self.lines = []
         self.port = None

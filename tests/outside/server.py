@@ -13,8 +13,12 @@ from binary import BINARY
 
 
 def surroundings():
-    """The environment without what is meant for these tests: collabd remarks on variables that it doesn't know."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COLLABD_")}
+    """The environment without what is meant for these tests: collabd remarks on variables that it doesn't know.
+
+    A server stores nothing where it is not told to.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith("COLLABD_")}
+    return {**others, "COLLABD_IN_MEMORY": "1"}
 
 
 class Server:

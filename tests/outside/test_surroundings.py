@@ -197,7 +197,7 @@ class Background:
     def __init__(self, stage, how):
         folder = stage.folder()
         self.out = folder / "out"
-        command = f"{how} '{BINARY}' --host 127.0.0.1 --port 0 >'{self.out}' 2>&1 & echo $! >'{folder}/pid'"
+        command = f"{how} '{BINARY}' --in-memory --host 127.0.0.1 --port 0 >'{self.out}' 2>&1 & echo $! >'{folder}/pid'"
         # The shell stays, and is ended by Ctrl+C, or with its terminal.
         self.terminal = Terminal(stage, f"{command}\nwhile :; do sleep 1000; done")
         stage.own(self)

@@ -66,8 +66,12 @@ export function inTime(promise, what, milliseconds = DEADLINE) {
 export async function startServer(...options) {
   const server = spawn(binary, ["--host", "127.0.0.1", "--port", "0", "--debug", ...options], {
     stdio: ["ignore", "pipe", "pipe"],
-    // Without what is meant for these tests: collabd remarks on variables that it doesn't know.
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("COLLABD_"))),
+    // Without what is meant for these tests: collabd remarks on variables that it doesn't know. It stores
+    // nothing where it is not told to.
+    env: {
+      ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("COLLABD_"))),
+      COLLABD_IN_MEMORY: "1",
+    },
   });
   const number = ++servers;
   let printed = "";

@@ -84,6 +84,7 @@ impl Collabd {
     fn start(arguments: &[&str]) -> (Collabd, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_collabd"))
             .args(["--host", "127.0.0.1", "--port", "0"])
+            .env("COLLABD_IN_MEMORY", "1")
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

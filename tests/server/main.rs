@@ -5,6 +5,7 @@ mod check;
 mod closing;
 mod commands;
 mod confirming;
+mod default_directory;
 mod doors;
 mod durable;
 mod errors;

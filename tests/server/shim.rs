@@ -82,6 +82,7 @@ fn it_starts_collabd_with_the_same_arguments_and_goes_away_again() {
             command.env_remove(name);
         }
     }
+    command.env("COLLABD_IN_MEMORY", "1");
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut server = Server::spawn(command);
     assert_eq!(server.addr().port().to_string(), port);

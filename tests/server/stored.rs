@@ -280,10 +280,10 @@ fn a_server_that_stores_nothing_says_so() {
     for what in ["GET /api/stored", "GET /api/sessions/a/changes", "POST /api/compact"] {
         let answer = ask(&server, what, "", "");
         assert_eq!(answer.status, 404, "{what}");
-        assert!(answer.body.contains("--data-dir"), "{what}: {}", answer.body);
+        assert!(answer.body.contains("--in-memory"), "{what}: {}", answer.body);
     }
     let line = Remote::of(&server).fails(&["sessions", "list"]);
-    assert!(line.contains("--data-dir"), "{line}");
+    assert!(line.contains("--in-memory"), "{line}");
 }
 
 #[test]

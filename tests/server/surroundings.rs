@@ -20,7 +20,7 @@ fn ignoring(signals: &str) -> Server {
     let mut command = Command::new("sh");
     let script = format!("trap '' {signals}; exec \"$0\" \"$@\"");
     let program = env!("CARGO_BIN_EXE_collabd");
-    command.args(["-c", &script, program, "--host", "127.0.0.1", "--port", "0"]);
+    command.args(["-c", &script, program, "--in-memory", "--host", "127.0.0.1", "--port", "0"]);
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     Server::spawn(command)
@@ -51,7 +51,7 @@ fn told_while_starting(ignored: &str, signals: &[&str]) -> (Server, std::fs::Fil
     let script = format!("trap '' {ignored}; echo $$ > \"$PID\"; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
     command.env("PID", &pid).args(["-c", &script, env!("CARGO_BIN_EXE_collabd")]);
-    command.args(["--host", "127.0.0.1", "--port", "0", "--log-file", &log]);
+    command.args(["--in-memory", "--host", "127.0.0.1", "--port", "0", "--log-file", &log]);
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let starting = std::thread::spawn(|| Server::spawn(command));
@@ -265,7 +265,7 @@ fn a_name_with_two_addresses_is_listened_on_at_both() {
         return;
     }
     let program = env!("CARGO_BIN_EXE_collabd");
-    command.args([program, "--host", "localhost", "--port", "0"]);
+    command.args([program, "--in-memory", "--host", "localhost", "--port", "0"]);
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let server = Server::spawn(command);
@@ -312,7 +312,7 @@ fn too_few_open_files_are_a_reason_not_to_start() {
         let mut command = Command::new("sh");
         let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
         let program = env!("CARGO_BIN_EXE_collabd");
-        command.args(["-c", &script, program, "--host", "127.0.0.1", "--port", "0"]);
+        command.args(["-c", &script, program, "--in-memory", "--host", "127.0.0.1", "--port", "0"]);
         command.stdin(std::process::Stdio::null());
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         command

@@ -24,6 +24,8 @@ ENVIRONMENT = {
     # Neither .NET nor a browser: wine would ask, in a window, whether to fetch them.
     "WINEDLLOVERRIDES": "mscoree,mshtml=",
     "RUST_BACKTRACE": "0",
+    # A server stores nothing where it is not told to.
+    "COLLABD_IN_MEMORY": "1",
 }
 for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
     ENVIRONMENT.pop(variable, None)

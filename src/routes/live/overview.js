@@ -48,7 +48,7 @@ function showFigures(server, { sessions }) {
     ["Messages out", rate("messages_out"), `${short.format(server.messages_out)} so far, ${bytes(server.bytes_out)}`],
     ["Memory", server.memory_bytes === null ? "–" : bytes(server.memory_bytes), `${bytes(server.queue_bytes)} wait to be sent`],
     ["Running for", duration(server.uptime_seconds), `since ${clock(server.started_at)}`],
-    ["Kept on disk", ...(server.durable ? ["Yes", "a restart loses nothing"] : ["No", "sessions live in memory"])],
+    ["Kept on disk", ...(server.durable ? ["Yes", "a restart loses nothing"] : ["No", server.not_stored ?? "sessions are in memory only"])],
   ];
   before = now;
   const figures = $("figures");

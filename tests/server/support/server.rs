@@ -13,7 +13,8 @@ use super::SAFETY_NET;
 /// Set to 1, every story is told with a thread that writes for each client, as it is on Windows.
 const WITH_WRITER_THREADS: &str = "STORIES_WITH_WRITER_THREADS";
 
-/// The program with these arguments and none of the variables that are set where the tests run.
+/// The program with these arguments and none of the variables that are set where the tests run. A server
+/// stores nothing where it is not told to.
 pub fn collabd(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_collabd"));
     for (name, _) in std::env::vars_os() {
@@ -21,6 +22,7 @@ pub fn collabd(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("COLLABD_IN_MEMORY", "1");
     if std::env::var(WITH_WRITER_THREADS).is_ok_and(|set| set == "1") {
         command.env("COLLABD_WRITER_THREADS", "1");
     }
