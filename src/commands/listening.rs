@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::announcement::{self, Announcement};
 use super::browser;
+use super::service_manager::ServiceManager;
 use crate::logging;
 use crate::net::StateMachine;
 use crate::net::service::Service;
@@ -82,10 +83,18 @@ pub fn run(
     for note in notes {
         log::info!("{note}");
     }
+    let manager = ServiceManager::from_environment();
+    manager.tell("READY=1");
+    let pulse = manager.sign_of_life.map_or(crossbeam_channel::never(), crossbeam_channel::tick);
     loop {
         // The handler holds the senders as long as the process lives.
         crossbeam_channel::select! {
             recv(signals.stop) -> _ => break,
+            recv(pulse) -> _ => {
+                if server.hub_works() {
+                    manager.tell("WATCHDOG=1");
+                }
+            }
             recv(signals.reload) -> _ => {
                 // The log and the key file say themselves what has come of it.
                 log::info!("SIGHUP");
@@ -97,6 +106,7 @@ pub fn run(
             }
         }
     }
+    manager.tell("STOPPING=1");
     log::info!("SHUTTING DOWN");
     let left = server.stop();
     if left.is_empty() {

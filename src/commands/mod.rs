@@ -17,6 +17,7 @@ pub mod record;
 #[cfg(feature = "durable")]
 pub mod replay;
 pub mod serve;
+mod service_manager;
 #[cfg(feature = "durable")]
 pub mod sessions;
 mod table;

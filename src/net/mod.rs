@@ -224,6 +224,11 @@ impl ServerHandle {
         &self.shared.addrs
     }
 
+    /// True while the hub thread runs and finishes its events in time.
+    pub fn hub_works(&self) -> bool {
+        self.shared.hub_works()
+    }
+
     /// Has the thread `watch` reload the key file at once; the log tells the result. Returns false
     /// where the service has nothing to reload.
     pub fn reload(&self) -> bool {

@@ -47,15 +47,19 @@ impl Shared {
         })
     }
 
+    /// True while the hub thread runs and finishes its events in time.
+    pub(super) fn hub_works(&self) -> bool {
+        let hub = &self.counters.hub;
+        let busy = hub.busy_for(self.counters.started.elapsed());
+        !hub.has_ended() && busy.is_none_or(|busy| busy <= HUB_TIMEOUT)
+    }
+
     /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
     fn unhealthy_reason(&self) -> Option<&'static str> {
-        let hub = &self.counters.hub;
         if self.stopping.has_begun() {
             return Some("the server is shutting down");
         }
-        let is_stuck =
-            hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > HUB_TIMEOUT);
-        if is_stuck || hub.has_ended() {
+        if !self.hub_works() {
             return Some(
                 "the hub has not finished one event for 5 seconds: take a thread dump, then restart the server",
             );

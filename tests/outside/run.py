@@ -14,6 +14,9 @@ from pathlib import Path
 import record
 from binary import BINARY, REPO
 
+sys.path.insert(0, str(REPO / "tests"))
+import prerequisites
+
 HERE = Path(__file__).resolve().parent
 PYTHON = REPO / ".deps" / "venv" / "bin" / "python"
 
@@ -27,8 +30,28 @@ PROGRAMS = {
     "client protocol": [PYTHON, HERE / "test_client_protocol.py"],
     "client ends": [PYTHON, HERE / "test_client_ends.py"],
     "page: text": ["node", HERE.parent / "page" / "test_text.mjs"],
+    "page: words": ["node", HERE.parent / "page" / "test_words.mjs"],
+    "page: past": ["node", HERE.parent / "page" / "test_past.mjs"],
+    "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
+    "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
+    "page: labels": ["node", HERE.parent / "page" / "test_labels.mjs"],
+    "page: addresses": ["node", HERE.parent / "page" / "test_addresses.mjs"],
+    "page: scope": ["node", HERE.parent / "page" / "test_scope.mjs"],
+    "page: listing": ["node", HERE.parent / "page" / "test_listing.mjs"],
+    "page: qr": ["node", HERE.parent / "page" / "test_qr.mjs"],
+    "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
+    "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
+    "live page": ["node", HERE / "test_live.mjs"],
+    "live: table": ["node", HERE / "test_live_table.mjs"],
+    "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
+    "live: overview": ["node", HERE / "test_live_overview.mjs"],
+    "live: slow line": ["node", HERE / "test_live_slow.mjs"],
+    "live: managing": ["node", HERE / "test_live_manage.mjs"],
+    "live: joining": ["node", HERE / "test_live_joining.mjs"],
+    "page: words": ["node", HERE.parent / "page" / "test_words.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
+    "live: asking": ["node", HERE / "test_live_asking.mjs"],
     "chromium": ["node", HERE / "test_chromium.mjs"],
     "crowd": [PYTHON, HERE / "test_crowd.py"],
     "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],
@@ -53,6 +76,25 @@ PROGRAMS = {
     "node ws": ["node", HERE / "ws_client.mjs"],
     "node front end": ["node", HERE / "ws_front_end.mjs"],
 }
+
+# What of the system a program of stories needs; where continuous integration runs, all of it is there.
+PROXIES = ("nginx", "caddy", "openssl")
+NEEDS = {
+    "surroundings": ("haproxy", "logrotate", "ip"),
+    "metrics": ("promtool",),
+    "prometheus": ("promtool",),
+    "proxies": PROXIES,
+    "proxies: door": PROXIES,
+    "editors: proxies": PROXIES,
+    "chromium": ("chromium", *PROXIES),
+}
+
+
+def lacking(name):
+    """What a program needs and this machine hasn't got."""
+    needs = ("chromium",) if name.startswith("live") else NEEDS.get(name, ())
+    return [] if prerequisites.IN_CI else prerequisites.lacks(*needs)
+
 
 SURROUNDINGS = {
     "COLLABD_BIN": str(BINARY),
@@ -125,6 +167,10 @@ def main():
     while waiting or running:
         while waiting and running < AT_ONCE:
             name, argv = waiting.pop(0)
+            lacks = lacking(name)
+            if lacks:
+                print(f"{'everyone':16} – all stories of {name}: not run: there is no {' and no '.join(lacks)}")
+                continue
             threading.Thread(target=tell, args=(name, argv, words, out), daemon=True).start()
             running += 1
         name, line = out.get()

@@ -10,13 +10,19 @@ websockets=17.4
 ws=8.23.0
 playwright=1.65.1
 axe=4.14.1
+jsqr=1.4.0
 mkdir -p "$deps"
 
 # What Qt's core and network libraries take from the system. The tests use QCoreApplication, so that none of the
 # libraries for windows (GL, EGL, xkbcommon, fontconfig, D-Bus) is needed.
 qt_needs="libglib2.0-0 libgssapi-krb5-2 libbrotli1 libzstd1 zlib1g libstdc++6"
 
+# Only where continuous integration runs is anything installed into the system.
 system_packages() {
+    if [ -z "${CI:-}" ]; then
+        echo "not installed, so that some stories are not run: $*"
+        return
+    fi
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
         echo "missing from the system: $*" >&2
         echo "install it and run this again, on Debian: apt-get install $*" >&2
@@ -55,10 +61,11 @@ if ! command -v npm >/dev/null; then
     exit 1
 fi
 has() { grep -qs "\"version\": \"$2\"" "$deps/node/node_modules/$1/package.json"; }
-if ! has ws "$ws" || ! has playwright-core "$playwright" || ! has axe-core "$axe"; then
+if ! has ws "$ws" || ! has playwright-core "$playwright" || ! has axe-core "$axe" ||
+    ! has jsqr "$jsqr"; then
     # All at once: what isn't named is removed.
     npm install --prefix "$deps/node" --no-save --no-audit --no-fund --loglevel error "ws@$ws" \
-        "playwright-core@$playwright" "axe-core@$axe"
+        "playwright-core@$playwright" "axe-core@$axe" "jsqr@$jsqr"
 fi
 
 missing=()
@@ -74,4 +81,4 @@ done
 command -v promtool >/dev/null || missing+=(prometheus)
 [ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
 
-echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, haproxy, logrotate, chromium, promtool"
+echo "outside clients: PyQt6 and websockets in $venv, ws, playwright-core and jsqr in $deps/node, nginx, caddy, haproxy, logrotate, chromium, promtool"
