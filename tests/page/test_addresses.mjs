@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { main, story } from "../outside/ws_story.mjs";
 import { pure } from "./sources.mjs";
 
-const { addressesFor, isLoopback, keyIn, withoutKey } = pure(["addresses"], ["addressesFor", "isLoopback", "keyIn", "withoutKey"]);
+const { addressesFor, apiAddress, isLoopback, keyIn, withoutKey } = pure(["addresses"], ["addressesFor", "apiAddress", "isLoopback", "keyIn", "withoutKey"]);
 const sockets = (here, told) => addressesFor(new URL(here), told).map(({ socket }) => socket);
 const TOLD = ["ws://192.168.1.20:8765", "ws://10.0.0.7:8765", "ws://127.0.0.1:8765"];
 
@@ -38,6 +38,16 @@ story("what the server says is not believed blindly", () => {
 story("names of the loopback are known", () => {
   for (const host of ["localhost", "LOCALHOST.", "127.9.8.7", "[::1]", "[::ffff:7f00:1]"]) assert.ok(isLoopback(host), host);
   for (const host of ["lab-pc", "127.example", "localhost.example", "192.168.1.20", "[2001:db8::1]", ""]) assert.ok(!isLoopback(host), host);
+});
+
+story("a path of the API is asked for as it is, or not at all", () => {
+  const here = new URL("http://h:1/lab/");
+  const id = "a/b?c#d é%2e it's (1)!";
+  for (const path of ["server", `sessions/${encodeURIComponent(id)}/state?at=1`, "sessions/.../restore?to=.."])
+    assert.equal(apiAddress(path, here), `http://h:1/lab/api/${path}`);
+  // These would be api/sessions/x/restore, api/sessions/ and so on.
+  for (const path of ["sessions/x/items/../restore", "sessions/..", "sessions/.", "sessions/../state", "sessions/%2E./state", "sessions/x/items/."])
+    assert.equal(apiAddress(path, here), null, path);
 });
 
 story("a key is found behind the #, and taken out of it", () => {

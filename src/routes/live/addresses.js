@@ -26,6 +26,15 @@ function addressesFor(here, told) {
   return here.protocol === "https:" || here.pathname !== "/" ? [own] : [own, ...others];
 }
 
+/**
+ * The address of a path of the API. A browser takes a segment `.` or `..` for a folder, however it is written, and asks for
+ * another path: `null` then.
+ */
+function apiAddress(path, here) {
+  const { href, pathname } = new URL(`api/${path}`, here);
+  return pathname.endsWith(`/api/${path.split("?")[0]}`) ? href : null;
+}
+
 /** What stands behind the # without a key. */
 function withoutKey(hash) {
   const [place, ...more] = hash.slice(1).split(/[?&]/).filter((part, n) => n === 0 || !part.startsWith("key="));
