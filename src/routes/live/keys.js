@@ -11,9 +11,11 @@ function keepKey(given) {
 }
 
 function takeKeyFromAddress() {
-  const [given, rest] = [keyIn(location.hash), withoutKey(location.hash)];
-  if (rest === location.hash) return;
-  history.replaceState(null, "", location.pathname + location.search + rest);
+  const { pathname, search, hash } = location;
+  const left = searchWithoutKey(search) + withoutKey(hash);
+  if (left === search + hash) return;
+  history.replaceState(null, "", pathname + left);
+  const given = keyIn(hash) || keyIn(search);
   if (given) keepKey(given);
 }
 
