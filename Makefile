@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long
+.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long dist dist-check
 CARGO ?= cargo
 ARGS ?=
 
@@ -76,6 +76,14 @@ torture: test-binary
 windows: test-binary
 	bash tests/windows/setup.sh
 	python3 tests/windows/run.py
+
+# What is published, into target/dist: tarball, Debian package, wheels, container image, zip. ARGS="deb wheel" makes these.
+dist:
+	python3 contrib/dist/make.py $(ARGS)
+
+# Each package as its users have it: in an empty root, in Debian's, in a fresh environment, under wine.
+dist-check:
+	python3 tests/dist/run.py $(ARGS)
 
 # collabd beside four other servers, in turn in one run: about five minutes.
 bench:
