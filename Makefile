@@ -6,7 +6,9 @@ ARGS ?=
 
 # Starts a server; ARGS="--port 9000 --debug" passes options on.
 run:
-	$(CARGO) run --release --quiet -- $(ARGS)
+	@test -e target/release/collabd || echo "collabd is built first, which takes some minutes."
+	@$(CARGO) build --release
+	@exec target/release/collabd $(ARGS)
 
 # One self-contained binary.
 build:

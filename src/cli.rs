@@ -1,6 +1,9 @@
 //! What can be typed: commands, options, their defaults and units, and the help that lists them.
 
 mod args;
+mod command_table;
+mod config_check;
+mod config_file;
 #[cfg(feature = "durable")]
 mod data_directory;
 mod echoed;
@@ -8,7 +11,10 @@ mod environment;
 mod flag;
 #[rustfmt::skip]
 mod flags;
+mod help;
 mod key;
+mod manual;
+mod read_args;
 mod serve;
 #[cfg(feature = "durable")]
 mod sessions;
@@ -22,8 +28,11 @@ use std::ffi::OsString;
 use lexopt::Arg;
 
 use crate::commands;
+use command_table::{COMMANDS, CommandSpec};
+use config_file::ConfigFile;
 use echoed::nearest;
 pub use environment::remarks;
+use read_args::read_args;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -46,52 +55,14 @@ pub enum Command {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Usage(pub String);
 
-/// The first words that there are.
-const COMMANDS: [&str; 8] =
-    ["serve", "echo", "check", "key", "sessions", "record", "replay", "help"];
-
-const INTRODUCTION: &str = "\
-collabd: people edit one optical table together; this is the server between them.
-
-  collabd [serve] [OPTIONS]     serve sessions: editors connect to ws://THIS-MACHINE:PORT
-  collabd echo [OPTIONS]        echo every message: the first thing to try when nothing connects
-  collabd check URL [OPTIONS]   walk through the protocol against any server and say what is wrong
-  collabd key new --name NAME [OPTIONS]
-                                make a key and print it once; the key file keeps only its hash
-  collabd key list [OPTIONS]    the names of the keys, and what each opens
-  collabd key revoke NAME [OPTIONS]
-                                have a key open nothing any more
-  collabd sessions list [--json] [--data-dir DIR | --server URL]
-                                the sessions that are stored in a directory, or by a running server
-  collabd sessions show SESSION [--json] …
-                                one of them, and the versions it can be brought back to
-  collabd sessions export SESSION [OPTIONS] …
-                                a canvas as an editor saves it, as it is or as it was
-  collabd sessions backup FILE [--data-dir DIR]
-                                a copy of everything, also while a server runs
-  collabd sessions import SESSION FILE [OPTIONS] …
-  collabd sessions restore SESSION --to SEQ|TIME …
-  collabd sessions delete SESSION --yes …
-  collabd sessions compact [SESSION] [OPTIONS] …
-                                change what is stored: in a directory that no server uses, or
-                                through the running server
-  collabd record SESSION --out FILE …
-                                what happened in a session, as a file
-  collabd replay FILE URL [OPTIONS]
-                                play it into a session of a running server
-  collabd --help | --version
-
-Every option is also an environment variable: --log-file FILE is COLLABD_LOG_FILE=FILE, a switch is
-on with 1. (Of key's, only --file is one: COLLABD_KEYS, the file that a server reads.)
-Times are in seconds, or like 500ms, 10m, 1h; sizes in bytes, or like 64KiB, 8MiB.
-";
-
 /// What was typed, taken apart, and the environment.
 struct Line<'a> {
     words: std::vec::IntoIter<String>,
     /// Each flag with its value, in order; a switch with none.
     typed: Vec<(&'static str, String)>,
     environment: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The configuration file, once a command has read it.
+    file: Option<ConfigFile>,
 }
 
 /// Makes a command of the arguments (without the program's name) and the environment.
@@ -103,12 +74,12 @@ pub fn parse(
     let (mut typed, mut words) = (Vec::new(), Vec::new());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help())),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help::page(&words))),
             Arg::Short('V') | Arg::Long("version") => return Ok(Command::Print(version())),
             Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
             Arg::Value(word) => words.push(text(word)?),
             Arg::Long(name) => {
-                let flag = flags::all().find(|flag| flag.name == name);
+                let flag = command_table::all_flags().find(|flag| flag.name == name);
                 let flag = flag.ok_or_else(|| unknown(&format!("--{name}")))?;
                 let value = match flag.is_switch() {
                     true => String::new(),
@@ -118,44 +89,82 @@ pub fn parse(
             }
         }
     }
-    command(Line { words: words.into_iter(), typed, environment: &environment })
+    if words.first().is_some_and(|word| word == "help") {
+        return Ok(Command::Print(help::page(&words[1..])));
+    }
+    let spec = take_command(&mut words)?;
+    command(spec, Line { words: words.into_iter(), typed, environment: &environment, file: None })
 }
 
-fn command(mut line: Line<'_>) -> Result<Command, Usage> {
-    let command = line.words.next().unwrap_or_else(|| "serve".into());
-    match command.as_str() {
+/// Takes the words of a command from the beginning of what was typed. Without any, it is `serve`.
+fn take_command(words: &mut Vec<String>) -> Result<&'static CommandSpec, Usage> {
+    let Some(first) = words.first() else {
+        return command_table::find("serve").ok_or_else(|| Usage("there is no command".into()));
+    };
+    let beginning = words.get(..2).map(|two| two.join(" "));
+    let two = beginning.as_deref().and_then(command_table::find);
+    if let Some(command) = two {
+        words.drain(..2);
+        return Ok(command);
+    }
+    if let Some(command) = command_table::find(first) {
+        words.drain(..1);
+        return Ok(command);
+    }
+    let seconds: Vec<&str> = COMMANDS
+        .iter()
+        .filter_map(|command| command.name.strip_prefix(first)?.strip_prefix(' '))
+        .collect();
+    if let [others @ .., last] = &seconds[..] {
+        let all = match others {
+            [] => (*last).to_owned(),
+            others => format!("{} or {last}", others.join(", ")),
+        };
+        return Err(Usage(format!("{first} is followed by {all}: see collabd help {first}")));
+    }
+    // Not repeated: it may be a key.
+    let firsts = COMMANDS.iter().filter_map(|command| command.name.split(' ').next());
+    let meant = nearest(first, firsts);
+    let meant = meant.map_or(String::new(), |meant| format!(", perhaps {meant} was meant"));
+    Err(Usage(format!("there is no such command{meant}: see collabd --help")))
+}
+
+fn command(spec: &'static CommandSpec, mut line: Line<'_>) -> Result<Command, Usage> {
+    match spec.name {
         "serve" => {
-            let args = flag::read(&mut line, "serve", &[flags::LISTEN, flags::SERVE])?;
+            let args = read_args(&mut line, spec)?;
             Ok(Command::Serve(Box::new(serve::serve(args, &line)?)))
         }
-        "echo" => {
-            let args = flag::read(&mut line, "echo", &[flags::LISTEN, flags::ECHO])?;
-            Ok(Command::Echo(serve::echo(args)?))
-        }
+        "config check" => config_check::table(&mut line, spec).map(Command::Print),
+        "echo" => Ok(Command::Echo(serve::echo(read_args(&mut line, spec)?)?)),
         "check" => {
             let needed = "check needs a server's address, like: collabd check ws://localhost:8765";
             let url = line.words.next().ok_or_else(|| Usage(needed.into()))?;
-            let seconds = flag::read(&mut line, "check", &[flags::CHECK])?.seconds;
+            let seconds = read_args(&mut line, spec)?.seconds;
             Ok(Command::Check(commands::check::Options { url, seconds }))
         }
-        "key" => key::parse(line).map(Command::Key),
-        #[cfg(feature = "durable")]
-        "sessions" => sessions::sessions(line).map(Command::Sessions),
-        #[cfg(feature = "durable")]
-        "record" => sessions::record(line).map(Command::Record),
-        #[cfg(feature = "durable")]
-        "replay" => sessions::replay(line).map(Command::Replay),
-        #[cfg(not(feature = "durable"))]
-        "sessions" | "record" | "replay" => {
-            let why = "needs a collabd that was built with the feature `durable`";
-            Err(Usage(format!("{command} {why}")))
+        "key new" | "key list" | "key revoke" => key::parse(line, spec).map(Command::Key),
+        "completions" => {
+            let shell = line.words.next().unwrap_or_default();
+            read_args(&mut line, spec)?;
+            let script = manual::completions(&shell).ok_or_else(|| {
+                Usage("completions is followed by bash, zsh, fish or powershell".into())
+            })?;
+            Ok(Command::Print(script))
         }
-        "help" => Ok(Command::Print(help())),
-        // Not repeated: it may be a key.
-        other => {
-            let meant = nearest(other, COMMANDS.into_iter());
-            let meant = meant.map_or(String::new(), |meant| format!(", perhaps {meant} was meant"));
-            Err(Usage(format!("there is no such command{meant}: see collabd --help")))
+        "man" => {
+            read_args(&mut line, spec)?;
+            Ok(Command::Print(manual::page()))
+        }
+        #[cfg(feature = "durable")]
+        "record" => sessions::record(line, spec).map(Command::Record),
+        #[cfg(feature = "durable")]
+        "replay" => sessions::replay(line, spec).map(Command::Replay),
+        #[cfg(feature = "durable")]
+        _ => sessions::sessions(line, spec).map(Command::Sessions),
+        #[cfg(not(feature = "durable"))]
+        name => {
+            Err(Usage(format!("{name} needs a collabd that was built with the feature `durable`")))
         }
     }
 }
@@ -163,7 +172,7 @@ fn command(mut line: Line<'_>) -> Result<Command, Usage> {
 /// The name is not repeated where it may be a key.
 fn unknown(option: &str) -> Usage {
     let name = option.trim_start_matches('-');
-    let meant = nearest(name, flags::all().map(|flag| flag.name));
+    let meant = nearest(name, command_table::all_flags().map(|flag| flag.name));
     let meant = meant.map_or(String::new(), |meant| format!(", perhaps --{meant} was meant"));
     match echoed::may_be_key(name) {
         true => Usage(format!("there is no such option{meant}: see collabd --help")),
@@ -191,23 +200,13 @@ fn text(value: OsString) -> Result<String, Usage> {
     value.into_string().map_err(|_| Usage("something that was typed is not UTF-8".into()))
 }
 
+/// The version, and what it was built of.
 fn version() -> String {
-    format!("collabd {}\n", env!("CARGO_PKG_VERSION"))
-}
-
-/// The text of `--help`.
-pub fn help() -> String {
-    let mut help = INTRODUCTION.to_owned();
-    for (title, table) in flags::TABLES {
-        help.push_str(&format!("\nOptions of {title}:\n"));
-        for flag in *table {
-            let typed = format!("--{} {}", flag.name, flag.value);
-            let default = match flag.default {
-                "" => String::new(),
-                default => format!(" [{default}]"),
-            };
-            help.push_str(&format!("  {typed:37} {}{default}\n", flag.help));
-        }
-    }
-    help
+    let commit =
+        option_env!("COLLABD_COMMIT").map_or(String::new(), |commit| format!(" ({commit})"));
+    #[cfg(feature = "durable")]
+    let stores = format!("stores sessions with SQLite {}", crate::store::sqlite_version());
+    #[cfg(not(feature = "durable"))]
+    let stores = "stores no sessions: it was built without the feature `durable`";
+    format!("collabd {}{commit}\n{stores}\n", env!("CARGO_PKG_VERSION"))
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use crate::histogram::HistogramSample;
 use crate::protocol::{Frame, Timestamp, UserId};
 
 /// What an entry takes of memory beside its texts, in bytes.
@@ -250,6 +251,10 @@ pub trait Journal: Send + Sync {
     /// `number` whether it is removed. `false` when the store has ended: there will be no event.
     fn delete(&self, session: Arc<str>, number: u64) -> bool;
 
+    /// Renames all that is stored of a session, after everything that was given before. An event says under
+    /// `number` whether it is done. `false` when the store has ended: there will be no event.
+    fn rename(&self, session: Arc<str>, to: Arc<str>, number: u64) -> bool;
+
     /// A channel that receives once when everything that was given before is on disk and its events are sent. It
     /// disconnects when the store has ended.
     fn flushed(&self) -> Receiver<()>;
@@ -260,6 +265,9 @@ pub trait Journal: Send + Sync {
 
     /// How far the disk is behind. Any thread may call it; it waits for no other thread.
     fn lag(&self) -> PersistenceLag;
+
+    /// What was counted for the metrics. Any thread may call it; it waits for no other thread and for no disk.
+    fn stats(&self) -> StoreStats;
 }
 
 /// A state of a session's document in the past.
@@ -326,6 +334,63 @@ pub struct PersistenceLag {
     pub oldest: Duration,
     /// Writing fails at present.
     pub fails: bool,
+}
+
+/// Upper bounds of the histogram of transactions, in microseconds.
+pub const COMMIT_BOUNDS: [u64; 10] =
+    [500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000];
+
+/// What the store has counted, for the metrics.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct StoreStats {
+    /// How long transactions took until they were on disk, in microseconds, by [`COMMIT_BOUNDS`]. Those that
+    /// failed don't count.
+    pub commits: HistogramSample,
+    /// The size of the database after the last transaction, in bytes.
+    pub database_bytes: u64,
+    /// The size of its journal, in bytes.
+    pub wal_bytes: u64,
+    /// Why nothing can be written; `None` while changes are written.
+    pub trouble: Option<StoreTrouble>,
+}
+
+/// Why nothing can be written. Its name is a label of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreTrouble {
+    Full,
+    /// Another program holds the database.
+    Locked,
+    /// The database can't be reached, read or written.
+    Unreachable,
+    /// The database is damaged, or the disk reads it wrongly.
+    Damaged,
+    /// Another program has written to the database.
+    Overwritten,
+    /// A bug in the server.
+    Bug,
+}
+
+impl StoreTrouble {
+    pub const ALL: [StoreTrouble; 6] = [
+        StoreTrouble::Full,
+        StoreTrouble::Locked,
+        StoreTrouble::Unreachable,
+        StoreTrouble::Damaged,
+        StoreTrouble::Overwritten,
+        StoreTrouble::Bug,
+    ];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreTrouble::Full => "full",
+            StoreTrouble::Locked => "locked",
+            StoreTrouble::Unreachable => "unreachable",
+            StoreTrouble::Damaged => "damaged",
+            StoreTrouble::Overwritten => "overwritten",
+            StoreTrouble::Bug => "bug",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@
 //! | [`http`] | requests before a WebSocket, and their answers |
 //! | [`protocol`] | the types on the wire |
 //! | [`client`] | a client of a server, HTTP and WebSocket, for the commands |
+//! | `histogram` | counts by size, for the metrics |
 //! | `files` | files that are their owner's alone, and replaced whole |
 //! | `os` | what one operating system needs, and the portable twins |
 //!
@@ -53,6 +54,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 mod files;
+mod histogram;
 pub mod http;
 pub mod hub;
 pub mod journal;

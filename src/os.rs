@@ -1,17 +1,21 @@
 //! What only one operating system needs, each behind one small function with a portable twin: ending
 //! a connection on which threads are blocked, hearing of signals and of a closed console, the machine's
-//! names and memory, a thread's name, and giving memory back.
+//! names and memory, a thread's name, what the process has used, and giving memory back.
 //!
 //! This is the one file with `unsafe`: each needs a call for which there is no safe wrapper.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux_memory;
+mod process;
 #[cfg(test)]
 mod tests;
 #[cfg(windows)]
 mod windows_console;
 
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+pub use process::{ProcessUse, process_use, resident_memory};
 
 /// Ends a connection at once and wakes the threads that read from it or write to it. Any thread may call it.
 ///
@@ -106,6 +110,76 @@ mod memory {
     pub fn memory() -> Option<u64> {
         None
     }
+}
+
+/// The processor time of all threads of the process, the system's work for them included.
+#[cfg(unix)]
+fn processor_time() -> Option<Duration> {
+    // SAFETY: all zeros is a value of the type.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: there is room for what it tells of this process.
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut used) } != 0 {
+        return None;
+    }
+    let time = |of: libc::timeval| {
+        let seconds = u64::try_from(of.tv_sec).unwrap_or_default();
+        Duration::from_secs(seconds) + Duration::from_micros(of.tv_usec.max(0) as u64)
+    };
+    Some(time(used.ru_utime) + time(used.ru_stime))
+}
+
+#[cfg(windows)]
+fn processor_time() -> Option<Duration> {
+    use windows_sys::Win32::Foundation::FILETIME;
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessTimes};
+
+    let mut times = [FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 }; 4];
+    let [began, ended, system, user] = &mut times;
+    // SAFETY: the handle is this process's and needs no closing; there is room for all four times.
+    let done = unsafe { GetProcessTimes(GetCurrentProcess(), began, ended, system, user) };
+    // In steps of 100 ns.
+    let time = |of: &FILETIME| {
+        let steps = u64::from(of.dwHighDateTime) << 32 | u64::from(of.dwLowDateTime);
+        Duration::from_micros(steps / 10)
+    };
+    (done != 0).then(|| time(&times[2]) + time(&times[3]))
+}
+
+#[cfg(not(any(unix, windows)))]
+fn processor_time() -> Option<Duration> {
+    None
+}
+
+/// How many handles the process has open.
+#[cfg(windows)]
+fn open_handles() -> Option<u64> {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+
+    let mut count = 0;
+    // SAFETY: the handle is this process's and needs no closing; there is room for the number.
+    let done = unsafe { GetProcessHandleCount(GetCurrentProcess(), &mut count) };
+    (done != 0).then_some(count.into())
+}
+
+#[cfg(not(any(unix, windows)))]
+fn open_handles() -> Option<u64> {
+    None
+}
+
+/// The resident memory of the process in bytes.
+#[cfg(windows)]
+pub fn resident_bytes() -> Option<u64> {
+    use windows_sys::Win32::System::ProcessStatus::{
+        K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS,
+    };
+    use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+    let size = size_of::<PROCESS_MEMORY_COUNTERS>() as u32;
+    // SAFETY: all zeros is a value of the type.
+    let mut held: PROCESS_MEMORY_COUNTERS = unsafe { std::mem::zeroed() };
+    // SAFETY: the handle is this process's and needs no closing; there is as much room as is said.
+    let done = unsafe { K32GetProcessMemoryInfo(GetCurrentProcess(), &mut held, size) };
+    (done != 0).then_some(held.WorkingSetSize as u64)
 }
 
 /// This machine's host name, as the system has it.
@@ -417,7 +491,7 @@ pub fn of_another_user(_path: &std::path::Path) -> Option<String> {
 /// Has the system end a connection whose other end has acknowledged nothing for so long of what was sent
 /// to it. Without it that takes a quarter of an hour where something is always on its way: TCP's
 /// keep-alive asks only while nothing is. Where a system has nothing of the kind, nothing happens.
-pub fn give_up_after(socket: &TcpStream, silence: std::time::Duration) {
+pub fn give_up_after(socket: &TcpStream, silence: Duration) {
     // Refused for a socket whose client has gone already, which reading finds out.
     let _ = unacknowledged::limit(socket, silence);
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::archive::ArchiveService;
-use crate::hub::{Event, HistoryBounds, LoadedSession, NotLoaded};
+use crate::hub::{ConnId, Event, HistoryBounds, LoadedSession, NotLoaded};
 use crate::journal::{HistoryWindow, Journal, StoredSession};
 use crate::net::service::{External, Tell};
 use crate::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
@@ -125,6 +125,9 @@ fn external(event: StoreEvent, bounds: HistoryBounds) -> External {
         StoreEvent::Persisted { up_to } => return External::Persisted { up_to },
         StoreEvent::Lost { first, last } => return External::Lost { first, last },
         StoreEvent::Deleted { number, is_done } => return External::Deleted { number, is_done },
+        StoreEvent::Renamed { number, session, to, is_done } => {
+            Event::Renamed { conn: ConnId(number), session, to, is_done }
+        }
         StoreEvent::Durable(works) => Event::Durable(works),
         StoreEvent::SnapshotRequested { session } => Event::SnapshotRequested { session },
         StoreEvent::Loaded { session, stored } => {

@@ -22,6 +22,7 @@ mod table;
 
 #[cfg(feature = "durable")]
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Instant;
@@ -147,10 +148,12 @@ impl Router {
             return Err(Response::upgrade_required(NO_WEBSOCKET));
         }
         let of_query = match endpoint.permission {
-            Permission::Admin if ids.is_empty() => request.query_value("session"),
+            Permission::Admin if route.session_of(&ids).is_none() => {
+                request.query_value("session").filter(|_| ids.is_empty())
+            }
             _ => None,
         };
-        let session = ids.first().or(of_query.as_ref()).map(String::as_str);
+        let session = route.session_of(&ids).or(of_query.as_deref());
         let key = admission::key_of(key, is_handshake, request);
         let is_for_programs = self.is_for_programs(request.path);
         let from = from.address;
@@ -181,6 +184,14 @@ impl Router {
             return Err(Response::text(403, WRONG_ORIGIN).with_reason(Reason::Origin));
         }
         Ok(())
+    }
+
+    /// The directory in which sessions are stored; `None` where they are not.
+    pub fn directory(&self) -> Option<&Path> {
+        #[cfg(feature = "durable")]
+        return self.persistence.as_ref().map(|persistence| persistence.archive().directory());
+        #[cfg(not(feature = "durable"))]
+        None
     }
 
     /// True where sessions are stored.
@@ -221,8 +232,8 @@ impl Router {
         Ok(Outcome::Report(Report::Metrics))
     }
 
-    fn server(&self, _: Call<'_>) -> Result<Outcome, Response> {
-        Ok(Outcome::Report(Report::Server))
+    fn server(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        Ok(Outcome::Report(Report::Server { may_administer: self.may_administer(&call) }))
     }
 
     fn connections(&self, _: Call<'_>) -> Result<Outcome, Response> {
@@ -324,6 +335,15 @@ impl Service for Router {
     fn is_for_programs(&self, path: &str) -> bool {
         let path = path.trim_start_matches('/');
         path.strip_prefix("api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    fn routes(&self) -> Vec<&'static str> {
+        table::ROUTES.iter().map(|route| route.path).collect()
+    }
+
+    fn route_of(&self, path: &str) -> Option<usize> {
+        let found = table::find(path).ok()?.route;
+        table::ROUTES.iter().position(|route| std::ptr::eq(route, found))
     }
 
     /// Reloads the key file if it has changed.

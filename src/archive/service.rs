@@ -2,7 +2,7 @@
 //! a few at a time. The thread `store` makes the changes that concern no session in memory.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
@@ -69,6 +69,11 @@ pub enum ArchiveError {
 }
 
 impl ArchiveService {
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// For the store of a data directory. What is not to be kept is removed when it is compacted.
     pub fn new(directory: PathBuf, retention: Retention) -> Self {
         ArchiveService {

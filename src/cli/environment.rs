@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
+use super::command_table;
 use super::echoed::{may_be_key, nearest};
 use super::flag::Flag;
-use super::flags;
 use super::variables::{PREFIX, is_of_kubernetes, variable};
 
 /// How many variables are remarked on.
@@ -12,7 +12,7 @@ const MAX_REMARKS: usize = 10;
 
 /// A line for each variable that begins like collabd's and is none of them. Its value is not repeated.
 pub fn remarks(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
-    let known: Vec<String> = flags::all().filter_map(Flag::variable).collect();
+    let known: Vec<String> = command_table::all_flags().filter_map(Flag::variable).collect();
     let mut remarks = Vec::new();
     for (name, value) in variables {
         let (Some(name), value) = (name.to_str(), value.to_string_lossy()) else { continue };

@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 
 use super::args::Args;
+use super::config_file::Kind;
 use super::echoed::shown;
 use super::values::{BadValue, FlagValue};
-use super::variables::{is_of_kubernetes, variable};
+use super::variables::{PREFIX, is_of_kubernetes, variable};
 use super::{Line, Usage, text};
 
 /// One flag. A command has one or more tables of them (`super::flags`).
@@ -80,6 +81,20 @@ impl Flag {
         matches!(self.set, Set::Switch(_))
     }
 
+    fn kind(&self) -> Kind {
+        match self.set {
+            Set::Switch(_) => Kind::Switch,
+            Set::Value(_) => Kind::Value,
+            Set::List(_) => Kind::List,
+        }
+    }
+
+    /// Its name in a configuration file: that of its variable, as a flag is written.
+    pub fn file_key(&self) -> Option<String> {
+        let variable = self.variable()?;
+        Some(variable.strip_prefix(PREFIX)?.to_lowercase().replace('_', "-"))
+    }
+
     pub fn variable(&self) -> Option<String> {
         match self.variable {
             Variable::OfItsName => Some(variable(self.name)),
@@ -88,25 +103,48 @@ impl Flag {
         }
     }
 
-    /// Sets what the flag sets: to what was typed, the environment's value, or the default.
-    pub fn apply(
-        &self,
-        args: &mut Args,
-        typed: &[&str],
-        environment: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<(), Usage> {
-        match (&self.set, typed) {
-            (_, []) => match self.in_environment(environment)? {
-                Some(text) => self.update(args, &text, false),
-                None if !self.default.is_empty() => self.update(args, self.default, false),
-                None => Ok(()),
-            },
-            (Set::List(_), all) => all.iter().try_for_each(|text| self.update(args, text, true)),
-            (_, [.., last]) => self.update(args, last, true),
+    /// What the flag is set to, and by what: what was typed, else the environment, else the file, else
+    /// the default. A switch that is on has one empty text, one that is off has none.
+    pub fn given(&self, line: &Line<'_>) -> Result<(Vec<String>, Origin), Usage> {
+        let typed = line.typed.iter().filter(|(name, _)| *name == self.name);
+        let mut typed: Vec<String> = typed.map(|(_, value)| value.clone()).collect();
+        if let Some(last) = typed.pop() {
+            return Ok((
+                if self.kind() == Kind::List {
+                    typed.push(last);
+                    typed
+                } else {
+                    vec![last]
+                },
+                Origin::Typed,
+            ));
         }
+        if let Some(texts) = self.in_environment(line.environment)? {
+            return Ok((texts, Origin::Environment));
+        }
+        if let (Some(file), Some(name)) = (&line.file, self.file_key())
+            && let Some(texts) = file.values(&name, self.kind())?
+        {
+            return Ok((texts, Origin::File));
+        }
+        let default = Some(self.default.to_owned()).filter(|default| !default.is_empty());
+        Ok((default.into_iter().collect(), Origin::Default))
     }
 
-    fn update(&self, args: &mut Args, text: &str, is_typed: bool) -> Result<(), Usage> {
+    /// Sets what the flag sets.
+    pub fn apply(&self, args: &mut Args, line: &Line<'_>) -> Result<(), Usage> {
+        let (texts, origin) = self.given(line)?;
+        texts.iter().try_for_each(|text| self.update(args, text, origin, line))
+    }
+
+    fn update(
+        &self,
+        args: &mut Args,
+        text: &str,
+        origin: Origin,
+        line: &Line<'_>,
+    ) -> Result<(), Usage> {
+        let is_typed = origin == Origin::Typed;
         let updated = match self.set {
             Set::Switch(place) => {
                 *place(args) = true;
@@ -119,29 +157,45 @@ impl Flag {
                 Ok(())
             }
         };
-        updated.map_err(|bad| match bad {
-            BadValue::Line(line) => Usage(line),
-            BadValue::Wanted(wanted) => {
+        updated.map_err(|bad| match (bad, line.file.as_ref()) {
+            (BadValue::Line(why), _) => Usage(why),
+            (BadValue::Wanted(wanted), Some(file)) if origin == Origin::File => Usage(format!(
+                "{}: {} has to be {wanted}, not {}",
+                file.path,
+                self.name,
+                shown(text)
+            )),
+            (BadValue::Wanted(wanted), _) => {
                 let or = self.variable().map_or(String::new(), |name| format!(" (or {name})"));
                 Usage(format!("--{}{or} has to be {wanted}, not {}", self.name, shown(text)))
             }
         })
     }
 
-    /// The value in the environment, if there is one; of a switch that is on, any text.
+    /// What the environment sets it to, if it does.
     fn in_environment(
         &self,
         environment: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Option<String>, Usage> {
+    ) -> Result<Option<Vec<String>>, Usage> {
         let Some(variable) = self.variable() else { return Ok(None) };
         let Some(value) = environment(&variable).map(text).transpose()? else { return Ok(None) };
-        let is_set = match self.is_switch() {
-            _ if is_of_kubernetes(&variable, &value) => false,
-            true => is_on(&variable, &value)?,
-            false => !value.is_empty(),
-        };
-        Ok(is_set.then_some(value))
+        if value.is_empty() || is_of_kubernetes(&variable, &value) {
+            return Ok(None);
+        }
+        if self.is_switch() {
+            return Ok(Some(is_on(&variable, &value)?.then(String::new).into_iter().collect()));
+        }
+        Ok(Some(vec![value]))
     }
+}
+
+/// What has set a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Typed,
+    Environment,
+    File,
+    Default,
 }
 
 fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
@@ -150,23 +204,4 @@ fn is_on(variable: &str, value: &str) -> Result<bool, Usage> {
         "" | "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(Usage(format!("{variable} has to be 1 or 0, not {}", shown(value)))),
     }
-}
-
-/// The values of the flags in these tables, once all words of a command have been taken.
-pub(super) fn read(line: &mut Line<'_>, command: &str, tables: &[&[Flag]]) -> Result<Args, Usage> {
-    if line.words.next().is_some() {
-        return Err(Usage(format!("{command} is given a word too many: see collabd --help")));
-    }
-    let flags = || tables.iter().copied().flatten();
-    let is_foreign = |(name, _): &&(&str, String)| flags().all(|flag| flag.name != *name);
-    if let Some((name, _)) = line.typed.iter().find(is_foreign) {
-        return Err(Usage(format!("{command} has no option --{name}: see collabd --help")));
-    }
-    let mut args = Args::empty();
-    for flag in flags() {
-        let typed = line.typed.iter().filter(|(name, _)| *name == flag.name);
-        let typed: Vec<&str> = typed.map(|(_, value)| value.as_str()).collect();
-        flag.apply(&mut args, &typed, line.environment)?;
-    }
-    Ok(args)
 }

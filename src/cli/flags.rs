@@ -11,28 +11,11 @@ use super::flag::{Flag, flag, list, switch};
 use super::values::{self, BadValue, FlagValue, set, some};
 use crate::auth::Level;
 
-/// All flags there are, and whose they are.
-pub(super) const TABLES: &[(&str, &[Flag])] = &[
-    ("serve and echo", LISTEN),
-    ("serve", SERVE),
-    ("echo", ECHO),
-    ("check", CHECK),
-    ("key", KEY),
-    ("key new", KEY_NEW),
-    ("sessions and record", PLACE),
-    ("sessions list and show", LIST),
-    ("sessions export", EXPORT),
-    ("sessions import", IMPORT),
-    ("sessions restore", RESTORE),
-    ("sessions delete", DELETE),
-    ("sessions compact", COMPACT),
-    ("record", RECORD),
-    ("replay", REPLAY),
+pub(super) const CONFIG: &[Flag] = &[
+    flag("config", "FILE", "", |_, _| Ok(()),
+        "take options from this file, a line each, like port = 8765; what is typed and the environment \
+         count more"),
 ];
-
-pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
-    TABLES.iter().flat_map(|(_, table)| *table)
-}
 
 pub(super) const LISTEN: &[Flag] = &[
     flag("host", "ADDRESS", "0.0.0.0", |a, v| set(&mut a.listen.host, Ok(v.text)),
@@ -108,6 +91,8 @@ pub(super) const SERVE: &[Flag] = &[
         "serve /debug/client_…, which echoes what is sent to a channel"),
     switch("dev-keys", |a| &mut a.serve.dev_keys,
         "accept two keys that everybody knows: for development only"),
+    switch("open", |a| &mut a.listen.open,
+        "open the live page in this machine's browser").typed_only(),
     switch("no-settle", |a| &mut a.serve.no_settle,
         "never send items again once they are still (docs/PROTOCOL.md, Settling)"),
 ];

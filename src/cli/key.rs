@@ -1,16 +1,17 @@
 //! What can be typed after `collabd key`. A word may be a key by mistake, so none is repeated.
 
-use super::{Line, Usage, flag, flags};
+use super::command_table::CommandSpec;
+use super::read_args::read_args;
+use super::{Line, Usage};
 use crate::auth::Level;
 use crate::commands::key::{Action, NewKey, Options};
 
 /// Makes sense of the words after `key` and of the flags.
-pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
+pub(super) fn parse(mut line: Line<'_>, command: &CommandSpec) -> Result<Options, Usage> {
     let refused = |why: &str| Usage(why.into());
-    let action = line.words.next();
-    let (args, action) = match action.as_deref() {
-        Some("new") => {
-            let args = flag::read(&mut line, "key new", &[flags::KEY, flags::KEY_NEW])?;
+    let (args, action) = match command.name {
+        "key new" => {
+            let args = read_args(&mut line, command)?;
             let name = args.key.name.clone().ok_or_else(|| {
                 refused("key new needs a name, like: collabd key new --name alice --level write")
             })?;
@@ -18,15 +19,12 @@ pub(super) fn parse(mut line: Line<'_>) -> Result<Options, Usage> {
             let (expires, opens) = (args.key.expires, args.key.sessions.clone());
             (args, Action::New(NewKey { name, level, expires, opens }))
         }
-        Some("list") => (flag::read(&mut line, "key list", &[flags::KEY])?, Action::List),
-        Some("revoke") => {
+        "key list" => (read_args(&mut line, command)?, Action::List),
+        _ => {
             let name = line.words.next().ok_or_else(|| {
                 refused("key revoke needs the key's name, like: collabd key revoke alice")
             })?;
-            (flag::read(&mut line, "key revoke", &[flags::KEY])?, Action::Revoke { name })
-        }
-        _ => {
-            return Err(refused("key is followed by new, list or revoke: see collabd --help"));
+            (read_args(&mut line, command)?, Action::Revoke { name })
         }
     };
     let file = args.key.file;

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 
 use super::args::Args;
+use super::command_table::CommandSpec;
 use super::data_directory::default_directory;
 use super::echoed::shown;
-use super::flag::{self, Flag};
-use super::flags::{self, session_name};
+use super::flags::session_name;
+use super::read_args::read_args;
 use super::values::FlagValue;
 use super::{Line, Usage};
 use crate::client::api::Server;
@@ -20,42 +21,21 @@ use crate::store::{PointInTime, Retention};
 /// told otherwise.
 const KEPT_CHANGES: usize = 10_000;
 
-/// The actions: what is typed after each, how many words that is, and the flags.
-const ACTIONS: [(&str, &str, usize, usize, &[Flag]); 8] = [
-    ("list", "", 0, 0, flags::LIST),
-    ("show", "SESSION", 1, 1, flags::LIST),
-    ("export", "SESSION", 1, 1, flags::EXPORT),
-    ("backup", "FILE", 1, 1, &[]),
-    ("import", "SESSION FILE", 2, 2, flags::IMPORT),
-    ("restore", "SESSION --to SEQ|TIME", 1, 1, flags::RESTORE),
-    ("delete", "SESSION --yes", 1, 1, flags::DELETE),
-    ("compact", "[SESSION]", 0, 1, flags::COMPACT),
-];
-
 fn refused<T>(why: impl Into<String>) -> Result<T, Usage> {
     Err(Usage(why.into()))
 }
 
 /// Makes sense of the words after `sessions` and of the flags.
-pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
-    let action = line.words.next().unwrap_or_default();
-    let Some(&(name, usage, min, max, table)) = ACTIONS.iter().find(|(name, ..)| *name == action)
-    else {
-        return refused(
-            "sessions is followed by list, show, export, backup, import, restore, delete or \
-             compact: see collabd --help",
-        );
-    };
-    let command = format!("sessions {name}");
+pub(super) fn sessions(mut line: Line<'_>, command: &CommandSpec) -> Result<Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
+    let (min, max) = command.word_bounds();
     if !(min..=max).contains(&words.len()) {
-        let like = format!("{command} {usage}");
-        return refused(format!("{command} is typed like: collabd {}", like.trim_end()));
+        return refused(format!("{} is typed like: {}", command.name, command.typed()));
     }
-    let args = flag::read(&mut line, &command, &[flags::PLACE, table])?;
+    let args = read_args(&mut line, command)?;
     let place = place(&args, line.environment)?;
     if matches!(place, Place::Server(_)) {
-        if name == "backup" {
+        if command.name == "sessions backup" {
             return refused(
                 "sessions backup copies a server's directory, also while the server runs: name \
                  that with --data-dir, on its machine",
@@ -65,7 +45,7 @@ pub(super) fn sessions(mut line: Line<'_>) -> Result<Options, Usage> {
             return refused("with --server, that server's own limits are the ones that count");
         }
     }
-    Ok(Options { place, action: action_of(name, words, args)? })
+    Ok(Options { place, action: action_of(command.name, words, args)? })
 }
 
 fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage> {
@@ -73,9 +53,9 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
     let mut word = || words.next().unwrap_or_default();
     let stored = args.stored;
     Ok(match name {
-        "list" => Action::List { json: stored.json },
-        "show" => Action::Show { session: word(), json: stored.json },
-        "export" => {
+        "sessions list" => Action::List { json: stored.json },
+        "sessions show" => Action::Show { session: word(), json: stored.json },
+        "sessions export" => {
             if stored.out.as_ref().is_some_and(|out| out.as_os_str().is_empty()) {
                 return refused("--out has to be the name of a file");
             }
@@ -83,14 +63,14 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
             let out = stored.out.map(|path| OutFile { path, replaces: stored.force });
             Action::Export { session: word(), at, out }
         }
-        "backup" => Action::Backup { to: word().into() },
-        "import" => Action::Import {
+        "sessions backup" => Action::Backup { to: word().into() },
+        "sessions import" => Action::Import {
             session: session_name(&word())?,
             file: word().into(),
             replace: stored.replace,
             bounds: args.limits.document,
         },
-        "restore" => match stored.to {
+        "sessions restore" => match stored.to {
             Some(to) => Action::Restore { session: word(), to: point("to", &to)? },
             None => {
                 return refused(
@@ -99,14 +79,14 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
                 );
             }
         },
-        "delete" if !stored.yes => {
+        "sessions delete" if !stored.yes => {
             return refused(format!(
                 "sessions delete removes {:?} and all its versions for ever: say it again with \
                  --yes",
                 word()
             ));
         }
-        "delete" => Action::Delete { session: word() },
+        "sessions delete" => Action::Delete { session: word() },
         _ => {
             let (versions, age) = (stored.keep_versions, super::days(stored.keep_days));
             let retention = Retention { versions, age, history: KEPT_CHANGES };
@@ -117,9 +97,9 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
 }
 
 /// Makes sense of the words after `record` and of the flags.
-pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
+pub(super) fn record(mut line: Line<'_>, command: &CommandSpec) -> Result<record::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let args = flag::read(&mut line, "record", &[flags::PLACE, flags::RECORD])?;
+    let args = read_args(&mut line, command)?;
     let out = args.stored.out.clone().filter(|out| !out.as_os_str().is_empty());
     let (Ok([session]), Some(path)) = (<[String; 1]>::try_from(words), out) else {
         return refused("record is typed like: collabd record SESSION --out FILE");
@@ -132,9 +112,9 @@ pub(super) fn record(mut line: Line<'_>) -> Result<record::Options, Usage> {
 ///
 /// # Errors
 /// [`Usage`], in a line for the person who typed it, which doesn't repeat an address with a key.
-pub(super) fn replay(mut line: Line<'_>) -> Result<replay::Options, Usage> {
+pub(super) fn replay(mut line: Line<'_>, command: &CommandSpec) -> Result<replay::Options, Usage> {
     let words: Vec<String> = line.words.by_ref().collect();
-    let stored = flag::read(&mut line, "replay", &[flags::REPLAY])?.stored;
+    let stored = read_args(&mut line, command)?.stored;
     let Ok([file, url]) = <[String; 2]>::try_from(words) else {
         return refused(
             "replay is typed like: collabd replay FILE ws://localhost:8765 --session NAME",

@@ -132,10 +132,59 @@ fn what_makes_no_sense_is_answered_with_one_line() {
 }
 
 #[test]
-fn help_names_every_option_with_its_default() {
-    let help = help();
-    for flag in flags::all() {
-        assert!(help.contains(&format!("--{}", flag.name)));
-        assert!(help.contains(flag.default));
+fn a_file_sets_what_neither_the_line_nor_the_environment_sets() {
+    let folder = std::env::temp_dir().join(format!("collabd-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a directory");
+    let file = folder.join("collabd.toml");
+    let text = "port = 1\nlinger = \"2h\"\ndebug = true\nno-settle = false\n\
+                allow-origin = [\"http://a\", \"http://b\"]\n";
+    std::fs::write(&file, text).expect("written");
+    let path = file.display().to_string();
+    let environment = [("COLLABD_CONFIG", &*path), ("COLLABD_PORT", "2")];
+    let options = serve("", &environment);
+    assert_eq!((options.listen.port, options.listen.debug), (2, true));
+    assert_eq!(options.limits.linger, Duration::from_secs(7200));
+    assert!(options.limits.settle);
+    assert_eq!(serve("--port 3", &environment).listen.port, 3);
+    assert!(!serve("", &[("COLLABD_CONFIG", &*path), ("COLLABD_DEBUG", "0")]).listen.debug);
+
+    let checked = |words: &str| match parse_with(words, &environment) {
+        Ok(Command::Print(table)) => table,
+        other => panic!("{other:?}"),
+    };
+    let table = checked("config check --host ::1");
+    let line = |name: &str| {
+        let line = table.lines().find(|line| line.split(' ').next() == Some(name));
+        line.map(|line| line.split_whitespace().collect::<Vec<_>>()).expect(name)
+    };
+    assert_eq!(line("host"), ["host", "::1", "typed"]);
+    assert_eq!(line("port"), ["port", "2", "COLLABD_PORT"]);
+    assert_eq!(line("linger"), ["linger", "2h", &path]);
+    assert_eq!(line("no-settle"), ["no-settle", "off", &path]);
+    assert_eq!(line("allow-origin"), ["allow-origin", "http://a,http://b", &path]);
+    assert_eq!(line("max-sessions"), ["max-sessions", "1000", "default"]);
+
+    std::fs::write(&file, "port = \"x\"\n").expect("written");
+    let Err(Usage(line)) = parse_with("", &[("COLLABD_CONFIG", &*path)]) else { panic!("no port") };
+    assert!(line.contains(&path) && line.contains("port has to be"), "{line}");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let Err(Usage(line)) = parse_with("", &[("COLLABD_CONFIG", &*path)]) else { panic!("no file") };
+    assert!(line.contains("can't read"), "{line}");
+}
+
+#[test]
+fn help_is_of_the_command_whose_words_are_typed() {
+    for (words, begins) in [
+        ("--help", "collabd: people"),
+        ("help", "collabd: people"),
+        ("serve --port 1 -h", "Usage: collabd serve"),
+        ("help sessions import", "Usage: collabd sessions import"),
+        ("sessions import --help", "Usage: collabd sessions import"),
+        ("help nonsense", "collabd: people"),
+    ] {
+        match parse_with(words, &[]) {
+            Ok(Command::Print(page)) => assert!(page.starts_with(begins), "{words}: {page}"),
+            other => panic!("{words}: {other:?}"),
+        }
     }
 }

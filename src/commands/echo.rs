@@ -3,7 +3,8 @@
 
 use std::process::ExitCode;
 
-use super::listening::{self, ListenOptions};
+use super::announcement::Announcement;
+use super::listening::{self, ListenOptions, Made};
 use crate::http::Request;
 use crate::hub::{ConnId, Effect, Event, Time};
 use crate::net::service::{ConnectionHandler, Incoming, Outcome, Reaction, Requester, Service};
@@ -19,8 +20,12 @@ pub struct Options {
 
 /// Echoes until it is told to stop.
 pub fn run(options: Options) -> ExitCode {
-    listening::run("echo", &options.listen, options.config, || {
-        Ok((Box::new(EchoService), Box::new(NoSessions)))
+    listening::run(&options.listen, options.config, || {
+        Ok(Made {
+            service: Box::new(EchoService),
+            machine: Box::new(NoSessions),
+            announcement: Announcement { what: "echo", tables: None },
+        })
     })
 }
 

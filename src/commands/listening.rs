@@ -1,13 +1,14 @@
 //! What every command that listens does: start logging, bind, say where, serve, stop when told.
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::announcement::{self, Announcement};
+use super::browser;
+use super::service_manager::ServiceManager;
 use crate::logging;
 use crate::net::StateMachine;
 use crate::net::service::Service;
@@ -21,8 +22,17 @@ pub struct ListenOptions {
     pub port: u16,
     pub debug: bool,
     pub log_file: Option<PathBuf>,
+    /// Opens the live page in a browser.
+    pub open: bool,
     /// Lines about the environment, for the log.
     pub remarks: Vec<String>,
+}
+
+/// What is served.
+pub struct Made {
+    pub service: Box<dyn Service>,
+    pub machine: Box<dyn StateMachine>,
+    pub announcement: Announcement,
 }
 
 /// What a shell reports for a process that Ctrl+C ended.
@@ -32,10 +42,9 @@ const INTERRUPTED: i32 = 130;
 /// where it can't be, a line says why.
 #[inline(never)] // a name in thread dumps
 pub fn run(
-    what: &str,
     listen: &ListenOptions,
     config: Config,
-    make: impl FnOnce() -> Result<(Box<dyn Service>, Box<dyn StateMachine>), String>,
+    make: impl FnOnce() -> Result<Made, String>,
 ) -> ExitCode {
     // The log's thread must hold them, too.
     let held = hold_signals();
@@ -49,7 +58,7 @@ pub fn run(
     if let Err(why) = net::check_system() {
         return fail(&why);
     }
-    let (service, machine) = match make() {
+    let Made { service, machine, announcement } = match make() {
         Ok(made) => made,
         Err(why) => return fail(&why),
     };
@@ -64,14 +73,28 @@ pub fn run(
         Ok(server) => server,
         Err(error) => return fail(&format!("can't start: {error}")),
     };
-    announce(what, server.addrs());
+    for addr in server.addrs() {
+        log::info!("serving {} on {addr}", announcement.what);
+    }
+    announcement.say(server.addrs());
+    if let Some(page) = announcement::own_page(server.addrs()).filter(|_| listen.open) {
+        browser::open(&page).unwrap_or_else(|why| log::warn!("{why}"));
+    }
     for note in notes {
         log::info!("{note}");
     }
+    let manager = ServiceManager::from_environment();
+    manager.tell("READY=1");
+    let pulse = manager.sign_of_life.map_or(crossbeam_channel::never(), crossbeam_channel::tick);
     loop {
         // The handler holds the senders as long as the process lives.
         crossbeam_channel::select! {
             recv(signals.stop) -> _ => break,
+            recv(pulse) -> _ => {
+                if server.hub_works() {
+                    manager.tell("WATCHDOG=1");
+                }
+            }
             recv(signals.reload) -> _ => {
                 // The log and the key file say themselves what has come of it.
                 log::info!("SIGHUP");
@@ -83,6 +106,7 @@ pub fn run(
             }
         }
     }
+    manager.tell("STOPPING=1");
     log::info!("SHUTTING DOWN");
     let left = server.stop();
     if left.is_empty() {
@@ -135,42 +159,6 @@ fn signals(held: HeldSignals) -> Signals {
         log::warn!("Ctrl+C will end the server without a farewell to its clients: {error}");
     }
     Signals { stop, reload }
-}
-
-/// Says on stdout where the server is. A stdout that can't be written to is no reason to end.
-fn announce(what: &str, addrs: &[SocketAddr]) {
-    let mut text = format!("collabd {} serves {what}\n", env!("CARGO_PKG_VERSION"));
-    for addr in addrs {
-        log::info!("serving {what} on {addr}");
-        text.push_str(&format!("listening on {addr}\n"));
-    }
-    text.push_str("others connect to:\n");
-    for addr in addrs {
-        for ip in reachable(addr.ip()) {
-            text.push_str(&format!("  ws://{}\n", SocketAddr::new(ip, addr.port())));
-        }
-    }
-    text.push_str("Ctrl+C stops it\n");
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// The addresses others can type in: those of this machine where the server listens on all of
-/// them, the ones other machines can reach first.
-fn reachable(ip: IpAddr) -> Vec<IpAddr> {
-    if !ip.is_unspecified() {
-        return vec![ip];
-    }
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut ips: Vec<IpAddr> = interfaces
-        .into_iter()
-        .map(|interface| interface.ip())
-        .filter(|found| found.is_ipv4() || ip.is_ipv6())
-        .filter(|found| !matches!(found, IpAddr::V6(v6) if v6.is_unicast_link_local()))
-        .collect();
-    ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
-    ips.dedup();
-    ips
 }
 
 /// Says in one line why nothing can be served.

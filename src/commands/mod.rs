@@ -1,7 +1,9 @@
 //! What collabd can be told to do, one file or folder a command. An error is one line for the user.
 
+mod announcement;
 #[cfg(feature = "durable")]
 pub mod archive;
+mod browser;
 pub mod check;
 pub mod echo;
 pub mod key;
@@ -13,6 +15,7 @@ pub mod record;
 #[cfg(feature = "durable")]
 pub mod replay;
 pub mod serve;
+mod service_manager;
 #[cfg(feature = "durable")]
 pub mod sessions;
 mod table;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 #[cfg(feature = "durable")]
 use std::time::Duration;
 
-use super::listening::{self, ListenOptions};
+use super::announcement::Announcement;
+use super::listening::{self, ListenOptions, Made};
 use crate::auth::KeyStore;
 use crate::hub::{Hub, Limits};
 use crate::net::Config;
+use crate::net::service::Service;
 #[cfg(feature = "durable")]
 use crate::persistence::{Persistence, RetentionConfig};
 use crate::routes::origin::Origins;
@@ -79,7 +81,7 @@ pub fn run(options: Options) -> ExitCode {
     let Options { listen, config, limits, access, .. } = options;
     // What can be exported can be imported.
     let largest_canvas = config.max_message_bytes.max(limits.document.document);
-    listening::run("sessions", &listen, config, || {
+    listening::run(&listen, config, || {
         let keys = KeyStore::open(access.keys, access.dev_keys)?;
         #[cfg(feature = "durable")]
         let (hub, persistence, not_stored) = {
@@ -105,7 +107,17 @@ pub fn run(options: Options) -> ExitCode {
             not_stored,
             ..Router::new(keys)
         };
-        Ok((Box::new(router), Box::new(hub)))
+        let tables = match router.directory() {
+            Some(directory) => format!("tables are stored in {}", directory.display()),
+            None => match router.not_stored() {
+                Some(why) => {
+                    format!("tables are in memory only, and forgotten when it stops: {why}")
+                }
+                None => "tables are in memory only, and forgotten when it stops".into(),
+            },
+        };
+        let announcement = Announcement { what: "sessions", tables: Some(tables) };
+        Ok(Made { service: Box::new(router), machine: Box::new(hub), announcement })
     })
 }
 

@@ -255,30 +255,35 @@ impl Response {
     }
 }
 
-/// The reason phrase of a status. The editor shows it to its user.
+/// The statuses that requests are answered with, each with its reason phrase, which the editor shows
+/// to its user.
+pub const STATUSES: [(u16, &str); 21] = [
+    (101, "Switching Protocols"),
+    (200, "OK"),
+    (201, "Created"),
+    (204, "No Content"),
+    (304, "Not Modified"),
+    (400, "Bad Request"),
+    (401, "Unauthorized"),
+    (403, "Forbidden"),
+    (404, "Not Found"),
+    (405, "Method Not Allowed"),
+    (408, "Request Timeout"),
+    (409, "Conflict"),
+    (411, "Length Required"),
+    (413, "Content Too Large"),
+    (421, "Misdirected Request"),
+    (426, "Upgrade Required"),
+    (429, "Too Many Requests"),
+    (431, "Request Header Fields Too Large"),
+    (503, "Service Unavailable"),
+    (504, "Gateway Timeout"),
+    (500, "Internal Server Error"),
+];
+
 fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        204 => "No Content",
-        304 => "Not Modified",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        421 => "Misdirected Request",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Internal Server Error",
-    }
+    let known = STATUSES.iter().find(|(known, _)| *known == status);
+    known.map_or("Internal Server Error", |(_, phrase)| phrase)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::item::{FIELD_MEMORY, Field, Item, MAX_MARKED, PLACE, is_fixed};
 use super::tombstones::Tombstones;
 use crate::protocol::UserId;
 use crate::protocol::inbound::{Action, Command, MAX_VERSION};
-use crate::protocol::json::{self, Fields};
+use crate::protocol::json::{self, Fields, Object};
 use crate::protocol::relayed::complete_item;
 
 pub use super::author::Author;
@@ -359,9 +359,36 @@ impl Document {
             self.items_memory -= item.memory();
             debug_assert_eq!(self.items.len(), self.places.len());
             debug_assert!(!self.items.is_empty() || (self.bytes, self.items_memory) == (0, 0));
-            let users = vec![author.user.clone()];
-            self.removed.add(id, users, author.tick, item.into_tombstone_values(author.received));
+            debug_assert_eq!(id, item.id);
+            self.bury(item, author);
         }
+    }
+
+    /// Leaves the tombstone of an item that was taken out.
+    fn bury(&mut self, item: Item, author: Author<'_>) {
+        let mut json = Vec::new();
+        item.write_stored(&mut json);
+        let kept = String::from_utf8(json).ok().map(String::into_boxed_str);
+        let (id, users) = (item.id.clone(), vec![author.user.clone()]);
+        let last = item.into_tombstone_values(author.received);
+        self.removed.add(id, users, author.tick, last, kept);
+    }
+
+    /// Adds a removed item again as it was. `false` if that isn't known any more; nothing has changed then.
+    ///
+    /// # Errors
+    /// [`TooBig`]; nothing has changed then.
+    pub(super) fn bring_back(
+        &mut self,
+        id: &str,
+        author: Author<'_>,
+        allowance: Allowance,
+    ) -> Result<bool, TooBig> {
+        let kept = self.removed.get(id).and_then(|stone| stone.item.as_deref());
+        // What is kept was written by the server.
+        let fields = kept.and_then(|kept| Object::parse(kept).ok().map(|item| item.to_fields()));
+        let Some(fields) = fields else { return Ok(false) };
+        self.add(id, fields, None, author, allowance).map(|()| true)
     }
 
     /// Records the values that a copy shows of a removed item. If the item is added again, they are known to
@@ -370,6 +397,11 @@ impl Document {
         for (key, value) in said.iter().take(MAX_MARKED) {
             self.removed.add_value(id, key, json::fingerprint(value));
         }
+    }
+
+    /// Drops the removed items that are kept; their tombstones stay.
+    pub fn forget_removed_items(&mut self) {
+        self.removed.forget_items();
     }
 
     /// Drops all tombstones: a new design begins.

@@ -77,6 +77,17 @@ pub enum Event {
     /// Removes a session and all that is stored of it. Answered with [`Effect::Delete`], or with
     /// [`Effect::Refuse`] while it has members.
     Delete { conn: ConnId, session: Arc<str> },
+    /// Gives a session without members another name. Answered with [`Effect::Rename`] and then
+    /// [`Effect::Answer`], or with [`Effect::Refuse`].
+    Rename { conn: ConnId, session: Arc<str>, to: Arc<str> },
+    /// The store has renamed the session of an [`Effect::Rename`], or could not.
+    Renamed { conn: ConnId, session: Arc<str>, to: Arc<str>, is_done: bool },
+    /// Adds a removed item to a session's document again, as it was. Answered with
+    /// [`Effect::AnswerWhenPersisted`] or [`Effect::Refuse`].
+    RestoreItem { conn: ConnId, session: Arc<str>, item: Arc<str>, by: UserId },
+    /// Closes the connection `target` of a member, a viewer or a client. Answered with [`Effect::Answer`],
+    /// or with [`Effect::Refuse`] if there is no such connection.
+    EndConnection { conn: ConnId, target: ConnId },
     /// The moment of [`Hub::next_deadline`](super::Hub::next_deadline) has come.
     Tick,
 }
@@ -109,6 +120,9 @@ pub enum Effect {
     /// Remove all that is stored of a session, before any later entry: the next session of this name
     /// is another one. Then answer the HTTP request of `conn` with `body`, a page of JSON.
     Delete { conn: ConnId, session: Arc<str>, body: Vec<u8> },
+    /// Rename all that is stored of a session. Answered with [`Event::Renamed`], before which the hub uses
+    /// neither name. Only with [`Limits::durable`].
+    Rename { conn: ConnId, session: Arc<str>, to: Arc<str> },
     /// Queue a confirmation. With a store it is held back until everything before it is on disk.
     Confirm { conn: ConnId, frame: Frame },
     /// Answer an HTTP request with a page of JSON.
@@ -132,12 +146,20 @@ pub enum Refusal {
     NotLoaded,
     /// The document to be restored or imported exceeds a bound.
     TooBig(TooBig),
-    /// The session to be deleted has members, or is being loaded for one.
+    /// The session to be deleted or renamed has members, or is being loaded for one.
     InUse,
     /// The session to be imported exists.
     Exists,
+    /// There is a session of the new name.
+    NameTaken,
     /// There is no such session.
     Unknown,
+    /// The item to be restored was never removed, or isn't kept any more.
+    NoSuchItem,
+    /// The item to be restored is there.
+    ItemExists,
+    /// The connection to be ended is none of a member, a viewer or a client.
+    NoSuchConnection,
     /// There is no version of that time.
     NotKept,
     /// The disk fails, so the change can't be written.

@@ -164,7 +164,7 @@ impl Session {
             user: user.clone(),
             why,
             items: self.document.len(),
-            document: self.document.to_stored(),
+            document: self.document.to_version(),
         })
     }
 

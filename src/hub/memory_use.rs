@@ -1,4 +1,4 @@
-//! The memory of documents and versions, counted whenever a session has changed.
+//! The memory of documents, versions and removed items that are kept, counted whenever a session has changed.
 
 use super::Limits;
 
@@ -9,7 +9,7 @@ pub struct MemoryUse {
     pub documents: usize,
     /// Of those, documents of sessions that can be evicted at any time.
     pub evictable: usize,
-    /// Versions. They get the memory that the documents leave.
+    /// Versions, and removed items that are kept. They get the memory that the documents leave.
     pub versions: usize,
 }
 

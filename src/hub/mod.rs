@@ -89,6 +89,7 @@ pub use storage::Damaged;
 pub use time::Time;
 
 use crate::auth::KeySet;
+use crate::protocol::close;
 use access::KeyIndex;
 use clients::Clients;
 use context::Context;
@@ -202,6 +203,16 @@ impl Hub {
                 sessions.import(conn, session, state, by, cx);
             }
             Event::Delete { conn, session } => sessions.delete(conn, session, cx),
+            Event::Rename { conn, session, to } => sessions.rename(conn, session, to, cx),
+            Event::Renamed { conn, session, to, is_done } => {
+                sessions.renamed(conn, session, to, is_done, cx);
+            }
+            Event::RestoreItem { conn, session, item, by } => {
+                sessions.restore_item(conn, session, item, by, cx);
+            }
+            Event::EndConnection { conn, target } => {
+                end_connection(clients, sessions, conn, target, cx);
+            }
             Event::Tick => run_timers(clients, sessions, cx),
         }
         sessions.free_memory(cx);
@@ -231,6 +242,7 @@ impl Hub {
             channels: self.clients.channels().len(),
             documents_memory: self.sessions.memory(),
             most_documents_memory: self.limits.documents_memory,
+            most_sessions: self.limits.max_sessions,
         }
     }
 
@@ -244,6 +256,25 @@ fn renew_access(clients: &mut Clients, sessions: &mut Registry, cx: &mut Context
     let keys = KeyIndex::new(cx.keys);
     clients.renew_access(&keys, cx);
     sessions.renew_access(&keys, cx);
+}
+
+/// Closes a connection of a member, a viewer or a client, because the operator ends it.
+fn end_connection(
+    clients: &mut Clients,
+    sessions: &mut Registry,
+    conn: ConnId,
+    target: ConnId,
+    cx: &mut Context<'_>,
+) {
+    if !clients.has(target) && !sessions.has(target) {
+        return cx.effects.push(Effect::Refuse { conn, why: Refusal::NoSuchConnection });
+    }
+    let reason = "ended by the operator of this server";
+    cx.effects.push(Effect::Close { conn: target, code: close::POLICY, reason });
+    clients.disconnected(target);
+    sessions.disconnected(target, cx);
+    let body = serde_json::json!({ "connection": target.0, "ended": true });
+    cx.effects.push(Effect::Answer { conn, body: body.to_string().into_bytes() });
 }
 
 fn run_timers(clients: &mut Clients, sessions: &mut Registry, cx: &mut Context<'_>) {

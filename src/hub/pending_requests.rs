@@ -18,6 +18,7 @@ pub enum PendingRequest {
     Join { user: UserId, grant: Option<Grant> },
     View { grant: Option<Grant> },
     Restore { state: Box<State>, by: UserId },
+    RestoreItem { item: Arc<str>, by: UserId },
 }
 
 /// The sessions that are being loaded, and the requests that wait for them: at most one a connection.

@@ -68,6 +68,11 @@ impl Registry {
         self.by_name.len()
     }
 
+    /// Whether a connection is a member or a viewer.
+    pub fn has(&self, conn: ConnId) -> bool {
+        self.members.contains_key(&conn) || self.viewers.contains_key(&conn)
+    }
+
     /// The number of members of all sessions.
     pub fn members(&self) -> usize {
         self.members.len()
@@ -277,7 +282,16 @@ impl Registry {
 
     /// Removes a session from memory, and closes its viewers. `false` if it wasn't there.
     pub(super) fn evict(&mut self, name: &str, cx: &mut Context<'_>) -> bool {
-        let Some((name, mut session)) = self.by_name.remove_entry(name) else { return false };
+        let Some(session) = self.take(name, cx) else { return false };
+        if session.journal.has_begun {
+            self.stored.insert(session.room.name().clone());
+        }
+        true
+    }
+
+    /// Takes a session out of memory, and closes its viewers. `None` if it wasn't there.
+    fn take(&mut self, name: &str, cx: &mut Context<'_>) -> Option<Session> {
+        let (name, mut session) = self.by_name.remove_entry(name)?;
         self.uncount(&session);
         for conn in session.close_viewers(cx) {
             self.viewers.remove(&conn);
@@ -286,10 +300,7 @@ impl Registry {
         if let Some(at) = session.linger_timer() {
             cx.timers.cancel(at, &name, SessionTimer::Linger);
         }
-        if session.journal.has_begun {
-            self.stored.insert(name);
-        }
-        true
+        Some(session)
     }
 }
 

@@ -1,8 +1,10 @@
-//! A new state in place of the document: `sync:update`, a restored version, an imported file.
+//! A new state in place of the document: `sync:update`, a restored version, an imported file. And a removed item
+//! that is brought back.
 
 use std::sync::Arc;
 
 use super::activity::ActivityKind;
+use super::document::Applied;
 use super::incoming::Sender;
 use super::item::Item;
 use super::message_name::MessageName;
@@ -77,6 +79,34 @@ impl Session {
         let why =
             if state.is_from_file { SnapshotReason::Imported } else { SnapshotReason::Restored };
         self.put_document(state, by, None, &MessageName::NONE, why, cx);
+        let body =
+            outbound::restored(self.room.name(), &self.epoch, self.history.seq(), cx.now.wall);
+        cx.effects.push(Effect::AnswerWhenPersisted { conn, body });
+        self.finish(cx);
+    }
+
+    /// Adds a removed item again as it was, tells everyone, and answers the request once that is stored.
+    pub fn restore_item(&mut self, conn: ConnId, id: &str, by: &UserId, cx: &mut Context<'_>) {
+        let refuse = |why, cx: &mut Context<'_>| cx.effects.push(Effect::Refuse { conn, why });
+        if self.document.get(id).is_some() {
+            return refuse(Refusal::ItemExists, cx);
+        }
+        self.begin();
+        match self.document.bring_back(id, self.author(by), cx.allowance()) {
+            Ok(true) => {}
+            Ok(false) => return refuse(Refusal::NoSuchItem, cx),
+            Err(why) => return refuse(Refusal::TooBig(why), cx),
+        }
+        // A user who writes through the API counts as one who was in the session.
+        self.document.meet(by);
+        self.forget_encoded();
+        let Some(item) = self.document.get(id) else { return };
+        let change = Applied::Added(item.id.clone());
+        let seq = self.history.next_seq();
+        self.activity.note(seq, by, ActivityKind::Add, Some(item), cx.now);
+        let why = SnapshotReason::Regular;
+        let how = Publication { user: by, version: 0, why, id: None, except: None, is_news: false };
+        self.publish(&[change], how, cx);
         let body =
             outbound::restored(self.room.name(), &self.epoch, self.history.seq(), cx.now.wall);
         cx.effects.push(Effect::AnswerWhenPersisted { conn, body });

@@ -115,6 +115,23 @@ impl Session {
         Session { document, history, activity, journal, ..Session::new(name, epoch) }
     }
 
+    /// The session under another name. It has neither members nor viewers.
+    pub fn renamed(self, name: Arc<str>) -> Self {
+        let Session { epoch, document, history, journal, activity, versions, .. } = self;
+        let (tick, received_by_all, told_last) = (self.tick, self.received_by_all, self.told_last);
+        Session {
+            document,
+            history,
+            journal,
+            activity,
+            versions,
+            tick,
+            received_by_all,
+            told_last,
+            ..Session::new(name, epoch)
+        }
+    }
+
     /// Makes a connection a member. Returns the connection that it replaces, if its user is a member already.
     pub fn join(
         &mut self,
@@ -188,7 +205,16 @@ impl Session {
         let documents = self.document.memory();
         let is_spare = self.is_evictable(limits);
         let (_, versions) = self.versions.sizes();
+        let versions = versions + self.document.removed().bytes();
         MemoryUse { documents, evictable: if is_spare { documents } else { 0 }, versions }
+    }
+
+    /// Gives up a part of what is kept of the past: first all removed items, then the oldest version.
+    pub fn forget_some_past(&mut self) {
+        match self.document.removed().bytes() {
+            0 => self.versions.evict_oldest(),
+            _ => self.document.forget_removed_items(),
+        }
     }
 
     /// Answers the request of a newcomer that wasn't recognised in time, without a document: it may still show
@@ -268,6 +294,7 @@ impl Session {
             settling: self.settling.len(),
             versions,
             version_bytes,
+            removed_bytes: self.document.removed().bytes(),
         }
     }
 

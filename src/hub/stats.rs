@@ -47,6 +47,8 @@ pub struct SessionFootprint {
     /// The versions in memory, and their bytes in stored form.
     pub versions: usize,
     pub version_bytes: usize,
+    /// The bytes of the removed items that are kept.
+    pub removed_bytes: usize,
 }
 
 /// What the channels hold, for tests.
@@ -93,4 +95,6 @@ pub struct HubStats {
     /// The memory of all documents and versions, in bytes, and its bound; 0 for none.
     pub documents_memory: usize,
     pub most_documents_memory: usize,
+    /// How many sessions may be in memory; 0 for any number.
+    pub most_sessions: usize,
 }

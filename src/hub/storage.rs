@@ -6,7 +6,7 @@
 //!  "users":["alice","bob"],
 //!  "writers":[{"last":1,"fields":[0,0,1],"built":[]},0],
 //!  "old":[[0,"9ae16a3b","2f90404f"]],
-//!  "removed":[["c",1,0]],
+//!  "removed":[["c",1,0]],"removed_items":[{"uuid":"c","item_type":"source","x_mm":2}],
 //!  "extra":{"zoom":3}}
 //! ```
 //!
@@ -19,6 +19,8 @@
 //! - `old`: marks of earlier values (`old_values.rs`): the item's place, marks of values at rest, and marks of
 //!   places amid a drag.
 //! - `removed`: the tombstones, the oldest first: the id, and the users who removed the item.
+//! - `removed_items`: those of them that are kept to be brought back, as they were. Absent where early versions
+//!   wrote the document.
 //! - `extra`: the fields of a client's state beside its items.
 //!
 //! Ticks are not stored: everything was written before the server's start. Early versions wrote `past` instead
@@ -33,7 +35,7 @@ use serde_json::value::RawValue;
 use super::document::Document;
 use super::item::{Field, Item, PastValue, default_builders};
 use super::old_values::OldValues;
-use super::tombstones::Tombstones;
+use super::tombstones::{Tombstone, Tombstones};
 use crate::protocol::UserId;
 use crate::protocol::inbound::{MAX_ITEM_ID_BYTES, MAX_VERSION};
 use crate::protocol::json::{self, Object};
@@ -65,6 +67,16 @@ impl std::error::Error for Damaged {}
 impl Document {
     /// The document in stored form.
     pub fn to_stored(&self) -> Vec<u8> {
+        self.stored(|tombstone| tombstone.item.as_deref())
+    }
+
+    /// The document in stored form without the removed items: as a version in memory, of which there may be
+    /// several.
+    pub(super) fn to_version(&self) -> Vec<u8> {
+        self.stored(|_| None)
+    }
+
+    fn stored(&self, kept_of: impl Fn(&Tombstone) -> Option<&str>) -> Vec<u8> {
         let mut users = Users::default();
         let mut writers = Vec::new();
         let mut old = Vec::new();
@@ -73,7 +85,7 @@ impl Document {
             write_writers(&mut writers, item, &mut users);
             write_old_values(&mut old, place, item);
         }
-        let mut removed = Vec::new();
+        let (mut removed, mut kept) = (Vec::new(), Vec::new());
         for (id, tombstone) in self.removed().iter() {
             removed.extend_from_slice(if removed.is_empty() { b"[" } else { b",[" });
             json::write_string(&mut removed, id);
@@ -81,13 +93,18 @@ impl Document {
                 removed.extend_from_slice(format!(",{}", users.place(user)).as_bytes());
             }
             removed.push(b']');
+            if let Some(item) = kept_of(tombstone) {
+                kept.extend_from_slice(if kept.is_empty() { b"\n" } else { b",\n" });
+                kept.extend_from_slice(item.as_bytes());
+            }
         }
         let mut others: Vec<&UserId> = self.users().collect();
         others.sort_unstable();
         for user in others {
             users.place(user);
         }
-        let mut stored = Vec::with_capacity(self.bytes() + writers.len() + removed.len() + 256);
+        let mut stored =
+            Vec::with_capacity(self.bytes() + writers.len() + removed.len() + kept.len() + 256);
         let head = format!("{{\"format\":{FORMAT},\"version\":{},\"items\":[", self.version());
         stored.extend_from_slice(head.as_bytes());
         for (place, item) in self.items().enumerate() {
@@ -105,6 +122,8 @@ impl Document {
         stored.extend_from_slice(&old);
         stored.extend_from_slice(b"],\n\"removed\":[");
         stored.extend_from_slice(&removed);
+        stored.extend_from_slice(b"],\n\"removed_items\":[");
+        stored.extend_from_slice(&kept);
         stored.extend_from_slice(b"],\n\"extra\":");
         write_object(&mut stored, self.extra().iter().map(|(key, value)| (&**key, &**value)));
         stored.extend_from_slice(b"}\n");
@@ -225,15 +244,32 @@ fn read(stored: &[u8]) -> Result<Document, &'static str> {
     }
     let removed: Vec<&RawValue> =
         part(&stored, "removed").ok_or("it has no list of removed items")?;
+    let mut kept = read_removed_items(&stored)?;
     let mut remembered = Tombstones::default();
     for tombstone in removed {
         let (id, users) = read_tombstone(tombstone, &users)?;
-        remembered.add(id.into(), users, 0, OldValues::default());
+        let item = kept.remove(&id).map(|item| item.get().into());
+        remembered.add(id.into(), users, 0, OldValues::default(), item);
     }
     let extra = stored.get("extra").and_then(|extra| Object::parse(extra.get()).ok());
     let extra = extra.ok_or("it has nothing extra")?.to_fields();
     let users = HashSet::from_iter(users);
     Document::from_parts(items, remembered, users, extra, version).ok_or("two items have one name")
+}
+
+/// The removed items that are kept, by id.
+fn read_removed_items<'a>(
+    stored: &Object<'a>,
+) -> Result<HashMap<Box<str>, &'a RawValue>, &'static str> {
+    let Some(items) = stored.get("removed_items") else { return Ok(HashMap::new()) };
+    let items: Vec<&'a RawValue> =
+        serde_json::from_str(items.get()).map_err(|_| "its removed items are no list")?;
+    let with_id = |item: &'a RawValue| {
+        let fields = Object::parse(item.get()).ok()?;
+        Some((json::as_string(fields.get("uuid")?)?.into(), item))
+    };
+    let items = items.into_iter().map(|item| with_id(item).ok_or("a removed item has no id"));
+    items.collect()
 }
 
 /// `["id",user,…]`.

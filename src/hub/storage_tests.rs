@@ -50,6 +50,8 @@ fn a_person_can_read_it() {
 "writers":[{"last":0,"built":[0,1]},{"last":0,"fields":[0,1,1]}],
 "old":[[1,"84ae6c9c0ab9f5a6",""]],
 "removed":[["c",2,1]],
+"removed_items":[
+{"uuid":"c","item_type":"component"}],
 "extra":{"zoom":3.50}}
 "#;
     assert_eq!(stored, expected);

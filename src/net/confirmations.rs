@@ -37,8 +37,11 @@ impl<T> Confirmations<T> {
     }
 
     /// Drops the messages with the numbers from `first` to `last`: what they confirm is lost.
-    pub fn drop_lost(&mut self, first: u64, last: u64) {
+    /// Returns how many there were.
+    pub fn drop_lost(&mut self, first: u64, last: u64) -> usize {
+        let before = self.waiting.len();
         self.waiting.retain(|(number, _)| !(first..=last).contains(number));
+        before - self.waiting.len()
     }
 }
 
@@ -51,7 +54,8 @@ mod tests {
         let mut held = Confirmations::default();
         let numbers: Vec<u64> = (b'a'..=b'f').map(|letter| held.hold(letter as char)).collect();
         assert_eq!(held.next_up_to(numbers[0] - 1), None);
-        held.drop_lost(numbers[2], numbers[3]);
+        assert_eq!(held.drop_lost(numbers[2], numbers[3]), 2);
+        assert_eq!(held.drop_lost(numbers[2], numbers[3]), 0, "they are gone");
         let mut out = |up_to| std::iter::from_fn(|| held.next_up_to(up_to)).collect::<String>();
         assert_eq!(out(numbers[2]), "ab");
         assert_eq!(out(numbers[4]), "e");

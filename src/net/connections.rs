@@ -49,6 +49,10 @@ impl Connections {
         Connections { limits, state: Mutex::default() }
     }
 
+    pub fn limits(&self) -> ConnectionLimits {
+        self.limits
+    }
+
     /// Counts a new connection, under its address where that is known already.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::service::Role;
+use crate::histogram::{Histogram, bump};
 use crate::http::{REASON_COUNT, Reason};
 use crate::hub::{ConnId, HubStats};
 use crate::protocol::kind::KIND_COUNT;
@@ -47,6 +48,10 @@ pub struct Counters {
     pub slowed: AtomicU64,
     /// Connections that were closed for being over their rate for too long.
     pub overrun: AtomicU64,
+    /// Confirmations and answers that were never sent, because their change could not be written.
+    pub lost_confirmations: AtomicU64,
+    /// Stored sessions that could not be loaded when somebody joined them.
+    pub failed_loads: AtomicU64,
     pub panics: AtomicU64,
     shards: [Shard; SHARDS],
     pub hub: HubCounters,
@@ -74,6 +79,9 @@ pub struct HubCounters {
     channels: AtomicUsize,
     documents_memory: AtomicUsize,
     most_documents_memory: AtomicUsize,
+    most_sessions: AtomicUsize,
+    /// How long it has worked since the start, in nanoseconds: from waking until it sleeps again.
+    busy_nanos: AtomicU64,
     /// When it began with the current input: milliseconds since the start plus one; 0 while it has
     /// nothing to do.
     busy_since: AtomicU64,
@@ -90,44 +98,6 @@ impl Default for Traffic {
     }
 }
 
-/// A histogram with `N` upper bounds.
-#[derive(Debug)]
-pub struct Histogram<const N: usize> {
-    /// For each bound how many values are at most the bound and above the one before; `beyond`
-    /// counts values above the last bound.
-    at_most: [AtomicU64; N],
-    beyond: AtomicU64,
-    sum: AtomicU64,
-}
-
-impl<const N: usize> Default for Histogram<N> {
-    fn default() -> Self {
-        let at_most = std::array::from_fn(|_| AtomicU64::default());
-        Histogram { at_most, beyond: AtomicU64::default(), sum: AtomicU64::default() }
-    }
-}
-
-impl<const N: usize> Histogram<N> {
-    /// The number of values in each range, from the lowest to above the last bound, and the sum of
-    /// all values.
-    pub fn read(&self) -> (Vec<u64>, u64) {
-        let counts = self.at_most.iter().chain([&self.beyond]).map(|count| count.load(Relaxed));
-        (counts.collect(), self.sum.load(Relaxed))
-    }
-
-    /// Counts a value. Only one thread may call it.
-    fn add(&self, value: u64, bounds: &[u64; N]) {
-        let place = bounds.iter().position(|bound| value <= *bound);
-        bump(place.map_or(&self.beyond, |place| &self.at_most[place]), 1);
-        bump(&self.sum, value);
-    }
-}
-
-/// Adds to a number that only one thread writes. Cheaper than an atomic addition.
-fn bump(count: &AtomicU64, more: u64) {
-    count.store(count.load(Relaxed) + more, Relaxed);
-}
-
 impl Counters {
     pub fn new() -> Self {
         Counters {
@@ -141,6 +111,8 @@ impl Counters {
             too_slow: AtomicU64::default(),
             slowed: AtomicU64::default(),
             overrun: AtomicU64::default(),
+            lost_confirmations: AtomicU64::default(),
+            failed_loads: AtomicU64::default(),
             panics: AtomicU64::default(),
             shards: Default::default(),
             hub: HubCounters::default(),
@@ -163,15 +135,20 @@ impl Counters {
         &self.shards[conn.0 as usize % SHARDS]
     }
 
-    /// All messages of a type from clients: their number and their bytes.
+    /// All messages of a type from clients: their number and their bytes. Messages of the types that
+    /// only the server sends are among [`Kind::Other`].
     pub fn received_of(&self, kind: Kind) -> [u64; 2] {
-        sum(self.shards.iter().map(|shard| shard.received.read(kind)))
+        let kinds = kinds_under(kind, Kind::is_from_clients);
+        let of = |kind| self.shards.iter().map(move |shard| shard.received.read(kind));
+        sum(kinds.flat_map(of))
     }
 
-    /// All messages of a type to clients: their number and their bytes.
+    /// All messages of a type to clients: their number and their bytes. Messages of the types that
+    /// only clients send, which members may be relayed, are among [`Kind::Other`].
     pub fn sent_of(&self, kind: Kind) -> [u64; 2] {
-        let shards = self.shards.iter().map(|shard| shard.sent.read(kind));
-        sum(shards.chain([self.hub.sent.read(kind)]))
+        let kinds = kinds_under(kind, Kind::is_to_clients);
+        let all = || self.shards.iter().map(|shard| &shard.sent).chain([&self.hub.sent]);
+        sum(kinds.flat_map(|kind| all().map(move |sent| sent.read(kind))))
     }
 
     pub fn refused(&self, reason: Reason) {
@@ -233,7 +210,13 @@ impl HubCounters {
             channels: self.channels.load(Relaxed),
             documents_memory: self.documents_memory.load(Relaxed),
             most_documents_memory: self.most_documents_memory.load(Relaxed),
+            most_sessions: self.most_sessions.load(Relaxed),
         }
+    }
+
+    /// How long the hub's thread has worked since the start, batches that have ended.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy_nanos.load(Relaxed))
     }
 
     pub fn mark_ended(&self) {
@@ -264,6 +247,13 @@ impl Traffic {
         let [messages, bytes] = &self.0[kind.number()];
         [messages.load(Relaxed), bytes.load(Relaxed)]
     }
+}
+
+/// The types that are counted under this one: those that don't go in a direction are under
+/// [`Kind::Other`].
+fn kinds_under(kind: Kind, goes: fn(Kind) -> bool) -> impl Iterator<Item = Kind> {
+    let others = Kind::all().filter(move |other| kind == Kind::Other && !goes(*other));
+    std::iter::once(kind).chain(others)
 }
 
 fn sum(of: impl Iterator<Item = [u64; 2]>) -> [u64; 2] {
@@ -305,10 +295,11 @@ impl PendingCounts {
         self.arrivals.push(at);
     }
 
-    /// Adds the numbers to the shared ones. Called after everything was flushed.
-    pub fn flushed(&mut self, hub: &HubCounters) {
+    /// Adds the numbers to the shared ones. Called after everything was flushed. Returns the time
+    /// where it had to know it.
+    pub fn flushed(&mut self, hub: &HubCounters) -> Option<Instant> {
         if self.messages == 0 {
-            return;
+            return None;
         }
         self.messages = 0;
         for (of_kind, [messages, bytes]) in hub.sent.0.iter().zip(&mut self.sent) {
@@ -317,25 +308,29 @@ impl PendingCounts {
                 bump(&of_kind[1], std::mem::take(bytes));
             }
         }
-        if !self.arrivals.is_empty() {
-            let now = Instant::now();
-            for arrival in self.arrivals.drain(..) {
-                let took = now.saturating_duration_since(arrival).as_micros() as u64;
-                hub.latency.add(took, &LATENCY_BOUNDS);
-            }
+        if self.arrivals.is_empty() {
+            return None;
         }
+        let now = Instant::now();
+        for arrival in self.arrivals.drain(..) {
+            let took = now.saturating_duration_since(arrival).as_micros() as u64;
+            hub.latency.add(took, &LATENCY_BOUNDS);
+        }
+        Some(now)
     }
 
-    /// Records a batch of events and what the hub holds after it.
-    pub fn batch_done(&self, events: u64, holdings: HubStats, hub: &HubCounters) {
+    /// Records a batch of events, how long it took, and what the hub holds after it.
+    pub fn batch_done(&self, events: u64, took: Duration, holdings: HubStats, hub: &HubCounters) {
         if events > 0 {
             hub.batch.add(events, &BATCH_BOUNDS);
         }
+        bump(&hub.busy_nanos, took.as_nanos() as u64);
         hub.sessions.store(holdings.sessions, Relaxed);
         hub.members.store(holdings.members, Relaxed);
         hub.channels.store(holdings.channels, Relaxed);
         hub.documents_memory.store(holdings.documents_memory, Relaxed);
         hub.most_documents_memory.store(holdings.most_documents_memory, Relaxed);
+        hub.most_sessions.store(holdings.most_sessions, Relaxed);
     }
 }
 
@@ -373,13 +368,37 @@ mod tests {
         assert_eq!(counters.sent_of(Kind::Command), [0, 0]);
     }
 
+    /// A client may send any type: what only the server sends is no type of a client's, and the
+    /// other way round.
     #[test]
-    fn a_histogram_counts_each_value_at_the_first_bound_that_holds_it() {
-        let histogram = Histogram::<{ BATCH_BOUNDS.len() }>::default();
-        for value in [0, 1, 2, 3, 4, 5, 256, 257, 1000] {
-            histogram.add(value, &BATCH_BOUNDS);
+    fn a_type_that_goes_the_other_way_is_one_of_the_others() {
+        let counters = Counters::new();
+        let mut pending = PendingCounts::default();
+        for kind in Kind::all() {
+            counters.count_received(ConnId(1), kind, 1);
+            counters.count_sent(ConnId(1), &Frame::text("xx").with_kind(kind));
+            pending.count_sent(&Frame::text("xx").with_kind(kind));
         }
-        assert_eq!(histogram.read(), (vec![2, 1, 2, 1, 0, 0, 0, 0, 1, 2], 1528));
+        pending.flushed(&counters.hub);
+        let all = KIND_COUNT as u64;
+        let (from, to) = (Kind::from_clients().count() as u64, Kind::to_clients().count() as u64);
+        assert!(from < all && to < all);
+        assert_eq!(counters.received_of(Kind::Other), [all - from + 1; 2]);
+        assert_eq!(counters.sent_of(Kind::Other), [2 * (all - to + 1), 4 * (all - to + 1)]);
+        assert_eq!(counters.received_of(Kind::Command), [1, 1]);
+        assert_eq!(counters.sent_of(Kind::Command), [2, 4]);
+    }
+
+    #[test]
+    fn how_long_the_hub_worked_adds_up() {
+        let counters = Counters::new();
+        let tally = PendingCounts::default();
+        for (events, micros) in [(3, 1500), (0, 250), (1, 0)] {
+            let took = Duration::from_micros(micros);
+            tally.batch_done(events, took, HubStats::default(), &counters.hub);
+        }
+        assert_eq!(counters.hub.busy(), Duration::from_micros(1750));
+        assert_eq!(counters.hub.batch.read().total(), 2, "a timer alone is no event");
     }
 
     #[test]
@@ -388,14 +407,13 @@ mod tests {
         let mut pending = PendingCounts::default();
         pending.arrived(Instant::now());
         pending.flushed(&counters.hub);
-        let all = |(counts, _): (Vec<u64>, u64)| counts.iter().sum::<u64>();
-        assert_eq!(all(counters.hub.latency.read()), 0, "nothing has been sent yet");
+        assert_eq!(counters.hub.latency.read().total(), 0, "nothing has been sent yet");
         pending.arrived(Instant::now());
         pending.count_sent(&Frame::text("x"));
         pending.flushed(&counters.hub);
-        assert_eq!(all(counters.hub.latency.read()), 2);
+        assert_eq!(counters.hub.latency.read().total(), 2);
         pending.flushed(&counters.hub);
-        assert_eq!(all(counters.hub.latency.read()), 2);
+        assert_eq!(counters.hub.latency.read().total(), 2);
     }
 
     #[test]

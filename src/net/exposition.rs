@@ -6,10 +6,14 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::connections::ConnectionLimits;
 use super::counters::{BATCH_BOUNDS, CLOSE_CODES, Counters, LATENCY_BOUNDS};
+use super::http_counters::{HttpCounters, REQUEST_BOUNDS};
 use super::service::Role;
+use crate::histogram::HistogramSample;
 use crate::http::Reason;
-use crate::journal::PersistenceLag;
+use crate::journal::{COMMIT_BOUNDS, PersistenceLag, StoreStats, StoreTrouble};
+use crate::os::ProcessUse;
 use crate::protocol::Kind;
 
 /// The send queues of all open connections.
@@ -23,27 +27,33 @@ pub struct Queues {
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The expected length, in bytes.
-const EXPECTED_BYTES: usize = 24 * 1024;
+const EXPECTED_BYTES: usize = 32 * 1024;
 
 /// Where the numbers come from.
 #[derive(Debug)]
 pub struct Sources<'a> {
     pub counters: &'a Counters,
+    pub http: &'a HttpCounters,
     pub queues: Queues,
+    pub limits: ConnectionLimits,
+    /// How many bytes may wait for one client; `None` for any number.
+    pub queue_limit: Option<usize>,
     /// How far behind the disk is; `None` where sessions are not stored.
     pub lag: Option<PersistenceLag>,
+    pub store: StoreStats,
     pub threads: usize,
-    /// Resident memory in bytes, where the system tells it.
-    pub memory: Option<u64>,
+    pub process: ProcessUse,
 }
 
 pub fn write(sources: &Sources<'_>) -> String {
     let mut text = Text(String::with_capacity(EXPECTED_BYTES));
     text.process(sources);
     text.connections(sources);
+    text.requests(sources);
+    text.websockets(sources.counters);
     text.messages(sources.counters);
     text.hub(sources.counters);
-    text.store(sources.lag);
+    text.store(sources);
     text.0
 }
 
@@ -52,11 +62,25 @@ struct Text(String);
 impl Text {
     fn process(&mut self, sources: &Sources<'_>) {
         self.gauge("collabd_build_info", "Always 1; the label says which version runs.");
-        self.sample("collabd_build_info", Some(("version", env!("CARGO_PKG_VERSION"))), 1);
+        self.sample("collabd_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         let started = sources.counters.started_at.millis() as f64 / 1000.0;
         self.one("process_start_time_seconds", "When the server started, as Unix time.", started);
-        if let Some(memory) = sources.memory {
+        let ProcessUse { processor, open_files, max_files, memory } = sources.process;
+        if let Some(processor) = processor {
+            let help =
+                "Processor time that the server has used, the system's work for it included.";
+            self.counter("process_cpu_seconds_total", help);
+            self.sample("process_cpu_seconds_total", &[], processor.as_secs_f64());
+        }
+        if let Some(memory) = memory {
             self.one("process_resident_memory_bytes", "Resident memory of the server.", memory);
+        }
+        if let Some(open) = open_files {
+            let help = "Open descriptors; each connection takes one. On Windows handles.";
+            self.one("process_open_fds", help, open);
+        }
+        if let Some(most) = max_files {
+            self.one("process_max_fds", "How many descriptors may be open.", most);
         }
         let help = "Threads of the server that are running.";
         self.one("collabd_threads", help, sources.threads);
@@ -69,32 +93,66 @@ impl Text {
         let name = "collabd_connections";
         self.gauge(name, "Open connections; a page is one that is no WebSocket, or not yet.");
         for role in Role::ALL {
-            self.sample(name, Some(("kind", role.name())), counters.open(role));
+            self.sample(name, &[("kind", role.name())], counters.open(role));
         }
         let name = "collabd_connections_behind";
         self.gauge(
             name,
             "Connections for which something waits: slow for at most 2 s, stalled for longer.",
         );
-        self.sample(name, Some(("state", "slow")), queues.slow);
-        self.sample(name, Some(("state", "stalled")), queues.stalled);
+        self.sample(name, &[("state", "slow")], queues.slow);
+        self.sample(name, &[("state", "stalled")], queues.stalled);
         let help = "Bytes that wait to be sent, of all clients together.";
         self.one("collabd_queue_bytes", help, queues.bytes);
+        let help = "Limit of the bytes that wait for one client; 0 is no limit.";
+        self.one("collabd_queue_limit_bytes", help, sources.queue_limit.unwrap_or_default());
+        let help = "Limit of open connections; 0 is no limit.";
+        self.one("collabd_connections_limit", help, sources.limits.connections);
+        let help = "Limit of open connections from one address; 0 is no limit.";
+        self.one("collabd_connections_per_address_limit", help, sources.limits.per_address);
         let help = "Connections that were accepted, refused ones included.";
         self.total("collabd_connections_accepted_total", help, counters.accepted.load(Relaxed));
+    }
+
+    fn requests(&mut self, sources: &Sources<'_>) {
+        let counters = sources.counters;
+        let name = "collabd_http_requests_total";
+        self.counter(name, "Requests that were answered, by route and status; 101 is a WebSocket.");
+        for route in sources.http.read() {
+            for (status, count) in &route.answered {
+                let labels = [("route", route.route), ("code", &*status.to_string())];
+                self.sample(name, &labels, count);
+            }
+        }
+        let name = "collabd_http_request_duration_seconds";
+        let help =
+            "Time from a request's head until its answer was ready, with the reading of its body.";
+        self.begin(name, help, "histogram");
+        for route in sources.http.read() {
+            self.histogram(
+                name,
+                &[("route", route.route)],
+                &in_seconds(REQUEST_BOUNDS),
+                &route.took,
+                1e6,
+            );
+        }
         let help = "Requests that were answered with a page.";
         self.total("collabd_pages_served_total", help, counters.pages.load(Relaxed));
         let name = "collabd_requests_refused_total";
         self.counter(name, "Requests that were refused, WebSocket handshakes and others.");
         for reason in Reason::all() {
             let refused = counters.refused_for(reason);
-            self.sample(name, Some(("reason", reason.name())), refused);
+            self.sample(name, &[("reason", reason.name())], refused);
         }
+    }
+
+    fn websockets(&mut self, counters: &Counters) {
         let name = "collabd_websockets_closed_total";
         self.counter(name, "WebSockets that have ended, by close code; 1006 is a lost connection.");
         for place in 0..=CLOSE_CODES.len() {
             let code = CLOSE_CODES.get(place).map_or("other".into(), u16::to_string);
-            self.sample(name, Some(("code", &code)), counters.closed_with(place));
+            self.sample(name, &[("code", &code)], counters.closed_with(place));
         }
         let help = "Connections that were closed because their client didn't read.";
         self.total("collabd_slow_closes_total", help, counters.too_slow.load(Relaxed));
@@ -106,23 +164,23 @@ impl Text {
         self.total("collabd_rate_limit_closes_total", help, counters.overrun.load(Relaxed));
     }
 
+    /// Only types that go in a direction have a counter for it.
     fn messages(&mut self, counters: &Counters) {
-        let received = |kind| counters.received_of(kind);
-        let sent = |kind| counters.sent_of(kind);
-        let directions: [(_, _, &dyn Fn(Kind) -> [u64; 2]); 2] = [
-            ("received", "clients have sent", &received),
-            ("sent", "were queued for clients", &sent),
-        ];
-        for (direction, words, read) in directions {
+        let received: Vec<_> =
+            Kind::from_clients().map(|kind| (kind, counters.received_of(kind))).collect();
+        let sent: Vec<_> = Kind::to_clients().map(|kind| (kind, counters.sent_of(kind))).collect();
+        for (direction, words, counts) in
+            [("received", "clients have sent", received), ("sent", "were queued for clients", sent)]
+        {
             let name = format!("collabd_messages_{direction}_total");
             self.counter(&name, &format!("Messages that {words}, by type."));
-            for kind in Kind::all() {
-                self.sample(&name, Some(("type", kind.name())), read(kind)[0]);
+            for (kind, [messages, _]) in &counts {
+                self.sample(&name, &[("type", kind.name())], messages);
             }
             let name = format!("collabd_message_bytes_{direction}_total");
             self.counter(&name, &format!("Bytes of the messages that {words}, by type."));
-            for kind in Kind::all() {
-                self.sample(&name, Some(("type", kind.name())), read(kind)[1]);
+            for (kind, [_, bytes]) in &counts {
+                self.sample(&name, &[("type", kind.name())], bytes);
             }
         }
     }
@@ -130,6 +188,8 @@ impl Text {
     fn hub(&mut self, counters: &Counters) {
         let (hub, holdings) = (&counters.hub, counters.hub.holdings());
         self.one("collabd_sessions", "Sessions in memory.", holdings.sessions);
+        let help = "Limit of the sessions in memory; 0 is no limit.";
+        self.one("collabd_sessions_limit", help, holdings.most_sessions);
         self.one("collabd_members", "Members of all sessions.", holdings.members);
         self.one("collabd_channels", "Channels of the client protocol.", holdings.channels);
         let help = "Memory of all documents and their earlier versions together, as estimated.";
@@ -139,39 +199,71 @@ impl Text {
         let busy = hub.busy_for(counters.started.elapsed()).unwrap_or_default();
         let help = "How long the hub has been working on one event; 0 while it is idle.";
         self.one("collabd_hub_busy_seconds", help, busy.as_secs_f64());
+        let name = "collabd_hub_busy_seconds_total";
+        self.counter(name, "How long the hub has worked, from waking until it slept again.");
+        self.sample(name, &[], hub.busy().as_secs_f64());
+        let name = "collabd_fanout_latency_seconds";
         let help =
             "Time from a message's arrival until everything it caused was handed to the system.";
-        let bounds = LATENCY_BOUNDS.map(|bound| bound as f64 / 1e6);
-        let (counts, sum) = hub.latency.read();
-        self.histogram("collabd_fanout_latency_seconds", help, &bounds, &counts, sum as f64 / 1e6);
-        let help = "Events the hub handled at once before it sent their effects.";
-        let (counts, sum) = hub.batch.read();
+        self.begin(name, help, "histogram");
+        self.histogram(name, &[], &in_seconds(LATENCY_BOUNDS), &hub.latency.read(), 1e6);
+        let name = "collabd_hub_batch_events";
+        self.begin(
+            name,
+            "Events the hub handled at once before it sent their effects.",
+            "histogram",
+        );
         let bounds = BATCH_BOUNDS.map(|bound| bound as f64);
-        self.histogram("collabd_hub_batch_events", help, &bounds, &counts, sum as f64);
+        self.histogram(name, &[], &bounds, &hub.batch.read(), 1.0);
     }
 
-    fn store(&mut self, lag: Option<PersistenceLag>) {
-        let help = "1 where sessions are stored (--data-dir), otherwise 0.";
+    fn store(&mut self, Sources { counters, lag, store, .. }: &Sources<'_>) {
+        let help = "1 where sessions are stored, otherwise 0.";
         self.one("collabd_store_configured", help, u8::from(lag.is_some()));
         let help = "1 while changes are written to the disk, otherwise 0.";
         self.one("collabd_durable", help, u8::from(lag.is_some_and(|lag| !lag.fails)));
+        let name = "collabd_store_failing";
+        self.gauge(name, "1 while nothing can be written for this reason, otherwise 0.");
+        for trouble in StoreTrouble::ALL {
+            let is_so = u8::from(store.trouble == Some(trouble));
+            self.sample(name, &[("reason", trouble.name())], is_so);
+        }
         let lag = lag.unwrap_or_default();
         let help = "How long the oldest change that is not on the disk has waited.";
         self.one("collabd_store_lag_seconds", help, lag.oldest.as_secs_f64());
         let help = "Bytes that wait to be written to the disk.";
         self.one("collabd_store_waiting_bytes", help, lag.bytes);
+        let name = "collabd_store_commit_seconds";
+        self.begin(name, "Time that transactions took until they were on the disk.", "histogram");
+        self.histogram(name, &[], &in_seconds(COMMIT_BOUNDS), &store.commits, 1e6);
+        let name = "collabd_database_bytes";
+        self.gauge(
+            name,
+            "Size of the database and of its journal (wal) after the last transaction.",
+        );
+        self.sample(name, &[("file", "database")], store.database_bytes);
+        self.sample(name, &[("file", "wal")], store.wal_bytes);
+        let help = "Confirmations that were never sent, because their change could not be written.";
+        let lost = counters.lost_confirmations.load(Relaxed);
+        self.total("collabd_confirmations_lost_total", help, lost);
+        let help = "Stored sessions that could not be loaded when somebody asked for them.";
+        self.total(
+            "collabd_session_load_failures_total",
+            help,
+            counters.failed_loads.load(Relaxed),
+        );
     }
 
     /// Writes a gauge without labels.
     fn one(&mut self, name: &str, help: &str, value: impl Display) {
         self.gauge(name, help);
-        self.sample(name, None, value);
+        self.sample(name, &[], value);
     }
 
     /// Writes a counter without labels.
     fn total(&mut self, name: &str, help: &str, value: u64) {
         self.counter(name, help);
-        self.sample(name, None, value);
+        self.sample(name, &[], value);
     }
 
     fn gauge(&mut self, name: &str, help: &str) {
@@ -182,19 +274,24 @@ impl Text {
         self.begin(name, help, "counter");
     }
 
-    /// Writes a histogram. `counts` has one more entry than `bounds`: the values above the last
-    /// bound.
-    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) {
-        self.begin(name, help, "histogram");
+    /// Writes the samples of a histogram. Its values are divided by `unit`, its bounds are not.
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        values: &HistogramSample,
+        unit: f64,
+    ) {
         let bucket = format!("{name}_bucket");
         let mut so_far = 0;
-        for (place, count) in counts.iter().enumerate() {
-            so_far += count;
+        for place in 0..=bounds.len() {
+            so_far += values.counts.get(place).unwrap_or(&0);
             let bound = bounds.get(place).map_or("+Inf".into(), f64::to_string);
-            self.sample(&bucket, Some(("le", &bound)), so_far);
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), so_far);
         }
-        self.sample(&format!("{name}_sum"), None, sum);
-        self.sample(&format!("{name}_count"), None, so_far);
+        self.sample(&format!("{name}_sum"), labels, values.sum as f64 / unit);
+        self.sample(&format!("{name}_count"), labels, so_far);
     }
 
     fn begin(&mut self, name: &str, help: &str, kind: &str) {
@@ -202,104 +299,21 @@ impl Text {
     }
 
     /// Writes a sample. The values of labels are the server's own and need no escapes.
-    fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: impl Display) {
-        let _ = match label {
-            Some((label, of)) => writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}"),
-            None => writeln!(self.0, "{name} {value}"),
-        };
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (place, (label, of)) in labels.iter().enumerate() {
+            let before = if place == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{before}{label}=\"{of}\"");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{end} {value}");
     }
+}
+
+/// Bounds in seconds of those in microseconds.
+fn in_seconds<const N: usize>(bounds: [u64; N]) -> [f64; N] {
+    bounds.map(|bound| bound as f64 / 1e6)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{HashMap, HashSet};
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::hub::ConnId;
-    use crate::net::counters::PendingCounts;
-    use crate::protocol::Frame;
-
-    fn written(counters: &Counters, lag: Option<PersistenceLag>) -> String {
-        let queues = Queues { bytes: 77, slow: 2, stalled: 1 };
-        write(&Sources { counters, queues, lag, threads: 9, memory: Some(12345) })
-    }
-
-    /// Checks the rules of promtool, which the outside tests run, as far as a few lines can.
-    #[test]
-    fn every_sample_belongs_to_a_metric_that_is_explained_and_named_by_the_conventions() {
-        let text = written(&Counters::new(), None);
-        let mut types: HashMap<&str, &str> = HashMap::new();
-        let mut seen = HashSet::new();
-        let mut current = "";
-        for line in text.lines() {
-            if let Some(help) = line.strip_prefix("# HELP ") {
-                let (name, help) = help.split_once(' ').expect("a name and a help");
-                assert!(help.ends_with('.') && help.len() > 10, "{line}");
-                current = name;
-            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = kind.split_once(' ').expect("a name and a type");
-                assert_eq!(name, current);
-                assert!(types.insert(name, kind).is_none(), "{name} twice");
-                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-            } else {
-                let (sample, value) = line.rsplit_once(' ').expect("a sample and a value");
-                assert!(seen.insert(sample), "{sample} twice");
-                assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
-                let name = sample.split('{').next().expect("a name");
-                let suffixes = ["", "_bucket", "_sum", "_count"];
-                let suffixes = if types[current] == "histogram" { &suffixes[1..] } else { &[""] };
-                assert!(suffixes.iter().any(|end| name == format!("{current}{end}")), "{line}");
-            }
-        }
-        assert_eq!(current, "collabd_store_waiting_bytes", "nothing is cut off");
-        assert!(text.ends_with('\n') && text.len() < EXPECTED_BYTES, "{} bytes", text.len());
-    }
-
-    #[test]
-    fn what_was_counted_is_written() {
-        let counters = Counters::new();
-        let mut pending = PendingCounts::default();
-        for after in [0, 1_000, 60_000] {
-            let arrived = Instant::now().checked_sub(Duration::from_millis(after));
-            pending.count_sent(&Frame::text("hello").with_kind(Kind::Command));
-            pending.arrived(arrived.expect("a clock that has run for a minute"));
-        }
-        pending.flushed(&counters.hub);
-        counters.count_received(ConnId(3), Kind::Cursor, 100);
-        counters.refused(Reason::Origin);
-        counters.closed(4001);
-        counters.closed(3999);
-        counters.opened(Role::Viewer);
-        let lag = PersistenceLag { bytes: 4096, oldest: Duration::from_millis(1500), fails: true };
-        let text = written(&counters, Some(lag));
-        for line in [
-            "collabd_messages_sent_total{type=\"command\"} 3",
-            "collabd_message_bytes_sent_total{type=\"command\"} 15",
-            "collabd_messages_received_total{type=\"cursor\"} 1",
-            "collabd_message_bytes_received_total{type=\"cursor\"} 100",
-            "collabd_requests_refused_total{reason=\"origin\"} 1",
-            "collabd_requests_refused_total{reason=\"key\"} 0",
-            "collabd_websockets_closed_total{code=\"4001\"} 1",
-            "collabd_websockets_closed_total{code=\"other\"} 1",
-            "collabd_connections{kind=\"viewer\"} 1",
-            "collabd_connections_behind{state=\"slow\"} 2",
-            "collabd_queue_bytes 77",
-            "collabd_threads 9",
-            "process_resident_memory_bytes 12345",
-            "collabd_fanout_latency_seconds_bucket{le=\"2.5\"} 2",
-            "collabd_fanout_latency_seconds_bucket{le=\"+Inf\"} 3",
-            "collabd_fanout_latency_seconds_count 3",
-            "collabd_store_configured 1",
-            "collabd_durable 0",
-            "collabd_store_lag_seconds 1.5",
-            "collabd_store_waiting_bytes 4096",
-        ] {
-            assert!(text.lines().any(|written| written == line), "{line} is missing in {text}");
-        }
-        assert!(
-            text.contains("\ncollabd_fanout_latency_seconds_bucket{le=\"0.00005\"} "),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use super::connections::{self, LimitReached};
 use super::counters::Counters;
 use super::event_queue;
 use super::forwarded;
+use super::http_counters::BegunRequest;
 use super::hub_thread::{Admission, Input};
 use super::service::{
     ConnectionHandler, HubClient, Outcome, Report, Requester, Unanswered, WorkFn, refused, stopping,
@@ -31,6 +32,8 @@ const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a client may take to read an answer that is no refusal: it may be large.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The status of a handshake's answer.
+const SWITCHED: u16 = 101;
 /// How many requests one connection may send.
 const MAX_REQUESTS: usize = 1000;
 
@@ -75,6 +78,8 @@ struct AnswerFormat {
     from: String,
     /// Is true where the connection ends after the answer.
     is_last: bool,
+    /// For the metrics.
+    begun: BegunRequest,
 }
 
 /// What came of a request.
@@ -117,6 +122,7 @@ impl Client<'_> {
         match self.handle(outcome, &body, accept, rest, preferences, deadline) {
             Handled::Page(page) => self.send_page(page, answer_format, is_report, deadline),
             Handled::Joined(handler, rest) => {
+                self.shared.http.answered(answer_format.begun, SWITCHED);
                 let from = answer_format.from;
                 ControlFlow::Break(Some(Joined { handler, rest, from }))
             }
@@ -126,6 +132,8 @@ impl Client<'_> {
     /// Has the service decide about a request, and checks what its head says of its body or
     /// handshake. `rest` is what was read after the head.
     fn parse_request(&self, request: &Request<'_>, rest: &[u8], is_last: bool) -> ParsedRequest {
+        let route = self.shared.service.route_of(request.path);
+        let begun = BegunRequest { route, at: Instant::now() };
         let trusted = &self.shared.config.trusted_proxies;
         let forwarded = request.headers("x-forwarded-for");
         let address = forwarded::client_address(self.peer.ip(), forwarded, trusted);
@@ -159,6 +167,7 @@ impl Client<'_> {
             method: if request.method == "HEAD" { "HEAD" } else { "GET" },
             from: self.describe_address(address),
             is_last: is_last || request.is_last(),
+            begun,
         };
         ParsedRequest { outcome, body, accept, rest, answer_format }
     }
@@ -177,6 +186,7 @@ impl Client<'_> {
                 method: "GET",
                 from: self.peer.to_string(),
                 is_last: true,
+                begun: BegunRequest { route: None, at: Instant::now() },
             },
         }
     }
@@ -229,7 +239,7 @@ impl Client<'_> {
         is_report: bool,
         deadline: Option<Instant>,
     ) -> ControlFlow<Option<Joined>> {
-        let AnswerFormat { headers, preferences, method, from, is_last } = format;
+        let AnswerFormat { headers, preferences, method, from, is_last, begun } = format;
         // Counted until the client has read the answer, which takes memory until then.
         let spooled = self.shared.spool.add(page.size(), &self.send_queue);
         let page = if spooled.is_some() { page } else { busy().for_client(&preferences) };
@@ -237,6 +247,7 @@ impl Client<'_> {
             Some(reason) if !is_report => self.shared.counters.refused(reason),
             _ => Counters::note(&self.shared.counters.pages),
         }
+        self.shared.http.answered(begun, page.status());
         let page = headers.into_iter().fold(page, Response::with);
         log::debug!("c{}: answered {from} with {}", self.conn.0, page.status());
         // A refused client may not have meant this server: it has to connect again.

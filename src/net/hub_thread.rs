@@ -9,6 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -137,7 +138,7 @@ impl HubThread {
     ) -> Self {
         // A report before the first batch shows what was restored.
         let tally = PendingCounts::default();
-        tally.batch_done(0, machine.holdings(), &counters.hub);
+        tally.batch_done(0, Duration::ZERO, machine.holdings(), &counters.hub);
         HubThread {
             machine,
             journal,
@@ -160,6 +161,7 @@ impl HubThread {
         loop {
             self.counters.hub.mark_idle();
             let first = event_queue.next(self.next_deadline());
+            let woken = Instant::now();
             let mut batch = 0;
             for input in first.into_iter().chain(event_queue.waiting()).take(MAX_BATCH_INPUTS) {
                 batch += 1;
@@ -176,9 +178,10 @@ impl HubThread {
                     break;
                 }
             }
-            self.run_timers();
-            self.flush();
-            self.tally.batch_done(batch, self.machine.holdings(), &self.counters.hub);
+            self.run_timers(woken);
+            let done = self.flush().unwrap_or_else(Instant::now);
+            let took = done.saturating_duration_since(woken);
+            self.tally.batch_done(batch, took, self.machine.holdings(), &self.counters.hub);
         }
     }
 
@@ -283,6 +286,7 @@ impl HubThread {
                     }
                 }
                 Effect::Delete { conn, session, body } => self.delete(conn, session, body),
+                Effect::Rename { conn, session, to } => self.rename(conn, session, to),
                 Effect::Admit { conn } => {
                     // Its send queue holds the answer to its handshake.
                     if let Some(client) = self.clients.get(&conn) {
@@ -344,8 +348,14 @@ impl HubThread {
     fn hold(&mut self, held: HeldMessage) {
         let number = self.held.hold(held);
         if self.journal.as_ref().is_some_and(|journal| !journal.confirm(number)) {
-            self.held.drop_lost(number, number);
+            self.drop_lost(number, number);
         }
+    }
+
+    /// Drops confirmations that are never to be sent, and counts them.
+    fn drop_lost(&mut self, first: u64, last: u64) {
+        let lost = self.held.drop_lost(first, last) as u64;
+        self.counters.lost_confirmations.fetch_add(lost, Relaxed);
     }
 
     /// Has the journal delete a session, and answers when that is done.
@@ -358,9 +368,24 @@ impl HubThread {
         }
     }
 
+    /// Has the journal rename a session, which tells the hub when that is done.
+    fn rename(&mut self, conn: ConnId, session: Arc<str>, to: Arc<str>) {
+        let is_asked =
+            self.journal.as_ref().is_some_and(|journal| journal.rename(session, to, conn.0));
+        if !is_asked {
+            // The store has ended: no session is loaded any more.
+            self.reply(conn, Err(Refusal::NotWritten));
+        }
+    }
+
     fn handle_external(&mut self, external: External) {
         match external {
-            External::Event(event) => self.handle(None, event),
+            External::Event(event) => {
+                if matches!(event, Event::Loaded { past: Err(_), .. }) {
+                    Counters::note(&self.counters.failed_loads);
+                }
+                self.handle(None, event);
+            }
             External::Persisted { up_to } => {
                 while let Some(held) = self.held.next_up_to(up_to) {
                     match held {
@@ -371,7 +396,7 @@ impl HubThread {
                 }
                 self.handle_too_slow();
             }
-            External::Lost { first, last } => self.held.drop_lost(first, last),
+            External::Lost { first, last } => self.drop_lost(first, last),
             External::Deleted { number, is_done } => {
                 if let Some((reply, body)) = self.deleting.remove(&number) {
                     let answer = if is_done { Ok(body) } else { Err(Refusal::NotWritten) };
@@ -414,12 +439,13 @@ impl HubThread {
         }
     }
 
+    /// Flushes the send queues that were pushed to. Returns the time where it had to know it.
     #[inline(never)] // a name in thread dumps
-    fn flush(&mut self) {
+    fn flush(&mut self) -> Option<Instant> {
         for send_queue in self.touched.drain(..) {
             send_queue.flush();
         }
-        self.tally.flushed(&self.counters.hub);
+        self.tally.flushed(&self.counters.hub)
     }
 
     fn now(&self) -> Time {
@@ -433,12 +459,12 @@ impl HubThread {
     }
 
     /// Sends the hub a tick where one is due, and cuts connections that have not answered a close
-    /// in time.
-    fn run_timers(&mut self) {
-        if self.machine.next_deadline().is_some_and(|due| due <= self.counters.started.elapsed()) {
+    /// in time. `now` is when the batch began: what becomes due meanwhile is seen after the next one.
+    fn run_timers(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.counters.started);
+        if self.machine.next_deadline().is_some_and(|due| due <= elapsed) {
             self.handle(None, Event::Tick);
         }
-        let now = Instant::now();
         while self.closing.front().is_some_and(|(until, _)| *until <= now) {
             let late = self.closing.pop_front().and_then(|(_, conn)| self.clients.get(&conn));
             if let Some(client) = late {

@@ -5,6 +5,7 @@
 //! thread (`hub_thread`), whose effects are pushed to send queues. `send_queue` alone writes to
 //! clients' sockets.
 
+mod addresses;
 mod client;
 mod confirmations;
 mod connection;
@@ -17,6 +18,7 @@ pub mod forwarded;
 mod frame_queue;
 mod handshake;
 mod housekeeping;
+mod http_counters;
 mod hub_thread;
 mod listener;
 mod os_limits;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+pub use addresses::reachable;
 #[doc(hidden)]
 pub use connection::{is_close, web_socket};
 pub use connections::ConnectionLimits;
@@ -42,6 +45,7 @@ use connections::Connections;
 use counters::Counters;
 use event_queue::EventQueue;
 pub use forwarded::Network;
+use http_counters::HttpCounters;
 pub use hub_thread::StateMachine;
 use hub_thread::{HubThread, Input};
 pub use listener::{BindError, bind};
@@ -101,6 +105,8 @@ pub struct Config {
 struct Shared {
     service: Box<dyn Service>,
     config: Config,
+    /// The addresses it listens on.
+    addrs: Vec<SocketAddr>,
     event_queue: EventQueue<Input>,
     /// Every open connection, so that stopping can end them all.
     connections: Connections,
@@ -115,6 +121,7 @@ struct Shared {
     spool: Spool,
     stopping: Shutdown,
     counters: Arc<Counters>,
+    http: HttpCounters,
     /// Where changes are made durable; `None` where they are not.
     journal: Option<Arc<dyn Journal>>,
 }
@@ -138,7 +145,6 @@ impl Shared {
 
 /// A running server.
 pub struct ServerHandle {
-    addrs: Vec<SocketAddr>,
     shared: Arc<Shared>,
 }
 
@@ -179,9 +185,11 @@ pub fn start(
         service.begin(Box::new(move |event| drop(external.send(Input::External(event)))))?;
     let counters = Arc::new(Counters::new());
     let hub_thread = HubThread::new(machine, journal.clone(), counters.clone());
+    let http = HttpCounters::new(service.routes());
     let shared = Arc::new(Shared {
         service,
         config,
+        addrs,
         event_queue,
         connections: Connections::new(room),
         accepted: AtomicU64::new(0),
@@ -191,6 +199,7 @@ pub fn start(
         spool: Spool::default(),
         stopping: Shutdown::default(),
         counters,
+        http,
         journal,
     });
     threads.spawn("hub".into(), None, move || hub_thread.run(&events))?;
@@ -201,18 +210,23 @@ pub fn start(
     }
     let watching = shared.clone();
     threads.spawn("watch".into(), None, move || housekeeping::run(&watching))?;
-    Ok(ServerHandle { addrs, shared })
+    Ok(ServerHandle { shared })
 }
 
 impl ServerHandle {
     /// The first address it listens on, with the real port where 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
-        self.addrs[0]
+        self.addrs()[0]
     }
 
     /// All addresses it listens on, on one port.
     pub fn addrs(&self) -> &[SocketAddr] {
-        &self.addrs
+        &self.shared.addrs
+    }
+
+    /// True while the hub thread runs and finishes its events in time.
+    pub fn hub_works(&self) -> bool {
+        self.shared.hub_works()
     }
 
     /// Has the thread `watch` reload the key file at once; the log tells the result. Returns false
@@ -233,7 +247,7 @@ impl ServerHandle {
     pub fn stop(self) -> Vec<String> {
         let begun = Instant::now();
         self.shared.stopping.begin();
-        self.addrs.iter().for_each(|addr| listener::wake(*addr));
+        self.shared.addrs.iter().for_each(|addr| listener::wake(*addr));
         if let Some(journal) = &self.shared.journal {
             let _ = journal.flushed().recv_timeout(WRITE_TIMEOUT);
         }

@@ -63,13 +63,6 @@ fn read_number(path: &str) -> Option<usize> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The process's resident memory in bytes, where the system tells it.
-pub fn resident_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 /// Half of the memory that the process may use, in bytes; 512 MiB where the system doesn't tell.
 pub fn half_of_the_memory() -> usize {
     let memory = crate::os::memory().unwrap_or(1 << 30);

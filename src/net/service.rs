@@ -53,6 +53,17 @@ pub trait Service: Send + Sync + 'static {
         false
     }
 
+    /// The paths of all routes as they are documented, for the metrics. Called once.
+    fn routes(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The place in [`routes`](Self::routes) of the route that a path has; `None` where it has none. The path is
+    /// as sent, without its query.
+    fn route_of(&self, _path: &str) -> Option<usize> {
+        None
+    }
+
     /// Looks for changes outside that the hub must know, in the key file.
     ///
     /// Called at the start and then about once a second, on the thread `watch`. It may block that
@@ -202,7 +213,20 @@ pub(super) fn refused(why: Refusal) -> Response {
         Refusal::NotLoaded => {
             (503, "this session is stored but can't be read now: the server's log says why")
         }
-        Refusal::InUse => (409, "this session has members: it can be deleted when they have left"),
+        Refusal::InUse => {
+            (409, "this session has members: it can be deleted or renamed when they have left")
+        }
+        Refusal::NameTaken => (409, "there is a session of this name already: choose another name"),
+        Refusal::NoSuchItem => (
+            404,
+            "no such item was removed from this session, or it is not kept any more: an earlier \
+             version of the session may have it",
+        ),
+        Refusal::ItemExists => (409, "this item is on the canvas: there is nothing to bring back"),
+        Refusal::NoSuchConnection => (
+            404,
+            "there is no such connection of a member, a viewer or a client: it may have ended",
+        ),
         Refusal::Exists => (
             409,
             "there is such a session already: with replace=1 this canvas replaces its own, which \
@@ -226,8 +250,9 @@ pub enum Report {
     Health,
     /// All counters, in Prometheus' format.
     Metrics,
-    /// An overview, as JSON.
-    Server,
+    /// An overview, as JSON; `may_administer` says whether the client may use the API's requests for
+    /// operators.
+    Server { may_administer: bool },
     /// Every open connection, as JSON.
     Connections,
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::Shared;
 use super::connection_stats::SendState;
 use super::exposition::{self, Queues};
-use super::os_limits;
 use super::service::{Report, Role};
 use serde_json::json;
 
 use crate::http::Response;
 use crate::journal::PersistenceLag;
+use crate::os::{process_use, resident_memory};
 use crate::protocol::{Kind, Timestamp};
 
 /// The server is unhealthy when the hub works on one input for longer than this.
@@ -29,11 +29,11 @@ impl Shared {
     pub(super) fn report(&self, report: Report) -> Response {
         match report {
             Report::Health => match self.unhealthy_reason() {
-                None => Response::text(200, &self.healthy()),
+                None => Response::text(200, self.healthy()),
                 Some(why) => Response::text(503, why),
             },
             Report::Metrics => Response::page(exposition::CONTENT_TYPE, self.metrics()),
-            Report::Server => Response::json(self.server()),
+            Report::Server { may_administer } => Response::json(self.server(may_administer)),
             Report::Connections => Response::json(self.all_connections()),
         }
     }
@@ -47,15 +47,19 @@ impl Shared {
         })
     }
 
+    /// True while the hub thread runs and finishes its events in time.
+    pub(super) fn hub_works(&self) -> bool {
+        let hub = &self.counters.hub;
+        let busy = hub.busy_for(self.counters.started.elapsed());
+        !hub.has_ended() && busy.is_none_or(|busy| busy <= HUB_TIMEOUT)
+    }
+
     /// Why the server is unhealthy: a line that says what to do; `None` where it is well.
     fn unhealthy_reason(&self) -> Option<&'static str> {
-        let hub = &self.counters.hub;
         if self.stopping.has_begun() {
             return Some("the server is shutting down");
         }
-        let is_stuck =
-            hub.busy_for(self.counters.started.elapsed()).is_some_and(|at| at > HUB_TIMEOUT);
-        if is_stuck || hub.has_ended() {
+        if !self.hub_works() {
             return Some(
                 "the hub has not finished one event for 5 seconds: take a thread dump, then restart the server",
             );
@@ -95,28 +99,33 @@ impl Shared {
     fn metrics(&self) -> String {
         exposition::write(&exposition::Sources {
             counters: &self.counters,
+            http: &self.http,
             queues: self.queues(),
+            limits: self.connections.limits(),
+            queue_limit: self.config.queue_bytes,
             lag: self.lag(),
+            store: self.journal.as_ref().map(|journal| journal.stats()).unwrap_or_default(),
             threads: self.threads.running(),
-            memory: os_limits::resident_memory(),
+            process: process_use(),
         })
     }
 
-    fn server(&self) -> String {
+    fn server(&self, may_administer: bool) -> String {
         let counters = &self.counters;
-        let all = |of: &dyn Fn(Kind) -> [u64; 2]| {
-            Kind::all()
-                .map(of)
-                .fold([0; 2], |[n, bytes], [more, larger]| [n + more, bytes + larger])
-        };
-        let [messages_in, bytes_in] = all(&|kind| counters.received_of(kind));
-        let [messages_out, bytes_out] = all(&|kind| counters.sent_of(kind));
+        let add = |[n, bytes]: [u64; 2], [more, larger]: [u64; 2]| [n + more, bytes + larger];
+        let received = Kind::from_clients().map(|kind| counters.received_of(kind));
+        let [messages_in, bytes_in] = received.fold([0; 2], add);
+        let sent = Kind::to_clients().map(|kind| counters.sent_of(kind));
+        let [messages_out, bytes_out] = sent.fold([0; 2], add);
         let (hub, unhealthy_reason) = (counters.hub.holdings(), self.unhealthy_reason());
+        let addresses = super::reachable(&self.addrs).into_iter();
+        let addresses: Vec<String> = addresses.map(|addr| format!("\"ws://{addr}\"")).collect();
         let open = |role| counters.open(role);
         let [pages, members, viewers, clients] = Role::ALL.map(open);
         format!(
             "{{\"server\":{{\"name\":\"collabd\",\"version\":\"{}\"}},\"started_at\":\"{}\",\
-             \"uptime_seconds\":{},\"durable\":{},\"not_stored\":{},\"healthy\":{},\"reason\":{},\
+             \"uptime_seconds\":{},\"addresses\":[{}],\"may_administer\":{may_administer},\
+             \"durable\":{},\"not_stored\":{},\"healthy\":{},\"reason\":{},\
              \"connections\":{{\"open\":{},\"members\":{members},\"viewers\":{viewers},\
              \"clients\":{clients}}},\"sessions\":{},\"channels\":{},\
              \"messages_in\":{messages_in},\"messages_out\":{messages_out},\
@@ -125,6 +134,7 @@ impl Shared {
             env!("CARGO_PKG_VERSION"),
             counters.started_at,
             counters.started.elapsed().as_secs(),
+            addresses.join(","),
             self.lag().is_some_and(|lag| !lag.fails),
             self.service.not_stored().map_or("null".into(), |why| json!(why).to_string()),
             unhealthy_reason.is_none(),
@@ -133,7 +143,7 @@ impl Shared {
             hub.sessions,
             hub.channels,
             self.queues().bytes,
-            os_limits::resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
+            resident_memory().map_or("null".into(), |bytes| bytes.to_string()),
             self.threads.running(),
             Timestamp::now(),
         )

@@ -41,6 +41,39 @@ fn there_is_memory() {
     assert!(memory > 64 << 20, "{memory}");
 }
 
+/// Windows and Linux tell all of it but Windows a limit of handles; other systems some.
+#[test]
+fn a_process_knows_what_it_uses() {
+    let before = process_use();
+    if cfg!(any(target_os = "linux", windows)) {
+        assert!(before.processor.is_some() && before.open_files.is_some(), "{before:?}");
+        assert!(before.memory.expect("told") > 1 << 20, "{before:?}");
+    }
+    assert_eq!(before.max_files.is_some(), cfg!(unix));
+    let held: Vec<_> = (0..50).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    // Until the processor's time has grown, however coarse its clock is.
+    let worked = || process_use().processor;
+    while before.processor.is_some() && worked() <= before.processor {
+        std::hint::black_box((0..100_000u64).sum::<u64>());
+    }
+    let now = process_use();
+    // Other tests of this process open and close some, too.
+    if let (Some(open), Some(most)) = (now.open_files, now.max_files) {
+        assert!(open > held.len() as u64 && open <= most, "{now:?}");
+    }
+}
+
+#[cfg(not(windows))]
+#[test]
+fn resident_memory_stands_in_a_line() {
+    use super::process::in_status;
+
+    assert_eq!(in_status("VmHWM:\t  99 kB\nVmRSS:\t    3120 kB\n"), Some(3120 << 10));
+    for unknown in ["", "VmRSS: many kB", "VmRSS: 1", "VmRSS: 99999999999999999999 kB"] {
+        assert_eq!(in_status(unknown), None, "{unknown}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_least_that_a_container_may_have_counts() {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::route::Permission;
+use super::route::{Call, Permission};
 use super::{Router, hosts, origin, path_ids};
 use crate::auth::KeySource;
 use crate::auth::{Grant, KeyRefusal, Level};
@@ -98,6 +98,28 @@ impl Router {
             }
             _ => Response::text(403, NOT_WITH_THIS_KEY),
         })
+    }
+
+    /// Whether the client may change sessions: all of them, or the one that the query names as
+    /// `session`. A wrong key is counted as with any other request.
+    pub(super) fn may_administer(&self, call: &Call<'_>) -> bool {
+        let session = call.request.query_value("session");
+        let key = path_ids::key_in_header(call.request);
+        // Without a key there is nothing to count.
+        if key.is_none() && self.authenticator.keys().has_own_keys() {
+            return false;
+        }
+        self.admin_of(call, session.as_deref()).is_ok()
+    }
+
+    /// Checks whether a request of the API may change this session, too, or all of them.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) fn admin_of(&self, call: &Call<'_>, session: Option<&str>) -> Result<(), Response> {
+        let key = path_ids::key_in_header(call.request);
+        let (request, from) = (call.request, call.from);
+        self.admin(&AccessRequest { request, from, is_for_programs: true, key, session }).map(drop)
     }
 
     /// Checks whether the request may change what is stored of a session, or of all. Returns its

@@ -37,9 +37,14 @@ impl Router {
         let Some(persistence) = &self.persistence else {
             return self.in_memory(page, call);
         };
-        let body = if let ArchiveRequest::Put(_) = page { self.largest_canvas } else { 0 };
+        let body = self.body_of(&page);
         let act = handler(page, call, persistence.archive().clone())?;
         Ok(Outcome::Work(Work { body, act }))
+    }
+
+    /// The largest body of a request, in bytes.
+    pub(super) fn body_of(&self, page: &ArchiveRequest) -> usize {
+        if let ArchiveRequest::Put(_) = page { self.largest_canvas } else { 0 }
     }
 }
 
@@ -70,23 +75,19 @@ fn handler(
             Some(at) => Box::new(move |_, _| as_of(&archive, &session, Some(at))),
             None => Box::new(move |_, hub| state(&archive, conn, &session, grant, hub)),
         },
-        ArchiveRequest::Delete(session) => Box::new(move |_, hub| {
-            let deleted = hub.change(Event::Delete { conn, session: session.clone() });
-            if deleted.is_ok() {
-                log::warn!("session {session:?} was deleted by {who}");
+        ArchiveRequest::Delete(session) => delete(conn, session, who),
+        ArchiveRequest::Put(session) => put_of(conn, session, is_set(request, "replace"), who),
+        ArchiveRequest::Rename(session, to) => rename(conn, session, to, who),
+        ArchiveRequest::RestoreItem(session, item) => restore_item(conn, session, item, who),
+        ArchiveRequest::Copy(session, to) => Box::new(move |_, hub| {
+            // A session in memory may have changes that are not on disk yet.
+            let found = archive.written(&|| hub.is_stopping()).map_err(unavailable);
+            let found = found.and_then(|()| find(&archive, &session, None));
+            match found {
+                Ok((_, stored)) => copy(conn, &session, to, &stored, &who, hub),
+                Err(page) => page,
             }
-            deleted.map_or_else(Unanswered::page, Response::json)
         }),
-        ArchiveRequest::Put(session) => {
-            let replace = is_set(request, "replace");
-            Box::new(move |body, hub| {
-                let put = put(conn, &session, &body, replace, hub);
-                if matches!(put.status(), 200 | 201) {
-                    log::info!("session {session:?} was given a canvas by {who}");
-                }
-                put
-            })
-        }
         ArchiveRequest::Restore(session) => {
             let to = point(request, "to")?.ok_or(Response::text(400, BAD_POINT))?;
             Box::new(move |_, hub| {
@@ -198,6 +199,85 @@ fn no_such_state(first: u64, last: u64) -> Response {
              change from {first} to {last}, and the session's versions"
         ),
     )
+}
+
+/// Removes a session.
+pub(super) fn delete(conn: ConnId, session: Arc<str>, who: String) -> Box<WorkFn> {
+    Box::new(move |_, hub| {
+        let deleted = hub.change(Event::Delete { conn, session: session.clone() });
+        if deleted.is_ok() {
+            log::warn!("session {session:?} was deleted by {who}");
+        }
+        deleted.map_or_else(Unanswered::page, Response::json)
+    })
+}
+
+/// Gives a session another name.
+pub(super) fn rename(conn: ConnId, session: Arc<str>, to: Arc<str>, who: String) -> Box<WorkFn> {
+    Box::new(move |_, hub| {
+        let (old, new) = (session.clone(), to.clone());
+        let renamed = hub.change(Event::Rename { conn, session: old, to: new });
+        if renamed.is_ok() {
+            log::info!("session {session:?} was renamed to {to:?} by {who}");
+        }
+        renamed.map_or_else(Unanswered::page, Response::json)
+    })
+}
+
+/// Makes a session with the canvas of another, and nothing of its past.
+pub(super) fn copy(
+    conn: ConnId,
+    session: &str,
+    to: Arc<str>,
+    stored: &StoredSession,
+    who: &str,
+    hub: &dyn HubClient,
+) -> Response {
+    let Ok(document) = archive::document(stored) else {
+        return unavailable(ArchiveError::Damaged);
+    };
+    let told = json!({"items": document.len(), "copied_from": session});
+    let state = State { is_from_file: true, ..document.into_state() };
+    let (state, by) = (Box::new(state), BY.into());
+    match hub.change(Event::Import { conn, session: to.clone(), state, by }) {
+        Ok(body) => {
+            log::info!("session {session:?} was copied to {to:?} by {who}");
+            restored(&body, told).created()
+        }
+        Err(Unanswered::Refused(Refusal::Exists)) => Unanswered::Refused(Refusal::NameTaken).page(),
+        Err(why) => why.page(),
+    }
+}
+
+/// Brings a removed item back.
+pub(super) fn restore_item(
+    conn: ConnId,
+    session: Arc<str>,
+    item: Arc<str>,
+    who: String,
+) -> Box<WorkFn> {
+    Box::new(move |_, hub| {
+        let (name, id) = (session.clone(), item.clone());
+        let event = Event::RestoreItem { conn, session: name, item: id, by: BY.into() };
+        match hub.change(event) {
+            Ok(body) => {
+                log::info!("session {session:?}: an item was brought back by {who}");
+                restored(&body, json!({"item_id": &*item}))
+            }
+            Err(why) => why.page(),
+        }
+    })
+}
+
+/// Makes a canvas a session's document.
+pub(super) fn put_of(conn: ConnId, session: Arc<str>, replace: bool, who: String) -> Box<WorkFn> {
+    Box::new(move |body, hub| {
+        let put = put(conn, &session, &body, replace, hub);
+        if matches!(put.status(), 200 | 201) {
+            log::info!("session {session:?} was given a canvas by {who}");
+        }
+        put
+    })
 }
 
 fn put(
@@ -386,7 +466,7 @@ fn number<T: std::str::FromStr>(request: &Request<'_>, name: &str) -> Result<Opt
 }
 
 /// True where a switch is on: `replace=1`, or only `replace`.
-fn is_set(request: &Request<'_>, name: &str) -> bool {
+pub(super) fn is_set(request: &Request<'_>, name: &str) -> bool {
     request.query_value(name).is_some_and(|value| matches!(&*value, "" | "1" | "true"))
 }
 

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Router;
-use super::archive_api::{BAD_POINT, canvas, point, restore_document};
+use super::archive_api::{
+    BAD_POINT, canvas, copy, delete, is_set, point, put_of, rename, restore_document, restore_item,
+};
 use super::route::Call;
 use super::sessions_api::{ArchiveRequest, NOTHING_STORED};
 use crate::auth::Grant;
@@ -15,6 +17,7 @@ use crate::http::Response;
 use crate::hub::{ConnId, Event};
 use crate::journal::{PointInTime, StoredSession};
 use crate::net::service::{HubClient, Outcome, Unanswered, Work, WorkFn};
+use crate::protocol::Timestamp;
 
 impl Router {
     /// Handles a request about earlier documents where nothing is stored.
@@ -23,6 +26,7 @@ impl Router {
         page: ArchiveRequest,
         call: Call<'_>,
     ) -> Result<Outcome, Response> {
+        let body = self.body_of(&page);
         let Call { request, conn, grant, by: who, .. } = call;
         let act: Box<WorkFn> = match page {
             ArchiveRequest::Versions(session) => {
@@ -47,9 +51,23 @@ impl Router {
                     restored.unwrap_or_else(Unanswered::page)
                 })
             }
-            _ => return Err(Response::text(404, NOTHING_STORED)),
+            ArchiveRequest::Put(session) => put_of(conn, session, is_set(request, "replace"), who),
+            ArchiveRequest::Delete(session) => delete(conn, session, who),
+            ArchiveRequest::Rename(session, to) => rename(conn, session, to, who),
+            ArchiveRequest::RestoreItem(session, item) => restore_item(conn, session, item, who),
+            ArchiveRequest::Copy(session, to) => Box::new(move |_, hub| {
+                // The newest there is, whatever the clock says.
+                let newest = PointInTime::Time(Timestamp::from_millis(u64::MAX));
+                match find(conn, &session, newest, None, hub) {
+                    Ok(stored) => copy(conn, &session, to, &stored, &who, hub),
+                    Err(why) => why.page(),
+                }
+            }),
+            ArchiveRequest::Stored | ArchiveRequest::Changes(_) | ArchiveRequest::Compact => {
+                return Err(Response::text(404, NOTHING_STORED));
+            }
         };
-        Ok(Outcome::Work(Work { body: 0, act }))
+        Ok(Outcome::Work(Work { body, act }))
     }
 }
 

@@ -3,6 +3,7 @@
 use data_encoding::BASE64;
 
 use crate::http::{Request, percent_decoded};
+use crate::protocol::inbound::is_item_id;
 
 /// The longest session, user or client id, in characters.
 const MAX_ID_CHARS: usize = 128;
@@ -48,6 +49,21 @@ pub fn id_of(encoded: &str) -> Result<String, &'static str> {
     percent_decoded(encoded).filter(|id| is_id(id)).ok_or(BAD_ID)
 }
 
-fn is_id(id: &str) -> bool {
+/// Decodes and checks the id of an item.
+///
+/// # Errors
+/// The text of the 404.
+pub fn item_of(encoded: &str) -> Result<String, &'static str> {
+    percent_decoded(encoded).filter(|id| is_item_id(id)).ok_or(BAD_ITEM)
+}
+
+const BAD_ITEM: &str = "bad id: an item's id is 1 to 1024 bytes of percent-encoded UTF-8";
+
+/// The text of the 400 for a name that a session can't have.
+pub const BAD_NAME: &str =
+    "`to` has to be a session's name: 1 to 128 characters without control characters";
+
+/// Whether a session can have this name.
+pub fn is_id(id: &str) -> bool {
     (1..=MAX_ID_CHARS).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }

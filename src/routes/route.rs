@@ -151,6 +151,12 @@ impl Route {
         self.endpoints.iter().find(|endpoint| endpoint.method.name() == method)
     }
 
+    /// The session that a request is about, of the values in its path.
+    pub fn session_of<'i>(&self, ids: &'i [String]) -> Option<&'i str> {
+        let names_session = self.path.contains("{id}") || self.path.contains("{session}");
+        ids.first().filter(|_| names_session).map(String::as_str)
+    }
+
     /// The path's methods without `OPTIONS`, as `Allow` lists them.
     pub fn methods(&self) -> String {
         let mut methods = Vec::new();
@@ -225,6 +231,15 @@ mod tests {
             ("/api/sessions/../versions", "/api/sessions/{id}/versions", &[".."], None),
             ("/api/sessions/a/changes", "/api/sessions/{id}/changes", &["a"], None),
             ("/api/sessions/a/restore", "/api/sessions/{id}/restore", &["a"], None),
+            ("/api/sessions/a/rename", "/api/sessions/{id}/rename", &["a"], None),
+            ("/api/sessions/a/copy/", "/api/sessions/{id}/copy", &["a"], None),
+            (
+                "/api/sessions/a/items/b%2Fc/restore",
+                "/api/sessions/{id}/items/{item}/restore",
+                &["a", "b/c"],
+                None,
+            ),
+            ("/api/connections/12", "/api/connections/{connection}", &["12"], None),
             ("/api/stored", "/api/stored", &[], None),
             ("/api/compact/", "/api/compact", &[], None),
             ("/ws/default/alice", "/ws/{session}/{user*}", &["default", "alice"], None),
@@ -338,6 +353,18 @@ mod tests {
             for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "get", "", "TRACE"] {
                 let is_known = route.endpoint(method).is_some();
                 assert_eq!(is_known, allowed.split(", ").any(|one| one == method), "{method}");
+            }
+        }
+    }
+
+    /// The metrics count by them.
+    #[test]
+    fn every_documented_status_is_one_that_is_counted() {
+        for endpoint in ROUTES.iter().flat_map(|route| route.endpoints) {
+            let answers = endpoint.about.answers.iter().map(|answer| answer.status);
+            for status in answers.chain(endpoint.about.refusals.iter().copied()) {
+                let is_known = crate::http::STATUSES.iter().any(|(known, _)| *known == status);
+                assert!(is_known, "{} {status}", endpoint.about.id);
             }
         }
     }

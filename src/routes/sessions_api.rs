@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::Router;
+use super::path_ids::{self, BAD_NAME};
 use super::route::Call;
 use crate::http::Response;
-use crate::hub::Event;
+use crate::hub::{ConnId, Event};
 use crate::net::service::Outcome;
 
 /// The 404 of a path about stored sessions on a server that stores none.
@@ -17,6 +18,10 @@ pub const NOTHING_STORED: &str = match cfg!(feature = "durable") {
     }
     false => "this collabd stores no sessions: it was built without the feature `durable`",
 };
+
+/// The 404 of a connection that is no number.
+const NO_SUCH_CONNECTION: &str =
+    "there is no such connection: /api/connections lists the numbers of those that are open";
 
 /// A request about sessions that needs more than one question to the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,12 @@ pub enum ArchiveRequest {
     Put(Arc<str>),
     Delete(Arc<str>),
     Restore(Arc<str>),
+    /// Gives a session another name.
+    Rename(Arc<str>, Arc<str>),
+    /// Makes a session of this name with the canvas of another.
+    Copy(Arc<str>, Arc<str>),
+    /// Brings a removed item back.
+    RestoreItem(Arc<str>, Arc<str>),
     Compact,
 }
 
@@ -75,6 +86,38 @@ impl Router {
 
     pub(super) fn restore(&self, call: Call<'_>) -> Result<Outcome, Response> {
         self.work(ArchiveRequest::Restore(call.session()), call)
+    }
+
+    pub(super) fn rename(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        let to = self.new_name(&call)?;
+        self.work(ArchiveRequest::Rename(call.session(), to), call)
+    }
+
+    pub(super) fn copy(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        let to = self.new_name(&call)?;
+        self.work(ArchiveRequest::Copy(call.session(), to), call)
+    }
+
+    /// The name in `to`, which the request's key has to open, too.
+    fn new_name(&self, call: &Call<'_>) -> Result<Arc<str>, Response> {
+        let to = call.request.query_value("to").filter(|to| path_ids::is_id(to));
+        let to = to.ok_or_else(|| Response::text(400, BAD_NAME))?;
+        self.admin_of(call, Some(&to))?;
+        Ok(to.into())
+    }
+
+    pub(super) fn restore_item(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        let item = call.ids.get(1).map_or("", String::as_str).into();
+        self.work(ArchiveRequest::RestoreItem(call.session(), item), call)
+    }
+
+    pub(super) fn end_connection(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        let number = call.ids.first().and_then(|number| number.parse().ok());
+        let Some(target) = number.map(ConnId) else {
+            return Err(Response::text(404, NO_SUCH_CONNECTION));
+        };
+        log::warn!("c{}: ended by {}", target.0, call.by);
+        Ok(Outcome::Ask(Event::EndConnection { conn: call.conn, target }))
     }
 
     pub(super) fn stored_sessions(&self, call: Call<'_>) -> Result<Outcome, Response> {

@@ -41,6 +41,14 @@ const SWITCHED: Success =
 /// The parameter that bounds the length of a list.
 const AFTER_AND_LIMIT: &str = "at most so many, and never more than 1000";
 
+/// The name that a session is to have.
+const NEW_NAME: Parameter = Parameter {
+    name: "to",
+    about: "the new name; there must be no session of it",
+    kind: "string",
+    is_required: true,
+};
+
 /// All routes, in the order of the documentation.
 pub static ROUTES: &[Route] = &[
     Route {
@@ -131,11 +139,23 @@ pub static ROUTES: &[Route] = &[
             EndpointDoc {
                 id: "server",
                 summary: "The server: its version, whether it is well, and totals",
-                parameters: &[],
+                parameters: &[query(
+                    "session",
+                    "string",
+                    "`may_administer` is about this session, and not about all",
+                )],
                 body: None,
                 answers: &[json(
                     "The server.",
-                    &["server", "started_at", "uptime_seconds", "durable", "healthy"],
+                    &[
+                        "server",
+                        "started_at",
+                        "uptime_seconds",
+                        "addresses",
+                        "may_administer",
+                        "durable",
+                        "healthy",
+                    ],
                 )],
                 refusals: &[],
             },
@@ -156,6 +176,23 @@ pub static ROUTES: &[Route] = &[
                 refusals: &[],
             },
         )],
+    },
+    Route {
+        path: "/api/connections/{connection}",
+        kind: RouteKind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Delete,
+            permission: Permission::Admin,
+            handle: Router::end_connection,
+            about: EndpointDoc {
+                id: "endConnection",
+                summary: "Ends the connection of a member, a viewer or a client",
+                parameters: &[],
+                body: None,
+                answers: &[json("It is being closed.", &["connection", "ended"])],
+                refusals: &[404],
+            },
+        }],
     },
     Route {
         path: "/api/sessions",
@@ -332,6 +369,68 @@ pub static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        path: "/api/sessions/{id}/items/{item}/restore",
+        kind: RouteKind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            permission: Permission::Admin,
+            handle: Router::restore_item,
+            about: EndpointDoc {
+                id: "restoreItem",
+                summary: "Brings a removed item back, as it was",
+                parameters: &[],
+                body: None,
+                answers: &[json(
+                    "It is on the canvas again.",
+                    &["session_id", "item_id", "epoch", "seq", "timestamp"],
+                )],
+                refusals: &[404, 409, 413],
+            },
+        }],
+    },
+    Route {
+        path: "/api/sessions/{id}/rename",
+        kind: RouteKind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            permission: Permission::Admin,
+            handle: Router::rename,
+            about: EndpointDoc {
+                id: "renameSession",
+                summary: "Gives a session without members another name",
+                parameters: &[NEW_NAME],
+                body: None,
+                answers: &[json(
+                    "It has the new name, with its versions and its history.",
+                    &["session_id", "renamed_from"],
+                )],
+                refusals: &[400, 404, 409],
+            },
+        }],
+    },
+    Route {
+        path: "/api/sessions/{id}/copy",
+        kind: RouteKind::Page,
+        endpoints: &[Endpoint {
+            method: Method::Post,
+            permission: Permission::Admin,
+            handle: Router::copy,
+            about: EndpointDoc {
+                id: "copySession",
+                summary: "Makes a session with the canvas of another",
+                parameters: &[NEW_NAME],
+                body: None,
+                answers: &[Success {
+                    status: 201,
+                    about: "There is a new session.",
+                    content_type: JSON,
+                    fields: &["session_id", "copied_from", "epoch", "seq", "items"],
+                }],
+                refusals: &[400, 404, 409, 413],
+            },
+        }],
+    },
+    Route {
         path: "/api/stored",
         kind: RouteKind::Page,
         endpoints: &[get(
@@ -456,6 +555,10 @@ pub fn find(path: &str) -> Result<RouteMatch, &'static str> {
         false => (NO_SUCH_PAGE, BAD_ID),
     };
     let (route, parts) = found.ok_or(no_such_page)?;
-    let ids = parts.into_iter().map(path_ids::id_of).collect::<Result<Vec<_>, _>>();
-    Ok(RouteMatch { route, ids: ids.map_err(|_| bad_id)?, key })
+    let has_item = route.path.contains("{item}");
+    let ids = parts.into_iter().enumerate().map(|(place, part)| match place {
+        1 if has_item => path_ids::item_of(part),
+        _ => path_ids::id_of(part).map_err(|_| bad_id),
+    });
+    Ok(RouteMatch { route, ids: ids.collect::<Result<_, _>>()?, key })
 }

@@ -11,7 +11,7 @@ use super::Store;
 use super::messages::{Job, Settings, StoreEvent, Task, Waiter};
 use super::queue::{Queue, StoreRequest};
 use super::writer::Writer;
-use crate::journal::{Journal, JournalEntry, PersistenceLag};
+use crate::journal::{Journal, JournalEntry, PersistenceLag, StoreStats};
 
 /// A handle to the thread `store`. The hub thread pushes to its queue, and clients' threads wait
 /// for room in it. Cheap to clone; any thread may use it.
@@ -88,6 +88,11 @@ impl Journal for StoreHandle {
         self.queue.push(StoreRequest::Job(Job::Delete { session, number }))
     }
 
+    /// Answered with [`StoreEvent::Renamed`].
+    fn rename(&self, session: Arc<str>, to: Arc<str>, number: u64) -> bool {
+        self.queue.push(StoreRequest::Job(Job::Rename { session, to, number }))
+    }
+
     fn flushed(&self) -> Receiver<()> {
         let (done, flushed) = crossbeam_channel::bounded(1);
         self.queue.push(StoreRequest::Wait(Waiter::Thread(done)));
@@ -100,5 +105,9 @@ impl Journal for StoreHandle {
 
     fn lag(&self) -> PersistenceLag {
         self.queue.lag()
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.queue.counters.read()
     }
 }

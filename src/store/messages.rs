@@ -34,6 +34,12 @@ pub enum Job {
         session: Arc<str>,
         number: u64,
     },
+    /// Renames a session, and tells [`StoreEvent::Renamed`] with this number.
+    Rename {
+        session: Arc<str>,
+        to: Arc<str>,
+        number: u64,
+    },
 }
 
 /// What the thread `store` tells the hub thread.
@@ -49,6 +55,8 @@ pub enum StoreEvent {
     Lost { first: u64, last: u64 },
     /// A session was deleted, or could not be.
     Deleted { number: u64, is_done: bool },
+    /// A session was renamed, or could not be.
+    Renamed { number: u64, session: Arc<str>, to: Arc<str>, is_done: bool },
     /// Changes are written from now on (true), or can't be (false). It begins with true, which is
     /// not told.
     Durable(bool),

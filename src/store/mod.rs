@@ -11,6 +11,7 @@
 mod changes;
 mod checksum;
 mod commit;
+mod counters;
 mod create;
 mod directory;
 mod documents;
@@ -55,6 +56,11 @@ pub use writer::Writer;
 
 /// The journal is moved into the database when it has so many pages, of 4 KiB each.
 const MAX_JOURNAL_PAGES: usize = 1000;
+
+/// The version of SQLite in this program.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
 
 /// The store of a data directory. For one thread at a time. Every call blocks on the disk.
 pub struct Store {
@@ -165,6 +171,12 @@ impl Store {
     /// The path of the database; absolute.
     pub fn file(&self) -> PathBuf {
         self.directory.database()
+    }
+
+    /// The size of the database and of its journal, in bytes; 0 for one that isn't there or can't be
+    /// looked at.
+    pub fn sizes(&self) -> [u64; 2] {
+        ["", "-wal"].map(|suffix| self.directory.length(suffix).unwrap_or(0))
     }
 
     /// How many transactions the file has seen.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::counters::StoreCounters;
 use super::messages::{Job, WAITER_BYTES, Waiter};
 use crate::journal::{JournalEntry, PersistenceLag};
 
@@ -51,6 +52,8 @@ pub struct Queue {
     /// Is true while more bytes wait than the bound. Read without the lock.
     is_full: AtomicBool,
     lag: AtomicLag,
+    /// What the thread `store` counts.
+    pub counters: StoreCounters,
 }
 
 /// How far the disk is behind, read without the lock. Written under the lock, except for `fails`.
@@ -107,6 +110,7 @@ impl Queue {
                 since: AtomicU64::default(),
                 fails: AtomicBool::new(false),
             },
+            counters: StoreCounters::default(),
         }
     }
 

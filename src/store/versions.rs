@@ -145,6 +145,34 @@ impl Store {
         self.note_result(deleted)
     }
 
+    /// Gives a session another name; its changes, versions and ids stay. Returns false where there is no such
+    /// session, or one of the new name. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is written.
+    pub fn rename(&mut self, session: &str, to: &str) -> Result<bool, StoreError> {
+        self.ensure_sound()?;
+        let renamed = self.rename_row(session, to);
+        self.note_result(renamed)
+    }
+
+    fn rename_row(&mut self, session: &str, to: &str) -> Result<bool, StoreError> {
+        let Some(row) = self.sessions.get(session) else { return Ok(false) };
+        if self.sessions.contains_key(to) {
+            return Ok(false);
+        }
+        let mut row = row.clone();
+        row.name = to.into();
+        let transaction = self.begin_writing()?;
+        row.write(&transaction)?;
+        rows::write_totals(&transaction, self.commits + 1, self.sessions.len() as u64)?;
+        transaction.commit()?;
+        self.sessions.remove(session);
+        self.sessions.insert(row.name.clone(), row);
+        self.count_commit()?;
+        Ok(true)
+    }
+
     fn delete_rows(&mut self, session: &str) -> Result<bool, StoreError> {
         let Some(row) = self.sessions.get(session) else { return Ok(false) };
         let transaction = self.begin_writing()?;

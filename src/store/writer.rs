@@ -67,6 +67,7 @@ impl Writer {
         events: Box<dyn Fn(StoreEvent) + Send>,
         queue: Arc<Queue>,
     ) -> Self {
+        queue.counters.set_sizes(store.sizes());
         Writer {
             queue,
             pruner: Pruner::new(settings.retention, &store),
@@ -179,7 +180,13 @@ impl Writer {
         if !matches!(self.health, Health::Working) {
             return Progress::Done;
         }
-        Progress::more_if(did_work || maintained.is_more())
+        let progress = Progress::more_if(did_work || maintained.is_more());
+        if progress.is_more()
+            && let Ok(store) = self.file.store()
+        {
+            self.queue.counters.set_sizes(store.sizes());
+        }
+        progress
     }
 
     /// Checkpoints the journal and removes old versions, a little at a time.
@@ -250,6 +257,7 @@ impl Writer {
             let begun = Instant::now();
             let incomplete = store.commit(batch())?;
             self.last_took = begun.elapsed();
+            self.queue.counters.committed(self.last_took);
             self.pruner.note(batch());
             for keep in batch() {
                 if !self.in_use.contains(keep.session()) {
@@ -340,6 +348,16 @@ impl Writer {
                     (self.events)(StoreEvent::Deleted { number, is_done });
                     return true;
                 }
+                Some(Job::Rename { session, to, number }) => {
+                    // What it lacks would be asked for under its old name.
+                    let is_done =
+                        !self.pending.has_pending(&session) && rename(store, &session, &to);
+                    if is_done && self.in_use.remove(&session) {
+                        self.in_use.insert(to.clone());
+                    }
+                    (self.events)(StoreEvent::Renamed { number, session, to, is_done });
+                    return true;
+                }
             },
         };
         match catch_unwind(AssertUnwindSafe(|| task(store))) {
@@ -354,8 +372,8 @@ impl Writer {
     fn drop_jobs(&mut self) {
         self.task = None;
         for (_, job) in self.pending.drop_jobs() {
-            if let Job::Delete { number, .. } = job {
-                (self.events)(StoreEvent::Deleted { number, is_done: false });
+            if let Some(event) = not_done(job) {
+                (self.events)(event);
             }
         }
     }
@@ -396,6 +414,32 @@ impl Writer {
             drop(store.close_unwritten());
         }
         false
+    }
+}
+
+/// What the hub thread is told of a job that is dropped.
+fn not_done(job: Job) -> Option<StoreEvent> {
+    match job {
+        Job::Task(_) => None,
+        Job::Delete { number, .. } => Some(StoreEvent::Deleted { number, is_done: false }),
+        Job::Rename { session, to, number } => {
+            Some(StoreEvent::Renamed { number, session, to, is_done: false })
+        }
+    }
+}
+
+/// Renames a session. Returns false where that failed, and logs why.
+fn rename(store: &mut Store, session: &str, to: &str) -> bool {
+    match catch_unwind(AssertUnwindSafe(|| store.rename(session, to))) {
+        Ok(Ok(is_done)) => is_done,
+        Ok(Err(error)) => {
+            log::error!("session {session:?} can't be renamed: {error}: {}", error.advice());
+            false
+        }
+        Err(_) => {
+            log::error!("a bug in the server: session {session:?} can't be renamed");
+            false
+        }
     }
 }
 

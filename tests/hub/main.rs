@@ -13,6 +13,7 @@ mod keys;
 mod linear;
 mod listing;
 mod loading;
+mod managing;
 mod memory;
 mod parsers;
 mod properties;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use collabd::hub::{ConnId, Event, Limits, Refusal, TooBig};
+use collabd::hub::{ConnId, Event, Limits, Refusal, SessionFootprint, TooBig};
 use collabd::protocol::inbound::State;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -240,7 +240,8 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         let [counted, reckoned] = session.document_memory;
         prop_assert_eq!(counted, reckoned, "{}", &session.name);
     }
-    let all = there.sessions.iter().map(|it| it.document_memory[0] + it.version_bytes);
+    let of = |it: &SessionFootprint| it.document_memory[0] + it.version_bytes + it.removed_bytes;
+    let all = there.sessions.iter().map(of);
     prop_assert_eq!(there.documents_memory, all.sum::<usize>());
     Ok(())
 }

@@ -31,6 +31,8 @@ pub enum Done {
     Pinged(Vec<u8>),
     Answered(Value),
     Deleted,
+    /// A session that is to be renamed by the store.
+    Renaming,
     Closed(u16, &'static str),
     /// What was to be kept, in short: on no connection.
     Kept(String),
@@ -131,7 +133,9 @@ impl Rig {
     /// Everything that waits is written, and what was to be loaded is.
     pub fn commit(&mut self) {
         for done in self.store.commit(usize::MAX, 100) {
-            if let store::Done::Loaded { session, stored } = done {
+            if let store::Done::Renamed { conn, session, to } = done {
+                self.handle(Event::Renamed { conn, session, to, is_done: true });
+            } else if let store::Done::Loaded { session, stored } = done {
                 let bounds = limits().history;
                 let past =
                     stored.map(|stored| LoadedSession::of(stored, bounds).expect("what was kept"));
@@ -172,6 +176,10 @@ impl Rig {
                 Effect::Delete { conn, session, .. } => {
                     self.store.delete(session);
                     (conn, Done::Deleted)
+                }
+                Effect::Rename { conn, session, to } => {
+                    self.store.rename(conn, session, to);
+                    (conn, Done::Renaming)
                 }
                 Effect::Admit { conn } => (conn, Done::Admitted),
                 Effect::Refuse { conn, why } => (conn, Done::Refused(why)),

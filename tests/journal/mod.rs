@@ -19,6 +19,7 @@ pub const BLOCK: u64 = 1000;
 pub enum Done {
     Confirmed { conn: ConnId, frame: Frame },
     Loaded { session: Arc<str>, stored: Option<StoredSession> },
+    Renamed { conn: ConnId, session: Arc<str>, to: Arc<str> },
 }
 
 #[derive(Debug)]
@@ -27,6 +28,7 @@ enum Entry {
     Confirm(ConnId, Frame),
     Load(Arc<str>),
     Delete(Arc<str>),
+    Rename(ConnId, Arc<str>, Arc<str>),
 }
 
 /// A session as it is stored; nothing is ever removed.
@@ -69,6 +71,10 @@ impl ModelStore {
         self.waiting.push_back(Entry::Delete(session));
     }
 
+    pub fn rename(&mut self, conn: ConnId, session: Arc<str>, to: Arc<str>) {
+        self.waiting.push_back(Entry::Rename(conn, session, to));
+    }
+
     /// How much waits.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -85,6 +91,11 @@ impl ModelStore {
                 }
                 Entry::Confirm(conn, frame) => self.held.push((conn, frame)),
                 Entry::Delete(session) => drop(self.sessions.remove(&session)),
+                Entry::Rename(conn, session, to) => {
+                    let kept = self.sessions.remove(&session).expect("it is stored");
+                    assert!(self.sessions.insert(to.clone(), kept).is_none(), "{to} is stored");
+                    done.push(Done::Renamed { conn, session, to });
+                }
                 Entry::Load(session) => {
                     let stored = self.stored(&session, reach);
                     done.push(Done::Loaded { session, stored });

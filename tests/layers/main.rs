@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// The modules, the lowest first: each may use those before it.
 const LAYERS: &[&str] = &[
     "os",
+    "histogram",
     "files",
     "client",
     "protocol",

@@ -43,6 +43,7 @@ PROGRAMS = {
     "keys in force": [PYTHON, HERE / "test_keys_in_force.py"],
     "front door": [PYTHON, HERE / "test_front_door.py"],
     "metrics": [PYTHON, HERE / "test_metrics.py"],
+    "prometheus": [PYTHON, HERE / "test_prometheus.py"],
     "channels": [PYTHON, HERE / "test_client_channels.py"],
     "viewers": [PYTHON, HERE / "test_viewers.py"],
     "websockets": [PYTHON, HERE / "test_websockets.py"],

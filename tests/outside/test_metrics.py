@@ -70,6 +70,9 @@ def durable(stage):
         lambda: (s := samples(scrape(room.server)))["collabd_store_waiting_bytes"] == 0 and s, "all is written", every=0.05
     )
     expect_equal((found["collabd_store_configured"], found["collabd_durable"]), (1, 1), "durable")
+    expect(found["collabd_store_commit_seconds_count"] >= 1, "a transaction")
+    sizes = [found[f'collabd_database_bytes{{file="{file}"}}'] for file in ("database", "wal")]
+    expect(min(sizes) > 0, f"the size of the database and of its journal: {sizes}")
     expect_equal(json.loads(plain(room.server, "GET", "/api/server").body)["durable"], True, "durable")
 
 

@@ -293,7 +293,8 @@ fn what_was_typed_wrong_is_one_line_and_exit_2() {
 
 #[test]
 fn help_says_how_keys_are_made() {
-    let help = Run::of(collabd(&["--help"])).out;
+    let page = |words: &[&str]| Run::of(collabd(words)).out;
+    let help = page(&["--help"]) + &page(&["help", "key", "new"]);
     for part in [
         "key new",
         "key list",

@@ -15,6 +15,7 @@ mod joining;
 mod keys;
 mod limits;
 mod logging;
+mod managing;
 mod memory;
 mod pages;
 mod panics;

@@ -258,8 +258,13 @@ fn messages_are_counted_by_the_types_the_protocols_know() {
     let since = |name: String| all[&name] - before[&name];
     let heard = |kind: &str| since(format!("collabd_messages_received_total{{type=\"{kind}\"}}"));
     let said = |kind: &str| since(format!("collabd_messages_sent_total{{type=\"{kind}\"}}"));
-    assert_eq!((heard("command"), heard("ping"), heard("other")), (12.0, 1.0, 1.0));
-    assert_eq!(heard("user:left"), 1.0, "known, if refused");
+    // A type that only the server sends is none of a client's.
+    assert_eq!((heard("command"), heard("ping"), heard("other")), (12.0, 1.0, 2.0));
+    for absent in ["received_total{type=\"user:left\"}", "sent_total{type=\"ping\"}"] {
+        assert!(!all.contains_key(&format!("collabd_messages_{absent}")), "{absent}");
+    }
+    let busy = "collabd_hub_busy_seconds_total";
+    assert!(all[busy] > before[busy], "{} {}", all[busy], before[busy]);
     assert_eq!(
         (said("command"), said("pong"), said("error"), said("other")),
         (11.0, 1.0, 2.0, 1.0)
@@ -280,6 +285,8 @@ fn messages_are_counted_by_the_types_the_protocols_know() {
         ("collabd_panics_total", 0.0),
         ("collabd_slow_closes_total", 0.0),
         ("collabd_store_configured", 0.0),
+        ("collabd_store_commit_seconds_count", 0.0),
+        ("collabd_database_bytes{file=\"database\"}", 0.0),
     ] {
         assert_eq!(all[name], value, "{name}");
     }
@@ -360,6 +367,80 @@ fn refusals_and_ends_are_counted_by_reason() {
     assert_eq!(all["collabd_requests_refused_total{reason=\"origin\"}"], 1.0);
     assert_eq!(all["collabd_requests_refused_total{reason=\"key\"}"], 0.0);
     assert!(all["collabd_connections_accepted_total"] >= 6.0);
+}
+
+/// Whatever a client asks for, there are only the routes of the table and the statuses that are sent.
+#[test]
+fn requests_are_counted_by_route_and_status() {
+    let server = Server::start(&[]);
+    for _ in 0..2 {
+        assert_eq!(Wire::ask(&server, &get("/healthz")).status, 200);
+        assert_eq!(Wire::ask(&server, &handshake("/api/sessions/made-up")).status, 404);
+    }
+    for nowhere in ["/nowhere", "/api/made-up", "/ws/a"] {
+        assert_eq!(Wire::ask(&server, &get(nowhere)).status, 404);
+    }
+    assert_eq!(Wire::ask(&server, &get("/view/table")).status, 426);
+    assert_eq!(Wire::ask(&server, "no request\r\n\r\n").status, 400);
+    assert_eq!(Wire::ask(&server, &get("/").replace("GET", "POST")).status, 405);
+    drop(Client::join(&server, "table", "alice"));
+    let all = metrics(&server);
+    let counted = |route: &str, code: u16| {
+        all.get(&format!("collabd_http_requests_total{{route=\"{route}\",code=\"{code}\"}}"))
+    };
+    for (route, code, count) in [
+        ("/healthz", 200, 2.0),
+        ("/api/sessions/{id}", 404, 2.0),
+        ("other", 404, 3.0),
+        ("/view/{session}", 426, 1.0),
+        ("other", 400, 1.0),
+        ("/", 405, 1.0),
+        ("/ws/{session}/{user*}", 101, 1.0),
+    ] {
+        assert_eq!(counted(route, code), Some(&count), "{route} {code}");
+    }
+    assert_eq!(counted("/metrics", 200), None, "this is the first scrape");
+    let again = metrics(&server);
+    let scrapes = "collabd_http_requests_total{route=\"/metrics\",code=\"200\"}";
+    assert_eq!(again.get(scrapes), Some(&1.0));
+    let took = "collabd_http_request_duration_seconds_count{route=\"/healthz\"}";
+    assert_eq!(again.get(took), Some(&2.0));
+    let name = "collabd_http_requests_total{";
+    assert_eq!(again.keys().filter(|sample| sample.starts_with(name)).count(), 8, "and no other");
+}
+
+/// What the process may open and how much of it is open; what the limits are.
+#[test]
+fn limits_stand_beside_what_they_limit() {
+    let server = Server::start(&[
+        "--max-connections",
+        "40",
+        "--max-connections-per-address",
+        "30",
+        "--max-sessions",
+        "7",
+        "--queue-bytes",
+        "16MiB",
+    ]);
+    let before = metrics(&server);
+    for (name, value) in [
+        ("collabd_connections_limit", 40.0),
+        ("collabd_connections_per_address_limit", 30.0),
+        ("collabd_sessions_limit", 7.0),
+        ("collabd_queue_limit_bytes", f64::from(16 << 20)),
+    ] {
+        assert_eq!(before[name], value, "{name}");
+    }
+    if cfg!(target_os = "linux") {
+        let members: Vec<_> =
+            (0..10).map(|n| Client::join(&server, "table", &format!("user {n}"))).collect();
+        let now = metrics(&server);
+        let open = "process_open_fds";
+        assert!(now[open] >= before[open] + members.len() as f64 - 1.0, "{}", now[open]);
+        assert!(now[open] <= now["process_max_fds"]);
+        let cpu = "process_cpu_seconds_total";
+        assert!(now[cpu] >= before[cpu] && now["process_resident_memory_bytes"] > 1e6);
+    }
 }
 
 #[test]

@@ -572,3 +572,29 @@ fn a_file_of_another_user_is_called_one() {
         assert!(line.contains("runs as the user number 65534"), "{line}");
     }
 }
+
+/// As systemd starts a service of `Type=notify` with a watchdog: it is told when the server is ready, that it
+/// lives, and when it stops.
+#[test]
+#[cfg(unix)]
+fn a_service_manager_is_told() {
+    let folder = Folder::new();
+    let path = folder.typed("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    let next = || {
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let watchdog = [("NOTIFY_SOCKET", &*path), ("WATCHDOG_USEC", "20000")];
+    let mut server = serving(&["--port", "0"], &watchdog);
+    assert_eq!(next(), "READY=1");
+    assert_eq!([next(), next()], ["WATCHDOG=1", "WATCHDOG=1"]);
+    server.signal("TERM");
+    while next() != "STOPPING=1" {}
+    assert_eq!(server.wait().status.code(), Some(0));
+    // A manager that is gone is no reason not to serve.
+    drop(socket);
+    let server = serving(&["--port", "0"], &watchdog);
+    Client::join(&server, "table", "alice").leave();
+}

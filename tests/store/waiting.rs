@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use collabd::journal::{HistoryWindow, Journal, JournalEntry, PersistenceLag, SnapshotReason};
+use collabd::journal::{
+    HistoryWindow, Journal, JournalEntry, PersistenceLag, SnapshotReason, StoreStats, StoreTrouble,
+};
 use collabd::store::{Retention, Settings, Store, StoreEvent, StoreHandle};
 use rusqlite::Connection;
 
@@ -25,6 +27,21 @@ pub struct Running {
     confirmed: (Sender<u64>, Receiver<u64>),
     waiting: Arc<Mutex<Waiting>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Waits for numbers of the store's thread for which this is true: they come after what it tells.
+    fn stats_that(&self, holds: impl Fn(&StoreStats) -> bool) -> StoreStats {
+        let until = Instant::now() + SAFETY_NET;
+        loop {
+            let stats = self.keeper.stats();
+            if holds(&stats) {
+                return stats;
+            }
+            assert!(Instant::now() < until, "{stats:?}");
+            std::thread::yield_now();
+        }
+    }
 }
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -347,6 +364,7 @@ fn after_a_bug_whoever_waits_for_a_session_is_answered() {
     keeper.keep(change("s", "e", 7));
     assert!(keeper.confirm(1));
     assert_eq!(event(), StoreEvent::Durable(false));
+    assert_eq!(keeper.stats().trouble, Some(StoreTrouble::Bug));
     assert_eq!(event(), StoreEvent::Lost { first: 1, last: 1 });
     keeper.load("early".into());
     not_loaded("early");
@@ -394,10 +412,14 @@ fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
     running.keep(&changes("s", 1, 5));
     running.confirm(5);
     assert_eq!(running.confirmed(), 5);
+    let stats = running.stats_that(|stats| stats.wal_bytes > 0 && stats.database_bytes > 0);
+    assert_eq!((stats.commits.total(), stats.trouble), (1, None));
     let holder = Holder::new(&scratch);
     running.keep(&changes("s", 6, 10));
     running.confirm(10);
     assert_eq!(running.event(), StoreEvent::Durable(false));
+    let stats = running.keeper.stats();
+    assert_eq!((stats.commits.total(), stats.trouble), (1, Some(StoreTrouble::Locked)));
     let lag = running.keeper.lag();
     assert!(lag.fails && lag.bytes > 0 && lag.oldest > Duration::ZERO, "{lag:?}");
     running.keep(&changes("s", 11, 15));
@@ -416,6 +438,9 @@ fn while_nothing_can_be_written_nothing_is_confirmed_and_then_everything_is() {
     while running.keeper.lag() != PersistenceLag::default() {
         assert!(Instant::now() < until, "nothing waits: {:?}", running.keeper.lag());
     }
+    let stats = running.keeper.stats();
+    assert!(stats.commits.total() > 1 && stats.commits.sum > 0, "{stats:?}");
+    assert_eq!(stats.trouble, None);
     assert!(running.stop());
     expect_changes(&scratch.open(), "s", 15);
 }
@@ -497,6 +522,7 @@ fn a_file_that_is_taken_away_is_noticed_and_taken_up_again_when_it_is_back() {
     running.keep(&changes("s", 6, 10));
     running.confirm(10);
     assert_eq!(running.event(), StoreEvent::Durable(false));
+    assert_eq!(running.keeper.stats().trouble, Some(StoreTrouble::Unreachable));
     // Whatever is there now is not begun anew.
     fs::create_dir(scratch.data()).expect("a directory");
     loop {
@@ -535,6 +561,7 @@ fn a_file_that_is_broken_while_it_is_written_is_left_alone() {
     running.keeper.load("s".into());
     assert_eq!(running.event(), not_loaded);
     assert_eq!(running.event(), StoreEvent::Durable(false));
+    assert_eq!(running.keeper.stats().trouble, Some(StoreTrouble::Damaged));
     running.keep(&changes("s", 10_001, 10_010));
     running.confirm(1);
     running.keeper.load("s".into());

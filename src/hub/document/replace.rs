@@ -49,8 +49,7 @@ impl Document {
                 continue;
             }
             changes.push(Applied::Removed(item.id.clone()));
-            let (id, users) = (item.id.clone(), vec![author.user.clone()]);
-            self.removed.add(id, users, author.tick, item.into_tombstone_values(author.received));
+            self.bury(item, author);
         }
         changes
     }

@@ -42,6 +42,16 @@ impl Registry {
             Ok(None) => drop(self.stored.remove(name)),
             Err(NotLoaded) => return refuse_all(waiting, Refusal::NotLoaded, cx),
         }
+        self.resume(name, waiting, cx);
+    }
+
+    /// Handles the requests that have waited for a session.
+    pub(super) fn resume(
+        &mut self,
+        name: &Arc<str>,
+        waiting: Vec<(ConnId, PendingRequest)>,
+        cx: &mut Context<'_>,
+    ) {
         for (conn, waiting) in waiting {
             match waiting {
                 PendingRequest::Join { user, grant } => {
@@ -50,6 +60,9 @@ impl Registry {
                 PendingRequest::View { grant } => self.view(conn, name.clone(), grant, cx),
                 PendingRequest::Restore { state, by } => {
                     self.restore(conn, name.clone(), state, by, cx);
+                }
+                PendingRequest::RestoreItem { item, by } => {
+                    self.restore_item(conn, name.clone(), item, by, cx);
                 }
             }
         }

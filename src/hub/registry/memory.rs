@@ -6,7 +6,7 @@ use crate::hub::session::Session;
 use crate::hub::{Context, Limits};
 
 impl Registry {
-    /// The memory of all documents and versions, in bytes.
+    /// The memory of all documents, versions and removed items that are kept, in bytes.
     pub fn memory(&self) -> usize {
         self.memory.documents + self.memory.versions
     }
@@ -42,7 +42,7 @@ impl Registry {
 
     /// Evicts until the documents and versions are within [`Limits::documents_memory`], or nothing can be evicted:
     /// first stored sessions without members, in the order in which they were left, those with viewers last; then
-    /// the oldest versions of any session.
+    /// removed items that are kept, and the oldest versions of any session.
     pub(in crate::hub) fn free_memory(&mut self, cx: &mut Context<'_>) {
         let most = cx.limits.documents_memory;
         debug_assert!(self.is_count_right(cx.limits), "{:?} is not what there is", self.memory);
@@ -59,7 +59,7 @@ impl Registry {
                     self.by_name.values().filter(|session| session.counted_memory.versions > 0);
                 let first = with.min_by_key(|session| session.versions.oldest());
                 let Some(name) = first.map(|session| session.room.name().clone()) else { return };
-                self.with_session(&name, cx, |session, _| session.versions.evict_oldest());
+                self.with_session(&name, cx, |session, _| session.forget_some_past());
             } else {
                 return;
             }

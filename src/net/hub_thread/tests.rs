@@ -113,3 +113,111 @@ fn frames_are_flushed_before_a_question_and_a_late_question_is_not_asked() {
     assert_eq!(first.recv(), Ok(Ok(said.clone())));
     assert_eq!(second.recv(), Ok(Ok(said)));
 }
+
+/// Works for a while at every event, and tells so.
+struct Worker {
+    counters: Arc<Counters>,
+    worked: Sender<Duration>,
+}
+
+impl StateMachine for Worker {
+    fn handle(&mut self, _event: Event, _now: Time, _effects: &mut Vec<Effect>) {
+        let begun = self.counters.started.elapsed();
+        let mut worked = Duration::ZERO;
+        while worked < Duration::from_millis(2) {
+            worked = self.counters.started.elapsed() - begun;
+        }
+        self.worked.send(worked).expect("the test listens");
+    }
+}
+
+#[test]
+fn work_is_counted_and_sleep_is_not() {
+    let counters = Arc::new(Counters::new());
+    let (worked, told) = crossbeam_channel::unbounded();
+    let (event_queue, inputs) = event_queue(16);
+    let machine = Worker { counters: counters.clone(), worked };
+    let hub_thread = HubThread::new(Box::new(machine), None, counters.clone());
+    let hub = std::thread::spawn(move || hub_thread.run(&inputs));
+    let until = Instant::now() + Duration::from_secs(20);
+    let (mut worked, mut slept) = (Duration::ZERO, Duration::ZERO);
+    while slept < Duration::from_millis(100) {
+        event_queue.send(Input::External(External::Event(Event::Tick))).expect("there is room");
+        worked += told.recv().expect("it works");
+        std::thread::sleep(Duration::from_millis(5));
+        // What it has not worked for is what it has slept.
+        slept = counters.started.elapsed().saturating_sub(counters.hub.busy());
+        assert!(Instant::now() < until, "slept {slept:?}");
+    }
+    while counters.hub.busy() < worked {
+        assert!(Instant::now() < until, "worked {worked:?}, counted {:?}", counters.hub.busy());
+        std::thread::yield_now();
+    }
+    event_queue.send(Input::Stop).expect("there is room");
+    hub.join().expect("ended");
+}
+
+/// Confirms whatever it is given, at every event.
+struct Confirmer;
+
+impl StateMachine for Confirmer {
+    fn handle(&mut self, event: Event, _now: Time, effects: &mut Vec<Effect>) {
+        if matches!(event, Event::Tick) {
+            effects.push(Effect::Confirm { conn: ConnId(1), frame: Frame::text("done") });
+        }
+    }
+}
+
+/// A store whose disk never answers.
+struct NoDisk;
+
+impl Journal for NoDisk {
+    fn keep(&self, _keep: crate::journal::JournalEntry) {}
+
+    fn confirm(&self, _number: u64) -> bool {
+        true
+    }
+
+    fn load(&self, _session: Arc<str>) {}
+
+    fn delete(&self, _session: Arc<str>, _number: u64) -> bool {
+        false
+    }
+
+    fn rename(&self, _session: Arc<str>, _to: Arc<str>, _number: u64) -> bool {
+        false
+    }
+
+    fn flushed(&self) -> crossbeam_channel::Receiver<()> {
+        crossbeam_channel::never()
+    }
+
+    fn wait_for_room(&self, _deadline: Option<Instant>) -> bool {
+        true
+    }
+
+    fn lag(&self) -> crate::journal::PersistenceLag {
+        Default::default()
+    }
+
+    fn stats(&self) -> crate::journal::StoreStats {
+        Default::default()
+    }
+}
+
+#[test]
+fn what_the_store_has_lost_and_can_not_load_is_counted() {
+    let counters = Arc::new(Counters::new());
+    let (event_queue, inputs) = event_queue(16);
+    let put = |input| event_queue.send(Input::External(input)).expect("there is room");
+    (0..4).for_each(|_| put(External::Event(Event::Tick)));
+    put(External::Lost { first: 2, last: 3 });
+    put(External::Lost { first: 2, last: 3 });
+    for past in [Ok(None), Err(crate::hub::NotLoaded)] {
+        put(External::Event(Event::Loaded { session: "s".into(), past }));
+    }
+    event_queue.send(Input::Stop).expect("there is room");
+    HubThread::new(Box::new(Confirmer), Some(Arc::new(NoDisk)), counters.clone()).run(&inputs);
+    assert_eq!(counters.lost_confirmations.load(Relaxed), 2);
+    assert_eq!(counters.failed_loads.load(Relaxed), 1);
+}

@@ -15,10 +15,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::file::StoreFile;
-use super::super::messages::{Job, StoreEvent, Waiter};
+use super::super::messages::{StoreEvent, Waiter};
 use super::super::queue::StoreRequest;
 use super::super::{Progress, StoreError, reserve, schema};
-use super::Writer;
+use super::{Writer, not_done};
+use crate::journal::StoreTrouble;
 
 /// The longest pause before a damaged file is opened again, as a multiple of the usual one: opening
 /// it reads all of it.
@@ -53,6 +54,7 @@ impl Writer {
              is confirmed",
             error.advice()
         );
+        self.queue.counters.set_trouble(Some(error.into()));
         self.drop_jobs();
         if matches!(error, StoreError::Internal(_) | StoreError::SessionCorrupt(_)) {
             // One of the entries can never be written; snapshots may be.
@@ -118,6 +120,7 @@ impl Writer {
         match self.write_all() {
             Ok(()) => {
                 self.health = Health::Working;
+                self.queue.counters.set_trouble(None);
                 log::info!("changes are written to {} again", self.directory.display());
                 (self.events)(StoreEvent::Durable(true));
                 self.pending.reset_requests();
@@ -125,6 +128,7 @@ impl Writer {
                 self.confirm();
             }
             Err(error) => {
+                self.queue.counters.set_trouble(Some((&error).into()));
                 let why = error.to_string();
                 if why != logged {
                     let file = self.directory.display();
@@ -166,6 +170,7 @@ impl Writer {
     /// After a panic: writes nothing, answers every request with a refusal, and lets nothing pile
     /// up.
     pub(super) fn refuse_until_stopped(&mut self) {
+        self.queue.counters.set_trouble(Some(StoreTrouble::Bug));
         self.tell_after_panic(StoreEvent::Durable(false));
         // A transaction may have been interrupted.
         if let StoreFile::Open(store) = std::mem::replace(&mut self.file, StoreFile::Ended) {
@@ -198,12 +203,11 @@ impl Writer {
             StoreRequest::Wait(Waiter::Confirmation(number)) => {
                 StoreEvent::Lost { first: number, last: number }
             }
-            StoreRequest::Job(Job::Delete { number, .. }) => {
-                StoreEvent::Deleted { number, is_done: false }
-            }
-            StoreRequest::Write(_)
-            | StoreRequest::Wait(Waiter::Thread(_))
-            | StoreRequest::Job(Job::Task(_)) => return,
+            StoreRequest::Job(job) => match not_done(job) {
+                Some(event) => event,
+                None => return,
+            },
+            StoreRequest::Write(_) | StoreRequest::Wait(Waiter::Thread(_)) => return,
         });
     }
 

@@ -355,6 +355,7 @@ impl Witness {
             Effect::Persist(_)
             | Effect::Load { .. }
             | Effect::Delete { .. }
+            | Effect::Rename { .. }
             | Effect::AnswerWhenPersisted { .. } => {
                 panic!("no session is durable here")
             }

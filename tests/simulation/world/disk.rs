@@ -89,6 +89,7 @@ impl World {
             match done {
                 Done::Confirmed { conn, frame } => self.confirmed(conn, &frame),
                 Done::Loaded { session, stored } => self.loaded(session, stored),
+                Done::Renamed { .. } => unreachable!("nobody renames a session here"),
             }
         }
         for session in self.disk().store.wanted() {
