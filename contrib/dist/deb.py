@@ -29,8 +29,9 @@ def files(machine):
     )
     doc = "usr/share/doc/collabd"
     found = {
+        "etc/collabd/collabd.toml": (0o644, project.configuration()),
         "usr/bin/collabd": (0o755, program.read_bytes()),
-        "usr/lib/systemd/system/collabd.service": (0o644, project.unit(here, "/usr/bin/collabd").encode()),
+        "usr/lib/systemd/system/collabd.service": (0o644, project.unit("/usr/bin/collabd")),
         f"{doc}/copyright": (0o644, _copyright(target)),
         f"{doc}/changelog.Debian.gz": (0o644, project.zipped(changelog.encode())),
         f"{doc}/changelog.gz": (0o644, project.zipped((project.REPO / "CHANGELOG.md").read_bytes())),
@@ -45,8 +46,6 @@ def files(machine):
         if path.startswith("man/"):
             path, data = path + ".gz", project.zipped(data)
         found[f"usr/share/{path}"] = (0o644, data)
-    if project.has(here, "--config"):
-        found["etc/collabd/collabd.toml"] = (0o644, (project.CONTRIB / "systemd" / "collabd.toml").read_bytes())
     return found
 
 
@@ -91,9 +90,7 @@ def make(machine):
         information = root / "DEBIAN"
         information.mkdir()
         (information / "control").write_text(control(machine, found))
-        configuration = [f"/{path}\n" for path in found if path.startswith("etc/")]
-        if configuration:
-            (information / "conffiles").write_text("".join(configuration))
+        (information / "conffiles").write_text("".join(f"/{path}\n" for path in found if path.startswith("etc/")))
         sums = {path: hashlib.md5(data).hexdigest() for path, (_, data) in found.items() if not path.startswith("etc/")}
         (information / "md5sums").write_text("".join(f"{sums[path]}  {path}\n" for path in sorted(sums)))
         for script in ("postinst", "prerm", "postrm"):

@@ -103,36 +103,27 @@ def sqlite_version():
     return found[1]
 
 
-def help_text(binary):
-    return run([binary, "--help"])
-
-
-def has(binary, word):
-    """Whether `collabd --help` names this command or option."""
-    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", help_text(binary)) is not None
-
-
 def generated(binary):
     """What the binary prints for a package, by its path below usr/share: completions and the man page."""
-    files = {}
-    if has(binary, "completions"):
+    files = {
+        path: run([binary, "completions", shell]).encode()
         for shell, path in (
             ("bash", "bash-completion/completions/collabd"),
             ("zsh", "zsh/vendor-completions/_collabd"),
             ("fish", "fish/vendor_completions.d/collabd.fish"),
-        ):
-            files[path] = run([binary, "completions", shell]).encode()
-    if has(binary, "man"):
-        files["man/man1/collabd.1"] = run([binary, "man"]).encode()
-    return files
+        )
+    }
+    return {**files, "man/man1/collabd.1": run([binary, "man"]).encode()}
 
 
-def unit(binary, program):
+def unit(program):
     """The systemd unit, for a program of this path."""
-    text = (CONTRIB / "systemd" / "collabd.service").read_text().replace("/usr/bin/collabd", program)
-    if not has(binary, "--config"):
-        text = text.replace(" --config /etc/collabd/collabd.toml", "")
-    return text
+    return (CONTRIB / "systemd" / "collabd.service").read_text().replace("/usr/bin/collabd", program).encode()
+
+
+def configuration():
+    """The configuration file of a service: comments."""
+    return (CONTRIB / "systemd" / "collabd.toml").read_bytes()
 
 
 def zipped(data):

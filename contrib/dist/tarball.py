@@ -20,12 +20,15 @@ def make(machine):
         "LICENSE": (0o644, (project.REPO / "LICENSE").read_bytes()),
         "LICENCES.txt": (0o644, licences.texts(target)),
         "collabd.cdx.json": (0o644, bom),
-        "lib/systemd/system/collabd.service": (0o644, project.unit(here, "/usr/local/bin/collabd").encode()),
-        **{f"share/{path}": (0o644, data) for path, data in project.generated(here).items()},
+        "etc/collabd/collabd.toml": (0o644, project.configuration()),
+        "lib/systemd/system/collabd.service": (0o644, project.unit("/usr/local/bin/collabd")),
+        # Below /usr/local zsh has another place for them than below /usr.
+        **{
+            f"share/{path.replace('vendor-completions', 'site-functions')}": (0o644, data)
+            for path, data in project.generated(here).items()
+        },
         **{f"docs/{path.name}": (0o644, path.read_bytes()) for path in sorted((project.REPO / "docs").glob("*.md"))},
     }
-    if project.has(here, "--config"):
-        files["etc/collabd.toml"] = (0o644, (project.CONTRIB / "systemd" / "collabd.toml").read_bytes())
     folders = {top}
     for path in files:
         parts = path.split("/")[:-1]

@@ -20,6 +20,8 @@ def make():
     top = f"collabd-{project.version()}-windows-x86_64"
     files = {
         "collabd.exe": program.read_bytes(),
+        # The same on every system: this one runs it.
+        "completions.ps1": project.run([builds.linux("x86_64"), "completions", "powershell"]).encode(),
         "install-service.ps1": _crlf(source / "install-service.ps1"),
         "README.txt": _crlf(source / "README.txt"),
         "LICENSE.txt": _crlf(project.REPO / "LICENSE"),

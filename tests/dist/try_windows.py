@@ -75,7 +75,7 @@ def by_default(stage):
 @story.story("zip: texts are Windows' own, and install-service.ps1 uses options that there are")
 def texts(stage):
     top = unpacked(stage)
-    for name in ("install-service.ps1", "README.txt"):
+    for name in ("install-service.ps1", "README.txt", "LICENSE.txt"):
         data = (top / name).read_bytes()
         story.expect(data.startswith(b"\xef\xbb\xbf"), f"{name} has no byte order mark")
         story.expect_equal(data.count(b"\n"), data.count(b"\r\n"), f"line ends of {name}")
@@ -84,7 +84,7 @@ def texts(stage):
     options = re.findall(r"--[a-z-]+", line)
     story.expect_equal(options, ["--port", "--data-dir", "--log-file"], "the options that it gives")
     exe = program(stage)
-    told = wine.run(exe, "--help").stdout
+    told = wine.run(exe, "serve", "--help").stdout
     for option in options:
         story.expect(f"{option} " in told, f"collabd.exe knows no {option}")
     for opening, closing in ("{}", "()", "[]"):
