@@ -74,7 +74,11 @@ def make(machine):
             "annotations": annotations,
         }
     ).encode()
-    named = {"org.opencontainers.image.ref.name": project.version()}
+    # The second is the name that `podman load` and `docker load` give it.
+    named = {
+        "org.opencontainers.image.ref.name": project.version(),
+        "io.containerd.image.name": f"localhost/{project.NAME}:{project.version()}",
+    }
     platform = {"architecture": MACHINES[machine], "os": "linux"}
     index = json.dumps(
         {

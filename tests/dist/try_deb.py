@@ -77,7 +77,7 @@ def newer(stage, package):
     configuration = folder / CONFIGURATION
     configuration.write_text(configuration.read_text() + "# A line that the new version brings.\n")
     out = folder.parent / f"collabd_{project.version()}-2_amd64.deb"
-    packages.well(["dpkg-deb", "--root-owner-group", "--build", folder, out])
+    packages.well(["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, out])
     return out
 
 
