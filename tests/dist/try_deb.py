@@ -54,9 +54,9 @@ class Debian:
         return said
 
     def install(self, package):
-        """Install a package as an operator does who has downloaded it; questions are answered with what is set now."""
+        """Install a package as an operator does who has downloaded it, and who answers dpkg's questions with Return."""
         shutil.copy(package, self.path("tmp"))
-        return self.well("apt-get", "install", "--yes", "--quiet", f"/tmp/{package.name}")
+        return self.well("apt-get", "install", "--yes", "--quiet", "-oDpkg::Options::=--force-confold", f"/tmp/{package.name}")
 
     def server(self):
         """The server as the unit starts it, without systemd."""
