@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+import prerequisites
+
 REPO = Path(__file__).resolve().parents[1]
 
 # One group after the other. What stands in one group runs side by side: either it mostly waits, or it is a download
@@ -36,6 +38,15 @@ SHOWN = 80
 NAMES_A_FAILURE = re.compile(r"✗|^ *(TRY \d )?(FAIL|SIGABRT|SIGSEGV|TIMEOUT|TERMINATING)\b|^error\b|\.\.\. FAILED$|panicked at")
 
 # Options of the make that has started this are not for the one started here.
+# How stages say how many tests passed and failed: nextest, cargo test, and the programs here.
+COUNTS = [
+    re.compile(r"Summary .* tests? run: (?P<passed>\d+) passed(?: \(.*?\))?(?:, (?P<failed>\d+) failed)?"),
+    re.compile(r"test result: \w+\. (?P<passed>\d+) passed; (?P<failed>\d+) failed"),
+    re.compile(r"^(?P<passed>\d+) passed, (?P<failed>\d+) failed$"),
+]
+# A story, or a program of stories, that this machine can't run.
+NOT_RUN = re.compile(r"– (?P<what>.*): not run: (?P<why>.*)")
+
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
 
 
@@ -78,6 +89,22 @@ class Stage:
         self._say(f"✗ stopped after {LONGEST} s")
         self.end()
 
+    def counts(self):
+        """How many tests passed, failed, and were not run, as far as the stage has said."""
+        passed = failed = 0
+        for line in self.lines:
+            for count in COUNTS:
+                told = count.search(line)
+                if told:
+                    passed += int(told["passed"])
+                    failed += int(told["failed"] or 0)
+                    break
+        return passed, failed, len(self.not_run())
+
+    def not_run(self):
+        found = (NOT_RUN.search(line) for line in self.lines)
+        return [f"{told['what']}: {told['why']}" for told in found if told]
+
     def end(self):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
@@ -108,6 +135,8 @@ def main():
     if unknown:
         print(f"no stage {', '.join(unknown)}; there are {', '.join(names)}")
         return 2
+    if prerequisites.main():
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     begun, stages = time.monotonic(), []
     try:
@@ -120,12 +149,18 @@ def main():
     for stage in failed:
         print(f"\n== {stage.name} failed, status {stage.process.returncode}:")
         print(*stage.summary(SHOWN // len(failed)), sep="\n")
-    print(f"\n{'stage':12} {'':8} {'seconds':>8} {'of processor':>13}")
+    not_run = [line for stage in stages for line in stage.not_run()]
+    if not_run:
+        print("\nnot run:", *(f"    {line}" for line in not_run), sep="\n")
+    heads = ["passed", "failed", "not run", "seconds", "of processor"]
+    print(f"\n{'stage':12} {'':8} " + " ".join(f"{head:>12}" for head in heads))
     done = {stage.name: stage for stage in stages}
     for name in (name for name in names if name in wanted):
         if name in done:
             stage = done[name]
-            print(f"{name:12} {'passed' if stage.passed else 'FAILED':8} {stage.seconds:8.0f} {stage.processor:13.0f}")
+            figures = [*stage.counts(), round(stage.seconds), round(stage.processor)]
+            columns = " ".join(f"{figure:12}" for figure in figures)
+            print(f"{name:12} {'passed' if stage.passed else 'FAILED':8} {columns}")
         else:
             print(f"{name:12} NOT RUN, as {NEEDS[name]} failed")
     passed = sum(stage.passed for stage in stages)

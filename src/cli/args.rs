@@ -63,6 +63,9 @@ pub(super) struct StoredArgs {
     pub to: Option<String>,
     pub out: Option<PathBuf>,
     pub force: bool,
+    /// Where backups are made, and how many stay there; 0 for all.
+    pub into: Option<PathBuf>,
+    pub keep: usize,
     pub replace: bool,
     /// The bounds of a canvas were typed, and are not the default's or the environment's.
     pub has_typed_bounds: bool,

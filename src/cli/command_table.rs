@@ -93,10 +93,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "sessions backup",
-        usage: "FILE",
+        usage: "[FILE]",
         summary: "copy everything that is stored, also while a server runs",
-        about: "",
-        flags: &[flags::PLACE],
+        about: "Into FILE, which must not be there yet, or with --into under a name made of the moment.",
+        flags: &[flags::PLACE, flags::BACKUP],
     },
     CommandSpec {
         name: "sessions import",

@@ -148,6 +148,13 @@ pub(super) const EXPORT: &[Flag] = &[
     FORCE,
 ];
 
+pub(super) const BACKUP: &[Flag] = &[
+    flag("into", "DIR", "", |a, v| some(&mut a.stored.into, v),
+        "write a copy there whose name says when it was made").typed_only(),
+    flag("keep", "NUMBER", "0", |a, v| set(&mut a.stored.keep, v.number()),
+        "with --into: remove older copies there than so many; 0 for none").typed_only(),
+];
+
 pub(super) const IMPORT: &[Flag] = &[
     switch("replace", |a| &mut a.stored.replace,
         "put it in the place of what the session has, which becomes a version").typed_only(),

@@ -1,6 +1,7 @@
 //! What can be typed after `collabd sessions`, `collabd record` and `collabd replay`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::args::Args;
 use super::command_table::CommandSpec;
@@ -12,7 +13,7 @@ use super::values::FlagValue;
 use super::{Line, Usage};
 use crate::client::api::Server;
 use crate::commands::archive::Place;
-use crate::commands::sessions::{Action, Options};
+use crate::commands::sessions::{Action, BackupTarget, Options};
 use crate::commands::whole_file::OutFile;
 use crate::commands::{record, replay};
 use crate::store::{PointInTime, Retention};
@@ -63,7 +64,9 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
             let out = stored.out.map(|path| OutFile { path, replaces: stored.force });
             Action::Export { session: word(), at, out }
         }
-        "sessions backup" => Action::Backup { to: word().into() },
+        "sessions backup" => {
+            Action::Backup { to: backup_target(word(), stored.into, stored.keep)? }
+        }
         "sessions import" => Action::Import {
             session: session_name(&word())?,
             file: word().into(),
@@ -94,6 +97,20 @@ fn action_of(name: &str, words: Vec<String>, args: Args) -> Result<Action, Usage
             Action::Compact { session, retention }
         }
     })
+}
+
+/// Where a backup is made: in a file, or in a directory in which so many stay.
+fn backup_target(file: String, into: Option<PathBuf>, keep: usize) -> Result<BackupTarget, Usage> {
+    match (file.is_empty(), into) {
+        (false, None) if keep == 0 => Ok(BackupTarget::File(file.into())),
+        (true, Some(directory)) if !directory.as_os_str().is_empty() => {
+            Ok(BackupTarget::Directory { directory, keep })
+        }
+        _ => refused(
+            "sessions backup is typed like: collabd sessions backup FILE, or collabd sessions \
+             backup --into DIR --keep 14",
+        ),
+    }
 }
 
 /// Makes sense of the words after `record` and of the flags.
@@ -261,6 +278,11 @@ mod tests {
             "export a --at 99999999999999999999",
             "export a --out=",
             "backup",
+            "backup f --into d",
+            "backup f --keep 2",
+            "backup --keep 2",
+            "backup --into=",
+            "backup --into d --keep x",
             "import a",
             "import a b c",
             "import a b --max-document-bytes much",

@@ -19,6 +19,8 @@ if ! works; then
     done
     if [ -z "$python" ]; then
         echo "the Autobahn test suite needs CPython 2.7: pyenv install 2.7.18, or set PYTHON27 to an interpreter" >&2
+        # Elsewhere its cases are not run.
+        [ -z "${CI:-}" ] && exit 0
         exit 1
     fi
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_PYTHON_VERSION_WARNING=1 PYTHONWARNINGS=ignore

@@ -14,6 +14,9 @@ from pathlib import Path
 import record
 from binary import BINARY, REPO
 
+sys.path.insert(0, str(REPO / "tests"))
+import prerequisites
+
 HERE = Path(__file__).resolve().parent
 PYTHON = REPO / ".deps" / "venv" / "bin" / "python"
 
@@ -52,6 +55,25 @@ PROGRAMS = {
     "node ws": ["node", HERE / "ws_client.mjs"],
     "node front end": ["node", HERE / "ws_front_end.mjs"],
 }
+
+# What of the system a program of stories needs; where continuous integration runs, all of it is there.
+PROXIES = ("nginx", "caddy", "openssl")
+NEEDS = {
+    "surroundings": ("haproxy", "logrotate", "ip"),
+    "metrics": ("promtool",),
+    "prometheus": ("promtool",),
+    "proxies": PROXIES,
+    "proxies: door": PROXIES,
+    "editors: proxies": PROXIES,
+    "chromium": ("chromium", *PROXIES),
+}
+
+
+def lacking(name):
+    """What a program needs and this machine hasn't got."""
+    needs = ("chromium",) if name.startswith("live") else NEEDS.get(name, ())
+    return [] if prerequisites.IN_CI else prerequisites.lacks(*needs)
+
 
 SURROUNDINGS = {
     "COLLABD_BIN": str(BINARY),
@@ -124,6 +146,10 @@ def main():
     while waiting or running:
         while waiting and running < AT_ONCE:
             name, argv = waiting.pop(0)
+            lacks = lacking(name)
+            if lacks:
+                print(f"{'everyone':16} – all stories of {name}: not run: there is no {' and no '.join(lacks)}")
+                continue
             threading.Thread(target=tell, args=(name, argv, words, out), daemon=True).start()
             running += 1
         name, line = out.get()

@@ -16,7 +16,12 @@ mkdir -p "$deps"
 # libraries for windows (GL, EGL, xkbcommon, fontconfig, D-Bus) is needed.
 qt_needs="libglib2.0-0 libgssapi-krb5-2 libbrotli1 libzstd1 zlib1g libstdc++6"
 
+# Only where continuous integration runs is anything installed into the system.
 system_packages() {
+    if [ -z "${CI:-}" ]; then
+        echo "not installed, so that some stories are not run: $*"
+        return
+    fi
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
         echo "missing from the system: $*" >&2
         echo "install it and run this again, on Debian: apt-get install $*" >&2

@@ -60,6 +60,39 @@ fn what_is_stored_is_seen_while_the_server_runs() {
 }
 
 #[test]
+fn of_backups_in_a_directory_the_newest_stay() {
+    let place = Place::new();
+    let server = place.serve();
+    let mut alice = Client::join(&server, "table", "alice");
+    confirmed(&mut alice, add("a", json!({"x_mm": 1.0})));
+    let into = place.path("backups");
+    // What others have put there stays.
+    fs::create_dir(&into).expect("a directory");
+    for other in ["collabd-monday.db", "collabd-2020-01-01.db", "notes"] {
+        fs::write(PathBuf::from(&into).join(other), "kept").expect("written");
+    }
+    let back_up = || {
+        let run = place.run(&["sessions", "backup", "--into", &into, "--keep", "2"]);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        let names =
+            fs::read_dir(&into).expect("a directory").map(|entry| entry.expect("one").file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+            .into_iter()
+            .filter(|name| name.contains("T") && name.ends_with("Z.db"))
+            .collect::<Vec<_>>()
+    };
+    let first = back_up();
+    assert_eq!(first.len(), 1);
+    let second = back_up();
+    assert_eq!((second.len(), &second[0]), (2, &first[0]));
+    let third = back_up();
+    assert_eq!((third.len(), &third[0]), (2, &second[1]));
+    assert_eq!(fs::read_dir(&into).expect("a directory").count(), 5);
+}
+
+#[test]
 fn a_backup_made_while_the_server_runs_can_be_used() {
     let place = Place::new();
     let server = place.serve();

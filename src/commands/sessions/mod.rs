@@ -2,16 +2,16 @@
 //! Looking into a directory is possible while a server uses it; changing something there is not,
 //! except through that server.
 
+mod backup;
 mod output;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::archive::{CanvasFile, CompactResult, Place};
-use super::progress::Progress;
 use super::whole_file::OutFile;
 use crate::hub::DocumentBounds;
-use crate::store::{PointInTime, Reader, Retention};
+use crate::store::{PointInTime, Retention};
 
 /// What `sessions` is told.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub enum Action {
         out: Option<OutFile>,
     },
     Backup {
-        to: PathBuf,
+        to: BackupTarget,
     },
     /// Makes a session of a canvas, or puts it in the place of a session's own.
     Import {
@@ -60,6 +60,15 @@ pub enum Action {
     },
 }
 
+/// Where a backup is made.
+#[derive(Debug)]
+pub enum BackupTarget {
+    /// This file, which must not be there yet.
+    File(PathBuf),
+    /// A file in this directory, named by the moment. The newest `keep` of them stay; 0 for all.
+    Directory { directory: PathBuf, keep: usize },
+}
+
 /// Does it.
 pub fn run(options: Options) -> ExitCode {
     super::exit_code(execute(options))
@@ -78,7 +87,7 @@ fn execute(Options { place, action }: Options) -> Result<(), String> {
             output::write_canvas(&json, out.as_ref())
         }
         Action::Backup { to } => match &place {
-            Place::Directory(directory) => backup(directory, &to),
+            Place::Directory(directory) => backup::run(directory, &to),
             Place::Server(_) => Err("a backup is made from the directory, also while the server \
                                      runs: on its machine, with --data-dir"
                 .into()),
@@ -124,23 +133,4 @@ fn compacted(done: &CompactResult) -> Result<(), String> {
              collabd sessions show lists"
         )),
     }
-}
-
-/// Copies everything in a directory as it is at this moment.
-fn backup(directory: &Path, to: &Path) -> Result<(), String> {
-    let reader = Reader::open(directory)?;
-    let mut progress = Progress::new("copying".into(), "pages");
-    let mut last = (0, 0);
-    let copied = reader.backup(to, |done, total| {
-        last = (done, total);
-        progress.at(done, total);
-    });
-    progress.end(last.0, last.1);
-    copied?;
-    output::say(&format!(
-        "{} is a copy of the sessions in {}: to use it, stop the server, move its directory away, \
-         and put the copy as collabd.db into a new, empty one",
-        to.display(),
-        directory.display()
-    ))
 }
