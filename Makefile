@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots long dist dist-check msrv deny
+.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots side-by-side long dist dist-check msrv deny
 CARGO ?= cargo
 ARGS ?=
 
@@ -121,6 +121,12 @@ frames: build
 screenshots: test-binary
 	bash tests/outside/setup.sh
 	node tests/outside/screenshots.mjs
+
+# Ten tables in the editor and in the live page, for docs/side-by-side. OPTIVERSE is the editor's checkout, LAB_PYTHON a Python
+# with what it needs; without them it says what is missing.
+side-by-side: test-binary
+	bash tests/outside/setup.sh
+	node tests/outside/side_by_side.mjs
 
 # The stories that take minutes, too.
 long: test-binary

@@ -38,7 +38,7 @@ use crate::net::service::Tell;
 use crate::net::service::{Outcome, Report, Requester, Service};
 #[cfg(feature = "durable")]
 use crate::persistence::Persistence;
-use crate::protocol::inbound;
+use crate::protocol::inbound::{self, Since};
 use admission::{AccessRequest, Admission};
 use channel_handler::ChannelHandler;
 pub use hosts::Hosts;
@@ -57,6 +57,7 @@ const WRONG_HOST: &str = "this server doesn't serve pages under this host name: 
                           its operator to allow the name with --allow-host";
 const OTHER_METHODS: &str =
     "this path doesn't have this method: the Allow header lists those it has";
+const BAD_SINCE: &str = "`since` has to be a whole number: the `seq` of the state that you have";
 const NO_WEBSOCKET: &str = "this address speaks WebSocket: connect with ws://";
 
 /// All that is served on the port: sessions, the client protocol, the API and a few pages.
@@ -266,7 +267,15 @@ impl Router {
     }
 
     fn view(&self, call: Call<'_>) -> Result<Outcome, Response> {
-        Ok(Outcome::Upgrade(Box::new(ViewerHandler::new(call.session(), call.grant))))
+        let given = |name| call.request.query_value(name);
+        let since = match (given("epoch"), given("since")) {
+            (Some(epoch), Some(seq)) => {
+                let seq = seq.parse().map_err(|_| Response::text(400, BAD_SINCE))?;
+                Some(Since { epoch, seq })
+            }
+            _ => None,
+        };
+        Ok(Outcome::Upgrade(Box::new(ViewerHandler::new(call.session(), call.grant, since))))
     }
 
     fn client(&self, call: Call<'_>) -> Result<Outcome, Response> {

@@ -158,13 +158,19 @@ impl Response {
         if !preferences.takes_gzip {
             return page;
         }
-        match gzip::compressed(&page.body).filter(|packed| packed.len() < page.body.len()) {
+        // A browser tells its page how many bytes it has unpacked, but not of how many.
+        let plain_length = format!("Collabd-Length: {}", page.body.len());
+        let level = match page.content_type.starts_with("text/html") {
+            true => gzip::PAGE_LEVEL,
+            false => gzip::DATA_LEVEL,
+        };
+        match gzip::compressed(&page.body, level).filter(|packed| packed.len() < page.body.len()) {
             Some(packed) => Response {
                 body: packed.into(),
                 // The packed body has other bytes but the same meaning: its tag is a weak one (RFC
                 // 9110 §8.8.1).
                 tag: page.tag.as_ref().map(|tag| format!("W/{tag}")),
-                ..page.with("Content-Encoding: gzip")
+                ..page.with("Content-Encoding: gzip").with(plain_length)
             },
             None => page,
         }
@@ -390,6 +396,7 @@ mod tests {
         let head = String::from_utf8(packed.parts("HEAD").concat()).unwrap();
         for header in [
             "Content-Encoding: gzip\r\n",
+            &format!("Collabd-Length: {}\r\n", body.len()),
             "Vary: Accept-Encoding\r\n",
             "ETag: W/\"07ab-12-",
             &format!("Content-Length: {}\r\n", packed.size()),

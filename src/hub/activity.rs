@@ -1,20 +1,22 @@
 //! The activity of a session, for the page and the API: its last changes, and the number of changes in each of
 //! the last minutes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::document::Document;
+use super::document::{Applied, Document};
+use super::field_changes::{FieldChanges, Place};
 use super::item::Item;
 use super::time::Time;
 use crate::journal::StoredChange;
 use crate::protocol::inbound::{self, Action, Command};
+use crate::protocol::json::Fields;
 use crate::protocol::outbound::write_key;
-use crate::protocol::{Timestamp, UserId, json};
+use crate::protocol::{Frame, Timestamp, UserId, json};
 
 /// How many activities are remembered.
 const MAX_ACTIVITIES: usize = 50;
@@ -85,7 +87,7 @@ pub struct ItemSummary {
     item_type: Option<Box<str>>,
     label: Option<Box<str>>,
     /// `x_mm`, `y_mm` and `angle_deg`.
-    place: [Option<f64>; 3],
+    place: Place,
 }
 
 /// One or more changes of one kind, by one user, of one item or of the whole document.
@@ -98,6 +100,30 @@ struct Activity {
     user: UserId,
     kind: ActivityKind,
     item: Option<ItemSummary>,
+    /// What it has written to the item.
+    changes: FieldChanges,
+    /// What it did to the whole document; `None` for one item.
+    counts: Option<Counts>,
+}
+
+/// How many items a change of the whole document has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    added: usize,
+    changed: usize,
+    removed: usize,
+}
+
+impl Counts {
+    /// Counts these changes.
+    pub fn of(changes: &[Applied]) -> Self {
+        let count = |is_one: fn(&Applied) -> bool| changes.iter().filter(|one| is_one(one)).count();
+        Counts {
+            added: count(|one| matches!(one, Applied::Added(_))),
+            changed: count(|one| matches!(one, Applied::Changed(_))),
+            removed: count(|one| matches!(one, Applied::Removed(_))),
+        }
+    }
 }
 
 /// The activity of a session.
@@ -121,12 +147,15 @@ impl ActivityLog {
     }
 
     /// The activity of a stored session from its last changes, which are in order. `document` is the one after
-    /// them.
+    /// them; `written` are the fields that some of them have changed, by number. Of the others that is known
+    /// which earlier ones of these changes tell of.
     pub fn from_stored<'a>(
         changes: impl Iterator<Item = &'a StoredChange>,
         document: &Document,
+        mut written: HashMap<u64, FieldChanges>,
     ) -> Self {
         let mut recent = ActivityLog::default();
+        let mut known: HashMap<Box<str>, Fields> = HashMap::new();
         for StoredChange { seq, at, user, frame, .. } in changes {
             let text = std::str::from_utf8(frame).unwrap_or_default();
             let command = inbound::parse_stored(text);
@@ -136,44 +165,90 @@ impl ActivityLog {
                 None => Some(ActivityKind::Replace),
             };
             let Some(kind) = kind else { continue };
+            let fields = command.as_ref().map(|command| {
+                let known = known.entry(command.item_id.clone()).or_default();
+                let found = || match kind {
+                    ActivityKind::Update | ActivityKind::Move => {
+                        FieldChanges::of_known(known, &command.data)
+                    }
+                    _ => FieldChanges::default(),
+                };
+                let fields = written.remove(seq).unwrap_or_else(found);
+                learn(known, &command.data);
+                if kind == ActivityKind::Remove {
+                    known.clear();
+                }
+                fields
+            });
             let summary = command
                 .map(|command| ItemSummary::from_command(&command, document.get(&command.item_id)));
             let id = summary.as_ref().map(|summary| summary.id.clone());
             let before = id.and_then(|id| recent.take_coalesced(user, kind, &id, *at));
             let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
+            let (before, changes) = match before {
+                Some(Activity { item, mut changes, .. }) => {
+                    changes.go_on(fields.unwrap_or_default());
+                    (item, changes)
+                }
+                None => (None, fields.unwrap_or_default()),
+            };
             let before = match kind {
                 ActivityKind::Remove => {
                     summary.as_ref().and_then(|summary| recent.last_summary(&summary.id)).cloned()
                 }
-                _ => before.and_then(|activity| activity.item),
+                _ => before,
             };
             let item = match (summary, before) {
                 (Some(summary), Some(before)) => Some(summary.or(before)),
                 (summary, before) => summary.or(before),
             };
-            recent.push(Activity { seq: *seq, at: *at, user: user.clone(), kind, item });
+            let user = user.clone();
+            recent.push(Activity { seq: *seq, at: *at, user, kind, item, changes, counts: None });
         }
         recent
     }
 
-    /// Records change `seq`. `item` is the changed item after it.
-    pub fn note(
+    /// Records change `seq` of one item, the fields that it has written, and `item`, the item after it.
+    pub fn note_item(
         &mut self,
         seq: u64,
         user: &UserId,
         kind: ActivityKind,
-        item: Option<&Item>,
+        item: &Item,
+        written: FieldChanges,
         now: Time,
     ) {
         self.minutes.count(now.elapsed);
-        let before = item.and_then(|item| self.take_coalesced(user, kind, &item.id, now.wall));
-        let kind = before.as_ref().map_or(kind, |before| kind.following(before.kind));
-        let mut summary = before.and_then(|activity| activity.item);
-        match (&mut summary, item) {
-            (Some(summary), Some(item)) => summary.refresh(item),
-            _ => summary = item.map(ItemSummary::of),
-        }
-        self.push(Activity { seq, at: now.wall, user: user.clone(), kind, item: summary });
+        let activity = match self.take_coalesced(user, kind, &item.id, now.wall) {
+            Some(mut before) => {
+                match &mut before.item {
+                    Some(summary) => summary.refresh(item),
+                    None => before.item = Some(ItemSummary::of(item)),
+                }
+                before.changes.go_on(written);
+                Activity { seq, at: now.wall, kind: kind.following(before.kind), ..before }
+            }
+            None => {
+                let (user, item) = (user.clone(), Some(ItemSummary::of(item)));
+                Activity { seq, at: now.wall, user, kind, item, changes: written, counts: None }
+            }
+        };
+        self.push(activity);
+    }
+
+    /// Records that the whole document was replaced; `seq` is the last of the changes.
+    pub fn note_whole(
+        &mut self,
+        seq: u64,
+        user: &UserId,
+        kind: ActivityKind,
+        counts: Counts,
+        now: Time,
+    ) {
+        self.minutes.count(now.elapsed);
+        let (user, counts) = (user.clone(), Some(counts));
+        let changes = FieldChanges::default();
+        self.push(Activity { seq, at: now.wall, user, kind, item: None, changes, counts });
     }
 
     /// Records change `seq`, which removed an item. `item` is the item before it.
@@ -185,6 +260,8 @@ impl ActivityLog {
             user: user.clone(),
             kind: ActivityKind::Remove,
             item,
+            changes: FieldChanges::default(),
+            counts: None,
         });
     }
 
@@ -225,6 +302,14 @@ impl ActivityLog {
         if coalesces { self.activities.remove(place) } else { None }
     }
 
+    /// The last activity as a message for viewers: `session:activity`.
+    pub fn last(&self) -> Option<Frame> {
+        let mut json = br#"{"type":"session:activity","#.to_vec();
+        self.activities.back()?.write_fields(&mut json);
+        json.push(b'}');
+        Some(Frame::text(&String::from_utf8(json).ok()?))
+    }
+
     /// Appends the activities as a JSON list, the newest last.
     pub fn write(&self, json: &mut Vec<u8>) {
         json.push(b'[');
@@ -247,9 +332,15 @@ impl ActivityLog {
 }
 
 impl Activity {
-    /// Writing to memory can't fail.
     fn write(&self, json: &mut Vec<u8>) {
-        let _ = write!(json, "{{\"seq\":{},\"at\":\"{}\"", self.seq, self.at);
+        json.push(b'{');
+        self.write_fields(json);
+        json.push(b'}');
+    }
+
+    /// Appends its fields as JSON, without braces. Writing to memory can't fail.
+    fn write_fields(&self, json: &mut Vec<u8>) {
+        let _ = write!(json, "\"seq\":{},\"at\":\"{}\"", self.seq, self.at);
         write_key(json, "user_id");
         json::write_string(json, &self.user);
         let _ = write!(json, ",\"action\":\"{}\"", self.kind.name());
@@ -273,7 +364,24 @@ impl Activity {
                 let _ = serde_json::to_writer(&mut *json, &number);
             }
         }
-        json.push(b'}');
+        self.changes.write(json, &place);
+        if let Some(Counts { added, changed, removed }) = self.counts {
+            let _ = write!(json, ",\"added\":{added},\"changed\":{changed},\"removed\":{removed}");
+        }
+    }
+}
+
+/// Takes over what a relayed message says of an item.
+fn learn(known: &mut Fields, said: &Fields) {
+    let places: HashMap<&str, usize> =
+        known.iter().enumerate().map(|(place, (key, _))| (&**key, place)).collect();
+    let places: Vec<Option<usize>> =
+        said.iter().map(|(key, _)| places.get(&**key).copied()).collect();
+    for ((key, value), place) in said.iter().zip(places) {
+        match place {
+            Some(place) => known[place].1.clone_from(value),
+            None => known.push((key.clone(), value.clone())),
+        }
     }
 }
 

@@ -283,6 +283,7 @@ impl Document {
         let fields = complete_item(id, fields, item_type).into_iter().map(field).collect();
         let mut item = Item::new(id.into(), fields, author.user.clone(), author.tick);
         let last = self.removed.get(id).map(|stone| &stone.last).filter(|last| !last.is_empty());
+        item.changed_at = Some(author.at);
         item.before = last.cloned().map(Box::new);
         let bounds = allowance.bounds;
         if item.bytes > bounds.item {

@@ -9,6 +9,7 @@ use super::activity::{ActivityKind, ItemSummary};
 use super::bounds::TooBig;
 use super::decide::{Decision, Edit, RelayForm};
 use super::document::Author;
+use super::field_changes::FieldChanges;
 use super::incoming::{Sender, continued, relayed};
 use super::item::PLACE;
 use super::item_frames::{self, settled_remove};
@@ -31,6 +32,8 @@ pub(super) struct CommandChange {
     /// The message leaves out a part of the item, so the store is given the whole document instead.
     hides_path: bool,
     pub kind: ChangeKind,
+    /// The fields that it writes, for the activity log.
+    changes: FieldChanges,
 }
 
 /// What a command has done to its item.
@@ -73,10 +76,10 @@ impl Session {
             self.document.note_builder(&edit.id, &edit.user, true);
         }
         match self.apply(&mut edit, decision, cx) {
-            Ok(Some(CommandChange { message, hides_path, kind })) => {
+            Ok(Some(CommandChange { message, hides_path, kind, changes })) => {
                 let frame = self.number_message(message, 0, cx);
                 self.journal_edit(&edit, &frame, hides_path, cx);
-                self.record_activity(&edit, &kind, cx);
+                self.record_activity(&edit, &kind, changes, cx);
                 self.relay_change(&edit, &frame, &kind, cx);
                 self.reconcile_change(&edit, &kind, cx);
             }
@@ -174,7 +177,7 @@ impl Session {
         let fields = std::mem::take(&mut command.data);
         let written = Written { color: color_print(&fields), ..Written::default() };
         let item_type = command.item_type.as_deref();
-        let author = self.author(user);
+        let author = self.author(user, cx);
         let member = &self.room[*place];
         let tombstone = self.document.removed().get(id).map(|tombstone| tombstone.tick);
         let is_removed_again =
@@ -201,7 +204,8 @@ impl Session {
             }
         };
         let kind = ChangeKind::Added { is_pasted, is_wiped };
-        Ok(Some(CommandChange { message, hides_path: item.hides_path(), kind }))
+        let (hides_path, changes) = (item.hides_path(), FieldChanges::default());
+        Ok(Some(CommandChange { message, hides_path, kind, changes }))
     }
 
     fn apply_write(
@@ -214,7 +218,9 @@ impl Session {
         let Edit { user, id, command, .. } = edit;
         let turns = fields.iter().any(|(key, _)| **key == *PLACE[2]);
         let before = turns.then(|| self.document.get(id).map(|item| item.angle())).flatten();
-        self.document.overwrite(id, fields, self.author(user), cx.allowance())?;
+        let item = self.document.get(id);
+        let changes = item.map(|item| FieldChanges::of(item, &fields)).unwrap_or_default();
+        self.document.overwrite(id, fields, self.author(user, cx), cx.allowance())?;
         let Some(item) = self.document.get(id) else { return Ok(None) };
         let hides_path = item.hides_path() && relay == RelayForm::Update;
         let has_turned = turns && before != Some(item.angle());
@@ -227,16 +233,18 @@ impl Session {
                 .into(),
         };
         let kind = ChangeKind::Written { relay, has_turned };
-        Ok(Some(CommandChange { message: continued(&head, user, cx), hides_path, kind }))
+        let message = continued(&head, user, cx);
+        Ok(Some(CommandChange { message, hides_path, kind, changes }))
     }
 
     fn apply_removal(&mut self, edit: &Edit, cx: &Context<'_>) -> Option<CommandChange> {
         let item = self.document.get(&edit.id)?;
         let is_crossed = self.room[edit.place].may_be_crossed(item);
         let kind = ChangeKind::Removed { item: ItemSummary::of(item), is_crossed };
-        self.document.remove(&edit.id, self.author(&edit.user));
+        self.document.remove(&edit.id, self.author(&edit.user, cx));
         let message = relayed(&edit.command.body, &edit.user, cx);
-        Some(CommandChange { message, hides_path: false, kind })
+        let changes = FieldChanges::default();
+        Some(CommandChange { message, hides_path: false, kind, changes })
     }
 
     /// Tells the sender that another user removed the item.
@@ -278,7 +286,13 @@ impl Session {
     }
 
     /// Adds a change to the activity log.
-    fn record_activity(&mut self, edit: &Edit, kind: &ChangeKind, cx: &Context<'_>) {
+    fn record_activity(
+        &mut self,
+        edit: &Edit,
+        kind: &ChangeKind,
+        changes: FieldChanges,
+        cx: &Context<'_>,
+    ) {
         let did = match kind {
             ChangeKind::Added { .. } => ActivityKind::Add,
             ChangeKind::Written { relay: RelayForm::Update, .. } => ActivityKind::Update,
@@ -290,7 +304,7 @@ impl Session {
             }
         };
         let Some(item) = self.document.get(&edit.id) else { return };
-        self.activity.note(self.history.seq(), &edit.user, did, Some(item), cx.now);
+        self.activity.note_item(self.history.seq(), &edit.user, did, item, changes, cx.now);
     }
 
     /// Plans what the members have to be told after a change so that all canvases show the same.
@@ -362,7 +376,7 @@ impl Session {
     }
 
     /// A user as the author of a change that is made at this tick.
-    pub(super) fn author<'a>(&self, user: &'a UserId) -> Author<'a> {
-        Author { user, tick: self.tick, received: self.received_by_all }
+    pub(super) fn author<'a>(&self, user: &'a UserId, cx: &Context<'_>) -> Author<'a> {
+        Author { user, tick: self.tick, received: self.received_by_all, at: cx.now.wall }
     }
 }

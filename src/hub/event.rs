@@ -25,8 +25,9 @@ pub enum Event {
     /// joins with [`Join`](Self::Join).
     JoinTemporary { conn: ConnId, session: Arc<str>, user: UserId, grant: Option<Grant> },
     /// A connection asks to view a session that exists, in memory or stored: to be sent what members
-    /// are sent. Answered with [`Effect::Admit`] or [`Effect::Refuse`].
-    View { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// are sent. It has the document as of `since` already, if that is given. Answered with [`Effect::Admit`] or
+    /// [`Effect::Refuse`].
+    View { conn: ConnId, session: Arc<str>, grant: Option<Grant>, since: Option<Since> },
     /// A viewer asks for the document, or for the changes after `since`.
     RequestState { conn: ConnId, since: Option<Since> },
     /// A connection of the client protocol was opened, with `debug` at the debug endpoint. Answered with
@@ -43,6 +44,9 @@ pub enum Event {
     /// An HTTP request about one session. Answered with [`Effect::Answer`], or with [`Effect::Refuse`]
     /// if it isn't in memory.
     Details { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
+    /// An HTTP request for one item: its fields, and who changed it last. Answered like
+    /// [`Details`](Self::Details); [`Refusal::NoItem`] where the document doesn't have it.
+    Item { conn: ConnId, session: Arc<str>, item: Box<str>, grant: Option<Grant> },
     /// An HTTP request for a session's document. Answered like [`Details`](Self::Details).
     State { conn: ConnId, session: Arc<str>, grant: Option<Grant> },
     /// An HTTP request for the list of a session's versions in memory, where sessions are not stored.
@@ -154,6 +158,8 @@ pub enum Refusal {
     NameTaken,
     /// There is no such session.
     Unknown,
+    /// The document doesn't have this item.
+    NoItem,
     /// The item to be restored was never removed, or isn't kept any more.
     NoSuchItem,
     /// The item to be restored is there.

@@ -19,7 +19,7 @@ use super::told::Told;
 use crate::protocol::item::is_unsafe_image_path;
 use crate::protocol::json::{self, Fields, Name, is_string};
 use crate::protocol::outbound::{write_key, write_object};
-use crate::protocol::{UserId, geometry};
+use crate::protocol::{Timestamp, UserId, geometry};
 
 pub(super) use super::field::{FIELD_MEMORY, Field, PLACE};
 pub(super) use super::past_value::PastValue;
@@ -51,6 +51,8 @@ pub struct Item {
     pub fields: Vec<Field>,
     /// The user who changed it last, or whose snapshot added it.
     pub writer: UserId,
+    /// When that was; `None` if it was loaded.
+    pub changed_at: Option<Timestamp>,
     /// The users who built their copy themselves. All others made theirs from a message.
     pub builders: Vec<UserId>,
     /// The session's tick at which it was added; 0 if it was loaded.
@@ -86,7 +88,8 @@ impl Item {
         let builders = default_builders(&fields, Some(&writer));
         let (told, old, derived) = (Told::default(), OldValues::default(), Derived::default());
         let before = None;
-        Item { id, fields, writer, builders, added, told, old, before, derived, bytes }
+        let changed_at = None;
+        Item { id, fields, writer, changed_at, builders, added, told, old, before, derived, bytes }
     }
 
     /// An estimate of its memory with its earlier values, in bytes. Takes time linear in its fields.
@@ -229,6 +232,17 @@ impl Item {
         last
     }
 
+    /// `x_mm`, `y_mm` and `angle_deg`, where they are numbers.
+    pub(super) fn place(&self) -> [Option<f64>; 3] {
+        let mut place = [None; 3];
+        for field in &self.fields {
+            if let Some(found) = PLACE.iter().position(|name| *name == field.key) {
+                place[found] = json::as_number(&field.value);
+            }
+        }
+        place
+    }
+
     /// Its angle in degrees; `None` if it has none.
     pub fn angle(&self) -> Option<f64> {
         json::as_number(&self.field(PLACE[2])?.value)
@@ -309,6 +323,7 @@ impl Item {
         }
         self.bytes = sizes.bytes;
         self.writer = author.user.clone();
+        self.changed_at = Some(author.at);
         debug_assert_eq!(
             self.bytes,
             size_of_fields(&self.id, self.fields.iter().map(|field| (&*field.key, &*field.value)))

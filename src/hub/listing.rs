@@ -60,6 +60,30 @@ impl Registry {
         });
     }
 
+    /// Answers with one item of a session, and who changed it last.
+    pub fn item(
+        &self,
+        conn: ConnId,
+        name: &str,
+        id: &str,
+        grant: Option<Grant>,
+        cx: &mut Context<'_>,
+    ) {
+        self.answer_about(conn, name, grant, cx, |session, now| {
+            let item = session.document.get(id).ok_or(Refusal::NoItem)?;
+            let mut body = b"{\"item\":".to_vec();
+            item.write(&mut body);
+            write_key(&mut body, "changed_by");
+            json::write_string(&mut body, &item.writer);
+            let _ = match item.changed_at {
+                Some(at) => write!(body, ",\"changed_at\":\"{at}\""),
+                None => write!(body, ",\"changed_at\":null"),
+            };
+            let _ = write!(body, ",\"timestamp\":\"{}\"}}", now.wall);
+            Ok(body)
+        });
+    }
+
     /// Answers with a session's document.
     pub fn state(&self, conn: ConnId, name: &str, grant: Option<Grant>, cx: &mut Context<'_>) {
         self.answer_about(conn, name, grant, cx, |session, now| {
@@ -128,7 +152,7 @@ impl Session {
         );
         for (place, member) in self.room.iter().take(max_members).enumerate() {
             json.extend_from_slice(if place == 0 { b"{" } else { b",{" });
-            member.write(json, self.is_host(place));
+            member.write(json, self.is_host(place), now);
         }
         json.extend_from_slice(b"],\"changed_at\":");
         let _ = match self.activity.changed_at() {
@@ -143,15 +167,17 @@ impl Session {
 
 impl Member {
     /// Appends a member as JSON, after the opening brace.
-    fn write(&self, json: &mut Vec<u8>, is_host: bool) {
+    fn write(&self, json: &mut Vec<u8>, is_host: bool, now: Time) {
         json.extend_from_slice(b"\"user_id\":");
         json::write_string(json, &self.user);
         let read_only = !self.may_write();
         let _ = write!(
             json,
             ",\"is_host\":{is_host},\"connected_at\":\"{}\",\"read_only\":{read_only},\
-             \"connection\":{},\"round_trip_ms\":",
-            self.connected_at, self.conn.0,
+             \"connection\":{},\"takeovers\":{},\"round_trip_ms\":",
+            self.connected_at,
+            self.conn.0,
+            self.takeovers(now.elapsed),
         );
         let _ = match self.round_trip() {
             Some(trip) => write!(json, "{:.1}}}", trip.as_secs_f64() * 1000.0),

@@ -10,6 +10,7 @@ use super::activity::ActivityLog;
 use super::author::Author;
 use super::bounds::Allowance;
 use super::document::{Document, Outcome};
+use super::field_changes::FieldChanges;
 use super::history::{self, History};
 use super::notes::Note;
 use super::storage::Damaged;
@@ -90,14 +91,17 @@ impl LoadedSession {
         history.skip(skipped);
         // None of the rest belongs to a change that is there.
         taken.for_each(drop);
-        let mut document = replay_with_notes(&document, &changes, seq_of_document, notes)?;
+        let count = earlier.len() + changes.len();
+        let is_shown = changes.len().saturating_sub(MAX_ACTIVITY_CHANGES);
+        let first_shown = changes.get(is_shown).map_or(u64::MAX, |change| change.seq);
+        let replay = Replay { first_shown, ..Replay::begin(&document)? };
+        let (mut document, written) = replay_with_notes(replay, &changes, seq_of_document, notes)?;
         // Everything it has is stored.
         document.take_news();
-        let count = earlier.len() + changes.len();
         let newest =
             earlier.iter().chain(&changes).skip(count.saturating_sub(MAX_ACTIVITY_CHANGES));
         let newest = newest.filter(|change| change.skipped_after().is_none());
-        let activity = ActivityLog::from_stored(newest, &document);
+        let activity = ActivityLog::from_stored(newest, &document, written);
         let bytes = changes.iter().map(|change| change.frame.len()).sum();
         let changes = (changes.len(), bytes);
         Ok(LoadedSession { epoch, document, history, activity, whole, changes })
@@ -128,14 +132,14 @@ pub fn replay<'a>(
     Ok(replay.document)
 }
 
-/// Replays changes and the notes between them. `seq` is the last change in `document`.
+/// Replays changes and the notes between them. `seq` is the last change in the document that the replay begins
+/// with. Returns the document, and which fields each change has changed.
 fn replay_with_notes(
-    document: &[u8],
+    mut replay: Replay,
     changes: &[StoredChange],
     mut seq: u64,
     notes: Vec<(u64, UserId, Note)>,
-) -> Result<Document, Damaged> {
-    let mut replay = Replay::begin(document)?;
+) -> Result<(Document, HashMap<u64, FieldChanges>), Damaged> {
     let mut changes = changes.iter().peekable();
     for (at, user, note) in notes {
         if at < seq {
@@ -158,7 +162,7 @@ fn replay_with_notes(
     for change in changes {
         replay.apply(change)?;
     }
-    Ok(replay.document)
+    Ok((replay.document, replay.written))
 }
 
 /// A document that changes are applied to.
@@ -167,6 +171,9 @@ struct Replay {
     /// When each item was changed last, in milliseconds since 1970. An item that was still has a place that a
     /// file may have been saved with.
     changed: HashMap<Box<str>, u64>,
+    /// Which fields the changes from `first_shown` on have changed, by number, for the activity log.
+    written: HashMap<u64, FieldChanges>,
+    first_shown: u64,
 }
 
 impl Replay {
@@ -175,7 +182,8 @@ impl Replay {
             b"" => Document::default(),
             stored => Document::from_stored(stored)?,
         };
-        Ok(Replay { document, changed: HashMap::new() })
+        let (changed, written) = (HashMap::new(), HashMap::new());
+        Ok(Replay { document, changed, written, first_shown: u64::MAX })
     }
 
     fn apply(&mut self, change: &StoredChange) -> Result<(), Damaged> {
@@ -194,7 +202,12 @@ impl Replay {
         {
             item.rests();
         }
-        let author = Author::of_replay(&change.user);
+        if change.seq >= self.first_shown
+            && let Some(item) = document.get(&id)
+        {
+            self.written.insert(change.seq, FieldChanges::of(item, &command.data));
+        }
+        let author = Author::of_replay(&change.user, change.at);
         document.meet(&change.user);
         match document.apply(&mut command, author, Allowance::NONE) {
             Ok(Outcome::Added | Outcome::Changed | Outcome::Removed) => document.advance(0),

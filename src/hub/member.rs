@@ -20,6 +20,10 @@ const MAX_UNANSWERED_PINGS: usize = 8;
 /// A member's message that crossed a change of its item was sent by a copy that showed the item as it was
 /// before. The copy may show that until the member is told again, at most for this time.
 const CROSSING_WINDOW: Duration = Duration::from_secs(5);
+/// How long a takeover is counted.
+const TAKEOVER_WINDOW: Duration = Duration::from_secs(300);
+/// How many takeovers are counted at most.
+const MAX_TAKEOVERS: usize = 100;
 
 /// A user of a session, on the connection it has now.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Member {
     /// The access that its key gave it; `None` where the server asks for no keys.
     pub access: Option<Access>,
     pub connected_at: Timestamp,
+    /// When its user's connections took over from one another, within [`TAKEOVER_WINDOW`], oldest first.
+    takeovers: VecDeque<Duration>,
     pub arrival: RoleDetection,
     /// Whether the member is the editor: its first message was a `sync:request` that names its user.
     pub is_editor: bool,
@@ -116,6 +122,7 @@ impl Member {
             user,
             access,
             connected_at: now.wall,
+            takeovers: VecDeque::new(),
             arrival: RoleDetection::Unknown { returns_alone, waiting: None },
             is_editor: false,
             has_spoken: false,
@@ -137,6 +144,23 @@ impl Member {
             waiting: None,
             copies: HashMap::new(),
         }
+    }
+
+    /// Takes the place of an earlier connection of the same user, `now`.
+    pub fn take_over(&mut self, earlier: Member, now: Duration) {
+        self.connected_at = earlier.connected_at;
+        self.takeovers = earlier.takeovers;
+        self.takeovers.push_back(now);
+        let is_over = |at: &Duration| now.saturating_sub(*at) > TAKEOVER_WINDOW;
+        while self.takeovers.len() > MAX_TAKEOVERS || self.takeovers.front().is_some_and(is_over) {
+            self.takeovers.pop_front();
+        }
+    }
+
+    /// How often its user's connections took over from one another within the last five minutes. Many takeovers
+    /// mean that two editors use one name. At most [`MAX_TAKEOVERS`].
+    pub fn takeovers(&self, now: Duration) -> usize {
+        self.takeovers.iter().filter(|at| now.saturating_sub(**at) <= TAKEOVER_WINDOW).count()
     }
 
     /// Whether its key permits more than to watch and to show a cursor.

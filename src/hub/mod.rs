@@ -38,6 +38,7 @@ mod document;
 mod edit;
 mod event;
 mod field;
+mod field_changes;
 mod history;
 mod incoming;
 mod item;
@@ -152,7 +153,9 @@ impl Hub {
             Event::JoinTemporary { conn, session, user, grant } => {
                 sessions.join(conn, session, user, grant, true, cx);
             }
-            Event::View { conn, session, grant } => sessions.view(conn, session, grant, cx),
+            Event::View { conn, session, grant, since } => {
+                sessions.view(conn, session, grant, since, cx);
+            }
             Event::RequestState { conn, since } => {
                 sessions.request_state(conn, &Request { since }, cx)
             }
@@ -177,6 +180,9 @@ impl Hub {
             Event::Sessions { conn, grant } => sessions.list(conn, grant, cx),
             Event::Details { conn, session, grant } => {
                 sessions.describe(conn, &session, grant, cx);
+            }
+            Event::Item { conn, session, item, grant } => {
+                sessions.item(conn, &session, &item, grant, cx);
             }
             Event::State { conn, session, grant } => sessions.state(conn, &session, grant, cx),
             Event::Versions { conn, session, grant } => {

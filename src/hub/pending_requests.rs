@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{ConnId, ConnMap};
 use crate::auth::Grant;
 use crate::protocol::UserId;
-use crate::protocol::inbound::State;
+use crate::protocol::inbound::{Since, State};
 
 /// A session is stored, but can't be read. The log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct NotLoaded;
 #[derive(Debug)]
 pub enum PendingRequest {
     Join { user: UserId, grant: Option<Grant> },
-    View { grant: Option<Grant> },
+    View { grant: Option<Grant>, since: Option<Since> },
     Restore { state: Box<State>, by: UserId },
     RestoreItem { item: Arc<str>, by: UserId },
 }

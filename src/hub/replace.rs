@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::activity::ActivityKind;
+use super::activity::{ActivityKind, Counts};
 use super::document::Applied;
+use super::field_changes::FieldChanges;
 use super::incoming::Sender;
 use super::item::Item;
 use super::message_name::MessageName;
@@ -92,7 +93,7 @@ impl Session {
             return refuse(Refusal::ItemExists, cx);
         }
         self.begin();
-        match self.document.bring_back(id, self.author(by), cx.allowance()) {
+        match self.document.bring_back(id, self.author(by, cx), cx.allowance()) {
             Ok(true) => {}
             Ok(false) => return refuse(Refusal::NoSuchItem, cx),
             Err(why) => return refuse(Refusal::TooBig(why), cx),
@@ -103,7 +104,8 @@ impl Session {
         let Some(item) = self.document.get(id) else { return };
         let change = Applied::Added(item.id.clone());
         let seq = self.history.next_seq();
-        self.activity.note(seq, by, ActivityKind::Add, Some(item), cx.now);
+        let written = FieldChanges::default();
+        self.activity.note_item(seq, by, ActivityKind::Add, item, written, cx.now);
         let why = SnapshotReason::Regular;
         let how = Publication { user: by, version: 0, why, id: None, except: None, is_news: false };
         self.publish(&[change], how, cx);
@@ -132,7 +134,7 @@ impl Session {
         // A user who writes through the API counts as one who was in the session.
         self.document.meet(user);
         let version = state.version;
-        let changes = self.document.replace(state, self.author(user));
+        let changes = self.document.replace(state, self.author(user, cx));
         match before {
             _ if changes.is_empty() => self.document.advance(version),
             Some(before) => self.versions.add(before, cx.limits.document),
@@ -148,9 +150,14 @@ impl Session {
             0 => self.history.seq(),
             several => self.history.next_seq() - 1 + several,
         };
-        self.activity.note(seq, user, did, None, cx.now);
+        self.activity.note_whole(seq, user, did, Counts::of(&changes), cx.now);
         let id = name.stored();
         let how = Publication { user, version, why, id: id.as_deref(), except, is_news: true };
         self.publish(&changes, how, cx);
+        if !self.viewers.is_empty()
+            && let Some(done) = self.activity.last()
+        {
+            self.viewers.send(&done, cx);
+        }
     }
 }

@@ -146,15 +146,16 @@ impl Session {
         let has_writers = self.room.iter().any(Member::may_write);
         let returns_alone = !has_writers && self.document.exists();
         let (tick, now) = (self.tick, cx.now);
-        let mut member = Member::new(conn, user.clone(), access, token, returns_alone, tick, now);
+        let member = Member::new(conn, user.clone(), access, token, returns_alone, tick, now);
         self.empty_since = None;
         let (place, replaced) = match self.room.iter().position(|member| member.user == user) {
             Some(place) => {
-                member.connected_at = self.room[place].connected_at;
-                let old = self.room.replace(place, member).conn;
+                let old = self.room.replace(place, member);
+                let replaced = old.conn;
+                self.room[place].take_over(old, cx.elapsed());
                 let reason = "replaced by a newer connection";
-                cx.effects.push(Effect::Close { conn: old, code: close::POLICY, reason });
-                (place, Some(old))
+                cx.effects.push(Effect::Close { conn: replaced, code: close::POLICY, reason });
+                (place, Some(replaced))
             }
             None => (self.room.add(member), None),
         };

@@ -9,6 +9,7 @@ use super::Context;
 use super::activity::{ActivityKind, ItemSummary};
 use super::bounds::{Allowance, TooBig};
 use super::document::Applied;
+use super::field_changes::FieldChanges;
 use super::item::{INTERFACES, Item, size_completed};
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
 use super::member::{Request, RoleDetection};
@@ -349,8 +350,9 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Vec<Applied> {
         let user = self.room[place].user.clone();
-        let author = self.author(&user);
+        let author = self.author(&user, cx);
         let mut applied = Vec::with_capacity(changes.len());
+        let mut written_fields = Vec::new();
         let mut is_cleared = false;
         for change in changes {
             match change {
@@ -362,6 +364,9 @@ impl Session {
                     applied.push(Applied::Removed(id));
                 }
                 MergeChange::Write(id, fields) => {
+                    let item = self.document.get(&id);
+                    let changes = item.map(|item| FieldChanges::of(item, &fields));
+                    written_fields.push(changes.unwrap_or_default());
                     let _ = self.document.overwrite(&id, fields, author, Allowance::NONE);
                     applied.push(Applied::Changed(id));
                 }
@@ -381,14 +386,18 @@ impl Session {
                 }
             }
         }
+        let mut written_fields = written_fields.into_iter();
         for (n, change) in applied.iter().enumerate() {
             let seq = self.history.next_seq() + n as u64;
-            let (did, id) = match change {
-                Applied::Added(id) => (ActivityKind::Add, id),
-                Applied::Changed(id) => (ActivityKind::Update, id),
+            let (did, id, fields) = match change {
+                Applied::Added(id) => (ActivityKind::Add, id, FieldChanges::default()),
+                Applied::Changed(id) => {
+                    (ActivityKind::Update, id, written_fields.next().unwrap_or_default())
+                }
                 Applied::Removed(_) => continue,
             };
-            self.activity.note(seq, &user, did, self.document.get(id), cx.now);
+            let Some(item) = self.document.get(id) else { continue };
+            self.activity.note_item(seq, &user, did, item, fields, cx.now);
         }
         applied
     }

@@ -8,7 +8,7 @@ use crate::protocol::inbound::{self, ClientMessage, State};
 const BOUNDS: Allowance = Allowance::NONE;
 
 fn author(user: &UserId) -> Author<'_> {
-    Author { user, tick: 7, received: 0 }
+    Author { user, tick: 7, received: 0, at: crate::protocol::Timestamp::from_millis(0) }
 }
 
 fn apply(document: &mut Document, user: &str, command: &str) {

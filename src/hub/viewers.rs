@@ -8,15 +8,22 @@ use super::session::{Session, Viewer};
 use super::{ConnId, Context, Effect, Limits};
 use crate::protocol::Frame;
 use crate::protocol::close;
+use crate::protocol::inbound::Since;
 
 impl Session {
     /// Makes a connection a viewer. It has no canvas of its own to lose, so it is sent the document at once, even
-    /// an empty one.
-    pub fn view(&mut self, conn: ConnId, access: Option<Access>, cx: &mut Context<'_>) {
+    /// an empty one. If it has the document as of `since`, it is sent the changes after that instead.
+    pub fn view(
+        &mut self,
+        conn: ConnId,
+        access: Option<Access>,
+        since: Option<Since>,
+        cx: &mut Context<'_>,
+    ) {
         self.viewers.add(Viewer { conn, access });
         cx.effects.push(Effect::Admit { conn });
         cx.send(conn, &self.acknowledgement(None, cx.now.wall));
-        self.send_state_to_viewer(conn, cx);
+        self.answer_viewer(conn, &Request { since }, cx);
         if cx.disk_fails {
             cx.send(conn, &not_durable());
         }

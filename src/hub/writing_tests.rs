@@ -15,14 +15,30 @@ fn document(item: &str, writes: &[(u64, &str, &str)]) -> Document {
     let fields = fields(item);
     let alice: UserId = "alice".into();
     document
-        .add("a", fields, None, Author { user: &alice, tick: 1, received: 0 }, Allowance::NONE)
+        .add(
+            "a",
+            fields,
+            None,
+            Author {
+                user: &alice,
+                tick: 1,
+                received: 0,
+                at: crate::protocol::Timestamp::from_millis(0),
+            },
+            Allowance::NONE,
+        )
         .expect("there is room");
     for (tick, user, said) in writes {
         let user: UserId = (*user).into();
         let written = document.overwrite(
             "a",
             self::fields(said),
-            Author { user: &user, tick: *tick, received: 0 },
+            Author {
+                user: &user,
+                tick: *tick,
+                received: 0,
+                at: crate::protocol::Timestamp::from_millis(0),
+            },
             Allowance::NONE,
         );
         written.expect("there is room");

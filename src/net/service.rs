@@ -233,6 +233,7 @@ pub(super) fn refused(why: Refusal) -> Response {
              stays as a version",
         ),
         Refusal::Unknown => (404, "there is no such session"),
+        Refusal::NoItem => (404, "the session's document has no such item"),
         Refusal::NotKept => (
             404,
             "this state of the session is not stored, or not any more: its versions say how far \

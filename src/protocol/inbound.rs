@@ -16,13 +16,14 @@ pub use super::rejection::{LeftOut, Rejection};
 use super::relayed::{Body, ItemData, complete_item, names_the_item};
 pub use super::state::{MAX_LISTED_UNNAMED, Renamed, State, StateItem};
 
-const SERVER_TYPES: [&str; 9] = [
+const SERVER_TYPES: [&str; 10] = [
     "connection:ack",
     "user:joined",
     "user:left",
     "host:changed",
     "sync:state",
     "sync:done",
+    "session:activity",
     "message_delivered",
     "pong",
     "error",
@@ -49,7 +50,7 @@ pub enum ClientMessage {
 }
 
 /// A position in the order of changes, from which a client wants to catch up.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {
     pub epoch: String,
     pub seq: u64,

@@ -14,27 +14,53 @@ const LIVE: &str = concat!(
     "<style>\n",
     include_str!("live/base.css"),
     include_str!("live/overview.css"),
+    include_str!("live/cards.css"),
     include_str!("live/session.css"),
+    include_str!("live/joining.css"),
+    include_str!("live/manage.css"),
+    include_str!("live/chosen.css"),
     include_str!("live/window.css"),
+    include_str!("live/print.css"),
     "</style>\n</head>\n",
     include_str!("live/body.html"),
     "<script>\n\"use strict\";\n",
     // One scope. A file's functions may use any other's; its top level, only those above it.
+    include_str!("live/theme.js"),
+    include_str!("live/addresses.js"),
+    include_str!("live/keys.js"),
     include_str!("live/text.js"),
     include_str!("live/items.js"),
+    include_str!("live/properties.js"),
     include_str!("live/words.js"),
+    include_str!("live/differences.js"),
+    include_str!("live/address.js"),
+    include_str!("live/qr.js"),
+    include_str!("live/listing.js"),
+    include_str!("live/shapes.js"),
+    include_str!("live/tracer.js"),
+    include_str!("live/labels.js"),
     include_str!("live/dom.js"),
     include_str!("live/people.js"),
     include_str!("live/server.js"),
     include_str!("live/overview.js"),
     include_str!("live/joining.js"),
+    include_str!("live/cards.js"),
+    include_str!("live/thumbnails.js"),
     include_str!("live/scene.js"),
     include_str!("live/drawing.js"),
+    include_str!("live/outlines.js"),
+    include_str!("live/beams.js"),
     include_str!("live/pan_zoom.js"),
+    include_str!("live/first_state.js"),
     include_str!("live/session.js"),
+    include_str!("live/pictures.js"),
     include_str!("live/side_panel.js"),
+    include_str!("live/chosen.js"),
+    include_str!("live/following.js"),
     include_str!("live/refresh.js"),
     include_str!("live/timeline.js"),
+    include_str!("live/manage.js"),
+    include_str!("live/linking.js"),
     include_str!("live/main.js"),
     "</script>\n</body>\n</html>\n",
 );
@@ -158,6 +184,24 @@ mod tests {
             assert!(shown.starts_with("HTTP/1.1 200 OK\r\n"), "{other}");
         }
         assert_ne!(*tag, Page::new("<p>another page").tag);
+    }
+
+    /// The script is one scope: of two functions with one name the later one would be called by both.
+    #[test]
+    fn no_two_functions_of_the_script_have_one_name() {
+        let script = text_of(LIVE, "script").unwrap_or_default();
+        let mut names: Vec<&str> = script
+            .lines()
+            .filter_map(|line| {
+                let (name, _) =
+                    line.trim_start_matches("async ").strip_prefix("function ")?.split_once('(')?;
+                Some(name)
+            })
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert!(count > 100 && names.len() == count, "{} of {count}", names.len());
     }
 
     #[test]

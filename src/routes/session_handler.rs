@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::auth::Grant;
 use crate::hub::{ConnId, Event};
 use crate::net::service::{ConnectionHandler, Incoming, Reaction, Role};
-use crate::protocol::inbound::{self, ClientMessage, Rejection};
+use crate::protocol::inbound::{self, ClientMessage, Rejection, Since};
 use crate::protocol::{Frame, Kind, Timestamp, UserId, close, outbound};
 
 /// The handshake's header that asks, with the value `1`, that nothing is stored of a session that
@@ -128,19 +128,24 @@ impl ConnectionHandler for SessionHandler {
 pub struct ViewerHandler {
     session: Arc<str>,
     grant: Option<Grant>,
+    /// Which document it has already.
+    since: Option<Since>,
     last_kind: Kind,
 }
 
 impl ViewerHandler {
-    /// A handler for a viewer. `grant` is what its key permits, where one is needed.
-    pub fn new(session: Arc<str>, grant: Option<Grant>) -> Self {
-        ViewerHandler { session, grant, last_kind: Kind::Other }
+    /// A handler for a viewer. `grant` is what its key permits, where one is needed; `since` says which document it
+    /// has already.
+    pub fn new(session: Arc<str>, grant: Option<Grant>, since: Option<Since>) -> Self {
+        ViewerHandler { session, grant, since, last_kind: Kind::Other }
     }
 }
 
 impl ConnectionHandler for ViewerHandler {
     fn join(&self, conn: ConnId) -> Option<Event> {
-        Some(Event::View { conn, session: self.session.clone(), grant: self.grant.clone() })
+        let (session, grant, since) =
+            (self.session.clone(), self.grant.clone(), self.since.clone());
+        Some(Event::View { conn, session, grant, since })
     }
 
     /// Refuses every message that would change something; the hub doesn't get it.

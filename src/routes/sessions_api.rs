@@ -59,6 +59,12 @@ impl Router {
         Ok(Outcome::Ask(Event::Details { conn: call.conn, session, grant: call.grant }))
     }
 
+    pub(super) fn item(&self, call: Call<'_>) -> Result<Outcome, Response> {
+        let (conn, session) = (call.conn, call.session());
+        let item = call.ids.get(1).map_or("", String::as_str).into();
+        Ok(Outcome::Ask(Event::Item { conn, session, item, grant: call.grant }))
+    }
+
     pub(super) fn state(&self, call: Call<'_>) -> Result<Outcome, Response> {
         let session = call.session();
         if !self.stores() && call.request.query_value("at").is_none() {

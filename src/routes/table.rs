@@ -245,6 +245,22 @@ pub static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        path: "/api/sessions/{id}/items/{item}",
+        kind: RouteKind::Page,
+        endpoints: &[get(
+            Permission::Reader,
+            Router::item,
+            EndpointDoc {
+                id: "item",
+                summary: "One item of a session in memory, and who changed it last",
+                parameters: &[],
+                body: None,
+                answers: &[json("The item.", &["item", "changed_by", "changed_at", "timestamp"])],
+                refusals: &[404],
+            },
+        )],
+    },
+    Route {
         path: "/api/sessions/{id}/state",
         kind: RouteKind::Page,
         endpoints: &[
@@ -505,7 +521,18 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[get(
             Permission::Reader,
             Router::view,
-            about_socket("view", "Looks at a session without being in it"),
+            EndpointDoc {
+                parameters: &[
+                    query(
+                        "epoch",
+                        "string",
+                        "with `since`: the `epoch` of the state that you have",
+                    ),
+                    query("since", "integer", "its `seq`: only what came after it is sent"),
+                ],
+                refusals: &[400, 404, 426],
+                ..about_socket("view", "Looks at a session without being in it")
+            },
         )],
     },
     Route {

@@ -55,7 +55,7 @@ impl Scene {
             scene.handle(Cause::by(conn), event);
         }
         scene.witness.comes(VERA, Who::Viewer { session: "a".into() }, None, Duration::ZERO);
-        let view = Event::View { conn: VERA, session: "a".into(), grant: None };
+        let view = Event::View { conn: VERA, session: "a".into(), grant: None, since: None };
         scene.handle(Cause::by(VERA), view);
         for (conn, client) in [(ANN, "ann"), (BEN, "ben"), (CID, "cid"), (DAN, "dan")] {
             let who = Who::Client { client: client.into(), debug: false };

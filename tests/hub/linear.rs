@@ -476,7 +476,12 @@ fn whole_documents() {
         let mut script = Script::session(&tiny(100, "0.0"));
         for user in 0..n {
             let conn = ConnId(100 + user as u64);
-            script.first(Act::Happens(Event::View { conn, session: "s".into(), grant: None }));
+            script.first(Act::Happens(Event::View {
+                conn,
+                session: "s".into(),
+                grant: None,
+                since: None,
+            }));
         }
         for user in 0..n {
             let conn = ConnId(100 + user as u64);

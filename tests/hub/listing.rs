@@ -43,6 +43,35 @@ fn recent(rig: &mut Rig) -> Vec<String> {
     recent.collect()
 }
 
+/// How often a user's connections took over from one another, as the list of sessions says it.
+fn takeovers(rig: &mut Rig) -> Value {
+    rig.list(None)["sessions"][0]["members"][0]["takeovers"].clone()
+}
+
+#[test]
+fn takeovers_of_a_user_are_counted_for_five_minutes() {
+    let mut rig = Rig::new();
+    rig.join_session("bench", "alice", None);
+    assert_eq!(takeovers(&mut rig), 0);
+    for count in 1..=3 {
+        rig.pass(60_000);
+        rig.join_session("bench", "alice", None);
+        assert_eq!(takeovers(&mut rig), count);
+    }
+    // Another user's joining is none, and neither is coming back after having left.
+    let bob = rig.join_session("bench", "bob", None);
+    assert_eq!(takeovers(&mut rig), 3);
+    rig.gone(bob);
+    rig.pass(240_000);
+    assert_eq!(takeovers(&mut rig), 2, "the first was five minutes and more ago");
+    rig.pass(60_001);
+    assert_eq!(takeovers(&mut rig), 0);
+    for _ in 0..150 {
+        rig.join_session("bench", "alice", None);
+    }
+    assert_eq!(takeovers(&mut rig), 100, "no more are counted");
+}
+
 #[test]
 fn a_session_is_described_with_its_members() {
     let mut rig = Rig::new();
@@ -62,9 +91,9 @@ fn a_session_is_described_with_its_members() {
         "viewers": 1, "member_count": 2,
         "members": [
             {"user_id": "alice", "is_host": true, "connected_at": START_SHOWN, "read_only": false,
-             "connection": conn_of_alice, "round_trip_ms": 12.0},
+             "connection": conn_of_alice, "takeovers": 0, "round_trip_ms": 12.0},
             {"user_id": "bob", "is_host": false, "connected_at": at(&rig), "read_only": true,
-             "connection": bob.0, "round_trip_ms": null},
+             "connection": bob.0, "takeovers": 0, "round_trip_ms": null},
         ],
         "changed_at": at(&rig),
         "changes_per_minute": minutes(&[(0, 1)]),
@@ -222,6 +251,149 @@ fn a_drag_is_one_thing_that_was_done() {
     assert_eq!(details["changes_per_minute"], minutes(&[(0, 407)]));
 }
 
+/// What the activities say of fields: `[field, before, after]`, `null` for what isn't there.
+fn changes(rig: &mut Rig) -> Vec<Value> {
+    let details = rig.details("bench").expect("it is there");
+    let recent = details["recent"].as_array().expect("a list").iter().map(|activity| {
+        let Some(changes) = activity["changes"].as_array() else { return Value::Null };
+        changes.iter().map(|one| json!([one["field"], one["before"], one["after"]])).collect()
+    });
+    recent.collect()
+}
+
+fn focusing(focus: Value) -> Value {
+    json!([{"x1_mm": 0, "element_type": "lens", "efl_mm": focus}, {"element_type": "beam_block"}])
+}
+
+#[test]
+fn an_activity_says_which_fields_were_changed_from_what_to_what() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    let item = json!({"item_type": "component", "x_mm": 1, "y_mm": 2, "name": "L", "locked": false,
+                      "interfaces": focusing(json!(50))});
+    rig.tell(alice, command("add_item", "a", item));
+    let update = |data: Value| command("update_item", "a", data);
+    rig.tell(alice, update(json!({"interfaces": focusing(json!(60))})));
+    rig.tell(
+        alice,
+        update(json!({"interfaces": focusing(json!(75.0)), "name": "L", "notes": "new"})),
+    );
+    rig.tell(alice, moved("a", 7.0));
+    rig.tell(alice, moved("a", 9.0));
+    assert_eq!(
+        changes(&mut rig),
+        [
+            Value::Null,
+            json!([
+                ["x_mm", 1.0, 9.0],
+                ["angle_deg", null, -90.0],
+                ["interfaces[0].efl_mm", 50, 75.0],
+                ["notes", null, "new"]
+            ])
+        ],
+        "one activity: the first old value and the last new one"
+    );
+    rig.pass(3000);
+    rig.tell(alice, update(json!({"locked": true, "y_mm": 3})));
+    rig.tell(alice, update(json!({"locked": false})));
+    rig.pass(3000);
+    rig.tell(alice, update(json!({"interfaces": [{"element_type": "lens"}]})));
+    rig.pass(3000);
+    rig.tell(alice, update(json!({"interfaces": [{"efl_mm": 1e3}]})));
+    assert_eq!(
+        changes(&mut rig)[2..],
+        [
+            json!([["y_mm", 2.0, 3.0]]),
+            json!([["interfaces.length", 2, 1]]),
+            json!([
+                ["interfaces[0].efl_mm", null, 1e3],
+                ["interfaces[0].element_type", "lens", null]
+            ]),
+        ]
+    );
+}
+
+#[test]
+fn what_an_activity_says_of_fields_is_bounded_and_tells_no_path() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    rig.tell(alice, command("add_item", "a", json!({"item_type": "component"})));
+    let mut data = json!({"image_path": "/home/alice/secret.png", "notes": "x".repeat(255)});
+    (0..9).for_each(|n| data[format!("z {n}")] = json!(n));
+    rig.tell(alice, command("update_item", "a", data));
+    let details = rig.details("bench").expect("it is there");
+    let activity = &details["recent"][1];
+    let told = activity["changes"].as_array().expect("a list");
+    assert_eq!((told.len(), &activity["more_changes"]), (8, &json!(true)));
+    assert!(!details.to_string().contains("secret"), "{details}");
+    let of = |field: &str| told.iter().find(|one| one["field"] == field).cloned();
+    assert_eq!(of("image_path"), Some(json!({"field": "image_path", "not_kept": true})));
+    assert_eq!(of("notes"), Some(json!({"field": "notes", "not_kept": true})));
+    // A name that is too long isn't kept either, nor are interfaces by the thousand.
+    rig.pass(3000);
+    let name = "n".repeat(65);
+    rig.tell(alice, command("update_item", "a", json!({name: 1})));
+    let many =
+        |n: i32| json!({"interfaces": (0..6000).map(|_| json!({"x1_mm": n})).collect::<Value>()});
+    rig.pass(3000);
+    rig.tell(alice, command("update_item", "a", many(1)));
+    rig.pass(3000);
+    rig.tell(alice, command("update_item", "a", many(2)));
+    let details = rig.details("bench").expect("it is there");
+    assert_eq!(details["recent"][2]["changes"], Value::Null);
+    assert_eq!(details["recent"][2]["more_changes"], true);
+    for n in [3, 4] {
+        let told = json!([{"field": "interfaces", "not_kept": true}]);
+        assert_eq!(details["recent"][n]["changes"], told);
+    }
+}
+
+#[test]
+fn a_replaced_document_is_counted_and_viewers_are_told_who_did_it() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    for id in ["a", "b", "c"] {
+        rig.tell(alice, command("add_item", id, json!({"item_type": "component", "x_mm": 1})));
+    }
+    let viewer = rig.view("bench", None);
+    rig.all();
+    let conn = rig.conn();
+    let text = json!({"items": [{"uuid": "a", "item_type": "component", "x_mm": 1},
+        {"uuid": "b", "item_type": "component", "x_mm": 2}, {"uuid": "d"}]});
+    let state = Box::new(inbound::State::parse(&text.to_string()).expect("a state"));
+    rig.handle(Event::Restore { conn, session: "bench".into(), state, by: "operator".into() });
+    let details = rig.details("bench").expect("it is there");
+    let activity = details["recent"].as_array().expect("a list").last().expect("one").clone();
+    let counts = ["added", "changed", "removed"].map(|key| activity[key].as_u64());
+    assert_eq!(counts, [Some(1), Some(1), Some(1)]);
+    let told = rig.on(viewer);
+    let Some(Done::Told(last)) = told.last() else { panic!("{told:?}") };
+    let mut expected = activity;
+    expected["type"] = json!("session:activity");
+    assert_eq!(*last, expected);
+}
+
+#[test]
+fn an_item_is_told_of_with_who_changed_it_last() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    let bob = member(&mut rig, "bench", "bob");
+    rig.tell(alice, lens("a"));
+    rig.pass(5000);
+    rig.tell(bob, moved("a", 3.0));
+    let changed_at = at(&rig);
+    rig.pass(5000);
+    let ask = |item: &'static str, grant| {
+        move |conn| Event::Item { conn, session: "bench".into(), item: item.into(), grant }
+    };
+    let told = rig.ask(ask("a", None)).expect("it is there");
+    assert_eq!((&told["changed_by"], &told["changed_at"]), (&json!("bob"), &changed_at));
+    assert_eq!((&told["item"]["uuid"], &told["item"]["x_mm"]), (&json!("a"), &json!(3.0)));
+    assert_eq!(rig.ask(ask("b", None)), Err(Refusal::NoItem));
+    let other = Some(granted(only(&["table"], key("k", Level::Read)), 0));
+    assert_eq!(rig.ask(ask("a", other)), Err(Refusal::KeyRefused));
+}
+
 #[test]
 fn whole_canvases_and_what_they_change_are_told_of() {
     let mut rig = Rig::new();
@@ -285,9 +457,35 @@ fn what_was_done_last_in_a_stored_session_is_known_when_it_is_loaded() {
         ("1 alice add_item z - null", &since.map(str::to_owned)[..])
     );
     let after = rig.details("bench").expect("it is there");
+    for n in 1..before["recent"].as_array().expect("a list").len() {
+        assert_eq!(after["recent"][n]["changes"], before["recent"][n]["changes"], "{n}");
+    }
+    assert_eq!(after["recent"][3]["changes"][0], json!({"field": "x_mm", "after": 19.0}));
     assert_eq!(after["changed_at"], before["changed_at"]);
     assert_eq!(after["recent"][3]["y_mm"], 2.0);
     assert_eq!(after["changes_per_minute"], minutes(&[]));
+}
+
+/// A stored document in between: of what was done before it that is known which its own frames tell.
+#[test]
+fn what_was_done_before_the_last_stored_document_is_known_from_its_frames() {
+    let mut rig = Rig::durable();
+    let alice = member(&mut rig, "bench", "alice");
+    let item = json!({"item_type": "component", "x_mm": 1, "name": "old", "wavelength_nm": 1});
+    rig.tell(alice, command("add_item", "a", item));
+    for (name, wavelength) in [("new", 2), ("newer", 3)] {
+        rig.pass(3000);
+        let data = json!({"name": name, "wavelength_nm": wavelength});
+        rig.tell(alice, command("update_item", "a", data));
+    }
+    rig.tell(alice, json!({"type": "sync:update", "state": {"items": [{"uuid": "z"}]}}));
+    rig.commit();
+    let before = changes(&mut rig);
+    rig.restart(Limits { durable: true, ..limits() });
+    member(&mut rig, "bench", "bob");
+    assert_eq!(changes(&mut rig)[..3], before[..3]);
+    let expected = json!([["name", "new", "newer"], ["wavelength_nm", 2, 3]]);
+    assert_eq!(before[2], expected);
 }
 
 #[test]

@@ -69,13 +69,14 @@ fn members_get_what_was_restored_and_what_was_before_is_a_version() {
     }
     // Viewers have nothing to keep.
     let told = rig.texts(viewer);
-    let (state, settled) = (&told[0], &told[1]);
+    let (state, settled, done) = (&told[0], &told[1], &told[2]);
     assert_eq!((&state["type"], &state["seq"]), (&json!("sync:state"), &json!(7)));
     let state = &state["state"];
     assert_eq!(state["items"], json!([{"uuid": "a", "item_type": "component"}]));
     assert_eq!((&state["zoom"], state.get("grid")), (&json!(1), None), "exactly as it was");
     assert!(state["version"].as_u64() > Some(4), "it grows");
-    assert_eq!((&settled["settled"], told.len()), (&json!(true), 2));
+    assert_eq!((&settled["settled"], told.len()), (&json!(true), 3));
+    assert_eq!((&done["type"], &done["action"]), (&json!("session:activity"), &json!("restore")));
     rig.tell(bob, command("update_item", "a", json!({"n": 1})));
     assert_eq!(rig.kept(), ["8 by bob"]);
 }

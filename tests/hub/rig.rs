@@ -343,7 +343,15 @@ impl Rig {
 
     pub fn view(&mut self, session: &str, grant: Option<Grant>) -> ConnId {
         let conn = self.conn();
-        self.handle(Event::View { conn, session: session.into(), grant });
+        self.handle(Event::View { conn, session: session.into(), grant, since: None });
+        conn
+    }
+
+    /// A viewer that comes with the document as of this change of this epoch.
+    pub fn view_since(&mut self, session: &str, epoch: &str, seq: u64) -> ConnId {
+        let conn = self.conn();
+        let since = Some(Since { epoch: epoch.into(), seq });
+        self.handle(Event::View { conn, session: session.into(), grant: None, since });
         conn
     }
 

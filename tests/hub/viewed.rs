@@ -250,7 +250,12 @@ impl World {
                     users: Vec::new(),
                     host: None,
                 });
-                self.rig.handle(Event::View { conn, session: session.into(), grant: None });
+                self.rig.handle(Event::View {
+                    conn,
+                    session: session.into(),
+                    grant: None,
+                    since: None,
+                });
             }
             Act::Look { viewer, back } => {
                 let Some(view) = &views[*viewer] else { return };

@@ -110,6 +110,39 @@ fn an_empty_canvas_is_shown_too_and_a_session_that_is_not_there_is_not_made() {
 }
 
 #[test]
+fn a_viewer_that_has_the_document_already_is_told_what_it_missed() {
+    let mut rig = Rig::new();
+    let alice = member(&mut rig, "bench", "alice");
+    for x in 1..=3 {
+        rig.tell(alice, lens("a", x));
+    }
+    rig.all();
+    let conn = rig.view("bench", None);
+    let Done::Told(ack) = &rig.on(conn)[1] else { panic!("no acknowledgement") };
+    let epoch = ack["epoch"].as_str().expect("a string").to_owned();
+    for (since, told) in [
+        (3, &["sync:done"][..]),
+        (1, &["command", "command", "sync:done"]),
+        // Nothing has that number.
+        (4, &["sync:state"]),
+        (u64::MAX, &["sync:state"]),
+    ] {
+        let conn = rig.view_since("bench", &epoch, since);
+        let greeting = rig.told(conn);
+        assert_eq!(greeting[..2], ["Admitted", "connection:ack"], "{since}");
+        assert_eq!(greeting[2..], *told, "{since}");
+        // It hears what happens from then on.
+        rig.tell(alice, command("select", "a", json!({})));
+        assert_eq!(rig.told(conn), ["command"], "{since}");
+        rig.gone(conn);
+    }
+    let other = rig.view_since("bench", "another epoch", 3);
+    assert_eq!(rig.told(other)[2..], ["sync:state"]);
+    let unknown = rig.view_since("none", &epoch, 3);
+    assert_eq!(rig.on(unknown), [Done::Refused(Refusal::Unknown)]);
+}
+
+#[test]
 fn who_comes_alone_is_alone_although_somebody_views() {
     let mut rig = Rig::new();
     let alice = member(&mut rig, "bench", "alice");
@@ -448,7 +481,7 @@ fn a_hundred_viewers_cost_what_a_hundred_members_do() {
     };
     let (members, viewers) = (sent_to(false), sent_to(true));
     assert_eq!(members, [(1, 100), (2, 200), (1, 100), (2, 200)], "the last are two changes");
-    assert_eq!(viewers, [(1, 100), (2, 200), (1, 100), (3, 300)], "a state, and two items");
+    assert_eq!(viewers, [(1, 100), (2, 200), (1, 100), (4, 400)], "a state, two items, who did it");
 }
 
 /// The document is encoded once for all who come before it changes.
@@ -462,7 +495,7 @@ fn who_comes_is_shown_what_others_were_shown() {
         let mut effects = Vec::new();
         let now = Time { elapsed: rig.elapsed, wall: rig.wall() };
         rig.hub.handle(
-            Event::View { conn, session: "bench".into(), grant: None },
+            Event::View { conn, session: "bench".into(), grant: None, since: None },
             now,
             &mut effects,
         );

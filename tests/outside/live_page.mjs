@@ -65,8 +65,9 @@ export class Member extends Connection {
 
   /** The whole table at once. */
   async table(items) {
-    this.send({ type: "sync:update", id: "table", state: { items, version: 1 } });
-    await this.confirmed("table");
+    const id = `table ${(this.count = (this.count ?? 0) + 1)}`;
+    this.send({ type: "sync:update", id, state: { items, version: 1 } });
+    await this.confirmed(id);
   }
 
   async confirmed(id) {
@@ -115,27 +116,57 @@ class Editor {
   }
 }
 
+const polarizing = (polarizer_subtype, more) => ({
+  element_type: "polarizing_interface",
+  ...{ polarizer_subtype, phase_shift_deg: 90, fast_axis_deg: 0, transmission_axis_deg: 0 },
+  ...{ extinction_ratio_db: 40, rotation_angle_deg: 45, ...more },
+});
+const splitting = (is_polarizing) => ({
+  element_type: "beam_splitter",
+  ...{ split_T: 50, split_R: 50, is_polarizing, pbs_transmission_axis_deg: 0 },
+});
 // What a component does, by its kind: its category, and what its interface says beside its ends.
 const COMPONENTS = {
   lens: ["lenses", { element_type: "lens", efl_mm: 100 }],
+  concave: ["lenses", { element_type: "lens", efl_mm: -100 }],
   mirror: ["mirrors", { element_type: "mirror", reflectivity: 99 }],
-  splitter: ["beamsplitters", { element_type: "beam_splitter", split_T: 50, split_R: 50, is_polarizing: false }],
-  dichroic: ["dichroics", { element_type: "dichroic", cutoff_wavelength_nm: 700, pass_type: "longpass" }],
-  waveplate: ["waveplates", { element_type: "polarizing_interface", polarizer_subtype: "waveplate" }],
+  splitter: ["beamsplitters", splitting(false)],
+  polarizing: ["beamsplitters", splitting(true)],
+  dichroic: [
+    "dichroics",
+    { element_type: "dichroic", cutoff_wavelength_nm: 700, transition_width_nm: 50, pass_type: "longpass" },
+  ],
+  waveplate: ["waveplates", polarizing("waveplate")],
+  polariser: ["misc", polarizing("linear_polarizer")],
+  glass: ["misc", { element_type: "refractive_interface", n1: 1, n2: 1.5, is_curved: false, radius_of_curvature_mm: 0 }],
+  block: ["misc", { element_type: "beam_block" }],
 };
 
 /**
- * An item as the editor sends it: a `source`, which has no name, or a `component` of one of these kinds or of some other
- * category.
+ * An item as the editor sends it, field by field: a `source`, which has no name, or a `component` of one of these kinds or of
+ * some other category (a `background` is drawn behind all else).
  */
 export function item(item_uuid, kind, name, x_mm, y_mm, angle_deg = 0, height = 40) {
   const placed = { item_uuid, x_mm, y_mm, angle_deg, locked: false, z_value: 0 };
   if (kind === "source")
-    return { _type: "source", ...placed, size_mm: height, n_rays: 5, ray_length_mm: 1500, wavelength_nm: 633 };
+    return {
+      _type: "source",
+      ...placed,
+      ...{ size_mm: height, n_rays: 5, ray_length_mm: 1500, spread_deg: 0, color_hex: "#dc143c", wavelength_nm: 633 },
+      ...{ polarization_type: "horizontal", polarization_angle_deg: 0, use_custom_jones: false },
+      ...{ custom_jones_ex_real: 1, custom_jones_ex_imag: 0, custom_jones_ey_real: 0, custom_jones_ey_imag: 0 },
+    };
   const [category, does] = COMPONENTS[kind] ?? [kind, null];
-  const ends = { x1_mm: 0, y1_mm: height / 2, x2_mm: 0, y2_mm: -height / 2, name: "" };
-  const interfaces = does ? [{ ...ends, ...does }] : [];
-  return { _type: "component", ...placed, name, category, object_height_mm: height, image_path: "", interfaces };
+  // The editor's mirrors begin at their lower end, its lenses at their upper one.
+  const top = kind === "mirror" ? -height / 2 : height / 2;
+  const ends = { x1_mm: 0, y1_mm: top, x2_mm: 0, y2_mm: -top, name: "" };
+  return {
+    _type: "component",
+    ...placed,
+    ...{ name, category, object_height_mm: height, mm_per_pixel: height / 1000, image_path: "", notes: null },
+    reference_line_mm: does ? [0, top, 0, -top] : null,
+    interfaces: does ? [{ ...ends, ...does }] : [],
+  };
 }
 
 /** Where a session's table is, behind the page's address. */

@@ -12,19 +12,23 @@ import { startServer } from "./ws_story.mjs";
 const MINUTES = Number(process.argv[2] ?? 6);
 const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
 
-// Each faces along its angle, counter-clockwise: at 0 a component's line lies along y.
+/** This lens with another focal length. */
+const focusing = (lens, efl_mm) => ({ ...lens, interfaces: lens.interfaces.map((each) => ({ ...each, efl_mm })) });
+
+// Each faces along its angle, clockwise: at 0 a component's line lies along y.
 const TABLE = [
-  item("hene", "source", "", -375, 0, 0, 22),
-  item("f50", "lens", "Lens f=50", -275, 0, 0, 36),
-  item("f150", "lens", "Lens f=150", -150, 0, 0, 52),
-  item("bs", "splitter", "BS 50:50", 0, 0, -45, 60),
-  item("m1", "mirror", "M1 (piezo)", 0, 225, 90, 56),
+  item("hene", "source", "", -375, 0, 0, 11),
+  focusing(item("f50", "lens", "Lens f=50", -310, 0, 0, 36), 50),
+  focusing(item("f150", "lens", "Lens f=150", -110, 0, 0, 52), 150),
+  item("bs", "splitter", "BS 50:50", 0, 0, 45, 60),
+  item("m1", "mirror", "M1 (piezo)", 0, 225, 270, 56),
   item("comp", "waveplate", "Compensator", 100, 0, 0, 44),
   item("m2", "mirror", "M2", 250, 0, 0, 56),
-  item("f75", "lens", "Lens f=75", 0, -100, 90, 48),
+  focusing(item("f75", "lens", "Lens f=75", 0, -100, 90, 48), 75),
   item("camera", "misc", "Camera", 0, -200, 90, 60),
-  item("diode", "source", "", -375, -200, 0, 16),
-  item("dm", "dichroic", "Dichroic 700", -150, -200, 45, 50),
+  { ...item("diode", "source", "", -375, -200, 0, 16), color_hex: "#1b9e3f", wavelength_nm: 532 },
+  item("dm", "dichroic", "Dichroic 700", -200, -200, 45, 50),
+  focusing(item("f-100", "concave", "Lens f=-100", -200, -120, 270, 40), -100),
 ];
 const OTHERS = { "cavity, week 47": ["grace"], holography: ["dave", "erin", "frank"], "teaching lab": [] };
 
@@ -62,7 +66,7 @@ async function drag(user, uuid, x, y, angle, steps = 40) {
 const end = performance.now() + MINUTES * 60_000;
 for (let round = 0; performance.now() < end; round++) {
   await drag("bob", "f75", 0, -90 - (round % 4) * 8, 90);
-  await drag("alice", "m1", (round % 3) * 2 - 2, 225 + (round % 2) * 10, 90 + (round % 3));
+  await drag("alice", "m1", (round % 3) * 2 - 2, 225 + (round % 2) * 10, 270 + (round % 3));
   for (const [n, author] of others.entries()) {
     for (let change = 0; change < ((round * (n + 3)) % 7) * 4; change++)
       author.send({
@@ -93,7 +97,7 @@ for (const [name, where, colorScheme] of pictures) {
   if (where) {
     people.carol.send({ type: "cursor", x_mm: 120, y_mm: 110 });
     await drag("bob", "f75", 14, -96, 90);
-    await Promise.all([drag("alice", "m1", 6, 214, 94), drag("bob", "f75", 0, -112, 90)]);
+    await Promise.all([drag("alice", "m1", 2, 219, 271), drag("bob", "f75", 0, -112, 90)]);
     await after(300);
   }
   await look.page.screenshot({ path: path.join(DOCS, `live-${name}.png`) });

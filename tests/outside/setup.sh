@@ -10,6 +10,7 @@ websockets=17.4
 ws=8.23.0
 playwright=1.65.1
 axe=4.14.1
+jsqr=1.4.0
 mkdir -p "$deps"
 
 # What Qt's core and network libraries take from the system. The tests use QCoreApplication, so that none of the
@@ -60,10 +61,11 @@ if ! command -v npm >/dev/null; then
     exit 1
 fi
 has() { grep -qs "\"version\": \"$2\"" "$deps/node/node_modules/$1/package.json"; }
-if ! has ws "$ws" || ! has playwright-core "$playwright" || ! has axe-core "$axe"; then
+if ! has ws "$ws" || ! has playwright-core "$playwright" || ! has axe-core "$axe" ||
+    ! has jsqr "$jsqr"; then
     # All at once: what isn't named is removed.
     npm install --prefix "$deps/node" --no-save --no-audit --no-fund --loglevel error "ws@$ws" \
-        "playwright-core@$playwright" "axe-core@$axe"
+        "playwright-core@$playwright" "axe-core@$axe" "jsqr@$jsqr"
 fi
 
 missing=()
@@ -79,4 +81,4 @@ done
 command -v promtool >/dev/null || missing+=(prometheus)
 [ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
 
-echo "outside clients: PyQt6 and websockets in $venv, ws and playwright-core in $deps/node, nginx, caddy, haproxy, logrotate, chromium, promtool"
+echo "outside clients: PyQt6 and websockets in $venv, ws, playwright-core and jsqr in $deps/node, nginx, caddy, haproxy, logrotate, chromium, promtool"

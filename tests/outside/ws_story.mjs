@@ -116,8 +116,8 @@ export class KeyRing {
     this.path = path.join(this.folder, "keys.json");
   }
 
-  make(name, level) {
-    const words = ["key", "new", "--name", name, "--level", level, "--file", this.path];
+  make(name, level, ...more) {
+    const words = ["key", "new", "--name", name, "--level", level, "--file", this.path, ...more];
     const printed = execFileSync(binary, words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     const alone = printed.split("\n").filter((line) => line && !/\s/.test(line));
     assert.equal(alone.length, 1, "the key alone on its line");

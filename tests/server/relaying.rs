@@ -102,6 +102,7 @@ fn the_servers_own_types_are_refused_from_a_client() {
         "error",
         "sync:state",
         "sync:done",
+        "session:activity",
         "message_delivered",
     ] {
         alice.send(json!({"type": kind, "user_id": "bob", "state": {"items": []}}));

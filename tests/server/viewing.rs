@@ -100,6 +100,42 @@ fn a_viewer_asks_for_the_document_and_for_what_it_missed() {
 }
 
 #[test]
+fn a_viewer_with_the_state_of_the_api_is_sent_only_what_came_after_it() {
+    let server = Server::start(&["--no-settle"]);
+    let [mut alice, mut bob] = Client::join_all(&server, "a table", ["alice", "bob"]);
+    let mut add_one = |item| {
+        alice.send(add(item, json!({})));
+        bob.expect_command("add_item", item);
+    };
+    add_one("a");
+    let state = asked(&server, "/api/sessions/a%20table/state");
+    add_one("b");
+    add_one("c");
+    let epoch = state["epoch"].as_str().expect("a string");
+    let since = state["seq"].as_u64().expect("a number");
+    let viewer = Client::view_since(&server, "a table", epoch, since);
+    let kinds = |viewer: &Client| -> Vec<String> {
+        let id = |told: &Value| told["command"]["item_id"].as_str().unwrap_or("").to_owned();
+        viewer.greeting.iter().map(|told| format!("{} {}", told["type"], id(told))).collect()
+    };
+    let missed = ["\"connection:ack\" ", "\"command\" b", "\"command\" c", "\"sync:done\" "];
+    assert_eq!(kinds(&viewer), missed);
+    // Of another life of the session, or of no change: the whole state.
+    for (epoch, since) in [("0", since), (epoch, since + 9)] {
+        let viewer = Client::view_since(&server, "a table", epoch, since);
+        assert_eq!(kinds(&viewer), ["\"connection:ack\" ", "\"sync:state\" "]);
+        assert_eq!(viewer.greeting[1]["state"]["items"].as_array().map(Vec::len), Some(3));
+    }
+    // Half of it is none; what is no number is refused.
+    for (query, status) in
+        [("since=1", 101), ("epoch=x", 101), ("epoch=x&since=-1", 400), ("epoch=x&since=", 400)]
+    {
+        let request = handshake(&format!("/view/a%20table?{query}"));
+        assert_eq!(Wire::ask_for(&server, &request), status, "{query}");
+    }
+}
+
+#[test]
 fn what_cannot_be_viewed_is_refused_before_the_upgrade() {
     let server = Server::start(&[]);
     let _alice = Client::join(&server, "table", "alice");

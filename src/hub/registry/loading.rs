@@ -57,7 +57,9 @@ impl Registry {
                 PendingRequest::Join { user, grant } => {
                     self.join(conn, name.clone(), user, grant, false, cx);
                 }
-                PendingRequest::View { grant } => self.view(conn, name.clone(), grant, cx),
+                PendingRequest::View { grant, since } => {
+                    self.view(conn, name.clone(), grant, since, cx);
+                }
                 PendingRequest::Restore { state, by } => {
                     self.restore(conn, name.clone(), state, by, cx);
                 }

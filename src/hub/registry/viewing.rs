@@ -9,14 +9,16 @@ use crate::hub::access::Access;
 use crate::hub::member::Request;
 use crate::hub::pending_requests::PendingRequest;
 use crate::hub::{ConnId, Context, Effect, Refusal};
+use crate::protocol::inbound::Since;
 
 impl Registry {
-    /// Makes a connection a viewer, or refuses it.
+    /// Makes a connection a viewer, or refuses it. It has the document as of `since` already, if that is given.
     pub fn view(
         &mut self,
         conn: ConnId,
         name: Arc<str>,
         grant: Option<Grant>,
+        since: Option<Since>,
         cx: &mut Context<'_>,
     ) {
         let issue = |grant| Access::new(grant, cx.keys, cx.now.wall);
@@ -34,14 +36,14 @@ impl Registry {
         match self.ensure_available(&name, AccessMode::Viewer, cx) {
             Err(why) => return cx.effects.push(Effect::Refuse { conn, why }),
             Ok(Availability::Loading) => {
-                return self.loading.add(name, conn, PendingRequest::View { grant });
+                return self.loading.add(name, conn, PendingRequest::View { grant, since });
             }
             Ok(Availability::Ready) => {}
         }
         let Some(session) = self.by_name.get_mut(&name) else { return };
         // Registered first: if the rest panics, the connection can still be closed.
         self.viewers.insert(conn, name);
-        session.view(conn, access, cx);
+        session.view(conn, access, since, cx);
     }
 
     /// Answers a viewer's request for the document, or for the changes that it has missed.

@@ -1,8 +1,11 @@
-// Drawing. `still` has the table and the items at rest; `lively` has what moves or glows, and the cursors. A frame is drawn
-// only after a change.
+// Drawing, on four canvases, one above the other: `still` has the table and the items at rest, `light` the beams, `written` the names
+// and the scale, and `quick` what moves or glows, and the cursors. A frame is drawn only after a change.
 
 const still = $("still").getContext("2d");
 const quick = $("lively").getContext("2d");
+const light = $("beams").getContext("2d");
+const written = $("labels").getContext("2d");
+const LAYERS = [still, light, written, quick];
 const view = {
   x: 0, y: 0, scale: 1, // the middle in millimetres, and pixels a millimetre
   width: 0, height: 0, ratio: 1, // of the canvas in CSS pixels, and device pixels a CSS pixel
@@ -12,21 +15,27 @@ const view = {
 const FONT = "12px system-ui, 'Segoe UI', Roboto, sans-serif";
 const ARROW = new Path2D("M0 0v17l4.6-4 3.4 7 3-1.5-3.2-6.7 5.2-.3z");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const TONES = ["ink", "panel", "accent", "table", "hole", "rule", "axis", "lens", "mirror", "splitter", "source", "other"];
+const TONES = ["ink", "panel", "accent", "table", "hole", "rule", "axis", "lens", "mirror", "splitter", "dichroic", "waveplate", "glass", "block", "plate", "source", "other"];
 let colours = null; // of the theme, by tone
 let framed = false; // a frame has been asked for
 let lastFrame = 0;
 
-matchMedia("(prefers-color-scheme: dark)").onchange = () => {
+/** After the theme has changed. */
+function recolour() {
   colours = null;
   renew();
-};
+}
+addEventListener("themechange", recolour);
 
 new ResizeObserver(([{ contentRect: { width, height } }]) => {
+  // Nothing of it is to be seen: it is on paper, say.
+  if (!width || !height) return;
   Object.assign(view, { width, height, ratio: Math.min(3, devicePixelRatio) });
-  for (const { canvas } of [still, quick]) Object.assign(canvas, { width: width * view.ratio, height: height * view.ratio });
+  for (const { canvas } of LAYERS) Object.assign(canvas, { width: width * view.ratio, height: height * view.ratio });
   if (view.follows) fit();
-  renew();
+  view.stale = true;
+  // A canvas of another size is empty: the browser would show it so until the next frame.
+  frame(performance.now());
 }).observe($("table"));
 
 function redraw() {
@@ -37,6 +46,7 @@ function redraw() {
 
 function renew() {
   view.stale = true;
+  noteAddress();
   redraw();
 }
 
@@ -44,7 +54,8 @@ function frame(now) {
   framed = false;
   if (!session) return;
   // The first step after a rest is as long as any other.
-  const step = now - lastFrame > 100 ? 16 : now - lastFrame;
+  const since = now - lastFrame;
+  const step = since > 100 ? 16 : since;
   lastFrame = now;
   for (const each of lively) {
     glide(each, step, 55);
@@ -53,6 +64,7 @@ function frame(now) {
     view.stale = true;
   }
   if (view.stale) drawStill();
+  const behind = showBeams(view.stale, since);
   view.stale = false;
   let moving = lively.size > 0;
   for (const cursor of cursors.values()) {
@@ -61,7 +73,8 @@ function frame(now) {
   }
   drawLively(now);
   // Without motion a glow is there and then gone.
-  if (moving) calm.matches ? setTimeout(redraw, 150) : redraw();
+  if (behind) redraw();
+  else if (moving) calm.matches ? setTimeout(redraw, 150) : redraw();
 }
 
 function glide(it, step, pace) {
@@ -81,8 +94,13 @@ const screenY = (y) => (view.y - y) * view.scale + view.height / 2;
 const tableX = (x) => (x - view.width / 2) / view.scale + view.x;
 const tableY = (y) => view.y - (y - view.height / 2) / view.scale;
 
-/** Half of an item's drawn size, in pixels. */
-const reach = (sprite) => Math.max(5, sprite.wide * view.scale);
+/** What an item covers, in pixels about its place: left, top, right, bottom, not turned. */
+const pixelBox = ({ shape }) => shape.box.map((side) => side * view.scale);
+/** The same on the screen, turned. */
+function screenBox(it) {
+  const [left, low, right, high] = coveredBy(it.shape.box, it);
+  return [screenX(left), screenY(high), screenX(right), screenY(low)];
+}
 const onTable = (context) => context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
 
 function inSight({ toX, toY, wide }, margin = wide) {
@@ -94,13 +112,17 @@ function drawStill() {
     const style = getComputedStyle(document.documentElement);
     colours = Object.fromEntries(TONES.map((tone) => [tone, style.getPropertyValue(`--${tone}`).trim()]));
   }
-  onTable(still);
-  still.clearRect(0, 0, view.width, view.height);
+  for (const layer of [still, written]) {
+    onTable(layer);
+    layer.clearRect(0, 0, view.width, view.height);
+  }
+  const standing = inOrder(scene.values()).filter((each) => !lively.has(each));
+  const front = standing.findIndex(({ kind }) => kind !== "background");
+  const behind = front < 0 ? standing.length : front;
+  for (const each of standing.slice(0, behind)) drawItem(still, each);
   drawGrid();
-  const standing = [...scene.values()].filter((each) => !lively.has(each));
-  for (const each of standing) drawItem(still, each);
-  const taken = new Set();
-  for (const each of standing) drawLabel(still, each, taken);
+  for (const each of standing.slice(behind)) drawItem(still, each);
+  drawLabels(standing);
   drawScaleBar();
 }
 
@@ -143,75 +165,127 @@ function drawGrid() {
   rule(colours.axis, 1e12, true);
 }
 
-function drawScaleBar() {
+/** The length of the scale in pixels, and what it says. */
+function scaleBar() {
   const length = roundUp(70 / view.scale);
-  const [wide, y] = [length * view.scale, view.height - 15];
-  const text = length < 1000 ? `${+length.toPrecision(1)} mm` : `${grouped.format(length / 1000)} m`;
-  still.strokeStyle = still.fillStyle = colours.ink;
-  still.beginPath();
-  for (const [dx, dy] of [[0, -5], [0, 0], [wide, 0], [wide, -5]]) still.lineTo(16.5 + dx, y + 0.5 + dy);
-  still.stroke();
-  still.font = FONT;
-  still.textAlign = "left";
-  still.fillText(text, 21, y - 7);
+  return { wide: length * view.scale, text: length < 1000 ? `${+length.toPrecision(1)} mm` : `${grouped.format(length / 1000)} m` };
 }
 
-/** A component's line is drawn along x; in the editor it lies along y. */
-const turnOf = ({ kind, angle }) => ((kind === "source" ? 0 : -90) - angle) * (Math.PI / 180);
-
-/** The outline of an item in millimetres about its own place. */
-function outline({ kind, size }) {
-  const [h, deep, rim, bulge] = [size / 2, size * 0.1, size * 0.03, size * 0.33];
-  const hatch = [0, 1, 2, 3, 4, 5, 6].map((n) => `M${((n + 0.7) / 7) * size - h} 0l${-deep} ${deep}`);
-  const [body, lines] = {
-    lens: [`M${-h} ${-rim}Q0 ${-bulge} ${h} ${-rim}V${rim}Q0 ${bulge} ${-h} ${rim}Z`, ""],
-    mirror: ["", `M${-h} 0H${h}${hatch.join("")}`], // its back is hatched, as on paper
-    splitter: [`M${-h} 0L0 ${-h} ${h} 0 0 ${h}Z`, `M${-h} 0H${h}`], // a cube whose diagonal is the line
-    source: [`M-46 ${-Math.max(h, 7)}H0V${Math.max(h, 7)}H-46Z`, "M0 0H26l-8-5m8 5-8 5"],
-    other: [`M${-h} ${-deep}H${h}V${deep}H${-h}Z`, ""],
-  }[kind];
-  return { body: new Path2D(body), lines: new Path2D(body + lines) };
+function drawScaleBar() {
+  const [{ wide, text }, y] = [scaleBar(), view.height - 15];
+  written.strokeStyle = written.fillStyle = colours.ink;
+  written.beginPath();
+  for (const [dx, dy] of [[0, -5], [0, 0], [wide, 0], [wide, -5]]) written.lineTo(16.5 + dx, y + 0.5 + dy);
+  written.stroke();
+  written.font = FONT;
+  written.textAlign = "left";
+  written.fillText(text, 21, y - 7);
 }
+
+/** A source's colour on this theme's table. */
+function inkOf(colour, ink = colours) {
+  ink.inks ??= new Map();
+  if (ink.inks.size > 500) ink.inks.clear();
+  if (!ink.inks.has(colour)) ink.inks.set(colour, colourOn(colour, ink.table));
+  return ink.inks.get(colour);
+}
+
+/** Draws in millimetres about an item's place, turned as it is. */
+function onItem(context, { x, y, angle }) {
+  const [step, turned] = [view.ratio * view.scale, radians(angle)];
+  const [cos, sin] = [step * Math.cos(turned), step * Math.sin(turned)];
+  context.setTransform(cos, sin, -sin, cos, view.ratio * screenX(x), view.ratio * screenY(y));
+}
+
+const TINY = 7; // pixels: what is smaller gets a mark
 
 function drawItem(context, it) {
-  if (!inSight(it, 2 * it.wide + 20 / view.scale) && !lively.has(it)) return;
-  it.shape ??= outline(it);
-  const scale = Math.max(view.scale, 10 / it.size);
+  if (!inSight(it, it.wide + 20 / view.scale)) return;
+  const pixels = it.size * view.scale;
+  it.paths ??= it.shape.parts.map(({ d }) => new Path2D(d));
+  if (pixels > 1) {
+    onItem(context, it);
+    // Lines are as wide at any scale, but thinner on small items.
+    const thin = Math.max(0.5, Math.min(1, pixels / 40)) / view.scale;
+    it.shape.parts.forEach(({ tone, colour, fill, line, dash }, n) => {
+      const ink = colour ? inkOf(colour) : colours[tone];
+      if (fill) {
+        context.fillStyle = ink;
+        context.globalAlpha = fill;
+        context.fill(it.paths[n]);
+        context.globalAlpha = 1;
+      }
+      if (!line) return;
+      context.strokeStyle = ink;
+      context.lineWidth = line * thin;
+      if (dash) context.setLineDash(dash.map((each) => each * thin));
+      context.stroke(it.paths[n]);
+      if (dash) context.setLineDash([]);
+    });
+    onTable(context);
+  }
+  if (pixels >= TINY) return;
+  // A small flag beside it.
+  const [x, y] = [screenX(it.x), screenY(it.y)];
+  const [{ colour, tone }] = it.shape.parts;
+  context.fillStyle = colour ? inkOf(colour) : colours[tone];
+  context.beginPath();
+  for (const [dx, dy] of [[0, 0], [1, 0], [1, -4], [8, -7], [0, -10]]) context.lineTo(x + dx, y + dy);
+  context.fill();
+}
+
+/** The rectangle around an item, with a rim of so many pixels. */
+function around(context, it, rim) {
+  const [left, top, right, bottom] = pixelBox(it);
   context.translate(screenX(it.x), screenY(it.y));
-  context.rotate(turnOf(it));
-  context.scale(scale, scale);
-  context.fillStyle = colours[it.kind];
-  context.globalAlpha = 0.2;
-  context.fill(it.shape.body);
-  context.globalAlpha = 1;
-  context.strokeStyle = colours[it.kind];
-  context.lineWidth = 1.7 / scale;
-  context.setLineDash(it.kind === "other" ? [4 / scale, 2.5 / scale] : []);
-  context.stroke(it.shape.lines);
-  context.setLineDash([]);
+  context.rotate(radians(it.angle));
+  context.beginPath();
+  context.roundRect(left - rim, top - rim, right - left + 2 * rim, bottom - top + 2 * rim, Math.min(rim, 8));
   onTable(context);
 }
 
-/** A name below its item; none where it would cover another (`taken`) or the item is tiny. */
-function drawLabel(context, it, taken) {
-  if (!inSight(it) || (taken && it.size * view.scale < 18 && scene.size > 40)) return;
+const labelWidth = (it) => (it.width ||= still.measureText(it.label).width);
+
+/** The names of items in sight: of the largest first. */
+function labelsFor(items) {
+  still.font = FONT;
+  return items
+    .filter((it) => inSight(it) && (items.length < 60 || it.size * view.scale > 9))
+    .sort((a, b) => (a.kind === "background") - (b.kind === "background") || b.size - a.size)
+    .slice(0, 600)
+    .map((it) => ({ it, box: screenBox(it), width: labelWidth(it) }));
+}
+
+function drawLabels(items) {
+  const wanted = labelsFor(items);
+  placeLabels(wanted, view.width, view.height - 24).forEach((spot, n) => spot && writeLabel(written, wanted[n].it.label, spot.x, spot.y));
+}
+
+function writeLabel(context, label, x, y) {
   context.font = FONT;
-  it.width ||= context.measureText(it.label).width;
-  const steep = taken ? Math.max(it.kind === "splitter" ? 1 : 0.35, Math.abs(Math.sin(turnOf(it)))) : 1;
-  const [x, y] = [screenX(it.x), screenY(it.y) + reach(it) * steep + (taken ? 15 : 24)];
-  if (taken) {
-    const cells = [];
-    for (const row of [y - 11, y + 3]) for (let at = x - it.width / 2; at < x + it.width / 2 + 20; at += 20) cells.push(`${Math.round(at / 20)} ${Math.round(row / 14)}`);
-    if (cells.some((cell) => taken.has(cell))) return;
-    for (const cell of cells) taken.add(cell);
-  }
   context.textAlign = "center";
   context.lineWidth = 3;
   context.lineJoin = "round";
   context.strokeStyle = colours.table;
-  context.strokeText(it.label, x, y);
+  context.strokeText(label, x, y);
   context.fillStyle = colours.ink;
-  context.fillText(it.label, x, y);
+  context.fillText(label, x, y);
+}
+
+/** A name on a ground of its own, over whatever is there. */
+function drawPill(it) {
+  quick.font = FONT;
+  const half = labelWidth(it) / 2 + 6;
+  const [left, top, right, bottom] = screenBox(it);
+  const x = Math.max(half + 2, Math.min(view.width - half - 2, (left + right) / 2));
+  const y = Math.max(18, Math.min(view.height - 12, bottom > view.height - 24 ? Math.max(top - 10, 18) : bottom + 18));
+  quick.beginPath();
+  quick.roundRect(x - half, y - 13, 2 * half, 18, 5);
+  quick.fillStyle = colours.panel;
+  quick.fill();
+  quick.textAlign = "center";
+  quick.fillStyle = colours.ink;
+  quick.fillText(it.label, x, y);
 }
 
 function drawLively(now) {
@@ -220,8 +294,7 @@ function drawLively(now) {
   const glowing = [...lively].filter((each) => now - each.glow < GLOW);
   for (const each of glowing) {
     const strength = calm.matches ? 1 : Math.min(1, 2 - (2 * (now - each.glow)) / GLOW);
-    quick.beginPath();
-    quick.arc(screenX(each.x), screenY(each.y), reach(each) + 9, 0, 7);
+    around(quick, each, 9);
     quick.fillStyle = quick.strokeStyle = colourOf(each.by);
     quick.lineWidth = 2.5;
     quick.globalAlpha = 0.2 * strength;
@@ -231,20 +304,23 @@ function drawLively(now) {
     quick.globalAlpha = 1;
   }
   const few = lively.size < 60;
-  for (const each of lively) drawItem(quick, each);
-  if (few) for (const each of lively) drawLabel(quick, each);
+  for (const each of inOrder(lively)) drawItem(quick, each);
+  if (few) for (const each of lively) if (each.kind !== "background") drawPill(each);
   const chosen = scene.get(session.chosen);
   if (chosen) {
-    const half = reach(chosen) + 6;
+    around(quick, chosen, 6);
     quick.strokeStyle = colours.accent;
     quick.lineWidth = 2;
     quick.setLineDash([5, 4]);
-    quick.strokeRect(screenX(chosen.x) - half, screenY(chosen.y) - half, 2 * half, 2 * half);
+    quick.stroke();
     quick.setLineDash([]);
   }
+  for (const it of new Set([chosen, scene.get(view.hovered)])) if (it && !lively.has(it)) drawPill(it);
   // Whoever points is named there.
-  for (const each of glowing) if (few && !cursors.has(each.by)) drawTag(each.by, screenX(each.x), screenY(each.y) - reach(each) - 14);
-  for (const [user, cursor] of cursors) {
+  for (const each of glowing) if (few && !cursors.has(each.by)) drawTag(each.by, screenX(each.x), Math.max(14, screenBox(each)[1] - 18));
+  drawDifferences(quick);
+  // Nobody pointed there then.
+  for (const [user, cursor] of session.past ? [] : cursors) {
     const [x, y] = [screenX(cursor.x), screenY(cursor.y)];
     quick.translate(x, y);
     quick.fillStyle = colourOf(user);

@@ -1,6 +1,6 @@
 // What people call an item. Pure.
 
-const KINDS = { source: "Source", lens: "Lens", mirror: "Mirror", splitter: "Beam splitter" };
+const KINDS = { source: "Source", lens: "Lens", mirror: "Mirror", splitter: "Beam splitter", dichroic: "Dichroic", waveplate: "Waveplate", objective: "Objective", background: "Background" };
 
 const PLACE = ["x_mm", "y_mm", "angle_deg"];
 
@@ -9,8 +9,8 @@ const idOf = (item) => [item.uuid, item.item_uuid].find((id) => typeof id === "s
 const typeOf = (data) => [data.category, data.interfaces?.[0]?.element_type, data.item_type, data._type, "component"].find(isText).slice(0, 60);
 
 function kindOf(type) {
-  if (/split|dichroic/i.test(type)) return "splitter";
-  return ["lens", "mirror", "source"].find((kind) => type.toLowerCase().includes(kind)) ?? "other";
+  if (/split/i.test(type)) return "splitter";
+  return Object.keys(KINDS).find((kind) => type.toLowerCase().includes(kind)) ?? "other";
 }
 
 /** What people call an item. */

@@ -30,3 +30,14 @@ function person({ user_id: user, is_host, read_only }) {
   for (const tag of [is_host && "host", read_only && "reads"]) if (tag) node.append(make("span", { className: "tag", textContent: tag }));
   return node;
 }
+
+const CLASH = 3; // takeovers within five minutes; a lost connection makes one
+
+/** Tells of people who push one another out because they use one name: the editor doesn't say why it lost its connection. */
+function showClash(node, members) {
+  const names = members.filter(({ takeovers }) => takeovers >= CLASH).map((member) => member.user_id);
+  node.hidden = !names.length;
+  if (node.told === names.join("\n")) return;
+  node.told = names.join("\n");
+  node.replaceChildren(...names.flatMap((user) => ["Two editors use the name ", name(user), ": each pushes the other out. Change Your Name in one of them. "]));
+}

@@ -5,13 +5,22 @@ async function keepAsking(mine) {
   for (let round = 0; mine === turn; round++) {
     try {
       const began = performance.now();
-      const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask("server")]);
+      const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask(`server?session=${encodeURIComponent(id)}`)]);
       const timeline = server.durable && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
+      // A key may be for some sessions only.
+      const all = server.may_administer && key ? await ask("server") : server;
       if (mine !== turn) return;
-      write($("version"), server.server.version);
+      learn(server);
+      learnPermission(all.may_administer, server.may_administer);
+      if (session.may !== server.may_administer) panels.changes = panels.chosen = true;
+      session.may = server.may_administer;
       session.quality = new Map(told.members.map((m) => [m.user_id, { ...m, ...connections.find((c) => c.connection === m.connection) }]));
       for (const { user_id, is_host } of told.members) if (session.members.has(user_id)) session.members.get(user_id).is_host = is_host;
-      if (round === 0 && !session.changes.length) told.recent.forEach(tellRecent);
+      showClash($("clash"), told.members);
+      if (session.behind) {
+        session.behind = false;
+        takeRecent(told);
+      }
       if (timeline) takeTimeline(timeline);
       panels.members = true;
       flushSoon();
@@ -19,9 +28,4 @@ async function keepAsking(mine) {
     } catch {} // the socket says what is wrong
     await rest(1900);
   }
-}
-
-function tellRecent({ user_id: user, item_id: id, item_type, label, at, action, ...place }) {
-  const text = { add_item: "added", update_item: "changed", move_item: "moved", remove_item: "removed", replace: "replaced the table" }[action];
-  if (text) tell({ user, id, text, at, title: label ?? (id && titleOf({ item_type })), tail: text === "moved" ? ` to ${position(place)}` : "" });
 }

@@ -12,17 +12,23 @@ function forCanvas(text) {
   return `\u2068${letters.length > 36 ? `${letters.slice(0, 35).join("")}…` : text}\u2069`;
 }
 
+const LOOKS = ["_type", "item_type", "category", "interfaces", "image_path", "object_height_mm", "size_mm", "spread_deg", "color_hex", "wavelength_nm"];
+/** Whether two states of an item look the same. */
+const looksSame = (one, other) => LOOKS.every((field) => one[field] === other[field] || JSON.stringify(one[field]) === JSON.stringify(other[field]));
+
 /** An item as it is drawn; a known one glides to its new place. */
 function sprite(id, data) {
-  const [toX, toY, toAngle] = [millimetres(data.x_mm), millimetres(data.y_mm), degrees(data.angle_deg)];
+  const { x: toX, y: toY, angle: toAngle } = placeOf(data);
   const old = scene.get(id) ?? { id, x: toX, y: toY, angle: toAngle, glow: -GLOW };
-  const kind = kindOf(typeOf(data));
-  const given = kind === "source" ? data.size_mm ?? 10 : data.object_height_mm;
-  const size = Math.max(1, Math.min(1e6, given > 0 ? given : 25)) || 25;
-  if (old.kind !== kind || old.size !== size) old.shape = null;
+  if (!old.shape || !looksSame(old.data, data)) {
+    const shape = shapeOf(data);
+    const [left, top, right, bottom] = shape.box;
+    // Its longer side, and how far it reaches from its place, in millimetres.
+    Object.assign(old, { shape, kind: shape.kind, paths: null, size: Math.max(right - left, bottom - top), wide: Math.hypot(Math.max(-left, right), Math.max(-top, bottom)) });
+  }
   const title = titleOf(data);
   if (old.title !== title) Object.assign(old, { label: forCanvas(title), width: 0 });
-  return Object.assign(old, { data, toX, toY, toAngle, kind, size, title, wide: Math.max(kind === "source" ? 46 : 0, size / 2) });
+  return Object.assign(old, { data, toX, toY, toAngle, title });
 }
 
 const apart = (s) => s.x !== s.toX || s.y !== s.toY || s.angle !== s.toAngle;

@@ -34,3 +34,11 @@ function clock(time) {
   const day = at.toDateString() === new Date().toDateString() ? "" : `${at.toLocaleDateString()} `;
   return isNaN(at) ? "" : day + at.toLocaleTimeString();
 }
+
+/** A name for a file, for every operating system: of a session's name what such names may have. */
+function fileNameFor(name, ending) {
+  const safe = name.normalize("NFC").replace(/[^\p{L}\p{M}\p{N}._-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "");
+  // Windows has devices by these names.
+  const free = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(safe) ? `table-${safe}` : safe;
+  return `${[...free].slice(0, 60).join("") || "table"}.${ending}`;
+}

@@ -80,7 +80,7 @@ pub fn check_member(input: &[u8]) {
         table.handle(Event::Message { conn, message });
         table.pass(3000);
     }
-    table.handle(Event::View { conn: VIEWER, session: "s".into(), grant: None });
+    table.handle(Event::View { conn: VIEWER, session: "s".into(), grant: None, since: None });
     table.effects.clear();
     check_viewer(&said);
     let message = match inbound::parse(&said) {

@@ -257,6 +257,7 @@ fn check_question(event: &Event, path: &str, require_key: bool) {
         Event::Threads { grant, .. } => (path.ends_with("api/chat/threads"), Some(grant)),
         Event::Sessions { grant, .. } => (path.ends_with("api/sessions"), grant.as_ref()),
         Event::Details { grant, .. } => (path.contains("api/sessions/"), grant.as_ref()),
+        Event::Item { grant, .. } => (path.contains("/items/"), grant.as_ref()),
         Event::State { grant, .. } => (path.ends_with("/state"), grant.as_ref()),
         Event::Versions { grant, .. } => (path.ends_with("/versions"), grant.as_ref()),
         other => panic!("{other:?}"),

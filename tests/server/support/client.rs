@@ -41,6 +41,23 @@ impl Client {
         viewer
     }
 
+    /// A viewer that has the document as of this change of this epoch, with what it is sent until it knows that it
+    /// has all.
+    pub fn view_since(server: &Server, session: &str, epoch: &str, since: u64) -> Self {
+        let stream = TcpStream::connect(server.addr()).expect("the server accepts");
+        let path = format!("/view/{}?epoch={}&since={since}", encoded(session), encoded(epoch));
+        let mut viewer = Self::upgrade(stream, server, &path, "viewer");
+        viewer.greeting = vec![viewer.expect("connection:ack")];
+        while !matches!(
+            viewer.greeting.last().and_then(|last| last["type"].as_str()),
+            Some("sync:done" | "sync:state")
+        ) {
+            let next = viewer.next();
+            viewer.greeting.push(next);
+        }
+        viewer
+    }
+
     fn upgrade(stream: TcpStream, server: &Server, path: &str, name: &str) -> Self {
         stream.set_read_timeout(Some(SAFETY_NET)).expect("a socket");
         stream.set_write_timeout(Some(SAFETY_NET)).expect("a socket");

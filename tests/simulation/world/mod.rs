@@ -344,7 +344,12 @@ impl World {
             }
         };
         if self.people[person].is_viewer() {
-            return self.handle(Event::View { conn, session: SESSION.into(), grant: None });
+            return self.handle(Event::View {
+                conn,
+                session: SESSION.into(),
+                grant: None,
+                since: None,
+            });
         }
         let grant = self.people[person].is_reader.then(|| Grant {
             key: Arc::new(Key {
