@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Tries each package of `make dist` as its users have it. Ends with `N passed, M failed`."""
 
-import sys
-
 # First: it says where the modules of the other folders are.
 import packages  # noqa: F401
 import story
