@@ -40,6 +40,8 @@ pub enum Command {
     Serve(Box<commands::serve::Options>),
     Echo(commands::echo::Options),
     Check(commands::check::Options),
+    Forward(commands::forward::Options),
+    InstallShim(commands::install_shim::Options),
     Key(commands::key::Options),
     #[cfg(feature = "durable")]
     Sessions(commands::sessions::Options),
@@ -143,6 +145,8 @@ fn command(spec: &'static CommandSpec, mut line: Line<'_>) -> Result<Command, Us
             let seconds = read_args(&mut line, spec)?.seconds;
             Ok(Command::Check(commands::check::Options { url, seconds }))
         }
+        "forward" => forward(line, spec).map(Command::Forward),
+        "install-shim" => install_shim(line, spec).map(Command::InstallShim),
         "key new" | "key list" | "key revoke" => key::parse(line, spec).map(Command::Key),
         "completions" => {
             let shell = line.words.next().unwrap_or_default();
@@ -167,6 +171,35 @@ fn command(spec: &'static CommandSpec, mut line: Line<'_>) -> Result<Command, Us
             Err(Usage(format!("{name} needs a collabd that was built with the feature `durable`")))
         }
     }
+}
+
+/// What `forward` is told.
+fn forward(
+    mut line: Line<'_>,
+    spec: &'static CommandSpec,
+) -> Result<commands::forward::Options, Usage> {
+    let needed = "forward needs a server's address, like: collabd forward ws://lab-pc:8765";
+    let url = line.words.next().ok_or_else(|| Usage(needed.into()))?;
+    let args = read_args(&mut line, spec)?;
+    let port = args.listen.port;
+    // A file that is typed counts more than a key in the environment.
+    let is_typed = args.stored.key_file.as_ref().is_some_and(|file| file.is_typed);
+    let key = args.stored.key.filter(|key| !key.is_empty() && !is_typed);
+    let key_file = args.stored.key_file.map(|file| file.text).filter(|file| !file.is_empty());
+    Ok(commands::forward::Options { url, key, key_file: key_file.map(Into::into), port })
+}
+
+/// What `install-shim` is told.
+fn install_shim(
+    mut line: Line<'_>,
+    spec: &'static CommandSpec,
+) -> Result<commands::install_shim::Options, Usage> {
+    let needed = "install-shim needs the folder of the editor's checkout, like: collabd install-shim \
+                  ~/optiverse";
+    let checkout = line.words.next().filter(|word| !word.is_empty());
+    let checkout = checkout.ok_or_else(|| Usage(needed.into()))?.into();
+    let args = read_args(&mut line, spec)?;
+    Ok(commands::install_shim::Options { checkout, removes: args.removes })
 }
 
 /// The name is not repeated where it may be a key.

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod http;
+pub mod key_file;
 pub mod target;
 pub mod websocket;
 mod wire;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use collabd::cli::{self, Command};
-use collabd::commands::{check, echo, key, serve};
+use collabd::commands::{check, echo, forward, install_shim, key, serve};
 #[cfg(feature = "durable")]
 use collabd::commands::{record, replay, sessions};
 
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
             echo::run(options)
         }
         Ok(Command::Check(options)) => check::run(&options),
+        Ok(Command::Forward(options)) => forward::run(&options),
+        Ok(Command::InstallShim(options)) => install_shim::run(&options),
         Ok(Command::Key(options)) => key::run(options),
         #[cfg(feature = "durable")]
         Ok(Command::Record(options)) => record::run(&options),

@@ -21,6 +21,8 @@ pub(super) struct Args {
     /// Of check.
     pub seconds: Duration,
     pub key: KeyArgs,
+    /// Of install-shim.
+    pub removes: bool,
     pub stored: StoredArgs,
 }
 
@@ -50,7 +52,7 @@ pub(super) struct KeyArgs {
     pub sessions: Option<Vec<Box<str>>>,
 }
 
-/// Of `sessions`, `record` and `replay`; the first three of `serve`, too.
+/// Of `sessions`, `record` and `replay`; the first three of `serve`, and the key of `forward`, too.
 #[derive(Debug, Default)]
 pub(super) struct StoredArgs {
     pub data_dir: Option<FlagValue>,
@@ -58,6 +60,7 @@ pub(super) struct StoredArgs {
     pub keep_days: u32,
     pub server: Option<FlagValue>,
     pub key: Option<String>,
+    pub key_file: Option<FlagValue>,
     pub json: bool,
     pub at: Option<String>,
     pub to: Option<String>,
@@ -106,6 +109,7 @@ impl Args {
             serve: ServeArgs::default(),
             seconds: Duration::ZERO,
             key: KeyArgs::default(),
+            removes: false,
             stored: StoredArgs::default(),
         }
     }

@@ -50,6 +50,22 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: &[flags::CONFIG, flags::LISTEN, flags::ECHO],
     },
     CommandSpec {
+        name: "forward",
+        usage: "URL",
+        summary: "let an editor on this machine host on the collabd at URL",
+        about: "Listens on ws://localhost:8765, where the editor's Host server connects, and passes sessions \
+                on, with a key if it is given one. Then press Connect in the editor, not Start Server.",
+        flags: &[flags::FORWARD],
+    },
+    CommandSpec {
+        name: "install-shim",
+        usage: "CHECKOUT",
+        summary: "have the editor's Start Server start this collabd",
+        about: "Puts a tools/collaboration_server.py of a few lines into the editor's checkout and keeps what \
+                was there beside it; --remove puts that back.",
+        flags: &[flags::INSTALL_SHIM],
+    },
+    CommandSpec {
         name: "key new",
         usage: "--name NAME",
         summary: "make a key and print it once; the key file keeps only its hash",

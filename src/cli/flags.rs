@@ -109,6 +109,20 @@ pub(super) const CHECK: &[Flag] = &[
         "stay connected for so long before leaving"),
 ];
 
+pub(super) const FORWARD: &[Flag] = &[
+    flag("port", "NUMBER", "8765", |a, v| set(&mut a.listen.port, v.number()),
+        "listen on this port of localhost; 0 picks a free one and says which").typed_only(),
+    flag("key", "KEY", "", |a, v| some(&mut a.stored.key, v),
+        "what opens the sessions there; every program on this machine may use it then"),
+    flag("key-file", "FILE", "", |a, v| set(&mut a.stored.key_file, Ok(Some(v))),
+        "a file with that key in it, which other users of the machine don't see then"),
+];
+
+pub(super) const INSTALL_SHIM: &[Flag] = &[
+    switch("remove", |a| &mut a.removes,
+        "put the editor's own server back").typed_only(),
+];
+
 pub(super) const KEY: &[Flag] = &[
     flag("file", "FILE", "keys.json", |a, v| set(&mut a.key.file, Ok(v.text.into())),
         "the key file; key new makes one where there is none").set_by("COLLABD_KEYS"),
@@ -132,6 +146,8 @@ pub(super) const PLACE: &[Flag] = &[
         "or a server that runs, like http://localhost:8765"),
     flag("key", "KEY", "", |a, v| some(&mut a.stored.key, v),
         "what opens it: changing something needs an admin key where there are keys"),
+    flag("key-file", "FILE", "", |a, v| set(&mut a.stored.key_file, Ok(Some(v))),
+        "a file with that key in it, which other users of the machine don't see then"),
 ];
 
 pub(super) const LIST: &[Flag] =

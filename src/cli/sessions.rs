@@ -161,7 +161,11 @@ fn place(args: &Args, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<
         (_, false) if !directory.is_empty() => Ok(Place::Directory(directory.into())),
         (false, _) if !url.is_empty() => {
             let key = args.stored.key.clone().filter(|key| !key.is_empty());
-            let server = Server { url, key };
+            let (file, is_typed) = split(&args.stored.key_file);
+            // A file that is typed counts more than a key in the environment.
+            let key = key.filter(|_| !is_typed);
+            let key_file = Some(file).filter(|file| !file.is_empty()).map(Into::into);
+            let server = Server { url, key, key_file };
             server.check().map_err(Usage)?;
             Ok(Place::Server(server))
         }

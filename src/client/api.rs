@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use serde::de::DeserializeOwned;
 
 use super::http::{self, Request, Response};
-use super::{Target, Wire, shown_up_to};
+use super::{Target, Wire, key_file, shown_up_to};
 
 /// How long an answer may be, in bytes: a canvas, or a page of changes.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
@@ -23,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Server {
     pub url: String,
     pub key: Option<String>,
+    /// A file with the key in it, where there is no `key`.
+    pub key_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for Server {
@@ -66,7 +69,11 @@ impl Api {
     pub fn find(server: &Server) -> Result<Self, String> {
         let (target, in_address) = Target::parse_api(&server.url)?;
         let addresses = target.addresses()?;
-        let key = server.key.clone().or(in_address).filter(|key| !key.is_empty());
+        let in_file = match &server.key_file {
+            Some(file) if server.key.is_none() => Some(key_file::read(file)?),
+            _ => None,
+        };
+        let key = server.key.clone().or(in_file).or(in_address).filter(|key| !key.is_empty());
         Ok(Api { target, addresses, key })
     }
 
@@ -131,7 +138,7 @@ impl Api {
         let advice = match (status, &self.key) {
             // It has said so itself.
             (403, _) if said.contains("without keys") => "",
-            (401 | 403, None) => ": give a key with --key or COLLABD_KEY",
+            (401 | 403, None) => ": give a key with --key-file, --key or COLLABD_KEY",
             (401 | 403, Some(_)) => ": the key that was given is not the right one",
             (404, _) if said.contains("there is nothing here") => {
                 ": it has no such page, and may be an older collabd"
@@ -144,7 +151,7 @@ impl Api {
 }
 
 /// The header that shows a key. One of another kind than `collabd key new` makes may hold anything.
-fn authorization(key: &str) -> String {
+pub fn authorization(key: &str) -> String {
     match key.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => format!("Authorization: Bearer {key}"),
         false => {
@@ -185,7 +192,11 @@ mod tests {
 
     #[test]
     fn debug_shows_no_key() {
-        let server = Server { url: "http://a/key/SECRET".into(), key: Some("SECRET".into()) };
+        let server = Server {
+            url: "http://a/key/SECRET".into(),
+            key: Some("SECRET".into()),
+            key_file: None,
+        };
         assert!(!format!("{server:?}").contains("SECRET"));
     }
 }

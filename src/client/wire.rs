@@ -41,6 +41,17 @@ impl Wire {
         Err(failure)
     }
 
+    /// The socket, on which nothing has a deadline any more.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn into_socket(self) -> io::Result<TcpStream> {
+        self.tcp.set_nonblocking(false)?;
+        self.tcp.set_read_timeout(None)?;
+        self.tcp.set_write_timeout(None)?;
+        Ok(self.tcp)
+    }
+
     /// Reads and writes from now on wait, until `deadline` at the latest.
     pub fn wait_until(&mut self, deadline: Instant) {
         self.deadline = deadline;

@@ -133,13 +133,13 @@ fn no_log(file: Option<&Path>, error: &std::io::Error) -> String {
 }
 
 /// What the process is told by signals.
-struct Signals {
-    stop: Receiver<()>,
+pub(super) struct Signals {
+    pub stop: Receiver<()>,
     reload: Receiver<()>,
 }
 
 /// Handles signals. At the second one that says stop the process ends at once.
-fn signals(held: HeldSignals) -> Signals {
+pub(super) fn signals(held: HeldSignals) -> Signals {
     let (stopping, stop) = bounded(1);
     let (reloading, reload) = bounded(1);
     let is_stopping = AtomicBool::new(false);

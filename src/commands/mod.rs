@@ -6,6 +6,8 @@ pub mod archive;
 mod browser;
 pub mod check;
 pub mod echo;
+pub mod forward;
+pub mod install_shim;
 pub mod key;
 mod listening;
 #[cfg(feature = "durable")]

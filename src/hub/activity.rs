@@ -305,8 +305,9 @@ impl ActivityLog {
     /// The last activity as a message for viewers: `session:activity`.
     pub fn last(&self) -> Option<Frame> {
         let mut json = br#"{"type":"session:activity","#.to_vec();
-        self.activities.back()?.write_fields(&mut json);
-        json.push(b'}');
+        let last = self.activities.back()?;
+        last.write_fields(&mut json);
+        let _ = write!(json, ",\"timestamp\":\"{}\"}}", last.at);
         Some(Frame::text(&String::from_utf8(json).ok()?))
     }
 

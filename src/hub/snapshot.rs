@@ -150,6 +150,11 @@ impl Session {
         for copy in reported.iter().filter(|_| !is_wiped) {
             self.note_reported_copy(place, copy);
         }
+        if mode == MergeMode::Replace {
+            // Texts and rulers of the design before are no part of it.
+            self.document.forget_extra();
+            self.forget_encoded();
+        }
         // A new design forgets the tombstones, too, so it is stored even if no item changed.
         let is_news = self.set_extra(&extra) || mode == MergeMode::Replace;
         if is_wiped {

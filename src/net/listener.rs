@@ -51,16 +51,44 @@ pub fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, BindError> {
             addresses.push(address);
         }
     }
+    listen_on_one_port(&addresses, port).map_err(|error| match error {
+        None => unknown(),
+        Some(error) => explain(&error, host, port, unknown),
+    })
+}
+
+/// Listens on this machine's loopback addresses alone, `127.0.0.1` and, where there is one, `::1`, on one port.
+/// Port 0 picks a free one.
+///
+/// # Errors
+/// A line for the person who typed the port.
+pub fn bind_loopback(port: u16) -> Result<Vec<TcpListener>, BindError> {
+    let addresses = [
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+    ];
+    let unknown = || BindError("this machine has no loopback address".into());
+    listen_on_one_port(&addresses, port).map_err(|error| match error {
+        None => unknown(),
+        Some(error) => explain(&error, "localhost", port, unknown),
+    })
+}
+
+/// Listens on those of the addresses that this machine has. The error is `None` where it has none of them.
+fn listen_on_one_port(
+    addresses: &[SocketAddr],
+    port: u16,
+) -> Result<Vec<TcpListener>, Option<io::Error>> {
     let mut tries_left = MAX_PORT_TRIES;
     loop {
         tries_left -= 1;
-        let listening = listen_on(&addresses).map_err(|error| (error.kind(), error));
+        let listening = listen_on(addresses).map_err(|error| (error.kind(), error));
         match listening {
-            Ok(listeners) if listeners.is_empty() => return Err(unknown()),
+            Ok(listeners) if listeners.is_empty() => return Err(None),
             Ok(listeners) => return Ok(listeners),
             // The port that was free on the first address is in use on the second: try another one.
             Err((ErrorKind::AddrInUse, _)) if port == 0 && tries_left > 0 => {}
-            Err((_, error)) => return Err(explain(&error, host, port, unknown)),
+            Err((_, error)) => return Err(Some(error)),
         }
     }
 }
@@ -158,6 +186,17 @@ pub fn run(listener: TcpListener, shared: &Arc<Shared>) {
     }
 }
 
+/// Has small messages sent at once, and the system find out within about `silence` that the other machine has
+/// gone.
+pub fn find_dead_peer(socket: &TcpStream, silence: Duration) {
+    let _ = socket.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
+    #[cfg(not(target_os = "openbsd"))]
+    let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
+    let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+    give_up_after(socket, silence);
+}
+
 /// Starts the connection's thread. Returns the socket where there is no room or no thread.
 fn start_client(
     conn: ConnId,
@@ -166,12 +205,7 @@ fn start_client(
     shared: &Arc<Shared>,
 ) -> Result<(), Arc<TcpStream>> {
     // Options fail for a socket whose client has left. The first read will tell.
-    let _ = socket.set_nodelay(true);
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
-    #[cfg(not(target_os = "openbsd"))]
-    let keepalive = keepalive.with_interval(Duration::from_secs(10)).with_retries(3);
-    let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
-    give_up_after(&socket, shared.config.silence);
+    find_dead_peer(&socket, shared.config.silence);
 
     let (socket, stats) = (Arc::new(socket), ConnectionStats::new());
     // The address of a proxy's client is known only when its request has been read.

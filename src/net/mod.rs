@@ -48,7 +48,7 @@ pub use forwarded::Network;
 use http_counters::HttpCounters;
 pub use hub_thread::StateMachine;
 use hub_thread::{HubThread, Input};
-pub use listener::{BindError, bind};
+pub use listener::{BindError, bind, bind_loopback, find_dead_peer};
 pub use os_limits::half_of_the_memory;
 pub use rate_limit::RateLimits;
 use semaphore::Semaphore;

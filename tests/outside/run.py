@@ -61,6 +61,7 @@ PROGRAMS = {
     "editors: wire": [PYTHON, HERE / "test_editors_wire.py"],
     "editors: keys": [PYTHON, HERE / "test_editors_keys.py"],
     "editors: stored": [PYTHON, HERE / "test_editors_stored.py"],
+    "editors: forward": [PYTHON, HERE / "test_editors_forward.py"],
     "editors: proxies": [PYTHON, HERE / "test_editors_proxies.py"],
     "keys": [PYTHON, HERE / "test_keys.py"],
     "keys in force": [PYTHON, HERE / "test_keys_in_force.py"],

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, Place, Response, Run, Server, Wire, add, canvas_items, collabd, confirmed, move_to,
-    remove,
+    number, remove, with_id,
 };
 
 fn ask(server: &Server, what: &str, headers: &str) -> Response {
@@ -200,6 +200,12 @@ fn key(file: &str, name: &str, more: &[&str]) -> String {
     run.out.trim_end().to_owned()
 }
 
+/// Sends a message and reads up to its confirmation.
+fn heard(client: &mut Client, message: Value) {
+    client.send(with_id(message, number()));
+    while client.next()["type"] != "message_delivered" {}
+}
+
 #[test]
 fn only_an_admin_whose_key_opens_both_names_renames_and_copies() {
     let place = Place::new();
@@ -277,4 +283,143 @@ fn the_server_tells_the_addresses_that_it_printed() {
     let printed: Vec<String> = printed.map(|line| line.trim().to_owned()).collect();
     assert_eq!(done(&server, "GET /api/server")["addresses"], json!(printed));
     assert!(printed.last().is_some_and(|last| last.contains("127.0.0.1")), "{printed:?}");
+}
+
+/// A file as the editor writes it, with all that it has beside items.
+fn editors_file() -> Value {
+    json!({
+        "version": "2.0",
+        "items": [
+            {"_type": "source", "item_uuid": "s", "x_mm": -400.0, "y_mm": 0.0, "n_rays": 5},
+            {"_type": "component", "item_uuid": "l", "x_mm": 1.50, "name": "L2", "interfaces": []},
+        ],
+        "rulers": [{"point1": [0.0, 1.5], "point2": [2.0, 3.0], "item_uuid": "r"}],
+        "texts": [{"text": "mind the \u{fc}\n", "x_mm": 3.0}],
+        "rectangles": [{"w": 1.0}],
+        "path_measures": [{"segment": 1, "label": ""}],
+        "groups": [{"name": "g", "items": ["s", "l"]}],
+    })
+}
+
+/// Checks that a canvas has what a file has, and of each item all that the file says.
+fn assert_has(canvas: &Value, file: &Value) {
+    let beside = |canvas: &Value| {
+        let mut canvas = canvas.clone();
+        let fields = canvas.as_object_mut().expect("an object");
+        for name in ["version", "items", "timestamp", "session_id", "epoch", "seq"] {
+            fields.remove(name);
+        }
+        canvas
+    };
+    assert_eq!(beside(canvas), beside(file));
+    let items = |canvas: &Value| canvas["items"].as_array().cloned().expect("a list");
+    assert_eq!(items(canvas).len(), items(file).len());
+    for (item, written) in items(canvas).iter().zip(items(file)) {
+        let mut item = item.as_object().expect("an object").clone();
+        assert!(item.remove("uuid").is_some() && item.remove("item_type").is_some());
+        assert_eq!(Value::Object(item), written);
+    }
+}
+
+#[test]
+fn a_file_of_the_editor_comes_back_as_it_was_texts_and_all() {
+    let place = Place::new();
+    let file = editors_file();
+    for server in servers(&place) {
+        assert_eq!(put(&server, "/api/sessions/table/state", &file.to_string()).status, 201);
+        let exported = canvas(&server, "table");
+        assert_has(&exported, &file);
+        // And what was exported is imported.
+        let again = put(&server, "/api/sessions/again/state", &exported.to_string());
+        assert_eq!(again.status, 201);
+        assert_has(&canvas(&server, "again"), &file);
+        // What people do to the items leaves the rest alone, and so does a host's canvas.
+        let mut alice = Client::join(&server, "table", "alice");
+        heard(&mut alice, move_to("l", 2.0));
+        let shown =
+            json!([{"uuid": "l", "item_type": "component", "_type": "component", "x_mm": 3.0}]);
+        let snapshot = json!({"type": "sync:full_state",
+                              "state": {"items": shown, "version": 9, "timestamp": ""}});
+        alice.send(snapshot);
+        heard(&mut alice, json!({"type": "sync:update", "state": {"items": [], "version": 1}}));
+        assert_eq!(canvas(&server, "table")["texts"], file["texts"]);
+        // A state that has anything beside its items brings all of that.
+        let state = json!({"items": [], "version": 1, "texts": [{"text": "new"}]});
+        heard(&mut alice, json!({"type": "sync:update", "state": state}));
+        let now = canvas(&server, "table");
+        assert_eq!((&now["texts"], now.get("rulers")), (&json!([{"text": "new"}]), None));
+        // An import brings exactly what it has.
+        let bare = r#"{"version":"2.0","items":[]}"#;
+        assert_eq!(put(&server, "/api/sessions/table/state?replace=1", bare).status, 200);
+        assert_eq!(canvas(&server, "table").get("texts"), None);
+        let versions = done(&server, "GET /api/sessions/table/versions");
+        let versions = versions["versions"].as_array().cloned().expect("versions");
+        let of_file = versions.iter().find(|version| version["bytes"].as_u64() > Some(600));
+        assert!(of_file.is_some(), "what was replaced is a version: {versions:?}");
+    }
+    // It outlives the server.
+    let server = place.serve();
+    assert_has(&canvas(&server, "again"), &file);
+}
+
+#[test]
+fn a_new_design_under_an_old_name_has_no_texts_of_the_one_before() {
+    let server = Server::start(&["--no-settle"]);
+    let file = editors_file().to_string();
+    assert_eq!(put(&server, "/api/sessions/table/state", &file).status, 201);
+    let items = json!([{"uuid": "other", "item_type": "source", "_type": "source"}]);
+    let mut host = Client::host(&server, "table", "alice", items);
+    heard(&mut host, move_to("other", 1.0));
+    let now = canvas(&server, "table");
+    assert_eq!((now["items"].as_array().map(Vec::len), now.get("texts")), (Some(1), None));
+}
+
+#[test]
+fn a_file_reaches_people_as_commands() {
+    let place = Place::new();
+    for server in servers(&place) {
+        let mut alice = Client::editor(&server, "table", "alice");
+        confirmed(&mut alice, add("mine", json!({"_type": "source", "x_mm": 1})));
+        let mut file = editors_file();
+        let path = "/api/sessions/table/state?replace=1";
+        assert_eq!(put(&server, path, &file.to_string()).status, 200);
+        alice.expect_command("add_item", "s");
+        alice.expect_command("add_item", "l");
+        alice.expect_command("remove_item", "mine");
+        file["items"][1]["x_mm"] = json!(7.0);
+        assert_eq!(put(&server, path, &file.to_string()).status, 200);
+        alice.expect_command("update_item", "l");
+        let told = alice.told();
+        assert!(told.iter().all(|told| told["type"] != "sync:state"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_key_in_a_file_opens_a_server_for_an_import() {
+    let place = Place::new();
+    let keys = place.path("keys.json");
+    let admin = key(&keys, "admin", &["--level", "admin"]);
+    let server = Server::start(&["--no-settle", "--keys", &keys, "--require-key"]);
+    let url = format!("http://{}", server.addr());
+    let (file, key_file) = (place.path("design.json"), place.path("admin.key"));
+    std::fs::write(&file, editors_file().to_string()).expect("written");
+    let run = |key_file: &str, key: Option<&str>| {
+        let words = ["sessions", "import", "table", &file, "--server", &url, "--replace"];
+        let mut command = collabd(&[&words[..], &["--key-file", key_file]].concat());
+        key.map(|key| command.env("COLLABD_KEY", key));
+        Run::of(command)
+    };
+    let line = run(&key_file, None).failed(1);
+    assert!(line.contains("admin.key") && line.contains("collabd key new"), "{line}");
+    for (text, word) in [("", "no key in"), (" \n", "no key in"), ("wrong\n", "401")] {
+        std::fs::write(&key_file, text).expect("written");
+        let line = run(&key_file, None).failed(1);
+        assert!(line.contains(word) && !line.contains("wrong\n"), "{line}");
+    }
+    let line = run(&keys, None).failed(1);
+    assert!(line.contains("a server's key file"), "{line}");
+    std::fs::write(&key_file, format!("\n {admin}\r\n")).expect("written");
+    // A file that is named counts more than a variable.
+    let said = run(&key_file, Some("wrong")).succeeded();
+    assert!(said.contains("has 2 items"), "{said}");
 }

@@ -136,6 +136,8 @@ fn sync_update_replaces_the_document_and_everyone_else_gets_what_changed_as_comm
     }
     let state = viewer.expect("sync:state");
     assert_eq!((&state["state"]["items"], &state["state"]["zoom"]), (&items, &json!(2)));
+    let done = viewer.expect("session:activity");
+    assert_eq!((&done["user_id"], &done["action"]), (&json!("alice"), &json!("replace")));
     nothing_more([&mut alice, &mut bob, &mut carol, &mut viewer]);
     let document = alice.document();
     assert_eq!((&document["items"], &document["zoom"]), (&items, &json!(2)));

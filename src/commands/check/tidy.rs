@@ -16,7 +16,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) fn remove(walk: &mut Walk, url: &str, report: &Report) {
     walk.leave();
     // The address was taken apart before.
-    let Ok(api) = Api::find(&Server { url: url.to_owned(), key: None }) else { return };
+    let Ok(api) = Api::find(&Server { url: url.to_owned(), key: None, key_file: None }) else {
+        return;
+    };
     let mut left = Vec::new();
     for session in walk.sessions() {
         let until = Instant::now() + TIMEOUT;

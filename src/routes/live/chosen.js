@@ -47,9 +47,9 @@ function fillChosen() {
   chosenShown = shown;
   write($("chosen-title"), titleOf(data));
   const kind = kindInWords(data);
-  const facts = [...pair("Kind", kind), ...pair("Place", `${position(data)} mm`), ...pair("Angle", `${fixed(degrees(data.angle_deg))}°`)];
-  if (typeof data.locked === "boolean") facts.push(...pair("Locked", data.locked ? "yes" : "no"));
-  if (author?.user) facts.push(...pair("Changed last", "by ", name(author.user), author.at ? `, ${clock(author.at)} (${ago(author.at)})` : ""));
+  const facts = [...pair("kind", kind), ...pair("place", `${position(data)} mm`), ...pair("angle", `${fixed(degrees(data.angle_deg))}°`)];
+  if (typeof data.locked === "boolean") facts.push(...pair("locked", data.locked ? "yes" : "no"));
+  if (author?.user) facts.push(...pair("changed last", "by ", name(author.user), author.at ? `, ${clock(author.at)} (${ago(author.at)})` : ""));
   const nodes = [make("dl", {}, ...facts)];
   for (const { title, lines } of listed(data)) {
     if (title) nodes.push(make("h3", { textContent: title }));

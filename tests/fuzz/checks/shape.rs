@@ -6,12 +6,13 @@ use collabd::protocol::Timestamp;
 use super::json::{self, Fields};
 
 /// What only the server says in a session.
-pub const SERVERS: [&str; 8] = [
+pub const SERVERS: [&str; 9] = [
     "connection:ack",
     "user:joined",
     "user:left",
     "host:changed",
     "sync:done",
+    "session:activity",
     "message_delivered",
     "pong",
     "error",
