@@ -207,7 +207,7 @@ fn all_documents_together_have_a_bound() {
         let command = json!({"action": "add_item", "item_id": n.to_string(), "data": data});
         json!({"type": "command", "id": n, "command": command})
     };
-    let add = |n: usize| add_of(n, 10_000);
+    let add = |n: usize| add_of(n, 9_900);
     let taken = (0..).take_while(|n| {
         alice.send(add(*n));
         loop {
