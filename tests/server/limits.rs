@@ -238,8 +238,7 @@ fn all_documents_together_have_a_bound() {
         );
         Wire::ask(server, &request)
     };
-    // Without a store nobody imports.
-    assert_eq!(put(&server, "new").status, 404);
+    assert_eq!(put(&server, "new").status, if cfg!(feature = "durable") { 413 } else { 404 });
     let full = limit(&server, "collabd_documents_bytes");
     assert!(full > 55_000 && full <= 64 << 10, "{full}");
     let remove = json!({"action": "remove_item", "item_id": "0"});
