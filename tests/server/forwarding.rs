@@ -46,9 +46,9 @@ fn an_editor_hosts_on_another_machine_with_the_key_of_the_forwarder() {
     let mut alice = Client::host(&near, "table ü", "alice", json!([item("lens", 1)]));
     let mut bob = Client::join(&near, "table ü", "bob");
     assert_eq!(bob.items()[0]["uuid"], "lens");
-    while alice.next()["user_id"] != "bob" {}
     bob.send(move_to("lens", 2.5));
-    alice.expect_command("move_item", "lens");
+    // Before it she hears that bob has come.
+    while alice.next()["command"]["action"] != "move_item" {}
     // A large message goes through whole, both ways.
     let text = "x".repeat(900_000);
     alice.send(add("large", json!({"notes": text})));
