@@ -36,6 +36,7 @@ story("reasons are in words, those that are not known as they are", () => {
 
 story("ticks keep their distance", () => {
   assert.deepEqual(spaced([[0.9, 3], [0, 1], [0.1, 2], [0.3, 2]], 0.2), [[0, 1], [0.3, 2], [0.9, 3]]);
+  assert.deepEqual(spaced([[0, 1], [0.1, 2], [0.3, 3]], 0.1, 0.25), [[0, 1], [0.3, 3]]);
   assert.equal(new Date(localTime(1e12)).getTime(), 1e12);
   assert.equal(localTime(NaN), "");
 });

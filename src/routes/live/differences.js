@@ -39,10 +39,12 @@ const REASONS = {
 };
 const reasonInWords = (why) => (Object.hasOwn(REASONS, why) ? REASONS[why] : `${why}`.slice(0, 60));
 
-/** Points of time that fit on an axis: of [place from 0 to 1, milliseconds] those that are far enough apart. */
-function spaced(points, gap) {
+/** Points of time that fit on an axis: of [place from 0 to 1, milliseconds] those that are far enough apart; after the first, `wider`. */
+function spaced(points, gap, wider = gap) {
   const kept = [];
-  for (const point of [...points].sort((a, b) => a[0] - b[0])) if (!kept.length || point[0] - kept.at(-1)[0] >= gap) kept.push(point);
+  for (const point of [...points].sort((a, b) => a[0] - b[0])) {
+    if (!kept.length || point[0] - kept.at(-1)[0] >= (kept.length === 1 ? wider : gap)) kept.push(point);
+  }
   return kept;
 }
 

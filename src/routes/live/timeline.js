@@ -55,7 +55,7 @@ function fillTicks({ versions }, first, last) {
   const span = Math.max(...times.map(([, at]) => at)) - Math.min(...times.map(([, at]) => at));
   const at = (share) => `${(share * 100).toFixed(2)}%`;
   // The first one says the day, too.
-  const labels = spaced(times.map(([seq, time]) => [place(seq), time]), 118 / wide).map(([share, time], n) => {
+  const labels = spaced(times.map(([seq, time]) => [place(seq), time]), 118 / wide, 190 / wide).map(([share, time], n) => {
     const anchor = share < 0.1 ? "start" : share > 0.9 ? "end" : "middle";
     return svg("g", {}, svg("line", { x1: at(share), x2: at(share), y1: 0, y2: 5 }), svg("text", { x: at(share), y: 22, "text-anchor": anchor }, tickText(time, span, n === 0)));
   });
