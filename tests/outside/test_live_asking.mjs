@@ -298,4 +298,20 @@ atPage(
   },
 );
 
+atPage(
+  "of a session that nothing was changed in yet the page asks for no versions",
+  async ({ look, member }) => {
+    const alice = await member("new", "alice").joined();
+    const table = await look(sessionPage("new"));
+    const asked = () => table.page.waitForResponse((response) => response.url().endsWith("/api/sessions/new"));
+    await table.shows("alice", "#members");
+    // Each round asks for the session first, and then for the rest. A page complains of what isn't found.
+    for (let round = 0; round < 3; round++) await asked();
+    assert.ok(!(await table.page.locator("#timeline").isVisible()));
+    await alice.command("add_item", "l", lens("l", "L1", 0));
+    await table.until("the timeline", () => document.querySelector("#timeline").checkVisibility());
+  },
+  stored,
+);
+
 await main(closeBrowser);
