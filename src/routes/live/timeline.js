@@ -10,7 +10,7 @@ function takeTimeline(timeline) {
   if (stored?.changed_at) session.times.set(timeline.seq, Date.parse(stored.changed_at));
   askTimes();
   if ($("versions").children.length === Math.min(200, versions.length) + 1) return;
-  const options = versions.slice(-200).reverse().map(({ seq, at, user_id, why }) => make("option", { value: seq, textContent: `${clock(at)} · ${reasonInWords(why)}${user_id ? ` · ${user_id}` : ""}` }));
+  const options = versions.slice(-200).reverse().map((version) => make("option", { value: version.seq, textContent: versionInWords(version) }));
   $("versions").replaceChildren(make("option", { value: "", textContent: counted(versions.length, "version") }), ...options);
 }
 
