@@ -1,6 +1,6 @@
 # collabd: make run starts a server, make test tests everything.
 
-.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots side-by-side long
+.PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots side-by-side long dist dist-check msrv deny
 CARGO ?= cargo
 ARGS ?=
 
@@ -32,6 +32,19 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --no-default-features --quiet -- -D warnings
+	python3 tests/msrv.py
+
+# Everything compiled by the oldest Rust that Cargo.toml names: rustup toolchain install 1.89.0
+msrv:
+	python3 tests/msrv.py --compile
+
+# Licences, unwanted packages and sources of all dependencies (deny.toml). cargo-deny is compiled where it is missing,
+# which takes minutes. ARGS=advisories adds known faults, from a database that is fetched.
+deny: export PATH := $(CURDIR)/.deps/cargo/bin:$(PATH)
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked --root .deps/cargo cargo-deny
+	$(CARGO) deny check licenses bans sources $(ARGS)
 
 # The Rust tests, with cargo-nextest; it is installed into .deps where it is missing. Two at a time for each core, as
 # many of those that go through sockets mostly wait.
@@ -78,6 +91,14 @@ torture: test-binary
 windows: test-binary
 	bash tests/windows/setup.sh
 	python3 tests/windows/run.py
+
+# What is published, into target/dist: tarball, Debian package, wheels, container image, zip. ARGS="deb wheel" makes these.
+dist:
+	python3 contrib/dist/make.py $(ARGS)
+
+# Each package as its users have it: in an empty root, in Debian's, in a fresh environment, under wine.
+dist-check:
+	python3 tests/dist/run.py $(ARGS)
 
 # collabd beside four other servers, in turn in one run: about five minutes.
 bench:

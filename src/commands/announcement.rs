@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::logging::without_keys;
 use crate::net;
 
 /// What a server says beside its addresses.
@@ -23,7 +24,7 @@ impl Announcement {
             && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let text = self.text(addrs, &net::reachable(addrs), is_coloured);
         let mut stdout = stdout.lock();
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let _ = stdout.write_all(without_keys(&text).as_bytes()).and_then(|()| stdout.flush());
     }
 
     fn text(&self, addrs: &[SocketAddr], reachable: &[SocketAddr], is_coloured: bool) -> String {
