@@ -45,7 +45,9 @@ def plain(server, method, path, headers=None, address=None, body=None, shows_can
         answer = Answer(response.status, response.reason, response.read().decode(), response.headers)
     finally:
         connection.close()
-    shown = "" if shows_canvas and answer.status == 200 else answer.body
+    # The page says the same to everybody, words of the protocol among it.
+    is_page = answer.status == 200 and response.headers.get_content_type() == "text/html"
+    shown = "" if is_page or shows_canvas and answer.status == 200 else answer.body
     record.heard(f"{answer.status} {answer.reason} {shown}")
     record.heard(str(answer.headers))
     return answer

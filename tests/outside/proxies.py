@@ -233,7 +233,8 @@ class Proxy:
             answer = Answer(response.status, response.reason, response.read().decode(), response.headers)
         finally:
             connection.close()
-        record.heard(f"{answer.status} {answer.reason} {answer.body}")
+        is_page = answer.status == 200 and response.headers.get_content_type() == "text/html"
+        record.heard(f"{answer.status} {answer.reason} {'' if is_page else answer.body}")
         return answer
 
     def logs(self):

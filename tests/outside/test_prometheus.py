@@ -254,7 +254,8 @@ def dashboard(stage):
             expect(holds(expression) is not None, f"an answer to {expression}")
         else:
             until(lambda e=expression: holds(e), f"something in {title}: {expression}", every=0.1)
-    expect(holds("rate(collabd_http_requests_total{route=\"/metrics\",code=\"200\"}[5s])"), "scrapes are counted")
+    scrapes = 'rate(collabd_http_requests_total{route="/metrics",code="200"}[5s])'
+    until(lambda: holds(scrapes), "scrapes to be counted", every=0.1)
     groups = prometheus.ask("rules")["groups"]
     found = {rule["name"]: rule for group in groups for rule in group["rules"]}
     expect_equal(set(found), set(CASES), "the rules that Prometheus has")
