@@ -38,8 +38,11 @@ const REASONS = {
   restored: "an earlier version was restored", imported: "a file was imported", regular: "kept now and then",
 };
 const reasonInWords = (why) => (Object.hasOwn(REASONS, why) ? REASONS[why] : `${why}`.slice(0, 60));
-/** A version for a list to choose from: when, why, and by whom where somebody is known. */
-const versionInWords = ({ at, user_id, why }) => `${clock(at)} · ${reasonInWords(why)}${user_id ? ` · ${user_id}` : ""}`;
+/**
+ * A version for a list to choose from: when, why, and by whom where somebody is known. A stored version is how something
+ * left the table; one in memory (which says how many items it has) how the table was until then.
+ */
+const versionInWords = ({ at, user_id, why, items }) => `${clock(at)} · ${items === undefined ? "" : "until "}${reasonInWords(why)}${user_id ? ` · ${user_id}` : ""}`;
 
 /** Points of time that fit on an axis: of [place from 0 to 1, milliseconds] those that are far enough apart. */
 function spaced(points, gap) {
