@@ -3,17 +3,19 @@
 .PHONY: run build test-binary test setup lint rust simulation linear outside conformance kills torture windows simulate fuzz bench waiting pairs frames screenshots side-by-side long dist dist-check msrv deny
 CARGO ?= cargo
 ARGS ?=
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Starts a server; ARGS="--port 9000 --debug" passes options on.
 run:
-	@test -e target/release/collabd || echo "collabd is built first, which takes some minutes."
+	@test -e $(TARGET)/release/collabd || echo "collabd is built first, which takes some minutes."
 	@$(CARGO) build --release
-	@exec target/release/collabd $(ARGS)
+	@exec $(TARGET)/release/collabd $(ARGS)
 
 # One self-contained binary.
 build:
 	$(CARGO) build --release
-	@ls -l target/release/collabd | awk '{printf "target/release/collabd: %.1f MB\n", $$5 / 1e6}'
+	@ls -l $(TARGET)/release/collabd | awk '{printf "$(TARGET)/release/collabd: %.1f MB\n", $$5 / 1e6}'
 
 # What the tests run: the same without link-time optimisation, which is built sooner on several cores.
 test-binary:
@@ -115,7 +117,7 @@ pairs: build
 # How smoothly the live page draws 500 items while ten people drag.
 frames: build
 	bash tests/outside/setup.sh
-	COLLABD_BIN=$${COLLABD_BIN:-target/release/collabd} node benches/frames.mjs
+	COLLABD_BIN=$${COLLABD_BIN:-$(TARGET)/release/collabd} node benches/frames.mjs
 
 # The README's pictures of the live page, from the real thing: some minutes.
 screenshots: test-binary

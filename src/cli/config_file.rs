@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Usage;
 use super::echoed::{nearest, shown};
 
-/// A file is not read beyond so many bytes.
+/// The largest file, in bytes. A part of one would lack the options behind it.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What a configuration file sets, by the name of the option.
@@ -35,7 +35,10 @@ impl ConfigFile {
         let cannot = |error: std::io::Error| Usage(format!("can't read {path}: {error}"));
         let mut text = String::new();
         let file = std::fs::File::open(Path::new(path)).map_err(cannot)?;
-        file.take(MAX_BYTES).read_to_string(&mut text).map_err(cannot)?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(cannot)?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(Usage(format!("{path} is too large for a configuration: at most 1 MiB")));
+        }
         Self::parse(path, &text)
     }
 

@@ -189,8 +189,8 @@ impl Flag {
     }
 }
 
-/// What has set a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What has set a flag. What counts more comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     Typed,
     Environment,

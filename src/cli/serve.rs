@@ -8,6 +8,8 @@ use super::args::{Args, ServeArgs};
 use super::data_directory::default_directory;
 use super::echoed::shown;
 use super::{Line, Usage};
+#[cfg(feature = "durable")]
+use super::{flag::Origin, flags};
 use crate::commands::{echo, serve};
 use crate::net::{Config, Network, SendMode, half_of_the_memory};
 #[cfg(feature = "durable")]
@@ -57,21 +59,30 @@ pub(super) fn serve(args: Args, line: &Line<'_>) -> Result<serve::Options, Usage
     })
 }
 
-/// Where sessions are stored. What was typed counts more than the environment.
+/// Where sessions are stored: as what was typed says, else the environment, else the file.
 #[cfg(feature = "durable")]
 fn storage(args: &Args, line: &Line<'_>) -> Result<serve::Storage, Usage> {
-    let is_typed = |flag: &str| line.typed.iter().any(|(name, _)| *name == flag);
     let chosen = args.stored.data_dir.as_ref();
-    match (is_typed("data-dir"), is_typed("in-memory")) {
-        (true, true) => {
-            return Err(Usage("--data-dir or --in-memory? sessions are stored, or not".into()));
+    if args.serve.in_memory {
+        if chosen.is_none() {
+            return Ok(serve::Storage::InMemory);
         }
-        (false, false) if chosen.is_some() && args.serve.in_memory => {
-            let why = "COLLABD_DATA_DIR or COLLABD_IN_MEMORY? sessions are stored, or not";
-            return Err(Usage(why.into()));
+        let said_by = |name: &str| {
+            let flag = flags::SERVE.iter().find(|flag| flag.name == name);
+            flag.map_or(Ok(Origin::Default), |flag| flag.given(line).map(|(_, origin)| origin))
+        };
+        let (directory, memory) = (said_by("data-dir")?, said_by("in-memory")?);
+        if memory < directory {
+            return Ok(serve::Storage::InMemory);
         }
-        (false, _) if args.serve.in_memory => return Ok(serve::Storage::InMemory),
-        _ => {}
+        if memory == directory {
+            let names = match memory {
+                Origin::Typed => "--data-dir or --in-memory",
+                Origin::Environment => "COLLABD_DATA_DIR or COLLABD_IN_MEMORY",
+                Origin::File | Origin::Default => "data-dir or in-memory in the configuration file",
+            };
+            return Err(Usage(format!("{names}? sessions are stored, or not")));
+        }
     }
     Ok(match chosen {
         Some(directory) => serve::Storage::Chosen(PathBuf::from(&directory.text)),

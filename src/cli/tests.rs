@@ -61,6 +61,35 @@ fn where_sessions_are_stored() {
     }
 }
 
+#[cfg(feature = "durable")]
+#[test]
+fn where_sessions_are_stored_is_said_by_the_environment_before_the_file() {
+    use serve::Storage;
+    let file = std::env::temp_dir().join(format!("collabd-cli-{}.toml", std::process::id()));
+    let config = format!("--config {}", file.display());
+    let place = |words: &str, environment: &[(&str, &str)]| {
+        serve(&format!("{config} {words}"), environment).storage.place
+    };
+    let chosen = |path: &str| Storage::Chosen(path.into());
+    let (data, memory) = (("COLLABD_DATA_DIR", "there"), ("COLLABD_IN_MEMORY", "1"));
+    std::fs::write(&file, "data-dir = \"filed\"").expect("written");
+    assert_eq!(place("", &[]), chosen("filed"));
+    assert_eq!(place("", &[memory]), Storage::InMemory);
+    assert_eq!(place("--in-memory", &[]), Storage::InMemory);
+    std::fs::write(&file, "in-memory = true").expect("written");
+    assert_eq!(place("", &[data]), chosen("there"));
+    assert_eq!(place("--data-dir here", &[]), chosen("here"));
+    std::fs::write(&file, "in-memory = true\ndata-dir = \"filed\"").expect("written");
+    let Usage(line) = parse_with(&config, &[]).expect_err("both");
+    assert!(line.contains("in the configuration file"), "{line}");
+    // No part of a file is taken for all of it.
+    let large = format!("{}\nin-memory = true", "#".repeat(1 << 20));
+    std::fs::write(&file, large).expect("written");
+    let Usage(line) = parse_with(&config, &[]).expect_err("too large");
+    assert!(line.contains("too large"), "{line}");
+    std::fs::remove_file(&file).expect("removed");
+}
+
 #[test]
 fn times_and_sizes_have_units() {
     let options = serve("--linger 2h --max-message-bytes 64KiB --history-bytes 4096", &[]);

@@ -85,6 +85,8 @@ struct Forwarder {
     open: AtomicUsize,
     /// The number of the last one.
     accepted: AtomicU64,
+    /// The log says already that there are too many.
+    has_told_of_full: AtomicBool,
     /// The log says already that pages were refused.
     has_told_of_pages: AtomicBool,
 }
@@ -143,7 +145,11 @@ fn accept(listener: &TcpListener, forwarder: &Arc<Forwarder>) {
         };
         let number = forwarder.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let Some(place) = Place::take(forwarder) else {
-            log::warn!("f{number}: refused: {FULL}");
+            if !forwarder.has_told_of_full.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "f{number}: refused: {FULL}; others are refused without a word until one ends"
+                );
+            }
             answer_at_once(&socket, &Response::text(503, FULL));
             continue;
         };
@@ -169,6 +175,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.has_told_of_full.store(false, Ordering::Relaxed);
     }
 }
 
@@ -199,6 +206,7 @@ impl Forwarder {
             authorization: key.as_deref().map(authorization),
             open: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            has_told_of_full: AtomicBool::new(false),
             has_told_of_pages: AtomicBool::new(false),
         })
     }
@@ -221,7 +229,7 @@ impl Forwarder {
             }
             Err(HeadError::Disconnected) => return,
         };
-        let (wire, found) = match self.handshake(&head, &begun) {
+        let (mut wire, mut found) = match self.handshake(&head) {
             Ok(found) => found,
             Err(why) => {
                 log::error!("f{number}: {path} is not passed on: {why}");
@@ -229,11 +237,14 @@ impl Forwarder {
             }
         };
         if found.status != 101 {
+            self.hide_key(&mut found.bytes);
             log::error!("f{number}: {path} is refused: {}", self.refusal(&found));
             let _ = (&local).write_all(&found.bytes);
             return drain(&local);
         }
-        match wire.into_socket() {
+        // What the client has sent already. Before the server agreed it could have been another request.
+        wire.wait_until(Instant::now() + ANSWER_TIMEOUT);
+        match wire.write_all(&begun).and_then(|()| wire.into_socket()) {
             Ok(far) => self.copy(number, &path, local, far, &found.bytes),
             Err(error) => log::error!("f{number}: {path} is not passed on: {error}"),
         }
@@ -278,9 +289,7 @@ impl Forwarder {
         if request.names().any(is_of_browser) {
             return Err(Response::text(403, NO_PAGES));
         }
-        // A proxy in between could take a segment of dots for a way out of /ws/.
-        let is_dots = |part: &str| matches!(percent_decoded(part).as_deref(), Some("." | ".."));
-        if !request.path.starts_with("/ws/") || request.path.split('/').any(is_dots) {
+        if !request.path.starts_with("/ws/") || may_lead_out(request.path) {
             return Err(Response::text(404, ONLY_SESSIONS));
         }
         if request.method != "GET" {
@@ -305,17 +314,17 @@ impl Forwarder {
         Ok(head.into_bytes())
     }
 
-    /// Connects to the server, sends it the request and what the client has sent after it, and reads the answer.
+    /// Connects to the server, sends it the request, and reads the answer.
     ///
     /// # Errors
     /// One line: the server can't be reached, or its answer is none.
-    fn handshake(&self, head: &[u8], begun: &[u8]) -> Result<(Wire, Answer), String> {
+    fn handshake(&self, head: &[u8]) -> Result<(Wire, Answer), String> {
         let named = |why: String| format!("{}: {why}", self.target.shown());
         let (mut wire, _) =
             self.target.addresses().and_then(|all| Wire::open(&all)).map_err(named)?;
         wire.wait_until(Instant::now() + ANSWER_TIMEOUT);
-        let sent = wire.write_all(head).and_then(|()| wire.write_all(begun));
-        sent.map_err(|error| named(format!("the request could not be sent: {error}")))?;
+        wire.write_all(head)
+            .map_err(|error| named(format!("the request could not be sent: {error}")))?;
         let answer = read_answer(&mut wire).map_err(named)?;
         Ok((wire, answer))
     }
@@ -340,6 +349,19 @@ impl Forwarder {
         )
     }
 
+    /// A server that repeats what it was sent would tell the client the key.
+    fn hide_key(&self, answer: &mut [u8]) {
+        let given = self.authorization.as_deref().and_then(|header| header.rsplit(' ').next());
+        let Some(given) = given.filter(|given| !given.is_empty()) else { return };
+        let mut from = 0;
+        while let Some(part) = answer.get_mut(from..from + given.len()) {
+            if part == given.as_bytes() {
+                part.fill(b'*');
+            }
+            from += 1;
+        }
+    }
+
     /// Logs that a page was refused: once, as a page can ask without end.
     fn tell_of_page(&self, number: u64, page: &Response) {
         if page.status() == 403 && !self.has_told_of_pages.swap(true, Ordering::Relaxed) {
@@ -349,6 +371,13 @@ impl Forwarder {
             );
         }
     }
+}
+
+/// Whether a proxy in between could find a segment of dots in a path, which leads out of `/ws/`: many decode a path first,
+/// some take `\\` for `/`, some leave out what stands behind `;`. What can't be decoded is taken for such a path.
+fn may_lead_out(path: &str) -> bool {
+    let is_dots = |part: &str| matches!(part.split(';').next(), Some("." | ".."));
+    percent_decoded(path).is_none_or(|path| path.split(['/', '\\']).any(is_dots))
 }
 
 /// Reads the answer to a handshake: of a refusal all of it, otherwise at least the head.

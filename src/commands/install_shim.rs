@@ -37,8 +37,11 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn execute(options: &Options) -> Result<String, String> {
     let tools = options.checkout.join("tools");
-    let found = fs::symlink_metadata(&tools).ok().filter(fs::Metadata::is_dir);
-    if found.is_none() {
+    let found = fs::symlink_metadata(&tools).ok();
+    if found.as_ref().is_some_and(fs::Metadata::is_symlink) {
+        return Err(format!("{} is a link, which collabd doesn't follow", tools.display()));
+    }
+    if !found.is_some_and(|found| found.is_dir()) {
         return Err(format!(
             "{} is no folder: name the folder of a checkout of Optiverse, which has {SERVER} in tools",
             tools.display()

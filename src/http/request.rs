@@ -41,11 +41,22 @@ impl Request<'_> {
     /// A badly encoded value doesn't read as missing: a `%` without two digits stays, and bytes
     /// that aren't UTF-8 become U+FFFD.
     pub fn query_value(&self, name: &str) -> Option<String> {
+        let bytes = decoded(&self.sent_in_query(name)?, true).unwrap_or_default();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// As [`Request::query_value`], for a name that something is to have: a badly encoded value is
+    /// `None`.
+    pub fn name_in_query(&self, name: &str) -> Option<String> {
+        percent_decoded(&self.sent_in_query(name)?)
+    }
+
+    /// The first parameter of the query with this name, with its percent signs.
+    fn sent_in_query(&self, name: &str) -> Option<String> {
         let mut parameters =
             self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let (_, value) = parameters.find(|(key, _)| *key == name)?;
-        let bytes = decoded(&value.replace('+', " "), true).unwrap_or_default();
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        Some(value.replace('+', " "))
     }
 
     /// True where the request asks for a WebSocket. HTTP/1.0 has none (RFC 9110 §7.8).

@@ -288,6 +288,10 @@ pub const STATUSES: [(u16, &str); 21] = [
 ];
 
 fn reason_phrase(status: u16) -> &'static str {
+    // `collabd forward` alone says this one.
+    if status == 502 {
+        return "Bad Gateway";
+    }
     let known = STATUSES.iter().find(|(known, _)| *known == status);
     known.map_or("Internal Server Error", |(_, phrase)| phrase)
 }

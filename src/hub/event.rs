@@ -161,7 +161,7 @@ pub enum Refusal {
     /// The document doesn't have this item.
     NoItem,
     /// The item to be restored was never removed, or isn't kept any more.
-    NoSuchItem,
+    ItemNotKept,
     /// The item to be restored is there.
     ItemExists,
     /// The connection to be ended is none of a member, a viewer or a client.

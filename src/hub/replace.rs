@@ -95,7 +95,7 @@ impl Session {
         self.begin();
         match self.document.bring_back(id, self.author(by, cx), cx.allowance()) {
             Ok(true) => {}
-            Ok(false) => return refuse(Refusal::NoSuchItem, cx),
+            Ok(false) => return refuse(Refusal::ItemNotKept, cx),
             Err(why) => return refuse(Refusal::TooBig(why), cx),
         }
         // A user who writes through the API counts as one who was in the session.

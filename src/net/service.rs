@@ -217,7 +217,7 @@ pub(super) fn refused(why: Refusal) -> Response {
             (409, "this session has members: it can be deleted or renamed when they have left")
         }
         Refusal::NameTaken => (409, "there is a session of this name already: choose another name"),
-        Refusal::NoSuchItem => (
+        Refusal::ItemNotKept => (
             404,
             "no such item was removed from this session, or it is not kept any more: an earlier \
              version of the session may have it",

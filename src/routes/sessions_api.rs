@@ -106,7 +106,7 @@ impl Router {
 
     /// The name in `to`, which the request's key has to open, too.
     fn new_name(&self, call: &Call<'_>) -> Result<Arc<str>, Response> {
-        let to = call.request.query_value("to").filter(|to| path_ids::is_id(to));
+        let to = call.request.name_in_query("to").filter(|to| path_ids::is_id(to));
         let to = to.ok_or_else(|| Response::text(400, BAD_NAME))?;
         self.admin_of(call, Some(&to))?;
         Ok(to.into())

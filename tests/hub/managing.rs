@@ -151,7 +151,7 @@ fn a_removed_item_comes_back_as_it_was_for_everybody() {
         let again = bring_back(&mut rig, "bench", "a");
         assert_eq!(rig.on(again), [Done::Refused(Refusal::ItemExists)]);
         let unknown = bring_back(&mut rig, "bench", "b");
-        assert_eq!(rig.on(unknown), [Done::Refused(Refusal::NoSuchItem)]);
+        assert_eq!(rig.on(unknown), [Done::Refused(Refusal::ItemNotKept)]);
         let nowhere = bring_back(&mut rig, "none", "a");
         assert_eq!(rig.on(nowhere), [Done::Refused(Refusal::Unknown)]);
         assert!(rig.hub.document("none").is_none(), "no session begins by it");

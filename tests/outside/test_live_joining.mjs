@@ -124,6 +124,9 @@ atPage(
       [`#key=${reading}`, "", ".card"],
       [`#/?key=${reading}`, "#/", ".card"],
       [`#/session/wall?key=${reading}`, "#/session/wall", "#items"],
+      // As some programs change a link.
+      [`#/session/wall%3Fkey%3D${reading}`, "#/session/wall", "#items"],
+      [`?key=${reading}#/session/wall`, "#/session/wall", "#items"],
     ]) {
       const page = await look(where);
       await page.isLive();

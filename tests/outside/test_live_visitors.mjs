@@ -253,5 +253,77 @@ atPage("who wants less motion gets none", async ({ look, member }) => {
   await table.until("the item to be there", () => places.has(200));
   assert.deepEqual(await table.page.evaluate(() => [...places]), [0, 200]);
 });
+atPage("numbers, fields and sizes that no editor sends break nothing", async ({ look, member }) => {
+  const eve = await member("odd", "eve\u202E\u2066").joined();
+  const words = ["constructor", "__proto__", "toString", "</style><b>", "url(x)", "\u202Eabc", "w".repeat(3000)];
+  const values = [1e308, -1e308, 1e15, 5e-324, 0, -1, "12", null, true, [], {}, "x"];
+  const fields = ["x_mm", "y_mm", "angle_deg", "size_mm", "n_rays", "spread_deg", "ray_length_mm", "wavelength_nm", "object_height_mm", "z_value"];
+  const ends = ["x1_mm", "y1_mm", "x2_mm", "y2_mm", "efl_mm", "radius_of_curvature_mm", "reflectivity", "n1", "n2", "split_T", "phase_shift_deg"];
+  const types = ["lens", "mirror", "beam_splitter", "dichroic", "polarizing_interface", "refractive_interface", "beam_block", ...words];
+  const own = (name, value) => JSON.parse(`{${JSON.stringify(name)}:${JSON.stringify(value)}}`);
+  const items = types.flatMap((type, t) =>
+    values.map((value, n) => {
+      // What the editor reads as numbers the server takes as numbers alone, up to 1e150 where they are places.
+      const number = typeof value === "number" ? value : n;
+      const odd = (names) => Object.fromEntries(names.map((name) => [name, /^[xy]/.test(name) ? Math.max(-1e150, Math.min(1e150, number)) : number]));
+      const element = { is_curved: n % 2 === 0, polarizer_subtype: words[t % words.length], ...odd(ends), element_type: type, ...own(type, value) };
+      const data = { ...own(words[t % words.length], value), ...odd(fields), color_hex: type, category: type, name: n % 3 ? "" : type, interfaces: n === 3 ? [] : [element, {}, element] };
+      return { ...data, item_uuid: `${t} ${n}`, _type: n % 4 ? "component" : "source", item_type: type };
+    }),
+  );
+  const many = { ...item("many", "lens", "many", 5, 5), interfaces: Array.from({ length: 10000 }, (_, n) => ({ element_type: "lens", x1_mm: n, y1_mm: 0, x2_mm: n, y2_mm: 5, efl_mm: 9 })) };
+  await eve.table([...items, many]);
+  const table = await look(sessionPage("odd"));
+  await table.isLive();
+  await table.until("all of them", (n) => scene.size === n, items.length + 1);
+  for (const { item_uuid } of [...items.filter((_, n) => n % 3 === 0), many]) {
+    const told = await table.page.evaluate((id) => (choose(id), flush(), document.getElementById("chosen-id").textContent), item_uuid);
+    assert.equal(told, item_uuid);
+  }
+  for (const word of words) {
+    for (const value of [1, "x", null]) await eve.command("update_item", "0 0", own(word, value));
+    await eve.command("update_item", "0 0", { interfaces: [{ element_type: word, ...own(word, 1) }] });
+    await eve.command("update_item", "0 0", { interfaces: [{}] });
+  }
+  await eve.command("update_item", "0 1", { name: "the last one" });
+  await table.shows("the last one", "#changes");
+  await table.page.evaluate(() => drawingAsSvg(colours));
+  await table.page.evaluate(() => fit());
+  assert.equal(await table.page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
+  const overview = await look();
+  await overview.until("a thumbnail", () => document.querySelectorAll(".thumbnail path").length > 50);
+});
+
+atPage("an item that is called like a folder can't have another path asked for", async ({ look, member }) => {
+  const eve = await member("folders", "eve").joined();
+  await eve.command("add_item", "..", item("..", "lens", "dots", 0, 0));
+  await eve.command("add_item", "l", item("l", "lens", "a lens", 0, 0));
+  const table = await look(sessionPage("folders"));
+  const posts = [];
+  table.page.on("request", (request) => request.method() === "POST" && posts.push(new URL(request.url()).pathname));
+  await table.shows("dots", "#items button");
+  for (const id of ["..", "l"]) await eve.command("remove_item", id);
+  const button = (name) => table.page.getByRole("button", { name: `Bring it back ${name}` });
+  await button("dots").click();
+  await table.shows("can’t be brought back: A browser can’t ask for the names", "#changes");
+  await button("a lens").click();
+  await table.shows("a lens", "#items button");
+  assert.deepEqual(posts, ["/api/sessions/folders/items/l/restore"]);
+});
+
+atPage("a browser that stores nothing shows the page, and forgets", async ({ look, member, server }) => {
+  await (await member("private", "alice").joined()).table([item("l", "lens", "a lens", 0, 0)]);
+  const page = await look();
+  await page.visitor.addInitScript(() => {
+    for (const name of ["localStorage", "sessionStorage"])
+      Object.defineProperty(window, name, { get() { throw new DOMException("denied", "SecurityError"); } });
+  });
+  await page.page.goto(`http://127.0.0.1:${server.port}/?again#/session/private?key=ck_1`);
+  await page.isLive();
+  await page.shows("a lens", "#items button");
+  await page.page.locator("#theme").click();
+  await page.page.locator("#beams-on").click();
+  assert.ok(!page.page.url().includes("ck_1"));
+});
 
 await main(closeBrowser);

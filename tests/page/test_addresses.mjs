@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { main, story } from "../outside/ws_story.mjs";
 import { pure } from "./sources.mjs";
 
-const { addressesFor, isLoopback, keyIn, withoutKey } = pure(["addresses"], ["addressesFor", "isLoopback", "keyIn", "withoutKey"]);
+const { addressesFor, apiAddress, isLoopback, keyIn, searchWithoutKey, withoutKey } = pure(["addresses"], ["addressesFor", "apiAddress", "isLoopback", "keyIn", "searchWithoutKey", "withoutKey"]);
 const sockets = (here, told) => addressesFor(new URL(here), told).map(({ socket }) => socket);
 const TOLD = ["ws://192.168.1.20:8765", "ws://10.0.0.7:8765", "ws://127.0.0.1:8765"];
 
@@ -40,6 +40,16 @@ story("names of the loopback are known", () => {
   for (const host of ["lab-pc", "127.example", "localhost.example", "192.168.1.20", "[2001:db8::1]", ""]) assert.ok(!isLoopback(host), host);
 });
 
+story("a path of the API is asked for as it is, or not at all", () => {
+  const here = new URL("http://h:1/lab/");
+  const id = "a/b?c#d é%2e it's (1)!";
+  for (const path of ["server", `sessions/${encodeURIComponent(id)}/state?at=1`, "sessions/.../restore?to=.."])
+    assert.equal(apiAddress(path, here), `http://h:1/lab/api/${path}`);
+  // These would be api/sessions/x/restore, api/sessions/ and so on.
+  for (const path of ["sessions/x/items/../restore", "sessions/..", "sessions/.", "sessions/../state", "sessions/%2E./state", "sessions/x/items/."])
+    assert.equal(apiAddress(path, here), null, path);
+});
+
 story("a key is found behind the #, and taken out of it", () => {
   for (const [hash, key, rest] of [
     ["", "", ""],
@@ -57,6 +67,31 @@ story("a key is found behind the #, and taken out of it", () => {
     ["#/session/monkey=1", "", "#/session/monkey=1"],
   ])
     assert.deepEqual([keyIn(hash), withoutKey(hash)], [key, rest], hash);
+});
+
+story("a key is known by its looks where a link was encoded or typed wrong", () => {
+  const key = `ck_${"0c".repeat(32)}`;
+  for (const [hash, rest] of [
+    [`##key=${key}`, ""],
+    [`#/key=${key}`, ""],
+    [`#/session/x%3Fkey%3D${key}`, "#/session/x"],
+    [`#/session/x%3fat=7%26key%3d${key}`, "#/session/x%3fat=7"],
+    [`#/session/x?%6bey=${key}`, "#/session/x"],
+    [`#/session/x?KEY=${key}`, "#/session/x"],
+    [`#/session/x;key=${key}`, "#/session/x"],
+    [`#/session/x/${key}`, "#/session/x"],
+    [`#${key}`, ""],
+  ])
+    assert.deepEqual([keyIn(hash), withoutKey(hash)], [key, rest], hash);
+  assert.equal(withoutKey("#/session/ck_0c"), "#/session/ck_0c");
+  for (const [search, found, rest] of [
+    ["", "", ""],
+    ["?a&&b=%20", "", "?a&&b=%20"],
+    [`?key=${key}`, key, ""],
+    ["?a=1&key=secret&b", "secret", "?a=1&b"],
+    [`?a=1&k=${key}`, key, "?a=1&k="],
+  ])
+    assert.deepEqual([keyIn(search), searchWithoutKey(search)], [found, rest], search);
 });
 
 main();

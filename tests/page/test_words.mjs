@@ -48,6 +48,27 @@ story("interfaces are compared one by one, and a further one says so", () => {
   assert.equal(said(update({ interfaces: [1] }, { interfaces: [null] })), "changed: interfaces[0] 1 → none");
 });
 
+story("a property may be called like what every object inherits", () => {
+  for (const field of ["constructor", "toString", "hasOwnProperty", "__proto__"]) {
+    const made = (value) => JSON.parse(`{"${field}":${value}}`);
+    assert.equal(said(update({}, made(1))), `changed: ${field} 1`);
+    assert.equal(said(update(made(1), {})), `changed: ${field} removed`);
+    assert.equal(said(update(made(1), made('"a"'))), `changed: ${field} 1 → “a”`);
+    const interfaces = [made(1), { element_type: field }];
+    assert.equal(said(update({ interfaces: [{}, {}] }, { interfaces })), `changed: interface 2: element “${field}”, ${field} 1`);
+    const [one, other] = listed({ interfaces });
+    assert.deepEqual(one, { title: "Interface 1: interface", lines: [[field, "1"]] });
+    assert.equal(other.title, `Interface 2: ${field.replaceAll("_", " ")}`);
+    assert.equal(said({ action: field }), null);
+  }
+});
+
+story("a property's name is cut where it is no name that people read", () => {
+  const long = "n".repeat(100_000);
+  assert.ok(said(update({}, { [long]: 1 })) === `changed: ${"n".repeat(60)} 1`);
+  assert.equal(listed({ [long]: 1 })[0].lines[0][0].length, 60);
+});
+
 story("of many properties the first three are told, in one order however they came", () => {
   const [before, after] = [{ b: 1, a: 1, n_rays: 1, wavelength_nm: 1 }, { wavelength_nm: 2, a: 2, n_rays: 2, b: 2 }];
   const words = "changed: wavelength 1 → 2 nm, rays 1 → 2, a 1 → 2, …";

@@ -46,9 +46,9 @@ fn an_editor_hosts_on_another_machine_with_the_key_of_the_forwarder() {
     let mut alice = Client::host(&near, "table ü", "alice", json!([item("lens", 1)]));
     let mut bob = Client::join(&near, "table ü", "bob");
     assert_eq!(bob.items()[0]["uuid"], "lens");
-    while alice.next()["user_id"] != "bob" {}
     bob.send(move_to("lens", 2.5));
-    alice.expect_command("move_item", "lens");
+    // Before it she hears that bob has come.
+    while alice.next()["command"]["action"] != "move_item" {}
     // A large message goes through whole, both ways.
     let text = "x".repeat(900_000);
     alice.send(add("large", json!({"notes": text})));
@@ -111,6 +111,11 @@ fn nothing_but_sessions_is_passed_on_and_nothing_for_pages() {
         (handshake("/key/k/ws/a/b"), 404),
         (handshake("/ws/../metrics"), 404),
         (handshake("/ws/%2e%2E/metrics"), 404),
+        (handshake("/ws/a/..%2f..%2Fmetrics"), 404),
+        (handshake("/ws/a%2f%2e%2e%2f..%2fmetrics"), 404),
+        (handshake("/ws/..%5c..\\metrics/b"), 404),
+        (handshake("/ws/..;x/metrics"), 404),
+        (handshake("/ws/a/%zz"), 404),
         (handshake("/wsx/a/b"), 404),
         ("GET /api/sessions HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 404),
         ("DELETE /api/sessions/a HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 404),
@@ -162,19 +167,52 @@ fn a_server_that_is_none_is_said_in_words() {
         (&b"SSH-2.0-OpenSSH\r\n"[..], "does not speak HTTP"),
         (b"", "without an HTTP answer"),
         (b"HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nno\n", "says 500, no"),
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 15\r\n\r\nyou sent secret", "you sent ******"),
         (b"HTTP/1.1 404 Not Found\r\n\r\nnothing", "says 404, nothing: a collabd has to run there"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let near = forward_to(&listener.local_addr().expect("an address").to_string(), &[]);
+        let near = forward_to(
+            &listener.local_addr().expect("an address").to_string(),
+            &["--key", "secret"],
+        );
         let mut wire = Wire::open(&near);
         wire.write(handshake("/ws/a/b"));
         let (mut far, _) = listener.accept().expect("it connects");
         assert!(far.read(&mut [0; 4096]).expect("a request") > 0);
         far.write_all(said).expect("it reads");
         drop(far);
-        let status = wire.refusal().status;
-        assert!(matches!(status, 502 | 500 | 404), "{words}: {status}");
+        let answer = wire.refusal();
+        assert!(matches!(answer.status, 502 | 500 | 404), "{words}: {}", answer.status);
+        assert!(!answer.body.contains("secret"), "{}", answer.body);
         near.wait_for_log(words);
+    }
+}
+
+#[test]
+fn what_comes_after_a_request_waits_until_the_server_has_agreed() {
+    for agrees in [false, true] {
+        let (listener, near) = listening();
+        let mut local = TcpStream::connect(near.addr()).expect("it accepts");
+        let second = "GET /api/sessions HTTP/1.1\r\nHost: a\r\n\r\n";
+        let both = handshake("/ws/a/b") + second;
+        local.write_all(both.as_bytes()).expect("it reads");
+        let (mut far, _) = listener.accept().expect("it connects");
+        far.set_read_timeout(Some(SAFETY_NET)).expect("a socket");
+        let mut heard = String::new();
+        while !heard.contains("\r\n\r\n") {
+            let mut part = [0; 4096];
+            let length = far.read(&mut part).expect("a request");
+            heard.push_str(&String::from_utf8_lossy(&part[..length]));
+        }
+        let answer: &[u8] = match agrees {
+            true => b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            false => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        };
+        far.write_all(answer).expect("it reads");
+        local.shutdown(Shutdown::Write).expect("a socket");
+        // All that the server ever hears.
+        far.read_to_string(&mut heard).expect("the end");
+        assert_eq!(heard.contains("/api/sessions"), agrees, "{heard}");
     }
 }
 
@@ -279,7 +317,9 @@ fn no_more_than_64_are_passed_on_and_who_says_nothing_gives_its_place_back() {
     }
     let mut wire = Wire::open(&near);
     assert_eq!(wire.refusal().status, 503);
+    assert_eq!(Wire::open(&near).refusal().status, 503);
     near.wait_for_log("passes on 64 connections already");
+    assert_eq!(near.log().matches("64 connections already").count(), 1, "{}", near.log());
     // Half a request is none.
     silent[0].write_all(b"GET /ws/a/b HTTP/1.1\r\n").expect("it reads");
     drop(silent);

@@ -65,7 +65,9 @@ fn a_session_is_renamed_when_everybody_has_left() {
         let eve = Client::join(&server, "old", "eve");
         assert_eq!(eve.ack()["seq"], 0);
         assert_eq!(refused(&server, "POST /api/sessions/none/rename?to=x").0, 404);
-        for bad in ["", "?to=", "?to=a%0Ab", &format!("?to={}", "x".repeat(129))] {
+        for bad in
+            ["", "?to=", "?to=a%0Ab", "?to=%ff", "?to=%zz", &format!("?to={}", "x".repeat(129))]
+        {
             let (status, line) = refused(&server, &format!("POST /api/sessions/old/rename{bad}"));
             assert_eq!(status, 400, "{bad}");
             assert!(line.contains("1 to 128 characters"), "{line}");

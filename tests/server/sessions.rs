@@ -222,7 +222,7 @@ fn what_no_client_may_send_is_not_imported_either() {
     let part = r#"{"items":[{"item_uuid":"a","x_mm":Infinity},{"item_uuid":"b","n":NaN},7],"version":"2.0"}"#;
     fs::write(&file, part).expect("written");
     let lines = place.succeeds(&["sessions", "import", "part", &file]);
-    assert!(lines.contains("1 items") && lines.contains("\"a\" was left out: `x_mm`"), "{lines}");
+    assert!(lines.contains("1 item ") && lines.contains("\"a\" was left out: `x_mm`"), "{lines}");
     assert!(lines.contains("an item without an id was left out"), "{lines}");
     let large = json!({"items": [{"uuid": "a", "text": "x".repeat(2000)}]});
     fs::write(&file, large.to_string()).expect("written");

@@ -145,7 +145,7 @@ fn links_are_not_followed_and_other_folders_are_named() {
     fs::rename(checkout.path().join("tools"), checkout.path().join("other")).expect("moved");
     symlink(checkout.path().join("other"), checkout.path().join("tools")).expect("a link");
     let line = checkout.run(&[]).failed(1);
-    assert!(line.contains("is no folder"), "{line}");
+    assert!(line.contains("is a link"), "{line}");
     assert_eq!(text(&elsewhere.server()), ORIGINAL);
 
     let folder = Folder::new();

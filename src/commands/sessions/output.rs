@@ -111,8 +111,9 @@ pub fn imported(
     renamed: &[Renamed],
 ) -> String {
     let ChangeResult { seq, items, .. } = done;
+    let s = if *items == 1 { "" } else { "s" };
     let mut lines =
-        format!("{session:?} has {items} items from {} as of change {seq}", file.display());
+        format!("{session:?} has {items} item{s} from {} as of change {seq}", file.display());
     for LeftOut { id, why } in left_out.iter().take(MAX_LEFT_OUT_LINES) {
         let item = id.as_ref().map_or("an item without an id".into(), |id| format!("item {id:?}"));
         lines.push_str(&format!("\n{item} was left out: {why}"));

@@ -26,16 +26,34 @@ function addressesFor(here, told) {
   return here.protocol === "https:" || here.pathname !== "/" ? [own] : [own, ...others];
 }
 
+/**
+ * The address of a path of the API. A browser takes a segment `.` or `..` for a folder, however it is written, and asks for
+ * another path: `null` then.
+ */
+function apiAddress(path, here) {
+  const { href, pathname } = new URL(`api/${path}`, here);
+  return pathname.endsWith(`/api/${path.split("?")[0]}`) ? href : null;
+}
+
+// A key by its looks, with what leads up to it: a link may have been encoded on its way, or typed a little wrong.
+const KEY = /(?:[#?&;/]|%3f|%26)?(?:(?:k|%6b)ey(?:=|%3d))?ck_[\da-f]{32,}/gi;
+
 /** What stands behind the # without a key. */
 function withoutKey(hash) {
   const [place, ...more] = hash.slice(1).split(/[?&]/).filter((part, n) => n === 0 || !part.startsWith("key="));
-  const left = `${place.startsWith("key=") ? "" : place}${more.length ? "?" : ""}${more.join("&")}`;
+  const left = `${place.startsWith("key=") ? "" : place}${more.length ? "?" : ""}${more.join("&")}`.replace(KEY, "");
   return left && `#${left}`;
 }
 
-/** The key that stands behind the #: `#key=ck_…`, `#/session/x?key=ck_…`. */
-function keyIn(hash) {
-  const [, found = ""] = /[#?&]key=([^&]*)/.exec(hash) ?? [];
+/** What stands behind the ? without a key, which has no business there: the server has been sent it. */
+function searchWithoutKey(search) {
+  const left = search.slice(1).split("&").filter((part) => !part.startsWith("key=")).join("&").replace(KEY, "");
+  return left && `?${left}`;
+}
+
+/** The key that stands in a part of the address: `#key=ck_…`, `#/session/x?key=ck_…`. */
+function keyIn(part) {
+  const [, found] = /[#?&]key=([^&]*)/.exec(part) ?? [, /ck_[\da-f]{32,}/i.exec(part)?.[0] ?? ""];
   try {
     return decodeURIComponent(found).replace(/[^!-~]/g, "");
   } catch {

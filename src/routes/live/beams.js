@@ -8,14 +8,11 @@ const SLOW_FRAME = 50; // milliseconds from one frame to the next
 const SHADES = 12;
 const FINE = 400; // legs: of more, each is drawn as a hairline, which is many times faster where no graphics card helps
 const beams = {
-  on: true,
+  on: recall("localStorage", "collabd.beams") !== "off",
   glided: false, // in the frame before
   took: 0, // milliseconds of script to draw them
   dirty: true, // the canvas has something that isn't so any more
 };
-try {
-  beams.on = localStorage.getItem("collabd.beams") !== "off";
-} catch {} // where nothing may be stored, nothing is remembered
 
 /** The tracer is told of what is elsewhere than in the frame before. */
 function followScene() {
@@ -110,9 +107,7 @@ function drawBeams() {
 function switchBeams(on) {
   Object.assign(beams, { on, dirty: true });
   $("beams-on").setAttribute("aria-pressed", on);
-  try {
-    localStorage.setItem("collabd.beams", on ? "on" : "off");
-  } catch {}
+  remember("localStorage", "collabd.beams", on ? "on" : "off");
   redraw();
 }
 $("beams-on").setAttribute("aria-pressed", beams.on);

@@ -1,20 +1,21 @@
 // The key: the tab remembers it. It may come behind the #, for a display on a wall, and is taken out of the address at once.
 
 const KEPT = "collabd.key";
-let key = sessionStorage.getItem(KEPT);
+let key = recall("sessionStorage", KEPT);
 let isForgotten = false; // by hand: it isn't asked for at once
 
 function keepKey(given) {
   key = given || null;
   isForgotten = !key;
-  if (key) sessionStorage.setItem(KEPT, key);
-  else sessionStorage.removeItem(KEPT);
+  remember("sessionStorage", KEPT, key);
 }
 
 function takeKeyFromAddress() {
-  const [given, rest] = [keyIn(location.hash), withoutKey(location.hash)];
-  if (rest === location.hash) return;
-  history.replaceState(null, "", location.pathname + location.search + rest);
+  const { pathname, search, hash } = location;
+  const left = searchWithoutKey(search) + withoutKey(hash);
+  if (left === search + hash) return;
+  history.replaceState(null, "", pathname + left);
+  const given = keyIn(hash) || keyIn(search);
   if (given) keepKey(given);
 }
 

@@ -69,7 +69,7 @@ const PICTURES = {
     const { id, past } = session;
     const at = past ? `?at=${past.shown ?? past.wanted}` : "";
     const headers = key ? { Authorization: `Bearer ${key}` } : {};
-    const response = await fetch(new URL(`api/sessions/${encodeURIComponent(id)}/state${at}`, HERE), { headers, cache: "no-store", credentials: "omit" });
+    const response = await fetch(addressInApi(`sessions/${encodeURIComponent(id)}/state${at}`), { headers, cache: "no-store", credentials: "omit" });
     if (!response.ok) throw new Error((await response.json().catch(() => 0))?.error?.message ?? response.status);
     download(fileNameFor(id, "json"), new Blob([await response.text()], { type: "application/json" }));
   },

@@ -21,6 +21,7 @@ const PROPERTIES = {
 const ELEMENTS = { polarizing_interface: "polarising element", refractive_interface: "refracting surface" };
 const ENDS = ["x1_mm", "y1_mm", "x2_mm", "y2_mm"];
 const RANKS = new Map(Object.keys(PROPERTIES).map((field, rank) => [field, rank]));
+const LONGEST_LABEL = 60; // characters of a field that isn't known here
 const LONGEST_VALUE = 40; // characters; a longer value isn't shown in a line
 
 /** `interfaces[1].efl_mm` in its parts: which interface, and the field's own name. */
@@ -32,7 +33,7 @@ function fieldParts(field) {
 /** What people call a field. The first interface needs no number. */
 function labelOf(field) {
   const { n, own } = fieldParts(field);
-  const label = Object.hasOwn(PROPERTIES, own) ? PROPERTIES[own][0] : own;
+  const label = Object.hasOwn(PROPERTIES, own) ? PROPERTIES[own][0] : own.slice(0, LONGEST_LABEL);
   return n > 0 ? `interface ${n + 1}: ${label}` : label;
 }
 
@@ -55,7 +56,7 @@ function plainValue(value, quoted = true) {
 
 /** A value as it is listed, at most 300 characters of it. */
 function valueOf(field, value) {
-  if (fieldParts(field).own === "element_type" && typeof value === "string") return (ELEMENTS[value] ?? value.replaceAll("_", " ")).slice(0, 300);
+  if (fieldParts(field).own === "element_type" && typeof value === "string") return (Object.hasOwn(ELEMENTS, value) ? ELEMENTS[value] : value.replaceAll("_", " ")).slice(0, 300);
   const text = plainValue(value, false);
   return withUnit(text.length > 300 ? `${text.slice(0, 299)}…` : text, typeof value === "number" || Array.isArray(value) ? unitOf(field) : "");
 }

@@ -3,10 +3,17 @@
 const HERE = new URL(".", location.href.split(/[?#]/)[0]);
 const SOCKETS = HERE.href.replace(/^http/, "ws");
 
+/** The address of a path of the API; throws a refusal where a browser can't ask for it. */
+function addressInApi(path) {
+  const address = apiAddress(path, HERE);
+  if (!address) throw { status: 404, message: "A browser can’t ask for the names . and .." };
+  return address;
+}
+
 /** A request to the API; resolves to the answer, and throws a refusal. */
 async function request(path, { headers = {}, longest = 10000, ...options } = {}) {
   const given = key ? { Authorization: `Bearer ${key}`, ...headers } : headers;
-  const response = await fetch(new URL(`api/${path}`, HERE), { headers: given, cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(longest), ...options });
+  const response = await fetch(addressInApi(path), { headers: given, cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(longest), ...options });
   const { ok, status } = response;
   if (!ok && status !== 304) throw { status, message: ((await response.json().catch(() => 0))?.error?.message ?? "").slice(0, 200), wantsKey: [401, 403, 429].includes(status) };
   return response;

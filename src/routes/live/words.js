@@ -14,9 +14,12 @@ const isFields = (value) => typeof value === "object" && value !== null && !Arra
 /** Which fields differ between two objects. */
 function fieldsBetween(before, after, prefix = "") {
   const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  // A client may call a field `constructor`, which every object inherits.
+  const own = (data, field) => (Object.hasOwn(data, field) ? data[field] : undefined);
   return [...names].flatMap((field) => {
-    if (same(before[field], after[field])) return [];
-    return { field: prefix + field, ...(field in before && { before: before[field] }), ...(field in after && { after: after[field] }) };
+    const [old, now] = [own(before, field), own(after, field)];
+    if (same(old, now)) return [];
+    return { field: prefix + field, ...(old !== undefined && { before: old }), ...(now !== undefined && { after: now }) };
   });
 }
 
@@ -83,7 +86,7 @@ const countsInWords = (counts) => ["added", "changed", "removed"].filter((did) =
 /** What somebody did (`text`), and the words behind the item's name (`tail`); null where nothing differs. */
 function wordsFor(change) {
   const { action, changes = [], more_changes: hasMore } = change;
-  if (WHOLE[action]) return { text: WHOLE[action], tail: "added" in change ? `: ${countsInWords(change) || "nothing differs"}` : "" };
+  if (Object.hasOwn(WHOLE, action)) return { text: WHOLE[action], tail: "added" in change ? `: ${countsInWords(change) || "nothing differs"}` : "" };
   if (action === "add_item") return { text: "added", tail: ` at ${position(change)}` };
   if (action === "remove_item") return { text: "removed", tail: "" };
   if (!GOES_ON.includes(action)) return null;
