@@ -69,7 +69,7 @@ linear:
 	$(CARGO) test --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/steps \
 		--no-default-features --test hub linear -- --nocapture --test-threads 1
 
-# Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws, Chromium; nginx and Caddy in between.
+# Clients nobody here wrote: PyQt6's QWebSocket, Python websockets, Node ws, Chromium, Firefox; nginx and Caddy in between.
 outside: test-binary
 	bash tests/outside/setup.sh
 	python3 tests/outside/run.py

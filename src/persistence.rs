@@ -53,7 +53,7 @@ impl Persistence {
             log::warn!(
                 "another collabd uses the data directory {}: waiting {} s for it to end",
                 directory.display(),
-                patience.as_secs()
+                patience.as_secs_f32()
             );
         })?;
         let names: Vec<_> = store.names().cloned().collect();

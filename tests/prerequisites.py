@@ -59,6 +59,7 @@ OPTIONAL = {
     "ip": (lambda: found("ip"), "iproute2 iproute -"),
     "promtool": (lambda: found("promtool") and found("prometheus"), "prometheus golang-github-prometheus prometheus"),
     "chromium": (lambda: found("chromium"), "chromium chromium chromium"),
+    "firefox": (lambda: found("firefox"), "firefox-esr firefox firefox"),
     "CPython 2.7": (has_python27, "- - -"),
 }
 SYSTEMS = ["apt-get", "dnf", "brew"]

@@ -22,9 +22,10 @@ use crate::routes::{Hosts, Router};
 /// for slow clients.
 #[cfg(feature = "durable")]
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for the default directory, which may be in use for good.
+/// The same for the default directory, which may be in use for good. An editor that starts a server takes
+/// it for one that failed when it doesn't listen after 1.5 s.
 #[cfg(feature = "durable")]
-const DEFAULT_TAKEOVER_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_TAKEOVER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What `serve` is told.
 #[derive(Debug)]

@@ -39,8 +39,6 @@ PROGRAMS = {
     "page: scope": ["node", HERE.parent / "page" / "test_scope.mjs"],
     "page: listing": ["node", HERE.parent / "page" / "test_listing.mjs"],
     "page: qr": ["node", HERE.parent / "page" / "test_qr.mjs"],
-    "page: shapes": ["node", HERE.parent / "page" / "test_shapes.mjs"],
-    "page: tracer": ["node", HERE.parent / "page" / "test_tracer.mjs"],
     "live page": ["node", HERE / "test_live.mjs"],
     "live: table": ["node", HERE / "test_live_table.mjs"],
     "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
@@ -48,11 +46,9 @@ PROGRAMS = {
     "live: slow line": ["node", HERE / "test_live_slow.mjs"],
     "live: managing": ["node", HERE / "test_live_manage.mjs"],
     "live: joining": ["node", HERE / "test_live_joining.mjs"],
-    "page: words": ["node", HERE.parent / "page" / "test_words.mjs"],
-    "live page": ["node", HERE / "test_live.mjs"],
-    "live: visitors": ["node", HERE / "test_live_visitors.mjs"],
     "live: asking": ["node", HERE / "test_live_asking.mjs"],
     "chromium": ["node", HERE / "test_chromium.mjs"],
+    "firefox": ["node", HERE / "test_firefox.mjs"],
     "crowd": [PYTHON, HERE / "test_crowd.py"],
     "editors: canvas": [PYTHON, HERE / "test_editors_canvas.py"],
     "editors: losses": [PYTHON, HERE / "test_editors_losses.py"],
@@ -87,6 +83,7 @@ NEEDS = {
     "proxies: door": PROXIES,
     "editors: proxies": PROXIES,
     "chromium": ("chromium", *PROXIES),
+    "firefox": ("firefox",),
 }
 
 

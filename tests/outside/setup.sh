@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the clients nobody here wrote (Qt's QWebSocket, Python's websockets, Node's ws) into .deps/, and from the
-# system's packages the proxies and the browser they come through, and Prometheus's checker of metrics.
+# system's packages the proxies and the browsers they come through, and Prometheus's checker of metrics.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 deps=$top/.deps
@@ -73,6 +73,8 @@ for program in nginx caddy chromium openssl; do
     # Some people's PATH leaves out where servers are.
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
 done
+# In Debian it is the release with long support.
+command -v firefox >/dev/null || missing+=(firefox-esr)
 # The load balancer, what rotates logs, and what makes and takes away networks.
 for program in haproxy logrotate ip; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("${program/#ip/iproute2}")
@@ -81,4 +83,4 @@ done
 command -v promtool >/dev/null || missing+=(prometheus)
 [ ${#missing[@]} -eq 0 ] || system_packages "${missing[@]}"
 
-echo "outside clients: PyQt6 and websockets in $venv, ws, playwright-core and jsqr in $deps/node, nginx, caddy, haproxy, logrotate, chromium, promtool"
+echo "outside clients: PyQt6 and websockets in $venv, ws, playwright-core and jsqr in $deps/node, nginx, caddy, haproxy, logrotate, chromium, firefox, promtool"

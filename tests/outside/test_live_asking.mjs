@@ -160,6 +160,17 @@ atPage("the past has dates, versions with their reason, and the difference to no
   await table.until("the axis' dates", () => document.querySelectorAll("#ticks text").length >= 1);
   await table.until("the version's mark", () => document.querySelector("#ticks .version title")?.textContent.includes("the table was replaced"));
   assert.match(await table.page.locator("#versions option").nth(1).innerText(), /the table was replaced · alice$/);
+  // Moments that are near each other have one label: none lies over another, with days or without.
+  for (const span of [1000, 1e8]) {
+    const labels = await table.page.evaluate((span) => {
+      const wide = document.querySelector("#ticks").clientWidth;
+      const places = [0, 130, 260, 390, wide - 130, wide].map((place) => Math.round(place * 10));
+      session.times = new Map(places.map((place, n) => [1 + place, Date.parse("2026-10-28T22:22:22Z") + n * span]));
+      fillTicks({ versions: [] }, 1, 1 + wide * 10);
+      return [...document.querySelectorAll("#ticks text")].map((node) => node.getBoundingClientRect()).map(({ left, right }) => [left, right]);
+    }, span);
+    assert.ok(labels.length >= 2 && labels.every(([left], n) => !n || left > labels[n - 1][1]), JSON.stringify(labels));
+  }
   // Step by step, by keyboard.
   const earlier = table.page.getByRole("button", { name: "One change earlier" });
   await earlier.focus();
@@ -296,6 +307,22 @@ atPage(
     desk.writing = desk.keys.make("writes", "write");
     return ["--keys", desk.keys.path, "--require-key"];
   },
+);
+
+atPage(
+  "of a session that nothing was changed in yet the page asks for no versions",
+  async ({ look, member }) => {
+    const alice = await member("new", "alice").joined();
+    const table = await look(sessionPage("new"));
+    const asked = () => table.page.waitForResponse((response) => response.url().endsWith("/api/sessions/new"));
+    await table.shows("alice", "#members");
+    // Each round asks for the session first, and then for the rest. A page complains of what isn't found.
+    for (let round = 0; round < 3; round++) await asked();
+    assert.ok(!(await table.page.locator("#timeline").isVisible()));
+    await alice.command("add_item", "l", lens("l", "L1", 0));
+    await table.until("the timeline", () => document.querySelector("#timeline").checkVisibility());
+  },
+  stored,
 );
 
 await main(closeBrowser);

@@ -111,6 +111,8 @@ atPage(
     await button("Restore…").focus();
     await button("Restore…").press("Enter");
     await dialog.getByLabel("Version").waitFor();
+    // Which one is meant is told by why it was kept, too.
+    assert.match(await dialog.getByLabel("Version").locator("option").first().innerText(), / · the table was replaced · alice$/);
     assert.deepEqual(await page.barriers(), []);
     await dialog.getByRole("button", { name: "Restore" }).click();
     await page.shows("bench was restored: 2 items.", "#done");

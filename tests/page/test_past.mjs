@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { main, story } from "../outside/ws_story.mjs";
 import { pure } from "./sources.mjs";
 
-const { addressOf, differences, differencesInWords, localTime, readAddress, reasonInWords, spaced } = pure(
+const { addressOf, differences, differencesInWords, localTime, readAddress, reasonInWords, spaced, versionInWords } = pure(
   ["text", "items", "properties", "words", "differences", "address"],
-  ["addressOf", "differences", "differencesInWords", "localTime", "readAddress", "reasonInWords", "spaced"],
+  ["addressOf", "differences", "differencesInWords", "localTime", "readAddress", "reasonInWords", "spaced", "versionInWords"],
 );
 
 const table = (...items) => new Map(items.map((item) => [item.uuid, item]));
@@ -32,11 +32,13 @@ story("two moments differ by items that were removed, added, moved and changed",
 story("reasons are in words, those that are not known as they are", () => {
   assert.equal(reasonInWords("regular"), "kept now and then");
   assert.equal(reasonInWords("constructor"), "constructor");
+  const version = { at: Date.now(), user_id: "alice", why: "imported" };
+  assert.match(versionInWords(version), / · a file was imported · alice$/);
+  assert.match(versionInWords({ ...version, user_id: null, items: 3 }), / · until a file was imported$/);
 });
 
 story("ticks keep their distance", () => {
   assert.deepEqual(spaced([[0.9, 3], [0, 1], [0.1, 2], [0.3, 2]], 0.2), [[0, 1], [0.3, 2], [0.9, 3]]);
-  assert.deepEqual(spaced([[0, 1], [0.1, 2], [0.3, 3]], 0.1, 0.25), [[0, 1], [0.3, 3]]);
   assert.equal(new Date(localTime(1e12)).getTime(), 1e12);
   assert.equal(localTime(NaN), "");
 });

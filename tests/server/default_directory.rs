@@ -87,6 +87,8 @@ fn a_second_server_of_a_user_serves_in_memory_and_says_so() {
     let home = Folder::new();
     let first = serve(&home);
     let second = serve(&home);
+    // Not long: the editor's Start Server gives up after 1.5 s.
+    second.wait_for_log("waiting 0.5 s for it to end");
     says(&second, "another collabd");
     let told: serde_json::Value = page(&first, "/api/server").parse().expect("JSON");
     assert_eq!((&told["durable"], &told["not_stored"]), (&json!(true), &json!(null)));

@@ -38,13 +38,16 @@ const REASONS = {
   restored: "an earlier version was restored", imported: "a file was imported", regular: "kept now and then",
 };
 const reasonInWords = (why) => (Object.hasOwn(REASONS, why) ? REASONS[why] : `${why}`.slice(0, 60));
+/**
+ * A version for a list to choose from: when, why, and by whom where somebody is known. A stored version is how something
+ * left the table; one in memory (which says how many items it has) how the table was until then.
+ */
+const versionInWords = ({ at, user_id, why, items }) => `${clock(at)} · ${items === undefined ? "" : "until "}${reasonInWords(why)}${user_id ? ` · ${user_id}` : ""}`;
 
-/** Points of time that fit on an axis: of [place from 0 to 1, milliseconds] those that are far enough apart; after the first, `wider`. */
-function spaced(points, gap, wider = gap) {
+/** Points of time that fit on an axis: of [place from 0 to 1, milliseconds] those that are far enough apart. */
+function spaced(points, gap) {
   const kept = [];
-  for (const point of [...points].sort((a, b) => a[0] - b[0])) {
-    if (!kept.length || point[0] - kept.at(-1)[0] >= (kept.length === 1 ? wider : gap)) kept.push(point);
-  }
+  for (const point of [...points].sort((a, b) => a[0] - b[0])) if (!kept.length || point[0] - kept.at(-1)[0] >= gap) kept.push(point);
   return kept;
 }
 

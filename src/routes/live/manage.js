@@ -133,7 +133,7 @@ async function askRestore() {
   if (session?.id !== id) return;
   // What is there now is none to go back to.
   const earlier = versions.filter(({ seq }) => seq < session.seq);
-  const options = earlier.slice(-200).reverse().map(({ seq, at, user_id }) => make("option", { value: seq, textContent: `${clock(at)}${user_id ? ` ${user_id}` : ""}` }));
+  const options = earlier.slice(-200).reverse().map((version) => make("option", { value: version.seq, textContent: versionInWords(version) }));
   if (past?.seq) options.unshift(make("option", { value: past.seq, textContent: `what is shown: after change ${grouped.format(past.seq)}` }));
   if (!options.length) return announce("There is no version of ", name(id), " to go back to.");
   const select = make("select", {}, ...options);

@@ -5,8 +5,10 @@ async function keepAsking(mine) {
   for (let round = 0; mine === turn; round++) {
     try {
       const began = performance.now();
+      // Nothing is stored of a session before its first change.
+      const changed = session.seq > 0;
       const [told, { connections }, server] = await Promise.all([askSession(id), ask("connections"), ask(`server?session=${encodeURIComponent(id)}`)]);
-      const timeline = server.durable && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
+      const timeline = server.durable && changed && (!session.timeline || round % 5 === 0) ? await askSession(id, "/versions").catch(() => null) : null;
       // A key may be for some sessions only.
       const all = server.may_administer && key ? await ask("server") : server;
       if (mine !== turn) return;

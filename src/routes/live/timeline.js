@@ -1,6 +1,7 @@
 // Looking back, where sessions are durable. The axis has a place for each change; ticks say when they were.
 
 const TICKS = 5; // about as many moments are asked for
+const LABEL_GAP = 176; // pixels between two moments that have labels
 const SINCE = 100; // differences that are listed at most
 
 function takeTimeline(timeline) {
@@ -10,7 +11,7 @@ function takeTimeline(timeline) {
   if (stored?.changed_at) session.times.set(timeline.seq, Date.parse(stored.changed_at));
   askTimes();
   if ($("versions").children.length === Math.min(200, versions.length) + 1) return;
-  const options = versions.slice(-200).reverse().map(({ seq, at, user_id, why }) => make("option", { value: seq, textContent: `${clock(at)} · ${reasonInWords(why)}${user_id ? ` · ${user_id}` : ""}` }));
+  const options = versions.slice(-200).reverse().map((version) => make("option", { value: version.seq, textContent: versionInWords(version) }));
   $("versions").replaceChildren(make("option", { value: "", textContent: counted(versions.length, "version") }), ...options);
 }
 
@@ -54,8 +55,8 @@ function fillTicks({ versions }, first, last) {
   const times = [...session.times].filter(([seq, at]) => seq >= first && seq <= last && !isNaN(at));
   const span = Math.max(...times.map(([, at]) => at)) - Math.min(...times.map(([, at]) => at));
   const at = (share) => `${(share * 100).toFixed(2)}%`;
-  // The first one says the day, too.
-  const labels = spaced(times.map(([seq, time]) => [place(seq), time]), 118 / wide, 190 / wide).map(([share, time], n) => {
+  // The first one says the day, too. At the ends a label is all on one side of its place.
+  const labels = spaced(times.map(([seq, time]) => [place(seq), time]), LABEL_GAP / wide).map(([share, time], n) => {
     const anchor = share < 0.1 ? "start" : share > 0.9 ? "end" : "middle";
     return svg("g", {}, svg("line", { x1: at(share), x2: at(share), y1: 0, y2: 5 }), svg("text", { x: at(share), y: 22, "text-anchor": anchor }, tickText(time, span, n === 0)));
   });
