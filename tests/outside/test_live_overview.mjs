@@ -6,7 +6,8 @@ import { atPage, item, sessionPage } from "./live_page.mjs";
 import { main } from "./ws_story.mjs";
 
 const NARROW = { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
-const names = (look) => look.page.locator(".card h3").allInnerTexts();
+// A card that isn't in sight yet has no inner text.
+const names = (look) => look.page.locator(".card h3").allTextContents();
 
 /** What a page asks of the API about documents: which sessions', and how many at one time at most. */
 function watchStates(page) {
