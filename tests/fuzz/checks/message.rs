@@ -222,7 +222,8 @@ fn check_command(sent: &Fields, told: &Fields) {
     for (name, value) in &sent.0 {
         let may_change = match &**name {
             "action" => true,
-            _ if is_pasted && name != "item_id" => true,
+            // The id is the same, perhaps written in another way.
+            _ if is_pasted => true,
             "data" | "item_type" => has_item,
             _ => false,
         };
