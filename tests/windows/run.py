@@ -40,7 +40,7 @@ def ends_cleanly(server, begun):
 
 @story.story("--help says how it is used")
 def help_(stage):
-    done = wine.run(build.EXE, "--help")
+    done = wine.run(build.EXE, "serve", "--help")
     story.expect_equal(done.returncode, 0, "the exit status")
     story.expect("--port" in done.stdout, lambda: f"no --port in {done.stdout!r}")
 
