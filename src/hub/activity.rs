@@ -6,14 +6,14 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::document::{Applied, Document};
-use super::field_changes::{FieldChanges, Place};
+use super::field_changes::FieldChanges;
 use super::item::Item;
+use super::item_summary::ItemSummary;
+use super::per_minute::PerMinute;
 use super::time::Time;
 use crate::journal::StoredChange;
-use crate::protocol::inbound::{self, Action, Command};
+use crate::protocol::inbound::{self, Action};
 use crate::protocol::json::Fields;
 use crate::protocol::outbound::write_key;
 use crate::protocol::{Frame, Timestamp, UserId, json};
@@ -23,10 +23,6 @@ const MAX_ACTIVITIES: usize = 50;
 /// Updates and moves of one item by one user are one activity while they follow each other within this time, in
 /// milliseconds: a drag is a hundred changes a second.
 const COALESCE_WINDOW_MS: u64 = 2000;
-/// The longest type and label that are remembered, in bytes of JSON.
-const MAX_NAME_BYTES: usize = 1024;
-/// How many minutes are counted, the current one included.
-const MINUTES: usize = 30;
 
 /// What a user did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,17 +73,6 @@ impl ActivityKind {
             ActivityKind::Import => "import",
         }
     }
-}
-
-/// An item at the time of an activity.
-#[derive(Debug, Clone)]
-pub struct ItemSummary {
-    pub id: Arc<str>,
-    /// A JSON string.
-    item_type: Option<Box<str>>,
-    label: Option<Box<str>>,
-    /// `x_mm`, `y_mm` and `angle_deg`.
-    place: Place,
 }
 
 /// One or more changes of one kind, by one user, of one item or of the whole document.
@@ -389,143 +374,4 @@ fn learn(known: &mut Fields, said: &Fields) {
 /// The text of a JSON string; `None` if it has half a surrogate pair in it.
 fn readable(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
-}
-
-impl ItemSummary {
-    /// The summary of an item. Its label is its `name`, or else its `label`, if that is a string.
-    pub fn of(item: &Item) -> Self {
-        let mut summary = ItemSummary::empty(item.id.clone());
-        summary.refresh(item);
-        summary
-    }
-
-    /// The item of a relayed command. What the command doesn't say comes from `item`, the item as it is now.
-    fn from_command(command: &Command, item: Option<&Item>) -> Self {
-        let mut summary = ItemSummary::empty(command.item_id.as_ref().into());
-        summary.read_fields(command.data.iter().map(|(key, value)| (&**key, &**value)));
-        let now = item.map(ItemSummary::of);
-        let Some(ItemSummary { item_type, label, .. }) = now else { return summary };
-        ItemSummary {
-            item_type: summary.item_type.or(item_type),
-            label: summary.label.or(label),
-            ..summary
-        }
-    }
-
-    /// Fills in from `before` what isn't known.
-    fn or(self, before: ItemSummary) -> Self {
-        let [x, y, angle] = self.place;
-        let place = [x.or(before.place[0]), y.or(before.place[1]), angle.or(before.place[2])];
-        let (item_type, label) = (self.item_type.or(before.item_type), self.label.or(before.label));
-        ItemSummary { place, item_type, label, ..self }
-    }
-
-    fn empty(id: Arc<str>) -> Self {
-        ItemSummary { id, item_type: None, label: None, place: [None; 3] }
-    }
-
-    fn refresh(&mut self, item: &Item) {
-        self.read_fields(item.fields.iter().map(|field| (&*field.key, &*field.value)));
-    }
-
-    fn read_fields<'a>(&mut self, fields: impl Iterator<Item = (&'a str, &'a RawValue)>) {
-        let (mut item_type, mut name, mut label) = (None, None, None);
-        self.place = [None; 3];
-        for (key, value) in fields {
-            match key {
-                "x_mm" => self.place[0] = json::as_number(value),
-                "y_mm" => self.place[1] = json::as_number(value),
-                "angle_deg" => self.place[2] = json::as_number(value),
-                "item_type" => item_type = short_string(value),
-                "name" => name = short_string(value),
-                "label" => label = short_string(value),
-                _ => {}
-            }
-        }
-        keep(&mut self.item_type, item_type);
-        keep(&mut self.label, name.or(label));
-    }
-}
-
-/// A JSON string, if it is not empty and not longer than [`MAX_NAME_BYTES`].
-fn short_string(value: &RawValue) -> Option<&str> {
-    let text = value.get();
-    (text.starts_with('"') && (3..=MAX_NAME_BYTES).contains(&text.len())).then_some(text)
-}
-
-/// Replaces a text; allocates only if it differs, which is seldom.
-fn keep(kept: &mut Option<Box<str>>, text: Option<&str>) {
-    if kept.as_deref() != text {
-        *kept = text.map(Into::into);
-    }
-}
-
-/// The number of changes in each of the last minutes, counted from the hub's start.
-#[derive(Debug, Default)]
-struct PerMinute {
-    /// By the minute's number modulo [`MINUTES`].
-    counts: [u32; MINUTES],
-    /// The last minute with a change.
-    last: u64,
-}
-
-impl PerMinute {
-    fn count(&mut self, now: Duration) {
-        let minute = now.as_secs() / 60;
-        for passed in (self.last + 1..=minute).rev().take(MINUTES) {
-            self.counts[place(passed)] = 0;
-        }
-        self.last = minute;
-        let count = &mut self.counts[place(minute)];
-        *count = count.saturating_add(1);
-    }
-
-    /// The counts of the last minutes, the current one last.
-    fn until(&self, now: Duration) -> impl Iterator<Item = u32> {
-        let minute = now.as_secs() / 60;
-        (0..MINUTES as u64).rev().map(move |ago| match minute.checked_sub(ago) {
-            Some(then) if then <= self.last && then + MINUTES as u64 > self.last => {
-                self.counts[place(then)]
-            }
-            _ => 0,
-        })
-    }
-}
-
-fn place(minute: u64) -> usize {
-    (minute % MINUTES as u64) as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counted(minutes: &PerMinute, now: u64) -> Vec<u32> {
-        minutes.until(Duration::from_secs(now)).collect()
-    }
-
-    #[test]
-    fn minutes_are_counted_and_those_long_past_are_not() {
-        let mut minutes = PerMinute::default();
-        assert_eq!(counted(&minutes, 0), [0; MINUTES]);
-        for (second, changes) in [(0, 1), (59, 2), (60, 4), (30 * 60 - 1, 8)] {
-            (0..changes).for_each(|_| minutes.count(Duration::from_secs(second)));
-        }
-        let mut expected = [0; MINUTES];
-        (expected[0], expected[1], expected[29]) = (3, 4, 8);
-        assert_eq!(counted(&minutes, 30 * 60 - 1), expected);
-        let (mut later, mut much_later) = ([0; MINUTES], [0; MINUTES]);
-        (later[0], later[28]) = (4, 8);
-        assert_eq!(counted(&minutes, 30 * 60), later, "without a change");
-        much_later[0] = 8;
-        assert_eq!(counted(&minutes, 59 * 60 - 1), much_later);
-        assert_eq!(counted(&minutes, 59 * 60 + 60), [0; MINUTES]);
-        minutes.count(Duration::from_secs(30 * 60));
-        (later[29], later[28]) = (1, 8);
-        assert_eq!(counted(&minutes, 30 * 60), later);
-        minutes.count(Duration::from_secs(1_000_000 * 60));
-        let mut only = [0; MINUTES];
-        only[29] = 1;
-        assert_eq!(counted(&minutes, 1_000_000 * 60), only);
-    }
 }

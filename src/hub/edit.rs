@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::Context;
-use super::activity::{ActivityKind, ItemSummary};
+use super::activity::ActivityKind;
 use super::bounds::TooBig;
 use super::decide::{Decision, Edit, RelayForm};
 use super::document::Author;
@@ -13,6 +13,7 @@ use super::field_changes::FieldChanges;
 use super::incoming::{Sender, continued, relayed};
 use super::item::PLACE;
 use super::item_frames::{self, settled_remove};
+use super::item_summary::ItemSummary;
 use super::journaling::AppliedChange;
 use super::message_name::MessageName;
 use super::notes::Note;

@@ -6,12 +6,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Context;
-use super::activity::{ActivityKind, ItemSummary};
+use super::activity::ActivityKind;
 use super::bounds::{Allowance, TooBig};
 use super::document::Applied;
 use super::field_changes::FieldChanges;
 use super::item::{INTERFACES, Item, size_completed};
 use super::item_frames::{UpdateFrames, settled_add, settled_remove};
+use super::item_summary::ItemSummary;
 use super::member::{Request, RoleDetection};
 use super::merge::{Merge, MergeChange, MergeMode, ReportedCopy, merge};
 use super::publish::Publication;
