@@ -25,11 +25,15 @@ class Server:
     """One collabd process on a port of the loopback that the system chose."""
 
     def __init__(self, *options, port=0, debug=True):
-        started = time.monotonic()
         # With --debug it writes most, and nothing of it may be confidential.
         self.options = [*(["--debug"] if debug and "--debug" not in options else []), *map(str, options)]
+        self._start("--host", "127.0.0.1", "--port", port, *self.options)
+
+    def _start(self, *words):
+        """Start collabd with these words, and wait until it says where it listens."""
+        started = time.monotonic()
         self.process = subprocess.Popen(
-            [BINARY, "--host", "127.0.0.1", "--port", str(port), *self.options],
+            [BINARY, *map(str, words)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

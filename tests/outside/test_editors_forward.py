@@ -1,64 +1,25 @@
 """Editors on machines of their own: `collabd forward` lets one host on a server elsewhere, with a key it doesn't know."""
 
-import os
-import re
-import signal
-import subprocess
-import threading
-
-import record
 import story
 from bench import Bench, equal
 from editor import Editor
 from items import designed
 from keyring import KeyRing
-from server import BINARY, Server, surroundings
+from server import Server
 from story import expect, expect_equal, until
 
 
-class Forward:
+class Forward(Server):
     """One `collabd forward` on a port that the system chose."""
 
     def __init__(self, url, *options):
-        self.process = subprocess.Popen(
-            [BINARY, "forward", url, "--port", "0", *map(str, options)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=surroundings(),
-        )
-        self.lines, self.port = [], 0
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        until(lambda: self.port, lambda: f"the forwarder to listen; it printed {self.lines}")
-
-    def _read(self):
-        with record.output() as keep:
-            for raw in self.process.stdout:
-                keep(raw)
-                self.lines.append(raw.decode(errors="replace").rstrip())
-                found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.lines[-1])
-                if found:
-                    self.port = int(found[1])
-                story.news.set()
+        self.options = list(map(str, options))
+        self._start("forward", url, "--port", 0, *self.options)
 
     @property
     def url(self):
         # As the editor types it, whatever that name leads to here.
         return f"ws://localhost:{self.port}"
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM if os.name != "nt" else signal.CTRL_BREAK_EVENT)
-        self.process.wait(story.DEADLINE)
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(story.DEADLINE)
-        self._reader.join(5)
-        self.process.stdout.close()
-
-    def inspect(self):
-        for line in self.lines:
-            if "panicked" in line:
-                raise story.Failed(f"the forwarder panicked: {line}")
 
 
 def keyed(stage):
@@ -117,6 +78,7 @@ def stopping(stage):
     forward = stage.own(Forward(server.url, "--key-file", file))
     bob = stage.own(Editor("bob", "host")).connect(forward, "bench").arrived()
     forward.stop()
+    until(forward.exited, "the forwarder to end")
     expect_equal(forward.process.returncode, 0, "its exit status")
     until(lambda: bob.closed, "the editor's connection to end")
 
