@@ -4,23 +4,7 @@ use super::command_table::CommandSpec;
 use super::flag::Origin;
 use super::read_args::read_args;
 use super::{Line, Usage, serve};
-use crate::commands::serve::Options;
-#[cfg(feature = "durable")]
-use crate::commands::serve::Storage;
 use crate::logging::without_keys;
-
-/// What an option without a value of its own comes to on this machine.
-#[cfg_attr(
-    not(feature = "durable"),
-    allow(unused_variables, reason = "only a directory depends on the machine")
-)]
-fn default_of(name: &str, options: &Options) -> Option<String> {
-    #[cfg(feature = "durable")]
-    if let ("data-dir", Storage::Default(Some(directory))) = (name, &options.storage.place) {
-        return Some(directory.display().to_string());
-    }
-    None
-}
 
 /// A line for each option of the server.
 ///
@@ -34,7 +18,13 @@ pub(super) fn table(line: &mut Line<'_>, command: &CommandSpec) -> Result<String
         let (texts, origin) = flag.given(line)?;
         let value = match (flag.is_switch(), texts.is_empty()) {
             (true, is_off) => if is_off { "off" } else { "on" }.to_owned(),
-            (false, true) => default_of(flag.name, &options).unwrap_or_else(|| "-".to_owned()),
+            // The default directory depends on the machine.
+            (false, true) => {
+                match options.default_directory().filter(|_| flag.name == "data-dir") {
+                    Some(directory) => directory.display().to_string(),
+                    None => "-".to_owned(),
+                }
+            }
             (false, false) => texts.join(","),
         };
         let from = match origin {

@@ -1,6 +1,6 @@
 //! `collabd serve`: the server itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 #[cfg(feature = "durable")]
 use std::sync::Arc;
@@ -36,6 +36,17 @@ pub struct Options {
     pub access: AccessOptions,
     #[cfg(feature = "durable")]
     pub storage: StorageOptions,
+}
+
+impl Options {
+    /// The directory in which sessions are stored where nobody has named one.
+    pub fn default_directory(&self) -> Option<&Path> {
+        #[cfg(feature = "durable")]
+        if let Storage::Default(Some(directory)) = &self.storage.place {
+            return Some(directory);
+        }
+        None
+    }
 }
 
 /// Where sessions are stored, and for how long.
