@@ -246,7 +246,7 @@ impl Text {
         let help = "Confirmations that were never sent, because their change could not be written.";
         let lost = counters.lost_confirmations.load(Relaxed);
         self.total("collabd_confirmations_lost_total", help, lost);
-        let help = "Stored sessions that could not be loaded when somebody asked for them.";
+        let help = "Requests for a stored session that failed because it could not be loaded.";
         self.total(
             "collabd_session_load_failures_total",
             help,
